@@ -1,0 +1,31 @@
+"""attn: what attention computes, number by number.
+
+    import attn_cli
+    t = attn_cli.trace("the greatest thinker in China is", model="tiny")
+    t.attention[0].weights  # layer 0, axes (head, query, key)
+
+`trace` and `load` open models; `heads`, `mask`, `sample` and `loss` are the analyses behind the
+commands of those names.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Imported on first use, so that `attn --version` needs neither numpy nor rich.
+_FRONT_DOOR = {
+    "trace": "attn_cli.session",
+    "load": "attn_cli.session",
+    "heads": "attn_cli.analysis.heads",
+    "mask": "attn_cli.analysis.mask",
+    "sample": "attn_cli.analysis.sample",
+    "loss": "attn_cli.analysis.loss",
+}
+__all__ = ["__version__", *_FRONT_DOOR]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FRONT_DOOR:
+        return getattr(import_module(_FRONT_DOOR[name]), name)
+    raise AttributeError(f"module 'attn_cli' has no attribute {name!r}")

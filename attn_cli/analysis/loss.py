@@ -1,0 +1,74 @@
+"""What training sees: every position predicts its next token at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attn_cli import session
+from attn_cli.errors import UsageError
+from attn_cli.families.model import Model
+from attn_cli.maths.layers import cross_entropy
+from attn_cli.trace import Candidate, Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionLoss:
+    """One position: the token that really comes next, and how well it was predicted.
+
+    `loss` = −ln(probability), in nats; `rank` is the place of the actual token among all.
+    """
+
+    position: int
+    token: str
+    next_id: int
+    next_token: str
+    probability: float
+    rank: int
+    loss: float
+    best: Candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """All positions; `mean` in nats per token; `perplexity` = e^mean."""
+
+    provenance: str
+    positions: tuple[PositionLoss, ...]
+    mean: float
+    perplexity: float
+
+
+def loss(model: Model, prompt: Prompt) -> Loss:
+    """The loss at every position of a tokenised prompt. Raises UsageError for a single token."""
+    if len(prompt.tokens) < 2:
+        raise UsageError(
+            "a loss needs at least two tokens", "the second is what the first predicts"
+        )
+    targets = np.array(prompt.ids[1:])
+    logits = session.logits(model, prompt.ids)[:-1].astype(np.float64)
+    with np.errstate(all="ignore"):
+        losses = cross_entropy(logits, targets)
+        mean = float(losses.mean())
+        perplexity = float(np.exp(mean))
+    positions = tuple(
+        _position(model, prompt, i, logits[i], float(nats)) for i, nats in enumerate(losses)
+    )
+    return Loss(provenance="derived", positions=positions, mean=mean, perplexity=perplexity)
+
+
+def _position(
+    model: Model, prompt: Prompt, i: int, logits_V: np.ndarray, nats: float
+) -> PositionLoss:
+    target = prompt.tokens[i + 1]
+    better = logits_V > logits_V[target.id]
+    tied_lower = logits_V[: target.id] == logits_V[target.id]
+    return PositionLoss(
+        position=i,
+        token=prompt.tokens[i].text,
+        next_id=target.id,
+        next_token=target.text,
+        probability=float(np.exp(-nats)),
+        rank=int(better.sum() + tied_lower.sum()) + 1,
+        loss=nats,
+        best=session.rank(model, logits_V, 1)[0],
+    )

@@ -1,0 +1,93 @@
+"""What a mask does: which cells it hides, and how far weights, output and prediction move."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.errors import UsageError
+from attn_cli.trace import Candidate, Trace
+
+NEEDS = frozenset({"scaled", "visible", "weights", "output"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One (query, key) pair and its numbers before the mask changed it; positions count from 0."""
+
+    query: int
+    key: int
+    scaled: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MaskEffect:
+    """One head under two masks: `before` (without the mask in question) and `after` (with it).
+
+    `visible_*` and `weights_*` are (query, key). `removed` are the cells hidden only after,
+    `added` those visible only after. `moved` is the share of each query's attention that changed
+    place, ½ Σ |after − before|; `output_change` the length of the change of `output` per token and
+    `output_norm` the length of `output` before. `next_before` are the likeliest candidates,
+    `next_after` the same ones and the likeliest after.
+    """
+
+    layer: int
+    head: int
+    provenance: str
+    visible_before: np.ndarray
+    visible_after: np.ndarray
+    removed: tuple[Cell, ...]
+    added: tuple[Cell, ...]
+    weights_before: np.ndarray
+    weights_after: np.ndarray
+    moved: np.ndarray
+    output_norm: np.ndarray
+    output_change: np.ndarray
+    next_before: tuple[Candidate, ...]
+    next_after: tuple[Candidate, ...]
+
+
+def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 5) -> MaskEffect:
+    """Compares two traces of one prompt; `top` candidates before are followed to after.
+
+    Raises UsageError if the traces do not hold layer and head.
+    """
+    try:
+        blocks = before.block(layer), after.block(layer)
+        places = [block.heads.index(head) for block in blocks]
+    except (KeyError, ValueError):
+        raise UsageError(f"layer {layer}, head {head} was not traced", "trace(…)") from None
+    old, new = blocks
+    weights = [block.weights[place] for block, place in zip(blocks, places, strict=True)]
+    seen_old, seen_new = old.visible, new.visible
+    scaled = old.scaled[places[0]]
+
+    def cells(chosen: np.ndarray) -> tuple[Cell, ...]:
+        return tuple(
+            Cell(query=q, key=k, scaled=float(scaled[q, k]), weight=float(weights[0][q, k]))
+            for q, k in np.argwhere(chosen).tolist()
+        )
+
+    candidates = _candidates(before)[:top]
+    followed = {c.id for c in candidates} | {c.id for c in _candidates(after)[:top]}
+    return MaskEffect(
+        layer=layer,
+        head=head,
+        provenance=vocabulary.WHAT_IF,
+        visible_before=seen_old,
+        visible_after=seen_new,
+        removed=cells(seen_old & ~seen_new),
+        added=cells(seen_new & ~seen_old),
+        weights_before=weights[0],
+        weights_after=weights[1],
+        moved=np.abs(weights[1] - weights[0]).sum(axis=-1) / 2,
+        output_norm=np.linalg.norm(old.output, axis=-1),
+        output_change=np.linalg.norm(new.output - old.output, axis=-1),
+        next_before=candidates,
+        next_after=tuple(c for c in _candidates(after) if c.id in followed),
+    )
+
+
+def _candidates(trace: Trace) -> tuple[Candidate, ...]:
+    return trace.next[0].candidates if trace.next else ()

@@ -1,0 +1,217 @@
+"""Temperature and filters: how logits become the token that is drawn."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from attn_cli import session
+from attn_cli.errors import UsageError
+from attn_cli.families.model import Model
+from attn_cli.maths.attention import softmax
+from attn_cli.trace import Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to draw. Filters act in the order of the fields; 0 leaves top_k and min_p out, 1 top_p."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def filters(self) -> tuple[str, ...]:
+        """The names of the filters that act, in order."""
+        on = {"top_k": self.top_k > 0, "top_p": self.top_p < 1, "min_p": self.min_p > 0}
+        return ("temperature", *(name for name, used in on.items() if used))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleCandidate:
+    """A possible next token; `after` holds its probability after each filter in order."""
+
+    rank: int
+    id: int
+    text: str
+    logit: float
+    probability: float
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A token that was drawn to stand at `position`, and the probability it was drawn with."""
+
+    position: int
+    id: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How often a token was drawn, beside the share expected."""
+
+    id: int
+    text: str
+    expected: float
+    count: int
+    observed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heat:
+    """One column of a sweep: the probabilities of the candidates at one temperature."""
+
+    temperature: float
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """`kept` counts the tokens left after all filters; `text` is what the drawn tokens spell."""
+
+    provenance: str
+    filters: tuple[str, ...]
+    candidates: tuple[SampleCandidate, ...]
+    kept: int
+    drawn: tuple[Drawn, ...]
+    text: str
+    counts: tuple[Count, ...]
+    sweep: tuple[Heat, ...]
+
+
+def sample(
+    model: Model,
+    prompt: Prompt,
+    sampling: Sampling,
+    *,
+    seed: int,
+    max_tokens: int = 1,
+    draws: int = 0,
+    sweep: Sequence[float] = (),
+    top: int = 10,
+) -> Sample:
+    """Ranks the candidates for the next token, filters them, and draws.
+
+    Draws `max_tokens` tokens one after the other, until the end token or the context is full; or,
+    with `draws`, that many times the first. Raises UsageError.
+    """
+    logits_V = session.next_logits(model, prompt.ids)
+    stages = list(stages_of(logits_V, sampling))
+    before = softmax(logits_V.astype(np.float64))
+    ids = session.likeliest(logits_V, top)
+    rng = np.random.default_rng(seed)
+    counts = _counts(model, stages[-1], draws, rng) if draws else ()
+    drawn = () if draws else tuple(_generate(model, prompt, sampling, max_tokens, rng, logits_V))
+    return Sample(
+        provenance="derived",
+        filters=sampling.filters(),
+        candidates=tuple(
+            SampleCandidate(
+                rank=place,
+                id=int(i),
+                text=session.token_of(model, int(i)).text,
+                logit=float(logits_V[i]),
+                probability=float(before[i]),
+                after=tuple(float(stage[i]) for stage in stages),
+            )
+            for place, i in enumerate(ids, 1)
+        ),
+        kept=int(np.count_nonzero(stages[-1])),
+        drawn=drawn,
+        text=model.tokenizer.decode(token.id for token in drawn),
+        counts=counts,
+        sweep=tuple(_heat(logits_V, ids, temperature) for temperature in sweep),
+    )
+
+
+def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
+    """The probabilities after temperature and after each filter that acts, in float64.
+
+    Temperature 0 takes the likeliest token, the lowest id on a tie.
+    """
+    if sampling.temperature == 0:
+        probabilities = np.zeros(logits_V.size)
+        probabilities[session.likeliest(logits_V, 1)] = 1
+    else:
+        probabilities = softmax(logits_V.astype(np.float64), sampling.temperature)
+    yield probabilities
+    if sampling.top_k > 0:
+        probabilities = _keep(probabilities, session.likeliest(probabilities, sampling.top_k))
+        yield probabilities
+    if sampling.top_p < 1:
+        probabilities = _keep(probabilities, nucleus(probabilities, sampling.top_p))
+        yield probabilities
+    if sampling.min_p > 0:
+        least = sampling.min_p * probabilities.max()
+        probabilities = _keep(probabilities, np.flatnonzero(probabilities >= least))
+        yield probabilities
+
+
+def nucleus(probabilities_V: np.ndarray, share: float) -> np.ndarray:
+    """The fewest likeliest ids that reach `share` together, at least one. Holtzman et al. 2020."""
+    order = np.argsort(-probabilities_V, kind="stable")
+    before = np.cumsum(probabilities_V[order]) - probabilities_V[order]
+    return order[(before < share) | (np.arange(order.size) == 0)]
+
+
+def _keep(probabilities: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    kept = np.zeros_like(probabilities)
+    kept[ids] = probabilities[ids]
+    return kept / kept.sum()
+
+
+def draw(probabilities_V: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Ids by the inverse of the cumulative distribution; never one of probability 0."""
+    cumulative = np.cumsum(probabilities_V)
+    return np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+
+
+def _generate(
+    model: Model,
+    prompt: Prompt,
+    sampling: Sampling,
+    max_tokens: int,
+    rng: np.random.Generator,
+    logits_V: np.ndarray,
+) -> Iterator[Drawn]:
+    ids = list(prompt.ids)
+    for _ in range(max_tokens):
+        *_, probabilities = stages_of(logits_V, sampling)
+        if not np.isfinite(probabilities).all():
+            raise UsageError("the logits hold NaN: nothing can be drawn")
+        chosen = int(draw(probabilities, 1, rng)[0])
+        token = session.token_of(model, chosen)
+        yield Drawn(
+            position=len(ids), id=chosen, text=token.text, probability=float(probabilities[chosen])
+        )
+        ids.append(chosen)
+        full = model.facts.context and len(ids) >= model.facts.context
+        if chosen == model.end_token or full or len(ids) == len(prompt.ids) + max_tokens:
+            return
+        logits_V = session.next_logits(model, tuple(ids))
+
+
+def _counts(
+    model: Model, probabilities: np.ndarray, draws: int, rng: np.random.Generator
+) -> tuple[Count, ...]:
+    drawn = np.bincount(draw(probabilities, draws, rng), minlength=probabilities.size)
+    shown = np.flatnonzero((drawn > 0) | (probabilities * draws >= 0.5))
+    order = shown[np.argsort(-probabilities[shown], kind="stable")]
+    return tuple(
+        Count(
+            id=int(i),
+            text=session.token_of(model, int(i)).text,
+            expected=float(probabilities[i]),
+            count=int(drawn[i]),
+            observed=float(drawn[i] / draws),
+        )
+        for i in order
+    )
+
+
+def _heat(logits_V: np.ndarray, ids: np.ndarray, temperature: float) -> Heat:
+    *_, probabilities = stages_of(logits_V, Sampling(temperature=temperature))
+    return Heat(temperature=temperature, probabilities=tuple(probabilities[ids].tolist()))

@@ -1,0 +1,193 @@
+"""A strict, lazy, memory-mapped reader of safetensors files, and the writer that training uses.
+
+Format: 8 bytes header length (little endian), a JSON header, the tensors' bytes without a hole.
+https://github.com/huggingface/safetensors
+"""
+
+import json
+import mmap
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from attn_cli.errors import ContentError
+from attn_cli.files import reason
+
+_MAX_HEADER = 100_000_000
+_MAX_SIZE = 2**63
+# bf16 is the upper half of a float32; numpy has no type for it.
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?",
+    "F8_E4M3": "<u1", "F8_E5M2": "<u1", "F8_E8M0": "<u1",
+}  # fmt: skip
+_NUMBERS = frozenset({"F64", "F32", "F16", "BF16"})
+
+
+class TensorInfo(NamedTuple):
+    """What a header says of one tensor; begin and end are byte offsets in the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Safetensors:
+    """The tensors of one file. Opening reads the header only; `read` and `rows` map what they need.
+
+    Raises ContentError for a file that is not exactly a safetensors file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._map = _map_file(path)
+        self.tensors = _parse_header(self._map, path)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.tensors)
+
+    def read(self, name: str) -> np.ndarray:
+        """The whole tensor in float32 (a view of the map where it is stored so), read-only."""
+        info = self.tensors[name]
+        return self._floats(name, 0, info.shape[0] if info.shape else 1).reshape(info.shape)
+
+    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
+        """Only these rows along the first axis, float32; other rows' pages stay untouched."""
+        shape = self.tensors[name].shape
+        picked = [self._floats(name, i, i + 1) for i in indices]
+        flat = np.concatenate(picked) if picked else np.zeros(0, np.float32)
+        return flat.reshape(len(picked), *shape[1:])
+
+    def _floats(self, name: str, first: int, last: int) -> np.ndarray:
+        dtype, shape, begin, _ = self.tensors[name]
+        if dtype not in _NUMBERS:
+            raise ContentError(
+                f"{self.path}: tensor {name} has dtype {dtype}, which is not a float",
+                "attn reads F32, F16 and BF16 tensors",
+            )
+        stored = np.dtype(_DTYPES[dtype])
+        width = int(np.prod(shape[1:], dtype=np.int64)) if shape else 1
+        count = (last - first) * width
+        raw = np.frombuffer(self._map, stored, count, begin + first * width * stored.itemsize)
+        if dtype == "BF16":
+            return (raw.astype(np.uint32) << 16).view(np.float32)
+        return raw.astype(np.float32, copy=False)
+
+
+def _map_file(path: Path) -> mmap.mmap:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ContentError(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < 8:
+                raise ContentError(f"{path} is too short for a safetensors file")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise ContentError(f"no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise ContentError(f"cannot read {path}: {reason(error)}") from None
+
+
+def _looks_like(start: bytes) -> str:
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself: run `git lfs pull`"
+    if start.lstrip()[:1] == b"<":
+        return "an HTML page, perhaps a failed download"
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
+        return "a PyTorch pickle"
+    return "a GGUF file" if start.startswith(b"GGUF") else ""
+
+
+def _parse_header(data: mmap.mmap, path: Path) -> dict[str, TensorInfo]:
+    def broken(what: str) -> ContentError:
+        looks = _looks_like(data[:64])
+        hint = f"it looks like {looks}" if looks else "the file is damaged or incomplete"
+        return ContentError(f"{path} is not a safetensors file: {what}", hint)
+
+    length = int.from_bytes(data[:8], "little")
+    if length > _MAX_HEADER or length > len(data) - 8:
+        raise broken(f"its header claims {length:,} bytes")
+    try:
+        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_no_twice)
+    except _Twice as error:
+        raise broken(f"{error} stands twice in the header") from None
+    except (ValueError, RecursionError):
+        raise broken("its header is not JSON") from None
+    if not isinstance(header, dict):
+        raise broken("its header is not a JSON object")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise broken("its metadata is not text")
+    start = 8 + length
+    tensors = {name: _tensor(name, entry, start, broken) for name, entry in header.items()}
+    _check_coverage(tensors, start, len(data), broken)
+    return tensors
+
+
+class _Twice(Exception):
+    """A key stands twice in a JSON object, which the json module would pass over."""
+
+
+def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+def _whole(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MAX_SIZE
+
+
+def _tensor(name: str, entry: Any, start: int, broken: Any) -> TensorInfo:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise broken(f"tensor {name} lacks dtype, shape or data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise broken(f"tensor {name} has the unknown dtype {dtype}")
+    if not isinstance(shape, list) or not all(_whole(n) for n in shape):
+        raise broken(f"tensor {name} has a shape that is not a list of sizes")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(_whole(n) for n in offsets):
+        raise broken(f"tensor {name} has offsets that are not two whole numbers")
+    size = np.dtype(_DTYPES[dtype]).itemsize
+    for n in shape:
+        size *= n
+        if size >= _MAX_SIZE:
+            raise broken(f"tensor {name} has an impossible shape")
+    if offsets[1] - offsets[0] != size:
+        raise broken(
+            f"tensor {name} has {offsets[1] - offsets[0]:,} bytes, its shape needs {size:,}"
+        )
+    return TensorInfo(dtype, tuple(shape), start + offsets[0], start + offsets[1])
+
+
+def _check_coverage(tensors: dict[str, TensorInfo], start: int, end: int, broken: Any) -> None:
+    at = start
+    for name, info in sorted(tensors.items(), key=lambda item: item[1][2:]):
+        if info.begin != at:
+            raise broken(f"tensor {name} leaves a hole or overlaps another")
+        at = info.end
+    if at != end:
+        kind = "ends before its last tensor" if at > end else "has bytes after its last tensor"
+        raise broken(f"it {kind}")
+
+
+def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file with these tensors in float32, in the given order."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    at = 0
+    for name, array in tensors.items():
+        end = at + 4 * array.size
+        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    arrays = [np.ascontiguousarray(array, "<f4").tobytes() for array in tensors.values()]
+    return b"".join([len(text).to_bytes(8, "little"), text, *arrays])

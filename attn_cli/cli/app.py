@@ -1,0 +1,155 @@
+"""The `attn` command: the table of commands, and the boundary where errors become messages."""
+
+import errno
+import gc
+import io
+import os
+import signal
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from attn_cli import __version__, settings
+from attn_cli.cli import output
+from attn_cli.errors import AttnError, ContentError, Terminated, UsageError
+
+# Each command is the module of that name in this package, imported when it is the one typed.
+COMMANDS = {
+    "trace": "The six steps of attention, then the next-token prediction.",
+    "heads": "Every head of a layer side by side, and what each one adds.",
+    "mask": "What a mask hides, and how far the prediction moves.",
+    "sample": "Next-token probabilities under temperature; draws tokens.",
+    "loss": "Every position predicts its next token: what training sees.",
+    "train": "Train a small model on a text file, watching attention form.",
+    "models": "What can be opened here; what is inside one checkpoint.",
+    "schema": "The JSON Schema of a command's document.",
+}
+_TERMINATED = 143
+
+
+class Commands(TyperGroup):
+    """The group of commands; help lists them from the table, without importing one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS:
+            return build(cmd_name)
+        if ctx.resilient_parsing:
+            return None
+        close = get_close_matches(cmd_name, COMMANDS, 1)
+        if close:
+            hint = f"did you mean attn {close[0]}?"
+        elif cmd_name.startswith("-"):
+            hint = "attn --help"
+        else:
+            hint = f"commands: {', '.join(COMMANDS)}; a prompt comes after one: attn trace TEXT"
+        raise UsageError(f"no command {settings.shorten(cmd_name)!r}", hint)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def build(name: str) -> Any:
+    """The typer command of one module: its function `command`, its docstring, its EXAMPLE."""
+    from attn_cli.cli.options import flatten
+
+    module = import_module(f"attn_cli.cli.{name}")
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
+    single.command(name, epilog=epilog)(flatten(module.command))
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=Commands, rich_markup_mode=None, invoke_without_command=True)
+
+
+@app.callback(epilog='Start with:  attn trace "the greatest thinker in China is"')
+def root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Shows what attention computes, number by number."""
+    if version:
+        output.emit(f"attn {__version__}\n".encode())
+    elif ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+class _Closed(io.RawIOBase):
+    """Stands in for a stdout that was closed before we started: writing fails, as it should."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        raise OSError(errno.EBADF, "closed")
+
+
+def _terminate(*_: Any) -> None:
+    raise Terminated
+
+
+def main() -> None:
+    """The console script. Exits 0; 1 for content, 2 for what was typed, 130, 143 or 141."""
+    # The process ends before a collection could pay for itself.
+    gc.disable()
+    signal.signal(signal.SIGTERM, _terminate)
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(_Closed())
+    code = run(sys.argv[1:])
+    # Everything is flushed; taking the interpreter apart would cost 10 ms and could only complain.
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """One run of the command line; returns the exit code. Every error ends here as a message."""
+    try:
+        result = typer.main.get_command(app).main(
+            arguments, prog_name="attn", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except output.ReaderGone:
+        return output.BROKEN_PIPE
+    except AttnError as problem:
+        return output.error(problem)
+    except TyperException as problem:
+        return output.error(_from_typer(problem))
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Terminated:
+        return _TERMINATED
+    except MemoryError:
+        return output.error(ContentError("not enough memory", "a shorter prompt, or one --layer"))
+    except BrokenPipeError:
+        return output.BROKEN_PIPE
+    except OSError as problem:
+        return output.error(ContentError(f"cannot go on: {output.reason(problem)}"))
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except Exception as problem:
+        return output.error(_from_bug(problem))
+
+
+def _from_typer(problem: TyperException) -> AttnError:
+    text = problem.format_message() if hasattr(problem, "format_message") else str(problem)
+    context = getattr(problem, "ctx", None)
+    command = context.command_path if context else "attn"
+    return UsageError(text[:1].lower() + text[1:].replace("\n", " "), f"{command} --help")
+
+
+def _from_bug(problem: Exception) -> AttnError:
+    if os.environ.get("ATTN_DEBUG"):
+        raise problem
+    return AttnError(
+        "this should not have happened: a fault in attn itself",
+        "ATTN_DEBUG=1 shows where; please report it with the command you typed",
+    )

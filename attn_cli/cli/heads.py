@@ -1,0 +1,57 @@
+"""`attn heads`: every head of a layer side by side."""
+
+from typing import Annotated
+
+from typer import Option
+
+from attn_cli import settings
+from attn_cli.cli import output
+from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions
+from attn_cli.cli.prompts import prompts
+
+EXAMPLES = (
+    'attn heads "the greatest thinker in China is" --layer 1',
+    "attn heads --json | jq '.result.heads[] | {head, entropy, norm}'",
+)
+
+
+def command(
+    prompt: PromptOptions,
+    what_if: WhatIfOptions,
+    out: OutputOptions,
+    layer: Annotated[
+        str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0,1, 0-1 or all.")
+    ] = "0",
+    head: Annotated[
+        str, Option("--head", "-H", metavar="HEADS", help="0, -1, 0,2, 0-3 or all.")
+    ] = "all",
+) -> None:
+    """Multi-head mode: the weights of every head, a summary of each, and the sum of their pulls."""
+    from attn_cli import session
+    from attn_cli.analysis.heads import NEEDS, heads
+    from attn_cli.views import heads as view
+    from attn_cli.views import json
+
+    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    layers = settings.selection(layer, model.facts.layers, "--layer")
+
+    def results():
+        for source in prompts(prompt):
+            trace = session.trace(
+                source.text, model=model, ids=source.ids, layer=layers, head=head,
+                arrays=NEEDS | {"visible"}, mask=what_if.mask,
+                attention_temperature=what_if.attention_temperature,
+                without_head=what_if.without_head, next=False, special=not prompt.no_special,
+            )  # fmt: skip
+            for number in layers:
+                found = heads(trace, number)
+                chosen = {**trace.settings, "layer": number, "head": list(trace.attention[0].heads)}
+                yield output.Result(
+                    page=lambda look, t=trace, f=found: view.render(t, f, look),
+                    document=lambda t=trace, f=found, c=chosen: json.document(
+                        "heads", t.model, t.prompt, c, f, t.notes
+                    ),
+                    notes=trace.notes,
+                )
+
+    output.deliver(out, results(), quiet=prompt.quiet)

@@ -1,0 +1,36 @@
+"""`attn loss`: what training sees."""
+
+from attn_cli.cli import output
+from attn_cli.cli.options import OutputOptions, PromptOptions
+from attn_cli.cli.prompts import prompts
+
+EXAMPLES = (
+    'attn loss "the greatest thinker in China is Confucius"',
+    "attn loss --json | jq '.result.perplexity'",
+)
+
+
+def command(prompt: PromptOptions, out: OutputOptions) -> None:
+    """Every position predicts its next token at once: probability, loss and best guess of each."""
+    from attn_cli import session
+    from attn_cli.analysis.loss import loss
+    from attn_cli.views import json
+    from attn_cli.views import loss as view
+
+    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    special = not prompt.no_special
+
+    def results():
+        for source in prompts(prompt):
+            read = session.tokenise(model, source.text, ids=source.ids, special=special)
+            found = loss(model, read)
+            notes = session.unknown_note(model, read)
+            yield output.Result(
+                page=lambda look, p=read, f=found: view.render(model.facts, p, f, look),
+                document=lambda p=read, f=found, n=notes: json.document(
+                    "loss", model.facts, p, {"special": special}, f, n
+                ),
+                notes=notes,
+            )
+
+    output.deliver(out, results(), quiet=prompt.quiet)

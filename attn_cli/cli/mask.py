@@ -1,0 +1,71 @@
+"""`attn mask`: what a mask hides, and what moves."""
+
+from typing import Annotated
+
+from typer import Option
+
+from attn_cli import settings
+from attn_cli.cli import output
+from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions, whole
+from attn_cli.cli.prompts import prompts
+
+EXAMPLES = (
+    'attn mask "the greatest thinker in China is"',
+    'attn mask "the greatest thinker in China is" --mask window:2',
+    'attn mask "the greatest thinker in China is" --mask block:5:4 --layout columns',
+)
+
+
+def command(
+    prompt: PromptOptions,
+    what_if: WhatIfOptions,
+    out: OutputOptions,
+    layer: Annotated[str, Option("--layer", "-l", metavar="LAYER", help="One layer.")] = "0",
+    head: Annotated[str, Option("--head", "-H", metavar="HEAD", help="One head.")] = "0",
+    top: Annotated[
+        int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")
+    ] = 5,
+) -> None:
+    """The mask as a picture, the cells it hides, and how weights, output and prediction move.
+
+    Compares --mask with the model's own mask; the model's own, or none given, with no mask at all.
+    """
+    from attn_cli import session
+    from attn_cli.analysis.mask import NEEDS, mask
+    from attn_cli.views import json
+    from attn_cli.views import mask as view
+
+    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    numbers = [
+        settings.one(layer, model.facts.layers, "--layer"),
+        settings.one(head, model.facts.heads, "--head"),
+    ]
+    own = "the model's own mask"
+
+    def results():
+        for source in prompts(prompt):
+
+            def run(words, source=source):
+                return session.trace(
+                    source.text, model=model, ids=source.ids, layer=numbers[0], head=numbers[1],
+                    arrays=NEEDS, mask=words, top=model.facts.vocabulary,
+                    attention_temperature=what_if.attention_temperature,
+                    without_head=what_if.without_head, special=not prompt.no_special,
+                )  # fmt: skip
+
+            after, before = run(what_if.mask), run([])
+            names = (own, " ".join(what_if.mask))
+            if (after.attention[0].visible == before.attention[0].visible).all():
+                before, names = run(["none"]), ("none", names[1] or own)
+            found = mask(before, after, *numbers, top=top)
+            chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
+                      "head": numbers[1]}  # fmt: skip
+            yield output.Result(
+                page=lambda look, t=after, f=found, n=names: view.render(t, f, *n, look),
+                document=lambda t=after, f=found, c=chosen: json.document(
+                    "mask", t.model, t.prompt, c, f, t.notes
+                ),
+                notes=after.notes,
+            )
+
+    output.deliver(out, results(), quiet=prompt.quiet)

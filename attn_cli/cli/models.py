@@ -1,0 +1,40 @@
+"""`attn models`: what can be opened, and what is inside one checkpoint."""
+
+from typing import Annotated
+
+from typer import Argument
+
+from attn_cli.cli import output
+from attn_cli.cli.options import IgnoreConfig, OutputOptions
+
+EXAMPLES = ("attn models", "attn models tiny", "attn models ./my-model --json | jq .result.parts")
+
+
+def command(
+    out: OutputOptions,
+    name: Annotated[
+        str | None, Argument(metavar="[MODEL]", help="A name or a path.", show_default=False)
+    ] = None,
+    ignore_config: IgnoreConfig = [],  # noqa: B006 - typer's own way to declare a repeatable option
+) -> None:
+    """What can be opened on this machine; with MODEL, what is inside that checkpoint."""
+    from attn_cli import session
+    from attn_cli.analysis.models import contents, listing
+    from attn_cli.views import json
+    from attn_cli.views import models as view
+
+    if name is None:
+        found = listing()
+        result = output.Result(
+            page=lambda look: view.render_listing(found),
+            document=lambda: json.document("models", None, None, {}, found, ()),
+        )
+    else:
+        model = session.load(name, ignore_config=ignore_config)
+        inside = contents(model)
+        settings = {"ignore_config": list(ignore_config)}
+        result = output.Result(
+            page=lambda look: view.render_contents(model.facts, inside),
+            document=lambda: json.document("models", model.facts, None, settings, inside, ()),
+        )
+    output.deliver(out, [result], quiet=False)

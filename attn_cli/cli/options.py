@@ -1,0 +1,182 @@
+"""Every shared option, once. A command names the groups it takes; `flatten` hands them to typer."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, get_type_hints
+
+from typer import Argument, Option
+
+from attn_cli import settings, vocabulary
+
+FORMATS = ("table", "json", "ndjson", "csv", "npz")
+
+
+def whole(option: str, low: int, high: int = 10**9 - 1) -> Callable[[Any], int]:
+    """A parser for typer: a whole number in a range, in ASCII digits."""
+    return lambda text: settings.integer(str(text), option, low, high)
+
+
+def real(option: str, low: float, high: float = float("inf")) -> Callable[[Any], float]:
+    """A parser for typer: a finite number in a range."""
+    return lambda text: settings.number(str(text), option, low, high)
+
+
+def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
+    """A parser for typer: one of a few words, or none."""
+
+    def parse(text: Any) -> str:
+        if text and text not in choices:
+            raise settings.UsageError(
+                f"{option} {settings.shorten(str(text))!r} is unknown",
+                f"one of {', '.join(choices)}",
+            )
+        return str(text)
+
+    return parse
+
+
+def _complete(*words: str) -> Callable[[str], list[str]]:
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+ModelName = Annotated[
+    str,
+    Option(
+        "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
+        help="tiny, random[:layers=2,heads=4,model_width=32,seed=0], or a checkpoint folder.",
+        autocompletion=_complete("tiny", "random"),
+    ),
+]  # fmt: skip
+IgnoreConfig = Annotated[
+    list[str],
+    Option("--ignore-config", metavar="KEY", help="Accept this unknown key of config.json."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptOptions:
+    """Where the prompt comes from, and the model that reads it."""
+
+    text: Annotated[
+        str | None,
+        Argument(metavar="[TEXT]", help="The prompt; - reads standard input.", show_default=False),
+    ] = None
+    file: Annotated[
+        str | None, Option("--file", metavar="FILE", help="Read the prompt from a file.")
+    ] = None
+    each: Annotated[
+        str,
+        Option(
+            metavar="line", parser=one_of("--each", ("line",)),
+            help="One prompt per line of the input, or JSON lines with a text key.",
+        ),
+    ] = ""  # fmt: skip
+    ids: Annotated[
+        str | None, Option("--ids", metavar="1,2,3", help="Token ids instead of a text.")
+    ] = None
+    no_special: Annotated[
+        bool, Option("--no-special", help="Leave out tokens the tokenizer would add.")
+    ] = False
+    model: ModelName = vocabulary.DEFAULT_MODEL
+    ignore_config: IgnoreConfig = field(default_factory=list)
+    quiet: Annotated[bool, Option("--quiet", help="No notes on stderr.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIfOptions:
+    """Changes to the attention itself."""
+
+    mask: Annotated[
+        list[str],
+        Option(
+            "--mask", metavar="MASK", autocompletion=_complete(
+                "causal", "none", "window:", "prefix:", "file:", "padding:", "block:"
+            ),
+            help="causal, none, window:N, prefix:N or file:PATH replaces the model's mask; "
+            "padding:N and block:Q:K hide more. Repeatable.",
+        ),
+    ] = field(default_factory=list)  # fmt: skip
+    attention_temperature: Annotated[
+        float,
+        Option(
+            metavar="T", parser=real("--attention-temperature", 0),
+            help="weights = softmax(masked / T).",
+        ),
+    ] = 1.0  # fmt: skip
+    without_head: Annotated[
+        list[str],
+        Option("--without-head", metavar="L.H", help="Remove head H of layer L. Repeatable."),
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """How and where the result is written."""
+
+    format: Annotated[
+        str,
+        Option(
+            metavar="FORMAT", parser=one_of("--format", FORMATS), show_default="table",
+            autocompletion=_complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
+        ),
+    ] = ""  # fmt: skip
+    json: Annotated[bool, Option("--json", help="Short for --format json.")] = False
+    out: Annotated[
+        str | None,
+        Option("--out", metavar="FILE", help="Write there; its suffix chooses the format."),
+    ] = None
+    digits: Annotated[
+        int,
+        Option(metavar="N", parser=whole("--digits", 0, 9), help="Decimals in tables."),
+    ] = 2
+    full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
+    layout: Annotated[
+        str,
+        Option(
+            metavar="rows|columns", parser=one_of("--layout", ("rows", "columns")),
+            autocompletion=_complete("rows", "columns"),
+            help="Queries as rows (papers) or as columns (the animated explanation).",
+        ),
+    ] = "rows"  # fmt: skip
+
+
+def flatten(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command with each parameter that is an option group spread out for typer."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type] = {}
+    spread: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if is_dataclass(kind):
+            groups[parameter.name] = kind
+            spread.extend(_parameters(kind))
+        else:
+            keyword = parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
+            spread.append(keyword)
+
+    def call(**values: Any) -> None:
+        given = {
+            name: kind(**{f.name: values.pop(f.name) for f in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**given, **values)
+
+    call.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in spread}
+    call.__doc__ = command.__doc__
+    call.__name__ = command.__name__
+    return call
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=hints[f.name],
+            default=f.default if f.default is not MISSING else f.default_factory(),
+        )
+        for f in fields(group)
+    ]

@@ -1,0 +1,118 @@
+"""`attn sample`: temperature, filters, and the draw."""
+
+from typing import Annotated
+
+from typer import Option
+
+from attn_cli import settings
+from attn_cli.cli import output
+from attn_cli.cli.options import OutputOptions, PromptOptions, real, whole
+from attn_cli.cli.prompts import prompts
+from attn_cli.errors import UsageError
+
+EXAMPLES = (
+    "attn sample --temperature 1.5",
+    'attn sample "the greatest thinker in China is" --sweep 0,0.5,1,1.5,2',
+    'attn sample "the" --max-tokens 12 --top-k 20 --seed 7',
+)
+
+
+def command(
+    prompt: PromptOptions,
+    out: OutputOptions,
+    temperature: Annotated[
+        float,
+        Option(
+            "--temperature",
+            "-t",
+            metavar="T",
+            parser=real("--temperature", 0),
+            help="0 takes the likeliest; above 1 evens out.",
+        ),
+    ] = 1.0,
+    top_k: Annotated[
+        int, Option(metavar="K", parser=whole("--top-k", 0), help="Keep the K likeliest; 0 = all.")
+    ] = 0,
+    top_p: Annotated[
+        float,
+        Option(
+            metavar="P",
+            parser=real("--top-p", 0, 1),
+            help="Keep the fewest that reach P together; 1 = all.",
+        ),
+    ] = 1.0,
+    min_p: Annotated[
+        float,
+        Option(
+            metavar="P",
+            parser=real("--min-p", 0, 1),
+            help="Drop those below P times the likeliest; 0 = none.",
+        ),
+    ] = 0.0,
+    seed: Annotated[
+        int | None,
+        Option("--seed", "-s", metavar="N", parser=whole("--seed", 0), help="Repeat a draw."),
+    ] = None,
+    max_tokens: Annotated[
+        int,
+        Option(
+            "--max-tokens",
+            "-n",
+            metavar="N",
+            parser=whole("--max-tokens", 1, 100_000),
+            help="Tokens to draw one after the other.",
+        ),
+    ] = 1,
+    draws: Annotated[
+        int,
+        Option(
+            metavar="N",
+            parser=whole("--draws", 0, 10_000_000),
+            help="Draw the next token N times and count.",
+        ),
+    ] = 0,
+    sweep: Annotated[str, Option(metavar="T,T,…", help="Several temperatures side by side.")] = "",
+    top: Annotated[
+        int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")
+    ] = 10,
+) -> None:
+    """Next-token probabilities before and after temperature and each filter; then draws.
+
+    Filters act in this order: temperature, top-k, top-p, min-p.
+    """  # fmt: skip
+    import secrets
+
+    from attn_cli import session
+    from attn_cli.analysis.sample import Sampling, sample
+    from attn_cli.views import json
+    from attn_cli.views import sample as view
+
+    if draws and max_tokens > 1:
+        raise UsageError("--draws and --max-tokens contradict each other", "give one of them")
+    heats = [settings.number(part.strip(), "--sweep", 0) for part in sweep.split(",") if sweep]
+    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    special = not prompt.no_special
+    chosen = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+        "seed": secrets.randbelow(2**31) if seed is None else seed,
+        "max_tokens": max_tokens, "draws": draws, "sweep": heats, "special": special,
+    }  # fmt: skip
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+
+    def results():
+        for source in prompts(prompt):
+            read = session.tokenise(model, source.text, ids=source.ids, special=special)
+            found = sample(
+                model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
+                sweep=heats, top=top,
+            )  # fmt: skip
+            notes = session.unknown_note(model, read)
+            yield output.Result(
+                page=lambda look, p=read, f=found: view.render(model.facts, p, f, chosen, look),
+                document=lambda p=read, f=found, n=notes: json.document(
+                    "sample", model.facts, p, chosen, f, n
+                ),
+                notes=notes,
+            )
+
+    output.deliver(out, results(), quiet=prompt.quiet)

@@ -1,0 +1,117 @@
+"""`attn trace`: the six steps, as tables or as a document."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from attn_cli import settings, vocabulary
+from attn_cli.cli import output
+from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions, whole
+from attn_cli.cli.prompts import prompts
+from attn_cli.errors import UsageError
+from attn_cli.words import sentence
+
+if TYPE_CHECKING:
+    from attn_cli.trace import Trace
+    from attn_cli.views.matrix import Look
+
+EXAMPLES = (
+    'attn trace "the greatest thinker in China is"',
+    'attn trace "the king is a man" --layer 1 --head all --step 5',
+    "attn trace --json | jq '.attention[0].arrays.weights.values[0][-1]'",
+)
+
+
+def command(
+    prompt: PromptOptions,
+    what_if: WhatIfOptions,
+    out: OutputOptions,
+    layer: Annotated[
+        str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0,1, 0-1 or all.")
+    ] = "0",
+    head: Annotated[
+        str, Option("--head", "-H", metavar="HEADS", help="0, -1, 0,2, 0-3 or all.")
+    ] = "0",
+    query: Annotated[
+        str, Option(metavar="QUERIES", help="Rows to show: positions or a token's text.")
+    ] = "",
+    key: Annotated[
+        str, Option(metavar="KEYS", help="Columns to show: positions or a token's text.")
+    ] = "",
+    step: Annotated[
+        list[str], Option(metavar="STEP", help="1 to 6 or a step's name. Repeatable.")
+    ] = [],  # noqa: B006 - typer's own way to declare a repeatable option
+    parameters: Annotated[
+        bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_O and the biases.")
+    ] = False,
+    no_next: Annotated[bool, Option("--no-next", help="Leave out the prediction.")] = False,
+    top: Annotated[
+        int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")
+    ] = 5,
+) -> None:
+    """The six steps of self-attention for a prompt, each matrix as a table.
+
+    Then the next-token prediction. Layer 0, head 0 unless you choose others.
+    """
+    from attn_cli import session
+
+    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    steps = settings.steps(step) if step else frozenset(range(1, 7))
+    kind = output.chosen_format(out)
+    names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
+    if kind == "table":
+        names |= vocabulary.EMBEDDING_PARTS
+    else:
+        names = {n for n in names if vocabulary.ARRAYS[n].step in steps}
+    each = bool(prompt.each)
+    if each and kind in ("csv", "npz"):
+        raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
+    pages: list[Any] = []
+    documents: list[bytes] = []
+    for source in prompts(prompt):
+        found = session.trace(
+            source.text, model=model, ids=source.ids, layer=layer, head=head, arrays=names,
+            mask=what_if.mask, attention_temperature=what_if.attention_temperature,
+            without_head=what_if.without_head, next=not no_next, top=top,
+            special=not prompt.no_special,
+        )  # fmt: skip
+        if kind == "table":
+            pages.extend(_page(found, output.look(out), steps, query, key, prompt.quiet))
+        else:
+            documents.append(_encode(found, kind, each))
+    if kind == "table":
+        output.print_page(pages, output.look(out), out.out)
+    else:
+        output.emit(b"".join(documents), out.out)
+
+
+def _page(
+    trace: "Trace", look: "Look", steps: frozenset[int], query: str, key: str, quiet: bool
+) -> list[Any]:
+    from attn_cli.views import table
+
+    queries = settings.positions(query, trace.prompt.labels, "--query")
+    keys = settings.positions(key, trace.prompt.labels, "--key")
+    for remark in trace.notes:
+        output.note(remark, quiet=quiet)
+    count = table.count_tables(trace, steps)
+    if count > table.MOST_TABLES and not look.full:
+        output.note(sentence("trace.too_many", count=count), quiet=quiet)
+        steps = frozenset()
+    return table.render(trace, look, steps=steps, queries=queries, keys=keys)
+
+
+def _encode(trace: "Trace", kind: str, each: bool) -> bytes:
+    if kind == "csv":
+        from attn_cli.views import csv
+
+        return csv.render(trace)
+    if kind == "npz":
+        from attn_cli.views import npz
+
+        return npz.render(trace)
+    from attn_cli.views import json
+
+    if kind == "json" or each:
+        return json.encode(json.trace_document(trace)) + b"\n"
+    return b"".join(json.encode(line) + b"\n" for line in json.ndjson_lines(trace))

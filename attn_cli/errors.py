@@ -1,0 +1,32 @@
+"""The errors a user can meet. The message says what and where; the hint says what to do next."""
+
+
+class AttnError(Exception):
+    """Base of every error this package raises on purpose; nothing else should reach a user."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ContentError(AttnError):
+    """A file, stdin or the machine is at fault: exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(AttnError):
+    """What was typed is at fault: exit code 2."""
+
+    exit_code = 2
+
+
+class NoModelError(ContentError):
+    """The model named does not exist on this machine."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; raised so that files are finished or removed on the way out."""

@@ -1,0 +1,133 @@
+"""One attention block for every family: the six steps, the what-if settings, the record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.families.what_if import WhatIf
+from attn_cli.maths.attention import attend, combine, default_scale, pull
+from attn_cli.trace import Attention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to record and how far to run.
+
+    `layers` and `heads` are recorded, of the arrays named in `arrays`; `last_layer` is the last
+    one computed. `what_if` acts on every layer.
+    """
+
+    layers: frozenset[int]
+    heads: tuple[int, ...]
+    arrays: frozenset[str]
+    last_layer: int
+    what_if: WhatIf = field(default_factory=WhatIf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """What a family hands to `run_block`: one layer's vectors and its own facts.
+
+    `arrays` are those already computed (step 1 and 2, and parameters on demand); `w_o` (head ×
+    value_width, model) and `b_o` (model) are the output projection; `touched` says that an earlier
+    layer was changed by a what-if setting.
+    """
+
+    layer: int
+    stack: str = "decoder"
+    kind: str = "self"
+    arrays: Mapping[str, np.ndarray]
+    own_visible: np.ndarray
+    w_o: np.ndarray
+    b_o: np.ndarray
+    scale: float = 0.0
+    touched: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """A block's `output` (query, model), its record if one was asked for, and if it was touched."""
+
+    output: np.ndarray
+    records: tuple[Attention, ...]
+    touched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Final:
+    """The end of a pass: `hidden` (query, model) after the last norm; no rows if it stopped."""
+
+    hidden: np.ndarray
+    touched: bool
+
+
+def run_block(request: Request, block: Block) -> Result:
+    """Steps 3 to 6 of one layer under the what-if settings, and the record of it."""
+    what_if = request.what_if
+    q, k, v = (block.arrays[name] for name in "qkv")
+    scale = block.scale or default_scale(q.shape[-1])
+    visible = what_if.visible(block.own_visible, both_sides=block.stack == "encoder")
+    steps = attend(
+        q, k, v, visible, scale=scale, attention_temperature=what_if.attention_temperature
+    )
+    removed = [head for layer, head in what_if.without_head if layer == block.layer]
+    z = steps.z
+    if removed:
+        z = z.copy()
+        z[removed] = 0
+    output = combine(z, block.w_o, block.b_o)
+    touched_arrays = _touched(block, what_if, visible, bool(removed))
+    records: tuple[Attention, ...] = ()
+    if block.layer in request.layers:
+        computed = {
+            **block.arrays, **steps._asdict(), "visible": visible, "output": output
+        }  # fmt: skip
+        if "head_output" in request.arrays:
+            computed["head_output"] = pull(z, block.w_o)
+        records = (_record(request, block, scale, computed, touched_arrays),)
+    return Result(output=output, records=records, touched=bool(touched_arrays))
+
+
+def _touched(
+    block: Block, what_if: WhatIf, visible: np.ndarray, head_removed: bool
+) -> frozenset[str]:
+    """The arrays that the settings have changed: everything from the first touched one onward."""
+    if block.touched:
+        return vocabulary.arrays_from(next(iter(vocabulary.ARRAYS)))
+    if visible is not block.own_visible and (visible != block.own_visible).any():
+        return vocabulary.arrays_from("visible")
+    if what_if.attention_temperature != 1:
+        return vocabulary.arrays_from("weights")
+    return vocabulary.arrays_from("head_output") if head_removed else frozenset()
+
+
+def _record(
+    request: Request,
+    block: Block,
+    scale: float,
+    computed: Mapping[str, np.ndarray],
+    touched: frozenset[str],
+) -> Attention:
+    group = block.arrays["q"].shape[0] // block.arrays["k"].shape[0]
+    kv_heads = tuple(dict.fromkeys(head // group for head in request.heads))
+    picked = {"head": list(request.heads), "kv_head": list(kv_heads)}
+    arrays = {}
+    for name, spec in vocabulary.ARRAYS.items():
+        if name in request.arrays and name in computed:
+            chosen = picked.get(spec.axes[0])
+            array = computed[name] if chosen is None else computed[name][chosen]
+            array = array.view()
+            array.flags.writeable = False
+            arrays[name] = array
+    return Attention(
+        stack=block.stack,
+        kind=block.kind,
+        layer=block.layer,
+        heads=request.heads,
+        kv_heads=kv_heads,
+        scale=scale,
+        arrays=arrays,
+        what_if=touched & frozenset(arrays),
+    )

@@ -1,0 +1,84 @@
+"""A strict reader of config.json: every key is either used, known to be harmless, or an error."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attn_cli.errors import ContentError
+
+
+class ConfigReader:
+    """Hands out the values of a config and remembers which were asked for.
+
+    Every getter raises ContentError where the value is missing (and has no default) or unfit.
+    """
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self._values = values
+        self._where = where
+        self._asked: set[str] = set()
+
+    def _get(self, key: str, default: Any) -> Any:
+        self._asked.add(key)
+        value = self._values.get(key)
+        if value is None and default is None:
+            raise ContentError(f"{self._where}: the key {key} is missing")
+        return default if value is None else value
+
+    def integer(self, key: str, default: int | None = None, *, low: int = 1) -> int:
+        """A whole number of at least `low` and below 2^31."""
+        value = self._get(key, default)
+        if type(value) is not int or not low <= value < 2**31:
+            raise ContentError(f"{self._where}: {key} is {value!r}, not a whole number from {low}")
+        return value
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        """A finite number above 0."""
+        value = self._get(key, default)
+        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+            raise ContentError(f"{self._where}: {key} is {value!r}, not a number above 0")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._get(key, default)
+        if type(value) is not bool:
+            raise ContentError(f"{self._where}: {key} is {value!r}, not true or false")
+        return value
+
+    def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
+        """One of a few words."""
+        value = self._get(key, default)
+        known = tuple(choices)
+        if value not in known:
+            raise ContentError(
+                f"{self._where}: {key} is {value!r}", f"attn knows {', '.join(known)}"
+            )
+        return value
+
+    def finish(self, harmless: frozenset[str], ignored: Iterable[str]) -> None:
+        """Raises ContentError if a key is neither asked for, harmless nor ignored by the user."""
+        left = set(self._values) - self._asked - harmless - _ANY_FAMILY - set(ignored)
+        if left:
+            key = min(left)
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            raise ContentError(
+                f"{self._where}: the key {key}{more} is unknown and could change the numbers",
+                f"if you know that it does not: --ignore-config {key}",
+            )
+
+
+# Keys of any family that say how a checkpoint was made or is sampled from, not what it computes.
+_ANY_FAMILY = frozenset(
+    """
+    _name_or_path architectures auto_map bos_token_id decoder_start_token_id diversity_penalty
+    do_sample dtype early_stopping encoder_no_repeat_ngram_size eos_token_id
+    exponential_decay_length_penalty finetuning_task forced_bos_token_id forced_eos_token_id
+    id2label label2id length_penalty max_length min_length model_type no_repeat_ngram_size
+    num_beam_groups num_beams num_return_sequences output_attentions output_hidden_states
+    output_scores pad_token_id prefix problem_type remove_invalid_values repetition_penalty
+    return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
+    temperature tf_legacy_loss tokenizer_class top_k top_p torch_dtype torchscript
+    transformers_version typical_p use_bfloat16 use_cache bad_words_ids begin_suppress_tokens
+    chunk_size_feed_forward
+    """.split()
+)

@@ -1,0 +1,187 @@
+"""GPT-2: learned positions, layer norm before each part, tied output. Radford et al. 2019.
+
+Weights are stored (input, output). `c_attn` holds W_Q, W_K and W_V side by side.
+"""
+
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attn_cli.errors import ContentError
+from attn_cli.families.block import Block, Final, Request, run_block
+from attn_cli.families.config import ConfigReader
+from attn_cli.families.model import Model, Weights
+from attn_cli.maths import layers as layer_maths
+from attn_cli.maths.attention import embed, project
+from attn_cli.maths.layers import layer_norm, linear
+from attn_cli.maths.masks import causal
+from attn_cli.trace import Attention
+
+PREFIX = "transformer."
+_ACTIVATIONS = {
+    "gelu_new": layer_maths.gelu_tanh,
+    "gelu_pytorch_tanh": layer_maths.gelu_tanh,
+    "gelu": layer_maths.gelu,
+    "relu": layer_maths.relu,
+    "silu": layer_maths.silu,
+}
+# Dropout acts in training only; the summary keys belong to a classification head.
+_HARMLESS = frozenset(
+    """
+    attn_pdrop embd_pdrop resid_pdrop initializer_range n_ctx reorder_and_upcast_attn
+    summary_activation summary_first_dropout summary_proj_to_labels summary_type
+    summary_use_proj
+    """.split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The numbers of a GPT-2 model."""
+
+    layers: int
+    heads: int
+    model_width: int
+    inner_width: int
+    vocabulary: int
+    context: int
+    epsilon: float
+    activation: str
+    scale_by_width: bool
+    scale_by_layer: bool
+    tied: bool
+
+    @property
+    def kv_heads(self) -> int:
+        return self.heads
+
+    @property
+    def head_width(self) -> int:
+        return self.model_width // self.heads
+
+
+def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
+    """Raises ContentError for a config that cannot be honoured exactly."""
+    reader = ConfigReader(values, where)
+    width = reader.integer("n_embd")
+    config = Config(
+        layers=reader.integer("n_layer"),
+        heads=reader.integer("n_head"),
+        model_width=width,
+        inner_width=reader.integer("n_inner", 4 * width),
+        vocabulary=reader.integer("vocab_size"),
+        context=reader.integer("n_positions"),
+        epsilon=reader.positive("layer_norm_epsilon", 1e-5),
+        activation=reader.choice("activation_function", _ACTIVATIONS, "gelu_new"),
+        scale_by_width=reader.flag("scale_attn_weights", True),
+        scale_by_layer=reader.flag("scale_attn_by_inverse_layer_idx", False),
+        tied=reader.flag("tie_word_embeddings", True),
+    )
+    if reader.flag("add_cross_attention", False):
+        raise ContentError(f"{where}: add_cross_attention is true, which attn does not trace")
+    if config.model_width % config.heads:
+        raise ContentError(f"{where}: n_embd {width} does not divide by n_head {config.heads}")
+    reader.finish(_HARMLESS, ignored)
+    return config
+
+
+def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every tensor."""
+    width, inner = config.model_width, config.inner_width
+    shapes = {"wte.weight": (config.vocabulary, width), "wpe.weight": (config.context, width)}
+    for layer in range(config.layers):
+        parts = {
+            "ln_1.weight": (width,), "ln_1.bias": (width,),
+            "attn.c_attn.weight": (width, 3 * width), "attn.c_attn.bias": (3 * width,),
+            "attn.c_proj.weight": (width, width), "attn.c_proj.bias": (width,),
+            "ln_2.weight": (width,), "ln_2.bias": (width,),
+            "mlp.c_fc.weight": (width, inner), "mlp.c_fc.bias": (inner,),
+            "mlp.c_proj.weight": (inner, width), "mlp.c_proj.bias": (width,),
+        }  # fmt: skip
+        shapes |= {f"h.{layer}.{name}": shape for name, shape in parts.items()}
+    shapes |= {"ln_f.weight": (width,), "ln_f.bias": (width,)}
+    if not config.tied:
+        shapes["lm_head.weight"] = (config.vocabulary, width)
+    return shapes
+
+
+def buffers(config: Config) -> tuple[str, ...]:
+    """Endings of tensor names that carry nothing: stored masks, and a copy of the tied output."""
+    masks = (".attn.bias", ".attn.masked_bias")
+    return (*masks, "lm_head.weight") if config.tied else masks
+
+
+def forward(
+    model: Model, ids: tuple[int, ...], request: Request
+) -> Generator[Attention, None, Final]:
+    """Yields the record of each chosen layer in turn and returns the final hidden vectors."""
+    config, weights = model.config, model.weights
+    token = weights.rows("wte.weight", ids)
+    position = weights.rows("wpe.weight", range(len(ids)))
+    x = embed(token, position)
+    visible = causal(len(ids), len(ids))
+    parts: Mapping[str, np.ndarray] = {"token_embedding": token, "position_embedding": position}
+    touched = False
+    for layer in range(request.last_layer + 1):
+        name = f"h.{layer}."
+        normed = layer_norm(
+            x, weights[name + "ln_1.weight"], weights[name + "ln_1.bias"], config.epsilon
+        )
+        block = Block(
+            layer=layer,
+            arrays={**parts, "x": x, "normed": normed, **_project(config, weights, name, normed)},
+            own_visible=visible,
+            w_o=weights[name + "attn.c_proj.weight"],
+            b_o=weights[name + "attn.c_proj.bias"],
+            scale=_scale(config, layer),
+            touched=touched,
+        )
+        result = run_block(request, block)
+        yield from result.records
+        x, touched, parts = _mlp(config, weights, name, x + result.output), result.touched, {}
+    if request.last_layer < config.layers - 1:
+        return Final(hidden=x[:0], touched=touched)
+    final = layer_norm(x, weights["ln_f.weight"], weights["ln_f.bias"], config.epsilon)
+    return Final(hidden=final, touched=touched)
+
+
+def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
+    """Logits (position, vocabulary) of final hidden vectors (position, model)."""
+    output = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
+    return hidden @ output.T
+
+
+def _scale(config: Config, layer: int) -> float:
+    scale = config.head_width**-0.5 if config.scale_by_width else 1.0
+    return scale / (layer + 1) if config.scale_by_layer else scale
+
+
+def _project(
+    config: Config, weights: Weights, name: str, normed: np.ndarray
+) -> dict[str, np.ndarray]:
+    """q, k and v, and the parameters that made them, one head apart from the next."""
+    width, heads = config.model_width, config.heads
+    fused_w, fused_b = weights[name + "attn.c_attn.weight"], weights[name + "attn.c_attn.bias"]
+    arrays = {}
+    for i, letter in enumerate("qkv"):
+        w = fused_w[:, i * width : (i + 1) * width]
+        b = fused_b[i * width : (i + 1) * width]
+        arrays[letter] = project(normed, w, b, heads)
+        arrays["w_" + letter] = w.reshape(width, heads, -1).swapaxes(0, 1)
+        arrays["b_" + letter] = b.reshape(heads, -1)
+    arrays["w_o"] = weights[name + "attn.c_proj.weight"].reshape(heads, -1, width)
+    arrays["b_o"] = weights[name + "attn.c_proj.bias"]
+    return arrays
+
+
+def _mlp(config: Config, weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    normed = layer_norm(
+        x, weights[name + "ln_2.weight"], weights[name + "ln_2.bias"], config.epsilon
+    )
+    inner = linear(normed, weights[name + "mlp.c_fc.weight"], weights[name + "mlp.c_fc.bias"])
+    active = _ACTIVATIONS[config.activation](inner)
+    return x + linear(
+        active, weights[name + "mlp.c_proj.weight"], weights[name + "mlp.c_proj.bias"]
+    )

@@ -1,0 +1,107 @@
+"""Reading text and writing files: the one place where the package touches the disk to write."""
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from attn_cli.errors import ContentError
+
+_NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` so that `path` holds the old bytes or all of the new ones, never a part.
+
+    A regular file (or a link's target) is replaced by a flushed sibling that takes over its mode;
+    a device or FIFO is written to directly. Raises ContentError.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode if target.exists() else 0
+        if stat.S_ISDIR(mode):
+            raise ContentError(f"{path} is a folder", "give a file name: --out FILE")
+        if mode and not stat.S_ISREG(mode):
+            with target.open("wb", buffering=0) as device:
+                _write_all(device.fileno(), data)
+        else:
+            _replace(target, data, mode)
+    except OSError as error:
+        raise ContentError(f"cannot write {path}: {reason(error)}", _NOTHING_WRITTEN) from None
+
+
+def _replace(target: Path, data: bytes, mode: int) -> None:
+    if mode and not os.access(target, os.W_OK):
+        raise PermissionError(13, "Permission denied")
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.")
+    try:
+        try:
+            _write_all(handle, data)
+            os.fchmod(handle, stat.S_IMODE(mode) if mode else 0o666 & ~_umask())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def read_bytes(path: Path, *, limit: int = 1 << 30) -> bytes:
+    """The bytes of a regular file. Raises ContentError for anything else, or one too large."""
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise ContentError(f"{path} is a folder, not a file")
+        if not stat.S_ISREG(kind):
+            raise ContentError(f"{path} is not a regular file")
+        if os.stat(path).st_size > limit:
+            raise ContentError(f"{path} has more than {limit:,} bytes")
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ContentError(f"no file {path}", "check the spelling, or give a full path") from None
+    except (OSError, ValueError) as error:
+        raise ContentError(f"cannot read {path}: {reason(error)}") from None
+
+
+def decode(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
+    """The text of UTF-8 bytes, and notes on what was dropped. Raises ContentError."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise ContentError(f"{where} is UTF-16, not UTF-8", "convert it: iconv -f UTF-16 -t UTF-8")
+    notes: tuple[str, ...] = ()
+    if data.startswith(b"\xef\xbb\xbf"):
+        data, notes = data[3:], (f"a byte order mark at the start of {where} was dropped",)
+    try:
+        return data.decode("utf-8"), notes
+    except UnicodeDecodeError as error:
+        offset = error.start + 3 * len(notes)
+        raise ContentError(
+            f"{where} is not valid UTF-8: byte 0x{data[error.start]:02x} at offset {offset}",
+            "attn reads UTF-8 text; convert it with iconv",
+        ) from None
+
+
+def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The UTF-8 text of a file, and notes. Raises ContentError."""
+    return decode(read_bytes(path), str(path))
+
+
+def reason(error: BaseException) -> str:
+    """The operating system's own words for an error, without Python's."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return "the name cannot be used"

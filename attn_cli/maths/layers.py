@@ -1,0 +1,130 @@
+"""Layers around attention. Axes: ... any, M input width, N output width, P position, V vocabulary.
+
+`f_vjp` stands under `f` and takes what f took (or returned) and the gradient of a loss with respect
+to f's result; it returns the gradients with respect to f's arguments.
+"""
+
+from math import sqrt
+
+import numpy as np
+
+_TANH_SCALE = sqrt(2 / np.pi)
+
+
+def linear(x_M: np.ndarray, w_MN: np.ndarray, b_N: np.ndarray) -> np.ndarray:
+    """xW + b."""
+    return x_M @ w_MN + b_N
+
+
+def linear_vjp(
+    x_M: np.ndarray, w_MN: np.ndarray, grad_N: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ dy, the sums over every leading axis."""
+    flat = grad_N.reshape(-1, grad_N.shape[-1])
+    return grad_N @ w_MN.T, x_M.reshape(-1, x_M.shape[-1]).T @ flat, flat.sum(axis=0)
+
+
+def standardise(x_M: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """(x − mean) / √(variance + ε) along the last axis, and 1 / √(variance + ε)."""
+    centred = x_M - x_M.mean(axis=-1, keepdims=True)
+    inverse = 1 / np.sqrt(
+        (centred * centred).mean(axis=-1, keepdims=True) + x_M.dtype.type(epsilon)
+    )
+    return centred * inverse, inverse
+
+
+def layer_norm(x_M: np.ndarray, gain_M: np.ndarray, b_M: np.ndarray, epsilon: float) -> np.ndarray:
+    """Mean 0 and variance 1 along the last axis, then gain and bias. Ba et al. 2016."""
+    return standardise(x_M, epsilon)[0] * gain_M + b_M
+
+
+def layer_norm_vjp(
+    x_M: np.ndarray, gain_M: np.ndarray, epsilon: float, grad_M: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """With n = standardised x and g = dy·gain: dx = (g − mean g − n·mean(g·n)) / σ."""
+    normal, inverse = standardise(x_M, epsilon)
+    g = grad_M * gain_M
+    mean_gn = (g * normal).mean(axis=-1, keepdims=True)
+    dx = (g - g.mean(axis=-1, keepdims=True) - normal * mean_gn) * inverse
+    leading = tuple(range(x_M.ndim - 1))
+    return dx, (grad_M * normal).sum(axis=leading), grad_M.sum(axis=leading)
+
+
+def rms_norm(x_M: np.ndarray, gain_M: np.ndarray, epsilon: float) -> np.ndarray:
+    """x / √(mean x² + ε) × gain. Zhang and Sennrich 2019."""
+    mean_square = (x_M * x_M).mean(axis=-1, keepdims=True)
+    return x_M / np.sqrt(mean_square + x_M.dtype.type(epsilon)) * gain_M
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """GELU by its tanh approximation, as GPT-2 uses it. Hendrycks and Gimpel 2016."""
+    return x * (1 + np.tanh(_TANH_SCALE * (x + 0.044715 * x * x * x))) / 2
+
+
+def gelu_tanh_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    """With t = tanh(u): dy/dx = (1 + t)/2 + x/2 · (1 − t²) · du/dx."""
+    tanh = np.tanh(_TANH_SCALE * (x + 0.044715 * x * x * x))
+    slope = _TANH_SCALE * (1 + 3 * 0.044715 * x * x)
+    return grad * ((1 + tanh) / 2 + x / 2 * (1 - tanh * tanh) * slope)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x·Φ(x), exact."""
+    return x * (1 + erf(x * x.dtype.type(sqrt(0.5)))) / 2
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x·σ(x). Elfwing et al. 2018."""
+    with np.errstate(over="ignore"):
+        return x / (1 + np.exp(-x))
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0), NaN kept."""
+    return np.maximum(x, x.dtype.type(0))
+
+
+def erf(x: np.ndarray) -> np.ndarray:
+    """The error function to 1.5e-7 , about float32's precision. Abramowitz and Stegun 7.1.26."""
+    t = 1 / (1 + 0.3275911 * np.abs(x, dtype=np.float64))
+    series = t * (
+        0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)))
+    )
+    return (np.sign(x) * (1 - series * np.exp(-np.square(x, dtype=np.float64)))).astype(x.dtype)
+
+
+def cross_entropy(logits_PV: np.ndarray, targets_P: np.ndarray) -> np.ndarray:
+    """−log softmax(logits)[target] in nats, one number per position."""
+    top = logits_PV.max(axis=-1, keepdims=True)
+    log_total = np.log(np.exp(logits_PV - top).sum(axis=-1)) + top[..., 0]
+    return log_total - np.take_along_axis(logits_PV, targets_P[..., None], axis=-1)[..., 0]
+
+
+def cross_entropy_vjp(
+    logits_PV: np.ndarray, targets_P: np.ndarray, grad_P: np.ndarray
+) -> np.ndarray:
+    """d loss/d logits = softmax(logits) − one-hot(target), times the position's own gradient."""
+    grad = np.exp(logits_PV - logits_PV.max(axis=-1, keepdims=True))
+    grad *= (grad_P / grad.sum(axis=-1))[..., None]
+    at_target = np.take_along_axis(grad, targets_P[..., None], axis=-1) - grad_P[..., None]
+    np.put_along_axis(grad, targets_P[..., None], at_target, axis=-1)
+    return grad
+
+
+def cross_entropy_with_gradient(
+    logits_PV: np.ndarray, targets_P: np.ndarray, grad_P: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`cross_entropy` and `cross_entropy_vjp` sharing one exponential. It overwrites the logits.
+
+    The vocabulary is the longest axis of training, so its array is the one not worth copying.
+    """
+    at_target_P = np.take_along_axis(logits_PV, targets_P[..., None], axis=-1)[..., 0]
+    top_P = logits_PV.max(axis=-1)
+    logits_PV -= top_P[..., None]
+    exponential = np.exp(logits_PV, out=logits_PV)
+    total_P = exponential.sum(axis=-1)
+    loss_P = np.log(total_P) + top_P - at_target_P
+    gradient = np.multiply(exponential, (grad_P / total_P)[..., None], out=exponential)
+    at_target = np.take_along_axis(gradient, targets_P[..., None], axis=-1) - grad_P[..., None]
+    np.put_along_axis(gradient, targets_P[..., None], at_target, axis=-1)
+    return loss_P, gradient

@@ -1,0 +1,371 @@
+"""Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
+
+import importlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from attn_cli import settings, vocabulary
+from attn_cli.checkpoints.folder import open_folder
+from attn_cli.checkpoints.random import RandomInfo, RandomTensors
+from attn_cli.errors import ContentError, NoModelError, UsageError
+from attn_cli.families import FAMILIES
+from attn_cli.families.block import Final, Request
+from attn_cli.families.model import Model, bind
+from attn_cli.families.what_if import WhatIf, read_what_if
+from attn_cli.maths.attention import softmax
+from attn_cli.tokens import wordpiece
+from attn_cli.tokens.token import Token
+from attn_cli.trace import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
+from attn_cli.words import sentence
+
+EMBEDDED = ("tiny",)
+_DATA = Path(__file__).parent / "data"
+_RANDOM_LIMITS = {
+    "layers": (1, 96), "heads": (1, 96), "model_width": (1, 12288), "context": (1, 4096),
+    "seed": (0, 2**31 - 1),
+}  # fmt: skip
+_RANDOM_DEFAULTS = {"layers": 2, "heads": 4, "model_width": 32, "context": 256, "seed": 0}
+
+
+# --- opening a model -----------------------------------------------------------------------------
+
+
+def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
+    """Opens a model: `tiny`, `random[:key=value,…]`, or a folder with config.json.
+
+    Only headers and the tokenizer are read; tensors follow when a question needs them.
+    Raises NoModelError, ContentError, UsageError.
+    """
+    if name in EMBEDDED:
+        return _open_folder(_DATA / name, name, "package", ())
+    if name == "random" or name.startswith("random:"):
+        return _random_model(name)
+    path = Path(name)
+    if "\0" in name or not os.path.lexists(path):
+        raise NoModelError(
+            f"no model {settings.shorten(name)!r} on this machine",
+            "tiny, random, random:layers=2,heads=4,model_width=32,seed=0, or a folder with "
+            "config.json; `attn models` lists them",
+        )
+    if not path.is_dir():
+        raise ContentError(f"{name} is not a folder", "give the folder that holds config.json")
+    return _open_folder(path, path.resolve().name, str(path), ignore_config)
+
+
+def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:
+    folder = open_folder(path)
+    where = str(path / "config.json")
+    kind = folder.config.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise ContentError(
+            f"{where}: the model type {kind!r} is not supported",
+            f"attn knows {', '.join(FAMILIES)}",
+        )
+    family = importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}")
+    config = family.read_config(folder.config, where, ignored)
+    weights = bind(
+        folder.tensors,
+        family.tensor_shapes(config),
+        prefix=family.PREFIX,
+        buffers=family.buffers(config),
+        where=str(path),
+    )
+    tokenizer = wordpiece.read(folder.tokenizer)
+    if tokenizer.size > config.vocabulary:
+        raise ContentError(
+            f"{folder.tokenizer} has ids up to {tokenizer.size - 1}, "
+            f"the embedding has {config.vocabulary} rows",
+            "the tokenizer belongs to another model",
+        )
+    end = folder.config.get("eos_token_id")
+    return Model(
+        facts=_facts(name, kind, source, config, family),
+        family=family,
+        config=config,
+        weights=weights,
+        tokenizer=tokenizer,
+        end_token=end if isinstance(end, int) else -1,
+    )
+
+
+def _random_model(name: str) -> Model:
+    numbers = dict(_RANDOM_DEFAULTS)
+    for part in filter(None, name.partition(":")[2].split(",")):
+        key, _, value = part.partition("=")
+        if key not in numbers:
+            raise UsageError(f"--model random: the key {settings.shorten(key)!r} is unknown",
+                             f"known: {', '.join(numbers)}")  # fmt: skip
+        numbers[key] = settings.integer(value, f"--model random: {key}", *_RANDOM_LIMITS[key])
+    if numbers["model_width"] % numbers["heads"]:
+        raise UsageError(
+            f"--model random: model_width {numbers['model_width']} does not divide by "
+            f"heads {numbers['heads']}",
+            "each head takes an equal share of the width",
+        )
+    family = importlib.import_module("attn_cli.families.gpt2")
+    tokenizer = wordpiece.read(_DATA / "tiny" / "tokenizer.json")
+    raw = {
+        "n_layer": numbers["layers"], "n_head": numbers["heads"], "n_embd": numbers["model_width"],
+        "n_positions": numbers["context"], "vocab_size": tokenizer.size,
+    }  # fmt: skip
+    config = family.read_config(raw, name)
+    shapes = family.tensor_shapes(config)
+    source = RandomTensors(
+        tensors={key: RandomInfo("F32", shape) for key, shape in shapes.items()},
+        seed=numbers["seed"],
+    )
+    return Model(
+        facts=_facts(name, "gpt2", f"untrained, seed {numbers['seed']}", config, family),
+        family=family,
+        config=config,
+        weights=bind(source, shapes, prefix="", buffers=(), where=name),
+        tokenizer=tokenizer,
+        end_token=-1,
+    )
+
+
+def _facts(name: str, kind: str, source: str, config: object, family: object) -> ModelFacts:
+    sizes = family.tensor_shapes(config).values()
+    return ModelFacts(
+        name=name,
+        family=kind,
+        source=source,
+        layers=config.layers,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        model_width=config.model_width,
+        head_width=config.head_width,
+        vocabulary=config.vocabulary,
+        context=config.context,
+        parameters=sum(int(np.prod(shape, dtype=np.int64)) for shape in sizes),
+    )
+
+
+# --- the prompt ----------------------------------------------------------------------------------
+
+
+def tokenise(
+    model: Model, text: str | None = None, *, ids: Sequence[int] = (), special: bool = True
+) -> Prompt:
+    """The prompt as tokens. Raises UsageError, and ContentError if it is too long."""
+    if text is None and not ids:
+        text = vocabulary.SAMPLE_PROMPT
+    if ids:
+        tokens = tuple(_given(model, i) for i in ids)
+    else:
+        tokens = model.tokenizer.encode(text or "", special=special)
+    if not tokens:
+        raise UsageError(
+            "the prompt is empty" if not (text or "").strip() else "the prompt gives no tokens",
+            f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
+        )
+    context = model.facts.context
+    if context and len(tokens) > context:
+        raise ContentError(
+            f"the prompt has {len(tokens):,} tokens, {model.facts.name} reads at most {context:,}",
+            f"shorten it by {len(tokens) - context:,} tokens",
+        )
+    return Prompt(text="" if ids else text or "", has_text=not ids, tokens=tokens)
+
+
+def _given(model: Model, id: int) -> Token:
+    if not 0 <= id < model.facts.vocabulary:
+        last = model.facts.vocabulary - 1
+        raise UsageError(f"--ids {id} is out of range", f"{model.facts.name} has ids 0 to {last}")
+    return token_of(model, id)
+
+
+def token_of(model: Model, id: int) -> Token:
+    """The token of an id; `<5>` where the tokenizer has none."""
+    try:
+        return model.tokenizer.token(id)
+    except KeyError:
+        return Token(id=id, text=f"<{id}>", span=(0, 0))
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def run(
+    model: Model, ids: tuple[int, ...], request: Request
+) -> tuple[tuple[Attention, ...], Final]:
+    """One forward pass: the recorded blocks, and the final hidden vectors."""
+    blocks = []
+    # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
+    with np.errstate(all="ignore"):
+        passing = model.family.forward(model, ids, request)
+        while True:
+            try:
+                blocks.append(next(passing))
+            except StopIteration as stop:
+                return tuple(blocks), stop.value
+
+
+def logits(model: Model, ids: tuple[int, ...]) -> np.ndarray:
+    """Logits (position, vocabulary) at every position of a prompt."""
+    return model.family.predict(model, _hidden(model, ids))
+
+
+def next_logits(model: Model, ids: tuple[int, ...]) -> np.ndarray:
+    """Logits (vocabulary) for the token after the last."""
+    return model.family.predict(model, _hidden(model, ids)[-1:])[0]
+
+
+def _hidden(model: Model, ids: tuple[int, ...]) -> np.ndarray:
+    nothing = Request(
+        layers=frozenset(), heads=(), arrays=frozenset(), last_layer=model.facts.layers - 1
+    )
+    return run(model, ids, nothing)[1].hidden
+
+
+def trace(
+    text: str | None = None,
+    *,
+    model: str | Model = vocabulary.DEFAULT_MODEL,
+    ids: Sequence[int] = (),
+    layer: str | int | Iterable[int] = "all",
+    head: str | int | Iterable[int] = "all",
+    arrays: Iterable[str] = vocabulary.LIGHT_ARRAYS,
+    mask: Sequence[str] = (),
+    attention_temperature: float = 1.0,
+    without_head: Sequence[str] = (),
+    next: bool = True,
+    top: int = 5,
+    special: bool = True,
+) -> Trace:
+    """Runs a prompt through a model and keeps what attention computed.
+
+    `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
+    matrices); `mask` and `without_head` take the
+    words of the command line (`window:3`, `0.2`). Without `next`, layers behind the last chosen
+    one are not computed. Raises UsageError and ContentError.
+    """
+    opened = load(model) if isinstance(model, str) else model
+    facts = opened.facts
+    prompt = tokenise(opened, text, ids=ids, special=special)
+    layers = settings.selection(layer, facts.layers, "--layer")
+    request = Request(
+        layers=frozenset(layers),
+        heads=settings.selection(head, facts.heads, "--head"),
+        arrays=frozenset(arrays),
+        last_layer=facts.layers - 1 if next else max(layers),
+        what_if=read_what_if(
+            mask, attention_temperature, without_head, layers=facts.layers, heads=facts.heads
+        ),
+    )
+    _check_memory(len(prompt.tokens), request, facts)
+    blocks, final = run(opened, prompt.ids, request)
+    by_layer = {block.layer: block for block in blocks}
+    logits_PV = np.zeros((0, facts.vocabulary), np.float32)
+    if next:
+        logits_PV = opened.family.predict(opened, final.hidden[-1:])
+    provenance = vocabulary.WHAT_IF if final.touched else vocabulary.REAL
+    found = Trace(
+        model=facts,
+        prompt=prompt,
+        settings={
+            "mask": list(mask),
+            "attention_temperature": float(attention_temperature),
+            "without_head": list(without_head),
+            "special": special,
+        },
+        attention=tuple(by_layer[n] for n in layers),
+        next=tuple(
+            Prediction(
+                position=len(prompt.tokens) - 1,
+                provenance=provenance,
+                candidates=rank(opened, row, top),
+            )
+            for row in logits_PV
+        ),
+        notes=(),
+        logits=logits_PV,
+    )
+    return replace(found, notes=_notes(opened, found))
+
+
+def rank(model: Model, logits_V: np.ndarray, top: int) -> tuple[Candidate, ...]:
+    """The `top` likeliest tokens, the lowest id first among equals."""
+    ids = likeliest(logits_V, top)
+    probabilities = softmax(logits_V.astype(np.float64))
+    return tuple(
+        Candidate(
+            rank=place,
+            id=int(id),
+            text=token_of(model, int(id)).text,
+            logit=float(logits_V[id]),
+            probability=float(probabilities[id]),
+        )
+        for place, id in enumerate(ids, 1)
+    )
+
+
+def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:
+    """The ids of the `count` largest values, largest first, the lowest id first among equals."""
+    count = min(count, values_V.size)
+    comparable = np.where(np.isnan(values_V), -np.inf, values_V)
+    threshold = np.partition(comparable, -count)[-count]
+    ids = np.flatnonzero(comparable >= threshold)
+    return ids[np.argsort(-comparable[ids], kind="stable")][:count]
+
+
+def _check_memory(tokens: int, request: Request, facts: ModelFacts) -> None:
+    """Refuses a prompt whose attention arrays cannot fit, before anything is allocated."""
+    kept = sum("key" in vocabulary.ARRAYS[name].axes for name in request.arrays)
+    cells = tokens * tokens * facts.heads
+    need = 4 * cells * (5 + kept * len(request.layers))
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > have:
+        raise ContentError(
+            f"{tokens:,} tokens need {need / 2**30:.1f} GiB for the attention of "
+            f"{len(request.layers)} layers, this machine has {have / 2**30:.1f} GiB",
+            "choose one --layer, or a shorter prompt",
+        )
+
+
+def unknown_note(model: Model, prompt: Prompt) -> tuple[str, ...]:
+    """A note that names what the tokenizer could not represent, if anything."""
+    unknown = [
+        prompt.text[slice(*token.span)]
+        for token in prompt.tokens
+        if token.id == model.tokenizer.unknown and prompt.has_text
+    ]
+    if not unknown:
+        return ()
+    different = list(dict.fromkeys(unknown))
+    more = f" and {len(different) - 5} more" if len(different) > 5 else ""
+    named = ", ".join(different[:5]) + more
+    return (sentence("note.unknown", words=named, model=model.facts.name),)
+
+
+def _notes(model: Model, found: Trace) -> tuple[str, ...]:
+    of_blocks = (note for block in found.attention for note in _block_notes(block))
+    return (*unknown_note(model, found.prompt), *of_blocks)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    shown = ", ".join(str(n) for n in numbers[:8])
+    return shown if len(numbers) <= 8 else f"{shown} and {len(numbers) - 8} more"
+
+
+def _block_notes(block: Attention) -> Iterator[str]:
+    visible = block.arrays.get("visible")
+    if visible is not None and not visible.any(axis=1).all():
+        rows = np.flatnonzero(~visible.any(axis=1)).tolist()
+        yield sentence("note.hidden_row", layer=block.layer, rows=_listed(rows))
+    for name, array in block.arrays.items():
+        count = nonfinite(name, array)
+        if count:
+            yield sentence("note.nonfinite", layer=block.layer, name=name, count=count)
+
+
+def nonfinite(name: str, array: np.ndarray) -> int:
+    """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
+    if array.dtype == bool:
+        return 0
+    count = array.size - int(np.isfinite(array).sum())
+    return count - int(np.isneginf(array).sum()) if name == "masked" else count

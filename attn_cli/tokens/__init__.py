@@ -1,0 +1,1 @@
+"""Tokenizers: readers of tokenizer files, and the tokens they make."""

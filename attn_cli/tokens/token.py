@@ -1,0 +1,49 @@
+"""What every tokenizer of this package gives and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One token of a prompt.
+
+    `text` is the vocabulary's entry, with its markers (`##ing`). `span` is the half-open range of
+    character offsets in the prompt; a token that is not in the text has (n, n). `bytes` holds the
+    raw bytes where `text` cannot show them exactly, and is empty otherwise.
+    """
+
+    id: int
+    text: str
+    span: tuple[int, int]
+    bytes: bytes = b""
+    special: bool = False
+
+
+class Tokenizer(Protocol):
+    """`size` is one more than the largest id: the rows that an embedding needs at least.
+
+    `unknown` is the id of the unknown token, -1 when there is none.
+    """
+
+    size: int
+    unknown: int
+
+    def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
+        """The tokens of `text`; `special` puts in those that the tokenizer adds by itself."""
+        ...
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`, special tokens included; ids of no token are left out."""
+        ...
+
+    def token(self, id: int) -> Token:
+        """The token of `id`, with span (0, 0); a KeyError when there is none."""
+        ...
+
+    def id_of(self, text: str) -> int:
+        """The id of the entry that is exactly `text`, -1 when absent."""
+        ...

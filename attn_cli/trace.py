@@ -1,0 +1,115 @@
+"""The frozen records of a trace: what every command reads and every format writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.tokens.token import Token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attention:
+    """One attention block: the chosen heads of one layer.
+
+    `arrays` maps names of `vocabulary.ARRAYS` to read-only arrays with the axes given there, and
+    each is an attribute too: `block.weights` is `block.arrays["weights"]`, axes (head, query, key).
+    Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order. `what_if` names the
+    arrays that a changed mask, attention temperature or head has touched; the others are real.
+    """
+
+    stack: str
+    kind: str
+    layer: int
+    heads: tuple[int, ...]
+    kv_heads: tuple[int, ...]
+    scale: float
+    arrays: Mapping[str, np.ndarray]
+    what_if: frozenset[str] = frozenset()
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        try:
+            return self.arrays[name]
+        except KeyError:
+            known = ", ".join(self.arrays)
+            raise AttributeError(f"no array {name!r} in this block; it has {known}") from None
+
+    def provenance(self, name: str) -> str:
+        return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One possible next token; `rank` counts from 1, ties ranked by the lower id."""
+
+    rank: int
+    id: int
+    text: str
+    logit: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The likeliest tokens after (or, for a masked token, at) `position`."""
+
+    position: int
+    provenance: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """A model in numbers. `context` 0 means unbounded; `encoder` is (layers, heads) or ()."""
+
+    name: str
+    family: str
+    source: str
+    layers: int
+    heads: int
+    kv_heads: int
+    model_width: int
+    head_width: int
+    vocabulary: int
+    context: int
+    parameters: int
+    encoder: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Tokens and, unless only ids were given, the text they came from."""
+
+    text: str
+    has_text: bool
+    tokens: tuple[Token, ...]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(token.id for token in self.tokens)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(token.text for token in self.tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trace:
+    """Everything one forward pass computed that was asked for. `logits` (position, vocabulary)."""
+
+    model: ModelFacts
+    prompt: Prompt
+    settings: Mapping[str, Any]
+    attention: tuple[Attention, ...]
+    next: tuple[Prediction, ...]
+    notes: tuple[str, ...]
+    logits: np.ndarray
+
+    def block(self, layer: int) -> Attention:
+        """The traced block of one layer. Raises KeyError if that layer was not asked for."""
+        for block in self.attention:
+            if block.layer == layer:
+                return block
+        raise KeyError(layer)

@@ -1,0 +1,153 @@
+"""Documents: strict JSON, one line per array (ndjson). Masked −∞ and every non-finite is null."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from attn_cli import __version__, vocabulary
+from attn_cli.session import nonfinite
+from attn_cli.tokens.token import Token
+from attn_cli.trace import Attention, ModelFacts, Prompt, Trace
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def encode(value: Any) -> bytes:
+    """Strict JSON bytes; float32 with the shortest digits that read back to the same number."""
+    return orjson.dumps(value, default=_other, option=_OPTIONS)
+
+
+def encode_pretty(value: Any) -> bytes:
+    """The same, indented for a reader, with a final newline."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return np.ascontiguousarray(value) if value.ndim else value.item()
+    if isinstance(value, str):  # orjson refuses lone surrogates
+        return value.encode("utf-8", "replace").decode()
+    raise TypeError(f"no JSON form for {type(value)}")
+
+
+def trace_document(trace: Trace) -> dict[str, Any]:
+    """The `attn.trace/1` document."""
+    shared = envelope("trace", trace.model, trace.prompt, trace.settings)
+    settings = shared.pop("settings")
+    return {
+        **shared,
+        "target": None,
+        "settings": settings,
+        "attention": [_block(block) for block in trace.attention],
+        "next": [record(entry) for entry in trace.next],
+        "notes": list(trace.notes),
+    }
+
+
+def document(
+    command: str,
+    model: ModelFacts | None,
+    prompt: Prompt | None,
+    settings: Mapping[str, Any],
+    result: Any,
+    notes: tuple[str, ...],
+) -> dict[str, Any]:
+    """The `attn.COMMAND/1` document of another command; `result` is an analysis record."""
+    shared = envelope(command, model, prompt, settings)
+    return {**shared, "result": record(result), "notes": list(notes)}
+
+
+def envelope(
+    command: str, model: ModelFacts | None, prompt: Prompt | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What every document begins with."""
+    return {
+        "schema": f"attn.{command}/1",
+        "tool": {"name": "attn", "version": __version__},
+        "model": None if model is None else _facts(model),
+        "prompt": None if prompt is None else prompt_document(prompt),
+        "settings": dict(settings),
+    }
+
+
+def _facts(model: ModelFacts) -> dict[str, Any]:
+    encoder = dict(zip(("layers", "heads"), model.encoder, strict=True)) if model.encoder else None
+    return {**record(model), "context": model.context or None, "encoder": encoder}
+
+
+def prompt_document(prompt: Prompt) -> dict[str, Any]:
+    """Text (null for ids) and tokens."""
+    tokens = [_token(i, token) for i, token in enumerate(prompt.tokens)]
+    return {"text": prompt.text if prompt.has_text else None, "tokens": tokens}
+
+
+def _token(position: int, token: Token) -> dict[str, Any]:
+    from base64 import b64encode
+
+    return {
+        "position": position,
+        "id": token.id,
+        "text": token.text,
+        "bytes": b64encode(token.bytes).decode() if token.bytes else None,
+        "special": token.special,
+    }
+
+
+def record(value: Any) -> Any:
+    """A record as JSON, field by field. Computed floats carry float32's precision and digits."""
+    if is_dataclass(value):
+        return {f.name: record(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple | list):
+        return [record(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: record(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return np.float32(value)
+    return value
+
+
+def _block(block: Attention) -> dict[str, Any]:
+    return {
+        "stack": block.stack,
+        "kind": block.kind,
+        "layer": block.layer,
+        "heads": list(block.heads),
+        "kv_heads": list(block.kv_heads),
+        "scale": np.float32(block.scale),
+        "arrays": {name: _array(block, name, array) for name, array in block.arrays.items()},
+    }
+
+
+def _array(
+    block: Attention, name: str, values: np.ndarray, axes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    spec = vocabulary.ARRAYS[name]
+    found = {
+        "step": spec.step,
+        "axes": list(axes or spec.axes),
+        "shape": list(values.shape),
+        "provenance": block.provenance(name),
+    }
+    bad = nonfinite(name, values)
+    if bad:
+        found["nonfinite"] = bad
+    return {**found, "values": values}
+
+
+def ndjson_lines(trace: Trace) -> Iterator[dict[str, Any]]:
+    """One line per array and head, then one for `next`."""
+    for block in trace.attention:
+        where = {"stack": block.stack, "kind": block.kind, "layer": block.layer}
+        for name, array in block.arrays.items():
+            axes = vocabulary.ARRAYS[name].axes
+            heads = {"head": block.heads, "kv_head": block.kv_heads}.get(axes[0], ())
+            for i, number in enumerate(heads):
+                picked = {"head": None, "kv_head": None, axes[0]: number}
+                yield {**where, **picked, "name": name, **_array(block, name, array[i], axes[1:])}
+            if not heads:
+                none = {"head": None, "kv_head": None}
+                yield {**where, **none, "name": name, **_array(block, name, array)}
+    yield {"next": [record(entry) for entry in trace.next]}

@@ -1,0 +1,50 @@
+"""The pages of `attn models`."""
+
+from rich.text import Text
+
+from attn_cli.analysis.models import Contents, Listing
+from attn_cli.trace import ModelFacts
+from attn_cli.views import numbers, page
+from attn_cli.views.text import visible
+from attn_cli.words import sentence
+
+
+def render_listing(found: Listing) -> page.Page:
+    """One row per model that opens by name."""
+    rows = found.models
+    columns = [
+        [visible(row.name) for row in rows],
+        [row.family for row in rows],
+        [f"{row.parameters:,}" if row.parameters else "any" for row in rows],
+        [numbers.size(row.bytes) if row.bytes else "–" for row in rows],
+        [sentence(f"models.{row.remark}") for row in rows],
+    ]
+    table = page.columns_table(("name", "family", "parameters", "size", ""), columns, (0, 1, 4))
+    return [page.title("models.list"), table, page.say("models.folder")]
+
+
+def render_contents(model: ModelFacts, found: Contents) -> page.Page:
+    """Config, parts and tensors of one checkpoint."""
+    config = [[visible(str(key)) for key in found.config]]
+    config.append([visible(str(value)) for value in found.config.values()])
+    parts = [
+        [visible(part.name) for part in found.parts] + ["total"],
+        [f"{part.parameters:,}" for part in found.parts] + [f"{found.parameters:,}"],
+        [numbers.size(part.bytes) for part in found.parts] + [numbers.size(found.bytes)],
+    ]
+    tensors = [
+        [visible(tensor.name) for tensor in found.tensors],
+        [tensor.dtype for tensor in found.tensors],
+        [" × ".join(str(n) for n in tensor.shape) for tensor in found.tensors],
+    ]
+    return [
+        page.heading(model),
+        Text(f"    {visible(model.source)}", "dim"),
+        page.title("models.config"),
+        page.columns_table(("key", "value"), config, (0, 1)),
+        page.title("models.parts"),
+        page.columns_table(("part", "parameters", "size"), parts),
+        page.title("models.tensors"),
+        page.columns_table(("name", "dtype", "shape"), tensors, (0, 1, 2)),
+        page.say("models.tokens", size=f"{found.tokens:,}"),
+    ]

@@ -1,0 +1,139 @@
+"""What pages have in common: the heading, headed matrices, sentences, bars."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from attn_cli import vocabulary
+from attn_cli.trace import ModelFacts, Prediction, Prompt
+from attn_cli.views import numbers
+from attn_cli.views.matrix import INDENT, Look, matrix
+from attn_cli.views.text import label, pad, visible, widest
+from attn_cli.words import sentence
+
+Page = list[RenderableType]
+BAR = 24
+
+
+def heading(model: ModelFacts, where: str = "") -> Text:
+    """The model in one line: `tiny · gpt2 family · 2 layers × 4 heads · width 32 (8 per head)`."""
+    text = Text(no_wrap=False)
+    text.append(f" {visible(model.name)}", "bold")
+    text.append(
+        f" · {model.family} · {model.layers} layers × {model.heads} heads · width "
+        f"{model.model_width} ({model.head_width} per head)"
+    )
+    if where:
+        text.append(f"   {where}", "bold")
+    return text
+
+
+def tokens_line(prompt: Prompt) -> Text:
+    """The tokens side by side, each behind a bar that no token can hold."""
+    text = Text(" ")
+    for token in prompt.tokens:
+        text.append("▏", "dim")
+        text.append(label(token.text, 40), "italic dim" if token.special else "")
+    text.append(f"   {len(prompt.tokens)} tokens", "dim")
+    return text
+
+
+def labels(prompt: Prompt) -> list[str]:
+    """A heading for each token, numbered where the same text stands twice."""
+    shown = [label(text) for text in prompt.labels]
+    twice = {text for text in shown if shown.count(text) > 1} if len(shown) < 1000 else set()
+    return [f"{text}·{i}" if text in twice else text for i, text in enumerate(shown)]
+
+
+def say(key: str, /, **values: object) -> Padding:
+    """One sentence of the word table, indented; token text in it must be made visible before."""
+    return Padding(Text(sentence(key, **values)), (0, 1, 0, 4))
+
+
+def step_title(number: int) -> Text:
+    """` 3  dot products   scores = q · kᵀ`"""
+    step = vocabulary.STEPS[number - 1]
+    text = Text(f"\n {step.number}  ", "bold")
+    text.append(f"{step.name:<15}", "bold")
+    text.append(step.equation, "cyan")
+    return text
+
+
+def headed_matrix(
+    name: str,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    look: Look,
+    *,
+    axes: str,
+    remark: str = "",
+) -> Page:
+    """A matrix under a line with its name, shape and which axis is which."""
+    text = Text(f"\n    {name}", "bold")
+    text.append(f"   {values.shape[0]} × {values.shape[1]}   {axes}", "not bold dim")
+    if remark:
+        text.append(f"   {remark}", "not bold yellow")
+    return [
+        text,
+        *(Padding(table, (0, 0, 0, INDENT)) for table in matrix(values, rows, columns, look)),
+    ]
+
+
+def query_key_matrix(
+    name: str, values_QK: np.ndarray, queries: Sequence[str], keys: Sequence[str], look: Look,
+    remark: str = "",
+) -> Page:  # fmt: skip
+    """A (query, key) matrix, queries as rows or as columns as the user chose."""
+    if look.columns_are_queries:
+        axes = sentence("axes.rows_keys")
+        return headed_matrix(name, values_QK.T, keys, queries, look, axes=axes, remark=remark)
+    axes = sentence("axes.rows_queries")
+    return headed_matrix(name, values_QK, queries, keys, look, axes=axes, remark=remark)
+
+
+def shares(names: Sequence[str], values: Sequence[float], digits: int) -> Text:
+    """One line per share: name, number, bar."""
+    width = widest(names)
+    lines = [
+        f"      {pad(name, width)}  {text}  {numbers.bar(value, BAR)}".rstrip()
+        for name, text, value in zip(names, numbers.column(values, digits), values, strict=True)
+    ]
+    return Text("\n".join(lines))
+
+
+def prediction(found: Prediction, model: ModelFacts, digits: int) -> Page:
+    """The candidates for the next token, likeliest first."""
+    key = "next.what_if" if found.provenance == vocabulary.WHAT_IF else "next.title"
+    names = [f"{c.rank:>2}  {label(c.text, 24)}" for c in found.candidates]
+    values = [c.probability for c in found.candidates]
+    return [
+        Text("\n " + sentence(key, layers=model.layers), "bold"),
+        shares(names, values, max(digits, 2)),
+    ]
+
+
+def columns_table(
+    headers: Sequence[str], columns: Sequence[Sequence[str]], left: Sequence[int] = (0,)
+) -> Padding:
+    """Columns of ready text under headers; those in `left` are aligned left, the others right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for i, header in enumerate(headers):
+        table.add_column(Text(header), no_wrap=True, justify="left" if i in left else "right")
+    table.add_row(*(Text("\n".join(cells), no_wrap=True) for cells in columns))
+    return Padding(table, (0, 0, 0, INDENT))
+
+
+def headline(key: str, /, **values: object) -> Padding:
+    """The answer in words, before the numbers."""
+    return Padding(Text(sentence(key, **values), "bold"), (1, 1, 0, 1))
+
+
+def title(key: str, /, **values: object) -> Text:
+    """The heading of a part of a page."""
+    return Text("\n " + sentence(key, **values), "bold")

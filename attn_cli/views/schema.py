@@ -1,0 +1,128 @@
+"""The JSON Schema of each document, derived from the records it is written from."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.trace import ModelFacts, Prediction
+
+_VALUES = {
+    "values": {
+        "description": "numbers nested as the axes say; null is a masked −∞ or not finite",
+        "anyOf": [
+            {"type": ["number", "boolean", "null"]},
+            {"type": "array", "items": {"$ref": "#/$defs/values"}},
+        ],
+    }
+}
+_SIMPLE = {
+    int: {"type": "integer"},
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    # What is not finite is null.
+    float: {"type": ["number", "null"]},
+    np.ndarray: {"$ref": "#/$defs/values"},
+}
+
+
+def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
+    """The schema of `attn.COMMAND/1`; `result` are the records that its result can be."""
+    shared = {
+        "schema": {"const": f"attn.{command}/1"},
+        "tool": _object({"name": {"const": "attn"}, "version": {"type": "string"}}),
+        "model": _facts(),
+        "prompt": _prompt(),
+        "settings": {"type": "object"},
+        "notes": {"type": "array", "items": {"type": "string"}},
+    }
+    if command == "trace":
+        shared["target"] = {"anyOf": [{"type": "null"}, _prompt()]}
+        shared["attention"] = {"type": "array", "items": _block()}
+        shared["next"] = {"type": "array", "items": of_type(Prediction)}
+    else:
+        shared["result"] = {"anyOf": [of_type(kind) for kind in result]}
+        for key in ("model", "prompt"):
+            shared[key] = {"anyOf": [{"type": "null"}, shared[key]]}
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"attn.{command}/1",
+        "$defs": _VALUES,
+    }
+    return {**head, **_object(shared)}
+
+
+def of_type(kind: Any) -> dict[str, Any]:
+    """The schema of a record, a tuple of records, or a simple value."""
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return _object({f.name: of_type(hints[f.name]) for f in fields(kind)})
+    if get_origin(kind) is tuple:
+        return {"type": "array", "items": of_type(get_args(kind)[0])}
+    if get_origin(kind) is Mapping:
+        return {"type": "object"}
+    raise TypeError(f"no schema for {kind}")
+
+
+def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def _facts() -> dict[str, Any]:
+    facts = of_type(ModelFacts)
+    facts["properties"]["context"] = {"type": ["integer", "null"]}
+    encoder = _object({"layers": {"type": "integer"}, "heads": {"type": "integer"}})
+    facts["properties"]["encoder"] = {"anyOf": [{"type": "null"}, encoder]}
+    return facts
+
+
+def _prompt() -> dict[str, Any]:
+    token = {
+        "position": {"type": "integer"},
+        "id": {"type": "integer"},
+        "text": {"type": "string"},
+        "bytes": {"type": ["string", "null"], "contentEncoding": "base64"},
+        "special": {"type": "boolean"},
+    }
+    tokens = {"type": "array", "items": _object(token)}
+    return _object({"text": {"type": ["string", "null"]}, "tokens": tokens})
+
+
+def _block() -> dict[str, Any]:
+    numbers = {"type": "array", "items": {"type": "integer"}}
+    arrays = {name: _array(spec) for name, spec in vocabulary.ARRAYS.items()}
+    return _object(
+        {
+            "stack": {"enum": list(vocabulary.STACKS)},
+            "kind": {"enum": list(vocabulary.KINDS)},
+            "layer": {"type": "integer"},
+            "heads": numbers,
+            "kv_heads": numbers,
+            "scale": {"type": "number"},
+            "arrays": {"type": "object", "properties": arrays, "additionalProperties": False},
+        }
+    )
+
+
+def _array(spec: vocabulary.ArraySpec) -> dict[str, Any]:
+    provenance = [vocabulary.REAL, vocabulary.DERIVED, vocabulary.WHAT_IF]
+    return _object(
+        {
+            "step": {"const": spec.step},
+            "axes": {"const": list(spec.axes)},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "provenance": {"enum": provenance},
+            "nonfinite": {"type": "integer"},
+            "values": {"$ref": "#/$defs/values"},
+        },
+        optional=("nonfinite",),
+    )

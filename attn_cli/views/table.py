@@ -1,0 +1,290 @@
+"""The page of `attn trace`: the six steps of each chosen layer and head, then the prediction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.padding import Padding
+from rich.text import Text
+
+from attn_cli import vocabulary
+from attn_cli.trace import Attention, Trace
+from attn_cli.views import numbers, page
+from attn_cli.views.matrix import INDENT, Look, matrix
+from attn_cli.views.page import Page, say
+from attn_cli.words import sentence
+
+MOST_TABLES = 200
+_TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeadView:
+    """One head of one block, and the queries and keys to show of it.
+
+    `arrays` are this head's, without the head axis; `queries` and `keys` are positions, the last
+    of `queries` is the one told about in sentences.
+    """
+
+    trace: Trace
+    block: Attention
+    head: int
+    arrays: dict[str, np.ndarray]
+    queries: list[int]
+    keys: list[int]
+    names: list[str]
+    steps: frozenset[int]
+    look: Look
+
+    @property
+    def query(self) -> int:
+        return self.queries[-1]
+
+    def shows(self, step: int, *names: str) -> bool:
+        return step in self.steps and all(name in self.arrays for name in names)
+
+    def rows(self, name: str, positions: Sequence[int], title: str = "", axis: str = "") -> Page:
+        """An array whose rows are tokens: these positions of it."""
+        values = self.arrays[name][positions]
+        return page.headed_matrix(
+            title or name,
+            values,
+            [self.names[i] for i in positions],
+            [str(j) for j in range(values.shape[1])],
+            self.look,
+            axes=sentence("axes.tokens", axis=axis or vocabulary.ARRAYS[name].axes[-1]),
+            remark=self._remark(name),
+        )
+
+    def cells(self, name: str) -> Page:
+        """A (query, key) array, restricted to the chosen queries and keys."""
+        return page.query_key_matrix(
+            name,
+            self.arrays[name][np.ix_(self.queries, self.keys)],
+            [self.names[i] for i in self.queries],
+            [self.names[i] for i in self.keys],
+            self.look,
+            self._remark(name),
+        )
+
+    def parameter(self, name: str) -> Page:
+        """A learned matrix, or a learned vector as a matrix of one row."""
+        axes = vocabulary.ARRAYS[name].axes
+        values = np.atleast_2d(self.arrays[name])
+        rows = [str(i) for i in range(values.shape[0])] if len(axes) == 3 else [""]
+        words = sentence("axes.matrix", rows=axes[-2] if len(axes) == 3 else "1", columns=axes[-1])
+        columns = [str(j) for j in range(values.shape[1])]
+        return page.headed_matrix(name, values, rows, columns, self.look, axes=words)
+
+    def _remark(self, name: str) -> str:
+        return vocabulary.WHAT_IF if name in self.block.what_if else ""
+
+
+def count_tables(trace: Trace, steps: frozenset[int]) -> int:
+    """About how many tables `render` would print."""
+    per_head = sum(count for step, count in _TABLES_OF_STEP.items() if step in steps)
+    return sum(len(block.heads) * per_head for block in trace.attention)
+
+
+def render(
+    trace: Trace,
+    look: Look,
+    *,
+    steps: frozenset[int],
+    queries: Sequence[int],
+    keys: Sequence[int],
+) -> Page:
+    """The whole page. `queries` and `keys` are the positions to show as rows and columns."""
+    one = len(trace.attention) == 1 and len(trace.attention[0].heads) == 1
+    where = _where(trace.attention[0], trace.attention[0].heads[0]) if one else ""
+    found: Page = [page.heading(trace.model, where), page.tokens_line(trace.prompt)]
+    changes = what_if_words(trace)
+    if changes:
+        found.append(Text(f" {sentence('trace.what_if', changes=changes)}", "yellow"))
+    names = page.labels(trace.prompt)
+    for block in trace.attention if steps else ():
+        for place, head in enumerate(block.heads):
+            if not one:
+                found.append(Text(f"\n {_where(block, head)}", "bold reverse"))
+            view = HeadView(
+                trace=trace, block=block, head=head, arrays=_of_head(trace, block, place, head),
+                queries=list(queries), keys=list(keys), names=names, look=look,
+                steps=steps - {1} if place else steps,
+            )  # fmt: skip
+            for step in (_embed, _project, _dot_products, _scale_and_mask, _softmax, _sum):
+                found.extend(step(view))
+    for entry in trace.next:
+        found.extend(page.prediction(entry, trace.model, look.digits))
+    return found
+
+
+def what_if_words(trace: Trace) -> str:
+    """The changes a user asked for, as options: `--mask none`."""
+    settings = trace.settings
+    changes = [f"--mask {word}" for word in settings["mask"]]
+    if settings["attention_temperature"] != 1:
+        changes.append(f"--attention-temperature {settings['attention_temperature']:g}")
+    changes += [f"--without-head {word}" for word in settings["without_head"]]
+    return page.visible(" ".join(changes))
+
+
+def _where(block: Attention, head: int) -> str:
+    return f"layer {block.layer} · head {head}"
+
+
+def _of_head(trace: Trace, block: Attention, place: int, head: int) -> dict[str, np.ndarray]:
+    group = trace.model.heads // trace.model.kv_heads
+    places = {"head": place, "kv_head": block.kv_heads.index(head // group)}
+    return {
+        name: array[places[axis]] if (axis := vocabulary.ARRAYS[name].axes[0]) in places else array
+        for name, array in block.arrays.items()
+    }
+
+
+def _embed(view: HeadView) -> Page:
+    if not view.shows(1, "x"):
+        return []
+    found: Page = [page.step_title(1)]
+    positions = sorted({*view.queries, *view.keys})
+    width = view.trace.model.model_width
+    if not view.shows(1, "token_embedding", "position_embedding"):
+        return [*found, say("embed.stream", layer=view.block.layer), *view.rows("x", positions)]
+    found.append(say("embed.what", width=width))
+    for name in ("token_embedding", "position_embedding", "x"):
+        title = "x = their sum" if name == "x" else name
+        found.extend(view.rows(name, positions, title))
+    length = {
+        name: numbers.number(float(np.linalg.norm(view.arrays[name][view.query])), view.look.digits)
+        for name in ("token_embedding", "position_embedding", "x")
+    }
+    here = say(
+        "embed.here", query=view.names[view.query], position=view.query, x=length["x"],
+        token=length["token_embedding"], place=length["position_embedding"],
+    )  # fmt: skip
+    return [*found, here]
+
+
+def _project(view: HeadView) -> Page:
+    if not view.shows(2, "q", "k", "v"):
+        return []
+    found: Page = [page.step_title(2), say("project.what")]
+    if view.shows(2, "normed"):
+        found.append(say("project.normed"))
+        found.extend(view.rows("normed", sorted({*view.queries, *view.keys})))
+    for name in ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v"):
+        if view.shows(2, name):
+            found.extend(view.parameter(name))
+    if not view.shows(2, "w_q"):
+        found.append(say("project.bias"))
+    found.extend(view.rows("q", view.queries))
+    found.extend(view.rows("k", view.keys))
+    return [*found, *view.rows("v", view.keys)]
+
+
+def _dot_products(view: HeadView) -> Page:
+    if not view.shows(3, "scores"):
+        return []
+    found: Page = [page.step_title(3), say("dot.what"), *view.cells("scores")]
+    if "visible" not in view.arrays or "q" not in view.arrays:
+        return found
+    seen = np.flatnonzero(view.arrays["visible"][view.query])
+    if not seen.size:
+        return found
+    best = int(seen[np.argmax(view.arrays["scores"][view.query][seen])])
+    names = {"query": view.names[view.query], "key": view.names[best]}
+    return [*found, say("dot.here", **names), _product(view, best)]
+
+
+def _product(view: HeadView, key: int) -> Text:
+    """The first terms of q · k, and the sum."""
+    digits = view.look.digits
+    q, k = view.arrays["q"][view.query], view.arrays["k"][key]
+    shown = min(3, len(q))
+    texts = numbers.column(np.concatenate([q[:shown], k[:shown]]), digits)
+    terms = " + ".join(f"{a}×{b}" for a, b in zip(texts[:shown], texts[shown:], strict=True))
+    more = f" + … {len(q) - shown} more terms" if shown < len(q) else ""
+    score = numbers.number(float(view.arrays["scores"][view.query, key]), digits)
+    line = f"{view.names[view.query]} · {view.names[key]} = {terms}{more} = {score}"
+    return Padding(Text(line, "italic"), (0, 0, 0, 6))
+
+
+def _scale_and_mask(view: HeadView) -> Page:
+    if not view.shows(4, "scaled", "masked"):
+        return []
+    found: Page = [page.step_title(4)]
+    width, scale = view.trace.model.head_width, view.block.scale
+    if abs(scale * width**0.5 - 1) < 1e-6:
+        found.append(say("scale.what", width=width))
+    else:
+        found.append(say("scale.other", scale=numbers.number(scale, 4)))
+    found.extend(view.cells("scaled"))
+    if view.shows(4, "bias"):
+        found.extend(view.cells("bias"))
+    visible = view.arrays["visible"]
+    hidden = int((~visible).sum())
+    if hidden:
+        found.append(say("mask.what", hidden=hidden, cells=visible.size))
+        if np.array_equal(visible, np.tri(*visible.shape, dtype=bool)):
+            found.append(say("mask.causal"))
+    else:
+        found.append(say("mask.nothing"))
+    return [*found, *view.cells("masked")]
+
+
+def _softmax(view: HeadView) -> Page:
+    if not view.shows(5, "weights"):
+        return []
+    found: Page = [page.step_title(5), say("softmax.what")]
+    temperature = view.trace.settings["attention_temperature"]
+    if temperature != 1:
+        found.append(say("softmax.heated", temperature=f"{temperature:g}"))
+    found.extend(view.cells("weights"))
+    row = view.arrays["weights"][view.query]
+    order = np.argsort(-row, kind="stable")[:4]
+    names = [view.names[i] for i in order]
+    bars = page.shares(names, row[order].tolist(), view.look.digits)
+    return [*found, say("softmax.here", query=view.names[view.query]), bars]
+
+
+def _sum(view: HeadView) -> Page:
+    if not view.shows(6, "z"):
+        return []
+    query = view.names[view.query]
+    found: Page = [page.step_title(6)]
+    if view.shows(6, "weights", "v"):
+        found += [say("sum.what", query=query), *_weighted_values(view)]
+    found.extend(view.rows("z", view.queries))
+    if view.shows(6, "w_o"):
+        found.extend(view.parameter("w_o"))
+    if not view.shows(6, "head_output", "output"):
+        return found
+    found += [say("sum.pull"), *view.rows("head_output", view.queries)]
+    bias = view.arrays.get("b_o", np.zeros(0))
+    if bias.size:
+        found.extend(view.parameter("b_o"))
+    added = sentence("sum.bias")
+    heads = view.trace.model.heads
+    found += [say("sum.output", heads=heads, bias=added), *view.rows("output", view.queries)]
+    pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))
+    lengths = float(np.linalg.norm(pull)), float(np.linalg.norm(output))
+    cosine = float(pull @ output) / (lengths[0] * lengths[1] or 1)
+    digits = view.look.digits
+    here = say(
+        "sum.here", query=query, pull=numbers.number(lengths[0], digits),
+        output=numbers.number(lengths[1], digits), cosine=numbers.number(cosine, digits),
+    )  # fmt: skip
+    return [*found, here]
+
+
+def _weighted_values(view: HeadView) -> Page:
+    """weight · v for every key of one query, and their sum, which is z."""
+    weights = view.arrays["weights"][view.query]
+    moved = np.where(weights[:, None] == 0, 0, weights[:, None] * view.arrays["v"])
+    rows = np.concatenate([weights[:, None], moved], axis=1)[view.keys]
+    total = [float(weights.sum()), *view.arrays["z"][view.query].tolist()]
+    columns = ["weight", *(str(j) for j in range(moved.shape[1]))]
+    names = [*(view.names[i] for i in view.keys), "Σ"]
+    values = np.concatenate([rows, [total]])
+    tables = matrix(values, names, columns, view.look, last_is_sum=True)
+    title = Text(f"\n    weight × v   {len(view.keys)} keys and their sum", "dim")
+    return [title, *(Padding(table, (0, 0, 0, INDENT)) for table in tables)]

@@ -1,0 +1,57 @@
+"""Text that came from outside, made safe and visible for a screen."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from rich.cells import cell_len
+
+# Format characters hide or reorder what stands around them; the rest prints nothing of its own.
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Blank or invisible although their category says letter, symbol or mark.
+_INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
+
+
+def visible(text: str) -> str:
+    """`text` with control, bidi, zero-width and unprintable characters as escapes (`\\x1b`)."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(char) if _hidden(char) else char for char in text)
+
+
+def _hidden(char: str) -> bool:
+    if char.isascii():
+        return not char.isprintable()
+    category = unicodedata.category(char)
+    if category == "Zs":
+        return True
+    variation = "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
+    return category in _UNPRINTABLE or variation or char in _INVISIBLE
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if char in "\n\t\r":
+        return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}[char]
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
+
+
+def label(text: str, limit: int = 14) -> str:
+    """A token as a heading: visible, spaces shown, cut to `limit` characters."""
+    shown = visible(text).replace(" ", "␣")
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def pad(text: str, width: int) -> str:
+    """`text` filled with spaces to `width` columns of the screen; CJK takes two."""
+    return text + " " * (width - cell_len(text))
+
+
+def widest(texts: Iterable[str]) -> int:
+    """The columns of the widest text."""
+    return max((cell_len(text) for text in texts), default=0)

@@ -1,0 +1,75 @@
+"""The words of attn: steps, arrays, axes. Code, options, JSON, tables take them from here."""
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """One of the six steps of self-attention; `number` counts from 1."""
+
+    number: int
+    name: str
+    equation: str
+
+
+class ArraySpec(NamedTuple):
+    """An array of a trace: its step, its axes in order, and whether it must be asked for."""
+
+    step: int
+    axes: tuple[str, ...]
+    opt_in: bool = False
+
+
+STEPS = (
+    Step(1, "embed", "x = token vector + position vector"),
+    Step(2, "project", "q = x·W_Q   k = x·W_K   v = x·W_V"),
+    Step(3, "dot products", "scores = q · kᵀ"),
+    Step(4, "scale and mask", "scaled = scores × scale   masked = −∞ where not visible"),
+    Step(5, "softmax", "weights = softmax(masked), row by row"),
+    Step(6, "weighted sum", "z = Σ weight × v   output = Σ over heads of z·W_O"),
+)
+
+# In computing order: an array is what-if from the first one touched onward, in this order.
+ARRAYS = {
+    "token_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
+    "position_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
+    "x": ArraySpec(1, ("query", "model")),
+    "normed": ArraySpec(1, ("query", "model")),
+    "w_q": ArraySpec(2, ("head", "model", "width"), opt_in=True),
+    "b_q": ArraySpec(2, ("head", "width"), opt_in=True),
+    "w_k": ArraySpec(2, ("kv_head", "model", "width"), opt_in=True),
+    "b_k": ArraySpec(2, ("kv_head", "width"), opt_in=True),
+    "w_v": ArraySpec(2, ("kv_head", "model", "value_width"), opt_in=True),
+    "b_v": ArraySpec(2, ("kv_head", "value_width"), opt_in=True),
+    "q": ArraySpec(2, ("head", "query", "width")),
+    "k": ArraySpec(2, ("kv_head", "key", "width")),
+    "v": ArraySpec(2, ("kv_head", "key", "value_width")),
+    "scores": ArraySpec(3, ("head", "query", "key")),
+    "scaled": ArraySpec(4, ("head", "query", "key")),
+    "bias": ArraySpec(4, ("head", "query", "key")),
+    "visible": ArraySpec(4, ("query", "key")),
+    "masked": ArraySpec(4, ("head", "query", "key")),
+    "weights": ArraySpec(5, ("head", "query", "key")),
+    "z": ArraySpec(6, ("head", "query", "value_width")),
+    "w_o": ArraySpec(6, ("head", "value_width", "model"), opt_in=True),
+    "b_o": ArraySpec(6, ("model",), opt_in=True),
+    "head_output": ArraySpec(6, ("head", "query", "model")),
+    "output": ArraySpec(6, ("query", "model")),
+}
+
+PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
+EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding"})
+DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
+LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
+
+STACKS = ("encoder", "decoder")
+KINDS = ("self", "cross")
+REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"
+
+SAMPLE_PROMPT = "the greatest thinker in China is"
+DEFAULT_MODEL = "tiny"
+
+
+def arrays_from(name: str) -> frozenset[str]:
+    """The arrays computed from `name` onward, itself included, without the learned parameters."""
+    names = list(ARRAYS)
+    return frozenset(names[names.index(name) :]) - PARAMETERS

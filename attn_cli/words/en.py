@@ -1,0 +1,110 @@
+"""English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
+
+SENTENCES = {
+    # notes
+    "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
+    "note.hidden_row": "layer {layer}: no key is visible to query {rows}; its weights and z are 0",
+    "note.nonfinite": "layer {layer}: {count} numbers of {name} are NaN or infinite",
+    "note.sample_prompt": "no text given: using the sample prompt",
+    "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
+    "note.blank_lines": "{count} blank lines were left out",
+    # the six steps: what each is, for someone who has never seen the formula
+    "embed.what": "Each token becomes a list of {width} numbers that training has placed so that "
+    "directions carry meaning. Where the token stands adds a second list; x is their sum.",
+    "embed.stream": "What enters layer {layer}: the token's vector plus everything the layers "
+    "before it have added. This sum is called the residual stream.",
+    "embed.here": "For `{query}` the token gives a vector of length {token}, position {position} "
+    "adds one of length {place}, and their sum x has length {x}.",
+    "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
+    "and a value. The query asks, the key answers, the value is what moves.",
+    "project.normed": "They start from `normed`: x after the layer norm, which brings every vector "
+    "to a common scale.",
+    "project.bias": "To each product the bias of its map is added (--parameters shows W and b).",
+    "dot.what": "How well does each key answer each query? Multiply number by number and add: one "
+    "score for every pair of tokens.",
+    "dot.here": "Of the keys it may see, `{key}` answers `{query}` best:",
+    "scale.what": "Dividing by √{width}, the root of the head's width, keeps scores in the range "
+    "where softmax can still choose.",
+    "scale.other": "The scores are multiplied by {scale} to keep them in the range where softmax "
+    "can still choose.",
+    "mask.what": "The mask hides {hidden} of {cells} cells. A hidden cell is −∞, which softmax turns "
+    "into 0.",
+    "mask.causal": "It keeps the future from the past: while training, each word is guessed from "
+    "those before it, so no query may look at a later key.",
+    "mask.nothing": "Nothing is hidden: every query sees every key.",
+    "softmax.what": "e to the power of each number, divided by the sum of its row: every row "
+    "becomes shares of 1. Larger scores take more than their part.",
+    "softmax.heated": "Before that, every number is divided by the attention temperature "
+    "{temperature}.",
+    "softmax.here": "`{query}` looks at",
+    "sum.what": "Each token takes the values of the tokens it looks at, in those shares. What "
+    "`{query}` takes from each, and the sum:",
+    "sum.pull": "Through the head's slice of W_O, z becomes head_output: the vector by which this "
+    "head pulls each token.",
+    "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; it is added "
+    "to x.",
+    "sum.bias": " and the bias b_O",
+    "sum.here": "This head pulls `{query}` by {pull} (the block's whole pull is {output}; cosine "
+    "between them {cosine}).",
+    "next.title": "next token after all {layers} layers",
+    "next.what_if": "next token after all {layers} layers, under the what-if settings",
+    "axes.rows_queries": "rows: queries   columns: keys",
+    "axes.rows_keys": "rows: keys   columns: queries",
+    "axes.tokens": "rows: tokens   columns: {axis}",
+    "axes.matrix": "rows: {rows}   columns: {columns}",
+    "trace.too_many": "{count} tables are not printed; --full prints them all, --layer, --head or "
+    "--step fewer",
+    "trace.what_if": "what-if: {changes}; the arrays it touches are marked",
+    # heads
+    "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} bits) "
+    "and head {strongest} pulls `{query}` hardest ({norm}).",
+    "heads.grids": "weights   each row a query, each column a key, darker = more",
+    "heads.columns": "weights   each column a query, each row a key, darker = more",
+    "heads.summary": "each head in one row   shares: mean over the queries after the first",
+    "heads.where": "the key that each query looks at most",
+    "heads.sum": "Σ head_output + bias = output: largest error {error}.",
+    "heads.part": "Σ head_output + bias = output needs every head: --head all.",
+    "heads.what": "`entropy` counts choices in bits: 0 = one key takes all, 1 = two keys alike. "
+    "`norm` and `cosine` belong to the pull on `{query}`; the whole block's has length {output}.",
+    # mask
+    "mask.headline": "--mask {mask}: {removed} of {cells} cells hidden, {added} opened; `{query}` "
+    "moves {moved} of its attention, and {token} goes from {before} to {after}.",
+    "mask.own": "the model's own mask",
+    "mask.compared": "before = {before}   after = {after}   layer {layer} · head {head}",
+    "mask.picture": "the mask   ● sees   · hidden   − hidden by it   + opened by it",
+    "mask.why": "Why the future must not reach the past: in training every position guesses its "
+    "next token at once. Could a query see later keys, it would read the answer instead of "
+    "predicting it, and at work, when there is no future yet, it would know nothing.",
+    "mask.removed": "cells it hides, with the scaled score and the weight they had",
+    "mask.added": "cells it opens, with the scaled score they had",
+    "mask.more": "… {count} more (--full shows all)",
+    "mask.moved": "each token: attention moved to other keys, and how far `output` moves",
+    "mask.next": "next token, before and after",
+    "mask.same": "This mask changes nothing here.",
+    # sample
+    "sample.headline": "Temperature {temperature} {verb} {amount} {direction} {token}{others}.",
+    "sample.neutral": "Temperature 1 leaves the probabilities as the model gives them.",
+    "sample.greedy": "Temperature 0 takes the likeliest token, {token}, every time.",
+    "sample.order": "applied in this order: {order}",
+    "sample.candidates": "candidates for the token after `{query}`   {kept} of {total} tokens left",
+    "sample.drawn": "drawn with seed {seed}",
+    "sample.text": "{prompt} → {text}",
+    "sample.counts": "{draws} draws with seed {seed}: expected and observed shares",
+    "sample.sweep": "the same candidates at each temperature",
+    # loss
+    "loss.headline": "{right} of {count} next tokens are the model's best guess; the mean loss is "
+    "{mean} nats, as uncertain as choosing among {perplexity} tokens.",
+    "loss.what": "One pass answers every row at once: the causal mask lets each position see only "
+    "the tokens before it, so {count} predictions are trained from one sentence. "
+    "loss = −ln(probability of the token that really comes next).",
+    "loss.title": "each position and its next token",
+    # models
+    "models.list": "models that open here",
+    "models.tiny": "trained, in the package",
+    "models.random": "untrained: random:layers=2,heads=4,seed=0",
+    "models.folder": "PATH: a folder with config.json, model.safetensors and tokenizer.json",
+    "models.parts": "parameters and bytes by part",
+    "models.tensors": "tensors",
+    "models.config": "config",
+    "models.tokens": "The tokenizer knows {size} tokens.",
+}

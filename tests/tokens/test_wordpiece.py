@@ -1,0 +1,452 @@
+"""The `tokenizers` library is the reference: same file, same ids, same offsets."""
+
+import copy
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from attn_cli.errors import ContentError
+from attn_cli.tokens.token import Token
+from attn_cli.tokens.wordpiece import WordPiece, build, read, split_words
+
+CORPUS = [
+    "The book is on the table . It's Sam's book, isn't it?",
+    "中国 最 伟大 的 国人 是 中国人 。",
+    "the capital of France is Paris",
+    "中 x中y naïve café",
+    "<|endoftext|>",
+]
+CONTENTS = build(CORPUS)
+OURS = WordPiece(CONTENTS)
+THEIRS = Tokenizer.from_str(json.dumps(CONTENTS))
+
+WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+FRAGMENTS = [
+    *("The", "book", "is", "table", "It's", "naïve", "café"),
+    *("中国", "中国人", "国人", "中", "国", "最", "伟", "伟大", "x中y", "x中"),
+    *("[UNK]", "[UNK", "[unk]", "<|endoftext|>", "<|endoftext|", "<|endoftext|>>", "##", "##ing"),
+    *("unbelievable", "running", "。", "，", "’", "'", "--", "☃", "😀", "👨‍👩‍👧", "e\u0301"),
+    *("\0", "\x1c", "\x1f", "\x7f", "\u200b", "\ufeff", "\u166d", "\u2e4f", "\U000111c9"),
+    *("a" * 100, "a" * 101, "ing" * 40, "龍" * 101, "中" * 101),
+]
+CHARACTERS = st.characters(exclude_categories=["Cs"])
+TEXTS = st.lists(
+    st.one_of(
+        st.sampled_from(FRAGMENTS),
+        st.sampled_from(WHITE_SPACE),
+        st.text("abcdeinst'.#", max_size=6),
+        st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF),
+        CHARACTERS,
+    ),
+    max_size=14,
+).map("".join)
+JOINED = ["the", "book", "中国", "最", "##ing", "##s", "'", ".", "!", "[UNK]", "Sam"]
+# A loaded machine must not fail a test that only asks what the answer is.
+UNHURRIED = settings(deadline=None)
+HAN = "[\u3400-\u9fff]"
+
+
+def ids(tokens):
+    return [token.id for token in tokens]
+
+
+def assert_same(ours, theirs, text):
+    tokens = ours.encode(text)
+    reference = theirs.encode(text)
+    assert ids(tokens) == reference.ids
+    assert [token.span for token in tokens] == reference.offsets
+    assert [token.text for token in tokens] == reference.tokens
+
+
+def changed(**parts):
+    """The contents of a good file with some parts of it replaced."""
+    return {**copy.deepcopy(CONTENTS), **parts}
+
+
+def with_model(**parts):
+    return changed(model={**CONTENTS["model"], **parts})
+
+
+def with_vocab(vocab):
+    return with_model(vocab=vocab) | {"added_tokens": []}
+
+
+def with_added(*added, **flags):
+    first = {**CONTENTS["added_tokens"][0], **flags}
+    return changed(added_tokens=[first, *added])
+
+
+def added(id, content, special=False):
+    return {**CONTENTS["added_tokens"][0], "id": id, "content": content, "special": special}
+
+
+# ---------------------------------------------------------------- encode
+
+
+def test_pencil_example():
+    vocab = {"[UNK]": 0, "un": 1, "##a": 2, "##ff": 3, "##able": 4, "中国": 5, "!": 6, "##aff": 7}
+    contents = with_model(vocab=vocab) | {
+        "added_tokens": [added(0, "[UNK]", True), added(5, "中国")]
+    }
+    tokenizer = WordPiece(contents)
+    assert tokenizer.encode("unaffable! 中国x") == (
+        Token(id=1, text="un", span=(0, 2)),
+        Token(id=7, text="##aff", span=(2, 5)),
+        Token(id=4, text="##able", span=(5, 9)),
+        Token(id=6, text="!", span=(9, 10)),
+        Token(id=5, text="中国", span=(11, 13)),
+        Token(id=0, text="[UNK]", span=(13, 14), special=True),
+    )
+    assert (tokenizer.size, tokenizer.unknown) == (8, 0)
+
+
+@UNHURRIED
+@given(TEXTS)
+def test_ids_and_offsets_are_the_librarys(text):
+    assert_same(OURS, THEIRS, text)
+    assert OURS.encode(text, special=False) == OURS.encode(text)
+
+
+@UNHURRIED
+@given(
+    st.lists(st.text("中国人ab", min_size=1, max_size=4), unique=True),
+    st.lists(st.text("ab#中", min_size=1, max_size=4), unique=True),
+    st.integers(0, 6),
+    st.sampled_from(["##", "", "@"]),
+    st.text("中国人ab #[UNK]", max_size=20),
+)
+def test_any_vocabulary_gives_the_librarys_ids(words, entries, limit, prefix, text):
+    vocab = {word: at for at, word in enumerate(dict.fromkeys(["[UNK]", *entries]))}
+    free = iter(range(len(vocab), 99))
+    outside = [added(vocab[w] if w in vocab else next(free), w, len(w) == 2) for w in words]
+    contents = with_model(
+        vocab=vocab, max_input_chars_per_word=limit, continuing_subword_prefix=prefix
+    )
+    contents["added_tokens"] = outside
+    contents["decoder"]["prefix"] = prefix
+    ours, theirs = WordPiece(contents), Tokenizer.from_str(json.dumps(contents))
+    assert_same(ours, theirs, text)
+    assert ours.size == theirs.get_vocab_size()
+    assert all(ours.id_of(word) == theirs.token_to_id(word) for word in [*vocab, *words])
+
+
+@pytest.mark.parametrize("start", range(0, 0x110000, 0x8000))
+def test_every_character_splits_as_in_the_library(start):
+    codes = (c for c in range(start, start + 0x8000) if not 0xD800 <= c < 0xE000)
+    text = "".join(f"a{chr(code)}" for code in codes) + "b"
+    assert split_words(text) == [span for _, span in BertPreTokenizer().pre_tokenize_str(text)]
+
+
+def test_special_tokens_are_marked_and_han_words_are_not():
+    tokens = OURS.encode("x<|endoftext|>中国")
+    assert [(token.text, token.special) for token in tokens] == [
+        ("x", False),
+        ("<|endoftext|>", True),
+        ("中国", False),
+    ]
+
+
+def test_an_added_token_keeps_the_id_of_the_vocabulary():
+    contents = with_added(added(9999, "中国"))
+    assert_same(WordPiece(contents), Tokenizer.from_str(json.dumps(contents)), "x中国x")
+    assert WordPiece(contents).encode("中国")[0].id == CONTENTS["model"]["vocab"]["中国"]
+
+
+def test_a_lone_surrogate_is_unknown():
+    assert OURS.encode("a \ud800") == (
+        Token(id=OURS.id_of("a"), text="a", span=(0, 1)),
+        Token(id=0, text="[UNK]", span=(2, 3), special=True),
+    )
+
+
+@pytest.mark.parametrize(("length", "unknown"), [(99, False), (100, False), (101, True)])
+def test_a_word_past_the_limit_is_one_unknown_token(length, unknown):
+    assert (ids(OURS.encode("z" * length)) == [OURS.unknown]) == unknown
+    assert_same(OURS, THEIRS, "z" * length)
+
+
+def test_a_huge_word_is_read_in_linear_time():
+    tokenizer = WordPiece(with_model(max_input_chars_per_word=2**32 - 1))
+    assert len(tokenizer.encode("z" * 100_000)) == 100_000
+
+
+# ---------------------------------------------------------------- decode, token, id_of
+
+
+def without_our_spaces(text):
+    return re.sub(rf" (?=[.,?!;:'])|(?<=') |(?<={HAN}) (?={HAN})", "", text)
+
+
+@UNHURRIED
+@given(st.lists(st.integers(0, OURS.size + 3), max_size=12))
+def test_decode_is_the_librarys_but_for_our_spaces(some):
+    theirs = THEIRS.decode(some, skip_special_tokens=False)
+    assert OURS.decode(some) == without_our_spaces(theirs)
+
+
+@UNHURRIED
+@given(st.lists(st.sampled_from(JOINED), max_size=9))
+def test_decode_near_marks_and_han(words):
+    some = [OURS.id_of(word) for word in words]
+    assert -1 not in some
+    theirs = THEIRS.decode(some, skip_special_tokens=False)
+    assert OURS.decode(iter(some)) == without_our_spaces(theirs)
+
+
+def test_decode_sees_han_past_a_piece_that_shows_nothing():
+    tokenizer = WordPiece(with_vocab({"[UNK]": 0, "中": 1, "##": 2, "a": 3}))
+    assert tokenizer.decode([1, 2, 1, 2, 3]) == "中中 a"
+
+
+@pytest.mark.parametrize(
+    ("text", "back"),
+    [
+        ("It's Sam's book, isn't it?", "It's Sam's book, isn't it?"),
+        ("中国 最 伟大", "中国最伟大"),
+        ("中国 book 最", "中国 book 最"),
+        ("the unbelievable book", "the unbelievable book"),
+        ("who , what ; when : how ! why ?", "who, what; when: how! why?"),
+        ("the\n☃ <|endoftext|> (is)", "the [UNK] <|endoftext|> ( is )"),
+        ("", ""),
+    ],
+)
+def test_decode_of_encode(text, back):
+    assert OURS.decode(ids(OURS.encode(text))) == back
+
+
+@UNHURRIED
+@given(TEXTS.filter(lambda text: not re.search("[\u2e80-\u9fff\uf900-\U0003ffff]", text)))
+def test_text_without_han_keeps_its_ids_through_decode(text):
+    some = ids(OURS.encode(text))
+    assert ids(OURS.encode(OURS.decode(some))) == some
+
+
+def test_token_and_id_of_are_inverse():
+    for id in range(OURS.size):
+        token = OURS.token(id)
+        assert (token.id, token.span, OURS.id_of(token.text)) == (id, (0, 0), id)
+    assert OURS.token(0).special
+    assert OURS.id_of("no such entry") == -1
+    with pytest.raises(KeyError):
+        OURS.token(OURS.size)
+
+
+def test_ids_may_have_holes():
+    tokenizer = WordPiece(with_vocab({"[UNK]": 7, "a": 40}))
+    assert (tokenizer.size, tokenizer.unknown) == (41, 7)
+    assert tokenizer.decode([40, 8, 7]) == "a [UNK]"
+
+
+# ---------------------------------------------------------------- build and read
+
+
+def test_build_numbers_the_words_in_order():
+    vocab = build(["b中 a", "a", "中", "中", "[UNK]", "it's"], eos="<end>")["model"]["vocab"]
+    assert list(vocab)[:8] == ["[UNK]", "<end>", "b中", "a", "中", "it", "'", "s"]
+    assert list(vocab.values()) == list(range(len(vocab)))
+    assert {chr(code) for code in range(0x21, 0x7F)} < set(vocab)
+    assert {"##a", "##Z", "##9", "##ing", "##tion"} < set(vocab)
+
+
+def test_build_adds_the_special_tokens_and_the_han_words():
+    tokens = build(["b中 a", "中", "b中"])["added_tokens"]
+    assert [(token["id"], token["content"], token["special"]) for token in tokens] == [
+        (0, "[UNK]", True),
+        (1, "<|endoftext|>", True),
+        (2, "b中", False),
+        (4, "中", False),
+    ]
+
+
+def test_english_outside_the_corpus_falls_into_few_pieces():
+    words = "government nothing interesting happiness yesterday reading management station workers"
+    tokens = OURS.encode(words)
+    assert OURS.unknown not in ids(tokens)
+    assert len(tokens) < len(words) / 2
+
+
+def test_read_gives_the_same_tokenizer(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(CONTENTS, ensure_ascii=False), encoding="utf-8")
+    text = "中国 is unbelievable, it's 😀"
+    assert read(path).encode(text) == read(str(path)).encode(text) == OURS.encode(text)
+    assert ids(read(path).encode(text)) == Tokenizer.from_file(str(path)).encode(text).ids
+
+
+# ---------------------------------------------------------------- refusals
+
+BPE = {"type": "BPE", "vocab": {}, "merges": []}
+DECODER = CONTENTS["decoder"]
+UNSUPPORTED = [
+    ("'BPE'", changed(model=BPE)),
+    ("model type null", changed(model={})),
+    ("'BertNormalizer'", changed(normalizer={"type": "BertNormalizer"})),
+    ("'ByteLevel'", changed(pre_tokenizer={"type": "ByteLevel"})),
+    ("pre_tokenizer null", changed(pre_tokenizer=None)),
+    ("'TemplateProcessing'", changed(post_processor={"type": "TemplateProcessing"})),
+    ("decoder is not", changed(decoder=None)),
+    ("'Fuse'", changed(decoder={**DECODER, "type": "Fuse"})),
+    ("decoder prefix '@@'", changed(decoder={**DECODER, "prefix": "@@"})),
+    ("cleanup true", changed(decoder={**DECODER, "cleanup": True})),
+    ("truncation an object", changed(truncation={"max_length": 3})),
+    ("padding an object", changed(padding={})),
+    ("version '2.0'", changed(version="2.0")),
+    ("the file has 'novelty'", changed(novelty=1)),
+    ("model has 'novelty'", with_model(novelty=1)),
+    ("an added token has 'novelty'", with_added(novelty=1)),
+    ("lstrip true", with_added(lstrip=True)),
+    ("rstrip true", with_added(rstrip=True)),
+    ("normalized true", with_added(normalized=True)),
+    ("single_word true", with_added(single_word=True)),
+    ("single_word null", with_added(single_word=None)),
+    ("single_word a number", with_added(single_word=0)),
+    ("special is neither", with_added(special=1)),
+]
+
+
+@pytest.mark.parametrize(("naming", "contents"), UNSUPPORTED)
+def test_what_is_not_supported_is_refused_by_name(naming, contents):
+    with pytest.raises(ContentError, match=re.escape(naming)) as caught:
+        WordPiece(contents)
+    assert "WordPiece" in caught.value.hint
+
+
+MALFORMED = [
+    ("the file is not", []),
+    ("the file is not", None),
+    ("model is not", {"pre_tokenizer": CONTENTS["pre_tokenizer"]}),
+    ("vocab is not an object", with_vocab(None)),
+    ("vocab is not an object", with_vocab([])),
+    ("vocab is not an object", with_vocab({})),
+    ("vocab has an id", with_vocab({"[UNK]": "0"})),
+    ("vocab has an id", with_vocab({"[UNK]": 0, "a": True})),
+    ("vocab has an id", with_vocab({"[UNK]": 0, "a": 1.0})),
+    ("vocab has an id", with_vocab({"[UNK]": 0, "a": -1})),
+    ("vocab has an id", with_vocab({"[UNK]": 0, "a": 2**32})),
+    ("one id to two", with_vocab({"[UNK]": 0, "a": 3, "b": 3})),
+    ("valid Unicode", with_vocab({"[UNK]": 0, "\ud800": 1})),
+    ("'[UNK]' is not in the vocabulary", with_vocab({"a": 0})),
+    ("unk_token is not a string", with_model(unk_token=None)),
+    ("'[MISSING]' is not in the vocabulary", with_model(unk_token="[MISSING]")),
+    ("max_input_chars_per_word", with_model(max_input_chars_per_word=-1)),
+    ("max_input_chars_per_word", with_model(max_input_chars_per_word=True)),
+    ("continuing_subword_prefix", with_model(continuing_subword_prefix=3)),
+    ("added_tokens is not a list", changed(added_tokens={})),
+    ("added_tokens is not a list", changed(added_tokens=None)),
+    ("an added token is not", with_added("text")),
+    ("content of an added token", with_added({"id": 1, "content": 1})),
+    ("there twice", with_added(added(0, "[UNK]"))),
+    ("is empty", with_added(added(OURS.size, ""))),
+    ("the id of added token 'the'", with_added(added(-1, "the"))),
+    ("the id of added token 'the'", with_added(added(None, "the"))),
+    ("valid Unicode", with_added(added(OURS.size, "\udfff"))),
+    (f"should have id {OURS.size}", with_added(added(1, "not in the vocabulary"))),
+    (f"should have id {OURS.size}", with_added(added(OURS.size + 1, "not in the vocabulary"))),
+]
+
+
+@pytest.mark.parametrize(("naming", "contents"), MALFORMED)
+def test_malformed_contents_are_refused(naming, contents):
+    with pytest.raises(ContentError, match=re.escape(naming)) as caught:
+        WordPiece(contents)
+    assert caught.value.message.encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b"\xef\xbb\xbf{}",
+        b"[" * 200_000,
+        b'{"model":' * 200_000,
+        b"9" * 10_000,
+        b"NaN",
+        b'{"\\ud800":1}',
+        b"\0",
+    ],
+)
+def test_malformed_files_are_refused_by_path(tmp_path, raw):
+    path = tmp_path / "bad.json"
+    path.write_bytes(raw)
+    with pytest.raises(ContentError, match=r"bad\.json") as caught:
+        read(path)
+    assert caught.value.message.encode()
+
+
+def test_a_file_that_cannot_be_opened_is_refused_by_path(tmp_path):
+    with pytest.raises(ContentError, match=r"none\.json: No such file"):
+        read(tmp_path / "none.json")
+
+
+SMALL = json.dumps(
+    with_model(vocab={"[UNK]": 0, "a": 1, "##b": 2, "中": 3})
+    | {"added_tokens": [added(0, "[UNK]", True), added(3, "中")]},
+    ensure_ascii=False,
+).encode()
+
+
+def outcome(path):
+    """The ids of a text, or None where the file is refused; any other error is a failure."""
+    try:
+        return ids(read(path).encode("ab 中[UNK]"))
+    except ContentError as error:
+        assert error.message.encode()
+        return None
+
+
+@UNHURRIED
+@given(st.binary(max_size=60), st.integers(0, len(SMALL)), st.integers(0, 60))
+def test_no_bytes_give_another_error(tmp_path_factory, junk, at, cut):
+    path = tmp_path_factory.getbasetemp() / "fuzz.json"
+    path.write_bytes(SMALL[:at] + junk + SMALL[at + cut :])
+    got = outcome(path)
+    assert got is None or len(got) >= 3
+    path.write_bytes(junk)
+    assert outcome(path) is None
+
+
+def places(value, path=()):
+    """The path of every value inside a JSON value, itself left out."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        yield (*path, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 5) | st.floats() | st.text(max_size=3)
+    | st.sampled_from(["WordPiece", "BertPreTokenizer", "##", "[UNK]", 2**32, 10**400]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@UNHURRIED
+@given(st.sampled_from(sorted(places(json.loads(SMALL)), key=repr)), JSON, st.booleans())
+def test_what_is_taken_of_a_changed_file_is_read_as_the_library_does(
+    tmp_path_factory, place, value, drop
+):
+    contents = json.loads(SMALL)
+    *outer, last = place
+    inside = contents
+    for key in outer:
+        inside = inside[key]
+    if drop:
+        del inside[last]
+    else:
+        inside[last] = value
+    path = tmp_path_factory.getbasetemp() / "changed.json"
+    path.write_text(json.dumps(contents))
+    got = outcome(path)
+    assert got is None or got == Tokenizer.from_file(str(path)).encode("ab 中[UNK]").ids
