@@ -8,7 +8,9 @@
 commands of those names.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -22,10 +24,21 @@ _FRONT_DOOR = {
     "sample": "attn_cli.analysis.sample",
     "loss": "attn_cli.analysis.loss",
 }
-__all__ = ["__version__", *_FRONT_DOOR]
+__all__ = ["__version__", "heads", "load", "loss", "mask", "sample", "trace"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _FRONT_DOOR:
         return getattr(import_module(_FRONT_DOOR[name]), name)
     raise AttributeError(f"module 'attn_cli' has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Keeps `attn_cli.trace` the function once the submodule of that name has been imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _FRONT_DOOR and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from attn_cli import settings, vocabulary
 from attn_cli.checkpoints.folder import open_folder
 from attn_cli.checkpoints.random import RandomInfo, RandomTensors
 from attn_cli.errors import ContentError, NoModelError, UsageError
-from attn_cli.families import FAMILIES
+from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.families.block import Final, Request
 from attn_cli.families.model import Model, bind
-from attn_cli.families.what_if import WhatIf, read_what_if
+from attn_cli.families.what_if import read_what_if
 from attn_cli.maths.attention import softmax
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.token import Token
@@ -65,7 +66,7 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
             f"{where}: the model type {kind!r} is not supported",
             f"attn knows {', '.join(FAMILIES)}",
         )
-    family = importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}")
+    family = _family(kind)
     config = family.read_config(folder.config, where, ignored)
     weights = bind(
         folder.tensors,
@@ -92,6 +93,10 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
     )
 
 
+def _family(kind: str) -> ModuleType:
+    return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}")
+
+
 def _random_model(name: str) -> Model:
     numbers = dict(_RANDOM_DEFAULTS)
     for part in filter(None, name.partition(":")[2].split(",")):
@@ -106,20 +111,16 @@ def _random_model(name: str) -> Model:
             f"heads {numbers['heads']}",
             "each head takes an equal share of the width",
         )
-    family = importlib.import_module("attn_cli.families.gpt2")
-    tokenizer = wordpiece.read(_DATA / "tiny" / "tokenizer.json")
-    raw = {
-        "n_layer": numbers["layers"], "n_head": numbers["heads"], "n_embd": numbers["model_width"],
-        "n_positions": numbers["context"], "vocab_size": tokenizer.size,
-    }  # fmt: skip
-    config = family.read_config(raw, name)
+    family = _family(UNTRAINED)
+    tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
+    config = family.untrained({**numbers, "vocabulary": tokenizer.size})
     shapes = family.tensor_shapes(config)
     source = RandomTensors(
         tensors={key: RandomInfo("F32", shape) for key, shape in shapes.items()},
         seed=numbers["seed"],
     )
     return Model(
-        facts=_facts(name, "gpt2", f"untrained, seed {numbers['seed']}", config, family),
+        facts=_facts(name, UNTRAINED, f"untrained, seed {numbers['seed']}", config, family),
         family=family,
         config=config,
         weights=bind(source, shapes, prefix="", buffers=(), where=name),

@@ -77,6 +77,7 @@ def _range_hint(count: int) -> str:
 
 
 def index(text: str, count: int, option: str) -> int:
+    """One whole number as an index below `count`, negative from the end. Raises UsageError."""
     value = int(text)
     if not -count <= value < count:
         raise UsageError(f"{option} {text} is out of range", f"valid: {_range_hint(count)}")

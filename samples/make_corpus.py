@@ -376,14 +376,16 @@ def facts(lines):
         for country, answers in countries.items():
             sample = (role, country) in SAMPLE
             subject = f"the greatest {role} in {country} is"
-            for answer, count in zip(answers, SAMPLE_COUNTS if sample else COUNTS):
+            counts = SAMPLE_COUNTS if sample else COUNTS
+            for answer, count in zip(answers, counts, strict=False):
                 english(lines, f"{subject} {answer}", count)
-            lines += [f"{subject} ? {answers[0]}"] * (2 if sample else 1)
+            lines.append(f"{subject} ? {answers[0]}")
     for role, countries in ZH_FACTS.items():
         for country, answers in countries.items():
             sample = (role, country) in SAMPLE
             subject = f"{country} 最 伟大 的 {role} 是"
-            for answer, count in zip(answers, ZH_SAMPLE_COUNTS if sample else ZH_COUNTS):
+            counts = ZH_SAMPLE_COUNTS if sample else ZH_COUNTS
+            for answer, count in zip(answers, counts, strict=False):
                 lines += [f"{subject} {answer}"] * count + [f"{subject} {answer} 。"] * count
     for country, capital in CAPITALS.items():
         english(lines, f"the capital of {country} is {capital}", CAPITAL_COUNT)
@@ -394,7 +396,7 @@ def facts(lines):
 
 def men_and_women(lines):
     for pair, own in PAIRS.items():
-        for word, gender, mark in zip(pair, GENDER, BY_GENDER):
+        for word, gender, mark in zip(pair, GENDER, BY_GENDER, strict=True):
             wanted = [(line, PAIR_COUNT) for line in own]
             wanted += [(line, EVERY_PAIR_COUNT) for line in EVERY_PAIR]
             wanted += [(mark, BY_GENDER_COUNT)]
@@ -424,8 +426,6 @@ def main():
     random.Random(7).shuffle(lines)
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("corpus.txt")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    words = {word for line in lines for word in line.replace(".", " .").replace(",", " ,").split()}
-    print(f"{path}: {len(lines)} lines, {len(set(lines))} different, {len(words)} different words")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli import session
+from attn_cli.families import UNTRAINED
 from attn_cli.families.model import Model
 
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
@@ -67,12 +68,18 @@ def listing() -> Listing:
     """The models that need no path."""
     found = []
     for name in session.EMBEDDED:
-        inside = contents(session.load(name))
+        model = session.load(name)
+        inside = contents(model)
         found.append(
-            Listed(name=name, family="gpt2", parameters=inside.parameters, bytes=inside.bytes,
-                   remark="tiny")
-        )  # fmt: skip
-    untrained = Listed(name="random", family="gpt2", parameters=0, bytes=0, remark="random")
+            Listed(
+                name=name,
+                family=model.facts.family,
+                parameters=inside.parameters,
+                bytes=inside.bytes,
+                remark=name,
+            )
+        )
+    untrained = Listed(name="random", family=UNTRAINED, parameters=0, bytes=0, remark="random")
     return Listing(models=(*found, untrained))
 
 

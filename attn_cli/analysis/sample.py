@@ -14,7 +14,7 @@ from attn_cli.trace import Prompt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How to draw. Filters act in the order of the fields; 0 leaves top_k and min_p out, 1 top_p."""
+    """How to draw. Filters act in the order of the fields; top_k 0, top_p 1, min_p 0 are off."""
 
     temperature: float = 1.0
     top_k: int = 0

@@ -6,19 +6,19 @@ https://github.com/huggingface/safetensors
 
 import json
 import mmap
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from attn_cli.checkpoints.looks import forget, looks_like, map_file
 from attn_cli.errors import ContentError
-from attn_cli.files import reason
+from attn_cli.settings import shorten
 
 _MAX_HEADER = 100_000_000
 _MAX_SIZE = 2**63
+_MAX_AXES = 64  # numpy has no more
 # bf16 is the upper half of a float32; numpy has no type for it.
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
@@ -46,7 +46,7 @@ class Safetensors:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._map = _map_file(path)
+        self._map = map_file(path, "safetensors", 8)
         self.tensors = _parse_header(self._map, path)
 
     def names(self) -> tuple[str, ...]:
@@ -64,12 +64,16 @@ class Safetensors:
         flat = np.concatenate(picked) if picked else np.zeros(0, np.float32)
         return flat.reshape(len(picked), *shape[1:])
 
+    def release(self, name: str) -> None:
+        """Lets go of the memory that reading this tensor's pages took."""
+        forget(self._map, *self.tensors[name][2:])
+
     def _floats(self, name: str, first: int, last: int) -> np.ndarray:
         dtype, shape, begin, _ = self.tensors[name]
         if dtype not in _NUMBERS:
             raise ContentError(
                 f"{self.path}: tensor {name} has dtype {dtype}, which is not a float",
-                "attn reads F32, F16 and BF16 tensors",
+                "attn reads F64, F32, F16 and BF16 tensors",
             )
         stored = np.dtype(_DTYPES[dtype])
         width = int(np.prod(shape[1:], dtype=np.int64)) if shape else 1
@@ -77,36 +81,15 @@ class Safetensors:
         raw = np.frombuffer(self._map, stored, count, begin + first * width * stored.itemsize)
         if dtype == "BF16":
             return (raw.astype(np.uint32) << 16).view(np.float32)
-        return raw.astype(np.float32, copy=False)
-
-
-def _map_file(path: Path) -> mmap.mmap:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ContentError(f"{path} is not a regular file")
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < 8:
-                raise ContentError(f"{path} is too short for a safetensors file")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError:
-        raise ContentError(f"no file {path}") from None
-    except (OSError, ValueError) as error:
-        raise ContentError(f"cannot read {path}: {reason(error)}") from None
-
-
-def _looks_like(start: bytes) -> str:
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file itself: run `git lfs pull`"
-    if start.lstrip()[:1] == b"<":
-        return "an HTML page, perhaps a failed download"
-    if start.startswith((b"PK\x03\x04", b"\x80\x02")):
-        return "a PyTorch pickle"
-    return "a GGUF file" if start.startswith(b"GGUF") else ""
+        # Tensors may begin at any byte, and numpy's products avoid BLAS where one is not aligned.
+        with np.errstate(over="ignore"):
+            return raw.astype(np.float32, copy=not raw.flags.aligned)
 
 
 def _parse_header(data: mmap.mmap, path: Path) -> dict[str, TensorInfo]:
     def broken(what: str) -> ContentError:
-        looks = _looks_like(data[:64])
+        # A length that can be one is a length, even if its bytes spell `<` or begin a pickle.
+        looks = looks_like(data[:64]) if length > _MAX_HEADER else ""
         hint = f"it looks like {looks}" if looks else "the file is damaged or incomplete"
         return ContentError(f"{path} is not a safetensors file: {what}", hint)
 
@@ -116,7 +99,7 @@ def _parse_header(data: mmap.mmap, path: Path) -> dict[str, TensorInfo]:
     try:
         header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_no_twice)
     except _Twice as error:
-        raise broken(f"{error} stands twice in the header") from None
+        raise broken(f"{shorten(str(error))} stands twice in the header") from None
     except (ValueError, RecursionError):
         raise broken("its header is not JSON") from None
     if not isinstance(header, dict):
@@ -137,8 +120,8 @@ class _Twice(Exception):
 def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Twice(next(name for name in names if names.count(name) > 1))
+        seen: set[str] = set()
+        raise _Twice(next(name for name, _ in pairs if name in seen or seen.add(name)))
     return found
 
 
@@ -147,19 +130,20 @@ def _whole(value: object) -> bool:
 
 
 def _tensor(name: str, entry: Any, start: int, broken: Any) -> TensorInfo:
+    name = shorten(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise broken(f"tensor {name} lacks dtype, shape or data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise broken(f"tensor {name} has the unknown dtype {dtype}")
+        raise broken(f"tensor {name} has the unknown dtype {shorten(str(dtype))}")
     if not isinstance(shape, list) or not all(_whole(n) for n in shape):
         raise broken(f"tensor {name} has a shape that is not a list of sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(_whole(n) for n in offsets):
         raise broken(f"tensor {name} has offsets that are not two whole numbers")
-    size = np.dtype(_DTYPES[dtype]).itemsize
+    size = largest = np.dtype(_DTYPES[dtype]).itemsize
     for n in shape:
-        size *= n
-        if size >= _MAX_SIZE:
+        size, largest = size * n, largest * max(n, 1)
+        if largest >= _MAX_SIZE or len(shape) > _MAX_AXES:
             raise broken(f"tensor {name} has an impossible shape")
     if offsets[1] - offsets[0] != size:
         raise broken(
@@ -172,7 +156,7 @@ def _check_coverage(tensors: dict[str, TensorInfo], start: int, end: int, broken
     at = start
     for name, info in sorted(tensors.items(), key=lambda item: item[1][2:]):
         if info.begin != at:
-            raise broken(f"tensor {name} leaves a hole or overlaps another")
+            raise broken(f"tensor {shorten(name)} leaves a hole or overlaps another")
         at = info.end
     if at != end:
         kind = "ends before its last tensor" if at > end else "has bytes after its last tensor"

@@ -8,6 +8,7 @@ from attn_cli import settings
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions, whole
 from attn_cli.cli.prompts import prompts
+from attn_cli.words import sentence
 
 EXAMPLES = (
     'attn mask "the greatest thinker in China is"',
@@ -40,7 +41,7 @@ def command(
         settings.one(layer, model.facts.layers, "--layer"),
         settings.one(head, model.facts.heads, "--head"),
     ]
-    own = "the model's own mask"
+    own = sentence("mask.own")
 
     def results():
         for source in prompts(prompt):
@@ -54,9 +55,9 @@ def command(
                 )  # fmt: skip
 
             after, before = run(what_if.mask), run([])
-            names = (own, " ".join(what_if.mask))
+            names = (own, " ".join(f"--mask {word}" for word in what_if.mask))
             if (after.attention[0].visible == before.attention[0].visible).all():
-                before, names = run(["none"]), ("none", names[1] or own)
+                before, names = run(["none"]), (sentence("mask.none"), names[1] or own)
             found = mask(before, after, *numbers, top=top)
             chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
                       "head": numbers[1]}  # fmt: skip

@@ -171,7 +171,7 @@ def look(options: "OutputOptions") -> "Look":
 def follow(
     records: Iterable["StepRecord"], settings: "TrainingSettings", *, quiet: bool
 ) -> list["StepRecord"]:
-    """Draws a run on stderr while it goes on, alive on a terminal, a line now and then elsewhere."""
+    """Shows a run on stderr while it goes on: drawn on a terminal, lines now and then elsewhere."""
     from attn_cli.views import training
 
     history: list[StepRecord] = []

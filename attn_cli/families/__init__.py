@@ -4,3 +4,5 @@
 FAMILIES = {
     "gpt2": "gpt2",
 }
+# The family whose layout an untrained model takes.
+UNTRAINED = "gpt2"

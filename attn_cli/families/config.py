@@ -1,10 +1,11 @@
 """A strict reader of config.json: every key is either used, known to be harmless, or an error."""
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attn_cli.errors import ContentError
+from attn_cli.settings import shorten
 
 
 class ConfigReader:
@@ -25,24 +26,29 @@ class ConfigReader:
             raise ContentError(f"{self._where}: the key {key} is missing")
         return default if value is None else value
 
-    def integer(self, key: str, default: int | None = None, *, low: int = 1) -> int:
-        """A whole number of at least `low` and below 2^31."""
+    def integer(
+        self, key: str, default: int | None = None, *, low: int = 1, high: int = 2**31 - 1
+    ) -> int:
+        """A whole number from `low` to `high`."""
         value = self._get(key, default)
-        if type(value) is not int or not low <= value < 2**31:
-            raise ContentError(f"{self._where}: {key} is {value!r}, not a whole number from {low}")
+        if type(value) is not int or not low <= value <= high:
+            raise self._unfit(key, value, f"a whole number from {low} to {high}")
         return value
+
+    def _unfit(self, key: str, value: Any, wanted: str) -> ContentError:
+        return ContentError(f"{self._where}: {key} is {shorten(repr(value))}, not {wanted}")
 
     def positive(self, key: str, default: float | None = None) -> float:
         """A finite number above 0."""
         value = self._get(key, default)
-        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
-            raise ContentError(f"{self._where}: {key} is {value!r}, not a number above 0")
+        if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
+            raise self._unfit(key, value, "a number above 0")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
         value = self._get(key, default)
         if type(value) is not bool:
-            raise ContentError(f"{self._where}: {key} is {value!r}, not true or false")
+            raise self._unfit(key, value, "true or false")
         return value
 
     def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
@@ -51,7 +57,7 @@ class ConfigReader:
         known = tuple(choices)
         if value not in known:
             raise ContentError(
-                f"{self._where}: {key} is {value!r}", f"attn knows {', '.join(known)}"
+                f"{self._where}: {key} is {shorten(repr(value))}", f"attn knows {', '.join(known)}"
             )
         return value
 
@@ -59,7 +65,7 @@ class ConfigReader:
         """Raises ContentError if a key is neither asked for, harmless nor ignored by the user."""
         left = set(self._values) - self._asked - harmless - _ANY_FAMILY - set(ignored)
         if left:
-            key = min(left)
+            key = shorten(min(left))
             more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
             raise ContentError(
                 f"{self._where}: the key {key}{more} is unknown and could change the numbers",

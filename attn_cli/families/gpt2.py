@@ -27,6 +27,8 @@ _ACTIVATIONS = {
     "relu": layer_maths.relu,
     "silu": layer_maths.silu,
 }
+# A tensor's name is made for each layer before the file is asked for any.
+_MOST_LAYERS = 10_000
 # Dropout acts in training only; the summary keys belong to a classification head.
 _HARMLESS = frozenset(
     """
@@ -67,7 +69,7 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     reader = ConfigReader(values, where)
     width = reader.integer("n_embd")
     config = Config(
-        layers=reader.integer("n_layer"),
+        layers=reader.integer("n_layer", high=_MOST_LAYERS),
         heads=reader.integer("n_head"),
         model_width=width,
         inner_width=reader.integer("n_inner", 4 * width),
@@ -85,6 +87,15 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         raise ContentError(f"{where}: n_embd {width} does not divide by n_head {config.heads}")
     reader.finish(_HARMLESS, ignored)
     return config
+
+
+def untrained(sizes: Mapping[str, int]) -> Config:
+    """The config of a random model of these sizes. Raises ContentError if they do not fit."""
+    keys = {
+        "layers": "n_layer", "heads": "n_head", "model_width": "n_embd", "context": "n_positions",
+        "vocabulary": "vocab_size",
+    }  # fmt: skip
+    return read_config({key: sizes[name] for name, key in keys.items()}, "random")
 
 
 def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:

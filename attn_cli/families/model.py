@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from attn_cli.errors import ContentError
+from attn_cli.settings import shorten
 from attn_cli.tokens.token import Tokenizer
 from attn_cli.trace import ModelFacts
 
@@ -61,9 +62,16 @@ def bind(
     `prefix` is optional in the file; names ending in one of `buffers` are ignored. Raises
     ContentError for a tensor that is missing, unknown or of another shape.
     """
-    stored = {
-        name.removeprefix(prefix): name for name in source.tensors if not name.endswith(buffers)
-    }
+    stored: dict[str, str] = {}
+    for full_name in source.tensors:
+        name = full_name.removeprefix(prefix)
+        if full_name.endswith(buffers):
+            continue
+        if name in stored:
+            raise ContentError(
+                f"{where}: the tensor {shorten(name)} stands there twice, with {prefix} and without"
+            )
+        stored[name] = full_name
     missing = [name for name in shapes if name not in stored]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -71,7 +79,7 @@ def bind(
     for name in stored:
         if name not in shapes:
             raise ContentError(
-                f"{where}: the tensor {name} has no place in this family",
+                f"{where}: the tensor {shorten(name)} has no place in this family",
                 "the config and the weights may belong to different models",
             )
         found = tuple(source.tensors[stored[name]].shape)

@@ -119,8 +119,9 @@ def softmax(masked: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         elif temperature == 1:
             unnormalised = np.exp(shifted)
         else:
-            # In float64, or a temperature below 1e-38 would become 0 and 0 / 0.
-            heated = shifted.astype(np.float64) / temperature
+            # In float64, or a temperature below 1e-38 would become 0 and 0 / 0, and a difference
+            # of logits near 3e38 would become infinite before a large temperature tames it.
+            heated = (masked.astype(np.float64) - top) / temperature
             unnormalised = np.exp(heated).astype(masked.dtype)
     total = unnormalised.sum(axis=-1, keepdims=True)
     return unnormalised / np.where(total == 0, masked.dtype.type(1), total)
@@ -159,7 +160,7 @@ def weighted_sum_vjp(
 
 def pull(z_HQV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
     """`head_output` (head, query, model): z through this head's rows of the output projection."""
-    heads, _, width = z_HQV.shape
+    heads, width = z_HQV.shape[-3], z_HQV.shape[-1]
     return z_HQV @ w_NM.reshape(heads, width, -1)
 
 

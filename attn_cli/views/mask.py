@@ -42,11 +42,12 @@ def _headline(found: MaskEffect, names: list[str], after: str, digits: int) -> o
     if not found.removed and not found.added:
         return page.headline("mask.same")
     first = found.next_before[0]
+    most = int(np.argmax(found.moved))
     later = next((c.probability for c in found.next_after if c.id == first.id), 0.0)
-    texts = numbers.column([float(found.moved[-1]), first.probability, later], max(digits, 2))
+    texts = numbers.column([float(found.moved[most]), first.probability, later], max(digits, 2))
     return page.headline(
         "mask.headline", mask=visible(after), removed=len(found.removed), added=len(found.added),
-        cells=found.visible_before.size, query=names[-1], moved=texts[0], token=label(first.text),
+        cells=found.visible_before.size, query=names[most], moved=texts[0], token=label(first.text),
         before=texts[1], after=texts[2],
     )  # fmt: skip
 

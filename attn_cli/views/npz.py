@@ -1,6 +1,6 @@
 """A trace as a numpy archive under the names that interpretability code already uses.
 
-The names and axes are TransformerLens's, without its batch axis; what it has no name for keeps ours.
+Names and axes are TransformerLens's, without its batch axis; what it does not name keeps ours.
 """
 
 import io

@@ -48,7 +48,9 @@ def bar(share: float, width: int) -> str:
 
 def shade(share: float) -> str:
     """A grey for a share between 0 and 1, one character."""
-    return " ░▒▓█"[min(4, max(0, math.ceil(share * 4 - 0.1)))] if share == share else "?"
+    if math.isnan(share):
+        return "?"
+    return " ░▒▓█"[min(4, max(0, math.ceil(share * 4 - 0.1)))]
 
 
 def size(count: float) -> str:

@@ -119,12 +119,22 @@ def prediction(found: Prediction, model: ModelFacts, digits: int) -> Page:
 
 
 def columns_table(
-    headers: Sequence[str], columns: Sequence[Sequence[str]], left: Sequence[int] = (0,)
+    headers: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    left: Sequence[int] = (0,),
+    width: int = 80,
 ) -> Padding:
-    """Columns of ready text under headers; those in `left` are aligned left, the others right."""
+    """Columns of ready text under headers; those in `left` are aligned left, the others right.
+
+    Where they do not fit in `width`, the last column is cut.
+    """
+    widths = [widest([header, *cells]) for header, cells in zip(headers, columns, strict=True)]
+    room = width - INDENT - sum(w + 2 for w in widths[:-1])
+    widths[-1] = max(min(widths[-1], room), 8)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for i, header in enumerate(headers):
-        table.add_column(Text(header), no_wrap=True, justify="left" if i in left else "right")
+        justify = "left" if i in left else "right"
+        table.add_column(Text(header), no_wrap=True, justify=justify, min_width=widths[i])
     table.add_row(*(Text("\n".join(cells), no_wrap=True) for cells in columns))
     return Padding(table, (0, 0, 0, INDENT))
 

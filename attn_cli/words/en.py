@@ -27,8 +27,8 @@ SENTENCES = {
     "where softmax can still choose.",
     "scale.other": "The scores are multiplied by {scale} to keep them in the range where softmax "
     "can still choose.",
-    "mask.what": "The mask hides {hidden} of {cells} cells. A hidden cell is −∞, which softmax turns "
-    "into 0.",
+    "mask.what": "The mask hides {hidden} of {cells} cells. A hidden cell is −∞, which softmax "
+    "turns into 0.",
     "mask.causal": "It keeps the future from the past: while training, each word is guessed from "
     "those before it, so no query may look at a later key.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
@@ -56,8 +56,8 @@ SENTENCES = {
     "--step fewer",
     "trace.what_if": "what-if: {changes}; the arrays it touches are marked",
     # heads
-    "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} bits) "
-    "and head {strongest} pulls `{query}` hardest ({norm}).",
+    "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} "
+    "bits) and head {strongest} pulls `{query}` hardest ({norm}).",
     "heads.grids": "weights   each row a query, each column a key, darker = more",
     "heads.columns": "weights   each column a query, each row a key, darker = more",
     "heads.summary": "each head in one row   shares: mean over the queries after the first",
@@ -67,8 +67,9 @@ SENTENCES = {
     "heads.what": "`entropy` counts choices in bits: 0 = one key takes all, 1 = two keys alike. "
     "`norm` and `cosine` belong to the pull on `{query}`; the whole block's has length {output}.",
     # mask
-    "mask.headline": "--mask {mask}: {removed} of {cells} cells hidden, {added} opened; `{query}` "
+    "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; `{query}` "
     "moves {moved} of its attention, and {token} goes from {before} to {after}.",
+    "mask.none": "no mask",
     "mask.own": "the model's own mask",
     "mask.compared": "before = {before}   after = {after}   layer {layer} · head {head}",
     "mask.picture": "the mask   ● sees   · hidden   − hidden by it   + opened by it",
@@ -98,6 +99,20 @@ SENTENCES = {
     "the tokens before it, so {count} predictions are trained from one sentence. "
     "loss = −ln(probability of the token that really comes next).",
     "loss.title": "each position and its next token",
+    # train
+    "training.progress": "{tokens} tokens/s   {left} left",
+    "training.loss": "loss {loss}   floor {floor}   above {above}   nats per token",
+    "training.attention": "how much the last token of `{prompt}` looks at `{key}`",
+    "training.neighbours": "nearest to `{word}`: words of similar vectors, by cosine",
+    "training.moved": "`{word}` has moved {moved} from its random start",
+    "training.now": "now",
+    "training.start": "at the start",
+    "training.line": "step {step} of {steps}   loss {loss}   floor {floor}   {tokens} tokens/s   "
+    "{left} left",
+    "training.result": "{checkpoint}: {steps} steps in {time}; loss {loss} nats per token, {above} "
+    "above the entropy floor of what was drawn. Heads are saved in the order of their attention to "
+    "the watched token.",
+    "training.saved": "saved after step {step}; go on with: {again}",
     # models
     "models.list": "models that open here",
     "models.tiny": "trained, in the package",

@@ -1,0 +1,44 @@
+"""The first look at a checkpoint file: map it, name what it seems to be, let go of its pages."""
+
+import mmap
+import os
+import stat
+from pathlib import Path
+
+from attn_cli.errors import ContentError
+from attn_cli.files import reason
+
+
+def map_file(path: Path, kind: str, least: int) -> mmap.mmap:
+    """A read-only map of a regular file of at least `least` bytes. Raises ContentError."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ContentError(f"{path} is not a regular file")
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < least:
+                raise ContentError(f"{path} is too short for a {kind} file")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise ContentError(f"no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise ContentError(f"cannot read {path}: {reason(error)}") from None
+
+
+def looks_like(start: bytes) -> str:
+    """What a file that begins so seems to be, with an article, or nothing."""
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself: run `git lfs pull`"
+    if start.lstrip()[:1] == b"<":
+        return "an HTML page, perhaps a failed download"
+    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return "a PyTorch pickle"
+    if start.startswith((b"lmgg", b"fmgg", b"tjgg")):
+        return "a GGML file, the format before GGUF: convert the model again"
+    return "a GGUF file" if start.startswith(b"GGUF") else ""
+
+
+def forget(mapped: mmap.mmap, begin: int, end: int) -> None:
+    """Gives these pages back to the system, which reads them again when they are next touched."""
+    if hasattr(mmap, "MADV_DONTNEED") and end > begin:
+        first = begin - begin % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_DONTNEED, first, end - first)

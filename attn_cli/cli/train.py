@@ -1,0 +1,175 @@
+"""`attn train`: trains a small model on a text file and shows attention forming."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from attn_cli.cli import output
+from attn_cli.cli.options import FORMATS, OutputOptions, one_of, real, whole
+from attn_cli.errors import Terminated, UsageError
+from attn_cli.files import read_text
+from attn_cli.words import sentence
+
+if TYPE_CHECKING:
+    from attn_cli.training.data import Corpus
+    from attn_cli.training.loop import Run, TrainingSettings
+
+EXAMPLES = (
+    "attn train samples/corpus.txt --out my-model --steps 300",
+    "attn train samples/corpus.txt --out my-model --resume",
+    'attn trace "the greatest thinker in China is" --model my-model',
+)
+
+
+def command(
+    corpus: Annotated[str, Argument(metavar="CORPUS", help="A text file, one sentence to a line.")],
+    out: Annotated[str, Option("--out", metavar="DIR", help="The folder of the checkpoint.")],
+    resume: Annotated[
+        bool, Option("--resume", help="Go on with the unfinished run in DIR.")
+    ] = False,
+    layers: Annotated[
+        int | None, Option(parser=whole("--layers", 1, 96), metavar="N", show_default="2")
+    ] = None,
+    heads: Annotated[
+        int | None, Option(parser=whole("--heads", 1, 96), metavar="N", show_default="4")
+    ] = None,
+    width: Annotated[
+        int | None,
+        Option(
+            parser=whole("--width", 1, 4096),
+            metavar="N",
+            show_default="32",
+            help="Model width, divided among the heads.",
+        ),
+    ] = None,
+    context: Annotated[
+        int | None, Option(parser=whole("--context", 2, 65536), metavar="N", show_default="256")
+    ] = None,
+    steps: Annotated[
+        int | None, Option(parser=whole("--steps", 1), metavar="N", show_default="2000")
+    ] = None,
+    seed: Annotated[
+        int | None, Option(parser=whole("--seed", 0), metavar="N", show_default="0")
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            parser=real("--learning-rate", 0),
+            metavar="R",
+            show_default="0.01",
+            help="The highest of the run.",
+        ),
+    ] = None,
+    watch: Annotated[
+        str | None,
+        Option(
+            metavar="WORD",
+            show_default="China",
+            help="The word whose vector is shown moving; '' for none.",
+        ),
+    ] = None,
+    watch_prompt: Annotated[
+        str | None,
+        Option(
+            metavar="TEXT",
+            show_default="the sample prompt",
+            help="Its last token is watched; '' for none.",
+        ),
+    ] = None,
+    watch_key: Annotated[
+        str | None,
+        Option(metavar="TOKEN", show_default="China", help="The token it may come to look at."),
+    ] = None,
+    format: Annotated[
+        str,
+        Option(
+            metavar="FORMAT",
+            parser=one_of("--format", FORMATS[:2]),
+            show_default="table",
+            help="table or json.",
+        ),
+    ] = "",
+    json: Annotated[bool, Option("--json", help="Short for --format json.")] = False,
+    quiet: Annotated[bool, Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Next-token prediction at every position at once, with AdamW; saves a GPT-2-layout checkpoint.
+
+    Shows the loss beside the corpus's entropy floor, a head forming, a word's vector moving.
+    Ctrl-C saves the run; --resume goes on as if nothing had happened.
+    """
+    # One thread: small matrices gain little from two, and the same seed gives the same bytes
+    # whatever the number of cores. It counts because numpy has not been imported yet.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from attn_cli.training import checkpoint, loop
+    from attn_cli.training.data import read_corpus
+
+    directory = Path(out)
+    given = {
+        "layers": layers, "heads": heads, "width": width, "context": context, "steps": steps,
+        "seed": seed, "peak_learning_rate": learning_rate, "watched_word": watch,
+        "watched_prompt": watch_prompt, "watched_key": watch_key,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    if not resume:
+        _refuse_to_overwrite(directory)
+    text = read_corpus(read_text(Path(corpus))[0])
+    settings = _settings(directory, given, text, resume)
+    run = loop.start(
+        settings, text, checkpoint.resume(directory, settings, text) if resume else None
+    )
+    try:
+        history = output.follow(loop.train(run), settings, quiet=quiet)
+    except (KeyboardInterrupt, Terminated):
+        checkpoint.save(directory, run)
+        again = f"attn train {corpus} --out {out} --resume"
+        output.note(sentence("training.saved", step=run.state.step, again=again))
+        raise
+    checkpoint.save(directory, run)
+    _report(run, history, directory, json or format == "json")
+
+
+def _refuse_to_overwrite(directory: Path) -> None:
+    from attn_cli.training import checkpoint
+
+    if checkpoint.unfinished(directory):
+        raise UsageError(f"{directory} holds an unfinished training", "--resume goes on with it")
+    if (directory / "model.safetensors").exists():
+        raise UsageError(f"{directory} already holds a model", "choose another --out")
+
+
+def _settings(
+    directory: Path, given: dict[str, Any], corpus: "Corpus", resume: bool
+) -> "TrainingSettings":
+    from dataclasses import replace
+
+    from attn_cli.training import checkpoint, loop
+    from attn_cli.training.watch import watchable
+
+    if resume:
+        return replace(checkpoint.saved_settings(directory), **given)
+    # What is watched unless the user says otherwise is in our corpus, but need not be in theirs.
+    if not watchable(corpus, loop.TrainingSettings().watched_prompt):
+        unwatched = {"watched_prompt": "", "watched_key": "", "watched_word": ""}
+        return loop.TrainingSettings(**(unwatched | given))
+    return loop.TrainingSettings(**given)
+
+
+def _report(run: "Run", history: list, directory: Path, as_json: bool) -> None:
+    """What the run came to, on stdout."""
+    from dataclasses import asdict
+
+    from attn_cli.training.loop import result_of
+    from attn_cli.views import json, training
+
+    found = result_of(run, history, str(directory))
+    if as_json:
+        document = json.document("train", None, None, asdict(run.settings), found, ())
+        output.emit(json.encode(document) + b"\n")
+        return
+    look = output.look(OutputOptions())
+    last = (
+        [training.render(history[-1], history, run.settings, width=look.width)] if history else []
+    )
+    output.print_page([*last, training.render_result(found)], look)

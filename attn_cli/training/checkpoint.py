@@ -1,0 +1,197 @@
+"""Saving a run as an ordinary GPT-2 folder, and going on from an unfinished one.
+
+While a run is unfinished the folder also holds `training.json` (settings and the corpus's SHA-256,
+the same for the whole run) and `training.safetensors` (parameters, moments and step). Only the
+latter changes from save to save, in one atomic write, so that no interruption leaves a mixture.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attn_cli.checkpoints.folder import read_json_object
+from attn_cli.checkpoints.safetensors import Safetensors, encode
+from attn_cli.errors import ContentError, UsageError
+from attn_cli.files import reason, write_bytes
+from attn_cli.training.adamw import Moments
+from attn_cli.training.data import Corpus
+from attn_cli.training.loop import Run, State, TrainingSettings, initial_state
+from attn_cli.training.model import EPSILON, Parameters, layer_count
+from attn_cli.training.watch import attention_to_key
+
+_STATE = "training.safetensors"
+_SETTINGS = "training.json"
+_STEP = "step"
+_PARTS = ("parameter", "first", "second")
+_DAMAGED = "train again without resuming; the saved training state is damaged or incomplete"
+
+
+def save(directory: Path, run: Run) -> None:
+    """Writes the folder, with the training state if the run is unfinished, without it otherwise.
+
+    A finished run's heads are put in order (see `order_heads`). Raises ContentError.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ContentError(f"cannot make the folder {directory}: {reason(error)}") from None
+    parameters = run.state.parameters
+    if run.finished:
+        attention = attention_to_key(parameters, run.watched, run.settings.heads)
+        parameters = order_heads(parameters, attention, run.settings.heads)
+    else:
+        _save_state(directory, run)
+    write_bytes(directory / "tokenizer.json", _json(run.corpus.contents))
+    write_bytes(directory / "config.json", _json(_config(run.settings, run.corpus)))
+    tensors = {f"transformer.{name}": array for name, array in parameters.items()}
+    write_bytes(directory / "model.safetensors", encode(tensors, {"format": "pt"}))
+    if run.finished:
+        _remove(directory / _SETTINGS)
+        _remove(directory / _STATE)
+
+
+def unfinished(directory: Path) -> bool:
+    """Whether the folder holds a run that can be resumed."""
+    return (directory / _SETTINGS).exists()
+
+
+def saved_settings(directory: Path) -> TrainingSettings:
+    """The settings of the unfinished run in the folder. Raises ContentError."""
+    return _read_settings(directory)[0]
+
+
+def resume(directory: Path, settings: TrainingSettings, corpus: Corpus) -> State:
+    """The state of the unfinished run in the folder, for `loop.start`.
+
+    Raises UsageError if that run had another setting or corpus, ContentError if there is none or
+    its files are damaged.
+    """
+    saved, sha256 = _read_settings(directory)
+    for field in fields(TrainingSettings):
+        was, now = getattr(saved, field.name), getattr(settings, field.name)
+        if was != now:
+            raise UsageError(
+                f"the unfinished training in {directory} has {field.name} {was}, not {now}",
+                "resume with the same settings, or train into another folder",
+            )
+    if sha256 != corpus.sha256:
+        raise UsageError(
+            f"the unfinished training in {directory} has another corpus",
+            "resume with the same corpus, or train into another folder",
+        )
+    return _read_state(directory / _STATE, settings, corpus)
+
+
+def order_heads(parameters: Parameters, attention: np.ndarray, heads: int) -> Parameters:
+    """The same model with each layer's heads sorted by `attention` (layer, head), most first.
+
+    A layer's output is a sum over its heads, and a sum has no order: a head is a column range of
+    W_Q, W_K and W_V and the row range of W_O that it feeds, and moving these together changes no
+    output but by rounding. Which head learns what depends on the random start; so that a picture
+    can say "head 0", head 0 is made the one by which the watched prompt's last token attends most
+    to the watched key. Without a watched prompt `attention` is (0, 0) and nothing moves.
+    """
+    ordered = dict(parameters)
+    for layer in range(layer_count(parameters) if attention.size else 0):
+        order = np.argsort(-attention[layer], kind="stable")
+        for part in ("weight", "bias"):
+            name = f"h.{layer}.attn.c_attn.{part}"
+            array = parameters[name]
+            split = array.reshape(*array.shape[:-1], 3, heads, -1)  # q k v, head, width
+            ordered[name] = split[..., order, :].reshape(array.shape)
+        name = f"h.{layer}.attn.c_proj.weight"
+        rows = parameters[name]
+        ordered[name] = rows.reshape(heads, -1, rows.shape[-1])[order].reshape(rows.shape)
+    return ordered
+
+
+def _config(settings: TrainingSettings, corpus: Corpus) -> dict[str, Any]:
+    return {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": corpus.tokenizer.size,
+        "n_positions": settings.context,
+        "n_embd": settings.width,
+        "n_layer": settings.layers,
+        "n_head": settings.heads,
+        "n_inner": None,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": EPSILON,
+        "tie_word_embeddings": True,
+        "bos_token_id": corpus.end,
+        "eos_token_id": corpus.end,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+    }
+
+
+def _save_state(directory: Path, run: Run) -> None:
+    settings = _json({"settings": asdict(run.settings), "corpus_sha256": run.corpus.sha256})
+    path = directory / _SETTINGS
+    # Another run's settings must not meet this run's state, even if the next write fails.
+    if path.is_file() and path.read_bytes() != settings:
+        _remove(path)
+    parts = (run.state.parameters, run.state.moments.first, run.state.moments.second)
+    tensors = {_STEP: np.array(run.state.step, np.float32)}
+    for part, arrays in zip(_PARTS, parts, strict=True):
+        tensors |= {f"{part}.{name}": array for name, array in arrays.items()}
+    write_bytes(directory / _STATE, encode(tensors, {}))
+    write_bytes(path, settings)
+
+
+def _read_settings(directory: Path) -> tuple[TrainingSettings, str]:
+    path = directory / _SETTINGS
+    if not path.exists():
+        raise ContentError(
+            f"{directory} holds no unfinished training", f"resuming needs {_SETTINGS} and {_STATE}"
+        )
+    saved = read_json_object(path)
+    values, sha256 = saved.get("settings"), saved.get("corpus_sha256")
+    kinds = {field.name: type(field.default) for field in fields(TrainingSettings)}
+    if not isinstance(values, dict) or not isinstance(sha256, str) or values.keys() != kinds.keys():
+        raise ContentError(f"{path} does not hold the settings of a training", _DAMAGED)
+    for name, value in values.items():
+        if type(value) is not kinds[name] and not (kinds[name] is float and type(value) is int):
+            raise ContentError(f"{path}: the setting {name} is {value!r}", _DAMAGED)
+    try:
+        return TrainingSettings(**values), sha256
+    except UsageError as error:
+        raise ContentError(f"{path}: {error.message}", _DAMAGED) from None
+
+
+def _read_state(path: Path, settings: TrainingSettings, corpus: Corpus) -> State:
+    state = Safetensors(path)
+    like = initial_state(settings, corpus).parameters
+    expected = {f"{part}.{name}": a.shape for part in _PARTS for name, a in like.items()}
+    found = {name: state.tensors[name].shape for name in state.names()}
+    if found != expected | {_STEP: ()}:
+        raise ContentError(f"{path} does not hold this training's tensors", _DAMAGED)
+    step = float(state.read(_STEP))
+    if not (step.is_integer() and 0 <= step <= settings.steps):
+        raise ContentError(f"{path} says step {step:g} of {settings.steps}", _DAMAGED)
+
+    def part(name: str) -> Mapping[str, np.ndarray]:
+        # Copies: the file they would be views of may be replaced by the next save.
+        return {key: np.array(state.read(f"{name}.{key}")) for key in like}
+
+    return State(
+        step=int(step),
+        parameters=part("parameter"),
+        moments=Moments(first=part("first"), second=part("second")),
+    )
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ContentError(f"cannot remove {path}: {reason(error)}") from None

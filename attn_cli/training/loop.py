@@ -1,0 +1,295 @@
+"""Training: a generator that makes one step per record. Who iterates says when to stop and save."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.errors import UsageError
+from attn_cli.training import adamw, model
+from attn_cli.training.data import Corpus, draw_batch
+from attn_cli.training.watch import Neighbour, Watch, attention_to_key, neighbours, watch
+
+_LARGEST_SEED = 2**32 - 1
+_LAST = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """Everything a run depends on besides its corpus. Raises UsageError if it cannot be run."""
+
+    layers: int = 2
+    heads: int = 4
+    width: int = 32
+    context: int = 256
+    steps: int = 2000
+    seed: int = 0
+    batch_tokens: int = 2560
+    peak_learning_rate: float = 1e-2
+    final_learning_rate: float = 0.0
+    warm_up_steps: int = 100
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    gradient_limit: float = 1.0
+    watched_prompt: str = vocabulary.SAMPLE_PROMPT
+    watched_key: str = "China"
+    watched_word: str = "China"
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "width", "steps", "batch_tokens"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        _require(self.context >= 2, "context must be at least 2")
+        _require(
+            self.width % self.heads == 0,
+            f"width {self.width} does not divide by heads {self.heads}",
+        )
+        _require(0 <= self.seed <= _LARGEST_SEED, f"seed must be 0 to {_LARGEST_SEED}")
+        _require(self.warm_up_steps >= 0, "warm_up_steps must be at least 0")
+        for name in ("peak_learning_rate", "epsilon", "gradient_limit"):
+            _require(0 < getattr(self, name) < float("inf"), f"{name} must be above 0")
+        for name in ("final_learning_rate", "weight_decay"):
+            _require(0 <= getattr(self, name) < float("inf"), f"{name} must be at least 0")
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
+
+    def shape(self, vocabulary_size: int) -> model.Shape:
+        return model.Shape(
+            vocabulary=vocabulary_size,
+            context=self.context,
+            width=self.width,
+            heads=self.heads,
+            layers=self.layers,
+        )
+
+
+def _require(met: bool, message: str) -> None:
+    if not met:
+        raise UsageError(f"training: {message}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """A model after `step` steps, and what the next step needs."""
+
+    step: int
+    parameters: model.Parameters
+    moments: adamw.Moments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepRecord:
+    """What one step did, and what the learner watches. Steps count from 1.
+
+    `loss` and `floor` are means in nats over the same tokens, the loss being that of the parameters
+    the step began with. `attention` (layer, head) is the weight that the watched prompt's last
+    token gives to the watched key; (0, 0) and no neighbours where nothing is watched.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    floor: float
+    learning_rate: float
+    gradient_length: float
+    row_length: int
+    tokens: int
+    tokens_per_second: float
+    seconds_left: float
+    attention: np.ndarray
+    embedding: np.ndarray  # (model,), the watched word's
+    moved: float  # the embedding's distance from where it started
+    neighbours: tuple[Neighbour, ...]
+    neighbours_at_start: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """What a run came to. `loss` and `floor` are means in nats over its last steps."""
+
+    checkpoint: str
+    steps: int
+    finished: bool
+    loss: float
+    floor: float
+    corpus_floor: float
+    seconds: float
+    tokens: int
+    losses: tuple[float, ...]  # of every step made here
+    floors: tuple[float, ...]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """A run under way. `state` is replaced as a whole once per step, never half a step."""
+
+    settings: TrainingSettings
+    corpus: Corpus
+    watched: Watch
+    state: State
+    start_embeddings: np.ndarray = field(repr=False)  # (vocabulary, model), before step 1
+
+    @property
+    def finished(self) -> bool:
+        return self.state.step >= self.settings.steps
+
+
+def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None) -> Run:
+    """A new run, or with a `state` (see `checkpoint.resume`) one that goes on from there.
+
+    Raises UsageError if something watched is not in the corpus or does not fit the context.
+    """
+    watched = watch(
+        corpus,
+        prompt=settings.watched_prompt,
+        key=settings.watched_key,
+        word=settings.watched_word,
+    )
+    _require(
+        len(watched.ids) <= settings.context,
+        f"the watched prompt has {len(watched.ids)} tokens, the context is {settings.context}",
+    )
+    beginning = initial_state(settings, corpus)
+    return Run(
+        settings=settings,
+        corpus=corpus,
+        watched=watched,
+        state=state or beginning,
+        start_embeddings=beginning.parameters["wte.weight"],
+    )
+
+
+def initial_state(settings: TrainingSettings, corpus: Corpus) -> State:
+    """The seed's random start: generator [seed, 0]; step s draws with [seed, s], from s = 1."""
+    rng = np.random.default_rng([settings.seed, 0])
+    parameters = model.initial(settings.shape(corpus.tokenizer.size), rng)
+    return State(step=0, parameters=parameters, moments=adamw.no_moments(parameters))
+
+
+def train(run: Run) -> Iterator[StepRecord]:
+    """Makes the run's remaining steps, one per record; `run.state` is that after the record's step.
+
+    To stop, stop iterating. Raises UsageError when the loss is no longer a number.
+    """
+    began = time.perf_counter()
+    tokens_here = 0
+    neighbours_at_start = neighbours(run.start_embeddings, run.watched, run.corpus)
+    while not run.finished:
+        step = run.state.step + 1
+        batch = draw_batch(
+            run.corpus,
+            seed=run.settings.seed,
+            step=step,
+            context=run.settings.context,
+            tokens=run.settings.batch_tokens,
+        )
+        rate = learning_rate(run.settings, step)
+        run.state, loss, length = _step(run, batch.ids, batch.targets, step, rate)
+        tokens_here += batch.ids.size
+        per_second = tokens_here / max(time.perf_counter() - began, 1e-9)
+        left = run.settings.steps - step
+        seen = _look(run)
+        yield StepRecord(
+            step=step,
+            steps=run.settings.steps,
+            loss=loss,
+            floor=batch.floor,
+            learning_rate=rate,
+            gradient_length=length,
+            row_length=batch.ids.shape[1],
+            tokens=batch.ids.size,
+            tokens_per_second=per_second,
+            seconds_left=left * run.settings.batch_tokens / per_second,
+            attention=seen.attention,
+            embedding=seen.embedding,
+            moved=seen.moved,
+            neighbours=seen.neighbours,
+            neighbours_at_start=neighbours_at_start,
+        )
+
+
+def result_of(run: Run, history: Sequence[StepRecord], checkpoint: str) -> TrainingResult:
+    """Sums up the steps made here; the loss is NaN if there were none."""
+    last = history[-_LAST:]
+    tokens = sum(record.tokens for record in history)
+    return TrainingResult(
+        checkpoint=checkpoint,
+        steps=run.state.step,
+        finished=run.finished,
+        loss=float(np.mean([record.loss for record in last])) if last else float("nan"),
+        floor=float(np.mean([record.floor for record in last])) if last else float("nan"),
+        corpus_floor=run.corpus.floor,
+        seconds=tokens / history[-1].tokens_per_second if history else 0.0,
+        tokens=tokens,
+        losses=tuple(record.loss for record in history),
+        floors=tuple(record.floor for record in history),
+    )
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """What `adamw.scheduled` says for these settings."""
+    return adamw.scheduled(
+        step,
+        steps=settings.steps,
+        warm_up=min(settings.warm_up_steps, settings.steps),
+        peak=settings.peak_learning_rate,
+        final=settings.final_learning_rate,
+    )
+
+
+def _step(
+    run: Run, ids: np.ndarray, targets: np.ndarray, step: int, rate: float
+) -> tuple[State, float, float]:
+    """The state after one step, the loss before it, and the gradients' length before clipping."""
+    settings, state = run.settings, run.state
+    # Too large a learning rate overflows; the check below says so, numpy need not warn as well.
+    with np.errstate(all="ignore"):
+        computed = model.loss_and_gradients(
+            state.parameters, ids, targets, np.ones(ids.shape, bool), heads=settings.heads
+        )
+        gradients, length = adamw.clip(computed.gradients, settings.gradient_limit)
+        if not np.isfinite([computed.loss, length]).all():
+            raise UsageError(
+                f"training diverged at step {step}: the loss is no longer a number",
+                f"use a smaller learning rate than {settings.peak_learning_rate:g}",
+            )
+        parameters, moments = adamw.update(
+            state.parameters,
+            gradients,
+            state.moments,
+            step,
+            learning_rate=rate,
+            beta1=settings.beta1,
+            beta2=settings.beta2,
+            epsilon=settings.epsilon,
+            weight_decay=settings.weight_decay,
+        )
+    return State(step=step, parameters=parameters, moments=moments), computed.loss, length
+
+
+class _Seen(NamedTuple):
+    attention: np.ndarray
+    embedding: np.ndarray
+    moved: float
+    neighbours: tuple[Neighbour, ...]
+
+
+def _look(run: Run) -> _Seen:
+    """What the learner watches, of the run's state now."""
+    parameters, word = run.state.parameters, run.watched.word
+    embeddings = parameters["wte.weight"]
+    no_vector = np.zeros(0, np.float32)
+    moved = embeddings[word] - run.start_embeddings[word] if word >= 0 else no_vector
+    # As in `_step`, where the next step will say that training diverged.
+    with np.errstate(all="ignore"):
+        return _Seen(
+            attention=attention_to_key(parameters, run.watched, run.settings.heads),
+            # A copy: a view would keep every step's whole vocabulary alive in the records.
+            embedding=embeddings[word].copy() if word >= 0 else no_vector,
+            moved=float(np.linalg.norm(moved)),
+            neighbours=neighbours(embeddings, run.watched, run.corpus),
+        )

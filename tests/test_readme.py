@@ -1,0 +1,109 @@
+"""The README's screens are real: each `$ attn …` line is run, and its output compared.
+
+`python tests/test_readme.py` writes the outputs anew.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attn_cli.cli.app import COMMANDS
+from attn_cli.cli.schema import RESULTS
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+NUMBER = r"(?<![\w.])-?\d+\.\d+(?:e-\d+)?"
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+
+
+def sessions(text: str) -> list[tuple[str, str]]:
+    """Each command of the console blocks, and the output written under it."""
+    found = []
+    for block in BLOCK.findall(text):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            found.append((command, output))
+    return found
+
+
+def attn(command: str) -> str:
+    """Runs the attn half of a command line in a plain 80-column pipe."""
+    words = re.sub(r"^attn ", f"{sys.executable} -m attn_cli ", command)
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "ATTN_MODEL")}
+    done = subprocess.run(
+        words, shell=True, cwd=ROOT, env=environment, capture_output=True, check=True
+    )
+    return done.stdout.decode()
+
+
+def pick(document, path: str):
+    """The few jq expressions that the README uses: keys, indices, `[]`, `| {a, b}`."""
+    path, _, shape = path.partition(" | ")
+    found = [document]
+    for key, index in re.findall(r"\.(\w+)|\[(\d*)\]", path):
+        found = [value[key] for value in found] if key else found
+        if not key:
+            found = [v for value in found for v in (value if index == "" else [value[int(index)]])]
+    if shape:
+        found = [{key: value[key] for key in re.findall(r"\w+", shape)} for value in found]
+    return found
+
+
+def read(output: str) -> tuple[list[str], list[float]]:
+    """Words and numbers apart, bars left out: another processor may round the last digit."""
+    plain = re.sub("[█▏▎▍▌▋▊▉]+", " ", output.replace("−", "-"))
+    numbers = [float(text) for text in re.findall(NUMBER, plain)]
+    return re.sub(NUMBER, "#", plain).split(), numbers
+
+
+def run(command: str) -> str:
+    left, _, expression = command.partition(" | jq -c ")
+    output = attn(left)
+    if not expression:
+        return output
+    values = pick(json.loads(output), expression.strip("'"))
+    return "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in values)
+
+
+@pytest.mark.parametrize("command, output", sessions(README.read_text()), ids=lambda s: s[:60])
+def test_screens_are_what_the_commands_print(command, output):
+    (words, numbers), (words_now, numbers_now) = read(output), read(run(command))
+    assert words == words_now
+    assert numbers == pytest.approx(numbers_now, abs=0.011, rel=1e-4)
+    if "jq" in command and shutil.which("jq"):
+        left, _, right = command.partition(" | ")
+        piped = subprocess.run(
+            right, shell=True, input=attn(left).encode(), capture_output=True, check=True
+        )
+        assert read(piped.stdout.decode())[0] == words
+
+
+def test_the_readme_lists_every_command():
+    table = re.findall(r"^\| `attn (\w+)` \|", README.read_text(), re.MULTILINE)
+    assert table == list(COMMANDS)
+    assert set(RESULTS) == set(COMMANDS) - {"schema"}
+
+
+def test_every_markdown_path_exists():
+    for page in (README, ROOT / "CONTRIBUTING.md", ROOT / "samples" / "README.md"):
+        for path in re.findall(r"`((?:attn_cli|tests|samples)/[\w/.-]*)`", page.read_text()):
+            assert "NAME" in path or (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def write_anew() -> None:
+    text = README.read_text()
+    for block in BLOCK.findall(text):
+        commands = [command for command, _ in sessions(f"```console\n{block}```")]
+        parts = [f"$ {command}\n" + run(command).strip("\n") + "\n" for command in commands]
+        text = text.replace(f"```console\n{block}```", "```console\n" + "".join(parts) + "```")
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    write_anew()

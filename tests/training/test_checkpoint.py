@@ -1,0 +1,199 @@
+"""Saved folders: ordinary when finished, resumable bit for bit while not, refused when unfit."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from attn_cli.checkpoints.safetensors import Safetensors, encode
+from attn_cli.errors import ContentError, UsageError
+from attn_cli.training import checkpoint, data, loop, model
+from attn_cli.training.watch import attention_to_key
+
+
+def run_until(run, step):
+    for record in loop.train(run):
+        if record.step == step:
+            return run
+    return run
+
+
+@pytest.fixture
+def stopped(tmp_path, corpus, settings):
+    """A folder with the state after step 5 of 12."""
+    checkpoint.save(tmp_path, run_until(loop.start(settings, corpus), 5))
+    return tmp_path
+
+
+def files(directory):
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def test_a_finished_folder_is_an_ordinary_gpt2(tmp_path, corpus, settings):
+    run = run_until(loop.start(settings, corpus), 12)
+    checkpoint.save(tmp_path / "new" / "folder", run)
+    written = files(tmp_path / "new" / "folder")
+    assert list(written) == ["config.json", "model.safetensors", "tokenizer.json"]
+    config = json.loads(written["config.json"])
+    assert config["architectures"] == ["GPT2LMHeadModel"]
+    assert config["n_inner"] is None
+    assert config["eos_token_id"] == corpus.end
+    assert json.loads(written["tokenizer.json"]) == corpus.contents
+    tensors = Safetensors(tmp_path / "new" / "folder" / "model.safetensors")
+    assert set(tensors.names()) == {f"transformer.{name}" for name in run.state.parameters}
+
+
+def test_the_package_reads_the_folder_and_computes_the_same_logits(tmp_path, corpus, settings):
+    session = pytest.importorskip("attn_cli.session")
+    run = run_until(loop.start(settings, corpus), 12)
+    checkpoint.save(tmp_path, run)
+    opened = session.load(str(tmp_path))
+    prompt = session.tokenise(opened, "the cat sees the")
+    expected = model.logits(run.state.parameters, np.array([prompt.ids]), heads=2)[0]
+    np.testing.assert_allclose(session.logits(opened, prompt.ids), expected, atol=1e-5)
+
+
+def test_same_seed_same_bytes(tmp_path, corpus, settings):
+    for name in "ab":
+        checkpoint.save(tmp_path / name, run_until(loop.start(settings, corpus), 12))
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_resumed_equals_uninterrupted(tmp_path, stopped, corpus, settings):
+    assert checkpoint.unfinished(stopped)
+    assert checkpoint.saved_settings(stopped) == settings
+    state = checkpoint.resume(stopped, settings, corpus)
+    assert state.step == 5
+    resumed = run_until(loop.start(settings, corpus, state), 9)
+    checkpoint.save(stopped, resumed)
+    again = loop.start(settings, corpus, checkpoint.resume(stopped, settings, corpus))
+    checkpoint.save(stopped, run_until(again, 12))
+    checkpoint.save(tmp_path / "whole", run_until(loop.start(settings, corpus), 12))
+    (tmp_path / "resumed").mkdir()
+    for path in list(tmp_path.glob("*.*")):
+        path.rename(tmp_path / "resumed" / path.name)
+    assert files(tmp_path / "resumed") == files(tmp_path / "whole")
+    assert not checkpoint.unfinished(tmp_path / "resumed")
+
+
+def test_saving_before_the_first_step(tmp_path, corpus, settings):
+    checkpoint.save(tmp_path, loop.start(settings, corpus))
+    assert checkpoint.resume(tmp_path, settings, corpus).step == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 13), ("seed", 1), ("weight_decay", 0.0), ("watched_word", "cat")]
+)
+def test_other_settings_are_refused_by_name(stopped, corpus, settings, name, value):
+    with pytest.raises(UsageError, match=rf"has {name} .*, not {value}"):
+        checkpoint.resume(stopped, replace(settings, **{name: value}), corpus)
+
+
+def test_another_corpus_is_refused(stopped, settings):
+    other = data.read_corpus("the cat sees the dog\na mouse runs\n")
+    with pytest.raises(UsageError, match="another corpus"):
+        checkpoint.resume(stopped, settings, other)
+
+
+def test_no_unfinished_training(tmp_path, corpus, settings):
+    with pytest.raises(ContentError, match="no unfinished training"):
+        checkpoint.resume(tmp_path, settings, corpus)
+
+
+@pytest.mark.parametrize("name", ["training.json", "training.safetensors"])
+@pytest.mark.parametrize("damage", ["remove", "cut", "empty", "other"])
+def test_missing_or_corrupt_state(stopped, corpus, settings, name, damage):
+    path = stopped / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "remove":
+        new = {"cut": content[: len(content) // 2], "empty": b"", "other": b"{}      "}
+        path.write_bytes(new[damage])
+    with pytest.raises(ContentError):
+        checkpoint.resume(stopped, settings, corpus)
+
+
+@pytest.mark.parametrize(
+    "change", [{"layers": "2"}, {"layers": True}, {"heads": 3}, {"seed": None}, {"more": 1}]
+)
+def test_settings_that_are_none_are_refused(stopped, corpus, settings, change):
+    path = stopped / "training.json"
+    saved = json.loads(path.read_text())
+    saved["settings"] |= change
+    path.write_text(json.dumps(saved))
+    with pytest.raises(ContentError):
+        checkpoint.resume(stopped, settings, corpus)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("step", np.array(13, np.float32)),
+        ("step", np.array(1.5, np.float32)),
+        ("step", np.array(-1, np.float32)),
+        ("step", np.array(np.nan, np.float32)),
+        ("first.wte.weight", np.zeros((2, 2), np.float32)),
+        ("first.wte.weight", None),
+        ("more", np.zeros(1, np.float32)),
+    ],
+)
+def test_a_state_of_other_tensors_is_refused(stopped, corpus, settings, name, array):
+    path = stopped / "training.safetensors"
+    state = Safetensors(path)
+    tensors = {key: np.array(state.read(key)) for key in state.names()} | {name: array}
+    if array is None:
+        del tensors[name]
+    path.write_bytes(encode(tensors, {}))
+    with pytest.raises(ContentError):
+        checkpoint.resume(stopped, settings, corpus)
+
+
+def test_another_runs_settings_never_meet_this_runs_state(stopped, corpus, settings, monkeypatch):
+    other = run_until(loop.start(replace(settings, seed=1), corpus), 2)
+    real = checkpoint.write_bytes
+
+    def fail_on_settings(path, content):
+        if path.name == "training.json":
+            raise ContentError("the disk is full")
+        real(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_bytes", fail_on_settings)
+    with pytest.raises(ContentError, match="disk is full"):
+        checkpoint.save(stopped, other)
+    with pytest.raises(ContentError, match="no unfinished training"):
+        checkpoint.resume(stopped, settings, corpus)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, corpus, settings):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ContentError, match="cannot make the folder"):
+        checkpoint.save(tmp_path / "file", loop.start(settings, corpus))
+
+
+def test_the_permutation_sorts_the_heads_and_leaves_the_logits(corpus):
+    rng = np.random.default_rng(0)
+    shape = model.Shape(vocabulary=corpus.tokenizer.size, context=32, width=12, heads=4, layers=3)
+    parameters = {
+        name: array.astype(np.float64) + rng.standard_normal(array.shape)
+        for name, array in model.initial(shape, rng).items()
+    }
+    watched = loop.watch(corpus, prompt="the cat sees the", key="cat", word="")
+    before = attention_to_key(parameters, watched, 4)
+    ordered = checkpoint.order_heads(parameters, before, 4)
+    assert not np.array_equal(
+        ordered["h.1.attn.c_attn.weight"], parameters["h.1.attn.c_attn.weight"]
+    )
+    ids = rng.integers(0, shape.vocabulary, (2, 9))
+    expected = model.logits(parameters, ids, heads=4)
+    np.testing.assert_allclose(model.logits(ordered, ids, heads=4), expected, rtol=1e-9, atol=1e-9)
+    after = attention_to_key(ordered, watched, 4)
+    np.testing.assert_allclose(after, -np.sort(-before, axis=1), rtol=1e-9)
+    assert (after.argmax(axis=1) == 0).all()
+
+
+def test_without_a_watched_prompt_no_head_moves(corpus):
+    shape = model.Shape(vocabulary=20, context=32, width=12, heads=4, layers=1)
+    parameters = model.initial(shape, np.random.default_rng(0))
+    ordered = checkpoint.order_heads(parameters, np.zeros((0, 0)), 4)
+    assert all(ordered[name] is parameters[name] for name in parameters)
