@@ -1,150 +1,22 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
-import importlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from attn_cli import settings, vocabulary
-from attn_cli.checkpoints.folder import open_folder
-from attn_cli.checkpoints.random import RandomInfo, RandomTensors
-from attn_cli.errors import ContentError, NoModelError, UsageError
-from attn_cli.families import FAMILIES, UNTRAINED
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.families.block import Final, Request
-from attn_cli.families.model import Model, bind
+from attn_cli.families.cache import Cache
+from attn_cli.families.load import load
+from attn_cli.families.model import Model
 from attn_cli.families.what_if import read_what_if
 from attn_cli.maths.attention import softmax
-from attn_cli.tokens import wordpiece
 from attn_cli.tokens.token import Token
 from attn_cli.trace import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
 from attn_cli.words import sentence
-
-EMBEDDED = ("tiny",)
-_DATA = Path(__file__).parent / "data"
-_RANDOM_LIMITS = {
-    "layers": (1, 96), "heads": (1, 96), "model_width": (1, 12288), "context": (1, 4096),
-    "seed": (0, 2**31 - 1),
-}  # fmt: skip
-_RANDOM_DEFAULTS = {"layers": 2, "heads": 4, "model_width": 32, "context": 256, "seed": 0}
-
-
-# --- opening a model -----------------------------------------------------------------------------
-
-
-def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
-    """Opens a model: `tiny`, `random[:key=value,…]`, or a folder with config.json.
-
-    Only headers and the tokenizer are read; tensors follow when a question needs them.
-    Raises NoModelError, ContentError, UsageError.
-    """
-    if name in EMBEDDED:
-        return _open_folder(_DATA / name, name, "package", ())
-    if name == "random" or name.startswith("random:"):
-        return _random_model(name)
-    path = Path(name)
-    if "\0" in name or not os.path.lexists(path):
-        raise NoModelError(
-            f"no model {settings.shorten(name)!r} on this machine",
-            "tiny, random, random:layers=2,heads=4,model_width=32,seed=0, or a folder with "
-            "config.json; `attn models` lists them",
-        )
-    if not path.is_dir():
-        raise ContentError(f"{name} is not a folder", "give the folder that holds config.json")
-    return _open_folder(path, path.resolve().name, str(path), ignore_config)
-
-
-def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:
-    folder = open_folder(path)
-    where = str(path / "config.json")
-    kind = folder.config.get("model_type")
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        raise ContentError(
-            f"{where}: the model type {kind!r} is not supported",
-            f"attn knows {', '.join(FAMILIES)}",
-        )
-    family = _family(kind)
-    config = family.read_config(folder.config, where, ignored)
-    weights = bind(
-        folder.tensors,
-        family.tensor_shapes(config),
-        prefix=family.PREFIX,
-        buffers=family.buffers(config),
-        where=str(path),
-    )
-    tokenizer = wordpiece.read(folder.tokenizer)
-    if tokenizer.size > config.vocabulary:
-        raise ContentError(
-            f"{folder.tokenizer} has ids up to {tokenizer.size - 1}, "
-            f"the embedding has {config.vocabulary} rows",
-            "the tokenizer belongs to another model",
-        )
-    end = folder.config.get("eos_token_id")
-    return Model(
-        facts=_facts(name, kind, source, config, family),
-        family=family,
-        config=config,
-        weights=weights,
-        tokenizer=tokenizer,
-        end_token=end if isinstance(end, int) else -1,
-    )
-
-
-def _family(kind: str) -> ModuleType:
-    return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}")
-
-
-def _random_model(name: str) -> Model:
-    numbers = dict(_RANDOM_DEFAULTS)
-    for part in filter(None, name.partition(":")[2].split(",")):
-        key, _, value = part.partition("=")
-        if key not in numbers:
-            raise UsageError(f"--model random: the key {settings.shorten(key)!r} is unknown",
-                             f"known: {', '.join(numbers)}")  # fmt: skip
-        numbers[key] = settings.integer(value, f"--model random: {key}", *_RANDOM_LIMITS[key])
-    if numbers["model_width"] % numbers["heads"]:
-        raise UsageError(
-            f"--model random: model_width {numbers['model_width']} does not divide by "
-            f"heads {numbers['heads']}",
-            "each head takes an equal share of the width",
-        )
-    family = _family(UNTRAINED)
-    tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
-    config = family.untrained({**numbers, "vocabulary": tokenizer.size})
-    shapes = family.tensor_shapes(config)
-    source = RandomTensors(
-        tensors={key: RandomInfo("F32", shape) for key, shape in shapes.items()},
-        seed=numbers["seed"],
-    )
-    return Model(
-        facts=_facts(name, UNTRAINED, f"untrained, seed {numbers['seed']}", config, family),
-        family=family,
-        config=config,
-        weights=bind(source, shapes, prefix="", buffers=(), where=name),
-        tokenizer=tokenizer,
-        end_token=-1,
-    )
-
-
-def _facts(name: str, kind: str, source: str, config: object, family: object) -> ModelFacts:
-    sizes = family.tensor_shapes(config).values()
-    return ModelFacts(
-        name=name,
-        family=kind,
-        source=source,
-        layers=config.layers,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        model_width=config.model_width,
-        head_width=config.head_width,
-        vocabulary=config.vocabulary,
-        context=config.context,
-        parameters=sum(int(np.prod(shape, dtype=np.int64)) for shape in sizes),
-    )
-
 
 # --- the prompt ----------------------------------------------------------------------------------
 
@@ -192,13 +64,16 @@ def token_of(model: Model, id: int) -> Token:
 
 
 def run(
-    model: Model, ids: tuple[int, ...], request: Request
+    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> tuple[tuple[Attention, ...], Final]:
-    """One forward pass: the recorded blocks, and the final hidden vectors."""
+    """One forward pass: the recorded blocks, and the final hidden vectors.
+
+    With a cache, `ids` follow the positions it holds, and it holds them too afterwards.
+    """
     blocks = []
     # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
     with np.errstate(all="ignore"):
-        passing = model.family.forward(model, ids, request)
+        passing = model.family.forward(model, ids, request, cache)
         while True:
             try:
                 blocks.append(next(passing))
@@ -208,19 +83,25 @@ def run(
 
 def logits(model: Model, ids: tuple[int, ...]) -> np.ndarray:
     """Logits (position, vocabulary) at every position of a prompt."""
-    return model.family.predict(model, _hidden(model, ids))
+    return predict(model, _hidden(model, ids, None))
 
 
-def next_logits(model: Model, ids: tuple[int, ...]) -> np.ndarray:
-    """Logits (vocabulary) for the token after the last."""
-    return model.family.predict(model, _hidden(model, ids)[-1:])[0]
+def next_logits(model: Model, ids: tuple[int, ...], cache: Cache | None = None) -> np.ndarray:
+    """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
+    return predict(model, _hidden(model, ids, cache)[-1:])[0]
 
 
-def _hidden(model: Model, ids: tuple[int, ...]) -> np.ndarray:
+def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
+    """Logits (position, vocabulary) of final hidden vectors (position, model)."""
+    with np.errstate(all="ignore"):
+        return model.family.predict(model, hidden)
+
+
+def _hidden(model: Model, ids: tuple[int, ...], cache: Cache | None) -> np.ndarray:
     nothing = Request(
         layers=frozenset(), heads=(), arrays=frozenset(), last_layer=model.facts.layers - 1
     )
-    return run(model, ids, nothing)[1].hidden
+    return run(model, ids, nothing, cache)[1].hidden
 
 
 def trace(
@@ -228,6 +109,7 @@ def trace(
     *,
     model: str | Model = vocabulary.DEFAULT_MODEL,
     ids: Sequence[int] = (),
+    prompt: Prompt | None = None,
     layer: str | int | Iterable[int] = "all",
     head: str | int | Iterable[int] = "all",
     arrays: Iterable[str] = vocabulary.LIGHT_ARRAYS,
@@ -240,6 +122,7 @@ def trace(
 ) -> Trace:
     """Runs a prompt through a model and keeps what attention computed.
 
+    The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised.
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask` and `without_head` take the
     words of the command line (`window:3`, `0.2`). Without `next`, layers behind the last chosen
@@ -247,7 +130,7 @@ def trace(
     """
     opened = load(model) if isinstance(model, str) else model
     facts = opened.facts
-    prompt = tokenise(opened, text, ids=ids, special=special)
+    prompt = prompt or tokenise(opened, text, ids=ids, special=special)
     layers = settings.selection(layer, facts.layers, "--layer")
     request = Request(
         layers=frozenset(layers),
@@ -263,7 +146,7 @@ def trace(
     by_layer = {block.layer: block for block in blocks}
     logits_PV = np.zeros((0, facts.vocabulary), np.float32)
     if next:
-        logits_PV = opened.family.predict(opened, final.hidden[-1:])
+        logits_PV = predict(opened, final.hidden[-1:])
     provenance = vocabulary.WHAT_IF if final.touched else vocabulary.REAL
     found = Trace(
         model=facts,

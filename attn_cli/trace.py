@@ -18,6 +18,7 @@ class Attention:
     each is an attribute too: `block.weights` is `block.arrays["weights"]`, axes (head, query, key).
     Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order. `what_if` names the
     arrays that a changed mask, attention temperature or head has touched; the others are real.
+    `own_names` are arrays that mean something else here than in other tools (see `exchange`).
     """
 
     stack: str
@@ -28,6 +29,7 @@ class Attention:
     scale: float
     arrays: Mapping[str, np.ndarray]
     what_if: frozenset[str] = frozenset()
+    own_names: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> np.ndarray:
         try:

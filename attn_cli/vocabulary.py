@@ -40,6 +40,8 @@ ARRAYS = {
     "b_k": ArraySpec(2, ("kv_head", "width"), opt_in=True),
     "w_v": ArraySpec(2, ("kv_head", "model", "value_width"), opt_in=True),
     "b_v": ArraySpec(2, ("kv_head", "value_width"), opt_in=True),
+    "q_unrotated": ArraySpec(2, ("head", "query", "width")),
+    "k_unrotated": ArraySpec(2, ("kv_head", "key", "width")),
     "q": ArraySpec(2, ("head", "query", "width")),
     "k": ArraySpec(2, ("kv_head", "key", "width")),
     "v": ArraySpec(2, ("kv_head", "key", "value_width")),

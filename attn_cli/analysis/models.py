@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli import session
+
 from attn_cli.families import UNTRAINED
+from attn_cli.families.load import EMBEDDED, load
 from attn_cli.families.model import Model
 
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
@@ -67,8 +68,8 @@ class Contents:
 def listing() -> Listing:
     """The models that need no path."""
     found = []
-    for name in session.EMBEDDED:
-        model = session.load(name)
+    for name in EMBEDDED:
+        model = load(name)
         inside = contents(model)
         found.append(
             Listed(

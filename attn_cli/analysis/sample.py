@@ -1,13 +1,14 @@
 """Temperature and filters: how logits become the token that is drawn."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from attn_cli import session
-from attn_cli.errors import UsageError
-from attn_cli.families.model import Model
+from attn_cli.errors import ContentError
+from attn_cli.families.cache import Cache
+from attn_cli.families.model import Model, in_memory
 from attn_cli.maths.attention import softmax
 from attn_cli.trace import Prompt
 
@@ -96,15 +97,18 @@ def sample(
     """Ranks the candidates for the next token, filters them, and draws.
 
     Draws `max_tokens` tokens one after the other, until the end token or the context is full; or,
-    with `draws`, that many times the first. Raises UsageError.
+    with `draws`, that many times the first. Raises ContentError.
     """
-    logits_V = session.next_logits(model, prompt.ids)
+    if max_tokens > 1:
+        model = in_memory(model)
+    cache = Cache()
+    logits_V = session.next_logits(model, prompt.ids, cache)
     stages = list(stages_of(logits_V, sampling))
     before = softmax(logits_V.astype(np.float64))
     ids = session.likeliest(logits_V, top)
     rng = np.random.default_rng(seed)
     counts = _counts(model, stages[-1], draws, rng) if draws else ()
-    drawn = () if draws else tuple(_generate(model, prompt, sampling, max_tokens, rng, logits_V))
+    drawn = () if draws else tuple(_generate(model, prompt, sampling, max_tokens, rng, logits_V, cache))
     return Sample(
         provenance="derived",
         filters=sampling.filters(),
@@ -127,11 +131,28 @@ def sample(
     )
 
 
+def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
+    """The prompt with what the model adds to it, always the likeliest token."""
+    greedy, kept, cache = Sampling(temperature=0), in_memory(model), Cache()
+    logits_V = session.next_logits(kept, prompt.ids, cache)
+    rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
+    drawn = list(_generate(kept, prompt, greedy, max_tokens, rng, logits_V, cache))
+    added = tuple(session.token_of(model, token.id) for token in drawn)
+    text = prompt.text + model.tokenizer.decode(token.id for token in drawn)
+    return replace(prompt, text=text, tokens=prompt.tokens + added)
+
+
 def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
     """The probabilities after temperature and after each filter that acts, in float64.
 
-    Temperature 0 takes the likeliest token, the lowest id on a tie.
+    Temperature 0 takes the likeliest token, the lowest id on a tie. Raises ContentError where the
+    logits leave nothing to draw from.
     """
+    if np.isnan(logits_V).any() or np.isposinf(logits_V).any() or np.isneginf(logits_V).all():
+        raise ContentError(
+            "the logits hold NaN or infinity: nothing can be drawn",
+            "attn trace counts what is not finite, step by step",
+        )
     if sampling.temperature == 0:
         probabilities = np.zeros(logits_V.size)
         probabilities[session.likeliest(logits_V, 1)] = 1
@@ -176,12 +197,11 @@ def _generate(
     max_tokens: int,
     rng: np.random.Generator,
     logits_V: np.ndarray,
+    cache: Cache,
 ) -> Iterator[Drawn]:
     ids = list(prompt.ids)
     for _ in range(max_tokens):
         *_, probabilities = stages_of(logits_V, sampling)
-        if not np.isfinite(probabilities).all():
-            raise UsageError("the logits hold NaN: nothing can be drawn")
         chosen = int(draw(probabilities, 1, rng)[0])
         token = session.token_of(model, chosen)
         yield Drawn(
@@ -189,9 +209,9 @@ def _generate(
         )
         ids.append(chosen)
         full = model.facts.context and len(ids) >= model.facts.context
-        if chosen == model.end_token or full or len(ids) == len(prompt.ids) + max_tokens:
+        if chosen in model.end_tokens or full or len(ids) == len(prompt.ids) + max_tokens:
             return
-        logits_V = session.next_logits(model, tuple(ids))
+        logits_V = session.next_logits(model, (chosen,), cache)
 
 
 def _counts(

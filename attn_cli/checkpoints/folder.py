@@ -1,15 +1,21 @@
 """A checkpoint as published on Hugging Face: a folder with config.json and its weights."""
 
 import json
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from attn_cli.checkpoints.safetensors import Safetensors
+import numpy as np
+
+from attn_cli.checkpoints.safetensors import Safetensors, TensorInfo
 from attn_cli.errors import ContentError
 from attn_cli.files import decode, read_bytes
+from attn_cli.settings import shorten
 
 _MAX_JSON = 100_000_000
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -18,17 +24,75 @@ class Folder:
 
     path: Path
     config: dict[str, Any]
-    tensors: Safetensors
+    tensors: "Safetensors | Shards"
     tokenizer: Path
 
 
+class Shards:
+    """The tensors of several safetensors files, found by the index that stands beside them.
+
+    Raises ContentError for an index that leaves the folder or disagrees with its files.
+    """
+
+    def __init__(self, index: Path) -> None:
+        where = read_json_object(index).get("weight_map")
+        if not isinstance(where, dict) or not all(isinstance(f, str) for f in where.values()):
+            raise ContentError(f"{index} has no weight_map from tensors to files")
+        files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
+        missing = [name for name, path in files.items() if not path.exists()]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise ContentError(
+                f"the file {missing[0]}{more} of {index.parent} is missing",
+                "the download may be incomplete",
+            )
+        self._of: dict[str, Safetensors] = {}
+        for name, path in files.items():
+            opened = Safetensors(path)
+            listed = {tensor for tensor, file in where.items() if file == name}
+            different = sorted(listed ^ set(opened.tensors))
+            if different:
+                raise ContentError(
+                    f"{index} and {name} disagree about the tensor {shorten(different[0])}"
+                )
+            self._of |= dict.fromkeys(opened.tensors, opened)
+        self.tensors: Mapping[str, TensorInfo] = {n: f.tensors[n] for n, f in self._of.items()}
+
+    def read(self, name: str) -> np.ndarray:
+        """As in Safetensors."""
+        return self._of[name].read(name)
+
+    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
+        """As in Safetensors."""
+        return self._of[name].rows(name, indices)
+
+    def release(self, name: str) -> None:
+        """As in Safetensors."""
+        self._of[name].release(name)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of the folder. Links may lead into the same Hugging Face cache entry's blobs only."""
+    if os.path.basename(name) != name or name in ("", ".", "..") or "\0" in name:
+        raise ContentError(f"the index of {folder} names {shorten(name)!r}, which leaves the folder")
+    path = folder / name
+    home, target = os.path.realpath(folder), os.path.realpath(path)
+    allowed = [home]
+    if os.path.basename(os.path.dirname(home)) == "snapshots":
+        allowed.append(os.path.join(os.path.dirname(os.path.dirname(home)), "blobs"))
+    if os.path.dirname(target) not in allowed:
+        raise ContentError(f"{path} is a link that leaves the folder", "only the cache's own may")
+    return path
+
+
 def open_folder(path: Path) -> Folder:
-    """Reads config.json and the header of model.safetensors. Raises ContentError."""
+    """Reads config.json and the headers of the weights. Raises ContentError."""
     config = read_json_object(path / "config.json")
+    sharded = (path / _INDEX).exists() and not (path / _SINGLE).exists()
     return Folder(
         path=path,
         config=config,
-        tensors=Safetensors(path / "model.safetensors"),
+        tensors=Shards(path / _INDEX) if sharded else Safetensors(path / _SINGLE),
         tokenizer=path / "tokenizer.json",
     )
 

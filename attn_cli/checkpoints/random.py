@@ -37,6 +37,9 @@ class RandomTensors:
         rng = np.random.default_rng([self.seed, crc32(name.encode())])
         return rng.standard_normal(shape, np.float32) * np.float32(_DEVIATION)
 
+    def release(self, name: str) -> None:
+        """Nothing is kept."""
+
     def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
         """Only these rows along the first axis."""
         return self.read(name)[list(indices)]

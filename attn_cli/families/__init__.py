@@ -1,8 +1,12 @@
 """One file per model family: its config keys, its tensor names, and the order of its operations."""
 
-# The `model_type` of config.json, and the module of this package that knows it.
+# `model_type` of config.json and `general.architecture` of GGUF, and the module that knows it.
 FAMILIES = {
     "gpt2": "gpt2",
-}
+    "llama": "llama",
+    "mistral": "mistral",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+}  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

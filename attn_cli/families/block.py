@@ -6,8 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.families.cache import Cache
 from attn_cli.families.what_if import WhatIf
-from attn_cli.maths.attention import attend, combine, default_scale, pull
+from attn_cli.maths.attention import (
+    Attended,
+    attend,
+    attend_lean,
+    combine,
+    default_scale,
+    pull,
+)
 from attn_cli.trace import Attention
 
 
@@ -32,7 +40,7 @@ class Block:
 
     `arrays` are those already computed (step 1 and 2, and parameters on demand); `w_o` (head ×
     value_width, model) and `b_o` (model) are the output projection; `touched` says that an earlier
-    layer was changed by a what-if setting.
+    layer was changed by a what-if setting; `own_names` see Attention.
     """
 
     layer: int
@@ -44,6 +52,7 @@ class Block:
     b_o: np.ndarray
     scale: float = 0.0
     touched: bool = False
+    own_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,15 +72,19 @@ class Final:
     touched: bool
 
 
-def run_block(request: Request, block: Block) -> Result:
-    """Steps 3 to 6 of one layer under the what-if settings, and the record of it."""
+def run_block(request: Request, block: Block, cache: Cache | None = None) -> Result:
+    """Steps 3 to 6 of one layer under the what-if settings, and the record of it.
+
+    With a cache, k and v of earlier positions come first and the queries are the last positions.
+    """
     what_if = request.what_if
-    q, k, v = (block.arrays[name] for name in "qkv")
-    scale = block.scale or default_scale(q.shape[-1])
+    arrays = dict(block.arrays)
+    if cache:
+        arrays["k"], arrays["v"] = cache.extend(block.layer, arrays["k"], arrays["v"])
+    scale = block.scale or default_scale(arrays["q"].shape[-1])
     visible = what_if.visible(block.own_visible, both_sides=block.stack == "encoder")
-    steps = attend(
-        q, k, v, visible, scale=scale, attention_temperature=what_if.attention_temperature
-    )
+    wanted = request.arrays if block.layer in request.layers else frozenset()
+    steps = _attend(arrays, visible, scale, what_if.attention_temperature, wanted)
     removed = [head for layer, head in what_if.without_head if layer == block.layer]
     z = steps.z
     if removed:
@@ -81,13 +94,27 @@ def run_block(request: Request, block: Block) -> Result:
     touched_arrays = _touched(block, what_if, visible, bool(removed))
     records: tuple[Attention, ...] = ()
     if block.layer in request.layers:
-        computed = {
-            **block.arrays, **steps._asdict(), "visible": visible, "output": output
-        }  # fmt: skip
-        if "head_output" in request.arrays:
+        computed = {**arrays, **steps._asdict(), "visible": visible, "output": output}
+        if "head_output" in wanted:
             computed["head_output"] = pull(z, block.w_o)
         records = (_record(request, block, scale, computed, touched_arrays),)
     return Result(output=output, records=records, touched=bool(touched_arrays))
+
+
+def _attend(
+    arrays: Mapping[str, np.ndarray],
+    visible: np.ndarray,
+    scale: float,
+    temperature: float,
+    wanted: frozenset[str],
+) -> Attended:
+    q, k, v = (arrays[name] for name in "qkv")
+    if wanted & {"scores", "scaled", "masked"}:
+        return attend(q, k, v, visible, scale=scale, attention_temperature=temperature)
+    return attend_lean(
+        q, k, v, visible, scale=scale, attention_temperature=temperature,
+        keep_weights="weights" in wanted,
+    )  # fmt: skip
 
 
 def _touched(
@@ -130,4 +157,5 @@ def _record(
         scale=scale,
         arrays=arrays,
         what_if=touched & frozenset(arrays),
+        own_names=block.own_names,
     )

@@ -45,6 +45,32 @@ class ConfigReader:
             raise self._unfit(key, value, "a number above 0")
         return float(value)
 
+    def number(self, key: str, default: float) -> float:
+        """A finite number."""
+        value = self._get(key, default)
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ContentError(f"{self._where}: {key} is {value!r}, not a number")
+        return float(value)
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """An object, empty if it is missing."""
+        value = self._get(key, {})
+        if not isinstance(value, dict):
+            raise ContentError(f"{self._where}: {key} is {value!r}, not an object")
+        return value
+
+    def words(self, key: str, choices: tuple[str, ...], count: int) -> tuple[str, ...]:
+        """A list of `count` of these words, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list) or (value and len(value) != count):
+            raise ContentError(f"{self._where}: {key} is not a list of {count} words")
+        for word in value:
+            if word not in choices:
+                raise ContentError(
+                    f"{self._where}: {key} holds {word!r}", f"attn knows {', '.join(choices)}"
+                )
+        return tuple(value)
+
     def flag(self, key: str, default: bool) -> bool:
         value = self._get(key, default)
         if type(value) is not bool:

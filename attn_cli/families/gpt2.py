@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.families.block import Block, Final, Request, run_block
+from attn_cli.families.cache import Cache
 from attn_cli.families.config import ConfigReader
-from attn_cli.families.model import Model, Weights
+from attn_cli.families.gguf import config_values, stored_names
+from attn_cli.families.model import LayerWeights, Model, Stored, transposed
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed, project
 from attn_cli.maths.layers import layer_norm, linear
@@ -125,43 +128,45 @@ def buffers(config: Config) -> tuple[str, ...]:
 
 
 def forward(
-    model: Model, ids: tuple[int, ...], request: Request
+    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> Generator[Attention, None, Final]:
     """Yields the record of each chosen layer in turn and returns the final hidden vectors."""
     config, weights = model.config, model.weights
+    start = cache.length if cache else 0
     token = weights.rows("wte.weight", ids)
-    position = weights.rows("wpe.weight", range(len(ids)))
+    position = weights.rows("wpe.weight", range(start, start + len(ids)))
     x = embed(token, position)
-    visible = causal(len(ids), len(ids))
-    parts: Mapping[str, np.ndarray] = {"token_embedding": token, "position_embedding": position}
+    visible = causal(len(ids), start + len(ids))
+    before: Mapping[str, np.ndarray] = {
+        "token_embedding": token, "position_embedding": position
+    }  # fmt: skip
     touched = False
-    for layer in range(request.last_layer + 1):
-        name = f"h.{layer}."
-        normed = layer_norm(
-            x, weights[name + "ln_1.weight"], weights[name + "ln_1.bias"], config.epsilon
-        )
+    for layer, parts in enumerate(weights.layers("h.", request.last_layer)):
+        normed = layer_norm(x, parts["ln_1.weight"], parts["ln_1.bias"], config.epsilon)
         block = Block(
             layer=layer,
-            arrays={**parts, "x": x, "normed": normed, **_project(config, weights, name, normed)},
+            arrays={**before, "x": x, "normed": normed, **_project(config, parts, normed)},
             own_visible=visible,
-            w_o=weights[name + "attn.c_proj.weight"],
-            b_o=weights[name + "attn.c_proj.bias"],
+            w_o=parts["attn.c_proj.weight"],
+            b_o=parts["attn.c_proj.bias"],
             scale=_scale(config, layer),
             touched=touched,
         )
-        result = run_block(request, block)
+        result = run_block(request, block, cache)
         yield from result.records
-        x, touched, parts = _mlp(config, weights, name, x + result.output), result.touched, {}
-    if request.last_layer < config.layers - 1:
-        return Final(hidden=x[:0], touched=touched)
+        touched = result.touched
+        if layer == request.last_layer < config.layers - 1:
+            return Final(hidden=x[:0], touched=touched)
+        x, before = _mlp(config, parts, x + result.output), {}
+    if cache:
+        cache.advance(len(ids))
     final = layer_norm(x, weights["ln_f.weight"], weights["ln_f.bias"], config.epsilon)
     return Final(hidden=final, touched=touched)
 
 
 def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
     """Logits (position, vocabulary) of final hidden vectors (position, model)."""
-    output = model.weights["wte.weight" if model.config.tied else "lm_head.weight"]
-    return hidden @ output.T
+    return model.weights.times_rows("wte.weight" if model.config.tied else "lm_head.weight", hidden)
 
 
 def _scale(config: Config, layer: int) -> float:
@@ -169,12 +174,10 @@ def _scale(config: Config, layer: int) -> float:
     return scale / (layer + 1) if config.scale_by_layer else scale
 
 
-def _project(
-    config: Config, weights: Weights, name: str, normed: np.ndarray
-) -> dict[str, np.ndarray]:
+def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> dict[str, np.ndarray]:
     """q, k and v, and the parameters that made them, one head apart from the next."""
     width, heads = config.model_width, config.heads
-    fused_w, fused_b = weights[name + "attn.c_attn.weight"], weights[name + "attn.c_attn.bias"]
+    fused_w, fused_b = parts["attn.c_attn.weight"], parts["attn.c_attn.bias"]
     arrays = {}
     for i, letter in enumerate("qkv"):
         w = fused_w[:, i * width : (i + 1) * width]
@@ -182,17 +185,62 @@ def _project(
         arrays[letter] = project(normed, w, b, heads)
         arrays["w_" + letter] = w.reshape(width, heads, -1).swapaxes(0, 1)
         arrays["b_" + letter] = b.reshape(heads, -1)
-    arrays["w_o"] = weights[name + "attn.c_proj.weight"].reshape(heads, -1, width)
-    arrays["b_o"] = weights[name + "attn.c_proj.bias"]
+    arrays["w_o"] = parts["attn.c_proj.weight"].reshape(heads, -1, width)
+    arrays["b_o"] = parts["attn.c_proj.bias"]
     return arrays
 
 
-def _mlp(config: Config, weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
-    normed = layer_norm(
-        x, weights[name + "ln_2.weight"], weights[name + "ln_2.bias"], config.epsilon
-    )
-    inner = linear(normed, weights[name + "mlp.c_fc.weight"], weights[name + "mlp.c_fc.bias"])
+def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
+    normed = layer_norm(x, parts["ln_2.weight"], parts["ln_2.bias"], config.epsilon)
+    inner = linear(normed, parts["mlp.c_fc.weight"], parts["mlp.c_fc.bias"])
     active = _ACTIVATIONS[config.activation](inner)
-    return x + linear(
-        active, weights[name + "mlp.c_proj.weight"], weights[name + "mlp.c_proj.bias"]
-    )
+    return x + linear(active, parts["mlp.c_proj.weight"], parts["mlp.c_proj.bias"])
+
+
+# --- the same model in a GGUF file ---------------------------------------------------------------
+
+GGUF_KEYS = {
+    "block_count": "n_layer",
+    "context_length": "n_positions",
+    "embedding_length": "n_embd",
+    "feed_forward_length": "n_inner",
+    "attention.head_count": "n_head",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
+}
+GGUF_HARMLESS = frozenset({"vocab_size"})
+GGUF_TENSORS = {
+    "wte.weight": "token_embd.weight",
+    "wpe.weight": "position_embd.weight",
+    "lm_head.weight": "output.weight",
+} | {
+    f"{ours}.{part}": f"{theirs}.{part}"
+    for ours, theirs in {
+        "ln_f": "output_norm",
+        "h.*.ln_1": "blk.*.attn_norm",
+        "h.*.ln_2": "blk.*.ffn_norm",
+        "h.*.attn.c_attn": "blk.*.attn_qkv",
+        "h.*.attn.c_proj": "blk.*.attn_output",
+        "h.*.mlp.c_fc": "blk.*.ffn_up",
+        "h.*.mlp.c_proj": "blk.*.ffn_down",
+    }.items()
+    for part in ("weight", "bias")
+}
+
+
+def open_gguf(
+    found: Gguf, architecture: str, ignored: Iterable[str] = ()
+) -> tuple[Config, dict[str, Stored]]:
+    """The config and tensors of a GGUF file, whose matrices are (output, input)."""
+    where = str(found.path)
+    values = config_values(found.metadata, architecture, GGUF_KEYS, GGUF_HARMLESS, ignored, where)
+    if "token_embd.weight" not in found.tensors:
+        raise ContentError(f"{where}: the tensor token_embd.weight is missing")
+    values["vocab_size"] = found.tensors["token_embd.weight"].shape[0]
+    values["tie_word_embeddings"] = "output.weight" not in found.tensors
+    config = read_config(values, where)
+    turned = {
+        name: transposed
+        for name in GGUF_TENSORS
+        if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+    }
+    return config, stored_names(found.tensors, GGUF_TENSORS, turned, (), config.layers)

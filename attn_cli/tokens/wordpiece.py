@@ -17,6 +17,7 @@ _UNKNOWN = "[UNK]"
 _PREFIX = "##"
 _LONGEST_WORD = 100
 _LARGEST_ID = 2**32 - 1
+_LARGEST_FILE = 4 << 20
 
 _HINT = "attn reads WordPiece tokenizer.json files with BertPreTokenizer and no normalizer."
 _DECODER_KEYS = {"type", "prefix", "cleanup"}
@@ -223,6 +224,16 @@ class WordPiece:
         if first and last and _is_han(first) and _is_han(last):
             return text
         return f" {text}"
+
+
+def looks_like_ours(path: str | PathLike[str]) -> bool:
+    """Whether a `tokenizer.json` is likely one that `read` takes; a file that is missing is."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except OSError:
+        return True
+    return len(data) <= _LARGEST_FILE and b'"WordPiece"' in data and b"Normalizer" not in data
 
 
 def read(path: str | PathLike[str]) -> WordPiece:

@@ -113,6 +113,13 @@ SENTENCES = {
     "above the entropy floor of what was drawn. Heads are saved in the order of their attention to "
     "the watched token.",
     "training.saved": "saved after step {step}; go on with: {again}",
+    # verify
+    "verify.headline": "{verdict}: the largest error in {layers} layers is {error}.",
+    "verify.what": "An error is max |a − b| / max(1, max |b|) of a row. Below 5e-5 is normal for "
+    "float32, 1e-4 or more is suspect.",
+    "verify.float64": "against float64: steps 1 and 2 by a whole pass, steps 3 to 6 each from the "
+    "step before",
+    "verify.reference": "against {source}",
     # models
     "models.list": "models that open here",
     "models.tiny": "trained, in the package",

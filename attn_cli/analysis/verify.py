@@ -1,0 +1,190 @@
+"""How exact a trace is: against float64, and against activations made elsewhere."""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from attn_cli import session, vocabulary
+from attn_cli.errors import ContentError
+from attn_cli.exchange import find
+from attn_cli.families.model import Model
+from attn_cli.files import read_bytes
+from attn_cli.maths import attention as steps
+from attn_cli.trace import Attention, Prompt, Trace
+
+NORMAL, SUSPECT = 5e-5, 1e-4
+_DATA = Path(__file__).parent.parent / "data" / "reference"
+_RECOMPUTED = ("scores", "scaled", "masked", "weights", "z", "head_output", "output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepError:
+    """The largest error of one array over all layers, and the layer where it is.
+
+    The error of two rows is max |a − b| / max(1, max |b|).
+    """
+
+    step: int
+    name: str
+    error: float
+    layer: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """`float64` compares with a recomputation, `reference` with activations made elsewhere."""
+
+    provenance: str
+    layers: int
+    largest: float
+    verdict: str
+    float64: tuple[StepError, ...]
+    reference: tuple[StepError, ...]
+    reference_source: str
+
+
+def verify(
+    model: Model, prompt: Prompt, reference: Mapping[str, np.ndarray], source: str = ""
+) -> Verification:
+    """Traces a prompt in float32 and checks every array of every layer.
+
+    Steps 1 and 2 are compared with a whole pass in float64; steps 3 to 6 are recomputed in float64
+    each from the float32 arrays before it. `reference` holds arrays under exchange names and may
+    be empty. Raises ContentError if it is of another prompt or fits nowhere.
+    """
+    names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
+    found = session.trace(ids=prompt.ids, model=model, arrays=names, next=False)
+    exact = session.trace(ids=prompt.ids, model=_double(model), arrays=names, next=False)
+    float64 = _worst(_against_float64(found, exact))
+    compared = _worst(_against_file(found, reference, source)) if reference else ()
+    largest = max(entry.error for entry in (*float64, *compared))
+    return Verification(
+        provenance=vocabulary.DERIVED,
+        layers=len(found.attention),
+        largest=largest,
+        verdict=verdict(largest),
+        float64=float64,
+        reference=compared,
+        reference_source=source,
+    )
+
+
+def verdict(error: float) -> str:
+    """`normal` below 5e-5, `suspect` from 1e-4 on or if it is no number, `high` between."""
+    return "normal" if error < NORMAL else "high" if error < SUSPECT else "suspect"
+
+
+def row_error(a: np.ndarray, b: np.ndarray) -> float:
+    """max |a − b| / max(1, max |b|) over rows; cells infinite alike in both are left out."""
+    with np.errstate(all="ignore"):
+        a, b = np.atleast_2d(a).astype(np.float64), np.atleast_2d(b).astype(np.float64)
+        alike = (a == b) & ~np.isfinite(b)
+        size = np.abs(np.where(alike, 0, b)).max(axis=-1, initial=1.0)
+        return float((np.abs(np.where(alike, 0, a - b)).max(axis=-1, initial=0.0) / size).max())
+
+
+def _double(model: Model) -> Model:
+    return replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
+
+
+def _worst(errors: Iterator[tuple[str, int, float]]) -> tuple[StepError, ...]:
+    worst: dict[str, tuple[float, int]] = {}
+    for name, layer, error in errors:
+        if name not in worst or not error <= worst[name][0]:
+            worst[name] = error, layer
+    return tuple(
+        StepError(
+            step=vocabulary.ARRAYS[name].step,
+            name=name,
+            error=error,
+            layer=layer,
+            verdict=verdict(error),
+        )
+        for name in vocabulary.ARRAYS
+        if name in worst
+        for error, layer in [worst[name]]
+    )
+
+
+def _against_float64(found: Trace, exact: Trace) -> Iterator[tuple[str, int, float]]:
+    for block, double in zip(found.attention, exact.attention, strict=True):
+        again = _recomputed(block)
+        for name, array in block.arrays.items():
+            if name in _RECOMPUTED:
+                yield name, block.layer, row_error(array, again[name])
+            elif name not in vocabulary.PARAMETERS and array.dtype != bool:
+                yield name, block.layer, row_error(array, double.arrays[name])
+
+
+def _recomputed(block: Attention) -> dict[str, np.ndarray]:
+    """Steps 3 to 6 in float64, each from the float32 arrays that the step before it gave."""
+    given = {
+        name: array if array.dtype == bool else array.astype(np.float64)
+        for name, array in block.arrays.items()
+    }
+    heads = len(block.heads)
+    k, v = (steps.repeat_heads(given[name], heads) for name in "kv")
+    bias = given.get("bias", np.zeros(0))
+    return {
+        "scores": steps.dot_products(given["q"], k),
+        "scaled": steps.scale_scores(given["scores"], block.scale, bias),
+        "masked": steps.mask_scores(given["scaled"], given["visible"]),
+        "weights": steps.softmax(given["masked"]),
+        "z": steps.weighted_sum(given["weights"], v, given["visible"]),
+        "head_output": given["z"] @ given["w_o"],
+        "output": given["head_output"].sum(axis=0) + given["b_o"],
+    }
+
+
+def _against_file(
+    found: Trace, reference: Mapping[str, np.ndarray], source: str
+) -> Iterator[tuple[str, int, float]]:
+    tokens = reference.get("tokens")
+    if tokens is not None and tuple(tokens.tolist()) != found.prompt.ids:
+        raise ContentError(f"{source} holds another prompt", "--ids takes its token ids")
+    some = False
+    for block in found.attention:
+        for name, array in block.arrays.items():
+            other = find(reference, block, name)
+            if other is None or array.dtype == bool:
+                continue
+            if other.shape != array.shape:
+                raise ContentError(
+                    f"{source}: {name} of layer {block.layer} has the shape "
+                    f"{other.shape}, not {array.shape}"
+                )
+            some = True
+            yield name, block.layer, row_error(array, other)
+    if not some:
+        raise ContentError(f"{source} holds no array of this model", "names as in --format npz")
+
+
+def read_reference(
+    path: str | None, model: Model, prompt: Prompt
+) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays of a given file; else those stored for this model, if they are of this prompt.
+
+    Returns them with the name of their source, or nothing. Raises ContentError.
+    """
+    stored = _DATA / f"{model.facts.name}.npz"
+    if path is not None:
+        return _read_npz(Path(path)), path
+    if model.facts.source == "package" and stored.exists():
+        arrays = _read_npz(stored)
+        if tuple(arrays["tokens"].tolist()) == prompt.ids:
+            return arrays, str(arrays.pop("source"))
+    return {}, ""
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except ContentError:
+        raise
+    except Exception:  # numpy and zipfile raise a dozen kinds for a damaged archive
+        raise ContentError(f"{path} is not a readable npz archive") from None

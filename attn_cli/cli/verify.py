@@ -1,0 +1,48 @@
+"""`attn verify`: how exact a trace is."""
+
+from typing import Annotated
+
+from typer import Option
+
+from attn_cli.cli import output
+from attn_cli.cli.options import OutputOptions, PromptOptions
+from attn_cli.cli.prompts import prompts
+
+EXAMPLES = (
+    "attn verify",
+    'attn verify "the greatest thinker in China is" --model smollm2',
+    "attn verify --model ./my-model --ids 5,6,7 --against activations.npz",
+)
+
+
+def command(
+    prompt: PromptOptions,
+    out: OutputOptions,
+    against: Annotated[
+        str | None,
+        Option(metavar="FILE.npz", help="Activations made elsewhere, named as --format npz does."),
+    ] = None,
+) -> None:
+    """Recomputes a trace in float64 and compares; then with stored or given activations."""
+    from attn_cli import session
+    from attn_cli.analysis.verify import read_reference, verify
+    from attn_cli.views import json
+    from attn_cli.views import verify as view
+
+    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+
+    def results():
+        for source in prompts(prompt):
+            special = not prompt.no_special
+            read = session.tokenise(model, source.text, ids=source.ids, special=special)
+            reference, name = read_reference(against, model, read)
+            found = verify(model, read, reference, name)
+            settings = {"against": against, "special": special}
+            yield output.Result(
+                page=lambda look, p=read, f=found: view.render(model.facts, p, f),
+                document=lambda p=read, f=found, s=settings: json.document(
+                    "verify", model.facts, p, s, f, ()
+                ),
+            )
+
+    output.deliver(out, results(), quiet=prompt.quiet)

