@@ -116,9 +116,7 @@ def read_what_if(
     # The base comes first whatever the order typed, since the others take away from it.
     ordered = sorted(given, key=lambda m: not MASKS[m.kind].base)
     return WhatIf(
-        masks=tuple(ordered),
-        attention_temperature=attention_temperature,
-        without_head=removed,
+        masks=tuple(ordered), attention_temperature=attention_temperature, without_head=removed
     )
 
 
@@ -146,15 +144,15 @@ def parse_mask(word: str) -> Mask:
             usage = next(w for w in MASK_WORDS.split(", ") if w.split(":")[0] == name)
             raise UsageError(f"--mask {shorten(word)} is not understood", f"write {usage}")
         return Mask(word=word, kind=name, numbers=tuple(int(n) for n in numbers), rows=empty)
-    path = rest if name == "file" and colon else word
-    if name != "file" and not _exists(path):
+    path = rest if name == "file" and rest else word
+    if path == word and not _exists(path):
         raise UsageError(f"--mask {shorten(word)!r} is no mask and no file", f"known: {MASK_WORDS}")
     return Mask(word=word, kind="file", rows=_mask_rows(Path(path)))
 
 
 def _exists(path: str) -> bool:
     try:
-        return Path(path).exists()
+        return path != "" and Path(path).exists()
     except (OSError, ValueError):
         return False
 
