@@ -27,7 +27,7 @@ EMBEDDED = ("tiny",)
 _DATA = Path(__file__).parent / "data"
 _RANDOM_LIMITS = {
     "layers": (1, 96), "heads": (1, 96), "model_width": (1, 12288), "context": (1, 4096),
-    "seed": (0, 2**31 - 1),
+    "seed": (0, 10**9 - 1),
 }  # fmt: skip
 _RANDOM_DEFAULTS = {"layers": 2, "heads": 4, "model_width": 32, "context": 256, "seed": 0}
 

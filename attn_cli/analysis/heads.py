@@ -46,6 +46,7 @@ class Heads:
     weights: np.ndarray
 
 
+@np.errstate(all="ignore")
 def heads(trace: Trace, layer: int = 0) -> Heads:
     """Summarises one traced layer. Raises UsageError if the trace lacks it or its arrays."""
     try:

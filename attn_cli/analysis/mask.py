@@ -48,6 +48,7 @@ class MaskEffect:
     next_after: tuple[Candidate, ...]
 
 
+@np.errstate(all="ignore")
 def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 5) -> MaskEffect:
     """Compares two traces of one prompt; `top` candidates before are followed to after.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attn_cli import session
-from attn_cli.errors import UsageError
+from attn_cli.errors import ContentError
 from attn_cli.families.model import Model
 from attn_cli.maths.attention import softmax
 from attn_cli.trace import Prompt
@@ -96,7 +96,7 @@ def sample(
     """Ranks the candidates for the next token, filters them, and draws.
 
     Draws `max_tokens` tokens one after the other, until the end token or the context is full; or,
-    with `draws`, that many times the first. Raises UsageError.
+    with `draws`, that many times the first. Raises ContentError.
     """
     logits_V = session.next_logits(model, prompt.ids)
     stages = list(stages_of(logits_V, sampling))
@@ -130,8 +130,14 @@ def sample(
 def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
     """The probabilities after temperature and after each filter that acts, in float64.
 
-    Temperature 0 takes the likeliest token, the lowest id on a tie.
+    Temperature 0 takes the likeliest token, the lowest id on a tie. Raises ContentError where the
+    logits leave nothing to draw from.
     """
+    if np.isnan(logits_V).any() or np.isposinf(logits_V).any() or np.isneginf(logits_V).all():
+        raise ContentError(
+            "the logits hold NaN or infinity: nothing can be drawn",
+            "attn trace counts what is not finite, step by step",
+        )
     if sampling.temperature == 0:
         probabilities = np.zeros(logits_V.size)
         probabilities[session.likeliest(logits_V, 1)] = 1
@@ -180,8 +186,6 @@ def _generate(
     ids = list(prompt.ids)
     for _ in range(max_tokens):
         *_, probabilities = stages_of(logits_V, sampling)
-        if not np.isfinite(probabilities).all():
-            raise UsageError("the logits hold NaN: nothing can be drawn")
         chosen = int(draw(probabilities, 1, rng)[0])
         token = session.token_of(model, chosen)
         yield Drawn(
