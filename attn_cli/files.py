@@ -18,8 +18,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     a device or FIFO is written to directly. Raises ContentError.
     """
     try:
+        mode = _mode(path)
         target = Path(os.path.realpath(path))
-        mode = target.stat().st_mode if target.exists() else 0
         if stat.S_ISDIR(mode):
             raise ContentError(f"{path} is a folder", "give a file name: --out FILE")
         if mode and not stat.S_ISREG(mode):
@@ -27,8 +27,15 @@ def write_bytes(path: Path, data: bytes) -> None:
                 _write_all(device.fileno(), data)
         else:
             _replace(target, data, mode)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ContentError(f"cannot write {path}: {reason(error)}", _NOTHING_WRITTEN) from None
+
+
+def _mode(path: Path) -> int:
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return 0
 
 
 def _replace(target: Path, data: bytes, mode: int) -> None:

@@ -87,8 +87,8 @@ def listing() -> Listing:
 def contents(model: Model) -> Contents:
     """Reads headers only."""
     tensors = tuple(
-        _tensor(name, model.weights.source.tensors[stored])
-        for name, stored in model.weights.stored_names.items()
+        _tensor(stored.name, model.weights.source.tensors[stored.name])
+        for stored in model.weights.stored.values()
     )
     parts: dict[str, list[Tensor]] = {}
     for tensor in tensors:

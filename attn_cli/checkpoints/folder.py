@@ -39,7 +39,7 @@ class Shards:
         if not isinstance(where, dict) or not all(isinstance(f, str) for f in where.values()):
             raise ContentError(f"{index} has no weight_map from tensors to files")
         files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
-        missing = [name for name, path in files.items() if not path.exists()]
+        missing = [name for name, path in files.items() if not os.path.exists(path)]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ContentError(

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
@@ -101,6 +102,8 @@ def main() -> None:
     """The console script. Exits 0; 1 for content, 2 for what was typed, 130, 143 or 141."""
     # The process ends before a collection could pay for itself.
     gc.disable()
+    # A library's remarks on numbers that overflow are not for the user; notes count them.
+    warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _terminate)
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(_Closed())
@@ -134,6 +137,9 @@ def run(arguments: list[str]) -> int:
     except OSError as problem:
         return output.error(ContentError(f"cannot go on: {output.reason(problem)}"))
     except SystemExit as leaving:
+        # typer's own way out where the reader of its help page went away.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return output.BROKEN_PIPE
         return leaving.code if isinstance(leaving.code, int) else 0
     except Exception as problem:
         return output.error(_from_bug(problem))

@@ -127,8 +127,7 @@ class OutputOptions:
         Option("--out", metavar="FILE", help="Write there; its suffix chooses the format."),
     ] = None
     digits: Annotated[
-        int,
-        Option(metavar="N", parser=whole("--digits", 0, 9), help="Decimals in tables."),
+        int, Option(metavar="N", parser=whole("--digits", 0, 9), help="Decimals in tables.")
     ] = 2
     full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
     layout: Annotated[

@@ -118,6 +118,8 @@ def _lines(text: str, where: str, quiet: bool) -> Iterator[Source]:
                 f"{where}: line {number} is not a JSON object with a text key",
                 "the first line is one, so every line must be",
             )
+        if any("\ud800" <= char <= "\udfff" for char in found):
+            raise ContentError(f"{where}: line {number} holds half a surrogate pair, not text")
         yield Source(text=found)
 
 

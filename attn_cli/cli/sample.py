@@ -94,7 +94,7 @@ def command(
     special = not prompt.no_special
     chosen = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "seed": secrets.randbelow(2**31) if seed is None else seed,
+        "seed": secrets.randbelow(10**9) if seed is None else seed,
         "max_tokens": max_tokens, "draws": draws, "sweep": heats, "special": special,
     }  # fmt: skip
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)

@@ -75,8 +75,10 @@ def command(
             without_head=what_if.without_head, next=not no_next, top=top,
             special=not prompt.no_special,
         )  # fmt: skip
+        queries = settings.positions(query, found.prompt.labels, "--query")
+        keys = settings.positions(key, found.prompt.labels, "--key")
         if kind == "table":
-            pages.extend(_page(found, output.look(out), steps, query, key, prompt.quiet))
+            pages.extend(_page(found, output.look(out), steps, (queries, keys), prompt.quiet))
         else:
             documents.append(_encode(found, kind, each))
     if kind == "table":
@@ -86,19 +88,21 @@ def command(
 
 
 def _page(
-    trace: "Trace", look: "Look", steps: frozenset[int], query: str, key: str, quiet: bool
+    trace: "Trace",
+    look: "Look",
+    steps: frozenset[int],
+    cells: tuple[tuple[int, ...], tuple[int, ...]],
+    quiet: bool,
 ) -> list[Any]:
     from attn_cli.views import table
 
-    queries = settings.positions(query, trace.prompt.labels, "--query")
-    keys = settings.positions(key, trace.prompt.labels, "--key")
     for remark in trace.notes:
         output.note(remark, quiet=quiet)
     count = table.count_tables(trace, steps)
     if count > table.MOST_TABLES and not look.full:
         output.note(sentence("trace.too_many", count=count), quiet=quiet)
         steps = frozenset()
-    return table.render(trace, look, steps=steps, queries=queries, keys=keys)
+    return table.render(trace, look, steps=steps, queries=cells[0], keys=cells[1])
 
 
 def _encode(trace: "Trace", kind: str, each: bool) -> bytes:

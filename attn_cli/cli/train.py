@@ -8,8 +8,8 @@ from typer import Argument, Option
 
 from attn_cli.cli import output
 from attn_cli.cli.options import FORMATS, OutputOptions, one_of, real, whole
-from attn_cli.errors import Terminated, UsageError
-from attn_cli.files import read_text
+from attn_cli.errors import ContentError, Terminated, UsageError
+from attn_cli.files import read_text, reason
 from attn_cli.words import sentence
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def command(
     from attn_cli.training import checkpoint, loop
     from attn_cli.training.data import read_corpus
 
+    if not out:
+        raise UsageError("--out is empty", "give the folder of the checkpoint: --out DIR")
     directory = Path(out)
     given = {
         "layers": layers, "heads": heads, "width": width, "context": context, "steps": steps,
@@ -119,6 +121,7 @@ def command(
     run = loop.start(
         settings, text, checkpoint.resume(directory, settings, text) if resume else None
     )
+    _make(directory)
     try:
         history = output.follow(loop.train(run), settings, quiet=quiet)
     except (KeyboardInterrupt, Terminated):
@@ -135,8 +138,20 @@ def _refuse_to_overwrite(directory: Path) -> None:
 
     if checkpoint.unfinished(directory):
         raise UsageError(f"{directory} holds an unfinished training", "--resume goes on with it")
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file, not a folder", "choose another --out")
     if (directory / "model.safetensors").exists():
         raise UsageError(f"{directory} already holds a model", "choose another --out")
+
+
+def _make(directory: Path) -> None:
+    """Before the first step, so that no run ends with nowhere to go."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ContentError(f"cannot make the folder {directory}: {reason(error)}") from None
+    if not os.access(directory, os.W_OK):
+        raise ContentError(f"cannot write into {directory}", "choose another --out")
 
 
 def _settings(

@@ -36,7 +36,7 @@ def config_values(
             )
         value = metadata[key]
         if isinstance(value, list):
-            if len(set(value)) != 1:
+            if not value or any(other != value[0] for other in value):
                 raise ContentError(f"{where}: {key} differs from layer to layer")
             value = value[0]
         found[keys[own]] = value
@@ -52,7 +52,7 @@ def stored_names(
 ) -> dict[str, Stored]:
     """Each tensor under the family's name. `*` in `names` stands for the layer's number.
 
-    What the table does not know keeps its own name, which the family will not know either.
+    What the table does not know keeps its own name in brackets, which no family has.
     """
     table = {}
     for ours, theirs in names.items():
@@ -64,7 +64,7 @@ def stored_names(
     found = {}
     for place in tensors:
         if place not in left_out:
-            name, arrange = table.get(place, (place, as_stored))
+            name, arrange = table.get(place, (f"[{place}]", as_stored))
             found[name] = Stored(place, arrange)
     return found
 

@@ -41,7 +41,10 @@ GGUF_KEYS = {
     "rope.dimension_count": "rotated",
     "rope.scaling.type": "scaling",
     "rope.scaling.factor": "factor",
-    "rope.scaling.attn_factor": "attention_factor",
+    "rope.scaling.attn_factor": "stretch",
+    "rope.scaling.yarn_attn_factor": "attention_factor",
+    "rope.scaling.yarn_beta_fast": "beta_fast",
+    "rope.scaling.yarn_beta_slow": "beta_slow",
     "rope.scaling.original_context_length": "original_max_position_embeddings",
 }
 GGUF_HARMLESS = frozenset({"vocab_size", "rope.scaling.finetuned"})
@@ -66,12 +69,17 @@ GGUF_TENSORS = {
     }.items()
     for part in ("weight", "bias")
 }
+_GGUF_SCALING = (
+    "factor", "attention_factor", "beta_fast", "beta_slow", "original_max_position_embeddings",
+)  # fmt: skip
 _ACTIVATIONS = {
     "silu": layer_maths.silu,
     "gelu": layer_maths.gelu,
     "gelu_pytorch_tanh": layer_maths.gelu_tanh,
 }
 _HARMLESS = frozenset({"attention_dropout", "initializer_range", "pretraining_tp"})
+# Names and frequencies are made before the file is asked for a tensor.
+_MOST_LAYERS, _WIDEST_HEAD = 10_000, 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,32 +110,40 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     reader = ConfigReader(values, where)
     bias = reader.flag("attention_bias", False)
     config = Config(
-        **common(reader, where),
+        **common(reader, where, ignored),
         qkv_bias=bias,
         output_bias=bias,
         mlp_bias=reader.flag("mlp_bias", False),
-        windows=(0,) * reader.integer("num_hidden_layers"),
+        windows=(),
     )
     reader.finish(_HARMLESS, ignored)
-    return config
+    return replace(config, windows=(0,) * config.layers)
 
 
-def common(reader: ConfigReader, where: str) -> dict[str, Any]:
-    """The fields of `Config` that every sibling's config.json spells alike."""
+def common(
+    reader: ConfigReader, where: str, ignored: Iterable[str], head_dim: int = 0
+) -> dict[str, Any]:
+    """The fields of `Config` that every sibling's config.json spells alike.
+
+    `head_dim` is the sibling's own where config.json does not say; 0 is the model's width shared.
+    """
     width, heads = reader.integer("hidden_size"), reader.integer("num_attention_heads")
     kv_heads = reader.integer("num_key_value_heads", heads)
-    head_width = reader.integer("head_dim", 0, low=0)
+    head_width = reader.integer("head_dim", head_dim, low=0)
     if heads % kv_heads or (width % heads and not head_width):
         raise ContentError(
             f"{where}: hidden_size {width}, num_attention_heads {heads} and "
             f"num_key_value_heads {kv_heads} do not divide"
         )
     head_width = head_width or width // heads
-    if head_width % 2:
-        raise ContentError(f"{where}: head_dim {head_width} is odd, so it cannot be rotated")
+    if head_width % 2 or head_width > _WIDEST_HEAD:
+        raise ContentError(
+            f"{where}: head_dim {head_width} is not an even number up to {_WIDEST_HEAD}",
+            "rotary positions turn pairs of numbers",
+        )
     context = reader.integer("max_position_embeddings")
     return {
-        "layers": reader.integer("num_hidden_layers"),
+        "layers": reader.integer("num_hidden_layers", high=_MOST_LAYERS),
         "heads": heads,
         "kv_heads": kv_heads,
         "head_width": head_width,
@@ -138,13 +154,20 @@ def common(reader: ConfigReader, where: str) -> dict[str, Any]:
         "epsilon": reader.positive("rms_norm_eps", 1e-6),
         "activation": reader.choice("hidden_act", _ACTIVATIONS, "silu"),
         "tied": reader.flag("tie_word_embeddings", False),
-        "rope": read_rope(reader, head_width, context, where),
+        "rope": read_rope(reader, head_width, context, where, ignored),
     }
 
 
-def layer_windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
+def window_width(reader: ConfigReader, values: Mapping[str, Any]) -> int:
+    """`sliding_window`: 4096 where config.json does not say, none where it says null."""
+    return reader.integer("sliding_window", 0 if "sliding_window" in values else 4096, low=0)
+
+
+def layer_windows(
+    reader: ConfigReader, values: Mapping[str, Any], layers: int
+) -> tuple[int, ...]:
     """Qwen's rule: layers from `max_window_layers` on have the window, or as `layer_types` says."""
-    width = reader.integer("sliding_window", 0, low=0)
+    width = window_width(reader, values)
     first = reader.integer("max_window_layers", 28, low=0)
     kinds = reader.words("layer_types", ("full_attention", "sliding_attention"), layers)
     if not reader.flag("use_sliding_window", False):
@@ -212,16 +235,17 @@ def read_gguf(
     values = config_values(
         found.metadata, architecture, GGUF_KEYS, GGUF_HARMLESS, ignored, where
     )
-    width = values.pop("window", 0)
-    values = _gguf_values(values, found.tensors, where)
-    config = read(values, where)
+    reader = ConfigReader(values, where)
+    width, stretch = reader.integer("window", 0, low=0), reader.positive("stretch", 1.0)
+    config = read(_gguf_values(values, found.tensors, where), where)
     if "rope_freqs.weight" in found.tensors:
         factors = found.read("rope_freqs.weight")
         config = replace(config, rope=config.rope.slowed(factors, where))
     config = replace(
         config,
-        windows=(width,) * config.layers if width else config.windows,
-        qkv_bias="blk.0.attn_q.bias" in found.tensors,
+        windows=(width,) * config.layers,
+        rope=replace(config.rope, stretch=config.rope.stretch * stretch),
+        qkv_bias=config.qkv_bias or "blk.0.attn_q.bias" in found.tensors,
         output_bias="blk.0.attn_output.bias" in found.tensors,
         mlp_bias="blk.0.ffn_gate.bias" in found.tensors,
     )
@@ -240,18 +264,19 @@ def _gguf_values(
     given: Mapping[str, Any], tensors: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
     """Config.json's way of saying what GGUF says by other keys and by which tensors there are."""
-    values = dict(given)
-    heads = values.get("num_attention_heads") or 1
-    width = values.get("head_dim", values.get("hidden_size", 0) // heads)
+    values = {key: given[key] for key in given if key not in ("window", "stretch")}
+    reader = ConfigReader(values, where)
+    shared = reader.integer("hidden_size") // reader.integer("num_attention_heads")
+    width = values["head_dim"] = reader.integer("head_dim", shared)
     for key in ("value_dim", "rotated"):
         if values.pop(key, width) != width:
             raise ContentError(f"{where}: {key} differs from the head width {width}")
-    scaling = {"rope_type": values.pop("scaling", "none"), "rope_theta": values.get("rope_theta")}
-    for key in ("factor", "attention_factor", "original_max_position_embeddings"):
-        if key in values:
-            scaling[key] = values.pop(key)
-    if scaling["rope_type"] != "none":
-        values["rope_parameters"] = scaling
+    scaling = {key: values.pop(key) for key in _GGUF_SCALING if key in values}
+    # A factor without a type is linear, as llama.cpp reads it.
+    kind = values.pop("scaling", "linear" if "factor" in scaling else "none")
+    if kind == "none":
+        kind, _ = "default", scaling.pop("factor", 0)
+    values["rope_parameters"] = {"rope_type": kind, **scaling}
     if "token_embd.weight" not in tensors:
         raise ContentError(f"{where}: the tensor token_embd.weight is missing")
     values["vocab_size"] = tensors["token_embd.weight"].shape[0]

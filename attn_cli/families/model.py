@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from attn_cli.errors import ContentError
+from attn_cli.settings import shorten
 from attn_cli.tokens.token import Tokenizer
 from attn_cli.trace import ModelFacts
 
@@ -188,14 +189,23 @@ def in_memory(model: Model) -> Model:
 
 
 def names_in_folder(
-    source: TensorSource, prefix: str, buffers: tuple[str, ...]
+    source: TensorSource, prefix: str, buffers: tuple[str, ...], where: str
 ) -> dict[str, Stored]:
-    """Tensors as the reference library names them: `prefix` is optional, `buffers` are left out."""
-    return {
-        name.removeprefix(prefix): Stored(name)
-        for name in source.tensors
-        if not name.endswith(buffers)
-    }
+    """Tensors as the reference library names them: `prefix` is optional, `buffers` are left out.
+
+    Raises ContentError for a tensor that is there with the prefix and without.
+    """
+    found: dict[str, Stored] = {}
+    for place in source.tensors:
+        name = place.removeprefix(prefix)
+        if place.endswith(buffers):
+            continue
+        if name in found:
+            raise ContentError(
+                f"{where}: the tensor {shorten(name)} stands there twice, with {prefix} and without"
+            )
+        found[name] = Stored(place)
+    return found
 
 
 def bind(
@@ -215,7 +225,7 @@ def bind(
     for name, (place, arrange) in stored.items():
         if name not in shapes:
             raise ContentError(
-                f"{where}: the tensor {place} has no place in this family",
+                f"{where}: the tensor {shorten(place)} has no place in this family",
                 "the config and the weights may belong to different models",
             )
         found = tuple(source.tensors[place].shape)

@@ -18,8 +18,8 @@ _HARMLESS = frozenset({"attention_dropout", "initializer_range"})
 def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
     reader = ConfigReader(values, where)
-    config = Config(**common(reader, where), qkv_bias=True, windows=())
-    config = replace(config, windows=layer_windows(reader, config.layers))
+    config = Config(**common(reader, where, ignored), qkv_bias=True, windows=())
+    config = replace(config, windows=layer_windows(reader, values, config.layers))
     reader.finish(_HARMLESS, ignored)
     return config
 

@@ -20,9 +20,13 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     reader = ConfigReader(values, where)
     bias = reader.flag("attention_bias", False)
     config = Config(
-        **common(reader, where), qkv_bias=bias, output_bias=bias, qk_norm=True, windows=()
+        **common(reader, where, ignored, head_dim=128),
+        qkv_bias=bias,
+        output_bias=bias,
+        qk_norm=True,
+        windows=(),
     )
-    config = replace(config, windows=layer_windows(reader, config.layers))
+    config = replace(config, windows=layer_windows(reader, values, config.layers))
     reader.finish(_HARMLESS, ignored)
     return config
 

@@ -60,15 +60,19 @@ def read_rope(
             elif kind == "yarn":
                 plain, stretch = _yarn(section, plain, base, context)
     except (ArithmeticError, ValueError):
-        plain = np.full(1, np.nan)
+        raise _impossible(within) from None
     section.finish(_HARMLESS | {"original_max_position_embeddings"}, ignored)
     return Rope(frequencies=_finite(plain, within), stretch=stretch)
 
 
 def _finite(plain: np.ndarray, where: str) -> tuple[float, ...]:
     if not np.isfinite(plain).all():
-        raise ContentError(f"{where}: the rotary frequencies are not finite numbers")
+        raise _impossible(where)
     return tuple(plain.tolist())
+
+
+def _impossible(where: str) -> ContentError:
+    return ContentError(f"{where}: the rotary frequencies would not be finite numbers")
 
 
 def _llama3(section: ConfigReader, plain: np.ndarray, context: int) -> np.ndarray:

@@ -144,10 +144,7 @@ def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None
     Raises UsageError if something watched is not in the corpus or does not fit the context.
     """
     watched = watch(
-        corpus,
-        prompt=settings.watched_prompt,
-        key=settings.watched_key,
-        word=settings.watched_word,
+        corpus, prompt=settings.watched_prompt, key=settings.watched_key, word=settings.watched_word
     )
     _require(
         len(watched.ids) <= settings.context,

@@ -121,12 +121,7 @@ def logits(parameters: Parameters, ids: np.ndarray, *, heads: int) -> np.ndarray
 
 
 def loss_and_gradients(
-    parameters: Parameters,
-    ids: np.ndarray,
-    targets: np.ndarray,
-    counted: np.ndarray,
-    *,
-    heads: int,
+    parameters: Parameters, ids: np.ndarray, targets: np.ndarray, counted: np.ndarray, *, heads: int
 ) -> LossAndGradients:
     """Cross-entropy of `targets` (row, position), averaged over the `counted` positions."""
     passed = forward(parameters, ids, heads=heads)

@@ -41,30 +41,44 @@ def render(trace: Trace, found: Heads, look: Look) -> page.Page:
 
 
 def _grids(found: Heads, names: list[str], look: Look) -> Text:
-    """As many heads side by side as the width holds; long prompts show their last tokens."""
-    start = 0 if look.full else max(0, len(names) - _MOST_CELLS)
+    """As many heads side by side as the width holds. Where not even one fits, the last tokens are
+    shown; with `look.full` all, in panels of columns."""
+    margin = widest(names)
+    fitting = max(1, (look.width - margin - 7) // 2)
+    start = 0 if look.full else max(0, len(names) - min(_MOST_CELLS, fitting))
     weights = found.weights[:, start:, start:]
     if look.columns_are_queries:
         weights = weights.swapaxes(1, 2)
     labels = names[start:]
-    margin = widest(labels)
-    cell = 2 * len(labels) + 3
-    across = max(1, (look.width - margin - 4) // max(cell, 8))
-    lines = []
-    for first in range(0, len(found.heads), across):
-        chosen = range(first, min(first + across, len(found.heads)))
-        titles = "".join(f"{f'head {found.heads[h].head}':<{max(cell, 8)}}" for h in chosen)
-        lines.append(f"    {'':<{margin}}  {titles}")
-        for i, name in enumerate(labels):
-            rows = "".join(
-                f"{''.join(numbers.shade(w) * 2 for w in weights[h, i]):<{max(cell, 8)}}"
-                for h in chosen
-            )
-            lines.append(f"    {pad(name, margin)}  {rows}")
-        lines.append("")
+    lines: list[str] = []
+    for first in range(0, len(labels), fitting):
+        shown = weights[:, :, first : first + fitting]
+        which = "" if len(labels) <= fitting else f"{first}–{first + shown.shape[2] - 1}"
+        lines += _panel_of_grids(found, shown, labels, margin, which, look.width)
     if start:
         lines.append(f"    … the last {len(labels)} of {len(names)} tokens; --full shows all")
     return Text("\n".join(lines).rstrip("\n"), no_wrap=True)
+
+
+def _panel_of_grids(
+    found: Heads, weights: np.ndarray, labels: list[str], margin: int, which: str, width: int
+) -> list[str]:
+    """`which` names the columns where they are not all."""
+    title = f" · {which}" if which else ""
+    titles = [f"head {head.head}{title}" for head in found.heads]
+    cell = max(2 * weights.shape[2] + 3, widest(titles) + 2)
+    across = max(1, (width - margin - 4) // cell)
+    lines = []
+    for first in range(0, len(titles), across):
+        chosen = range(first, min(first + across, len(titles)))
+        lines.append(f"    {'':<{margin}}  {''.join(pad(titles[h], cell) for h in chosen)}")
+        for i, name in enumerate(labels):
+            rows = "".join(
+                pad("".join(numbers.shade(w) * 2 for w in weights[h, i]), cell) for h in chosen
+            )
+            lines.append(f"    {pad(name, margin)}  {rows}".rstrip())
+        lines.append("")
+    return lines
 
 
 def _summary(found: Heads, digits: int) -> object:
@@ -77,27 +91,13 @@ def _summary(found: Heads, digits: int) -> object:
 
 
 def _looks(found: Heads, names: list[str], look: Look) -> page.Page:
-    """A table of the most weighted key, one column per head, in panels as wide as the screen."""
+    """A table of the most weighted key, one column per head."""
     last = len(names) if look.full else 2 * 6
     shown = list(range(len(names)))[-last:]
     columns = [[names[head.looks_at[i]] for i in shown] for head in found.heads]
-    headers = [f"head {head.head}" for head in found.heads]
-    widths = [widest([h, *c]) + 2 for h, c in zip(headers, columns, strict=True)]
-    room = look.width - 8 - widest(names)
-    tables: page.Page = []
-    first = 0
-    while first < len(headers):
-        stop, used = first, 0
-        while stop < len(headers) and (stop == first or used + widths[stop] <= room):
-            used += widths[stop]
-            stop += 1
-        left = range(stop - first + 1)
-        panel = page.columns_table(
-            ["query", *headers[first:stop]], [[names[i] for i in shown], *columns[first:stop]], left
-        )
-        tables.append(panel)
-        first = stop
-    if len(shown) < len(names):
-        more = sentence("mask.more", count=len(names) - len(shown))
-        tables.append(Text(f"    {more}", "dim"))
-    return tables
+    headers = ["query", *(f"head {head.head}" for head in found.heads)]
+    table = page.columns_table(headers, [[names[i] for i in shown], *columns], range(len(headers)))
+    if len(shown) == len(names):
+        return [table]
+    more = sentence("mask.more", count=len(names) - len(shown))
+    return [table, Text(f"    {more}", "dim")]

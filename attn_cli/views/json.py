@@ -13,6 +13,7 @@ from attn_cli.tokens.token import Token
 from attn_cli.trace import Attention, ModelFacts, Prompt, Trace
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+_SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny", "max"))
 
 
 def encode(value: Any) -> bytes:
@@ -105,7 +106,8 @@ def record(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: record(item) for key, item in value.items()}
     if isinstance(value, float):
-        return np.float32(value)
+        # What float32 cannot hold keeps its own digits; NaN and infinity become null either way.
+        return np.float32(value) if _SMALLEST <= abs(value) <= _LARGEST else value
     return value
 
 

@@ -59,10 +59,13 @@ def _picture(found: MaskEffect, names: list[str], look: Look) -> Text:
     axes = "axes.rows_keys" if look.columns_are_queries else "axes.rows_queries"
     if look.columns_are_queries:
         marks = marks.T
-    most = len(names) if look.full else min(len(names), (look.width - 20) // 2)
-    margin = widest(names[:most])
+    margin = widest(names)
+    fitting = max(1, (look.width - margin - 6) // 2)
+    most = len(names) if look.full else min(len(names), fitting)
     lines = [f"    {sentence(axes)}"]
-    lines += [f"    {pad(names[i], margin)}  {' '.join(marks[i, :most])}" for i in range(most)]
+    for first in range(0, most, fitting):
+        shown = slice(first, min(first + fitting, most))
+        lines += [f"    {pad(names[i], margin)}  {' '.join(marks[i, shown])}" for i in range(most)]
     if most < len(names):
         lines.append("    " + sentence("mask.more", count=len(names) - most))
     return Text("\n".join(lines), no_wrap=True)

@@ -32,7 +32,7 @@ def number(value: float, digits: int = 2) -> str:
 
 def _one(value: float, pattern: str) -> str:
     if math.isfinite(value):
-        text = pattern % value
+        text = pattern % (value + 0.0)  # −0.0 becomes 0.0
         if text[0] == "-":
             # What rounds to zero has no sign.
             return text[1:] if not text.strip("-0.") else f"−{text[1:]}"

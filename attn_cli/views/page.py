@@ -1,10 +1,12 @@
 """What pages have in common: the heading, headed matrices, sentences, bars."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from rich import box
-from rich.console import RenderableType
+from rich.cells import chop_cells
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -118,25 +120,65 @@ def prediction(found: Prediction, model: ModelFacts, digits: int) -> Page:
     ]
 
 
-def columns_table(
-    headers: Sequence[str],
-    columns: Sequence[Sequence[str]],
-    left: Sequence[int] = (0,),
-    width: int = 80,
-) -> Padding:
-    """Columns of ready text under headers; those in `left` are aligned left, the others right.
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Columns of ready text, laid out when the width is known: nothing is ever left out.
 
-    Where they do not fit in `width`, the last column is cut.
+    Those that do not fit follow in further panels, each beginning with the first column; a cell
+    wider than the screen goes on in the next line.
     """
-    widths = [widest([header, *cells]) for header, cells in zip(headers, columns, strict=True)]
-    room = width - INDENT - sum(w + 2 for w in widths[:-1])
-    widths[-1] = max(min(widths[-1], room), 8)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for i, header in enumerate(headers):
-        justify = "left" if i in left else "right"
-        table.add_column(Text(header), no_wrap=True, justify=justify, min_width=widths[i])
-    table.add_row(*(Text("\n".join(cells), no_wrap=True) for cells in columns))
-    return Padding(table, (0, 0, 0, INDENT))
+
+    headers: Sequence[str]
+    columns: Sequence[Sequence[str]]
+    left: Sequence[int]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width - INDENT
+        full = [widest([h, *cells]) for h, cells in zip(self.headers, self.columns, strict=True)]
+        widths = [min(full[0], room // 2)]
+        widths += [min(width, room - widths[0] - 2) for width in full[1:]]
+        headers, columns = self.headers, self.columns
+        if widths != full:
+            headers = ["\n".join(chop_cells(h, w)) for h, w in zip(headers, widths, strict=True)]
+            columns = _folded(columns, widths)
+        for chosen in _panels(widths, room):
+            table = Table(
+                box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
+            )
+            for i in chosen:
+                justify = "left" if i in self.left else "right"
+                table.add_column(Text(headers[i]), no_wrap=True, justify=justify, width=widths[i])
+            table.add_row(*(Text("\n".join(columns[i]), no_wrap=True) for i in chosen))
+            yield Padding(table, (0, 0, 0, INDENT))
+
+
+def _folded(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> list[list[str]]:
+    """The same columns, a row taking as many lines as its tallest cell needs at these widths."""
+    lines: list[list[str]] = [[] for _ in columns]
+    for row in zip(*columns, strict=True):
+        cells = [chop_cells(text, width) for text, width in zip(row, widths, strict=True)]
+        for column, cell in zip(lines, cells, strict=True):
+            column.extend(cell + [""] * (max(1, *map(len, cells)) - len(cell)))
+    return lines
+
+
+def _panels(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """The columns of each panel: the first one, and as many others as fit beside it."""
+    panel, used = [0], widths[0]
+    for i, width in enumerate(widths[1:], 1):
+        if len(panel) > 1 and used + 2 + width > room:
+            yield panel
+            panel, used = [0], widths[0]
+        panel.append(i)
+        used += 2 + width
+    yield panel
+
+
+def columns_table(
+    headers: Sequence[str], columns: Sequence[Sequence[str]], left: Sequence[int] = (0,)
+) -> RenderableType:
+    """Columns of ready text under headers; those in `left` are aligned left, the others right."""
+    return _Columns(headers, columns, left)
 
 
 def headline(key: str, /, **values: object) -> Padding:

@@ -86,13 +86,9 @@ def count_tables(trace: Trace, steps: frozenset[int]) -> int:
     return sum(len(block.heads) * per_head for block in trace.attention)
 
 
+@np.errstate(all="ignore")
 def render(
-    trace: Trace,
-    look: Look,
-    *,
-    steps: frozenset[int],
-    queries: Sequence[int],
-    keys: Sequence[int],
+    trace: Trace, look: Look, *, steps: frozenset[int], queries: Sequence[int], keys: Sequence[int]
 ) -> Page:
     """The whole page. `queries` and `keys` are the positions to show as rows and columns."""
     one = len(trace.attention) == 1 and len(trace.attention[0].heads) == 1

@@ -123,7 +123,7 @@ SENTENCES = {
     # models
     "models.list": "models that open here",
     "models.tiny": "trained, in the package",
-    "models.random": "untrained: random:layers=2,heads=4,seed=0",
+    "models.random": "untrained: random:layers=2,heads=4",
     "models.folder": "PATH: a folder with config.json, model.safetensors and tokenizer.json",
     "models.parts": "parameters and bytes by part",
     "models.tensors": "tensors",

@@ -1,0 +1,190 @@
+"""Two ways to run the command: inside this process, which is fast, and as a real process."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pytest
+
+from attn_cli.cli import app
+
+# What a machine may have set, and would change a result.
+_UNSET = (
+    "ATTN_DEBUG", "ATTN_MODEL", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "FORCE_COLOR", "LINES",
+    "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
+)  # fmt: skip
+# Words of Python and its libraries that no user should have to read.
+_PYTHON = (
+    "Traceback", "Errno", "Exception", "object at 0x", "NoneType", "codec", "could not convert",
+    "invalid literal", "Warning", "this should not have happened",
+)  # fmt: skip
+
+
+class Result(NamedTuple):
+    """What a run left behind. `json` is strict: NaN and Infinity are refused."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8")
+
+    @property
+    def said(self) -> str:
+        return self.err.decode("utf-8")
+
+    @property
+    def json(self) -> Any:
+        return strict(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [strict(line) for line in self.out.splitlines()]
+
+
+def strict(data: bytes | str) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(data, parse_constant=refuse)
+
+
+def check(result: Result, terminal: bool = False) -> Result:
+    """What FAULTS.md promises of every run, whatever it was asked."""
+    assert result.code in (0, 1, 2, 130, 141, 143), result
+    if result.code:
+        assert result.out == b"", result
+        assert len(result.said.splitlines()) <= 3, result.said
+    for word in _PYTHON:
+        assert word not in result.said, result.said
+    allowed = "\n\x1b" if terminal else "\n"
+    if not result.out.startswith(b"PK\x03\x04"):
+        assert not controls(result.text, allowed), controls(result.text, allowed)
+    assert not controls(result.said), controls(result.said)
+    return result
+
+
+def controls(text: str, allowed: str = "\n") -> list[str]:
+    """Characters that a screen would obey or hide instead of showing them."""
+    bad = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\xad\u061c\u200b\u200c\u200d"}
+    bad |= {*map(chr, range(0x200E, 0x2010)), *map(chr, range(0x2028, 0x202F)), "\ufeff"}
+    bad |= {*map(chr, range(0x2060, 0x2070))}
+    return [f"U+{ord(char):04X}" for char in text if char in bad and char not in allowed]
+
+
+class _Stream(io.BytesIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@contextlib.contextmanager
+def _standard_input(data: bytes | None) -> Iterator[None]:
+    """Descriptor 0 and sys.stdin read `data` from a file; None is what is neither file nor pipe."""
+    saved, old = os.dup(0), sys.stdin
+    with tempfile.TemporaryFile() if data is not None else open(os.devnull, "rb") as file:
+        if data is not None:
+            file.write(data)
+            file.seek(0)
+        os.dup2(file.fileno(), 0)
+        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
+        try:
+            yield
+        finally:
+            sys.stdin = old
+            os.dup2(saved, 0)
+            os.close(saved)
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    saved = dict(os.environ)
+    for name in _UNSET:
+        os.environ.pop(name, None)
+    os.environ.update({"TERM": "xterm-256color", **changes})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def run(
+    *arguments: object,
+    stdin: bytes | None = None,
+    terminal: bool = False,
+    columns: int = 0,
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    """One run of the command line in this process; `terminal` lends stdout and stderr a screen."""
+    changes = {**(env or {}), **({"COLUMNS": str(columns)} if columns else {})}
+    out, err = _Stream(terminal), _Stream(terminal)
+    old = sys.stdout, sys.stderr
+    with _standard_input(stdin), _environment(changes):
+        sys.stdout = io.TextIOWrapper(out, encoding="utf-8")
+        sys.stderr = io.TextIOWrapper(err, encoding="utf-8")
+        try:
+            code = app.run([str(argument) for argument in arguments])
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            # Detached, so that no wrapper that goes away closes the bytes below it.
+            sys.stdout.detach()
+            sys.stderr.detach()
+            sys.stdout, sys.stderr = old
+    return check(Result(code, out.getvalue(), err.getvalue()), terminal)
+
+
+def start(*arguments: object, env: Mapping[str, str] | None = None, **more: Any) -> Any:
+    """A real `python -m attn_cli`, started and not waited for."""
+    clean = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "attn_cli", *map(str, arguments)],
+        env={**clean, **(env or {})},
+        **{**streams, **more},
+    )
+
+
+@pytest.fixture
+def attn() -> Callable[..., Result]:
+    return run
+
+
+@pytest.fixture
+def process() -> Callable[..., Result]:
+    """Runs the real command to its end: `process("trace", "the", input=b"…", stdout=…)`."""
+
+    def complete(*arguments: object, input: bytes = b"", **more: Any) -> Result:
+        with start(*arguments, **more) as child:
+            out, err = child.communicate(input if child.stdin else None, timeout=30)
+        return check(Result(child.returncode, out or b"", err or b""))
+
+    return complete
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., Any]]:
+    """Starts the real command; whatever still runs at the end of the test is killed."""
+    children = []
+
+    def begin(*arguments: object, **more: Any) -> Any:
+        children.append(start(*arguments, **more))
+        return children[-1]
+
+    yield begin
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()

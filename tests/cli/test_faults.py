@@ -1,0 +1,387 @@
+"""Whatever is wrong: a clear error, the right exit code, nothing lost, nothing hung.
+
+The fixtures check what holds on every run: stdout empty on failure, at most three lines of error,
+no traceback and no word of Python's, no control byte.
+"""
+
+import codecs
+import errno
+import os
+import signal
+import stat
+import threading
+import time
+
+import pytest
+
+from attn_cli.errors import Terminated
+
+PROMPT = "the greatest thinker in China is"
+READERS = ("trace", "heads", "mask", "sample", "loss")
+
+
+def refused(result, code, *words, hint=True):
+    assert result.code == code, result
+    assert all(word in result.said for word in words), result.said
+    if hint:
+        assert "\nhint: " in result.said
+    return result
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+NUMBERS = ("nan", "inf", "-inf", "1e400", "1_000", "٣", "9" * 5000, "0x10", " ", "1,5e", "-7")
+OPTIONS = {
+    ("trace", "--top"): "1 to",
+    ("trace", "--digits"): "0 to 9",
+    ("trace", "--attention-temperature"): "0 or more",
+    ("mask", "--top"): "1 to",
+    ("sample", "--temperature"): "0 or more",
+    ("sample", "--top-k"): "0 to",
+    ("sample", "--top-p"): "0 to 1",
+    ("sample", "--min-p"): "0 to 1",
+    ("sample", "--seed"): "0 to",
+    ("sample", "--max-tokens"): "1 to",
+    ("sample", "--draws"): "0 to",
+    ("sample", "--sweep"): "0 or more",
+    ("train", "--steps"): "1 to",
+    ("train", "--layers"): "1 to 96",
+    ("train", "--heads"): "1 to 96",
+    ("train", "--width"): "1 to",
+    ("train", "--context"): "2 to",
+    ("train", "--seed"): "0 to",
+    ("train", "--learning-rate"): "0 or more",
+}
+
+
+@pytest.mark.parametrize("text", NUMBERS, ids=lambda text: text[:8])
+@pytest.mark.parametrize(("command", "option"), OPTIONS)
+def test_what_is_no_number_is_refused_with_the_range(attn, command, option, text):
+    arguments = (command, "corpus.txt", "--out", "m") if command == "train" else (command, PROMPT)
+    result = attn(*arguments, f"{option}={text}")
+    refused(result, 2, option, OPTIONS[command, option])
+    assert len(result.said) < 300
+
+
+@pytest.mark.parametrize("text", [*NUMBERS[:-1], "2", "-3", "0-5", "1-0", "", ","])
+@pytest.mark.parametrize("command", ["trace", "heads", "mask"])
+def test_layers_out_of_range_are_refused_with_the_range(attn, command, text):
+    refused(attn(command, PROMPT, f"--layer={text}"), 2, "--layer")
+    refused(attn(command, PROMPT, f"--head={text.replace('2', '4').replace('3', '5')}"), 2, "0")
+
+
+WORDS = ("window", "prefix", "padding", "block:0", "block")
+
+
+@pytest.mark.parametrize("text", NUMBERS, ids=lambda text: text[:8])
+def test_numbers_inside_words_are_refused(attn, text):
+    for word in WORDS:
+        refused(attn("trace", PROMPT, "--mask", f"{word}:{text}"), 2, "--mask")
+    for key in ("layers", "heads", "model_width", "context", "seed"):
+        refused(attn("trace", PROMPT, "-m", f"random:{key}={text}"), 2, key)
+    refused(attn("trace", PROMPT, "--ids", f"5,{text}"), 2, "--ids")
+    refused(attn("trace", PROMPT, "--query", text), 2, "--query")
+    if text != "-7":
+        refused(attn("trace", PROMPT, "--without-head", f"0.{text}"), 2, "--without-head")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--ids", "995000"), ("--ids 995000 is out of range", "ids 0 to")),
+        (("--ids", ""), ("--ids holds no ids",)),
+        (("--ids", "1,,2"), ("--ids",)),
+        (("--mask", "window:0"), ("write window:N",)),
+        (("--mask", "block:6:0"), ("6 is out of range", "6 tokens", "0 to 5")),
+        (("--mask", "padding:7"), ("7 is out of range", "0 to 6")),
+        (("--mask", "diagonal"), ("is no mask and no file", "causal")),
+        (("--mask", "none", "--mask", "causal"), ("two base masks: none and causal",)),
+        (("--without-head", "2.0"), ("--without-head: layer 2", "0 to 1")),
+        (("--without-head", "0.4"), ("--without-head: head 4", "0 to 3")),
+        (("--step", "7"), ("--step '7' is no step", "1 to 6")),
+        (("--query", "queen"), ("is no token of this prompt", "greatest")),
+        (("--json", "--query", "queen"), ("is no token of this prompt",)),
+        (("--layout", "diagonal"), ("one of rows, columns",)),
+        (("--format", "xml"), ("one of table, json, ndjson, csv, npz",)),
+        (("--each", "word"), ("one of line",)),
+        (("--no-such",), ("no such option: --no-such",)),
+        (("another",), ("unexpected extra argument",)),
+    ],
+)
+def test_what_was_typed_is_refused_with_a_way_on(attn, arguments, words):
+    ids = () if arguments[0] == "--ids" else (PROMPT,)
+    refused(attn("trace", *ids, *arguments), 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("trac", "the"), ("no command 'trac'", "attn trace")),
+        (("the king",), ("no command 'the king'", "attn trace TEXT")),
+        (("--colour",), ("no such option: --colour",)),
+        (("trace", "--layer"), ("requires an argument",)),
+        (("train",), ("missing argument",)),
+        (("heads", PROMPT, "--format", "csv"), ("cannot write csv",)),
+    ],
+)
+def test_the_command_line_itself(attn, arguments, words):
+    refused(attn(*arguments), 2, *words)
+
+
+# --- prompts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", READERS)
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "words"),
+    [
+        (("",), None, 2, "the prompt is empty"),
+        (("  \t\n",), None, 2, "the prompt is empty"),
+        (("-",), b"", 2, "the prompt is empty"),
+        ((), b"", 2, "the prompt is empty"),
+        ((), b" \r\n \n", 2, "the prompt is empty"),
+        ((), b"ab \xff", 1, "byte 0xff at offset 3"),
+        ((), codecs.BOM_UTF8 + b"ab \xc3(", 1, "byte 0xc3 at offset 6"),
+        ((), "the king".encode("utf-16"), 1, "UTF-16, not UTF-8"),
+        ((), codecs.BOM_UTF16_BE + b"\0t", 1, "UTF-16, not UTF-8"),
+        (("the \udcff",), None, 2, "not valid UTF-8 at byte offset 4"),
+        (("the", "--ids", "5"), None, 2, "two prompts: TEXT and --ids"),
+        (("the", "--file", "x"), None, 2, "two prompts: TEXT and --file"),
+        (("-", "--file", "x"), b"", 2, "two prompts"),
+        (("--file", "x", "--ids", "5"), None, 2, "two prompts: --file and --ids"),
+        (("the", "--each", "line"), None, 2, "--each needs --file"),
+        (("--each", "line"), b"\n \n", 1, "holds no prompt"),
+        (("--each", "line"), b'{"text": "a"}\nb\n', 1, "line 2 is not a JSON object"),
+        (("--each", "line"), b'{"text": "\\ud800"}\n', 1, "line 1 holds half a surrogate"),
+        (("the " * 300,), None, 1, "has 300 tokens, tiny reads at most 256"),
+        (("--ids", ",".join(["5"] * 257)), None, 1, "has 257 tokens, tiny reads at most 256"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_prompts_that_are_none(attn, command, arguments, stdin, code, words):
+    refused(attn(command, *arguments, stdin=stdin), code, words, hint=False)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"the king\n", "the king"),
+        (b"the king\r\n", "the king"),
+        (b"the king\n\n", "the king\n"),
+        (b"the\r\nking", "the\r\nking"),
+        (b"the\0king", "the\0king"),
+        (b"  the king  ", "  the king  "),
+    ],
+)
+def test_only_one_final_newline_is_dropped(attn, tmp_path, data, text):
+    assert attn("trace", "--json", stdin=data).json["prompt"]["text"] == text
+    path = tmp_path / "prompt.txt"
+    path.write_bytes(data)
+    assert attn("trace", "--file", path, "--json").json["prompt"]["text"] == text
+    assert attn("trace", "--file", path).code == 0
+
+
+def test_a_byte_order_mark_is_dropped_with_a_note(attn):
+    result = attn("trace", "--json", stdin=codecs.BOM_UTF8 + b"the king\n")
+    assert result.json["prompt"]["text"] == "the king"
+    assert result.said == "note: a byte order mark at the start of standard input was dropped\n"
+
+
+def test_the_context_itself_is_not_too_long(attn):
+    found = attn("trace", "the " * 256, "--no-next", "--step", 1, "--json").json
+    assert len(found["prompt"]["tokens"]) == 256
+
+
+@pytest.mark.slow
+def test_a_million_tokens_are_refused_in_seconds(attn):
+    began = time.monotonic()
+    refused(attn("trace", stdin=b"the " * 1_000_000), 1, "1,000,000 tokens", "at most 256")
+    assert time.monotonic() - began < 20
+
+
+def test_a_prompt_above_the_memory_is_refused_with_what_it_needs(attn, monkeypatch):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2000}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    refused(attn("trace", "the " * 256), 1, "256 tokens need 0.0", "this machine has 0.0 GiB")
+    assert attn("trace", PROMPT).code == 0
+
+
+@pytest.mark.parametrize("place", ["folder", "fifo", "/dev/zero", "missing", "loop", "x" * 300])
+@pytest.mark.parametrize("option", ["--file", "--mask", "--model"])
+def test_paths_that_are_no_files(attn, tmp_path, option, place):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    text = () if option == "--file" else (PROMPT,)
+    value = tmp_path / place
+    result = attn("trace", *text, option, f"file:{value}" if option == "--mask" else value)
+    refused(result, 1, str(value)[:20], hint=False)
+
+
+# --- output --------------------------------------------------------------------------------------
+
+
+def temporaries(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("kind", ["table", "json", "csv", "npz"])
+def test_out_writes_what_stdout_would_have_held(attn, tmp_path, kind):
+    path = tmp_path / "x"
+    assert attn("trace", PROMPT, "--format", kind, "--out", path).out == b""
+    assert path.read_bytes() == attn("trace", PROMPT, "--format", kind).out
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_out_onto_a_link_keeps_link_and_mode(attn, tmp_path):
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to("target.json")
+    attn("trace", PROMPT, "--out", link)
+    assert link.is_symlink()
+    assert os.readlink(link) == "target.json"
+    assert target.read_bytes() == attn("trace", PROMPT, "--json").out
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert temporaries(tmp_path) == []
+
+
+def test_a_new_file_has_the_mode_of_the_umask(attn, tmp_path):
+    old = os.umask(0o027)
+    try:
+        attn("trace", PROMPT, "--out", tmp_path / "x.json")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "x.json").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (".", "is a folder"),
+        ("", "is a folder"),
+        ("missing/x", "no such file or directory"),
+        ("/dev/full", "no space left on device"),
+        ("file/x", "not a directory"),
+        ("loop", "too many levels of symbolic links"),
+        ("x" * 300, "file name too long"),
+        ("nul\0", "the name cannot be used"),
+    ],
+)
+def test_out_that_cannot_be_written(attn, tmp_path, monkeypatch, place, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "loop").symlink_to("loop")
+    refused(attn("trace", PROMPT, "--out", place), 1, words)
+    assert sorted(os.listdir(tmp_path)) == ["file", "loop"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_out_to_a_fifo_is_read_at_its_other_end(attn, tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+    reader.start()
+    attn("trace", PROMPT, "--json", "--out", path)
+    reader.join(10)
+    assert read == [attn("trace", PROMPT, "--json").out]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+class Failing:
+    """Stands in for os functions that write: the N-th call fails."""
+
+    def __init__(self, monkeypatch, number, failure):
+        self.left, self.failure = number, failure
+        for name in ("write", "fsync", "fchmod", "replace"):
+            monkeypatch.setattr(os, name, self.wrapped(name, getattr(os, name)))
+
+    def wrapped(self, name, function):
+        def call(*arguments):
+            if self.left is None:
+                return function(*arguments)
+            self.left -= 1
+            if self.left == 0:
+                self.left = None
+                raise self.failure()
+            if name == "write":  # a part at a time, as a full disk would
+                return function(arguments[0], bytes(arguments[1])[:4000])
+            return function(*arguments)
+
+        return call
+
+
+FAILURES = {
+    "full": (lambda: OSError(errno.ENOSPC, "full"), 1),
+    "quota": (lambda: OSError(errno.EDQUOT, "quota"), 1),
+    "SIGTERM": (Terminated, 143),
+    "SIGINT": (KeyboardInterrupt, 130),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    attn, tmp_path, monkeypatch, number, failure
+):
+    path = tmp_path / "x.json"
+    path.write_text("old")
+    with monkeypatch.context() as patch:
+        failing = Failing(patch, number, FAILURES[failure][0])
+        result = attn("trace", PROMPT, "--out", path)
+    if failing.left is None:
+        assert result.code == FAILURES[failure][1]
+        assert path.read_text() == "old"
+    else:  # fewer calls than that: nothing failed
+        assert result.code == 0
+        assert number > 6
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_npz_to_a_terminal_is_refused(attn):
+    refused(attn("trace", PROMPT, "--format", "npz", terminal=True), 2, "npz is binary", "--out")
+
+
+# --- real processes ------------------------------------------------------------------------------
+
+
+def closed_stdout():
+    os.close(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [("trace", PROMPT), ("--help",), ("--version",)])
+def test_a_full_or_closed_stdout_is_an_error(process, arguments):
+    with open("/dev/full", "wb") as full:
+        refused(process(*arguments, stdout=full), 1, "no space left on device", hint=False)
+    closed = process(*arguments, stdout=None, preexec_fn=closed_stdout)
+    refused(closed, 1, "cannot", hint=False)
+
+
+@pytest.mark.parametrize("arguments", [("trace", PROMPT), ("--help",)])
+def test_a_reader_that_went_away_is_no_news(process, arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb", buffering=0) as pipe:
+        result = process(*arguments, stdout=pipe)
+    assert (result.code, result.said) == (141, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_wait_for_input_in_silence(started, number, code):
+    child = started("trace", "-")
+    assert (
+        child.stderr.readline() == b"note: reading the prompt from standard input; Ctrl-D ends it\n"
+    )
+    child.send_signal(number)
+    out, err = child.communicate(timeout=10)
+    assert (child.returncode, out, err) == (code, b"", b"")
+
+
+def test_the_process_is_the_same_command(process, attn):
+    assert process("trace", PROMPT, "--json").out == attn("trace", PROMPT, "--json").out
+    assert process("heads", input=b"the king\n").out == attn("heads", "the king").out
+    wrong = process("trace", input=b"\xff")
+    assert wrong == attn("trace", stdin=b"\xff")
+    assert wrong.code == 1

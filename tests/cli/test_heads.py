@@ -1,0 +1,162 @@
+"""`attn heads`: grids, summaries and the sum, each redone from the weights of `attn trace`."""
+
+import re
+
+import numpy as np
+import pytest
+
+PROMPT = "the greatest thinker in China is"
+TOKENS = PROMPT.split()
+SHADES = " ░▒▓█"
+
+
+@pytest.fixture
+def found(attn):
+    return attn("heads", PROMPT, "--json").json["result"]
+
+
+@pytest.fixture
+def arrays(attn):
+    asked = ("--head", "all", "--parameters", "--json")
+    block = attn("trace", PROMPT, *asked).json["attention"][0]["arrays"]
+    names = ("weights", "head_output", "output", "b_o")
+    return {name: np.array(block[name]["values"]) for name in names}
+
+
+def row_of(page, label, after):
+    """The cells of the row that begins with `label`, below the line `after`."""
+    lines = page.partition(after)[2].splitlines()
+    return next(line.split() for line in lines if line.split()[:1] == [label])
+
+
+def test_summaries_can_be_redone_from_the_weights(found, arrays):
+    behind = np.arange(1, 6)
+    for head in found["heads"]:
+        w = arrays["weights"][head["head"]]
+        logs = np.log2(np.where(w > 0, w, 1))
+        assert head["entropy"] == pytest.approx(-(w * logs).sum(axis=1)[1:].mean(), abs=1e-5)
+        assert head["looks_at"] == w.argmax(axis=1).tolist()
+        assert head["first_share"] == pytest.approx(w[1:, 0].mean(), abs=1e-6)
+        assert head["previous_share"] == pytest.approx(w[behind, behind - 1].mean(), abs=1e-6)
+        assert head["self_share"] == pytest.approx(w[behind, behind].mean(), abs=1e-6)
+        pull, output = arrays["head_output"][head["head"], -1], arrays["output"][-1]
+        assert head["norm"] == pytest.approx(np.linalg.norm(pull), rel=1e-5)
+        cosine = pull @ output / np.linalg.norm(pull) / np.linalg.norm(output)
+        assert head["cosine"] == pytest.approx(cosine, abs=1e-5)
+    assert found["output_norm"] == pytest.approx(np.linalg.norm(arrays["output"][-1]), rel=1e-5)
+    assert found["weights"] == arrays["weights"].tolist()
+    assert found["provenance"] == "derived"
+
+
+def test_the_heads_and_the_bias_make_the_output(attn, found, arrays):
+    error = np.abs(arrays["head_output"].sum(axis=0) + arrays["b_o"] - arrays["output"]).max()
+    assert found["largest_error"] == pytest.approx(error, abs=1e-6)
+    assert found["largest_error"] < 1e-5
+    page = attn("heads", PROMPT).text
+    assert f"Σ head_output + bias = output: largest error {found['largest_error']:.1e}." in page
+
+
+def test_without_every_head_there_is_no_sum_to_check(attn):
+    asked = ("heads", PROMPT, "--head", "0,2")
+    assert attn(*asked, "--json").json["result"]["largest_error"] is None
+    assert "needs every head: --head all" in attn(*asked).text
+
+
+def test_the_page_holds_the_summary_of_each_head(attn, found):
+    page = attn("heads", PROMPT).text
+    for head in found["heads"]:
+        cells = row_of(page, str(head["head"]), "each head in one row")
+        keys = ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine")
+        for cell, key in zip(cells[1:], keys, strict=True):
+            digits = len(cell.partition(".")[2])
+            assert cell.replace("−", "-") == f"{np.float32(head[key]):.{digits}f}"
+    for i, token in enumerate(TOKENS):
+        looks = [TOKENS[head["looks_at"][i]] for head in found["heads"]]
+        assert row_of(page, token, "the key that each query looks at most") == [token, *looks]
+
+
+def test_the_headline_names_the_sharpest_and_the_strongest(attn, found):
+    sharpest = min(found["heads"], key=lambda head: head["entropy"])
+    strongest = max(found["heads"], key=lambda head: head["norm"])
+    text = " ".join(attn("heads", PROMPT).text.split())
+    assert f"head {sharpest['head']} looks most sharply (entropy {sharpest['entropy']:.2f}" in text
+    assert f"head {strongest['head']} pulls `is` hardest ({strongest['norm']:.2f})" in text
+
+
+def grids(page):
+    """The characters of each head's grid, two to a cell: head → rows."""
+    lines = page.partition("darker = more\n")[2].split("\n\n each head")[0].splitlines()
+    starts = [match.start() for match in re.finditer("head", lines[0])]
+    return [
+        ["".join(line.ljust(200)[at : at + 12 : 2]) for line in lines[1:7]] for at in starts
+    ]  # fmt: skip
+
+
+def test_the_grids_are_the_weights_in_shades(attn, found):
+    page = attn("heads", PROMPT).text
+    assert len(grids(page)) == 4
+    for grid, weights in zip(grids(page), found["weights"], strict=True):
+        for row, shares in zip(grid, weights, strict=True):
+            for shade, share in zip(row, shares, strict=True):
+                assert abs(SHADES.index(shade) / 4 - share) <= 0.25
+    turned = grids(attn("heads", PROMPT, "--layout", "columns").text)
+    assert turned == [["".join(column) for column in zip(*g, strict=True)] for g in grids(page)]
+
+
+def test_the_other_layer_and_what_if_settings(attn):
+    asked = ("heads", PROMPT, "--layer", 1, "--json")
+    plain = attn(*asked).json
+    assert (plain["result"]["layer"], plain["settings"]["layer"]) == (1, 1)
+    changed = attn(*asked, "--mask", "none", "--without-head", "1.2").json
+    assert changed["result"]["provenance"] == "what-if"
+    assert changed["result"]["heads"][2]["norm"] == 0
+    assert changed["result"]["heads"][2]["cosine"] == 0
+    assert changed["settings"]["mask"] == ["none"]
+    uniform = attn(*asked, "--mask", "none", "--attention-temperature", "1e308").json["result"]
+    assert np.allclose(uniform["weights"], 1 / 6)
+
+
+def test_all_layers_are_one_document_each(attn):
+    lines = attn("heads", PROMPT, "--layer", "all", "--json").lines
+    assert [line["result"]["layer"] for line in lines] == [0, 1]
+
+
+def test_ninety_six_heads_wrap_and_are_all_there(attn):
+    model = "random:layers=1,heads=96,model_width=96"
+    page = attn("heads", "the king", "-m", model).text
+    assert max(map(len, page.splitlines())) <= 80
+    assert set(
+        re.findall(r"head (\d+)", page.partition("darker")[2].partition("each head")[0])
+    ) == {str(n) for n in range(96)}
+
+
+LONG = "the king is a man and " * 8
+
+
+def test_long_prompts_show_the_last_tokens_and_full_shows_all(attn):
+    page = attn("heads", LONG).text
+    assert "… the last 24 of 48 tokens; --full shows all" in page
+    assert "… 36 more (--full shows all)" in page
+    full = attn("heads", LONG, "--full", "--head", 0).text
+    assert "more" not in full.replace("darker = more", "")
+    assert max(map(len, full.splitlines())) <= 80
+    weights = np.array(attn("heads", LONG, "--json", "--head", 0).json["result"]["weights"][0])
+    part = full.partition("darker = more\n")[2].partition("\n each head")[0]
+    panels = re.split(r"( +)head 0 · (\d+)–(\d+)\n", part)[1:]
+    dark = np.zeros((48, 48), bool)
+    for margin, first, last, text in zip(*(panels[i::4] for i in range(4)), strict=True):
+        wide = int(last) + 1 - int(first)
+        for i, line in enumerate(text.splitlines()[:48]):
+            cells = line[len(margin) :].ljust(2 * wide)[::2]
+            dark[i, int(first) : int(last) + 1] = [cell != " " for cell in cells[:wide]]
+    assert np.array_equal(dark, weights > 0.025)
+
+
+@pytest.mark.parametrize("columns", [24, 40, 60])
+def test_a_narrow_screen_loses_no_summary(attn, found, columns):
+    page = attn("heads", PROMPT, columns=columns).text
+    flat = page.partition("each head")[2].replace("−", "-")
+    for head in found["heads"]:
+        for key in ("entropy", "norm", "cosine"):
+            assert f"{np.float32(head[key]):.2f}" in flat
+    assert max(map(len, page.splitlines())) <= columns

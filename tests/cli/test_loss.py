@@ -1,0 +1,78 @@
+"""`attn loss`: every position's loss, from the probabilities that `attn trace` gives there."""
+
+import math
+
+import pytest
+
+PROMPT = "the greatest thinker in China is Confucius"
+TOKENS = PROMPT.split()
+
+
+@pytest.fixture
+def found(attn):
+    return attn("loss", PROMPT, "--json").json["result"]
+
+
+def test_each_position_is_the_prediction_after_its_beginning(attn, found):
+    assert [row["token"] for row in found["positions"]] == TOKENS[:-1]
+    assert [row["next_token"] for row in found["positions"]] == TOKENS[1:]
+    for i, row in enumerate(found["positions"]):
+        beginning = " ".join(TOKENS[: i + 1])
+        asked = ("trace", beginning, "--json", "--top", 999_999)
+        candidates = {c["id"]: c for c in attn(*asked).json["next"][0]["candidates"]}
+        actual = candidates[row["next_id"]]
+        assert row["position"] == i
+        assert row["probability"] == pytest.approx(actual["probability"], rel=1e-4)
+        assert row["rank"] == actual["rank"]
+        assert row["loss"] == pytest.approx(-math.log(actual["probability"]), abs=1e-4)
+        best = next(iter(candidates.values()))
+        assert (row["best"]["id"], row["best"]["rank"]) == (best["id"], 1)
+        assert row["best"]["probability"] == pytest.approx(best["probability"], rel=1e-4)
+
+
+def test_mean_and_perplexity(found):
+    losses = [row["loss"] for row in found["positions"]]
+    assert found["mean"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert found["perplexity"] == pytest.approx(math.exp(found["mean"]), rel=1e-5)
+
+
+def test_the_page_holds_the_documents_numbers(attn, found):
+    page = attn("loss", PROMPT, columns=120).text
+    for row in found["positions"]:
+        start = f"    {row['position']}  {row['token']} "
+        cells = next(line for line in page.splitlines() if line.startswith(start)).split()
+        assert cells[2:] == [
+            row["next_token"], f"{row['probability']:.2f}", str(row["rank"]),
+            f"{row['loss']:.2f}", row["best"]["text"], f"{row['best']['probability']:.2f}",
+        ]  # fmt: skip
+    flat = " ".join(page.split())
+    right = sum(row["rank"] == 1 for row in found["positions"])
+    assert f"{right} of 6 next tokens are the model's best guess" in flat
+    assert f"mean loss is {found['mean']:.2f} nats" in flat
+    assert f"choosing among {found['perplexity']:.1f} tokens" in flat
+    assert "loss = −ln(probability of the token that really comes next)" in flat
+
+
+def test_digits_and_each_line(attn):
+    page = attn("loss", PROMPT, "--digits", 5).text
+    assert len(page.partition("rank")[2].splitlines()[2].split()[3].partition(".")[2]) == 5
+    lines = attn("loss", "--each", "line", "--json", stdin=b"the king is\nthe queen\n").lines
+    assert [len(line["result"]["positions"]) for line in lines] == [2, 1]
+    assert lines[1] == attn("loss", "the queen", "--json").json
+
+
+def test_ids_give_the_same_loss(attn, found):
+    tokens = attn("trace", PROMPT, "--json").json["prompt"]["tokens"]
+    ids = ",".join(str(token["id"]) for token in tokens)
+    assert attn("loss", "--ids", ids, "--json").json["result"] == found
+
+
+def test_one_token_predicts_nothing_that_is_there(attn):
+    refused = attn("loss", "the")
+    assert refused.code == 2
+    assert "a loss needs at least two tokens" in refused.said
+
+
+def test_the_same_command_prints_the_same_bytes(attn):
+    for kind in ((), ("--json",)):
+        assert attn("loss", PROMPT, *kind).out == attn("loss", PROMPT, *kind).out

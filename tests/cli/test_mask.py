@@ -1,0 +1,184 @@
+"""`attn mask`: what is hidden, what it had, and what moves, redone from two traces."""
+
+import re
+
+import numpy as np
+import pytest
+
+PROMPT = "the greatest thinker in China is"
+TOKENS = PROMPT.split()
+CAUSAL = np.tri(6, dtype=bool)
+
+KINDS = {
+    ("causal",): CAUSAL,
+    ("none",): np.ones((6, 6), bool),
+    ("window:2",): CAUSAL & ~np.tri(6, k=-2, dtype=bool),
+    ("prefix:3",): CAUSAL | (np.arange(6) < 3),
+    ("padding:2",): CAUSAL & (np.arange(6) < 4),
+    ("block:5:4",): CAUSAL & ~((np.arange(6)[:, None] == 5) & (np.arange(6) == 4)),
+    ("none", "padding:1"): np.ones((6, 6), bool) & (np.arange(6) < 5),
+    ("padding:1", "none", "block:0:1"): None,
+}
+
+
+def options(words):
+    return [part for word in words for part in ("--mask", word)]
+
+
+@pytest.fixture
+def block(attn):
+    """Arrays of layer 0, head 0 under a mask, as numpy; null is −∞."""
+
+    def run(words=()):
+        found = attn("trace", PROMPT, *options(words), "--json").json
+        arrays = found["attention"][0]["arrays"]
+        take = {n: arrays[n]["values"] for n in ("visible", "scaled", "weights", "output")}
+        take |= {n: take[n][0] for n in ("scaled", "weights")}
+        return {name: np.array(values) for name, values in take.items()}
+
+    return run
+
+
+@pytest.mark.parametrize("words", KINDS, ids=" ".join)
+def test_the_document_is_the_difference_of_two_traces(attn, block, words):
+    found = attn("mask", PROMPT, *options(words), "--json").json["result"]
+    after, before = block(words), block()
+    if KINDS[words] is not None:
+        assert np.array_equal(after["visible"], KINDS[words])
+    if words == ("causal",):  # the model's own: compared with no mask at all
+        before = block(["none"])
+    assert np.array_equal(found["visible_before"], before["visible"])
+    assert np.array_equal(found["visible_after"], after["visible"])
+    for key, chosen in (
+        ("removed", before["visible"] & ~after["visible"]),
+        ("added", after["visible"] & ~before["visible"]),
+    ):
+        cells = np.argwhere(chosen)
+        assert [(cell["query"], cell["key"]) for cell in found[key]] == list(map(tuple, cells))
+        for cell, (q, k) in zip(found[key], cells, strict=True):
+            assert cell["scaled"] == pytest.approx(before["scaled"][q, k], abs=1e-6)
+            assert cell["weight"] == pytest.approx(before["weights"][q, k], abs=1e-6)
+    moved = np.abs(after["weights"] - before["weights"]).sum(axis=1) / 2
+    np.testing.assert_allclose(found["moved"], moved, atol=1e-6)
+    change = np.linalg.norm(after["output"] - before["output"], axis=1)
+    np.testing.assert_allclose(found["output_change"], change, atol=1e-5)
+    np.testing.assert_allclose(
+        found["output_norm"], np.linalg.norm(before["output"], axis=1), atol=1e-5
+    )
+
+
+def test_the_prediction_before_and_after_is_the_traces(attn):
+    found = attn("mask", PROMPT, "--mask", "window:1", "--json", "--top", 3).json["result"]
+    for key, words in (("next_before", ()), ("next_after", ("window:1",))):
+        asked = ("trace", PROMPT, *options(words), "--json", "--top", 999_999)
+        everything = {c["id"]: c for c in attn(*asked).json["next"][0]["candidates"]}
+        for candidate in found[key]:
+            assert candidate == everything[candidate["id"]]
+        assert found[key][0]["rank"] == 1
+    assert {c["id"] for c in found["next_before"]} <= {c["id"] for c in found["next_after"]}
+
+
+def picture(page, count=6):
+    lines = page.partition("rows: ")[2].splitlines()[1 : count + 1]
+    return [line.split()[1:] for line in lines]
+
+
+@pytest.mark.parametrize("words", [("none",), ("window:2",), ("block:5:4",)], ids=" ".join)
+def test_the_picture_shows_each_cell_in_both_orientations(attn, words):
+    page = attn("mask", PROMPT, *options(words)).text
+    before, after = CAUSAL, KINDS[words]
+    for q, row in enumerate(picture(page)):
+        for k, mark in enumerate(row):
+            seen = "●·−+"[
+                0 if before[q, k] and after[q, k]
+                else 2 if before[q, k] else 3 if after[q, k] else 1
+            ]  # fmt: skip
+            assert mark == seen
+    turned = attn("mask", PROMPT, *options(words), "--layout", "columns").text
+    assert "rows: keys   columns: queries" in turned
+    assert list(map(list, zip(*picture(turned), strict=True))) == picture(page)
+
+
+def test_the_page_tells_it_in_words_and_explains_the_causal_mask(attn):
+    page = " ".join(attn("mask", PROMPT).text.split())
+    found = attn("mask", PROMPT, "--json").json["result"]
+    first = found["next_before"][0]
+    later = next(c for c in found["next_after"] if c["id"] == first["id"])
+    assert "the model's own mask: 15 of 36 cells hidden, 0 opened" in page
+    assert f"goes from {first['probability']:.2f} to {later['probability']:.2f}." in page
+    assert "before = no mask after = the model's own mask layer 0 · head 0" in page
+    assert "Why the future must not reach the past" in page
+    most = int(np.argmax(found["moved"]))
+    assert f"`{TOKENS[most]}` moves {found['moved'][most]:.2f} of its attention" in page
+
+
+def test_removed_cells_are_listed_with_their_scores_and_full_lists_all(attn):
+    found = attn("mask", PROMPT, "--json").json["result"]["removed"]
+    page = attn("mask", PROMPT).text
+    assert f"… {len(found) - 12} more (--full shows all)" in page
+    full = attn("mask", PROMPT, "--full").text
+    assert "(--full shows all)" not in full
+    table = full.partition("cells it hides")[2].partition("weights before")[0].splitlines()[3:]
+    rows = [line.split() for line in table if line.strip()]
+    assert len(rows) == len(found) == 15
+    for row, cell in zip(rows, found, strict=True):
+        assert row[:2] == [TOKENS[cell["query"]], TOKENS[cell["key"]]]
+        assert row[2:] == [f"{cell['scaled']:.2f}".replace("-", "−"), f"{cell['weight']:.2f}"]
+
+
+def test_a_file_holds_a_mask(attn, tmp_path):
+    path = tmp_path / "mask.txt"
+    path.write_text("\n".join(" ".join(str(int(c)) for c in row) for row in KINDS["window:2",]))
+    by_file = attn("mask", PROMPT, "--mask", f"file:{path}", "--json").json["result"]
+    by_path = attn("mask", PROMPT, "--mask", path, "--json").json["result"]
+    assert by_file == by_path
+    assert by_file == attn("mask", PROMPT, "--mask", "window:2", "--json").json["result"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no rows"),
+        ("1 0\n1", "row 2 has 1 cells, row 1 has 2"),
+        ("1 2\n1 1", "row 1 has the cell '2'"),
+        ("1 0\n1 1", "has 2 × 2 cells, this prompt needs 6 × 6"),
+        ("\x1b[31m", "row 1 has the cell"),
+    ],
+)
+def test_a_malformed_mask_file_is_refused(attn, tmp_path, text, message):
+    path = tmp_path / "mask.txt"
+    path.write_text(text)
+    refused = attn("mask", PROMPT, "--mask", path)
+    assert (refused.code, message in refused.said) == (1, True), refused.said
+
+
+def test_a_row_without_a_visible_key_is_zero_and_noted(attn):
+    result = attn("mask", PROMPT, "--mask", "block:0:0")
+    assert "no key is visible to query 0; its weights and z are 0" in result.said
+    weights = attn("mask", PROMPT, "--mask", "block:0:0", "--json").json["result"]["weights_after"]
+    assert weights[0] == [0] * 6
+
+
+def test_other_layers_and_heads(attn):
+    found = attn("mask", PROMPT, "-l", -1, "-H", 2, "--mask", "window:2", "--json").json
+    assert (found["result"]["layer"], found["result"]["head"]) == (1, 2)
+    assert (found["settings"]["layer"], found["settings"]["head"]) == (1, 2)
+    assert attn("mask", PROMPT, "-l", "all").code == 2
+    assert attn("mask", PROMPT, "-H", "0,1").code == 2
+
+
+def test_a_mask_that_changes_nothing_says_so(attn):
+    found = attn("mask", "the")
+    assert "This mask changes nothing here." in found.text
+
+
+@pytest.mark.parametrize("full", [(), ("--full",)])
+def test_a_long_prompt_fits_the_screen(attn, full):
+    page = attn("mask", "the king is a man and " * 10, *full).text
+    assert max(map(len, page.splitlines())) <= 80
+    marks = page.partition("rows: ")[2].partition("Why the")[0]
+    count = sum(marks.count(mark) for mark in "●−·+")
+    # Numbered labels such as the·6 hold one dot each.
+    labels = len(re.findall(r"^    \w+·\d+  ", marks, re.M))
+    assert (count - labels == 3600) == bool(full)
+    assert ("more (--full shows all)" in marks) != bool(full)

@@ -1,0 +1,199 @@
+"""`attn train`: saves an ordinary folder, stops without losing anything, and overwrites nothing."""
+
+import re
+import signal
+
+import pytest
+
+from attn_cli.errors import Terminated
+from attn_cli.training import loop
+
+LINES = (
+    "the cat sees the dog\nthe dog sees the cat\na mouse runs\n"
+    "a cat runs\na dog runs\nthe mouse sees a cat\n"
+)
+SMALL = ("--width", 8, "--heads", 2, "--context", 16)
+FILES = ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text(LINES)
+    return path
+
+
+@pytest.fixture
+def train(attn, corpus, tmp_path):
+    """Trains into the folder of that name under tmp_path."""
+
+    def run(name, *arguments, **more):
+        return attn("train", corpus, "--out", tmp_path / name, *SMALL, *arguments, **more)
+
+    return run
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """From now on the loop ends with this after so many steps, as a signal would end it."""
+    whole = loop.train
+
+    def after(steps, what):
+        def broken(run):
+            for record in whole(run):
+                yield record
+                if record.step == steps:
+                    raise what
+
+        monkeypatch.setattr(loop, "train", broken)
+        return lambda: monkeypatch.setattr(loop, "train", whole)
+
+    return after
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_run_leaves_a_checkpoint_that_the_other_commands_open(attn, train, tmp_path):
+    result = train("new/model", "--steps", 4)
+    assert "step 4 of 4   loss" in result.said
+    assert ": 4 steps in 0:0" in " ".join(result.text.split())
+    assert list(contents(tmp_path / "new" / "model")) == FILES
+    found = attn("trace", "the cat sees", "-m", tmp_path / "new" / "model", "--json").json
+    assert (found["model"]["model_width"], found["model"]["heads"]) == (8, 2)
+    assert [token["text"] for token in found["prompt"]["tokens"]] == ["the", "cat", "sees"]
+
+
+def test_the_same_seed_gives_the_same_checkpoint_and_another_another(train, tmp_path):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        train(name, "--steps", 3, "--seed", seed, "--quiet")
+    a, b, c = (contents(tmp_path / name) for name in "abc")
+    assert a == b
+    assert a["model.safetensors"] != c["model.safetensors"]
+
+
+def test_the_document_holds_every_loss_and_goes_down(train):
+    result = train("m", "--steps", 30, "--json", "--quiet")
+    assert result.said == ""
+    found = result.json["result"]
+    assert (found["steps"], found["finished"], len(found["losses"])) == (30, True, 30)
+    assert found["losses"][-1] < found["losses"][0] - 0.5
+    assert all(loss > 0 for loss in found["losses"])
+    assert found["loss"] == pytest.approx(sum(found["losses"]) / 30, rel=1e-5)
+    assert result.json["settings"]["seed"] == 0
+
+
+def test_what_is_watched_is_shown(train):
+    page = train(
+        "m", "--steps", 3, "--watch", "dog", "--watch-prompt", "the cat", "--watch-key", "cat"
+    ).text
+    assert "how much the last token of `the cat` looks at `cat`" in page
+    assert re.search(r"`dog` has moved 0\.\d+ from its random start", page)
+
+
+@pytest.mark.parametrize(
+    ("what", "code"), [(KeyboardInterrupt(), 130), (Terminated(), 143)], ids=["INT", "TERM"]
+)
+def test_an_interrupted_run_is_saved_and_resumed_byte_for_byte(
+    train, tmp_path, interrupt, what, code
+):
+    train("whole", "--steps", 9)
+    mend = interrupt(4, what)
+    result = train("parts", "--steps", 9)
+    assert result.code == code
+    assert "saved after step 4; go on with: attn train" in result.said
+    assert result.said.rstrip().endswith("--resume")
+    saved = contents(tmp_path / "parts")
+    assert {"training.json", "training.safetensors", *FILES} == set(saved)
+    mend()
+    refused = train("parts", "--steps", 9)
+    assert (refused.code, contents(tmp_path / "parts")) == (2, saved)
+    assert "hint: --resume goes on with it" in refused.said
+    assert train("parts", "--resume").code == 0
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_resuming_with_another_setting_or_corpus_is_refused(train, corpus, tmp_path, interrupt):
+    mend = interrupt(2, KeyboardInterrupt())
+    train("m", "--steps", 5)
+    mend()
+    saved = contents(tmp_path / "m")
+    other = train("m", "--resume", "--seed", 3)
+    assert (other.code, "has seed 0, not 3" in other.said) == (2, True)
+    corpus.write_text(LINES + "a cat sees\n")
+    assert "has another corpus" in train("m", "--resume").said
+    assert contents(tmp_path / "m") == saved
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_exits_130(started, attn, corpus, tmp_path):
+    child = started("train", corpus, "--out", tmp_path / "m", *SMALL, "--steps", 100_000)
+    assert b"step 100 of 100000" in child.stderr.readline()
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=20)
+    assert (child.returncode, out) == (130, b"")
+    step = int(re.search(rb"note: saved after step (\d+); go on with: ", err)[1])
+    assert step >= 100
+    assert b"Traceback" not in err
+    assert list(contents(tmp_path / "m")) == sorted(
+        [*FILES, "training.json", "training.safetensors"]
+    )
+    assert attn("models", tmp_path / "m").code == 0
+
+
+# --- refused, before a step is made --------------------------------------------------------------
+
+
+def test_a_folder_with_a_model_is_left_alone(train, tmp_path):
+    train("m", "--steps", 2)
+    before = contents(tmp_path / "m")
+    for more in ((), ("--seed", 1)):
+        refused = train("m", "--steps", 2, *more)
+        assert refused.code == 2
+        assert "already holds a model" in refused.said
+    assert contents(tmp_path / "m") == before
+
+
+@pytest.mark.parametrize("place", ["corpus.txt", "corpus.txt/m", "loop/m"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_first_step(train, tmp_path, place):
+    (tmp_path / "loop").symlink_to("loop")
+    refused = train(place, "--steps", 100)
+    assert refused.code in (1, 2)
+    assert "step" not in refused.said
+    assert (tmp_path / "corpus.txt").read_text() == LINES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--resume",), 1, "holds no unfinished training"),
+        (("--heads", 3, "--width", 8), 2, "width 8 does not divide by heads 3"),
+        (("--watch", "zebra"), 2, "the corpus has no 'zebra'"),
+        (("--watch-prompt", "the cat", "--watch-key", "dog"), 2, "has no token 'dog'"),
+        (("--watch-prompt", "the cat " * 20, "--watch-key", "cat"), 2, "40 tokens, the context"),
+        (("--learning-rate", "0"), 2, "must be above 0"),
+        (("--learning-rate", "1e300", "--steps", 5), 2, "the loss is no longer a number"),
+        (("--format", "csv"), 2, "--format 'csv' is unknown"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(train, tmp_path, arguments, code, message):
+    refused = train("m", *arguments)
+    assert (refused.code, message in refused.said) == (code, True), refused.said
+    assert not (tmp_path / "m" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(b"", "the corpus is empty"), (b" \n\n", "the corpus is empty"), (b"ab\xff", "offset 2")],
+)
+def test_a_corpus_that_is_none_is_refused(train, corpus, text, message):
+    corpus.write_bytes(text)
+    refused = train("m", "--steps", 1)
+    assert (refused.code, message in refused.said) == (1, True), refused.said
+
+
+def test_an_empty_out_is_not_the_current_folder(attn, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert attn("train", corpus, "--out", "", *SMALL, "--steps", 1).code == 2
+    assert list(tmp_path.iterdir()) == [corpus]

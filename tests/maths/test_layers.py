@@ -1,0 +1,179 @@
+"""The layers around attention against their formulas in plain Python floats."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from attn_cli.maths import layers
+
+F32 = np.float32
+fast = settings(max_examples=60, deadline=None)
+MATRICES = hnp.arrays(
+    np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=7), elements=st.floats(-50, 50)
+)
+# Dense where the functions bend, and far out on both sides.
+POINTS = np.concatenate([np.linspace(-8, 8, 1601), [-1e4, -50, -20, -0.0, 1e-20, 20, 50, 1e4]])
+
+
+def plain(function, values):
+    return np.array([function(float(x)) for x in values.ravel()]).reshape(values.shape)
+
+
+# --- activations ---------------------------------------------------------------------------------
+
+
+def gelu(x):
+    return x * (1 + math.erf(x / math.sqrt(2))) / 2
+
+
+def gelu_tanh(x):
+    return x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def silu(x):
+    return x / (1 + math.exp(-x)) if x > -700 else 0.0
+
+
+def relu(x):
+    return max(x, 0.0)
+
+
+def test_erf_is_within_its_stated_error():
+    error = np.abs(layers.erf(POINTS) - plain(math.erf, POINTS))
+    assert error.max() <= 1.5e-7
+    assert layers.erf(np.array([0.0, np.inf, -np.inf])).tolist() == [0, 1, -1]
+
+
+def test_exact_gelu_is_within_the_error_of_erf():
+    error = np.abs(layers.gelu(POINTS) - plain(gelu, POINTS))
+    assert (error <= np.abs(POINTS) / 2 * 1.5e-7).all()
+
+
+@pytest.mark.parametrize("name", ["gelu_tanh", "silu", "relu"])
+def test_an_activation_is_its_formula(name):
+    found = getattr(layers, name)(POINTS)
+    np.testing.assert_allclose(found, plain(globals()[name], POINTS), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "relu"])
+def test_an_activation_in_float32_stays_close_and_float32(name):
+    x = POINTS.astype(F32)
+    found = getattr(layers, name)(x)
+    assert found.dtype == F32
+    error = np.abs(found - plain(globals()[name], x)) / np.maximum(1, np.abs(x))
+    assert error.max() <= 5e-7
+
+
+def test_the_two_gelus_differ():
+    """Or a test could pass with one in the place of the other."""
+    assert np.abs(layers.gelu(POINTS) - layers.gelu_tanh(POINTS)).max() > 4e-4
+
+
+def test_nan_goes_through_every_activation():
+    for name in ("gelu", "gelu_tanh", "silu", "relu"):
+        assert np.isnan(getattr(layers, name)(np.array([np.nan], F32))).all()
+
+
+def test_relu_of_the_infinite():
+    assert layers.relu(np.array([-np.inf, np.inf], F32)).tolist() == [0, np.inf]
+
+
+# --- linear, norms -------------------------------------------------------------------------------
+
+
+def test_linear_with_a_pencil():
+    x, w, b = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]), np.arange(3.0)
+    assert layers.linear(x, w, b).tolist() == [[15, 19, 23]]
+
+
+def plain_layer_norm(row, gain, bias, epsilon):
+    mean = math.fsum(row) / len(row)
+    variance = math.fsum((x - mean) ** 2 for x in row) / len(row)
+    return [
+        (x - mean) / math.sqrt(variance + epsilon) * g + b
+        for x, g, b in zip(row, gain, bias, strict=True)
+    ]
+
+
+def plain_rms_norm(row, gain, epsilon):
+    root = math.sqrt(math.fsum(x * x for x in row) / len(row) + epsilon)
+    return [x / root * g for x, g in zip(row, gain, strict=True)]
+
+
+@fast
+@given(MATRICES, st.sampled_from([1e-6, 1e-5, 0.3]))
+def test_layer_norm_is_its_formula(x, epsilon):
+    gain, bias = np.linspace(0.5, 2, x.shape[1]), np.linspace(-1, 3, x.shape[1])
+    found = layers.layer_norm(x, gain, bias, epsilon)
+    wanted = [plain_layer_norm(row, gain, bias, epsilon) for row in x.tolist()]
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+@fast
+@given(MATRICES, st.sampled_from([1e-6, 1e-5, 0.3]))
+def test_rms_norm_is_its_formula(x, epsilon):
+    gain = np.linspace(0.5, 2, x.shape[1])
+    found = layers.rms_norm(x, gain, epsilon)
+    wanted = [plain_rms_norm(row, gain, epsilon) for row in x.tolist()]
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_norms_with_a_pencil():
+    x, one, zero = np.array([[3.0, 5.0]]), np.ones(2), np.zeros(2)
+    # mean 4, variance 1; with ε = 3 the deviation is 2
+    assert layers.layer_norm(x, one, zero, 0.0).tolist() == [[-1, 1]]
+    assert layers.layer_norm(x, one * 10, one, 3.0).tolist() == [[-4, 6]]
+    # mean square 17; with ε = 8 the root is 5
+    assert layers.rms_norm(x, np.array([5.0, 50.0]), 8.0).tolist() == [[3, 50]]
+
+
+def test_norms_of_a_constant_row_are_finite():
+    x = np.full((1, 4), 7, F32)
+    assert layers.layer_norm(x, np.ones(4, F32), np.full(4, 2, F32), 1e-5).tolist() == [[2] * 4]
+    assert layers.rms_norm(np.zeros((1, 4), F32), np.ones(4, F32), 1e-6).tolist() == [[0] * 4]
+
+
+def test_norms_keep_float32_and_take_a_batch():
+    x = np.random.default_rng(0).standard_normal((2, 3, 5), F32)
+    one, zero = np.ones(5, F32), np.zeros(5, F32)
+    for norm in (
+        lambda a: layers.layer_norm(a, one, zero, 1e-5),
+        lambda a: layers.rms_norm(a, one, 1e-5),
+    ):
+        assert norm(x).dtype == F32
+        assert all(np.array_equal(norm(x)[i, j], norm(x[i, j])) for i in range(2) for j in range(3))
+
+
+# --- cross-entropy -------------------------------------------------------------------------------
+
+
+def plain_cross_entropy(row, target):
+    top = max(row)
+    return top + math.log(math.fsum(math.exp(x - top) for x in row)) - row[target]
+
+
+@fast
+@given(MATRICES, st.integers(0, 2**32 - 1))
+def test_cross_entropy_is_its_formula(logits, seed):
+    targets = np.random.default_rng(seed).integers(0, logits.shape[1], logits.shape[0])
+    found = layers.cross_entropy(logits, targets)
+    wanted = [plain_cross_entropy(row, t) for row, t in zip(logits.tolist(), targets, strict=True)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_cross_entropy_with_a_pencil():
+    logits = np.log(np.array([[1.0, 3.0], [8.0, 8.0]]))
+    # shares 1/4 and 3/4, then 1/2 and 1/2
+    found = layers.cross_entropy(logits, np.array([0, 1]))
+    np.testing.assert_allclose(found, [math.log(4), math.log(2)], rtol=1e-12)
+
+
+def test_cross_entropy_of_huge_logits():
+    logits = np.array([[1e4, -1e4], [1e4, -1e4], [-1e4, -1e4]], F32)
+    found = layers.cross_entropy(logits, np.array([0, 1, 0]))
+    assert found.dtype == F32
+    np.testing.assert_allclose(found, [0, 2e4, math.log(2)], rtol=0, atol=1e-3)
