@@ -227,8 +227,10 @@ def unknown_note(model: Model, prompt: Prompt) -> tuple[str, ...]:
 
 
 def _notes(model: Model, found: Trace) -> tuple[str, ...]:
+    problem = model.tokenizer.problem
+    missing = (sentence("note.no_tokenizer", problem=problem),) if problem else ()
     of_blocks = (note for block in found.attention for note in _block_notes(block))
-    return (*unknown_note(model, found.prompt), *of_blocks)
+    return (*missing, *unknown_note(model, found.prompt), *of_blocks)
 
 
 def _listed(numbers: Sequence[int]) -> str:

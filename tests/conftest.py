@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attn_cli.tokens import wordpiece
+from attn_cli.tokens import making
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALLEST_VOCABULARY = 37
@@ -29,7 +29,7 @@ def pack(entries: Mapping[str, Entry]) -> bytes:
 
 def small_tokenizer() -> dict:
     """A tokenizer.json with fewer entries than the smallest golden model has rows."""
-    contents = wordpiece.build(["the cat sees a dog"])
+    contents = making.build(["the cat sees a dog"])
     vocabulary = contents["model"]["vocab"]
     few = sorted(vocabulary, key=vocabulary.get)[: SMALLEST_VOCABULARY - 1]
     contents["model"]["vocab"] = {word: vocabulary[word] for word in few}

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-
 from attn_cli.families import UNTRAINED
 from attn_cli.families.load import EMBEDDED, load
 from attn_cli.families.model import Model
@@ -87,8 +86,8 @@ def listing() -> Listing:
 def contents(model: Model) -> Contents:
     """Reads headers only."""
     tensors = tuple(
-        _tensor(stored.name, model.weights.source.tensors[stored.name])
-        for stored in model.weights.stored.values()
+        _tensor(name, model.weights.source.tensors[stored.name])
+        for name, stored in model.weights.stored.items()
     )
     parts: dict[str, list[Tensor]] = {}
     for tensor in tensors:

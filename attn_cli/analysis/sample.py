@@ -108,7 +108,9 @@ def sample(
     ids = session.likeliest(logits_V, top)
     rng = np.random.default_rng(seed)
     counts = _counts(model, stages[-1], draws, rng) if draws else ()
-    drawn = () if draws else tuple(_generate(model, prompt, sampling, max_tokens, rng, logits_V, cache))
+    drawn = (
+        () if draws else tuple(_generate(model, prompt, sampling, max_tokens, rng, logits_V, cache))
+    )
     return Sample(
         provenance="derived",
         filters=sampling.filters(),

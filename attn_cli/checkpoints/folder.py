@@ -43,7 +43,7 @@ class Shards:
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ContentError(
-                f"the file {missing[0]}{more} of {index.parent} is missing",
+                f"the file {shorten(missing[0])}{more} of {index.parent} is missing",
                 "the download may be incomplete",
             )
         self._of: dict[str, Safetensors] = {}
@@ -52,8 +52,9 @@ class Shards:
             listed = {tensor for tensor, file in where.items() if file == name}
             different = sorted(listed ^ set(opened.tensors))
             if different:
+                more = f" and {len(different) - 1} more" if len(different) > 1 else ""
                 raise ContentError(
-                    f"{index} and {name} disagree about the tensor {shorten(different[0])}"
+                    f"{index} and {name} disagree about the tensor {shorten(different[0])}{more}"
                 )
             self._of |= dict.fromkeys(opened.tensors, opened)
         self.tensors: Mapping[str, TensorInfo] = {n: f.tensors[n] for n, f in self._of.items()}
@@ -73,8 +74,10 @@ class Shards:
 
 def _inside(folder: Path, name: str) -> Path:
     """A file of the folder. Links may lead into the same Hugging Face cache entry's blobs only."""
-    if os.path.basename(name) != name or name in ("", ".", "..") or "\0" in name:
-        raise ContentError(f"the index of {folder} names {shorten(name)!r}, which leaves the folder")
+    if os.path.basename(name) != name or name in ("", ".", "..") or not name.isprintable():
+        raise ContentError(
+            f"the index of {folder} names {shorten(name)!r}, which leaves the folder"
+        )
     path = folder / name
     home, target = os.path.realpath(folder), os.path.realpath(path)
     allowed = [home]

@@ -27,6 +27,7 @@ COMMANDS = {
     "sample": "Next-token probabilities under temperature; draws tokens.",
     "loss": "Every position predicts its next token: what training sees.",
     "train": "Train a small model on a text file, watching attention form.",
+    "verify": "How exact a trace is: against float64 and against other tools.",
     "models": "What can be opened here; what is inside one checkpoint.",
     "schema": "The JSON Schema of a command's document.",
 }

@@ -1,12 +1,8 @@
 """`attn heads`: every head of a layer side by side."""
 
-from typing import Annotated
-
-from typer import Option
-
 from attn_cli import settings
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions
+from attn_cli.cli.options import Heads, Layers, OutputOptions, PromptOptions, WhatIfOptions
 from attn_cli.cli.prompts import prompts
 
 EXAMPLES = (
@@ -19,12 +15,8 @@ def command(
     prompt: PromptOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
-    layer: Annotated[
-        str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0,1, 0-1 or all.")
-    ] = "0",
-    head: Annotated[
-        str, Option("--head", "-H", metavar="HEADS", help="0, -1, 0,2, 0-3 or all.")
-    ] = "all",
+    layer: Layers = "0",
+    head: Heads = "all",
 ) -> None:
     """Multi-head mode: the weights of every head, a summary of each, and the sum of their pulls."""
     from attn_cli import session

@@ -6,7 +6,7 @@ from typer import Option
 
 from attn_cli import settings
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions, whole
+from attn_cli.cli.options import OutputOptions, PromptOptions, Top, WhatIfOptions
 from attn_cli.cli.prompts import prompts
 from attn_cli.words import sentence
 
@@ -23,9 +23,7 @@ def command(
     out: OutputOptions,
     layer: Annotated[str, Option("--layer", "-l", metavar="LAYER", help="One layer.")] = "0",
     head: Annotated[str, Option("--head", "-H", metavar="HEAD", help="One head.")] = "0",
-    top: Annotated[
-        int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")
-    ] = 5,
+    top: Top = 5,
 ) -> None:
     """The mask as a picture, the cells it hides, and how weights, output and prediction move.
 

@@ -44,14 +44,24 @@ ModelName = Annotated[
     str,
     Option(
         "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
-        help="tiny, random[:layers=2,heads=4,model_width=32,seed=0], or a checkpoint folder.",
-        autocompletion=_complete("tiny", "random"),
+        help="tiny, smollm2, random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, or a "
+        "folder with config.json.",
+        autocompletion=_complete("tiny", "random", "smollm2"),
     ),
 ]  # fmt: skip
 IgnoreConfig = Annotated[
     list[str],
     Option("--ignore-config", metavar="KEY", help="Accept this unknown key of config.json."),
 ]
+
+Layers = Annotated[str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0,1, 0-1 or all.")]
+Heads = Annotated[str, Option("--head", "-H", metavar="HEADS", help="0, -1, 0,2, 0-3 or all.")]
+Top = Annotated[int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")]
+MaxTokens = Annotated[
+    int,
+    Option("--max-tokens", "-n", metavar="N", parser=whole("--max-tokens", 0, 100_000),
+           help="Tokens to add, one after the other."),
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

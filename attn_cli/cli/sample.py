@@ -6,7 +6,7 @@ from typer import Option
 
 from attn_cli import settings
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, PromptOptions, real, whole
+from attn_cli.cli.options import MaxTokens, OutputOptions, PromptOptions, Top, real, whole
 from attn_cli.cli.prompts import prompts
 from attn_cli.errors import UsageError
 
@@ -53,16 +53,7 @@ def command(
         int | None,
         Option("--seed", "-s", metavar="N", parser=whole("--seed", 0), help="Repeat a draw."),
     ] = None,
-    max_tokens: Annotated[
-        int,
-        Option(
-            "--max-tokens",
-            "-n",
-            metavar="N",
-            parser=whole("--max-tokens", 1, 100_000),
-            help="Tokens to draw one after the other.",
-        ),
-    ] = 1,
+    max_tokens: MaxTokens = 1,
     draws: Annotated[
         int,
         Option(
@@ -72,9 +63,7 @@ def command(
         ),
     ] = 0,
     sweep: Annotated[str, Option(metavar="T,T,…", help="Several temperatures side by side.")] = "",
-    top: Annotated[
-        int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")
-    ] = 10,
+    top: Top = 10,
 ) -> None:
     """Next-token probabilities before and after temperature and each filter; then draws.
 

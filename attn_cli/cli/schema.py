@@ -18,6 +18,7 @@ RESULTS = {
     "sample": ("attn_cli.analysis.sample:Sample",),
     "loss": ("attn_cli.analysis.loss:Loss",),
     "train": ("attn_cli.training.loop:TrainingResult",),
+    "verify": ("attn_cli.analysis.verify:Verification",),
     "models": ("attn_cli.analysis.models:Listing", "attn_cli.analysis.models:Contents"),
 }
 

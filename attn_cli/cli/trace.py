@@ -1,12 +1,21 @@
 """`attn trace`: the six steps, as tables or as a document."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from attn_cli import settings, vocabulary
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions, whole
+from attn_cli.cli.options import (
+    Heads,
+    Layers,
+    MaxTokens,
+    OutputOptions,
+    PromptOptions,
+    Top,
+    WhatIfOptions,
+)
 from attn_cli.cli.prompts import prompts
 from attn_cli.errors import UsageError
 from attn_cli.words import sentence
@@ -26,12 +35,8 @@ def command(
     prompt: PromptOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
-    layer: Annotated[
-        str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0,1, 0-1 or all.")
-    ] = "0",
-    head: Annotated[
-        str, Option("--head", "-H", metavar="HEADS", help="0, -1, 0,2, 0-3 or all.")
-    ] = "0",
+    layer: Layers = "0",
+    head: Heads = "0",
     query: Annotated[
         str, Option(metavar="QUERIES", help="Rows to show: positions or a token's text.")
     ] = "",
@@ -45,9 +50,8 @@ def command(
         bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_O and the biases.")
     ] = False,
     no_next: Annotated[bool, Option("--no-next", help="Leave out the prediction.")] = False,
-    top: Annotated[
-        int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")
-    ] = 5,
+    max_tokens: MaxTokens = 0,
+    top: Top = 5,
 ) -> None:
     """The six steps of self-attention for a prompt, each matrix as a table.
 
@@ -69,12 +73,19 @@ def command(
     pages: list[Any] = []
     documents: list[bytes] = []
     for source in prompts(prompt):
+        read = session.tokenise(model, source.text, ids=source.ids, special=not prompt.no_special)
+        if max_tokens:
+            from attn_cli.analysis.sample import continued
+
+            read = continued(model, read, max_tokens)
         found = session.trace(
-            source.text, model=model, ids=source.ids, layer=layer, head=head, arrays=names,
+            prompt=read, model=model, layer=layer, head=head, arrays=names,
             mask=what_if.mask, attention_temperature=what_if.attention_temperature,
             without_head=what_if.without_head, next=not no_next, top=top,
             special=not prompt.no_special,
         )  # fmt: skip
+        if max_tokens:
+            found = replace(found, settings={**found.settings, "max_tokens": max_tokens})
         queries = settings.positions(query, found.prompt.labels, "--query")
         keys = settings.positions(key, found.prompt.labels, "--key")
         if kind == "table":

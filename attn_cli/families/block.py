@@ -8,14 +8,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.families.cache import Cache
 from attn_cli.families.what_if import WhatIf
-from attn_cli.maths.attention import (
-    Attended,
-    attend,
-    attend_lean,
-    combine,
-    default_scale,
-    pull,
-)
+from attn_cli.maths.attention import Attended, attend, attend_lean, combine, default_scale, pull
 from attn_cli.trace import Attention
 
 

@@ -48,15 +48,15 @@ class ConfigReader:
     def number(self, key: str, default: float) -> float:
         """A finite number."""
         value = self._get(key, default)
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise ContentError(f"{self._where}: {key} is {value!r}, not a number")
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+            raise self._unfit(key, value, "a finite number")
         return float(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, empty if it is missing."""
         value = self._get(key, {})
         if not isinstance(value, dict):
-            raise ContentError(f"{self._where}: {key} is {value!r}, not an object")
+            raise self._unfit(key, value, "an object")
         return value
 
     def words(self, key: str, choices: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -66,9 +66,7 @@ class ConfigReader:
             raise ContentError(f"{self._where}: {key} is not a list of {count} words")
         for word in value:
             if word not in choices:
-                raise ContentError(
-                    f"{self._where}: {key} holds {word!r}", f"attn knows {', '.join(choices)}"
-                )
+                raise self._unfit(key, word, f"one of {', '.join(choices)}")
         return tuple(value)
 
     def flag(self, key: str, default: bool) -> bool:

@@ -163,9 +163,7 @@ def window_width(reader: ConfigReader, values: Mapping[str, Any]) -> int:
     return reader.integer("sliding_window", 0 if "sliding_window" in values else 4096, low=0)
 
 
-def layer_windows(
-    reader: ConfigReader, values: Mapping[str, Any], layers: int
-) -> tuple[int, ...]:
+def layer_windows(reader: ConfigReader, values: Mapping[str, Any], layers: int) -> tuple[int, ...]:
     """Qwen's rule: layers from `max_window_layers` on have the window, or as `layer_types` says."""
     width = window_width(reader, values)
     first = reader.integer("max_window_layers", 28, low=0)
@@ -232,9 +230,7 @@ def read_gguf(
 ) -> tuple[Config, dict[str, Stored]]:
     """What siblings share: `read` is the sibling's `read_config`. Raises ContentError."""
     where = str(found.path)
-    values = config_values(
-        found.metadata, architecture, GGUF_KEYS, GGUF_HARMLESS, ignored, where
-    )
+    values = config_values(found.metadata, architecture, GGUF_KEYS, GGUF_HARMLESS, ignored, where)
     reader = ConfigReader(values, where)
     width, stretch = reader.integer("window", 0, low=0), reader.positive("stretch", 1.0)
     config = read(_gguf_values(values, found.tensors, where), where)

@@ -18,7 +18,7 @@ from attn_cli.errors import ContentError, NoModelError, UsageError
 from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.families.model import Model, Weights, bind, names_in_folder
 from attn_cli.tokens import wordpiece
-from attn_cli.tokens.deferred import Deferred
+from attn_cli.tokens.deferred import Absent, Deferred
 from attn_cli.tokens.token import Tokenizer
 from attn_cli.trace import ModelFacts
 
@@ -88,9 +88,7 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
     family = _family(kind, where)
     config = family.read_config(folder.config, where, ignored)
     shapes = family.tensor_shapes(config)
-    stored = names_in_folder(
-        folder.tensors, family.PREFIX, family.buffers(config), str(path)
-    )
+    stored = names_in_folder(folder.tensors, family.PREFIX, family.buffers(config), str(path))
     return _model(
         facts=_facts(name, kind, source, config, shapes),
         family=family,
@@ -104,6 +102,9 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
 
 def _tokenizer_of(path: Path) -> Tokenizer:
     """The embedded model's kind is read by our own reader, any other by the library."""
+    if not os.path.lexists(path):
+        hint = "--ids works without one: --ids 5,6,7"
+        return Absent(ContentError(f"{path.parent} has no {path.name}", hint))
     if wordpiece.looks_like_ours(path):
         return wordpiece.read(path)
     from attn_cli.tokens import library

@@ -7,7 +7,14 @@ from typing import Any
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import (
-    PREFIX, Config, buffers, common, forward, predict, read_gguf, tensor_shapes,
+    PREFIX,
+    Config,
+    buffers,
+    common,
+    forward,
+    predict,
+    read_gguf,
+    tensor_shapes,
     window_width,
 )  # fmt: skip
 from attn_cli.families.model import Stored

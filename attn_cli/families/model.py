@@ -9,7 +9,7 @@ import numpy as np
 
 from attn_cli.errors import ContentError
 from attn_cli.settings import shorten
-from attn_cli.tokens.token import Tokenizer
+from attn_cli.tokens.deferred import Deferred
 from attn_cli.trace import ModelFacts
 
 _ROWS = 8192
@@ -179,7 +179,7 @@ class Model:
     family: Any
     config: Any
     weights: Weights
-    tokenizer: Tokenizer
+    tokenizer: Deferred
     end_tokens: tuple[int, ...]
 
 

@@ -7,7 +7,15 @@ from typing import Any
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import (
-    PREFIX, Config, buffers, common, forward, layer_windows, predict, read_gguf, tensor_shapes,
+    PREFIX,
+    Config,
+    buffers,
+    common,
+    forward,
+    layer_windows,
+    predict,
+    read_gguf,
+    tensor_shapes,
 )  # fmt: skip
 from attn_cli.families.model import Stored
 

@@ -40,7 +40,7 @@ class Rope:
 def read_rope(
     reader: ConfigReader, width: int, context: int, where: str, ignored: Iterable[str] = ()
 ) -> Rope:
-    """From `rope_parameters` (5.x) or `rope_theta` with `rope_scaling` (4.x). Raises ContentError."""
+    """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x). Raises ContentError."""
     newer = reader.mapping("rope_parameters")
     older = reader.mapping("rope_scaling")
     given: Mapping[str, Any] = newer or older

@@ -223,7 +223,7 @@ def attend_lean(
     """
     heads, queries, width = q_HQW.shape
     k_HKW, v_HKV = repeat_heads(k_GKW, heads), repeat_heads(v_GKV, heads)
-    scaled_q = q_HQW * q_HQW.dtype.type(scale or default_scale(width))
+    factor = q_HQW.dtype.type(scale or default_scale(width))
     nothing = np.zeros((0, 0, 0), q_HQW.dtype)
     weights = np.zeros((heads, *visible_QK.shape), q_HQW.dtype) if keep_weights else nothing
     z = np.zeros((heads, queries, v_HKV.shape[-1]), q_HQW.dtype)
@@ -234,7 +234,8 @@ def attend_lean(
             continue
         keys = slice(seen[0], seen[-1] + 1)
         visible = visible_QK[rows, keys]
-        masked = dot_products(scaled_q[:, rows], k_HKW[:, keys])
+        masked = dot_products(q_HQW[:, rows], k_HKW[:, keys])
+        masked *= factor
         if not visible.all():
             np.copyto(masked, -np.inf, where=~visible)
         shares = softmax(masked, attention_temperature)

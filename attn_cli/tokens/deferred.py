@@ -1,12 +1,13 @@
-"""A tokenizer that is opened when it is first asked something."""
+"""A tokenizer that is opened when it is first asked something, and one that is not there."""
 
 from collections.abc import Callable, Iterable
 
+from attn_cli.errors import ContentError
 from attn_cli.tokens.token import Token, Tokenizer
 
 
 class Deferred:
-    """Stands for the tokenizer that `make` opens: a question about ids alone need not pay for it."""
+    """Stands for the tokenizer that `make` opens; a question that needs none never opens it."""
 
     def __init__(self, make: Callable[[], Tokenizer]) -> None:
         self._make = make
@@ -16,6 +17,12 @@ class Deferred:
         if not self._made:
             self._made.append(self._make())
         return self._made[0]
+
+    @property
+    def problem(self) -> str:
+        """Why there is no tokenizer; empty if there is one."""
+        tokenizer = self._tokenizer()
+        return tokenizer.problem.message if isinstance(tokenizer, Absent) else ""
 
     @property
     def size(self) -> int:
@@ -42,3 +49,29 @@ class Deferred:
     def id_of(self, text: str) -> int:
         """As in Tokenizer."""
         return self._tokenizer().id_of(text)
+
+
+class Absent:
+    """Stands where a model has no usable tokenizer: ids work, texts do not."""
+
+    size = 0
+    unknown = -1
+
+    def __init__(self, problem: ContentError) -> None:
+        self.problem = problem
+
+    def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
+        """Raises ContentError: a text cannot be read."""
+        raise self.problem
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The ids themselves, as `<5><7>`."""
+        return "".join(f"<{id}>" for id in ids)
+
+    def token(self, id: int) -> Token:
+        """Raises KeyError: no id has a text."""
+        raise KeyError(id)
+
+    def id_of(self, text: str) -> int:
+        """-1: no text has an id."""
+        return -1

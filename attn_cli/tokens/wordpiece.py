@@ -1,4 +1,4 @@
-"""A reader of the `tokenizer.json` files whose model is WordPiece, and a maker of small ones.
+"""A reader of the `tokenizer.json` files whose model is WordPiece.
 
 Ids and offsets are those of the `tokenizers` library. A file that asks for anything this module
 does not do is refused: a wrong id would give a wrong picture with no sign of it.
@@ -13,9 +13,6 @@ from os import PathLike
 from attn_cli.errors import ContentError
 from attn_cli.tokens.token import Token
 
-_UNKNOWN = "[UNK]"
-_PREFIX = "##"
-_LONGEST_WORD = 100
 _LARGEST_ID = 2**32 - 1
 _LARGEST_FILE = 4 << 20
 
@@ -28,8 +25,8 @@ _FILE_KEYS = {
     "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
     "post_processor", "decoder", "model",
 }  # fmt: skip
-_ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
-_ADDED_KEYS = {"id", "content", "special", *_ADDED_FLAGS}
+ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+_ADDED_KEYS = {"id", "content", "special", *ADDED_FLAGS}
 
 # Unicode's White_Space. str.isspace would not do: it also takes U+001C to U+001F.
 _WHITE_SPACE = frozenset(
@@ -61,20 +58,6 @@ _HAN_RANGES = (
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAD9), (0x20000, 0x323AF),
 )  # fmt: skip
 
-# Frequent pieces of English words: starts, whole words and roots, endings, syllables.
-_ENGLISH = """
-un re pre dis over inter in im en ex con com de sub pro per mis non out under up trans anti be for
-the and that this with from have not you are was all can our will what when who how one two new
-th sh ch wh st tr pl br cr fr gr cl sp str qu ca co di ma mo ne no pa po ra ro sa se so ta te to
-man work time day way play look light long part port form act hand head house book water
-##ing ##ed ##er ##est ##ly ##tion ##sion ##s ##es ##ment ##ness ##able ##ible ##ful ##less ##ous
-##ive ##al ##ial ##ity ##ty ##ance ##ence ##ant ##ent ##ate ##ize ##ise ##ism ##ist ##ic ##ical
-##age ##ure ##ship ##ward ##ish ##en ##ers ##ings ##ight ##ound ##ong ##ork ##ook
-##an ##ar ##as ##at ##el ##et ##id ##il ##in ##is ##it ##le ##ll ##nd ##nt ##ol ##on ##op ##or
-##ot ##ow ##ra ##re ##ri ##ro ##se ##ss ##st ##te ##th ##ter ##un ##ur ##us ##ve ##ch ##ck ##ain
-##and ##ea ##ee ##oo ##ou ##ay ##ake ##ome ##ide ##ine ##ore
-"""
-
 
 def _expand(ranges: str) -> Iterator[str]:
     for item in ranges.split():
@@ -85,7 +68,8 @@ def _expand(ranges: str) -> Iterator[str]:
 _PUNCTUATION = frozenset(_expand(_PUNCTUATION_RANGES))
 
 
-def _is_han(char: str) -> bool:
+def is_han(char: str) -> bool:
+    """Whether a character is written without spaces around it, as Chinese is."""
     return any(first <= ord(char) <= last for first, last in _HAN_RANGES)
 
 
@@ -221,13 +205,13 @@ class WordPiece:
         first = text[:1]
         if first and (first in ".,?!;:'" or last == "'"):
             return text
-        if first and last and _is_han(first) and _is_han(last):
+        if first and last and is_han(first) and is_han(last):
             return text
         return f" {text}"
 
 
 def looks_like_ours(path: str | PathLike[str]) -> bool:
-    """Whether a `tokenizer.json` is likely one that `read` takes; a file that is missing is."""
+    """Whether a `tokenizer.json` is likely one that `read` takes."""
     try:
         with open(path, "rb") as file:
             data = file.read(_LARGEST_FILE + 1)
@@ -249,47 +233,6 @@ def read(path: str | PathLike[str]) -> WordPiece:
         raise ContentError(f"{path} is not a JSON file that can be read", _HINT) from error
     except ContentError as error:
         raise ContentError(f"{path}: {error.message}", error.hint) from error
-
-
-def build(words: Iterable[str], *, eos: str = "<|endoftext|>") -> dict:
-    """The contents of the `tokenizer.json` for a corpus given as its words, or as its lines.
-
-    Ids: `[UNK]`, `eos`, the corpus's words in order of first appearance, then what lets any other
-    English text be spelled. Words with a Han character also become added tokens, so that they are
-    found in text written without spaces.
-    """
-    vocab = {_UNKNOWN: 0, eos: 1}
-    added = [_added_token(0, _UNKNOWN, special=True), _added_token(1, eos, special=True)]
-    for text in words:
-        for start, end in () if text in (_UNKNOWN, eos) else split_words(text):
-            word = text[start:end]
-            if word not in vocab and any(map(_is_han, word)):
-                added.append(_added_token(len(vocab), word, special=False))
-            vocab.setdefault(word, len(vocab))
-    printable = [chr(code) for code in range(0x21, 0x7F)]
-    for piece in printable + [_PREFIX + c for c in printable if c.isalnum()] + _ENGLISH.split():
-        vocab.setdefault(piece, len(vocab))
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": None,
-        "decoder": {"type": "WordPiece", "prefix": _PREFIX, "cleanup": False},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": _UNKNOWN,
-            "continuing_subword_prefix": _PREFIX,
-            "max_input_chars_per_word": _LONGEST_WORD,
-            "vocab": vocab,
-        },
-    }
-
-
-def _added_token(id: int, content: str, *, special: bool) -> dict:
-    return {"id": id, "content": content, **dict.fromkeys(_ADDED_FLAGS, False), "special": special}
 
 
 def _show(value: object) -> str:
@@ -395,7 +338,7 @@ def _check_added(token: dict, content: str, seen: dict[str, bool]) -> None:
     _check_text(content, name)
     if not content or content in seen:
         raise ContentError(f"{name} is empty, or is there twice", _HINT)
-    for flag in _ADDED_FLAGS:
+    for flag in ADDED_FLAGS:
         _expect(token.get(flag), False, f"{name}: {flag}")
     if not isinstance(token.get("special"), bool):
         raise ContentError(f"{name}: special is neither true nor false", _HINT)

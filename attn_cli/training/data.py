@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens.wordpiece import WordPiece, build
+from attn_cli.tokens.making import build
+from attn_cli.tokens.wordpiece import WordPiece
 
 END = "<|endoftext|>"
 _SHORTEST_ROW = 16

@@ -172,6 +172,10 @@ def _project(view: HeadView) -> Page:
             found.extend(view.parameter(name))
     if not view.shows(2, "w_q"):
         found.append(say("project.bias"))
+    if view.shows(2, "q_unrotated", "k_unrotated"):
+        found.extend(view.rows("q_unrotated", view.queries))
+        found.extend(view.rows("k_unrotated", view.keys))
+        found.append(say("project.rotary"))
     found.extend(view.rows("q", view.queries))
     found.extend(view.rows("k", view.keys))
     return [*found, *view.rows("v", view.keys)]

@@ -3,6 +3,7 @@
 SENTENCES = {
     # notes
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
+    "note.no_tokenizer": "{problem}; tokens are shown as their ids",
     "note.hidden_row": "layer {layer}: no key is visible to query {rows}; its weights and z are 0",
     "note.nonfinite": "layer {layer}: {count} numbers of {name} are NaN or infinite",
     "note.sample_prompt": "no text given: using the sample prompt",
@@ -20,6 +21,8 @@ SENTENCES = {
     "project.normed": "They start from `normed`: x after the layer norm, which brings every vector "
     "to a common scale.",
     "project.bias": "To each product the bias of its map is added (--parameters shows W and b).",
+    "project.rotary": "Rotary positions: pairs of numbers of each query and key are turned by an "
+    "angle that grows with the position, so that their dot product depends on the distance.",
     "dot.what": "How well does each key answer each query? Multiply number by number and add: one "
     "score for every pair of tokens.",
     "dot.here": "Of the keys it may see, `{key}` answers `{query}` best:",

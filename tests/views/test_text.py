@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from attn_cli.checkpoints.safetensors import encode
 from attn_cli.cli import app
 from attn_cli.families import gpt2
-from attn_cli.tokens import wordpiece
+from attn_cli.tokens import making
 from attn_cli.views.text import label, pad, visible, widest
 
 HOSTILE = (
@@ -40,7 +40,7 @@ def model(tmp_path_factory):
     """A folder whose tokens are the hostile ones, each whole, and whose name is hostile too."""
     folder = tmp_path_factory.mktemp("models") / "m\x1b[7m\u202e[red]"
     folder.mkdir()
-    contents = wordpiece.build(["the king"])
+    contents = making.build(["the king"])
     entries = list(contents["model"]["vocab"])
     for text in HOSTILE:
         if text not in entries:

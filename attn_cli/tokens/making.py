@@ -1,0 +1,64 @@
+"""Makes the word-piece tokenizer of a corpus: its words, and pieces to spell any other text."""
+
+from collections.abc import Iterable
+
+from attn_cli.tokens.wordpiece import ADDED_FLAGS, is_han, split_words
+
+_UNKNOWN = "[UNK]"
+_PREFIX = "##"
+_LONGEST_WORD = 100
+
+# Frequent pieces of English words: starts, whole words and roots, endings, syllables.
+_ENGLISH = """
+un re pre dis over inter in im en ex con com de sub pro per mis non out under up trans anti be for
+the and that this with from have not you are was all can our will what when who how one two new
+th sh ch wh st tr pl br cr fr gr cl sp str qu ca co di ma mo ne no pa po ra ro sa se so ta te to
+man work time day way play look light long part port form act hand head house book water
+##ing ##ed ##er ##est ##ly ##tion ##sion ##s ##es ##ment ##ness ##able ##ible ##ful ##less ##ous
+##ive ##al ##ial ##ity ##ty ##ance ##ence ##ant ##ent ##ate ##ize ##ise ##ism ##ist ##ic ##ical
+##age ##ure ##ship ##ward ##ish ##en ##ers ##ings ##ight ##ound ##ong ##ork ##ook
+##an ##ar ##as ##at ##el ##et ##id ##il ##in ##is ##it ##le ##ll ##nd ##nt ##ol ##on ##op ##or
+##ot ##ow ##ra ##re ##ri ##ro ##se ##ss ##st ##te ##th ##ter ##un ##ur ##us ##ve ##ch ##ck ##ain
+##and ##ea ##ee ##oo ##ou ##ay ##ake ##ome ##ide ##ine ##ore
+"""
+
+
+def build(words: Iterable[str], *, eos: str = "<|endoftext|>") -> dict:
+    """The contents of the `tokenizer.json` for a corpus given as its words, or as its lines.
+
+    Ids: `[UNK]`, `eos`, the corpus's words in order of first appearance, then what lets any other
+    English text be spelled. Words with a Han character also become added tokens, so that they are
+    found in text written without spaces.
+    """
+    vocab = {_UNKNOWN: 0, eos: 1}
+    added = [_added_token(0, _UNKNOWN, special=True), _added_token(1, eos, special=True)]
+    for text in words:
+        for start, end in () if text in (_UNKNOWN, eos) else split_words(text):
+            word = text[start:end]
+            if word not in vocab and any(map(is_han, word)):
+                added.append(_added_token(len(vocab), word, special=False))
+            vocab.setdefault(word, len(vocab))
+    printable = [chr(code) for code in range(0x21, 0x7F)]
+    for piece in printable + [_PREFIX + c for c in printable if c.isalnum()] + _ENGLISH.split():
+        vocab.setdefault(piece, len(vocab))
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": None,
+        "decoder": {"type": "WordPiece", "prefix": _PREFIX, "cleanup": False},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": _UNKNOWN,
+            "continuing_subword_prefix": _PREFIX,
+            "max_input_chars_per_word": _LONGEST_WORD,
+            "vocab": vocab,
+        },
+    }
+
+
+def _added_token(id: int, content: str, *, special: bool) -> dict:
+    return {"id": id, "content": content, **dict.fromkeys(ADDED_FLAGS, False), "special": special}

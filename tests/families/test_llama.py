@@ -1,0 +1,600 @@
+"""Llama and its siblings against the reference library, and every refusal of a config."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attn_cli import session, vocabulary
+from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.errors import ContentError
+from attn_cli.families import llama, mistral, qwen2, qwen3
+from attn_cli.maths import masks
+from attn_cli.maths.attention import attend, attend_lean
+
+MODELS = (
+    "llama-plain", "llama-bias", "llama-linear", "llama-llama3", "llama-yarn", "mistral-window",
+    "qwen2-window", "qwen3-yarn",
+)  # fmt: skip
+TOLERANCE = 1e-5
+WEIGHTS = "model.safetensors"
+
+
+def row_error(found, wanted):
+    """max |a − b| / max(1, max |b| of that row), the measure of DESIGN.md; −∞ must meet −∞."""
+    assert found.shape == wanted.shape
+    hidden = np.isneginf(wanted)
+    assert np.array_equal(np.isneginf(found), hidden)
+    a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
+    assert np.isfinite(a).all()
+    return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
+
+
+def read_json(path):
+    return json.loads(path.read_text())
+
+
+def window_of(config, layer):
+    """How many keys a query of this layer sees, as the reference's documentation has it."""
+    if config["model_type"] == "qwen2":
+        sliding = config["use_sliding_window"] and layer >= config["max_window_layers"]
+        return config["sliding_window"] if sliding else 10**9
+    return config.get("sliding_window") or 10**9
+
+
+def reference(folder):
+    """The golden activations, and in float64 what follows from them."""
+    with np.load(folder / "activations.npz") as archive:
+        golden = dict(archive)
+    config, stored = read_json(folder / "config.json"), Safetensors(folder / WEIGHTS)
+    for layer in range(config["num_hidden_layers"]):
+        q, k, z = (golden[f"{layer}.{name}"].astype(np.float64) for name in "qkz")
+        heads, tokens, width = q.shape
+        group = heads // len(k)
+        scores = np.stack([q[head] @ k[head // group].T for head in range(heads)])
+        limit = window_of(config, layer)
+        visible = np.array([[0 <= i - j < limit for j in range(tokens)] for i in range(tokens)])
+        w_o = stored.read(f"model.layers.{layer}.self_attn.o_proj.weight").astype(np.float64)
+        pulls = [z[h] @ w_o[:, h * width : (h + 1) * width].T for h in range(heads)]
+        scaled = scores / np.sqrt(width)
+        found = {
+            "scores": scores, "scaled": scaled, "visible": visible,
+            "masked": np.where(visible, scaled, -np.inf), "head_output": np.stack(pulls),
+        }  # fmt: skip
+        golden |= {f"{layer}.{name}": array for name, array in found.items()}
+    return golden
+
+
+def check_against(golden, model):
+    """Every array of every layer, and the logits at every position."""
+    trace = session.trace(ids=golden["ids"].tolist(), model=model)
+    stored = [key.split(".") for key in golden if "." in key]
+    assert len(trace.attention) == 1 + max(int(layer) for layer, _ in stored)
+    for layer, name in stored:
+        found, wanted = trace.block(int(layer)).arrays[name], golden[f"{layer}.{name}"]
+        if name == "visible":
+            assert np.array_equal(found, wanted)
+        else:
+            assert found.dtype == np.float32
+            assert row_error(found, wanted) <= TOLERANCE, f"layer {layer}: {name}"
+    assert row_error(session.logits(model, trace.prompt.ids), golden["logits"]) <= TOLERANCE
+    assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
+
+
+def traced(folder):
+    return session.trace(ids=[3, 1, 4, 1, 5, 9], model=str(folder))
+
+
+def assert_same_bits(one, two):
+    assert np.array_equal(one.logits, two.logits)
+    for block, same in zip(one.attention, two.attention, strict=True):
+        assert block.arrays.keys() == same.arrays.keys()
+        assert all(np.array_equal(block.arrays[n], same.arrays[n]) for n in block.arrays)
+
+
+# --- the numbers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_array_of_every_layer_is_the_references(golden_copy, golden_path, name):
+    check_against(reference(golden_path / name), session.load(str(golden_copy(name))))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_goldens_and_what_follows_are_every_array_of_the_six_steps(golden_path, name):
+    golden = reference(golden_path / name)
+    layers = range(read_json(golden_path / name / "config.json")["num_hidden_layers"])
+    names = vocabulary.DEFAULT_ARRAYS - {"bias"}
+    assert {f"{layer}.{name}" for layer in layers for name in names} <= set(golden)
+    for layer in layers:
+        assert np.array_equal(golden[f"{layer}.weights"].any(axis=0), golden[f"{layer}.visible"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sizes_within_a_golden_model_differ_and_nothing_keeps_its_default(golden_path, name):
+    config = read_json(golden_path / name / "config.json")
+    heads, width = config["num_attention_heads"], config["hidden_size"]
+    with np.load(golden_path / name / "activations.npz") as archive:
+        tokens = len(archive["ids"])
+    sizes = [
+        config["num_hidden_layers"], heads, config["num_key_value_heads"],
+        config.get("head_dim", width // heads), width, config["intermediate_size"],
+        config["vocab_size"], config["max_position_embeddings"], tokens,
+    ]  # fmt: skip
+    assert len(set(sizes)) == len(sizes)
+    stored = Safetensors(golden_path / name / WEIGHTS)
+    for tensor in stored.names():
+        assert np.unique(stored.read(tensor)).size == stored.read(tensor).size
+
+
+def test_a_window_of_four_sees_four_keys_itself_included(golden_copy):
+    trace = session.trace(ids=list(range(11)), model=str(golden_copy("mistral-window")))
+    for block in trace.attention:
+        assert block.visible.sum(axis=1).tolist() == [1, 2, 3] + 8 * [4]
+        assert block.visible[10].nonzero()[0].tolist() == [7, 8, 9, 10]
+
+
+def test_qwens_first_layers_have_no_window(golden_copy):
+    trace = session.trace(ids=list(range(9)), model=str(golden_copy("qwen2-window")))
+    assert [int(block.visible.sum(axis=1).max()) for block in trace.attention] == [9, 5, 5]
+
+
+@pytest.mark.parametrize(("layer", "head", "kv"), [(0, "3,0", (1, 0)), (2, "1,0", (0,))])
+def test_chosen_heads_bring_their_own_keys_and_values(golden_copy, golden_path, layer, head, kv):
+    golden = reference(golden_path / "llama-plain")
+    trace = session.trace(
+        ids=golden["ids"].tolist(), model=str(golden_copy("llama-plain")), layer=layer, head=head
+    )
+    (block,) = trace.attention
+    assert (block.layer, block.kv_heads, block.scale) == (layer, kv, pytest.approx(6**-0.5))
+    for name in ("q", "q_unrotated", "scores", "weights", "z", "head_output"):
+        wanted = golden[f"{layer}.{name}"][list(block.heads)]
+        assert row_error(block.arrays[name], wanted) <= TOLERANCE
+    for name in ("k", "k_unrotated", "v"):
+        assert row_error(block.arrays[name], golden[f"{layer}.{name}"][list(kv)]) <= TOLERANCE
+    assert row_error(block.output, golden[f"{layer}.output"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["llama-bias", "qwen2-window", "llama-plain"])
+def test_parameters_are_the_stored_tensors_one_head_apart_from_the_next(golden_copy, name):
+    folder = golden_copy(name)
+    trace = session.trace(ids=[5, 36, 0], model=str(folder), arrays=vocabulary.PARAMETERS)
+    stored = Safetensors(folder / WEIGHTS)
+    for layer, block in enumerate(trace.attention):
+        prefix = f"model.layers.{layer}.self_attn."
+
+        def tensor(letter, part, width, prefix=prefix):
+            place = f"{prefix}{letter}_proj.{part}"
+            return stored.read(place) if place in stored.tensors else np.zeros(width, np.float32)
+
+        for letter in "qkv":
+            w = block.arrays[f"w_{letter}"]
+            b = block.arrays[f"b_{letter}"]
+            assert np.array_equal(np.concatenate(list(w), axis=1).T, tensor(letter, "weight", 0))
+            assert np.array_equal(b.ravel(), tensor(letter, "bias", b.size))
+        w_o = np.concatenate(list(block.w_o), axis=0)
+        assert np.array_equal(w_o.T, tensor("o", "weight", 0))
+        assert np.array_equal(block.b_o, tensor("o", "bias", block.b_o.size))
+
+
+# --- one path, with less kept --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tracing_the_weights_alone_changes_no_number(golden_copy, name):
+    model = session.load(str(golden_copy(name)))
+    ids = [7, 0, 7, 36, 2, 11, 30]
+    everything = session.trace(ids=ids, model=model)
+    alone = session.trace(ids=ids, model=model, arrays=["weights"])
+    assert row_error(alone.logits, everything.logits) <= 1e-6
+    for block, whole in zip(alone.attention, everything.attention, strict=True):
+        assert list(block.arrays) == ["weights"]
+        assert row_error(block.weights, whole.weights) <= 1e-6
+
+
+def some_mask(kind, queries, keys, rng):
+    if kind == "window":
+        return masks.window(queries, keys, int(rng.integers(1, keys + 2)))
+    if kind == "prefix":
+        return masks.prefix(queries, keys, int(rng.integers(0, keys + 1)))
+    if kind == "scattered":
+        return rng.random((queries, keys)) < 0.3
+    return masks.causal(queries, keys) if kind == "causal" else masks.none(queries, keys)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["causal", "window", "prefix", "scattered", "none"]),
+    hidden_rows=st.booleans(),
+    block=st.sampled_from([1, 2, 3, 5, 128]),
+    temperature=st.sampled_from([1.0, 0.5, 0.0]),
+)
+def test_attend_lean_is_attend(seed, kind, hidden_rows, block, temperature):
+    rng = np.random.default_rng(seed)
+    groups, queries, earlier, width, value_width = rng.integers(1, 8, 5).tolist()
+    heads, keys = groups * int(rng.integers(1, 4)), queries + earlier - 1
+    q, k, v = (
+        2 * rng.standard_normal(shape)
+        for shape in ((heads, queries, width), (groups, keys, width), (groups, keys, value_width))
+    )
+    visible = some_mask(kind, queries, keys, rng)
+    if hidden_rows:
+        visible = visible & (rng.random(queries) < 0.6)[:, None]
+    scale = float(rng.choice([0.0, 0.3]))
+    options = {"scale": scale, "attention_temperature": temperature}
+    whole = attend(q, k, v, visible, **options)
+    lean = attend_lean(q, k, v, visible, **options, keep_weights=True, block=block)
+    # In float64, where only a wrong step can make a difference.
+    assert row_error(lean.weights, whole.weights) <= 1e-12
+    assert row_error(lean.z, whole.z) <= 1e-12
+    assert lean.weights.dtype == lean.z.dtype == np.float64
+    without = attend_lean(q, k, v, visible, **options, block=block)
+    assert np.array_equal(without.z, lean.z)
+    assert [a.size for a in without[:4]] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("block", [1, 2, 128])
+def test_what_no_query_sees_poisons_neither(block):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 5, 3)).astype(np.float32) for _ in "qkv")
+    visible = masks.hide_padding(masks.causal(5, 5), 2)
+    wanted = attend(q, k, v, visible)
+    k[:, 3], v[:, 4] = np.nan, np.inf
+    for found in (
+        attend(q, k, v, visible),
+        attend_lean(q, k, v, visible, keep_weights=True, block=block),
+    ):
+        assert row_error(found.weights, wanted.weights) <= 1e-6
+        assert row_error(found.z, wanted.z) <= 1e-6
+
+
+# --- the two spellings of a config, its defaults, the names of tensors ---------------------------
+
+
+def older_spelling(config, kind):
+    """What transformers 4.x wrote: `kind` is `rope_type`, or `type` as before 4.43."""
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    rope = {kind if key == "rope_type" else key: value for key, value in rope.items()}
+    config["rope_scaling"] = None if rope == {kind: "default"} else rope
+    config["torch_dtype"] = config.pop("dtype")
+    config.pop("layer_types", None)
+    return config
+
+
+@pytest.mark.parametrize("kind", ["rope_type", "type"])
+@pytest.mark.parametrize("name", MODELS)
+def test_both_spellings_of_a_config_are_one_model(golden_copy, name, kind):
+    folder = golden_copy(name)
+    before = traced(folder)
+    config = older_spelling(read_json(folder / "config.json"), kind)
+    (folder / "config.json").write_text(json.dumps(config))
+    assert_same_bits(before, traced(folder))
+
+
+def smallest(**more):
+    return {
+        "hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 30, "vocab_size": 5,
+        "intermediate_size": 7, "max_position_embeddings": 11, **more,
+    }  # fmt: skip
+
+
+def test_defaults_are_those_of_the_reference():
+    """transformers' configs without arguments, for the keys that may be left out."""
+    plain = llama.read_config(smallest(), "c")
+    assert (plain.kv_heads, plain.head_width, plain.epsilon) == (3, 4, 1e-6)
+    assert (plain.activation, plain.tied, plain.windows) == ("silu", False, (0,) * 30)
+    assert not (plain.qkv_bias or plain.output_bias or plain.mlp_bias or plain.qk_norm)
+    assert plain.rope.frequencies == pytest.approx((1, 1e4**-0.5), rel=1e-6)
+    assert mistral.read_config(smallest(), "c").windows == (4096,) * 30
+    assert mistral.read_config(smallest(sliding_window=None), "c").windows == (0,) * 30
+    second = qwen2.read_config(smallest(use_sliding_window=True), "c")
+    assert second.windows == (0,) * 28 + (4096,) * 2
+    assert (second.qkv_bias, second.output_bias) == (True, False)
+    assert qwen2.read_config(smallest(sliding_window=7), "c").windows == (0,) * 30
+    third = qwen3.read_config(smallest(), "c")
+    assert (third.head_width, third.qk_norm, third.qkv_bias) == (128, True, False)
+
+
+def test_layer_types_say_which_layers_have_the_window():
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    values = smallest(
+        num_hidden_layers=3, layer_types=kinds, use_sliding_window=True, sliding_window=6
+    )
+    assert qwen3.read_config(values, "c").windows == (6, 0, 6)
+    with pytest.raises(ContentError, match="layer_types"):
+        qwen3.read_config({**values, "layer_types": kinds[:2]}, "c")
+    with pytest.raises(ContentError, match="chunked"):
+        qwen3.read_config({**values, "layer_types": ["chunked_attention"] * 3}, "c")
+
+
+def rewrite(folder, packed, change):
+    """The folder's tensors, changed, in a file packed anew."""
+    stored = Safetensors(folder / WEIGHTS)
+    entries = {
+        name: ("F32", info.shape, np.array(stored.read(name)).tobytes())
+        for name, info in stored.tensors.items()
+    }
+    # A new file: the old one may still be mapped.
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).write_bytes(packed(change(entries)))
+
+
+def test_the_prefix_is_optional(golden_copy, packed):
+    folder = golden_copy("llama-bias")
+    before = traced(folder)
+    rewrite(folder, packed, lambda e: {n.removeprefix("model."): e[n] for n in e})
+    assert_same_bits(before, traced(folder))
+
+
+def test_stored_frequencies_and_a_copy_of_the_tied_output_are_passed_over(golden_copy, packed):
+    folder = golden_copy("llama-plain")
+    before = traced(folder)
+    extra = {
+        "model.layers.0.self_attn.rotary_emb.inv_freq": ("F32", (3,), bytes(12)),
+        "lm_head.weight": ("F32", (41, 16), np.ones((41, 16), "<f4").tobytes()),
+    }
+    rewrite(folder, packed, lambda entries: entries | extra)
+    assert_same_bits(before, traced(folder))
+
+
+def test_bf16_gives_exactly_what_its_widened_values_give(golden_copy, tmp_path, packed):
+    """Tensors that must be widened are read a layer ahead, by another thread."""
+    folder = golden_copy("qwen3-yarn")
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    for file in ("config.json", "tokenizer.json"):
+        (wide / file).write_bytes((folder / file).read_bytes())
+
+    def halves(entries):
+        return {
+            name: ("BF16", shape, (np.frombuffer(data, "<u4") >> 16).astype("<u2").tobytes())
+            for name, (_, shape, data) in entries.items()
+        }
+
+    rewrite(folder, packed, halves)
+    stored = Safetensors(folder / WEIGHTS)
+    widened = {n: ("F32", i.shape, stored.read(n).tobytes()) for n, i in stored.tensors.items()}
+    (wide / WEIGHTS).write_bytes(packed(widened))
+    assert_same_bits(traced(wide), traced(folder))
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def missing(entries):
+    return {n: e for n, e in entries.items() if n != "model.layers.1.mlp.up_proj.weight"}
+
+
+def two_missing(entries):
+    return {n: e for n, e in missing(entries).items() if n != "model.norm.weight"}
+
+
+def extra(entries):
+    return entries | {"model.layers.0.self_attn.q_norm.weight": ("F32", (6,), bytes(24))}
+
+
+def biased(entries):
+    return entries | {"model.layers.0.self_attn.q_proj.bias": ("F32", (24,), bytes(96))}
+
+
+def extra_layer(entries):
+    return entries | {"model.layers.3.input_layernorm.weight": ("F32", (16,), bytes(64))}
+
+
+def transposed(entries):
+    dtype, shape, data = entries["model.layers.0.self_attn.q_proj.weight"]
+    return entries | {"model.layers.0.self_attn.q_proj.weight": (dtype, shape[::-1], data)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (missing, ("layers.1.mlp.up_proj.weight", "missing")),
+        (two_missing, ("layers.1.mlp.up_proj.weight and 1 more", "missing")),
+        (extra, ("layers.0.self_attn.q_norm.weight", "no place")),
+        (biased, ("layers.0.self_attn.q_proj.bias", "no place")),
+        (extra_layer, ("layers.3.input_layernorm.weight", "no place")),
+        (transposed, ("layers.0.self_attn.q_proj.weight", "16 × 24", "24 × 16")),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_by_name(golden_copy, packed, change, said):
+    folder = golden_copy("llama-plain")
+    rewrite(folder, packed, change)
+    with pytest.raises(ContentError) as refused:
+        session.load(str(folder))
+    assert all(part in refused.value.message for part in (str(folder), *said))
+
+
+def change_config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**read_json(path), **values}))
+
+
+@pytest.mark.parametrize("name", ["llama-plain", "mistral-window", "qwen2-window", "qwen3-yarn"])
+def test_an_unknown_config_key_is_refused_and_accepted_on_request(golden_copy, name):
+    folder = golden_copy(name)
+    change_config(folder, partial_rotary_factor=0.5)
+    with pytest.raises(ContentError) as refused:
+        session.load(str(folder))
+    assert "partial_rotary_factor" in refused.value.message
+    assert str(folder / "config.json") in refused.value.message
+    assert "--ignore-config partial_rotary_factor" in refused.value.hint
+    session.load(str(folder), ignore_config=["partial_rotary_factor"])
+
+
+@pytest.mark.parametrize("name", ["llama-plain", "mistral-window", "qwen2-window", "qwen3-yarn"])
+def test_an_unknown_rotary_key_is_refused_and_accepted_on_request(golden_copy, name):
+    folder = golden_copy(name)
+    rope = read_json(folder / "config.json")["rope_parameters"]
+    change_config(folder, rope_parameters={**rope, "mrope_section": [1, 2]})
+    with pytest.raises(ContentError) as refused:
+        session.load(str(folder))
+    assert "rope_parameters: the key mrope_section" in refused.value.message
+    assert "--ignore-config mrope_section" in refused.value.hint
+    session.load(str(folder), ignore_config=["mrope_section"])
+
+
+HUGE = 2**31 - 2
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+YARN = {"rope_type": "yarn", "factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("num_attention_heads", v) for v in (0, -4, 5, 4.0, "4", True, None, 2**31, 10**400)],
+        *[("num_key_value_heads", v) for v in (0, -2, 3, 8, 2.0)],
+        *[("head_dim", v) for v in (5, -6, 6.0, "6", HUGE, 10**400)],
+        *[("num_hidden_layers", v) for v in (0, -1, 1.5, 10_001, 2**31 - 1, None)],
+        *[("hidden_size", v) for v in (0, -16, None, [16])],
+        *[("rms_norm_eps", v) for v in (-1e-5, 0, "1e-5", True, 10**400)],
+        *[("hidden_act", v) for v in ("swiglu", 3, ["silu"], {})],
+        *[("attention_bias", v) for v in (1, "false")],
+        *[("rope_parameters", v) for v in (7, [], "default", {"rope_type": "dynamic"})],
+        *[("rope_parameters", {"rope_type": v}) for v in ("longrope", 5, ["yarn"], "linear")],
+        *[("rope_parameters", {"rope_type": "linear", "factor": v}) for v in (0, -2, "2", True)],
+        *[("rope_parameters", {"rope_theta": v}) for v in (0, -1e4, "1e4", 10**400, 1e-300)],
+        *[("rope_parameters", {k: v for k, v in LLAMA3.items() if k != gone}) for gone in LLAMA3],
+        *[("rope_parameters", {**LLAMA3, "original_max_position_embeddings": v}) for v in (0, 2.5)],
+        *[("rope_parameters", {**YARN, "beta_fast": v}) for v in (0, -1, 1e308, 5e-324)],
+        *[("rope_parameters", {**YARN, "attention_factor": v}) for v in (0, -1, "1")],
+        *[("rope_parameters", {**YARN, "mscale": v}) for v in ("1", True)],
+        ("rope_parameters", {**YARN, "mscale": 1.0, "mscale_all_dim": -10 / np.log(4.0)}),
+        ("rope_parameters", {**YARN, "rope_theta": 1}),
+        ("rope_parameters", {**YARN, "truncate": 1}),
+        ("rope_parameters", {**YARN, "factor": 0}),
+        ("rope_scaling", 3),
+        ("model_type", "llama4"),
+    ],
+)
+def test_config_values_that_cannot_be_honoured_are_refused_by_key(golden_copy, key, value):
+    folder = golden_copy("llama-plain")
+    change_config(folder, **{key: value})
+    with pytest.raises(ContentError) as refused:
+        session.load(str(folder))
+    assert str(folder / "config.json") in refused.value.message
+    assert key.replace("_", " ") in refused.value.message.replace("_", " ")
+    assert len(refused.value.message) < 400
+
+
+def test_heads_that_share_no_width_are_refused_unless_it_is_given(golden_copy):
+    folder = golden_copy("llama-bias")
+    change_config(folder, head_dim=None, num_attention_heads=4)
+    with pytest.raises(ContentError, match=r"hidden_size 18, num_attention_heads 4 .* divide"):
+        session.load(str(folder))
+    change_config(folder, hidden_size=21, num_attention_heads=3)
+    with pytest.raises(ContentError, match="head_dim 7 is not an even number"):
+        session.load(str(folder))
+
+
+def test_a_width_too_large_to_make_frequencies_for_is_refused_at_once(golden_copy):
+    folder = golden_copy("llama-bias")
+    change_config(folder, head_dim=None, hidden_size=HUGE, num_attention_heads=1)
+    with pytest.raises(ContentError, match=f"head_dim {HUGE}"):
+        session.load(str(folder))
+
+
+@pytest.mark.parametrize("text", ['{"hidden_size": NaN}', '{"a": -Infinity}', "{", "[]", "7", ""])
+def test_a_config_that_is_no_strict_json_object_is_refused(golden_copy, text):
+    folder = golden_copy("llama-plain")
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ContentError, match=r"config\.json is not"):
+        session.load(str(folder))
+
+
+def test_numbers_beyond_float_are_refused(golden_copy):
+    folder = golden_copy("llama-plain")
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace("53.0", "1e999"))
+    with pytest.raises(ContentError, match="rope_theta is inf"):
+        session.load(str(folder))
+
+
+# --- what is read from the disk ------------------------------------------------------------------
+
+
+class Spy:
+    """A TensorSource that remembers what was asked of the one behind it."""
+
+    def __init__(self, source):
+        self.source, self.tensors, self.whole, self.by_row = source, source.tensors, [], []
+
+    def read(self, name):
+        self.whole.append(name)
+        return self.source.read(name)
+
+    def rows(self, name, indices):
+        indices = list(indices)
+        self.by_row.append((name, indices))
+        return self.source.rows(name, indices)
+
+    def release(self, name):
+        self.source.release(name)
+
+
+def spied(folder):
+    model = session.load(str(folder))
+    spy = Spy(model.weights.source)
+    object.__setattr__(model.weights, "source", spy)
+    return model, spy
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch, name):
+    asked = []
+    monkeypatch.setattr(Safetensors, "read", lambda self, name: asked.append(name))
+    monkeypatch.setattr(Safetensors, "rows", lambda self, name, indices: asked.append(name))
+    assert session.load(str(golden_copy(name))).facts.layers > 1
+    assert asked == []
+
+
+@pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
+def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, name):
+    model, spy = spied(golden_copy(name))
+    session.trace(ids=[7, 7, 2], model=model, layer=0, next=False)
+    assert {name.split("layers.")[1][0] for name in spy.whole} == {"0"}
+    assert len(spy.whole) == len(set(spy.whole))
+    assert spy.by_row == [("model.embed_tokens.weight", [7, 7, 2])]
+
+
+def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy):
+    model, spy = spied(golden_copy("llama-bias"))
+    session.trace(ids=[7, 7, 2], model=model, layer=0)
+    assert {name.split("layers.")[1][0] for name in spy.whole if "layers." in name} == set("01")
+    assert spy.whole.count("lm_head.weight") == 1
+    assert "model.embed_tokens.weight" not in spy.whole
+
+
+def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, packed):
+    """The next layer is read ahead; behind the last one asked for there is none."""
+    folder = golden_copy("llama-plain")
+
+    def halves(entries):
+        return {
+            name: ("F16", shape, np.frombuffer(data, "<f4").astype("<f2").tobytes())
+            for name, (_, shape, data) in entries.items()
+        }
+
+    rewrite(folder, packed, halves)
+    model, spy = spied(folder)
+    session.trace(ids=[7, 7, 2], model=model, layer=1, next=False)
+    assert {name.split("layers.")[1][0] for name in spy.whole} == {"0", "1"}
+
+
+@pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
+def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypatch, name):
+    folder = golden_copy(name)
+    wanted = session.trace(ids=[7, 7, 2], model=str(folder)).logits
+    monkeypatch.setattr("attn_cli.families.model._ROWS", 8)
+    model, spy = spied(folder)
+    found = session.trace(ids=[7, 7, 2], model=model, layer=0).logits
+    assert row_error(found, wanted) <= 1e-6
+    matrix = "model.embed_tokens.weight" if name == "llama-plain" else "lm_head.weight"
+    assert matrix not in spy.whole
+    read = [rows for place, rows in spy.by_row if place == matrix and rows != [7, 7, 2]]
+    assert max(map(len, read)) == 8
+    assert sorted(row for rows in read for row in rows) == list(range(found.size))

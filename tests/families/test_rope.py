@@ -1,0 +1,200 @@
+"""The rotary settings of a config: their two spellings, what they leave out, what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+
+from attn_cli.errors import ContentError
+from attn_cli.families.config import ConfigReader
+from attn_cli.families.rope import Rope, read_rope
+
+WIDTH, CONTEXT = 12, 256
+PLAIN = [1000.0 ** (-2 * i / WIDTH) for i in range(WIDTH // 2)]
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+YARN = {"rope_type": "yarn", "factor": 4.0}
+
+
+def read(values, ignored=()):
+    return read_rope(ConfigReader(values, "c.json"), WIDTH, CONTEXT, "c.json", ignored)
+
+
+def newer(**rope):
+    return {"rope_parameters": {"rope_theta": 1000.0, **rope}}
+
+
+def older(**rope):
+    return {"rope_theta": 1000.0, "rope_scaling": rope}
+
+
+def llama3_turn(turn, factor, low, high, context):
+    wavelength = 2 * math.pi / turn
+    if wavelength < context / high:
+        return turn
+    if wavelength > context / low:
+        return turn / factor
+    share = (context / wavelength - low) / (high - low)
+    return (1 - share) * turn / factor + share * turn
+
+
+def yarn_turn(i, factor, fast, slow, context, *, whole=True):
+    def dimension(turns):
+        return WIDTH * math.log(context / (turns * 2 * math.pi)) / (2 * math.log(1000.0))
+
+    low, high = dimension(fast), dimension(slow)
+    if whole:
+        low, high = math.floor(low), math.ceil(high)
+    ramp = min(max((i - max(low, 0)) / (min(high, WIDTH - 1) - max(low, 0)), 0), 1)
+    return PLAIN[i] / factor * ramp + PLAIN[i] * (1 - ramp)
+
+
+@pytest.mark.parametrize("spell", [newer, older])
+def test_frequencies_of_each_kind_are_the_formulas(spell):
+    assert read(spell(rope_type="default")).frequencies == pytest.approx(PLAIN, rel=1e-6)
+    linear = read(spell(rope_type="linear", factor=2.5))
+    assert linear.frequencies == pytest.approx([turn / 2.5 for turn in PLAIN], rel=1e-6)
+    third = read(spell(**LLAMA3, original_max_position_embeddings=64))
+    assert third.frequencies == pytest.approx(
+        [llama3_turn(turn, 8, 1, 4, 64) for turn in PLAIN], rel=1e-5
+    )
+    assert plain_stretches(linear, third)
+    yarn = read(spell(**YARN, original_max_position_embeddings=64))
+    wanted = [yarn_turn(i, 4, 32, 1, 64) for i in range(WIDTH // 2)]
+    assert yarn.frequencies == pytest.approx(wanted, rel=1e-5)
+
+
+def plain_stretches(*ropes):
+    return {rope.stretch for rope in ropes} == {1.0}
+
+
+def test_without_settings_the_base_is_the_references():
+    wanted = [10000.0 ** (-2 * i / WIDTH) for i in range(WIDTH // 2)]
+    for values in ({}, {"rope_scaling": None}, {"rope_parameters": {}}):
+        assert read(values).frequencies == pytest.approx(wanted, rel=1e-6)
+
+
+def test_type_is_the_older_name_of_rope_type():
+    linear = read(older(rope_type="linear", factor=2.0))
+    assert read(older(type="linear", factor=2.0)) == linear
+    assert read(older(type="linear", rope_type="linear", factor=2.0)) == linear
+    assert read(older(type="default", rope_type="linear", factor=2.0)) == linear
+
+
+def test_the_base_in_rope_parameters_comes_before_the_one_beside_it():
+    both = {"rope_theta": 7.0, **newer(rope_type="default")}
+    assert read(both) == read(newer(rope_type="default"))
+
+
+@pytest.mark.parametrize("kind", [LLAMA3, YARN])
+def test_the_original_context_is_the_models_where_it_is_left_out(kind):
+    given = read(newer(**kind, original_max_position_embeddings=CONTEXT))
+    assert read(newer(**kind)) == given
+    assert read(newer(**kind, original_max_position_embeddings=32)) != given
+
+
+def test_yarns_factor_is_the_growth_of_the_context_where_it_is_left_out():
+    without = read(newer(rope_type="yarn", original_max_position_embeddings=64))
+    assert without == read(newer(**YARN, original_max_position_embeddings=64))
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({}, 0.1 * math.log(4) + 1),
+        ({"attention_factor": 1.3}, 1.3),
+        ({"attention_factor": 1.3, "mscale": 0.7, "mscale_all_dim": 0.2}, 1.3),
+        ({"mscale": 0.7}, 0.1 * math.log(4) + 1),
+        ({"mscale": 1.0, "mscale_all_dim": 1.0}, 1.0),
+        (
+            {"mscale": 0.7, "mscale_all_dim": 0.2},
+            (0.07 * math.log(4) + 1) / (0.02 * math.log(4) + 1),
+        ),
+        ({"factor": 1.0}, 1.0),
+        ({"factor": 0.5}, 1.0),
+    ],
+)
+def test_yarn_stretches_as_the_paper_or_the_config_says(more, wanted):
+    rope = read(newer(**{**YARN, **more}, original_max_position_embeddings=64))
+    assert rope.stretch == pytest.approx(wanted, rel=1e-12)
+    cosine, sine = rope.angles(0, 2)
+    assert cosine[0] == pytest.approx([wanted] * 6, rel=1e-6)
+    assert sine[1, 0] == pytest.approx(wanted * math.sin(rope.frequencies[0]), rel=1e-6)
+
+
+def test_yarns_bounds_and_turns_are_the_configs():
+    settings = {"beta_fast": 5.0, "beta_slow": 2.0, "original_max_position_embeddings": 200}
+    for whole in (True, False):
+        rope = read(newer(**YARN, **settings, truncate=whole))
+        wanted = [yarn_turn(i, 4, 5, 2, 200, whole=whole) for i in range(WIDTH // 2)]
+        assert rope.frequencies == pytest.approx(wanted, rel=1e-5)
+
+
+def test_angles_begin_where_they_are_told():
+    rope = read(newer(rope_type="default"))
+    for part, whole in zip(rope.angles(5, 3), rope.angles(0, 8), strict=True):
+        assert np.array_equal(part, whole[5:])
+
+
+def test_factors_of_a_gguf_file_slow_each_turn_by_its_own():
+    rope = Rope(frequencies=(1.0, 0.5, 0.25), stretch=1.2)
+    slowed = rope.slowed(np.array([1, 2, 8], np.float32), "f.gguf")
+    assert slowed == Rope(frequencies=(1.0, 0.25, 0.03125), stretch=1.2)
+
+
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [
+        (np.ones(2), "2 rope factors"),
+        (np.ones((3, 1)), "factors"),
+        (np.array([1, 0, 1]), "finite"),
+        (np.array([1, np.nan, 1]), "finite"),
+    ],
+)
+def test_factors_that_do_not_fit_are_refused(factors, said):
+    rope = Rope(frequencies=(1.0, 0.5, 0.25))
+    with pytest.raises(ContentError, match=rf"f\.gguf: .*{said}"):
+        rope.slowed(factors.astype(np.float32), "f.gguf")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (newer(rope_type="dynamic", factor=2.0), "rope_type is 'dynamic'"),
+        (older(type="su"), "type is 'su'"),
+        (newer(rope_type="default", factor=2.0), "the key factor is unknown"),
+        (newer(rope_type="linear"), "the key factor is missing"),
+        (newer(rope_type="linear", factor=2.0, beta_fast=1.0), "the key beta_fast is unknown"),
+        (newer(**LLAMA3, attention_factor=1.0), "the key attention_factor is unknown"),
+        (newer(partial_rotary_factor=0.5), "the key partial_rotary_factor is unknown"),
+        (newer(rope_theta=-1.0), "rope_theta is -1.0"),
+        ({"rope_theta": True}, "rope_theta is True"),
+        ({"rope_parameters": "yarn"}, "rope_parameters is 'yarn', not an object"),
+        ({"rope_scaling": [1]}, r"rope_scaling is \[1\], not an object"),
+        (newer(**YARN, beta_fast=1e308), "finite"),
+        (newer(**YARN, beta_slow=5e-324), "finite"),
+        ({"rope_parameters": {**YARN, "rope_theta": 1.0}}, "finite"),
+        (newer(rope_theta=1e-320), "finite"),
+        (newer(**YARN, mscale=1e400), "mscale is inf"),
+        (newer(**YARN, mscale=10**400), "mscale is 1000"),
+    ],
+)
+def test_settings_that_cannot_be_honoured_are_refused(values, said):
+    with pytest.raises(ContentError, match=said) as refused:
+        read(values)
+    assert refused.value.message.startswith("c.json")
+    assert len(refused.value.message) < 200
+
+
+def test_a_key_may_be_ignored_on_request():
+    with pytest.raises(ContentError) as refused:
+        read(newer(mrope_section=[1, 2, 3]))
+    assert "--ignore-config mrope_section" in refused.value.hint
+    rope = read(newer(mrope_section=[1, 2, 3]), ignored=["mrope_section"])
+    assert rope == read(newer())
+
+
+@pytest.mark.parametrize("high", [1.0, 0.5])
+def test_llama3s_bounds_may_meet_or_cross_without_a_warning(high):
+    """As in the reference; with both at one wavelength nothing lies between."""
+    rope = read(newer(**{**LLAMA3, "high_freq_factor": high}))
+    assert np.isfinite(rope.frequencies).all()

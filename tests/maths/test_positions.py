@@ -1,0 +1,212 @@
+"""Rotary positions: the laws of a rotation, and every scaling against its formula in plain Python.
+
+The formulas are those of the papers, in float64 and one frequency at a time.
+"""
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attn_cli.maths import positions
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def some_angles(rng, start, count, half):
+    turns = rng.uniform(1e-3, 1, half).astype(np.float32)
+    return turns, positions.angles(turns, start, count)
+
+
+# --- the laws of a rotation ----------------------------------------------------------------------
+
+
+@given(seed=SEEDS, count=st.integers(1, 9), half=st.integers(1, 6), start=st.integers(0, 50))
+def test_a_rotation_is_the_product_with_a_complex_number_of_length_one(seed, count, half, start):
+    rng = np.random.default_rng(seed)
+    turns, (cosine, sine) = some_angles(rng, start, count, half)
+    x = rng.standard_normal((3, count, 2 * half)).astype(np.float32)
+    turned = positions.rotate(x, cosine, sine)
+    assert turned.dtype == np.float32
+    for head, position, pair in np.ndindex(3, count, half):
+        number = complex(x[head, position, pair], x[head, position, pair + half])
+        wanted = number * cmath.exp(1j * (start + position) * float(turns[pair]))
+        found = complex(turned[head, position, pair], turned[head, position, pair + half])
+        assert abs(found - wanted) < 1e-5 * max(1, abs(number))
+
+
+@given(seed=SEEDS, start=st.integers(0, 1000))
+def test_a_rotation_keeps_the_length_of_every_pair(seed, start):
+    rng = np.random.default_rng(seed)
+    _, (cosine, sine) = some_angles(rng, start, 5, 4)
+    x = rng.standard_normal((2, 5, 8)).astype(np.float32)
+    turned = positions.rotate(x, cosine, sine)
+    before, after = (np.hypot(y[..., :4], y[..., 4:]) for y in (x, turned))
+    assert np.allclose(before, after, rtol=1e-5, atol=1e-6)
+
+
+@given(seed=SEEDS)
+def test_position_0_is_not_turned(seed):
+    rng = np.random.default_rng(seed)
+    _, (cosine, sine) = some_angles(rng, 0, 3, 2)
+    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    assert np.array_equal(positions.rotate(x, cosine, sine)[:, 0], x[:, 0])
+
+
+@settings(deadline=None)
+@given(seed=SEEDS, shift=st.integers(1, 400))
+def test_scores_depend_only_on_how_far_apart_two_positions_are(seed, shift):
+    rng = np.random.default_rng(seed)
+    turns = rng.uniform(1e-3, 1, 4).astype(np.float32)
+    q, k = (rng.standard_normal((1, 1, 8)).astype(np.float32).repeat(6, axis=1) for _ in "qk")
+
+    def scores(start):
+        cosine, sine = positions.angles(turns, start, 6)
+        one, two = (positions.rotate(x, cosine, sine)[0] for x in (q, k))
+        return one @ two.T
+
+    here = scores(0)
+    # Angles are float32 as in the reference, so that a late position loses some digits.
+    assert np.allclose(here, scores(shift), atol=2e-3)
+    for offset in range(-5, 6):
+        assert np.ptp(np.diagonal(here, offset)) < 2e-5
+    assert np.ptp(here) > 1e-3
+
+
+@given(seed=SEEDS)
+def test_numbers_behind_the_rotated_ones_stay(seed):
+    rng = np.random.default_rng(seed)
+    _, (cosine, sine) = some_angles(rng, 3, 5, 2)
+    x = rng.standard_normal((2, 5, 7)).astype(np.float32)
+    turned = positions.rotate(x, cosine, sine)
+    assert np.array_equal(turned[..., 4:], x[..., 4:])
+    assert np.array_equal(turned[..., :4], positions.rotate(x[..., :4], cosine, sine))
+    assert not np.allclose(turned[..., :4], x[..., :4])
+
+
+def test_what_is_rotated_is_not_changed_itself():
+    x = np.ones((1, 2, 4), np.float32)
+    x.flags.writeable = False
+    positions.rotate(x, *positions.angles(np.ones(2, np.float32), 1, 2))
+
+
+@given(start=st.integers(0, 300), count=st.integers(1, 20))
+def test_angles_from_a_start_are_a_slice_of_angles_from_0(start, count):
+    turns = positions.frequencies(8, 100.0)
+    for part, whole in zip(
+        positions.angles(turns, start, count),
+        positions.angles(turns, 0, start + count),
+        strict=True,
+    ):
+        assert np.array_equal(part, whole[start:])
+
+
+def test_the_stretch_multiplies_cosine_and_sine():
+    turns = positions.frequencies(6, 50.0)
+    plain, stretched = positions.angles(turns, 2, 5), positions.angles(turns, 2, 5, 1.3)
+    assert np.allclose(stretched, np.float32(1.3) * np.array(plain), rtol=1e-6)
+    assert stretched[0].dtype == stretched[1].dtype == np.float32
+
+
+# --- the frequencies -----------------------------------------------------------------------------
+
+
+def plain_turns(width, base):
+    return [base ** (-2 * i / width) for i in range(width // 2)]
+
+
+@pytest.mark.parametrize("base", [10000.0, 53.0, 500000.0, 1.0, 0.5])
+@pytest.mark.parametrize("width", [2, 6, 12, 128])
+def test_plain_frequencies(width, base):
+    found = positions.frequencies(width, base)
+    assert found.dtype == np.float32
+    assert found == pytest.approx(plain_turns(width, base), rel=2e-6)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.5, 0.5])
+def test_linear_scaling_squeezes_every_position(factor):
+    found = positions.linear_scaling(positions.frequencies(10, 71.0), factor)
+    assert found == pytest.approx([turn / factor for turn in plain_turns(10, 71.0)], rel=2e-6)
+
+
+def llama3_turn(turn, factor, low, high, context):
+    wavelength = 2 * math.pi / turn
+    if wavelength < context / high:
+        return turn
+    if wavelength > context / low:
+        return turn / factor
+    share = (context / wavelength - low) / (high - low)
+    return (1 - share) * turn / factor + share * turn
+
+
+@pytest.mark.parametrize(
+    ("width", "base", "factor", "low", "high", "context"),
+    [(128, 5e5, 8.0, 1.0, 4.0, 8192), (64, 5e5, 32.0, 1.0, 4.0, 8192), (12, 500.0, 7, 1, 4, 64)],
+)
+def test_llama3_scaling_keeps_blends_and_slows(width, base, factor, low, high, context):
+    plain = plain_turns(width, base)
+    wanted = [llama3_turn(turn, factor, low, high, context) for turn in plain]
+    found = positions.llama3_scaling(positions.frequencies(width, base), factor, low, high, context)
+    assert found.dtype == np.float32
+    assert found == pytest.approx(wanted, rel=1e-5)
+    ratios = np.array(plain) / np.array(wanted)
+    kept, slowed = np.isclose(ratios, 1), np.isclose(ratios, factor)
+    assert kept.any() and slowed.any() and not (kept | slowed).all()
+
+
+def yarn_turn(i, width, base, factor, fast, slow, context, whole):
+    """Peng et al. 2023: ramp between the dimensions that turn `fast` and `slow` times."""
+
+    def dimension(turns):
+        return width * math.log(context / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    low, high = dimension(fast), dimension(slow)
+    if whole:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, width - 1)
+    if low == high:
+        high += 0.001
+    ramp = min(max((i - low) / (high - low), 0), 1)
+    turn = base ** (-2 * i / width)
+    return turn / factor * ramp + turn * (1 - ramp)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("width", "base", "factor", "fast", "slow", "context"),
+    [
+        (128, 1e6, 4.0, 32.0, 1.0, 32768),
+        (8, 100.0, 4.0, 8.0, 1.0, 64),
+        (6, 30.0, 4.0, 3.0, 1.0, 25),
+        (6, 1e6, 4.0, 32.0, 32.0, 32768),
+        (4, 1e6, 2.0, 32.0, 1.0, 32),
+    ],
+)
+def test_yarn_scaling_ramps_between_fast_and_slow(width, base, factor, fast, slow, context, whole):
+    arguments = (base, factor, fast, slow, context)
+    found = positions.yarn_scaling(
+        positions.frequencies(width, base), *arguments, whole_bounds=whole
+    )
+    wanted = [yarn_turn(i, width, *arguments, whole) for i in range(width // 2)]
+    assert found.dtype == np.float32
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_yarn_keeps_the_first_turn_and_squeezes_the_last():
+    plain = positions.frequencies(128, 1e6)
+    found = positions.yarn_scaling(plain, 1e6, 4.0, 32.0, 1.0, 32768)
+    assert found[0] == plain[0]
+    assert found[-1] == plain[-1] / 4
+    assert (np.diff(plain / found) >= -1e-6).all()
+
+
+def test_bounds_that_are_not_rounded_move_the_ramp():
+    plain = positions.frequencies(128, 1e6)
+    rounded, exact = (
+        positions.yarn_scaling(plain, 1e6, 4.0, 32.0, 1.0, 32768, whole_bounds=whole)
+        for whole in (True, False)
+    )
+    assert np.abs(rounded / exact - 1).max() > 0.01
