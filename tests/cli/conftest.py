@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -150,6 +151,8 @@ def start(*arguments: object, env: Mapping[str, str] | None = None, **more: Any)
     """A real `python -m attn_cli`, started and not waited for."""
     clean = {name: value for name, value in os.environ.items() if name not in _UNSET}
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    # A test run in the background ignores SIGINT, and its children would inherit that.
+    more.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return subprocess.Popen(
         [sys.executable, "-m", "attn_cli", *map(str, arguments)],
         env={**clean, **(env or {})},

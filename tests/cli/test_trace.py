@@ -225,6 +225,12 @@ def test_layout_columns_turns_query_key_tables_round(attn):
         assert list(map(list, zip(*rows.values(), strict=True))) == list(new_rows.values())
 
 
+def test_layout_columns_labels_chosen_queries_and_keys_the_right_way_round(attn):
+    asked = ("trace", PROMPT, "--query", "4,5", "--key", "0-2", "--step", 5, "--layout", "columns")
+    headings, rows = matrix_on(attn(*asked).text, "weights")
+    assert (headings, list(rows)) == (["China", "is"], ["the", "greatest", "thinker"])
+
+
 def test_no_next_and_top(attn):
     assert "next token" not in attn("trace", PROMPT, "--no-next").text
     assert attn("trace", PROMPT, "--no-next", "--json").json["next"] == []
