@@ -1,5 +1,6 @@
 """What can be opened on this machine, and what is inside one checkpoint."""
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from attn_cli.families import UNTRAINED
-from attn_cli.families.load import EMBEDDED, load
+from attn_cli.families.load import EMBEDDED, PACKAGES, load
 from attn_cli.families.model import Model
-
-_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,8 @@ class Contents:
 def listing() -> Listing:
     """The models that need no path."""
     found = []
-    for name in EMBEDDED:
+    carried = [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
+    for name in (*EMBEDDED, *carried):
         model = load(name)
         inside = contents(model)
         found.append(
@@ -76,7 +76,7 @@ def listing() -> Listing:
                 family=model.facts.family,
                 parameters=inside.parameters,
                 bytes=inside.bytes,
-                remark=name,
+                remark="packaged" if name in PACKAGES else name,
             )
         )
     untrained = Listed(name="random", family=UNTRAINED, parameters=0, bytes=0, remark="random")
@@ -110,5 +110,5 @@ def contents(model: Model) -> Contents:
 
 def _tensor(name: str, info: Any) -> Tensor:
     count = int(np.prod(info.shape, dtype=np.int64))
-    size = count * _BYTES.get(info.dtype, 1)
+    size = info.end - info.begin if hasattr(info, "end") else 4 * count
     return Tensor(name=name, dtype=info.dtype, shape=info.shape, parameters=count, bytes=size)

@@ -47,7 +47,7 @@ GGUF_KEYS = {
     "rope.scaling.yarn_beta_slow": "beta_slow",
     "rope.scaling.original_context_length": "original_max_position_embeddings",
 }
-GGUF_HARMLESS = frozenset({"vocab_size", "rope.scaling.finetuned"})
+GGUF_HARMLESS = frozenset({"is_llama_config", "vocab_size", "rope.scaling.finetuned"})
 GGUF_TENSORS = {
     "embed_tokens.weight": "token_embd.weight",
     "norm.weight": "output_norm.weight",

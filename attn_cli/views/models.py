@@ -26,7 +26,7 @@ def render_listing(found: Listing) -> page.Page:
 def render_contents(model: ModelFacts, found: Contents) -> page.Page:
     """Config, parts and tensors of one checkpoint."""
     config = [[visible(str(key)) for key in found.config]]
-    config.append([visible(str(value)) for value in found.config.values()])
+    config.append([_short(value) for value in found.config.values()])
     parts = [
         [visible(part.name) for part in found.parts] + ["total"],
         [f"{part.parameters:,}" for part in found.parts] + [f"{found.parameters:,}"],
@@ -48,3 +48,11 @@ def render_contents(model: ModelFacts, found: Contents) -> page.Page:
         page.columns_table(("name", "dtype", "shape"), tensors, (0, 1, 2)),
         page.say("models.tokens", size=f"{found.tokens:,}"),
     ]
+
+
+def _short(value: object) -> str:
+    """A value of the config in one line; a list of equals as one of them."""
+    if isinstance(value, tuple) and len(set(value)) == 1:
+        return f"{value[0]} in each of {len(value)} layers"
+    text = visible(str(value))
+    return text if len(text) <= 60 else f"{text[:59]}…"

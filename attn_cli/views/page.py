@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich import box
-from rich.cells import chop_cells
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
@@ -31,7 +31,9 @@ def heading(model: ModelFacts, where: str = "") -> Text:
         f"{model.model_width} ({model.head_width} per head)"
     )
     if where:
-        text.append(f"   {where}", "bold")
+        # On a line of its own where it would be torn apart on the usual screen.
+        gap = "   " if cell_len(text.plain) + len(where) < 77 else "\n "
+        text.append(f"{gap}{where}", "bold")
     return text
 
 

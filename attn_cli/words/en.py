@@ -126,8 +126,9 @@ SENTENCES = {
     # models
     "models.list": "models that open here",
     "models.tiny": "trained, in the package",
+    "models.packaged": "carried by an installed package",
     "models.random": "untrained: random:layers=2,heads=4",
-    "models.folder": "PATH: a folder with config.json, model.safetensors and tokenizer.json",
+    "models.folder": "PATH: a .gguf file, or a folder with config.json and its safetensors",
     "models.parts": "parameters and bytes by part",
     "models.tensors": "tensors",
     "models.config": "config",
