@@ -47,7 +47,7 @@ GGUF_KEYS = {
     "rope.scaling.yarn_beta_slow": "beta_slow",
     "rope.scaling.original_context_length": "original_max_position_embeddings",
 }
-GGUF_HARMLESS = frozenset({"is_llama_config", "vocab_size", "rope.scaling.finetuned"})
+GGUF_HARMLESS = frozenset({"vocab_size", "rope.scaling.finetuned"})
 GGUF_TENSORS = {
     "embed_tokens.weight": "token_embd.weight",
     "norm.weight": "output_norm.weight",
@@ -77,7 +77,9 @@ _ACTIVATIONS = {
     "gelu": layer_maths.gelu,
     "gelu_pytorch_tanh": layer_maths.gelu_tanh,
 }
-_HARMLESS = frozenset({"attention_dropout", "initializer_range", "pretraining_tp"})
+_HARMLESS = frozenset(
+    {"attention_dropout", "initializer_range", "is_llama_config", "pretraining_tp"}
+)
 # Names and frequencies are made before the file is asked for a tensor.
 _MOST_LAYERS, _WIDEST_HEAD = 10_000, 1 << 16
 
@@ -116,6 +118,8 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         mlp_bias=reader.flag("mlp_bias", False),
         windows=(),
     )
+    if reader.flag("rope_interleaved", False):
+        raise ContentError(f"{where}: rope_interleaved is true, which attn does not know")
     reader.finish(_HARMLESS, ignored)
     return replace(config, windows=(0,) * config.layers)
 

@@ -46,7 +46,7 @@ def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] =
     if name in PACKAGES:
         return _open_gguf(carried(name), name, "package", ignore_config)
     path = Path(name)
-    if "\0" in name or not os.path.lexists(path):
+    if not name or "\0" in name or not os.path.lexists(path):
         raise NoModelError(
             f"no model {settings.shorten(name)!r} on this machine",
             "a folder with config.json, a .gguf file, or a name that `attn models` lists",

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from attn_cli.checkpoints.gguf import Gguf
+from attn_cli.errors import ContentError
 from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import (
     PREFIX,
@@ -13,7 +14,6 @@ from attn_cli.families.llama import (
     common,
     forward,
     predict,
-    read_gguf,
     tensor_shapes,
     window_width,
 )  # fmt: skip
@@ -35,5 +35,8 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
 def open_gguf(
     found: Gguf, architecture: str, ignored: Iterable[str] = ()
 ) -> tuple[Config, dict[str, Stored]]:
-    """The config and tensors of a GGUF file."""
-    return read_gguf(found, architecture, read_config, ignored)
+    """Raises ContentError: GGUF files of Mistral have the architecture llama."""
+    raise ContentError(
+        f"{found.path}: the architecture {architecture} is not what the converters write",
+        "Mistral's GGUF files have the architecture llama",
+    )
