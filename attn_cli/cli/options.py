@@ -58,8 +58,8 @@ Layers = Annotated[str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0
 Heads = Annotated[str, Option("--head", "-H", metavar="HEADS", help="0, -1, 0,2, 0-3 or all.")]
 Top = Annotated[int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")]
 MaxTokens = Annotated[
-    int,
-    Option("--max-tokens", "-n", metavar="N", parser=whole("--max-tokens", 0, 100_000),
+    int | None,
+    Option("--max-tokens", "-n", metavar="N", parser=whole("--max-tokens", 1, 100_000),
            help="Tokens to add, one after the other."),
 ]  # fmt: skip
 

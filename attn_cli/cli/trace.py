@@ -50,7 +50,7 @@ def command(
         bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_O and the biases.")
     ] = False,
     no_next: Annotated[bool, Option("--no-next", help="Leave out the prediction.")] = False,
-    max_tokens: MaxTokens = 0,
+    max_tokens: MaxTokens = None,
     top: Top = 5,
 ) -> None:
     """The six steps of self-attention for a prompt, each matrix as a table.

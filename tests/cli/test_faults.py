@@ -354,7 +354,9 @@ def closed_stdout():
 @pytest.mark.parametrize("arguments", [("trace", PROMPT), ("--help",), ("--version",)])
 def test_a_full_or_closed_stdout_is_an_error(process, arguments):
     with open("/dev/full", "wb") as full:
-        refused(process(*arguments, stdout=full), 1, "no space left on device", hint=False)
+        result = process(*arguments, stdout=full)
+    refused(result, 1, "no space left on device", hint=False)
+    assert ("cannot write to standard output" in result.said) == (arguments != ("--help",))
     closed = process(*arguments, stdout=None, preexec_fn=closed_stdout)
     refused(closed, 1, "cannot", hint=False)
 
