@@ -1,0 +1,201 @@
+"""The tokenizer that a GGUF file carries in its metadata, built with the `tokenizers` library.
+
+llama.cpp decides what the keys mean and what holds where one is absent (src/llama-vocab.cpp).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from attn_cli.errors import ContentError
+from attn_cli.tokens.library import LibraryTokenizer, load, spell
+from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
+
+T = TypeVar("T")
+_HINT = "--ids 1,2,3 needs no tokenizer and always works"
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
+# Giving the library 49,000 tokens takes 45 ms; only what can occur in a short text takes 10.
+_SHORT, _CUTS = 400, 3
+
+
+class UnknownPreTokenizer(ContentError):
+    """The file names a way of cutting text that is not known here; ids still work."""
+
+
+def from_metadata(metadata: Mapping[str, Any], where: str) -> LibraryTokenizer:
+    """The tokenizer that `metadata` describes; `where` names the file in errors.
+
+    Raises UnknownPreTokenizer, or ContentError for one that is malformed or not supported.
+    """
+    data = _Metadata(metadata, where)
+    model = data.get("model", "")
+    if model not in _KINDS:
+        raise data.broken(f"is of the kind {model[:40]!r}; attn reads {' and '.join(_KINDS)}")
+    return _GgmlTokenizer(data, _KINDS[model](data))
+
+
+class _Metadata:
+    """The tokenizer's keys, each checked for its type when it is asked for."""
+
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self._values, self._where = values, where
+
+    def broken(self, what: str, error: type[ContentError] = ContentError) -> ContentError:
+        return error(f"the tokenizer in {self._where} {what}", _HINT)
+
+    def get(self, name: str, default: T) -> T:
+        value = self._values.get(f"tokenizer.ggml.{name}", default)
+        if type(value) is not type(default):
+            raise self.broken(f"has a {name} that is not {type(default).__name__}")
+        return value
+
+    def items(self, name: str, kind: type[T], count: int = 0) -> list[T]:
+        """An array. One of GGUF is of one type throughout, so that its first item tells."""
+        values: list[T] = self.get(name, [])
+        if not values or type(values[0]) is not kind or (count and len(values) != count):
+            raise self.broken(f"has no {name}, or they are not as many or not what they should be")
+        return values
+
+    def marked(self) -> dict[int, int]:
+        """The types of the tokens that are not normal; of none in a file without types."""
+        types = self.get("token_type", [])
+        if types:
+            self.items("token_type", int, len(self.items("tokens", str)))
+        return {id: type for id, type in enumerate(types) if type != _NORMAL}
+
+    def id(self, name: str, default: int) -> int:
+        value = self.get(f"{name}_token_id", default)
+        if not 0 <= value < len(self.items("tokens", str)):
+            raise self.broken(f"has {value} as its {name} token, which is not in the vocabulary")
+        return value
+
+
+class _Kind(NamedTuple):
+    """A kind of vocabulary. `spelled`: a text as tokens spell it, None where that takes more than
+    replacing characters. `model`: of these ids, with what a text that is spelled so can need."""
+
+    spelled: Callable[[str], str | None]
+    model: Callable[[dict[str, int], str | None], Any]
+    parts: dict[str, Any]
+    add_bos: bool
+    bos: int = -1
+    eos: int = -1
+    unknown: int = -1
+
+
+class _GgmlTokenizer(LibraryTokenizer):
+    """Gives the library its vocabulary when it encodes, at first only what the text can use."""
+
+    def __init__(self, data: _Metadata, kind: _Kind) -> None:
+        self._data, self._kind, self._tokens = data, kind, data.items("tokens", str)
+        self.size, self.unknown, self._cuts, self._whole = len(self._tokens), kind.unknown, 0, False
+        package, self._marked = load(), data.marked()
+        library = package.Tokenizer(self._model(""))
+        for name, part in kind.parts.items():
+            setattr(library, name, part)
+        for add, kinds in (
+            (library.add_special_tokens, {_UNKNOWN, _CONTROL}),
+            (library.add_tokens, {_USER_DEFINED}),
+        ):
+            texts = [self._tokens[id] for id, type in self._marked.items() if type in kinds]
+            add([package.AddedToken(text, normalized=False) for text in texts])
+        before = [data.id("bos", kind.bos)] if data.get("add_bos_token", kind.add_bos) else []
+        behind = [data.id("eos", kind.eos)] if data.get("add_eos_token", False) else []
+        ends = [{"id": str(id), "ids": [id], "tokens": [""]} for id in {*before, *behind}]
+        library.post_processor = package.processors.TemplateProcessing(
+            single=[*map(str, before), "$A", *map(str, behind)], special_tokens=ends
+        )
+        super().__init__(library)
+
+    def _ids(self, spelled: str | None) -> dict[str, int]:
+        if spelled is None:
+            return {token: id for id, token in enumerate(self._tokens)}
+        # All that merging makes on the way to the tokens of a text is a part of that text.
+        tokens = enumerate(self._tokens if spelled else ())
+        ids = {token: id for id, token in tokens if token in spelled}
+        return ids | {self._tokens[id]: id for id in (*self._marked, self.unknown) if id >= 0}
+
+    def _model(self, spelled: str | None) -> Any:
+        try:
+            return self._kind.model(self._ids(spelled), spelled)
+        except Exception as error:  # the library has no class of its own
+            raise self._data.broken("merges tokens that it does not have") from error
+
+    def _library_for(self, text: str) -> Any:
+        if not self._whole:
+            short = self._cuts < _CUTS and len(text) <= _SHORT
+            spelled = self._kind.spelled(text) if short else None
+            self._library.model = self._model(spelled)
+            self._cuts, self._whole = self._cuts + 1, spelled is None
+        return self._library
+
+    def _entry(self, id: int) -> str | None:
+        return self._tokens[id] if 0 <= id < self.size else None
+
+    def _id(self, entry: str) -> int | None:
+        return self._tokens.index(entry) if entry in self._tokens else None
+
+
+def _byte_level(data: _Metadata) -> _Kind:
+    name, package = data.get("pre", "default"), load()
+    if name not in PRE_TOKENIZERS:
+        raise data.broken(f"cuts text in the unknown way {name[:40]!r}", UnknownPreTokenizer)
+    pre, merges, cuts = PRE_TOKENIZERS[name], data.items("merges", str), package.pre_tokenizers
+    splits = [cuts.Split(package.Regex(regex), "isolated") for regex in pre.splits]
+    alphabet = cuts.ByteLevel(add_prefix_space=False, use_regex=False)
+    parts = {
+        "normalizer": package.normalizers.NFC() if pre.nfc else None,
+        "pre_tokenizer": cuts.Sequence([*splits, alphabet]),
+        "decoder": package.decoders.ByteLevel(),
+    }
+
+    def spelled(text: str) -> str | None:
+        return None if pre.nfc and not text.isascii() else spell(text)
+
+    def model(ids: dict[str, int], spelled: str | None) -> Any:
+        pairs = merges if spelled != "" else []
+        if spelled:
+            pairs = [pair for pair in merges if pair.replace(" ", "", 1) in spelled]
+        parts = [pair.partition(" ")[::2] for pair in pairs]
+        return package.models.BPE(ids, parts, ignore_merges=pre.whole)
+
+    return _Kind(spelled, model, parts, pre.add_bos)
+
+
+def _sentencepiece(data: _Metadata) -> _Kind:
+    tokens, package, unknown = data.items("tokens", str), load(), data.id("unknown", 0)
+    scores, marked = data.items("scores", float, len(tokens)), data.marked()
+    prefix = "▁" if data.get("add_space_prefix", True) else ""
+    forms, back = package.normalizers, package.decoders
+    before = [forms.Prepend(prefix)] if prefix else []
+    behind = [back.Strip(" ", 1, 0)] if prefix else []
+    steps = [back.Replace("▁", " "), back.ByteFallback(), back.Fuse(), *behind]
+    parts = {
+        "normalizer": forms.Sequence([*before, forms.Replace(" ", "▁")]),
+        "decoder": back.Sequence(steps),
+    }
+
+    def spelled(text: str) -> str | None:
+        # Behind an added token the prefix comes once more. Bytes are kept by their mark.
+        kept = marked and not any(tokens[id] in text for id in marked)
+        return prefix + text.replace(" ", "▁") if kept else None
+
+    def model(ids: dict[str, int], spelled: str | None) -> Any:
+        # Two parts merge if the whole is a token: the best score first, and of the parts of one
+        # token those with the longest beginning, as in transformers.
+        found = [
+            (scores[id], at, len(token) - at, token)
+            for token, id in ids.items()
+            for at in range(1, len(token))
+            if token[:at] in ids and token[at:] in ids
+        ]
+        found.sort(key=lambda merge: merge[:3], reverse=True)
+        merges = [(token[:at], token[at:]) for _, at, _, token in found]
+        name = tokens[unknown]
+        return package.models.BPE(ids, merges, unk_token=name, fuse_unk=True, byte_fallback=True)
+
+    return _Kind(spelled, model, parts, add_bos=True, bos=1, eos=2, unknown=unknown)
+
+
+_KINDS: dict[str, Callable[[_Metadata], _Kind]] = {"gpt2": _byte_level, "llama": _sentencepiece}

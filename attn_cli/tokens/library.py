@@ -1,0 +1,197 @@
+"""Any tokenizer.json, read by the `tokenizers` library: its ids and offsets, our tokens.
+
+The package is in the extra `models`, and is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from attn_cli.errors import ContentError
+from attn_cli.tokens.token import Token
+
+EXTRA_HINT = 'pip install "attn-cli[models]"'
+_LARGEST_FILE = 500_000_000
+_SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_UNSEEN = [byte for byte in range(0x100) if byte not in _SEEN]
+# GPT-2's alphabet: a visible Latin-1 character stands for its byte, the others follow from U+0100.
+ALPHABET = {byte: byte for byte in _SEEN} | {byte: 0x100 + n for n, byte in enumerate(_UNSEEN)}
+_BYTES = {chr(char): byte for byte, char in ALPHABET.items()}
+_FALLBACK = re.compile("<0x([0-9A-F]{2})>")
+# Merges that lack such a prefix make the library end the process; no published model has one. An
+# escape in the key would hide it, so that keys of strings and lists may have none.
+_FATAL = re.compile(rb'"continuing_subword_prefix"\s*:\s*"[^"]')
+_MERGES = re.compile(rb'"merges"\s*:\s*\[')
+_HIDDEN = re.compile(rb'\\u[0-9A-Fa-f]{4}([^"]*[^"\\])?"\s*:\s*["[]')
+
+
+def spell(text: str) -> str:
+    """`text` in the characters that byte-level vocabularies write its bytes with."""
+    return text.encode().decode("latin-1").translate(ALPHABET)
+
+
+def load() -> Any:
+    """The package `tokenizers`; a ContentError with the command that installs it."""
+    try:
+        import tokenizers
+    except ImportError:
+        raise ContentError("reading this tokenizer needs a package", EXTRA_HINT) from None
+    return tokenizers
+
+
+class LibraryTokenizer:
+    """A tokenizer (see `Tokenizer`) over one of the library's.
+
+    `Token.text` is what the entry stands for (` the` for `Ġthe` and `▁the`); only continuations
+    keep their mark (`##ing`). Bytes that are not UTF-8 appear in it as `<0xE4>`.
+    """
+
+    def __init__(self, library: Any) -> None:
+        # A file can carry the settings of somebody's batches; nothing is to be cut or filled here.
+        library.no_truncation()
+        library.no_padding()
+        self._library = library
+        self._added = library.get_added_tokens_decoder()
+        self._decoder = library.decoder
+        steps = _steps(library.decoder) + _steps(library.pre_tokenizer)
+        kinds = {step["type"] for step in steps}
+        self._byte_level, self._has_fallback = "ByteLevel" in kinds, "ByteFallback" in kinds
+        marks = [step.get("replacement") for step in steps if step["type"] == "Metaspace"]
+        replaced = [step for step in steps if step["type"] == "Replace" and step["content"] == " "]
+        marks += [step["pattern"].get("String") for step in replaced]
+        self._space = next(filter(None, marks), " ")
+        _check_post_processor(library.post_processor)
+
+    @cached_property
+    def size(self) -> int:
+        """One more than the largest id."""
+        return max(self._library.get_vocab().values(), default=-1) + 1
+
+    @cached_property
+    def unknown(self) -> int:
+        """The id of the unknown token, -1 when there is none."""
+        model = self._library.model
+        name = getattr(model, "unk_token", "<unk>")  # Unigram does not tell
+        id = None if name is None else self._library.token_to_id(name)
+        return -1 if id is None else id
+
+    def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
+        """The tokens of `text`; `special` puts in those that the file's post-processor adds.
+
+        Special tokens written in the text are recognised. Raises ContentError for a byte that a
+        byte-level vocabulary has no entry for: the library would drop it without a word.
+        """
+        try:
+            found = self._library_for(text).encode(text, add_special_tokens=special)
+        except ContentError:
+            raise
+        except Exception as error:  # the library has no class of its own; half a surrogate pair
+            what = "the tokenizer has no tokens for this prompt, and no unknown token"
+            raise ContentError(what) from error
+        tokens: list[Token] = []
+        end = 0
+        spans = zip(found.ids, found.offsets, found.special_tokens_mask, strict=True)
+        for id, span, added in spans:
+            tokens.append(self._make(id, (end, end) if added else span))
+            end = tokens[-1].span[1]
+        if self._byte_level and self.unknown < 0:
+            self._refuse_lost_bytes(text, found)
+        return tuple(tokens)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`, special tokens included; ids of no token are left out."""
+        entries = [entry for id in ids if (entry := self._entry(id)) is not None]
+        return self._decoder.decode(entries) if self._decoder else " ".join(entries)
+
+    def token(self, id: int) -> Token:
+        """The token of `id`, with span (0, 0); a KeyError when there is none."""
+        if self._entry(id) is None:
+            raise KeyError(id)
+        return self._make(id, (0, 0))
+
+    def id_of(self, text: str) -> int:
+        """The id of the token whose text, or whose entry as it is spelled, is `text`; else -1."""
+        spelled = spell(text) if self._byte_level else text.replace(" ", self._space)
+        return next((id for id in map(self._id, (spelled, text)) if id is not None), -1)
+
+    def _library_for(self, text: str) -> Any:
+        return self._library
+
+    def _entry(self, id: int) -> str | None:
+        return self._library.id_to_token(id) if 0 <= id < 2**32 else None
+
+    def _id(self, entry: str) -> int | None:
+        return self._library.token_to_id(entry)
+
+    def _make(self, id: int, span: tuple[int, int]) -> Token:
+        if id in self._added:
+            added = self._added[id]
+            return Token(id=id, text=added.content, span=span, special=added.special)
+        raw = self._bytes(self._entry(id) or "")
+        text = raw.decode(errors="surrogateescape")
+        readable = re.sub("[\udc80-\udcff]", lambda m: f"<0x{ord(m[0]) - 0xDC00:02X}>", text)
+        return Token(id=id, text=readable, span=span, bytes=b"" if readable == text else raw)
+
+    def _bytes(self, entry: str) -> bytes:
+        """The bytes of the prompt that an entry stands for."""
+        if self._byte_level and all(char in _BYTES for char in entry):
+            return bytes(map(_BYTES.__getitem__, entry))
+        if self._has_fallback and (byte := _FALLBACK.fullmatch(entry)):
+            return bytes.fromhex(byte[1])
+        return entry.replace(self._space, " ").encode()
+
+    def _refuse_lost_bytes(self, text: str, found: Any) -> None:
+        normalizer = self._library.normalizer
+        raw = (normalizer.normalize_str(text) if normalizer else text).encode()
+        for byte in set(raw):
+            if self._id(chr(ALPHABET[byte])) is None:
+                kept = b"".join(map(self._bytes, found.tokens)).count(byte)
+                if kept < raw.count(byte):
+                    what = f"the model's vocabulary has no token for the byte 0x{byte:02X}"
+                    raise ContentError(what, "take its character out of the prompt")
+
+
+def read(path: str | os.PathLike[str]) -> LibraryTokenizer:
+    """The tokenizer of a tokenizer.json file; a ContentError that names it when it won't do.
+
+    The file alone decides: as in the reference library, `add_bos_token` and `add_eos_token` of a
+    tokenizer_config.json beside it change nothing.
+    """
+    library = load()
+    try:
+        info = os.stat(path)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > _LARGEST_FILE:
+            raise ContentError(f"{path} is not a regular file of at most 500 MB")
+        with open(path, "rb") as file:
+            contents = file.read()
+        if _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents)):
+            raise ValueError
+        return LibraryTokenizer(library.Tokenizer.from_buffer(contents))
+    except OSError as error:
+        raise ContentError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        hint = f"the package tokenizers {library.__version__} does not know its contents"
+        raise ContentError(f"{path} is not a tokenizer.json that can be read", hint) from error
+
+
+def _steps(part: Any) -> list[dict[str, Any]]:
+    """What a decoder, pre-tokenizer or post-processor does, one step after the other."""
+    steps = [json.loads(part.__getstate__())] if part else []
+    for step in steps:
+        for name in ("decoders", "pretokenizers", "processors"):
+            steps += step.get(name, [])
+    return steps
+
+
+def _check_post_processor(part: Any) -> None:
+    """A ValueError for a template whose tokens are not defined: the library panics over it."""
+    for step in _steps(part):
+        for piece in step.get("single", ()):
+            if piece.get("SpecialToken", {"id": None})["id"] not in (None, *step["special_tokens"]):
+                raise ValueError
