@@ -1,5 +1,5 @@
 """`python -m attn_cli` is `attn`."""
 
-from attn_cli.cli.app import main
+from attn_cli.cli.main import main
 
 main()

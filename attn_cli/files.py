@@ -1,6 +1,7 @@
 """Reading text and writing files: the one place where the package touches the disk to write."""
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -9,26 +10,60 @@ from pathlib import Path
 from attn_cli.errors import ContentError
 
 _NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
+_read: set[str] = set()
+
+
+def remember(path: Path) -> None:
+    """Notes that this process reads the file, for `is_read`."""
+    _read.add(os.path.realpath(path))
+
+
+def is_read(path: Path) -> bool:
+    """Whether this process has read the file or has it mapped, under whatever name or link."""
+    for known in _read:
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samefile(path, known):
+                return True
+    return False
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes `data` so that `path` holds the old bytes or all of the new ones, never a part.
 
     A regular file (or a link's target) is replaced by a flushed sibling that takes over its mode;
-    a device or FIFO is written to directly. Raises ContentError.
+    a device or FIFO is written to directly. Raises ContentError, or BrokenPipeError where the
+    reader of a pipe went away.
     """
+    special = False
     try:
         mode = _mode(path)
-        target = Path(os.path.realpath(path))
         if stat.S_ISDIR(mode):
             raise ContentError(f"{path} is a folder", "give a file name: --out FILE")
-        if mode and not stat.S_ISREG(mode):
-            with target.open("wb", buffering=0) as device:
-                _write_all(device.fileno(), data)
+        special = bool(mode) and not stat.S_ISREG(mode)
+        if special:
+            _write_special(path, data)
         else:
-            _replace(target, data, mode)
+            _replace(Path(os.path.realpath(path)), data, mode)
+    except BrokenPipeError:
+        raise
     except (OSError, ValueError) as error:
-        raise ContentError(f"cannot write {path}: {reason(error)}", _NOTHING_WRITTEN) from None
+        if special and error.errno == errno.ENXIO and stat.S_ISFIFO(mode):
+            raise ContentError(
+                f"cannot write {path}: nothing reads from this FIFO", "start its reader first"
+            ) from None
+        hint = "" if special else _NOTHING_WRITTEN
+        raise ContentError(f"cannot write {path}: {reason(error)}", hint) from None
+
+
+def _write_special(path: Path, data: bytes) -> None:
+    """Writes to a device or FIFO as it was named: /dev/stdout on a pipe leads to no other name."""
+    # Without O_NONBLOCK, opening a FIFO waits for a reader that may never come.
+    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        os.set_blocking(handle, True)
+        _write_all(handle, data)
+    finally:
+        os.close(handle)
 
 
 def _mode(path: Path) -> int:
@@ -78,6 +113,7 @@ def read_bytes(path: Path, *, limit: int = 1 << 30) -> bytes:
             raise ContentError(f"{path} is not a regular file")
         if os.stat(path).st_size > limit:
             raise ContentError(f"{path} has more than {limit:,} bytes")
+        remember(path)
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise ContentError(f"no file {path}", "check the spelling, or give a full path") from None

@@ -156,6 +156,7 @@ def trace(
             "attention_temperature": float(attention_temperature),
             "without_head": list(without_head),
             "special": special,
+            "ignore_config": list(opened.ignored),
         },
         attention=tuple(by_layer[n] for n in layers),
         next=tuple(
@@ -211,26 +212,29 @@ def _check_memory(tokens: int, request: Request, facts: ModelFacts) -> None:
         )
 
 
-def unknown_note(model: Model, prompt: Prompt) -> tuple[str, ...]:
-    """A note that names what the tokenizer could not represent, if anything."""
+def prompt_notes(model: Model, prompt: Prompt) -> tuple[str, ...]:
+    """Notes on config keys ignored, a missing tokenizer, and what it could not represent."""
+    notes = [sentence("note.ignored", key=key) for key in model.ignored]
+    if model.tokenizer.problem:
+        notes.append(sentence("note.no_tokenizer", problem=model.tokenizer.problem))
     unknown = [
         prompt.text[slice(*token.span)]
         for token in prompt.tokens
         if token.id == model.tokenizer.unknown and prompt.has_text
     ]
     if not unknown:
-        return ()
+        return tuple(notes)
     different = list(dict.fromkeys(unknown))
     more = f" and {len(different) - 5} more" if len(different) > 5 else ""
     named = ", ".join(different[:5]) + more
-    return (sentence("note.unknown", words=named, model=model.facts.name),)
+    return (*notes, sentence("note.unknown", words=named, model=model.facts.name))
 
 
 def _notes(model: Model, found: Trace) -> tuple[str, ...]:
-    problem = model.tokenizer.problem
-    missing = (sentence("note.no_tokenizer", problem=problem),) if problem else ()
     of_blocks = (note for block in found.attention for note in _block_notes(block))
-    return (*missing, *unknown_note(model, found.prompt), *of_blocks)
+    bad = int(found.logits.size - np.isfinite(found.logits).sum())
+    of_logits = (sentence("note.logits", count=bad),) if bad else ()
+    return (*prompt_notes(model, found.prompt), *of_blocks, *of_logits)
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -252,6 +256,9 @@ def _block_notes(block: Attention) -> Iterator[str]:
 def nonfinite(name: str, array: np.ndarray) -> int:
     """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
     if array.dtype == bool:
+        return 0
+    # A sum is finite only if every number is (or if they are too large to add up).
+    if name != "masked" and np.isfinite(array.sum()):
         return 0
     count = array.size - int(np.isfinite(array).sum())
     return count - int(np.isneginf(array).sum()) if name == "masked" else count

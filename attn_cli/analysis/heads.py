@@ -8,12 +8,13 @@ from attn_cli import vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.trace import Attention, Trace
 
-NEEDS = frozenset({"weights", "head_output", "b_o", "output"})
+NEEDS = frozenset({"weights", "head_output", "output"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadSummary:
-    """One head. Shares and entropy are means over the queries behind the first.
+    """One head. Shares and entropy are means over the queries behind the first (of a single token
+    they are its own, and `previous_share` is NaN: nothing stands before it).
 
     `entropy` is in bits: 0 = one key takes all, 1 = two keys equally. `looks_at` is the key that
     each query weighs most. `norm` is the length of the last query's `head_output`, `cosine` the
@@ -57,7 +58,7 @@ def heads(trace: Trace, layer: int = 0) -> Heads:
     if missing:
         raise UsageError(f"the trace lacks {', '.join(sorted(missing))}", "trace(…, arrays=…)")
     whole = len(block.heads) == trace.model.heads
-    added = block.head_output.sum(axis=0, dtype=np.float64) + block.b_o
+    added = block.head_output.sum(axis=0, dtype=np.float64) + block.arrays.get("b_o", 0)
     return Heads(
         layer=layer,
         provenance=vocabulary.WHAT_IF if block.what_if else vocabulary.DERIVED,
@@ -78,7 +79,7 @@ def _summary(block: Attention, place: int) -> HeadSummary:
         entropy=float(entropy(weights)[behind].mean()),
         looks_at=tuple(weights.argmax(axis=1).tolist()),
         first_share=float(weights[behind, 0].mean()),
-        previous_share=float(weights[behind, np.maximum(behind - 1, 0)].mean()),
+        previous_share=float(weights[behind, behind - 1].mean()) if behind[0] else float("nan"),
         self_share=float(weights[behind, behind].mean()),
         norm=lengths[0],
         cosine=cosine(pull, output),

@@ -15,7 +15,8 @@ from attn_cli.trace import Candidate, Prompt
 class PositionLoss:
     """One position: the token that really comes next, and how well it was predicted.
 
-    `loss` = −ln(probability), in nats; `rank` is the place of the actual token among all.
+    `loss` = −ln(probability), in nats; `rank` is the place of the actual token among all, the last
+    where the probability is NaN.
     """
 
     position: int
@@ -62,13 +63,14 @@ def _position(
     target = prompt.tokens[i + 1]
     better = logits_V > logits_V[target.id]
     tied_lower = logits_V[: target.id] == logits_V[target.id]
+    rank = logits_V.size if np.isnan(nats) else int(better.sum() + tied_lower.sum()) + 1
     return PositionLoss(
         position=i,
         token=prompt.tokens[i].text,
         next_id=target.id,
         next_token=target.text,
         probability=float(np.exp(-nats)),
-        rank=int(better.sum() + tied_lower.sum()) + 1,
+        rank=rank,
         loss=nats,
         best=session.rank(model, logits_V, 1)[0],
     )

@@ -6,6 +6,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError
+from attn_cli.maths.attention import softmax
 from attn_cli.trace import Candidate, Trace
 
 NEEDS = frozenset({"scaled", "visible", "weights", "output"})
@@ -28,8 +29,8 @@ class MaskEffect:
     `visible_*` and `weights_*` are (query, key). `removed` are the cells hidden only after,
     `added` those visible only after. `moved` is the share of each query's attention that changed
     place, ½ Σ |after − before|; `output_change` the length of the change of `output` per token and
-    `output_norm` the length of `output` before. `next_before` are the likeliest candidates,
-    `next_after` the same ones and the likeliest after.
+    `output_norm` the length of `output` before. `next_before` and `next_after` hold the same
+    tokens, the likeliest before and the likeliest after, each in the order of its own ranks.
     """
 
     layer: int
@@ -50,7 +51,7 @@ class MaskEffect:
 
 @np.errstate(all="ignore")
 def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 5) -> MaskEffect:
-    """Compares two traces of one prompt; `top` candidates before are followed to after.
+    """Compares two traces of one prompt; the `top` candidates of each are found in both.
 
     Raises UsageError if the traces do not hold layer and head.
     """
@@ -70,8 +71,7 @@ def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 
             for q, k in np.argwhere(chosen).tolist()
         )
 
-    candidates = _candidates(before)[:top]
-    followed = {c.id for c in candidates} | {c.id for c in _candidates(after)[:top]}
+    likeliest = {c.id: c.text for trace in (before, after) for c in _candidates(trace)[:top]}
     return MaskEffect(
         layer=layer,
         head=head,
@@ -85,9 +85,27 @@ def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 
         moved=np.abs(weights[1] - weights[0]).sum(axis=-1) / 2,
         output_norm=np.linalg.norm(old.output, axis=-1),
         output_change=np.linalg.norm(new.output - old.output, axis=-1),
-        next_before=candidates,
-        next_after=tuple(c for c in _candidates(after) if c.id in followed),
+        next_before=_followed(before, likeliest),
+        next_after=_followed(after, likeliest),
     )
+
+
+def _followed(trace: Trace, likeliest: dict[int, str]) -> tuple[Candidate, ...]:
+    """The tokens of `likeliest` (id → text) by rank; from the logits where the trace left them."""
+    known = {c.id: c for c in _candidates(trace)}
+    missing = [id for id in likeliest if id not in known]
+    if missing:
+        logits_V = trace.logits[0]
+        comparable = np.where(np.isnan(logits_V), -np.inf, logits_V)
+        places = np.empty(logits_V.size, int)
+        places[np.argsort(-comparable, kind="stable")] = np.arange(1, logits_V.size + 1)
+        probabilities = softmax(logits_V.astype(np.float64))
+        for id in missing:
+            known[id] = Candidate(
+                rank=int(places[id]), id=id, text=likeliest[id], logit=float(logits_V[id]),
+                probability=float(probabilities[id]),
+            )  # fmt: skip
+    return tuple(sorted((known[id] for id in likeliest), key=lambda c: c.rank))
 
 
 def _candidates(trace: Trace) -> tuple[Candidate, ...]:

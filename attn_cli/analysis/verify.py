@@ -136,7 +136,7 @@ def _recomputed(block: Attention) -> dict[str, np.ndarray]:
         "weights": steps.softmax(given["masked"]),
         "z": steps.weighted_sum(given["weights"], v, given["visible"]),
         "head_output": given["z"] @ given["w_o"],
-        "output": given["head_output"].sum(axis=0) + given["b_o"],
+        "output": given["head_output"].sum(axis=0) + given.get("b_o", 0),
     }
 
 

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from attn_cli.errors import ContentError
-from attn_cli.files import reason
+from attn_cli.files import reason, remember
 
 
 def map_file(path: Path, kind: str, least: int) -> mmap.mmap:
@@ -17,6 +17,9 @@ def map_file(path: Path, kind: str, least: int) -> mmap.mmap:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < least:
                 raise ContentError(f"{path} is too short for a {kind} file")
+            # The tokenizer beside it has a reader of its own, but is part of the model as well.
+            remember(path)
+            remember(path.with_name("tokenizer.json"))
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
         raise ContentError(f"no file {path}") from None

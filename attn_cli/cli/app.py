@@ -32,6 +32,7 @@ COMMANDS = {
     "schema": "The JSON Schema of a command's document.",
 }
 _TERMINATED = 143
+_SHORT = 2000  # characters
 
 
 class Commands(TyperGroup):
@@ -108,9 +109,21 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(_Closed())
+    _choose_threads(sys.argv[1:])
     code = run(sys.argv[1:])
     # Everything is flushed; taking the interpreter apart would cost 10 ms and could only complain.
     os._exit(code)
+
+
+def _choose_threads(arguments: list[str]) -> None:
+    """One BLAS thread for a prompt that was typed; it counts because numpy is imported later.
+
+    Products of a few tokens gain nothing from several threads, and waiting ones take the processor
+    from the thread that reads the next layer: 0.35 s against 0.5 s for SmolLM2 on two cores.
+    """
+    typed = not {"--file", "-"} & set(arguments) and sum(map(len, arguments)) < _SHORT
+    if typed:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def run(arguments: list[str]) -> int:

@@ -4,6 +4,7 @@ from attn_cli import settings
 from attn_cli.cli import output
 from attn_cli.cli.options import Heads, Layers, OutputOptions, PromptOptions, WhatIfOptions
 from attn_cli.cli.prompts import prompts
+from attn_cli.errors import UsageError
 
 EXAMPLES = (
     'attn heads "the greatest thinker in China is" --layer 1',
@@ -26,12 +27,14 @@ def command(
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     layers = settings.selection(layer, model.facts.layers, "--layer")
+    if len(layers) > 1 and output.chosen_format(out) == "json":
+        raise UsageError("several layers are several documents", "--format ndjson, or one --layer")
 
     def results():
         for source in prompts(prompt):
             trace = session.trace(
                 source.text, model=model, ids=source.ids, layer=layers, head=head,
-                arrays=NEEDS | {"visible"}, mask=what_if.mask,
+                arrays=NEEDS | {"b_o", "visible"}, mask=what_if.mask,
                 attention_temperature=what_if.attention_temperature,
                 without_head=what_if.without_head, next=False, special=not prompt.no_special,
             )  # fmt: skip

@@ -24,7 +24,7 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
         for source in prompts(prompt):
             read = session.tokenise(model, source.text, ids=source.ids, special=special)
             found = loss(model, read)
-            notes = session.unknown_note(model, read)
+            notes = session.prompt_notes(model, read)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f, look),
                 document=lambda p=read, f=found, n=notes: json.document(

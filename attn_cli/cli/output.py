@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attn_cli.errors import AttnError, ContentError, UsageError
-from attn_cli.files import reason, write_bytes
+from attn_cli.files import is_read, reason, write_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,8 +34,14 @@ class ReaderGone(Exception):
 
 
 def emit(data: bytes, out: str | None = None) -> None:
-    """Writes a whole result, to a file or to stdout. Raises ContentError, ReaderGone."""
-    if out is not None:
+    """Writes a whole result, to a file or to stdout, which `-` means too.
+
+    Raises ContentError, UsageError, ReaderGone.
+    """
+    if not _is_stdout(out):
+        _refuse_empty(out)
+        if is_read(Path(out)):
+            raise UsageError(f"--out {out} is a file that this command reads", "choose another")
         write_bytes(Path(out), data)
         return
     try:
@@ -48,13 +54,22 @@ def emit(data: bytes, out: str | None = None) -> None:
         raise ContentError(f"cannot write to standard output: {_why(error)}") from None
 
 
+def _is_stdout(out: str | None) -> bool:
+    return out in (None, "-")
+
+
+def _refuse_empty(out: str | None) -> None:
+    if out == "":
+        raise UsageError("--out is empty", "give a file name: --out FILE; - is standard output")
+
+
 def _why(error: BaseException) -> str:
     return reason(error) if isinstance(error, OSError) else "it is closed"
 
 
 def refuse_terminal(kind: str, out: str | None) -> None:
     """Binary data does not belong on a screen. Raises UsageError."""
-    if out is None and _is_terminal(sys.stdout):
+    if _is_stdout(out) and _is_terminal(sys.stdout):
         raise UsageError(f"{kind} is binary and stdout is a terminal", f"--out trace.{kind}")
 
 
@@ -122,8 +137,12 @@ def screen_width() -> int:
 
 def has_colour(out: str | None = None) -> bool:
     """Whether escape bytes may be written at all."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "")
-    return out is None and not plain and _is_terminal(sys.stdout)
+    return _is_stdout(out) and not _is_plain() and _is_terminal(sys.stdout)
+
+
+def _is_plain() -> bool:
+    """Whether the user or the terminal wants no escape bytes."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "")
 
 
 def _is_terminal(stream: object) -> bool:
@@ -146,13 +165,22 @@ def chosen_format(options: "OutputOptions", known: tuple[str, ...] = ()) -> str:
     """
     if options.json and options.format not in ("", "json"):
         raise UsageError(f"--json and --format {options.format} contradict each other")
-    suffix = Path(options.out).suffix.lower() if options.out else ""
-    found = "json" if options.json else options.format or _SUFFIXES.get(suffix, "table")
+    _refuse_empty(options.out)
+    found = "json" if options.json else options.format or _of_suffix(options.out, known)
     if known and found not in known:
         raise UsageError(f"this command cannot write {found}", f"one of {', '.join(known)}")
     if found == "npz":
         refuse_terminal(found, options.out)
     return found
+
+
+def _of_suffix(out: str | None, known: tuple[str, ...]) -> str:
+    """The format that --out's suffix names; a table where there is none. Raises UsageError."""
+    suffix = Path(out or "").suffix
+    if suffix and suffix.lower() not in _SUFFIXES:
+        names = " ".join(name for name, kind in _SUFFIXES.items() if not known or kind in known)
+        raise UsageError(f"--out: the suffix {suffix} is unknown", f"{names}, or give --format")
+    return _SUFFIXES.get(suffix.lower(), "table")
 
 
 def look(options: "OutputOptions") -> "Look":
@@ -175,7 +203,7 @@ def follow(
     from attn_cli.views import training
 
     history: list[StepRecord] = []
-    if quiet or not _is_terminal(sys.stderr) or os.environ.get("TERM", "dumb") == "dumb":
+    if quiet or not _is_terminal(sys.stderr) or _is_plain() or "TERM" not in os.environ:
         for record in records:
             history.append(record)
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
@@ -184,7 +212,7 @@ def follow(
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+    console = Console(stderr=True)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         drawn = 0.0
         for record in records:

@@ -95,7 +95,7 @@ def command(
                 model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
                 sweep=heats, top=top,
             )  # fmt: skip
-            notes = session.unknown_note(model, read)
+            notes = session.prompt_notes(model, read)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f, chosen, look),
                 document=lambda p=read, f=found, n=notes: json.document(

@@ -1,20 +1,27 @@
 """`attn train`: trains a small model on a text file and shows attention forming."""
 
 import os
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from typer import Argument, Option
 
 from attn_cli.cli import output
 from attn_cli.cli.options import FORMATS, OutputOptions, one_of, real, whole
-from attn_cli.errors import ContentError, Terminated, UsageError
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import read_text, reason
 from attn_cli.words import sentence
 
 if TYPE_CHECKING:
     from attn_cli.training.data import Corpus
-    from attn_cli.training.loop import Run, TrainingSettings
+    from attn_cli.training.loop import Run, State, StepRecord, TrainingSettings
+
+# What `checkpoint.save` writes.
+_WRITTEN = (
+    "model.safetensors", "config.json", "tokenizer.json", "training.safetensors", "training.json",
+)  # fmt: skip
 
 EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
@@ -118,17 +125,16 @@ def command(
         _refuse_to_overwrite(directory)
     text = read_corpus(read_text(Path(corpus))[0])
     settings = _settings(directory, given, text, resume)
+    _check_memory(settings, text)
     run = loop.start(
         settings, text, checkpoint.resume(directory, settings, text) if resume else None
     )
     _make(directory)
+    states = deque([run.state], maxlen=2)
     try:
-        history = output.follow(loop.train(run), settings, quiet=quiet)
-    except (KeyboardInterrupt, Terminated):
-        checkpoint.save(directory, run)
-        again = f"attn train {corpus} --out {out} --resume"
-        output.note(sentence("training.saved", step=run.state.step, again=again))
-        raise
+        history = output.follow(_kept(loop.train(run), run, states), settings, quiet=quiet)
+    except BaseException as problem:
+        _rescue(problem, run, states[0], corpus, directory)
     checkpoint.save(directory, run)
     _report(run, history, directory, json or format == "json")
 
@@ -140,8 +146,71 @@ def _refuse_to_overwrite(directory: Path) -> None:
         raise UsageError(f"{directory} holds an unfinished training", "--resume goes on with it")
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file, not a folder", "choose another --out")
-    if (directory / "model.safetensors").exists():
-        raise UsageError(f"{directory} already holds a model", "choose another --out")
+    held = [name for name in _WRITTEN if os.path.lexists(directory / name)]
+    if held:
+        what = "a model" if held[0] == _WRITTEN[0] else held[0]
+        raise UsageError(f"{directory} already holds {what}", "choose another --out")
+
+
+def _check_memory(settings: "TrainingSettings", corpus: "Corpus") -> None:
+    """Refuses, before anything is allocated, a run whose largest step cannot fit."""
+    # Weights of every layer are kept for the way back, which has about five such arrays at a time.
+    rows = max(1, settings.batch_tokens // settings.context)
+    cells = rows * settings.heads * settings.context**2
+    attention = 4 * cells * (settings.layers + 5)
+    # Parameters, two moments and gradients, the new ones of the first three, and the state before.
+    width = settings.width
+    size = 12 * settings.layers * width**2 + width * (corpus.tokenizer.size + settings.context)
+    parameters = 4 * size * 10
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if attention + parameters > have:
+        smaller = "--context" if attention > parameters else "--width, or fewer --layers"
+        raise ContentError(
+            f"a step needs {attention / 2**30:.1f} GiB for the attention of rows of "
+            f"{settings.context:,} tokens and {parameters / 2**30:.1f} GiB for parameters, "
+            f"this machine has {have / 2**30:.1f} GiB",
+            f"choose a smaller {smaller}",
+        )
+
+
+def _kept(
+    records: Iterable["StepRecord"], run: "Run", states: "deque[State]"
+) -> Iterator["StepRecord"]:
+    """The records, while `states` holds the run's last two states."""
+    for record in records:
+        states.append(run.state)
+        yield record
+
+
+def _rescue(
+    problem: BaseException, run: "Run", before: "State", corpus: str, directory: Path
+) -> NoReturn:
+    """Saves what was learnt before the problem, says so, and lets the problem through."""
+    import shlex
+    import traceback
+
+    from attn_cli.training import checkpoint
+
+    again = f"attn train {shlex.quote(corpus)} --out {shlex.quote(str(directory))} --resume"
+    # The arrays of the step that failed are in the way of saving.
+    traceback.clear_frames(problem.__traceback__)
+    diverged = isinstance(problem, UsageError)
+    if diverged:
+        # It is the state last reached that gives no number; the one before it gave one.
+        run.state = before
+    step = run.state.step
+    if step > 0:
+        checkpoint.save(directory, run)
+        if diverged or run.finished:
+            output.note(sentence("training.saved_model", step=step, directory=directory))
+        else:
+            output.note(sentence("training.saved", step=step, again=again))
+    if isinstance(problem, MemoryError):
+        raise ContentError(
+            f"not enough memory for step {step + 1}",
+            "free some and go on, or choose another --out and a smaller --context or --width",
+        ) from None
+    raise problem
 
 
 def _make(directory: Path) -> None:

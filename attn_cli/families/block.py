@@ -1,5 +1,6 @@
 """One attention block for every family: the six steps, the what-if settings, the record."""
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from attn_cli.families.cache import Cache
 from attn_cli.families.what_if import WhatIf
 from attn_cli.maths.attention import Attended, attend, attend_lean, combine, default_scale, pull
 from attn_cli.trace import Attention
+
+_LARGE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +107,24 @@ def _attend(
     q, k, v = (arrays[name] for name in "qkv")
     if wanted & {"scores", "scaled", "masked"}:
         return attend(q, k, v, visible, scale=scale, attention_temperature=temperature)
+    shape = (len(q), *visible.shape) if "weights" in wanted else (0, 0, 0)
     return attend_lean(
         q, k, v, visible, scale=scale, attention_temperature=temperature,
-        keep_weights="weights" in wanted,
+        weights_HQK=_untouched(shape, q.dtype),
     )  # fmt: skip
+
+
+def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros whose pages take memory only once they are written.
+
+    numpy asks for huge pages, of which one written number makes 2 MiB resident.
+    """
+    size = int(np.prod(shape)) * dtype.itemsize
+    if size < _LARGE or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(shape, dtype)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, dtype).reshape(shape)
 
 
 def _touched(
@@ -136,9 +153,10 @@ def _record(
     arrays = {}
     for name, spec in vocabulary.ARRAYS.items():
         if name in request.arrays and name in computed:
+            array = computed[name].view()
             chosen = picked.get(spec.axes[0])
-            array = computed[name] if chosen is None else computed[name][chosen]
-            array = array.view()
+            if chosen is not None and chosen != list(range(len(array))):
+                array = array[chosen]
             array.flags.writeable = False
             arrays[name] = array
     return Attention(

@@ -297,13 +297,13 @@ def forward(
     touched = False
     for layer, parts in enumerate(weights.layers("layers.", request.last_layer)):
         normed = rms_norm(x, parts["input_layernorm.weight"], config.epsilon)
-        arrays = _project(config, parts, normed, request, cosine, sine)
+        arrays = _project(config, parts, normed, cosine, sine)
         block = Block(
             layer=layer,
             arrays={"x": x, "normed": normed, **arrays},
             own_visible=_visible(config.windows[layer], len(ids), start),
             w_o=parts["self_attn.o_proj.weight"].T,
-            b_o=_bias(parts, "self_attn.o_proj", config.model_width),
+            b_o=_bias(parts, "self_attn.o_proj"),
             touched=touched,
             own_names=own_names,
         )
@@ -329,17 +329,12 @@ def _visible(width: int, queries: int, start: int) -> np.ndarray:
     return window(queries, keys, width) if width else causal(queries, keys)
 
 
-def _bias(parts: LayerWeights, name: str, width: int) -> np.ndarray:
-    return parts.get(f"{name}.bias", np.zeros(width, np.float32))
+def _bias(parts: LayerWeights, name: str) -> np.ndarray:
+    return parts.get(f"{name}.bias", np.zeros(0, np.float32))
 
 
 def _project(
-    config: Config,
-    parts: LayerWeights,
-    normed: np.ndarray,
-    request: Request,
-    cosine: np.ndarray,
-    sine: np.ndarray,
+    config: Config, parts: LayerWeights, normed: np.ndarray, cosine: np.ndarray, sine: np.ndarray
 ) -> dict[str, np.ndarray]:
     """q, k and v, and the parameters that made them, one head apart from the next."""
     arrays = {}
@@ -347,10 +342,11 @@ def _project(
         name = f"self_attn.{letter}_proj"
         heads = config.heads if letter == "q" else config.kv_heads
         w = parts[f"{name}.weight"].T
-        b = _bias(parts, name, w.shape[1])
+        b = _bias(parts, name)
         arrays[letter] = project(normed, w, b, heads)
         arrays[f"w_{letter}"] = w.reshape(len(w), heads, -1).swapaxes(0, 1)
-        arrays[f"b_{letter}"] = b.reshape(heads, -1)
+        if b.size:
+            arrays[f"b_{letter}"] = b.reshape(heads, -1)
     for letter in "qk":
         plain = arrays[letter]
         if config.qk_norm:
@@ -359,7 +355,8 @@ def _project(
         arrays[letter] = rotate(plain, cosine, sine)
     w_o = parts["self_attn.o_proj.weight"].T
     arrays["w_o"] = w_o.reshape(config.heads, -1, config.model_width)
-    arrays["b_o"] = _bias(parts, "self_attn.o_proj", config.model_width)
+    if config.output_bias:
+        arrays["b_o"] = _bias(parts, "self_attn.o_proj")
     return arrays
 
 
@@ -367,8 +364,7 @@ def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
     normed = rms_norm(x, parts["post_attention_layernorm.weight"], config.epsilon)
 
     def through(name: str, vectors: np.ndarray) -> np.ndarray:
-        w = parts[f"mlp.{name}.weight"].T
-        return linear(vectors, w, _bias(parts, f"mlp.{name}", w.shape[1]))
+        return linear(vectors, parts[f"mlp.{name}.weight"].T, _bias(parts, f"mlp.{name}"))
 
     gate = _ACTIVATIONS[config.activation](through("gate_proj", normed))
     return x + through("down_proj", gate * through("up_proj", normed))

@@ -97,6 +97,7 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
         make=lambda: _tokenizer_of(folder.tokenizer),
         where=str(folder.tokenizer),
         end_tokens=_ids(folder.config.get("eos_token_id")),
+        ignored=ignored,
     )
 
 
@@ -133,6 +134,7 @@ def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Mo
         make=make,
         where=str(path),
         end_tokens=_ids(ends),
+        ignored=ignored,
     )
 
 
@@ -150,6 +152,7 @@ def _model(
     make: Callable[[], Tokenizer],
     where: str,
     end_tokens: tuple[int, ...],
+    ignored: Sequence[str] = (),
 ) -> Model:
     def checked() -> Tokenizer:
         tokenizer = make()
@@ -168,6 +171,7 @@ def _model(
         weights=weights,
         tokenizer=Deferred(checked),
         end_tokens=end_tokens,
+        ignored=tuple(ignored),
     )
 
 

@@ -172,7 +172,7 @@ class Ahead:
 class Model:
     """Everything needed to trace a prompt. `config` is the family's own record.
 
-    `end_tokens` are the ids that end a text.
+    `end_tokens` are the ids that end a text, `ignored` the config keys that the user accepts.
     """
 
     facts: ModelFacts
@@ -181,6 +181,7 @@ class Model:
     weights: Weights
     tokenizer: Deferred
     end_tokens: tuple[int, ...]
+    ignored: tuple[str, ...] = ()
 
 
 def in_memory(model: Model) -> Model:

@@ -212,20 +212,20 @@ def attend_lean(
     *,
     scale: float = 0.0,
     attention_temperature: float = 1.0,
-    keep_weights: bool = False,
+    weights_HQK: np.ndarray,
     block: int = 128,
 ) -> Attended:
     """`attend` for when nobody asks for steps 3 and 4: equal weights and z, less of everything.
 
     Queries go in blocks, and a block looks only at the keys between its first and last visible
-    one. What it skips would get weight 0; the pages of those zeros are never touched, so that half
-    of a causal mask costs neither time nor memory. The arrays not kept have size 0.
+    one. What it skips has weight 0 and is not written: half of a causal mask costs no time, and no
+    memory either where `weights_HQK`, the zeros to fill, are pages that nobody has touched. Of size
+    0, it says that the weights are not wanted. The other arrays not kept have size 0.
     """
     heads, queries, width = q_HQW.shape
     k_HKW, v_HKV = repeat_heads(k_GKW, heads), repeat_heads(v_GKV, heads)
     factor = q_HQW.dtype.type(scale or default_scale(width))
     nothing = np.zeros((0, 0, 0), q_HQW.dtype)
-    weights = np.zeros((heads, *visible_QK.shape), q_HQW.dtype) if keep_weights else nothing
     z = np.zeros((heads, queries, v_HKV.shape[-1]), q_HQW.dtype)
     for start in range(0, queries, block):
         rows = slice(start, start + block)
@@ -240,9 +240,9 @@ def attend_lean(
             np.copyto(masked, -np.inf, where=~visible)
         shares = softmax(masked, attention_temperature)
         z[:, rows] = weighted_sum(shares, v_HKV[:, keys], visible)
-        if keep_weights:
-            weights[:, rows, keys] = shares
-    return Attended(nothing, nothing, nothing, weights, z)
+        if weights_HQK.size:
+            weights_HQK[:, rows, keys] = shares
+    return Attended(nothing, nothing, nothing, weights_HQK, z)
 
 
 def attend_vjp(

@@ -12,8 +12,11 @@ _TANH_SCALE = sqrt(2 / np.pi)
 
 
 def linear(x_M: np.ndarray, w_MN: np.ndarray, b_N: np.ndarray) -> np.ndarray:
-    """xW + b."""
-    return x_M @ w_MN + b_N
+    """xW + b. A bias of size zero means that there is none."""
+    product = x_M @ w_MN
+    if b_N.size:
+        product += b_N
+    return product
 
 
 def linear_vjp(

@@ -6,14 +6,14 @@ The package is in the extra `models`, and is imported where it is needed.
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError
+from attn_cli.files import read_bytes
 from attn_cli.tokens.token import Token
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
@@ -101,7 +101,7 @@ class LibraryTokenizer:
             tokens.append(self._make(id, (end, end) if added else span))
             end = tokens[-1].span[1]
         if self._byte_level and self.unknown < 0:
-            self._refuse_lost_bytes(text, found)
+            self._refuse_lost_bytes(text, tokens)
         return tuple(tokens)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -146,35 +146,30 @@ class LibraryTokenizer:
             return bytes.fromhex(byte[1])
         return entry.replace(self._space, " ").encode()
 
-    def _refuse_lost_bytes(self, text: str, found: Any) -> None:
+    def _refuse_lost_bytes(self, text: str, tokens: list[Token]) -> None:
         normalizer = self._library.normalizer
         raw = (normalizer.normalize_str(text) if normalizer else text).encode()
         for byte in set(raw):
             if self._id(chr(ALPHABET[byte])) is None:
-                kept = b"".join(map(self._bytes, found.tokens)).count(byte)
-                if kept < raw.count(byte):
+                inside = (token for token in tokens if token.span[0] < token.span[1])
+                kept = b"".join(token.bytes or token.text.encode() for token in inside)
+                if kept.count(byte) < raw.count(byte):
                     what = f"the model's vocabulary has no token for the byte 0x{byte:02X}"
                     raise ContentError(what, "take its character out of the prompt")
 
 
-def read(path: str | os.PathLike[str]) -> LibraryTokenizer:
+def read(path: Path) -> LibraryTokenizer:
     """The tokenizer of a tokenizer.json file; a ContentError that names it when it won't do.
 
     The file alone decides: as in the reference library, `add_bos_token` and `add_eos_token` of a
     tokenizer_config.json beside it change nothing.
     """
     library = load()
+    contents = read_bytes(Path(path), limit=_LARGEST_FILE)
     try:
-        info = os.stat(path)
-        if not stat.S_ISREG(info.st_mode) or info.st_size > _LARGEST_FILE:
-            raise ContentError(f"{path} is not a regular file of at most 500 MB")
-        with open(path, "rb") as file:
-            contents = file.read()
         if _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents)):
             raise ValueError
         return LibraryTokenizer(library.Tokenizer.from_buffer(contents))
-    except OSError as error:
-        raise ContentError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         hint = f"the package tokenizers {library.__version__} does not know its contents"
         raise ContentError(f"{path} is not a tokenizer.json that can be read", hint) from error

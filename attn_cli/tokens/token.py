@@ -11,9 +11,9 @@ from typing import Protocol
 class Token:
     """One token of a prompt.
 
-    `text` is the vocabulary's entry, with its markers (`##ing`). `span` is the half-open range of
-    character offsets in the prompt; a token that is not in the text has (n, n). `bytes` holds the
-    raw bytes where `text` cannot show them exactly, and is empty otherwise.
+    `text` is readable: a leading space shows as one, word pieces keep their marker (`##ing`).
+    `span` is the half-open range of character offsets in the prompt; a token that is not in the
+    text has (n, n). `bytes` holds the raw bytes where `text` cannot show them exactly.
     """
 
     id: int

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from os import PathLike
+from pathlib import Path
 
 from attn_cli.errors import ContentError
+from attn_cli.files import read_bytes
 from attn_cli.tokens.token import Token
 
 _LARGEST_ID = 2**32 - 1
@@ -210,29 +211,24 @@ class WordPiece:
         return f" {text}"
 
 
-def looks_like_ours(path: str | PathLike[str]) -> bool:
-    """Whether a `tokenizer.json` is likely one that `read` takes."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except OSError:
-        return True
-    return len(data) <= _LARGEST_FILE and b'"WordPiece"' in data and b"Normalizer" not in data
+def looks_like_ours(path: Path) -> bool:
+    """Whether a `tokenizer.json` is likely one that `read` takes. Raises ContentError."""
+    if path.stat().st_size > _LARGEST_FILE:
+        return False
+    data = read_bytes(path)
+    return b'"WordPiece"' in data and b"Normalizer" not in data
 
 
-def read(path: str | PathLike[str]) -> WordPiece:
+def read(path: Path) -> WordPiece:
     """The tokenizer of a `tokenizer.json` file; a ContentError that names it when it won't do."""
     try:
-        with open(path, "rb") as file:
-            contents = json.loads(file.read().decode())
-        return WordPiece(contents)
-    except OSError as error:
-        raise ContentError(f"cannot read {path}: {error.strerror or error}") from error
+        return WordPiece(json.loads(read_bytes(path).decode()))
     except (ValueError, RecursionError) as error:
         # ValueError is bad UTF-8, bad JSON, or a number too long for int.
         raise ContentError(f"{path} is not a JSON file that can be read", _HINT) from error
     except ContentError as error:
-        raise ContentError(f"{path}: {error.message}", error.hint) from error
+        named = error.message if str(path) in error.message else f"{path}: {error.message}"
+        raise ContentError(named, error.hint) from error
 
 
 def _show(value: object) -> str:

@@ -16,28 +16,38 @@ _MOST_CELLS = 24
 def render(trace: Trace, found: Heads, look: Look) -> page.Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
     names = page.labels(trace.prompt)
-    sharpest = min(found.heads, key=lambda head: head.entropy)
-    strongest = max(found.heads, key=lambda head: head.norm)
     digits = look.digits
     items: page.Page = [
         page.heading(trace.model, f"layer {found.layer}"),
         page.tokens_line(trace.prompt),
-        page.headline(
-            "heads.headline", layer=found.layer, sharpest=sharpest.head, query=names[-1],
-            entropy=numbers.number(sharpest.entropy, digits), strongest=strongest.head,
-            norm=numbers.number(strongest.norm, digits),
-        ),
+        _headline(found, names[-1], digits),
         page.title("heads.columns" if look.columns_are_queries else "heads.grids"),
         _grids(found, names, look),
         page.title("heads.summary"),
-        _summary(found, digits),
+        _summary(found, digits, single=len(names) == 1),
         page.say("heads.what", query=names[-1], output=numbers.number(found.output_norm, digits)),
         page.title("heads.where"),
         *_looks(found, names, look),
-    ]  # fmt: skip
-    if np.isnan(found.largest_error):
+    ]
+    if len(found.heads) < trace.model.heads:
         return [*items, page.say("heads.part")]
-    return [*items, page.say("heads.sum", error=f"{found.largest_error:.1e}")]
+    error = "NaN" if np.isnan(found.largest_error) else f"{found.largest_error:.1e}"
+    return [*items, page.say("heads.sum", error=error)]
+
+
+def _headline(found: Heads, query: str, digits: int) -> object:
+    """Names the sharpest and the strongest head, of those whose numbers are finite."""
+    sharp = [head for head in found.heads if np.isfinite(head.entropy)]
+    strong = [head for head in found.heads if np.isfinite(head.norm)]
+    if not sharp or not strong:
+        return page.headline("heads.nothing", layer=found.layer)
+    sharpest = min(sharp, key=lambda head: head.entropy)
+    strongest = max(strong, key=lambda head: head.norm)
+    return page.headline(
+        "heads.headline", layer=found.layer, sharpest=sharpest.head, query=query,
+        entropy=numbers.number(sharpest.entropy, digits), strongest=strongest.head,
+        norm=numbers.number(strongest.norm, digits),
+    )  # fmt: skip
 
 
 def _grids(found: Heads, names: list[str], look: Look) -> Text:
@@ -56,7 +66,7 @@ def _grids(found: Heads, names: list[str], look: Look) -> Text:
         which = "" if len(labels) <= fitting else f"{first}–{first + shown.shape[2] - 1}"
         lines += _panel_of_grids(found, shown, labels, margin, which, look.width)
     if start:
-        lines.append(f"    … the last {len(labels)} of {len(names)} tokens; --full shows all")
+        lines.append("    " + sentence("heads.last", shown=len(labels), count=len(names)))
     return Text("\n".join(lines).rstrip("\n"), no_wrap=True)
 
 
@@ -81,11 +91,13 @@ def _panel_of_grids(
     return lines
 
 
-def _summary(found: Heads, digits: int) -> object:
+def _summary(found: Heads, digits: int, *, single: bool) -> object:
+    """A `single` token has no previous one to look at."""
     rows = found.heads
     columns = [[str(head.head) for head in rows]]
     for key in ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine"):
-        columns.append(numbers.column([getattr(head, key) for head in rows], digits))
+        texts = numbers.column([getattr(head, key) for head in rows], digits)
+        columns.append(["–" for _ in rows] if single and key == "previous_share" else texts)
     headers = ["head", "entropy", "on first", "on previous", "on itself", "norm", "cosine"]
     return page.columns_table(headers, columns)
 

@@ -18,7 +18,21 @@ _SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny",
 
 def encode(value: Any) -> bytes:
     """Strict JSON bytes; float32 with the shortest digits that read back to the same number."""
-    return orjson.dumps(value, default=_other, option=_OPTIONS)
+    try:
+        return orjson.dumps(value, default=_other, option=_OPTIONS)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_without_surrogates(value), default=_other, option=_OPTIONS)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """The same with every character that UTF-8 lacks (from a file's name, say) as `?`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _without_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    return value
 
 
 def encode_pretty(value: Any) -> bytes:
@@ -29,8 +43,6 @@ def encode_pretty(value: Any) -> bytes:
 def _other(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value) if value.ndim else value.item()
-    if isinstance(value, str):  # orjson refuses lone surrogates
-        return value.encode("utf-8", "replace").decode()
     raise TypeError(f"no JSON form for {type(value)}")
 
 

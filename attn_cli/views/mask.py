@@ -42,14 +42,24 @@ def _headline(found: MaskEffect, names: list[str], after: str, digits: int) -> o
     if not found.removed and not found.added:
         return page.headline("mask.same")
     first = found.next_before[0]
-    most = int(np.argmax(found.moved))
-    later = next((c.probability for c in found.next_after if c.id == first.id), 0.0)
+    gone, new = _all_or_nothing(found)
+    # Half of the change counts, so that what moves is not counted twice; what vanishes moves whole.
+    moved = np.nan_to_num(np.where(gone | new, 1, found.moved))
+    most = int(np.argmax(moved))
+    key = "mask.vanishes" if gone[most] else "mask.appears" if new[most] else "mask.moves"
+    later = next(c.probability for c in found.next_after if c.id == first.id)
     texts = numbers.column([float(found.moved[most]), first.probability, later], max(digits, 2))
     return page.headline(
         "mask.headline", mask=visible(after), removed=len(found.removed), added=len(found.added),
-        cells=found.visible_before.size, query=names[most], moved=texts[0], token=label(first.text),
-        before=texts[1], after=texts[2],
+        cells=found.visible_before.size, effect=sentence(key, query=names[most], moved=texts[0]),
+        token=label(first.text), before=texts[1], after=texts[2],
     )  # fmt: skip
+
+
+def _all_or_nothing(found: MaskEffect) -> tuple[np.ndarray, np.ndarray]:
+    """Which queries see no key any more, and which saw none before."""
+    before, after = found.visible_before.any(axis=1), found.visible_after.any(axis=1)
+    return before & ~after, after & ~before
 
 
 def _picture(found: MaskEffect, names: list[str], look: Look) -> Text:
@@ -89,10 +99,15 @@ def _cells(key: str, cells: tuple[Cell, ...], names: list[str], look: Look) -> p
 
 
 def _moved(found: MaskEffect, names: list[str], digits: int) -> object:
+    gone, new = _all_or_nothing(found)
+    moved = [
+        sentence("mask.gone") if lost else sentence("mask.new") if came else text
+        for lost, came, text in zip(gone, new, numbers.column(found.moved, digits), strict=True)
+    ]
     columns = [
         names,
-        numbers.column(found.moved, digits),
-        [numbers.bar(value, 16) for value in found.moved],
+        moved,
+        [numbers.bar(value, 16) for value in np.where(gone | new, 1, found.moved)],
         numbers.column(found.output_change, digits),
         numbers.column(found.output_norm, digits),
     ]
@@ -101,12 +116,13 @@ def _moved(found: MaskEffect, names: list[str], digits: int) -> object:
 
 
 def _next(found: MaskEffect, digits: int) -> object:
-    after = {candidate.id: candidate for candidate in found.next_after}
-    rows = found.next_before
-    values = [after[c.id].probability if c.id in after else 0.0 for c in rows]
+    """The likeliest of both lists, by their rank after."""
+    before = {candidate.id: candidate.probability for candidate in found.next_before}
+    rows = found.next_after
+    values = [c.probability for c in rows]
     columns = [
         [label(c.text) for c in rows],
-        numbers.column([c.probability for c in rows], max(digits, 2)),
+        numbers.column([before[c.id] for c in rows], max(digits, 2)),
         numbers.column(values, max(digits, 2)),
         [numbers.bar(value, 16) for value in values],
     ]

@@ -27,7 +27,8 @@ def heading(model: ModelFacts, where: str = "") -> Text:
     text = Text(no_wrap=False)
     text.append(f" {visible(model.name)}", "bold")
     text.append(
-        f" · {model.family} · {model.layers} layers × {model.heads} heads · width "
+        f" · {model.family} · {model.layers} layer{'s' * (model.layers != 1)} × "
+        f"{model.heads} head{'s' * (model.heads != 1)} · width "
         f"{model.model_width} ({model.head_width} per head)"
     )
     if where:
@@ -43,7 +44,8 @@ def tokens_line(prompt: Prompt) -> Text:
     for token in prompt.tokens:
         text.append("▏", "dim")
         text.append(label(token.text, 40), "italic dim" if token.special else "")
-    text.append(f"   {len(prompt.tokens)} tokens", "dim")
+    count = len(prompt.tokens)
+    text.append(f"   {count} token{'' if count == 1 else 's'}", "dim")
     return text
 
 
@@ -59,12 +61,12 @@ def say(key: str, /, **values: object) -> Padding:
     return Padding(Text(sentence(key, **values)), (0, 1, 0, 4))
 
 
-def step_title(number: int) -> Text:
-    """` 3  dot products   scores = q · kᵀ`"""
+def step_title(number: int, equation: str = "") -> Text:
+    """` 3  dot products   scores = q · kᵀ`; `equation` replaces that of the vocabulary."""
     step = vocabulary.STEPS[number - 1]
     text = Text(f"\n {step.number}  ", "bold")
     text.append(f"{step.name:<15}", "bold")
-    text.append(step.equation, "cyan")
+    text.append(equation or step.equation, "cyan")
     return text
 
 

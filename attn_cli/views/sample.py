@@ -1,6 +1,6 @@
 """The page of `attn sample`: each candidate through temperature and filters, then the draw."""
 
-from attn_cli.analysis.sample import Sample, SampleCandidate
+from attn_cli.analysis.sample import Sample
 from attn_cli.trace import ModelFacts, Prompt
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import Look
@@ -17,7 +17,7 @@ def render(
     names = page.labels(prompt)
     order = ", ".join(f"{name} {settings[name]:g}" for name in found.filters)
     items: page.Page = [page.heading(model), page.tokens_line(prompt)]
-    items += [_headline(found.candidates, settings["temperature"], digits)]
+    items += [_headline(found, settings["temperature"], model.vocabulary, digits)]
     items += [page.say("sample.order", order=order)]
     items += [
         page.title("sample.candidates", query=names[-1], kept=found.kept, total=model.vocabulary),
@@ -42,12 +42,13 @@ def render(
     return [*items, page.say("sample.text", prompt=told, text=visible(found.text))]
 
 
-def _headline(candidates: tuple[SampleCandidate, ...], temperature: float, digits: int) -> object:
+def _headline(found: Sample, temperature: float, total: int, digits: int) -> object:
+    candidates = found.candidates
     first = candidates[0]
     if temperature == 0:
         return page.headline("sample.greedy", token=label(first.text))
     if temperature == 1:
-        return page.headline("sample.neutral")
+        return _filtered(found, total, digits)
     lost = first.probability - first.after[0]
     gains = [(c.after[0] - c.probability, c) for c in candidates[1:]]
     gain, other = max(gains, key=lambda pair: pair[0] * (1 if lost > 0 else -1), default=(0, first))
@@ -59,6 +60,18 @@ def _headline(candidates: tuple[SampleCandidate, ...], temperature: float, digit
     return page.headline(
         "sample.headline", temperature=f"{temperature:g}", verb=verb, amount=texts[0],
         direction=direction, token=label(first.text), others=others,
+    )  # fmt: skip
+
+
+def _filtered(found: Sample, total: int, digits: int) -> object:
+    """At temperature 1 only the filters change anything."""
+    first, filters = found.candidates[0], found.filters[1:]
+    if not filters:
+        return page.headline("sample.neutral")
+    before, after = numbers.column([first.probability, first.after[-1]], digits)
+    return page.headline(
+        "sample.filtered", filters=", ".join(filters), kept=found.kept, total=total,
+        token=label(first.text), before=before, after=after,
     )  # fmt: skip
 
 

@@ -40,6 +40,18 @@ class HeadView:
     def query(self) -> int:
         return self.queries[-1]
 
+    @property
+    def untrained(self) -> bool:
+        return self.trace.model.source.startswith("untrained")
+
+    @property
+    def removed(self) -> bool:
+        """Whether `--without-head` took this head away."""
+        facts = self.trace.model
+        pairs = (word.split(".") for word in self.trace.settings["without_head"])
+        here = (self.block.layer, self.head)
+        return any((int(a) % facts.layers, int(b) % facts.heads) == here for a, b in pairs)
+
     def shows(self, step: int, *names: str) -> bool:
         return step in self.steps and all(name in self.arrays for name in names)
 
@@ -74,10 +86,24 @@ class HeadView:
         rows = [str(i) for i in range(values.shape[0])] if len(axes) == 3 else [""]
         words = sentence("axes.matrix", rows=axes[-2] if len(axes) == 3 else "1", columns=axes[-1])
         columns = [str(j) for j in range(values.shape[1])]
-        return page.headed_matrix(name, values, rows, columns, self.look, axes=words)
+        found = page.headed_matrix(name, values, rows, columns, self.look, axes=words)
+        if _is_elided(found):
+            found.append(say("parameters.elided", name=name))
+        return found
 
     def _remark(self, name: str) -> str:
         return vocabulary.WHAT_IF if name in self.block.what_if else ""
+
+
+def _is_elided(tables: Page) -> bool:
+    """Whether a table has a gap in its rows or columns; headings and numbers hold no `…`."""
+    return any(
+        "…" in str(text)
+        for item in tables
+        if isinstance(item, Padding)
+        for column in item.renderable.columns
+        for text in (column.header, *column.cells)
+    )
 
 
 def count_tables(trace: Trace, steps: frozenset[int]) -> int:
@@ -140,12 +166,18 @@ def _of_head(trace: Trace, block: Attention, place: int, head: int) -> dict[str,
 def _embed(view: HeadView) -> Page:
     if not view.shows(1, "x"):
         return []
-    found: Page = [page.step_title(1)]
     positions = sorted({*view.queries, *view.keys})
     width = view.trace.model.model_width
+    if view.block.layer:
+        title = page.step_title(1, sentence("embed.title_stream"))
+        return [title, say("embed.stream", layer=view.block.layer), *view.rows("x", positions)]
+    if "q_unrotated" in view.arrays:
+        title = page.step_title(1, sentence("embed.title_token"))
+        return [title, say("embed.token", width=width), *view.rows("x", positions)]
+    found: Page = [page.step_title(1)]
+    found.append(say("embed.random" if view.untrained else "embed.what", width=width))
     if not view.shows(1, "token_embedding", "position_embedding"):
-        return [*found, say("embed.stream", layer=view.block.layer), *view.rows("x", positions)]
-    found.append(say("embed.what", width=width))
+        return [*found, *view.rows("x", positions)]
     for name in ("token_embedding", "position_embedding", "x"):
         title = "x = their sum" if name == "x" else name
         found.extend(view.rows(name, positions, title))
@@ -163,7 +195,8 @@ def _embed(view: HeadView) -> Page:
 def _project(view: HeadView) -> Page:
     if not view.shows(2, "q", "k", "v"):
         return []
-    found: Page = [page.step_title(2), say("project.what")]
+    what = "project.random" if view.untrained else "project.what"
+    found: Page = [page.step_title(2), say(what)]
     if view.shows(2, "normed"):
         found.append(say("project.normed"))
         found.extend(view.rows("normed", sorted({*view.queries, *view.keys})))
@@ -234,7 +267,7 @@ def _scale_and_mask(view: HeadView) -> Page:
 def _softmax(view: HeadView) -> Page:
     if not view.shows(5, "weights"):
         return []
-    found: Page = [page.step_title(5), say("softmax.what")]
+    found: Page = [page.step_title(5, sentence("softmax.title")), say("softmax.what")]
     temperature = view.trace.settings["attention_temperature"]
     if temperature != 1:
         found.append(say("softmax.heated", temperature=f"{temperature:g}"))
@@ -258,13 +291,16 @@ def _sum(view: HeadView) -> Page:
         found.extend(view.parameter("w_o"))
     if not view.shows(6, "head_output", "output"):
         return found
-    found += [say("sum.pull"), *view.rows("head_output", view.queries)]
+    found.append(say("sum.removed" if view.removed else "sum.pull"))
+    found.extend(view.rows("head_output", view.queries))
     bias = view.arrays.get("b_o", np.zeros(0))
     if bias.size:
         found.extend(view.parameter("b_o"))
     added = sentence("sum.bias")
     heads = view.trace.model.heads
     found += [say("sum.output", heads=heads, bias=added), *view.rows("output", view.queries)]
+    if view.removed:
+        return found
     pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))
     lengths = float(np.linalg.norm(pull)), float(np.linalg.norm(output))
     cosine = float(pull @ output) / (lengths[0] * lengths[1] or 1)
@@ -277,14 +313,25 @@ def _sum(view: HeadView) -> Page:
 
 
 def _weighted_values(view: HeadView) -> Page:
-    """weight · v for every key of one query, and their sum, which is z."""
+    """weight · v for the shown keys of one query, the others together, and the sum, which is z."""
     weights = view.arrays["weights"][view.query]
     moved = np.where(weights[:, None] == 0, 0, weights[:, None] * view.arrays["v"])
-    rows = np.concatenate([weights[:, None], moved], axis=1)[view.keys]
+    rows = np.concatenate([weights[:, None], moved], axis=1)
+    left_out = np.delete(rows, view.keys, axis=0)
     total = [float(weights.sum()), *view.arrays["z"][view.query].tolist()]
     columns = ["weight", *(str(j) for j in range(moved.shape[1]))]
-    names = [*(view.names[i] for i in view.keys), "Σ"]
-    values = np.concatenate([rows, [total]])
+    names = [view.names[i] for i in view.keys]
+    values = rows[view.keys]
+    title = sentence("sum.table", keys=_keys(len(names)))
+    if len(left_out):
+        names.append(sentence("sum.others"))
+        values = np.concatenate([values, left_out.sum(axis=0, keepdims=True)])
+        title = sentence("sum.part", keys=len(view.keys), all=_keys(len(rows)))
+    names.append("Σ")
+    values = np.concatenate([values, [total]])
     tables = matrix(values, names, columns, view.look, last_is_sum=True)
-    title = Text(f"\n    weight × v   {len(view.keys)} keys and their sum", "dim")
-    return [title, *(Padding(table, (0, 0, 0, INDENT)) for table in tables)]
+    return [Text(f"\n    {title}", "dim"), *(Padding(table, (0, 0, 0, INDENT)) for table in tables)]
+
+
+def _keys(count: int) -> str:
+    return sentence("sum.key_one") if count == 1 else sentence("sum.key_many", count=count)

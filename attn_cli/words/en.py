@@ -3,6 +3,8 @@
 SENTENCES = {
     # notes
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
+    "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
+    "note.logits": "{count} logits are NaN or infinite: the prediction cannot be trusted",
     "note.no_tokenizer": "{problem}; tokens are shown as their ids",
     "note.hidden_row": "layer {layer}: no key is visible to query {rows}; its weights and z are 0",
     "note.nonfinite": "layer {layer}: {count} numbers of {name} are NaN or infinite",
@@ -12,12 +14,21 @@ SENTENCES = {
     # the six steps: what each is, for someone who has never seen the formula
     "embed.what": "Each token becomes a list of {width} numbers that training has placed so that "
     "directions carry meaning. Where the token stands adds a second list; x is their sum.",
+    "embed.random": "Each token becomes a list of {width} numbers, random ones here: this model "
+    "has not been trained. Where the token stands adds a second list; x is their sum.",
+    "embed.token": "Each token becomes a list of {width} numbers. Its position is not added here: "
+    "it turns queries and keys in step 2.",
+    "embed.title_token": "x = token vector",
+    "embed.title_stream": "x = what the layers before have left",
     "embed.stream": "What enters layer {layer}: the token's vector plus everything the layers "
     "before it have added. This sum is called the residual stream.",
     "embed.here": "For `{query}` the token gives a vector of length {token}, position {position} "
     "adds one of length {place}, and their sum x has length {x}.",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value. The query asks, the key answers, the value is what moves.",
+    "project.random": "Three linear maps turn each vector into a query, a key and a value. Their "
+    "numbers are random here, before any training: what follows is right, but means nothing yet.",
+    "parameters.elided": "… part of {name} is left out; --full shows all of it",
     "project.normed": "They start from `normed`: x after the layer norm, which brings every vector "
     "to a common scale.",
     "project.bias": "To each product the bias of its map is added (--parameters shows W and b).",
@@ -35,8 +46,9 @@ SENTENCES = {
     "mask.causal": "It keeps the future from the past: while training, each word is guessed from "
     "those before it, so no query may look at a later key.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
-    "softmax.what": "e to the power of each number, divided by the sum of its row: every row "
-    "becomes shares of 1. Larger scores take more than their part.",
+    "softmax.title": "weights = softmax(masked), for each query",
+    "softmax.what": "e to the power of each of a query's scores, divided by the sum of them: each "
+    "query's shares add up to 1. Larger scores take more than their part.",
     "softmax.heated": "Before that, every number is divided by the attention temperature "
     "{temperature}.",
     "softmax.here": "`{query}` looks at",
@@ -44,6 +56,13 @@ SENTENCES = {
     "`{query}` takes from each, and the sum:",
     "sum.pull": "Through the head's slice of W_O, z becomes head_output: the vector by which this "
     "head pulls each token.",
+    "sum.removed": "--without-head removed this head: whatever z is, its head_output is 0, and it "
+    "pulls no token.",
+    "sum.table": "weight × v   {keys} and the sum",
+    "sum.part": "weight × v   {keys} of {all}, the others together, and the sum of all",
+    "sum.key_one": "1 key",
+    "sum.key_many": "{count} keys",
+    "sum.others": "other keys",
     "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; it is added "
     "to x.",
     "sum.bias": " and the bias b_O",
@@ -61,8 +80,10 @@ SENTENCES = {
     # heads
     "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} "
     "bits) and head {strongest} pulls `{query}` hardest ({norm}).",
-    "heads.grids": "weights   each row a query, each column a key, darker = more",
-    "heads.columns": "weights   each column a query, each row a key, darker = more",
+    "heads.nothing": "In layer {layer} no head can be ranked: their numbers are NaN or infinite.",
+    "heads.last": "… the last {shown} of {count} tokens; --full shows all",
+    "heads.grids": "weights   each row a query, each column a key, fuller = more",
+    "heads.columns": "weights   each column a query, each row a key, fuller = more",
     "heads.summary": "each head in one row   shares: mean over the queries after the first",
     "heads.where": "the key that each query looks at most",
     "heads.sum": "Σ head_output + bias = output: largest error {error}.",
@@ -70,8 +91,13 @@ SENTENCES = {
     "heads.what": "`entropy` counts choices in bits: 0 = one key takes all, 1 = two keys alike. "
     "`norm` and `cosine` belong to the pull on `{query}`; the whole block's has length {output}.",
     # mask
-    "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; `{query}` "
-    "moves {moved} of its attention, and {token} goes from {before} to {after}.",
+    "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}, and "
+    "{token} goes from {before} to {after}.",
+    "mask.moves": "`{query}` moves {moved} of its attention",
+    "mask.vanishes": "`{query}` sees no key any more and all its attention is gone",
+    "mask.appears": "`{query}` saw no key before and now does",
+    "mask.gone": "all gone",
+    "mask.new": "all new",
     "mask.none": "no mask",
     "mask.own": "the model's own mask",
     "mask.compared": "before = {before}   after = {after}   layer {layer} · head {head}",
@@ -88,6 +114,8 @@ SENTENCES = {
     # sample
     "sample.headline": "Temperature {temperature} {verb} {amount} {direction} {token}{others}.",
     "sample.neutral": "Temperature 1 leaves the probabilities as the model gives them.",
+    "sample.filtered": "{filters} keep {kept} of {total} tokens: {token} goes from {before} to "
+    "{after}.",
     "sample.greedy": "Temperature 0 takes the likeliest token, {token}, every time.",
     "sample.order": "applied in this order: {order}",
     "sample.candidates": "candidates for the token after `{query}`   {kept} of {total} tokens left",
@@ -99,8 +127,14 @@ SENTENCES = {
     "loss.headline": "{right} of {count} next tokens are the model's best guess; the mean loss is "
     "{mean} nats, as uncertain as choosing among {perplexity} tokens.",
     "loss.what": "One pass answers every row at once: the causal mask lets each position see only "
-    "the tokens before it, so {count} predictions are trained from one sentence. "
+    "the tokens before it, so {predictions} from one sentence. "
     "loss = −ln(probability of the token that really comes next).",
+    "loss.one": "{right} of 1 next token is the model's best guess; the loss is {mean} nats, as "
+    "uncertain as choosing among {perplexity} tokens.",
+    "loss.nan": "{broken} of {count} losses are not numbers (NaN); {right} of the others are of "
+    "the model's best guess.",
+    "loss.trained_one": "1 prediction is trained",
+    "loss.trained_many": "{count} predictions are trained",
     "loss.title": "each position and its next token",
     # train
     "training.progress": "{tokens} tokens/s   {left} left",
@@ -116,6 +150,7 @@ SENTENCES = {
     "above the entropy floor of what was drawn. Heads are saved in the order of their attention to "
     "the watched token.",
     "training.saved": "saved after step {step}; go on with: {again}",
+    "training.saved_model": "the model after step {step} is saved in {directory}",
     # verify
     "verify.headline": "{verdict}: the largest error in {layers} layers is {error}.",
     "verify.what": "An error is max |a − b| / max(1, max |b|) of a row. Below 5e-5 is normal for "

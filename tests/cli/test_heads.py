@@ -1,9 +1,16 @@
 """`attn heads`: grids, summaries and the sum, each redone from the weights of `attn trace`."""
 
+import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
+
+import attn_cli
+from attn_cli.views import heads as view
+from attn_cli.views.matrix import Look
 
 PROMPT = "the greatest thinker in China is"
 TOKENS = PROMPT.split()
@@ -85,7 +92,7 @@ def test_the_headline_names_the_sharpest_and_the_strongest(attn, found):
 
 def grids(page):
     """The characters of each head's grid, two to a cell: head → rows."""
-    lines = page.partition("darker = more\n")[2].split("\n\n each head")[0].splitlines()
+    lines = page.partition("fuller = more\n")[2].split("\n\n each head")[0].splitlines()
     starts = [match.start() for match in re.finditer("head", lines[0])]
     return [
         ["".join(line.ljust(200)[at : at + 12 : 2]) for line in lines[1:7]] for at in starts
@@ -117,8 +124,10 @@ def test_the_other_layer_and_what_if_settings(attn):
 
 
 def test_all_layers_are_one_document_each(attn):
-    lines = attn("heads", PROMPT, "--layer", "all", "--json").lines
+    lines = attn("heads", PROMPT, "--layer", "all", "--format", "ndjson").lines
     assert [line["result"]["layer"] for line in lines] == [0, 1]
+    refused = attn("heads", PROMPT, "--layer", "all", "--json")
+    assert (refused.code, refused.out) == (2, b"")
 
 
 def test_ninety_six_heads_wrap_and_are_all_there(attn):
@@ -126,7 +135,7 @@ def test_ninety_six_heads_wrap_and_are_all_there(attn):
     page = attn("heads", "the king", "-m", model).text
     assert max(map(len, page.splitlines())) <= 80
     assert set(
-        re.findall(r"head (\d+)", page.partition("darker")[2].partition("each head")[0])
+        re.findall(r"head (\d+)", page.partition("fuller")[2].partition("each head")[0])
     ) == {str(n) for n in range(96)}
 
 
@@ -138,10 +147,10 @@ def test_long_prompts_show_the_last_tokens_and_full_shows_all(attn):
     assert "… the last 24 of 48 tokens; --full shows all" in page
     assert "… 36 more (--full shows all)" in page
     full = attn("heads", LONG, "--full", "--head", 0).text
-    assert "more" not in full.replace("darker = more", "")
+    assert "more" not in full.replace("fuller = more", "")
     assert max(map(len, full.splitlines())) <= 80
     weights = np.array(attn("heads", LONG, "--json", "--head", 0).json["result"]["weights"][0])
-    part = full.partition("darker = more\n")[2].partition("\n each head")[0]
+    part = full.partition("fuller = more\n")[2].partition("\n each head")[0]
     panels = re.split(r"( +)head 0 · (\d+)–(\d+)\n", part)[1:]
     dark = np.zeros((48, 48), bool)
     for margin, first, last, text in zip(*(panels[i::4] for i in range(4)), strict=True):
@@ -160,3 +169,32 @@ def test_a_narrow_screen_loses_no_summary(attn, found, columns):
         for key in ("entropy", "norm", "cosine"):
             assert f"{np.float32(head[key]):.2f}" in flat
     assert max(map(len, page.splitlines())) <= columns
+
+
+def test_a_single_token_has_no_previous_one(attn):
+    row = row_of(attn("heads", "the").text, "0", "each head in one row")
+    assert row[3] == "–"
+    assert attn("heads", "the", "--json").json["result"]["heads"][0]["previous_share"] is None
+
+
+def rendered(trace):
+    console = Console(width=80, file=io.StringIO())
+    console.print(*view.render(trace, attn_cli.heads(trace), Look()))
+    return " ".join(console.file.getvalue().split())
+
+
+def test_heads_that_are_not_numbers_are_not_ranked(found):
+    trace = attn_cli.trace(PROMPT, layer=0)
+    block = trace.attention[0]
+
+    def broken(heads):
+        arrays = {name: np.array(array) for name, array in block.arrays.items()}
+        arrays["weights"][heads] = arrays["head_output"][heads] = np.nan
+        return replace(trace, attention=(replace(block, arrays=arrays),))
+
+    rest = found["heads"][1:]
+    page = rendered(broken([0]))
+    assert f"head {min(rest, key=lambda h: h['entropy'])['head']} looks most sharply" in page
+    assert f"head {max(rest, key=lambda h: h['norm'])['head']} pulls" in page
+    assert "largest error NaN" in page
+    assert "no head can be ranked" in rendered(broken([0, 1, 2, 3]))

@@ -2,7 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
+
+from attn_cli import session
 
 PROMPT = "the greatest thinker in China is Confucius"
 TOKENS = PROMPT.split()
@@ -76,3 +79,26 @@ def test_one_token_predicts_nothing_that_is_there(attn):
 def test_the_same_command_prints_the_same_bytes(attn):
     for kind in ((), ("--json",)):
         assert attn("loss", PROMPT, *kind).out == attn("loss", PROMPT, *kind).out
+
+
+def test_what_is_not_a_number_is_no_right_guess(attn, monkeypatch):
+    real = session.logits
+
+    def broken(model, ids):
+        logits = np.array(real(model, ids))
+        logits[[0, 2]] = np.nan
+        return logits
+
+    monkeypatch.setattr(session, "logits", broken)
+    rows = attn("loss", PROMPT, "--json").json["result"]["positions"]
+    assert rows[0]["loss"] is None
+    assert rows[0]["rank"] == rows[2]["rank"] > 1
+    right = sum(row["rank"] == 1 for row in rows)
+    page = " ".join(attn("loss", PROMPT).text.split())
+    assert f"2 of 6 losses are not numbers (NaN); {right} of the others" in page
+
+
+def test_one_prediction_is_singular(attn):
+    page = " ".join(attn("loss", "the king").text.split())
+    assert "of 1 next token is the model's best guess" in page
+    assert "so 1 prediction is trained from one sentence" in page

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+import attn_cli
+
 PROMPT = "the greatest thinker in China is"
 TOKENS = PROMPT.split()
 CAUSAL = np.tri(6, dtype=bool)
@@ -182,3 +184,34 @@ def test_a_long_prompt_fits_the_screen(attn, full):
     labels = len(re.findall(r"^    \w+·\d+  ", marks, re.M))
     assert (count - labels == 3600) == bool(full)
     assert ("more (--full shows all)" in marks) != bool(full)
+
+
+def test_both_lists_hold_the_likeliest_of_both_and_the_page_prints_them(attn):
+    found = attn("mask", PROMPT, "--json").json["result"]
+    first, second = ({c["id"]: c for c in found[key]} for key in ("next_before", "next_after"))
+    assert set(first) == set(second)
+    for candidates in (found["next_before"], found["next_after"]):
+        assert {1, 2, 3, 4, 5} <= {c["rank"] for c in candidates}
+    table = attn("mask", PROMPT).text.partition("next token, before and after")[2]
+    rows = [line.split()[:3] for line in table.splitlines()[3:] if line.strip()]
+    assert rows == [
+        [c["text"], f"{first[c['id']]['probability']:.2f}", f"{c['probability']:.2f}"]
+        for c in found["next_after"]
+    ]
+    assert "Confucius" in table
+
+
+def test_traces_with_few_candidates_are_followed_just_as_far():
+    few, many = (
+        attn_cli.mask(*(attn_cli.trace(PROMPT, mask=m, top=n) for m in ([], ["window:1"])), top=3)
+        for n in (3, 999_999)
+    )
+    assert few.next_before == many.next_before
+    assert few.next_after == many.next_after
+
+
+def test_attention_that_vanishes_is_not_said_to_move(attn):
+    page = " ".join(attn("mask", PROMPT, "--mask", "block:0:0").text.split())
+    assert "`the` sees no key any more and all its attention is gone" in page
+    assert "the all gone ████" in page
+    assert "moves 0.50" not in page

@@ -263,3 +263,13 @@ def test_without_a_text_it_uses_the_sample_prompt(attn):
 
 def test_draws_and_several_tokens_contradict_each_other(attn):
     assert attn("sample", PROMPT, "--draws", 5, "-n", 2).code == 2
+
+
+def test_at_temperature_one_the_headline_tells_of_the_filters(attn, sample):
+    options = ("--top-k", 3, "--min-p", 0.1, "--seed", 0)
+    found = sample(*options)
+    first = found["candidates"][0]
+    page = " ".join(attn("sample", PROMPT, *options).text.split())
+    assert f"top_k, min_p keep {found['kept']} of " in page
+    assert f"from {first['probability']:.2f} to {first['after'][-1]:.2f}." in page
+    assert "leaves the probabilities" not in page

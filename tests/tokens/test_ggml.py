@@ -210,6 +210,13 @@ def test_every_cut_keeps_the_text(pre: str, text: str, folder: Path):
         assert joined == text.encode()
 
 
+def test_cuts_of_one_regex_are_the_reference_librarys():
+    names = PRE_TOKENIZERS.keys() & STORED["splits"].keys()
+    assert {"llama-bpe", "qwen2", "qwen35", "tekken", "gpt-4o", "megrez", "dbrx"} <= names
+    for name in names:
+        assert PRE_TOKENIZERS[name].splits == (STORED["splits"][name],)
+
+
 @UNHURRIED
 @given(text=TEXTS)
 def test_smollms_cut_is_that_of_its_published_file(text: str):

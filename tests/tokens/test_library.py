@@ -191,6 +191,8 @@ def test_a_byte_that_the_library_would_drop_is_refused():
     assert ids(tokenizer.encode("aa")) == [0, 0]
     with pytest.raises(ContentError, match="no token for the byte 0xA9"):
         tokenizer.encode("aé")
+    made.add_special_tokens(["<é>"])
+    assert ids(LibraryTokenizer(made).encode("a<é>")) == [0, 2]
 
 
 def test_a_prompt_that_the_library_refuses_is_an_error_of_ours():

@@ -385,7 +385,7 @@ def test_malformed_files_are_refused_by_path(tmp_path, raw):
 
 
 def test_a_file_that_cannot_be_opened_is_refused_by_path(tmp_path):
-    with pytest.raises(ContentError, match=r"none\.json: No such file"):
+    with pytest.raises(ContentError, match=r"no file .*none\.json"):
         read(tmp_path / "none.json")
 
 
