@@ -135,7 +135,7 @@ def trace(
     request = Request(
         layers=frozenset(layers),
         heads=settings.selection(head, facts.heads, "--head"),
-        arrays=frozenset(arrays),
+        arrays=_known(arrays),
         last_layer=facts.layers - 1 if next else max(layers),
         what_if=read_what_if(
             mask, attention_temperature, without_head, layers=facts.layers, heads=facts.heads
@@ -144,10 +144,6 @@ def trace(
     _check_memory(len(prompt.tokens), request, facts)
     blocks, final = run(opened, prompt.ids, request)
     by_layer = {block.layer: block for block in blocks}
-    logits_PV = np.zeros((0, facts.vocabulary), np.float32)
-    if next:
-        logits_PV = predict(opened, final.hidden[-1:])
-    provenance = vocabulary.WHAT_IF if final.touched else vocabulary.REAL
     found = Trace(
         model=facts,
         prompt=prompt,
@@ -159,18 +155,30 @@ def trace(
             "ignore_config": list(opened.ignored),
         },
         attention=tuple(by_layer[n] for n in layers),
-        next=tuple(
-            Prediction(
-                position=len(prompt.tokens) - 1,
-                provenance=provenance,
-                candidates=rank(opened, row, top),
-            )
-            for row in logits_PV
-        ),
+        next=(),
         notes=(),
-        logits=logits_PV,
+        logits=np.zeros((0, facts.vocabulary), np.float32),
     )
+    if next:
+        found = _with_prediction(opened, found, final, top)
     return replace(found, notes=_notes(opened, found))
+
+
+def _known(arrays: Iterable[str]) -> frozenset[str]:
+    unknown = sorted(set(arrays) - set(vocabulary.ARRAYS))
+    if unknown:
+        raise UsageError(f"no array {unknown[0]!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
+    return frozenset(arrays)
+
+
+def _with_prediction(model: Model, found: Trace, final: Final, top: int) -> Trace:
+    logits_PV = predict(model, final.hidden[-1:])
+    prediction = Prediction(
+        position=len(found.prompt.tokens) - 1,
+        provenance=vocabulary.WHAT_IF if final.touched else vocabulary.REAL,
+        candidates=rank(model, logits_PV[0], top),
+    )
+    return replace(found, next=(prediction,), logits=logits_PV)
 
 
 def rank(model: Model, logits_V: np.ndarray, top: int) -> tuple[Candidate, ...]:
@@ -257,8 +265,9 @@ def nonfinite(name: str, array: np.ndarray) -> int:
     """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
     if array.dtype == bool:
         return 0
-    # A sum is finite only if every number is (or if they are too large to add up).
-    if name != "masked" and np.isfinite(array.sum()):
-        return 0
+    # A sum is finite only if every number is; numbers too large to add up are counted one by one.
+    with np.errstate(all="ignore"):
+        if name != "masked" and np.isfinite(array.sum()):
+            return 0
     count = array.size - int(np.isfinite(array).sum())
     return count - int(np.isneginf(array).sum()) if name == "masked" else count

@@ -17,9 +17,7 @@ def map_file(path: Path, kind: str, least: int) -> mmap.mmap:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < least:
                 raise ContentError(f"{path} is too short for a {kind} file")
-            # The tokenizer beside it has a reader of its own, but is part of the model as well.
             remember(path)
-            remember(path.with_name("tokenizer.json"))
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:
         raise ContentError(f"no file {path}") from None

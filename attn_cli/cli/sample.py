@@ -17,52 +17,47 @@ EXAMPLES = (
 )
 
 
+Temperature = Annotated[
+    float,
+    Option("--temperature", "-t", metavar="T", parser=real("--temperature", 0),
+           help="0 takes the likeliest; above 1 evens out."),
+]  # fmt: skip
+TopK = Annotated[
+    int, Option(metavar="K", parser=whole("--top-k", 0), help="Keep the K likeliest; 0 = all.")
+]
+TopP = Annotated[
+    float,
+    Option(metavar="P", parser=real("--top-p", 0, 1),
+           help="Keep the fewest that reach P together; 1 = all."),
+]  # fmt: skip
+MinP = Annotated[
+    float,
+    Option(metavar="P", parser=real("--min-p", 0, 1),
+           help="Drop those below P times the likeliest; 0 = none."),
+]  # fmt: skip
+Seed = Annotated[
+    int | None,
+    Option("--seed", "-s", metavar="N", parser=whole("--seed", 0), help="Repeat a draw."),
+]
+Draws = Annotated[
+    int,
+    Option(metavar="N", parser=whole("--draws", 0, 10_000_000),
+           help="Draw the next token N times and count."),
+]  # fmt: skip
+Sweep = Annotated[str, Option(metavar="T,T,…", help="Several temperatures side by side.")]
+
+
 def command(
     prompt: PromptOptions,
     out: OutputOptions,
-    temperature: Annotated[
-        float,
-        Option(
-            "--temperature",
-            "-t",
-            metavar="T",
-            parser=real("--temperature", 0),
-            help="0 takes the likeliest; above 1 evens out.",
-        ),
-    ] = 1.0,
-    top_k: Annotated[
-        int, Option(metavar="K", parser=whole("--top-k", 0), help="Keep the K likeliest; 0 = all.")
-    ] = 0,
-    top_p: Annotated[
-        float,
-        Option(
-            metavar="P",
-            parser=real("--top-p", 0, 1),
-            help="Keep the fewest that reach P together; 1 = all.",
-        ),
-    ] = 1.0,
-    min_p: Annotated[
-        float,
-        Option(
-            metavar="P",
-            parser=real("--min-p", 0, 1),
-            help="Drop those below P times the likeliest; 0 = none.",
-        ),
-    ] = 0.0,
-    seed: Annotated[
-        int | None,
-        Option("--seed", "-s", metavar="N", parser=whole("--seed", 0), help="Repeat a draw."),
-    ] = None,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    seed: Seed = None,
     max_tokens: MaxTokens = 1,
-    draws: Annotated[
-        int,
-        Option(
-            metavar="N",
-            parser=whole("--draws", 0, 10_000_000),
-            help="Draw the next token N times and count.",
-        ),
-    ] = 0,
-    sweep: Annotated[str, Option(metavar="T,T,…", help="Several temperatures side by side.")] = "",
+    draws: Draws = 0,
+    sweep: Sweep = "",
     top: Top = 10,
 ) -> None:
     """Next-token probabilities before and after temperature and each filter; then draws.

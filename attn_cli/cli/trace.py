@@ -21,7 +21,8 @@ from attn_cli.errors import UsageError
 from attn_cli.words import sentence
 
 if TYPE_CHECKING:
-    from attn_cli.trace import Trace
+    from attn_cli.families.model import Model
+    from attn_cli.trace import Prompt, Trace
     from attn_cli.views.matrix import Look
 
 EXAMPLES = (
@@ -31,25 +32,26 @@ EXAMPLES = (
 )
 
 
+Queries = Annotated[
+    str, Option(metavar="QUERIES", help="Rows to show: positions or a token's text.")
+]
+Keys = Annotated[str, Option(metavar="KEYS", help="Columns to show: positions or a token's text.")]
+Steps = Annotated[list[str], Option(metavar="STEP", help="1 to 6 or a step's name. Repeatable.")]
+Parameters = Annotated[bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_O and the biases.")]
+NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
+
+
 def command(
     prompt: PromptOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
     layer: Layers = "0",
     head: Heads = "0",
-    query: Annotated[
-        str, Option(metavar="QUERIES", help="Rows to show: positions or a token's text.")
-    ] = "",
-    key: Annotated[
-        str, Option(metavar="KEYS", help="Columns to show: positions or a token's text.")
-    ] = "",
-    step: Annotated[
-        list[str], Option(metavar="STEP", help="1 to 6 or a step's name. Repeatable.")
-    ] = [],  # noqa: B006 - typer's own way to declare a repeatable option
-    parameters: Annotated[
-        bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_O and the biases.")
-    ] = False,
-    no_next: Annotated[bool, Option("--no-next", help="Leave out the prediction.")] = False,
+    query: Queries = "",
+    key: Keys = "",
+    step: Steps = [],  # noqa: B006 - typer's own way to declare a repeatable option
+    parameters: Parameters = False,
+    no_next: NoNext = False,
     max_tokens: MaxTokens = None,
     top: Top = 5,
 ) -> None:
@@ -62,32 +64,27 @@ def command(
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     steps = settings.steps(step) if step else frozenset(range(1, 7))
     kind = output.chosen_format(out)
-    names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
-    if kind == "table":
-        names |= vocabulary.EMBEDDING_PARTS
-    else:
-        names = {n for n in names if vocabulary.ARRAYS[n].step in steps}
     each = bool(prompt.each)
     if each and kind in ("csv", "npz"):
         raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
     pages: list[Any] = []
     documents: list[bytes] = []
     for source in prompts(prompt):
-        read = session.tokenise(model, source.text, ids=source.ids, special=not prompt.no_special)
-        if max_tokens:
-            from attn_cli.analysis.sample import continued
-
-            read = continued(model, read, max_tokens)
+        special = not prompt.no_special
+        read = session.tokenise(model, source.text, ids=source.ids, special=special)
         found = session.trace(
-            prompt=read, model=model, layer=layer, head=head, arrays=names,
-            mask=what_if.mask, attention_temperature=what_if.attention_temperature,
-            without_head=what_if.without_head, next=not no_next, top=top,
-            special=not prompt.no_special,
+            prompt=_continued(model, read, max_tokens), model=model, layer=layer, head=head,
+            arrays=_arrays(kind, steps, parameters), mask=what_if.mask,
+            attention_temperature=what_if.attention_temperature,
+            without_head=what_if.without_head, next=not no_next, top=top, special=special,
         )  # fmt: skip
         if max_tokens:
             found = replace(found, settings={**found.settings, "max_tokens": max_tokens})
         queries = settings.positions(query, found.prompt.labels, "--query")
         keys = settings.positions(key, found.prompt.labels, "--key")
+        if kind != "json":  # the other formats have no place for notes
+            for remark in found.notes:
+                output.note(remark, quiet=prompt.quiet)
         if kind == "table":
             pages.extend(_page(found, output.look(out), steps, (queries, keys), prompt.quiet))
         else:
@@ -96,6 +93,20 @@ def command(
         output.print_page(pages, output.look(out), out.out)
     else:
         output.emit(b"".join(documents), out.out)
+
+
+def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
+    """The arrays a format shows; a page needs some of the other steps' to explain its own."""
+    names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
+    if kind == "table":
+        return names | vocabulary.EMBEDDING_PARTS
+    return {n for n in names if vocabulary.ARRAYS[n].step in steps}
+
+
+def _continued(model: "Model", read: "Prompt", max_tokens: int | None) -> "Prompt":
+    from attn_cli.analysis.sample import continued
+
+    return continued(model, read, max_tokens) if max_tokens else read
 
 
 def _page(
@@ -107,8 +118,6 @@ def _page(
 ) -> list[Any]:
     from attn_cli.views import table
 
-    for remark in trace.notes:
-        output.note(remark, quiet=quiet)
     count = table.count_tables(trace, steps)
     if count > table.MOST_TABLES and not look.full:
         output.note(sentence("trace.too_many", count=count), quiet=quiet)

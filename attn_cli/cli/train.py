@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -30,74 +31,60 @@ EXAMPLES = (
 )
 
 
+def _whole(option: str, low: int, high: int, shown: str, text: str = "") -> Any:
+    """A whole number that has no value here unless it is given; `shown` is what it then is."""
+    parser = whole(option, low, high)
+    return Annotated[int | None, Option(parser=parser, metavar="N", show_default=shown, help=text)]
+
+
+def _text(metavar: str, shown: str, text: str) -> Any:
+    return Annotated[str | None, Option(metavar=metavar, show_default=shown, help=text)]
+
+
+Rate = Annotated[
+    float | None,
+    Option(parser=real("--learning-rate", 0), metavar="R", show_default="0.01",
+           help="The highest of the run."),
+]  # fmt: skip
+Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
+Format = Annotated[
+    str,
+    Option(metavar="FORMAT", parser=one_of("--format", FORMATS[:2]), show_default="table",
+           help="table or json."),
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """The shape of the model, the run, and what is watched; None where nothing was typed."""
+
+    layers: _whole("--layers", 1, 96, "2") = None
+    heads: _whole("--heads", 1, 96, "4") = None
+    width: _whole("--width", 1, 4096, "32", "Model width, divided among the heads.") = None
+    context: _whole("--context", 2, 65536, "256") = None
+    steps: _whole("--steps", 1, 10**9 - 1, "2000") = None
+    seed: _whole("--seed", 0, 10**9 - 1, "0") = None
+    learning_rate: Rate = None
+    watch: _text("WORD", "China", "The word whose vector is shown moving; '' for none.") = None
+    watch_prompt: _text("TEXT", "sample prompt", "Its last token is watched; '' for none.") = None
+    watch_key: _text("TOKEN", "China", "The token it may come to look at.") = None
+
+    def given(self) -> dict[str, Any]:
+        """What was typed, under the names that TrainingSettings has for it."""
+        names = {
+            "learning_rate": "peak_learning_rate", "watch": "watched_word",
+            "watch_prompt": "watched_prompt", "watch_key": "watched_key",
+        }  # fmt: skip
+        typed = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {names.get(n, n): value for n, value in typed.items() if value is not None}
+
+
 def command(
     corpus: Annotated[str, Argument(metavar="CORPUS", help="A text file, one sentence to a line.")],
     out: Annotated[str, Option("--out", metavar="DIR", help="The folder of the checkpoint.")],
-    resume: Annotated[
-        bool, Option("--resume", help="Go on with the unfinished run in DIR.")
-    ] = False,
-    layers: Annotated[
-        int | None, Option(parser=whole("--layers", 1, 96), metavar="N", show_default="2")
-    ] = None,
-    heads: Annotated[
-        int | None, Option(parser=whole("--heads", 1, 96), metavar="N", show_default="4")
-    ] = None,
-    width: Annotated[
-        int | None,
-        Option(
-            parser=whole("--width", 1, 4096),
-            metavar="N",
-            show_default="32",
-            help="Model width, divided among the heads.",
-        ),
-    ] = None,
-    context: Annotated[
-        int | None, Option(parser=whole("--context", 2, 65536), metavar="N", show_default="256")
-    ] = None,
-    steps: Annotated[
-        int | None, Option(parser=whole("--steps", 1), metavar="N", show_default="2000")
-    ] = None,
-    seed: Annotated[
-        int | None, Option(parser=whole("--seed", 0), metavar="N", show_default="0")
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        Option(
-            parser=real("--learning-rate", 0),
-            metavar="R",
-            show_default="0.01",
-            help="The highest of the run.",
-        ),
-    ] = None,
-    watch: Annotated[
-        str | None,
-        Option(
-            metavar="WORD",
-            show_default="China",
-            help="The word whose vector is shown moving; '' for none.",
-        ),
-    ] = None,
-    watch_prompt: Annotated[
-        str | None,
-        Option(
-            metavar="TEXT",
-            show_default="the sample prompt",
-            help="Its last token is watched; '' for none.",
-        ),
-    ] = None,
-    watch_key: Annotated[
-        str | None,
-        Option(metavar="TOKEN", show_default="China", help="The token it may come to look at."),
-    ] = None,
-    format: Annotated[
-        str,
-        Option(
-            metavar="FORMAT",
-            parser=one_of("--format", FORMATS[:2]),
-            show_default="table",
-            help="table or json.",
-        ),
-    ] = "",
+    training: TrainingOptions,
+    resume: Resume = False,
+    format: Format = "",
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
@@ -115,12 +102,7 @@ def command(
     if not out:
         raise UsageError("--out is empty", "give the folder of the checkpoint: --out DIR")
     directory = Path(out)
-    given = {
-        "layers": layers, "heads": heads, "width": width, "context": context, "steps": steps,
-        "seed": seed, "peak_learning_rate": learning_rate, "watched_word": watch,
-        "watched_prompt": watch_prompt, "watched_key": watch_key,
-    }  # fmt: skip
-    given = {name: value for name, value in given.items() if value is not None}
+    given = training.given()
     if not resume:
         _refuse_to_overwrite(directory)
     text = read_corpus(read_text(Path(corpus))[0])

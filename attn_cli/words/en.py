@@ -114,8 +114,8 @@ SENTENCES = {
     # sample
     "sample.headline": "Temperature {temperature} {verb} {amount} {direction} {token}{others}.",
     "sample.neutral": "Temperature 1 leaves the probabilities as the model gives them.",
-    "sample.filtered": "{filters} keep {kept} of {total} tokens: {token} goes from {before} to "
-    "{after}.",
+    "sample.filtered": "With {filters}, {kept} of {total} tokens are left: {token} goes from "
+    "{before} to {after}.",
     "sample.greedy": "Temperature 0 takes the likeliest token, {token}, every time.",
     "sample.order": "applied in this order: {order}",
     "sample.candidates": "candidates for the token after `{query}`   {kept} of {total} tokens left",

@@ -7,8 +7,11 @@ no traceback and no word of Python's, no control byte.
 import codecs
 import errno
 import os
+import shutil
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 
@@ -259,9 +262,7 @@ def test_a_new_file_has_the_mode_of_the_umask(attn, tmp_path):
     ("place", "words"),
     [
         (".", "is a folder"),
-        ("", "is a folder"),
         ("missing/x", "no such file or directory"),
-        ("/dev/full", "no space left on device"),
         ("file/x", "not a directory"),
         ("loop", "too many levels of symbolic links"),
         ("x" * 300, "file name too long"),
@@ -275,6 +276,62 @@ def test_out_that_cannot_be_written(attn, tmp_path, monkeypatch, place, words):
     refused(attn("trace", PROMPT, "--out", place), 1, words)
     assert sorted(os.listdir(tmp_path)) == ["file", "loop"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("command", ["trace", "heads", "schema"])
+def test_an_empty_out_is_refused_and_a_dash_is_stdout(attn, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    refused(attn(command, "--out", ""), 2, "--out is empty")
+    assert attn(command, "--out", "-").out == attn(command).out != b""
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.parquet", "x.JSONN"])
+def test_an_unknown_suffix_is_refused_unless_a_format_is_given(attn, tmp_path, name):
+    path = tmp_path / name
+    refused(attn("trace", PROMPT, "--out", path), 2, path.suffix, ".json .ndjson", ".npz .txt")
+    assert ".csv" not in refused(attn("heads", PROMPT, "--out", path), 2, ".json .ndjson").said
+    assert os.listdir(tmp_path) == []
+    assert attn("trace", PROMPT, "--out", path, "--format", "table").code == 0
+    assert path.read_bytes() == attn("trace", PROMPT).out
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("way", ["itself", "link", "hard link"])
+def test_out_onto_the_model_in_use_is_refused(attn, tmp_path, name, way):
+    import attn_cli
+
+    tiny = os.path.join(os.path.dirname(attn_cli.__file__), "data", "tiny")
+    model = tmp_path / "model"
+    shutil.copytree(tiny, model)
+    out = target = model / name
+    before = target.read_bytes()
+    if way != "itself":
+        out = tmp_path / "out"
+        out.symlink_to(target) if way == "link" else out.hardlink_to(target)
+    result = attn("trace", PROMPT, "-m", model, "--format", "json", "--out", out)
+    refused(result, 2, str(out), "a file that this command reads")
+    assert target.read_bytes() == before
+
+
+def test_out_to_a_fifo_without_a_reader_does_not_wait(attn, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    said = refused(attn("trace", PROMPT, "--out", tmp_path / "fifo"), 1, "nothing reads").said
+    assert "nothing was written" not in said
+
+
+def test_a_device_that_fails_has_no_old_file(attn):
+    said = refused(attn("trace", PROMPT, "--out", "/dev/full"), 1, "no space", hint=False).said
+    assert "hint" not in said
+
+
+def test_out_to_dev_stdout_on_a_pipe_is_stdout(process, attn):
+    assert process("trace", PROMPT, "--out", "/dev/stdout").out == attn("trace", PROMPT).out
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb", buffering=0) as pipe:
+        result = process("trace", PROMPT, "--out", "/dev/stdout", stdout=pipe)
+    assert result.said in ("", "attn: cannot write /dev/stdout: no such device or address\n")
 
 
 def test_out_to_a_fifo_is_read_at_its_other_end(attn, tmp_path):
@@ -379,6 +436,30 @@ def test_a_signal_ends_a_wait_for_input_in_silence(started, number, code):
     child.send_signal(number)
     out, err = child.communicate(timeout=10)
     assert (child.returncode, out, err) == (code, b"", b"")
+
+
+_SIGNALLED = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder())
+from attn_cli.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_the_imports_ends_in_silence(number, code):
+    result = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED.format(number=int(number))],
+        capture_output=True,
+        check=False,
+        timeout=20,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (code, b"", b"")
 
 
 def test_the_process_is_the_same_command(process, attn):

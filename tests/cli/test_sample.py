@@ -270,6 +270,6 @@ def test_at_temperature_one_the_headline_tells_of_the_filters(attn, sample):
     found = sample(*options)
     first = found["candidates"][0]
     page = " ".join(attn("sample", PROMPT, *options).text.split())
-    assert f"top_k, min_p keep {found['kept']} of " in page
+    assert f"With top_k, min_p, {found['kept']} of " in page
     assert f"from {first['probability']:.2f} to {first['after'][-1]:.2f}." in page
     assert "leaves the probabilities" not in page

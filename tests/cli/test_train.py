@@ -1,11 +1,12 @@
 """`attn train`: saves an ordinary folder, stops without losing anything, and overwrites nothing."""
 
+import os
 import re
 import signal
 
 import pytest
 
-from attn_cli.errors import Terminated
+from attn_cli.errors import Terminated, UsageError
 from attn_cli.training import loop
 
 LINES = (
@@ -114,6 +115,64 @@ def test_an_interrupted_run_is_saved_and_resumed_byte_for_byte(
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
+def test_running_out_of_memory_keeps_what_was_learnt(train, tmp_path, interrupt):
+    train("whole", "--steps", 9)
+    mend = interrupt(4, MemoryError())
+    result = train("parts", "--steps", 9)
+    assert result.code == 1
+    assert "saved after step 4; go on with: attn train" in result.said
+    assert "attn: not enough memory for step 5\nhint: " in result.said
+    assert "--context" in result.said
+    assert "prompt" not in result.said
+    mend()
+    assert train("parts", "--resume").code == 0
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_divergence_keeps_the_last_state_that_gave_a_loss(attn, train, tmp_path, interrupt):
+    train("whole", "--steps", 3)
+    interrupt(4, UsageError("training diverged at step 5", "use a smaller learning rate"))
+    result = train("m", "--steps", 9)
+    assert result.code == 2
+    assert f"note: the model after step 3 is saved in {tmp_path / 'm'}" in result.said
+    assert "hint: use a smaller learning rate" in result.said
+    assert attn("models", tmp_path / "m").code == 0
+
+
+def test_an_interrupt_before_the_first_step_has_nothing_to_save(train, tmp_path, monkeypatch):
+    def broken(run):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(loop, "train", broken)
+    assert (train("m").code, list((tmp_path / "m").iterdir())) == (130, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--context", 65536), ("of 65,536 tokens", "hint: choose a smaller --context")),
+        (("--width", 4096, "--layers", 96), ("GiB for parameters", "choose a smaller --width")),
+    ],
+)
+def test_a_step_above_the_memory_is_refused_with_what_it_needs(
+    train, tmp_path, monkeypatch, arguments, words
+):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 20}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    refused = train("m", *arguments)
+    assert (refused.code, (tmp_path / "m").exists()) == (1, False)
+    assert "this machine has 4.0 GiB" in refused.said
+    assert all(word in refused.said for word in words), refused.said
+
+
+@pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}])
+def test_a_terminal_without_colour_gets_lines(train, plain):
+    result = train("m", "--steps", 3, terminal=True, env=plain)
+    assert result.said.startswith("step 3 of 3   loss")
+    assert b"\x1b" not in result.err + result.out
+
+
 def test_resuming_with_another_setting_or_corpus_is_refused(train, corpus, tmp_path, interrupt):
     mend = interrupt(2, KeyboardInterrupt())
     train("m", "--steps", 5)
@@ -153,6 +212,18 @@ def test_a_folder_with_a_model_is_left_alone(train, tmp_path):
         assert refused.code == 2
         assert "already holds a model" in refused.said
     assert contents(tmp_path / "m") == before
+
+
+@pytest.mark.parametrize("name", [*FILES, "training.safetensors"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_folder_with_any_file_of_a_model_is_left_alone(train, tmp_path, name, dangling):
+    (tmp_path / "m").mkdir()
+    path = tmp_path / "m" / name
+    path.symlink_to("elsewhere") if dangling else path.write_text("mine")
+    refused = train("m", "--steps", 2)
+    assert (refused.code, "already holds" in refused.said) == (2, True)
+    assert os.listdir(tmp_path / "m") == [name]
+    assert dangling or path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("place", ["corpus.txt", "corpus.txt/m", "loop/m"])

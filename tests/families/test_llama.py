@@ -180,7 +180,10 @@ def test_parameters_are_the_stored_tensors_one_head_apart_from_the_next(golden_c
             assert np.array_equal(b.ravel(), tensor(letter, "bias", b.size))
         w_o = np.concatenate(list(block.w_o), axis=0)
         assert np.array_equal(w_o.T, tensor("o", "weight", 0))
-        assert np.array_equal(block.arrays.get("b_o", np.zeros(0, np.float32)), tensor("o", "bias", block.arrays.get("b_o", np.zeros(0, np.float32)).size))
+        assert np.array_equal(
+            block.arrays.get("b_o", np.zeros(0, np.float32)),
+            tensor("o", "bias", block.arrays.get("b_o", np.zeros(0, np.float32)).size),
+        )
 
 
 # --- one path, with less kept --------------------------------------------------------------------

@@ -278,7 +278,7 @@ def kind_of(data):
         ("x", (), "table"), ("x.txt", (), "table"), ("x.json", (), "json"), ("X.JSON", (), "json"),
         ("x.ndjson", (), "ndjson"), ("x.jsonl", (), "ndjson"), ("x.csv", (), "csv"),
         ("x.npz", (), "npz"), ("x", ("--format", "npz"), "npz"), ("x.csv", ("--json",), "json"),
-        ("x.npz", ("--format", "csv"), "csv"), ("x.unknown", (), "table"),
+        ("x.npz", ("--format", "csv"), "csv"),
     ],
 )  # fmt: skip
 def test_the_suffix_chooses_unless_a_format_is_given(attn, tmp_path, name, given, expected):

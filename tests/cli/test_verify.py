@@ -1,0 +1,46 @@
+"""`attn verify`: verdicts on the models that ship, on given files, and on what does not fit."""
+
+import numpy as np
+import pytest
+
+PROMPT = "the greatest thinker in China is"
+
+
+@pytest.mark.parametrize("model", ["tiny", "smollm2"])
+def test_what_ships_is_normal_against_float64_and_the_reference(attn, model):
+    result = attn("verify", PROMPT, "--model", model, "--json").json["result"]
+    assert result["verdict"] == "normal"
+    assert result["largest"] < 5e-5
+    assert {row["name"] for row in result["reference"]} == {"x", "weights"}
+    assert result["reference_source"].startswith("transformers")
+    assert {row["step"] for row in result["float64"]} == {1, 2, 3, 4, 5, 6}
+
+
+def test_a_file_from_elsewhere_is_compared(attn, tmp_path):
+    file = tmp_path / "there.npz"
+    assert attn("trace", PROMPT, "--layer", "all", "--head", "all", "--out", str(file)).code == 0
+    arrays = dict(np.load(file))
+    result = attn("verify", PROMPT, "--against", str(file), "--json").json["result"]
+    assert max(row["error"] for row in result["reference"]) == 0
+    arrays["blocks.1.attn.hook_pattern"] = arrays["blocks.1.attn.hook_pattern"] + 0.01
+    np.savez(file, **arrays)
+    result = attn("verify", PROMPT, "--against", str(file), "--json").json["result"]
+    worst = {row["name"]: row for row in result["reference"]}["weights"]
+    assert (result["verdict"], worst["layer"], worst["verdict"]) == ("suspect", 1, "suspect")
+    assert worst["error"] == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"text"])
+def test_a_file_that_is_no_archive_is_refused(attn, tmp_path, content):
+    file = tmp_path / "bad.npz"
+    file.write_bytes(content)
+    refused = attn("verify", "--against", str(file))
+    assert (refused.code, refused.out) == (1, b"")
+
+
+def test_another_prompt_and_another_model_are_refused(attn, tmp_path):
+    file = tmp_path / "there.npz"
+    attn("trace", "the king", "--layer", "all", "--head", "all", "--out", str(file))
+    assert attn("verify", PROMPT, "--against", str(file)).code == 1
+    np.savez(file, other=np.zeros(3))
+    assert attn("verify", PROMPT, "--against", str(file)).code == 1
