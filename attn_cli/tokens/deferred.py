@@ -15,7 +15,10 @@ class Deferred:
 
     def _tokenizer(self) -> Tokenizer:
         if not self._made:
-            self._made.append(self._make())
+            try:
+                self._made.append(self._make())
+            except ContentError as problem:
+                self._made.append(Absent(problem))  # ids still work; a text raises it
         return self._made[0]
 
     @property

@@ -49,34 +49,6 @@ def medians(command: list[str], runs: int) -> tuple[float, float]:
     return statistics.median(s for s, _ in found), statistics.median(m for _, m in found)
 
 
-def float32_folder(gguf: Path, folder: Path) -> None:
-    """The same model as a folder of float32 safetensors, in the reference library's layout."""
-    from attn_cli.checkpoints.safetensors import encode
-    from attn_cli.families.load import load
-
-    model = load(str(gguf))
-    config = model.config
-    folder.mkdir()
-    tensors = {f"model.{name}": model.weights[name] for name in model.weights.stored}
-    (folder / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
-    keys = {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "hidden_size": config.model_width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "intermediate_size": config.inner_width,
-        "vocab_size": config.vocabulary,
-        "max_position_embeddings": config.context,
-        "rms_norm_eps": config.epsilon,
-        "rope_theta": 100000.0,
-        "tie_word_embeddings": config.tied,
-        "torch_dtype": "float32",
-    }
-    (folder / "config.json").write_text(json.dumps(keys))
-
-
 def row(
     name: str, ours: tuple[float, float], peer: tuple[float, float] | None, floor: float
 ) -> None:
@@ -118,7 +90,8 @@ def main() -> None:
     row("GGUF, layer 0 only", medians(first, options.runs), None, floor)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "smollm2"
-        float32_folder(gguf, folder)
+        # By a process of its own: a child counts the memory its parent had when it was born.
+        measured([sys.executable, str(HERE / "ours.py"), "folder", str(gguf), str(folder)])
         ids = ["--ids", "1195,6823,4321,2991,281,5018"]
         cold = [*ATTN, "trace", *ids, "--model", str(folder), "--layer", "all", "--head", "all"]
         peer = medians([*worker, "folder", str(folder)], options.runs) if options.peer else None
