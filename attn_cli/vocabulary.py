@@ -24,7 +24,7 @@ STEPS = (
     Step(2, "project", "q = x·W_Q   k = x·W_K   v = x·W_V"),
     Step(3, "dot products", "scores = q · kᵀ"),
     Step(4, "scale and mask", "scaled = scores × scale   masked = −∞ where not visible"),
-    Step(5, "softmax", "weights = softmax(masked), row by row"),
+    Step(5, "softmax", "weights = softmax(masked), for each query"),
     Step(6, "weighted sum", "z = Σ weight × v   output = Σ over heads of z·W_O"),
 )
 

@@ -99,7 +99,7 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
-        return names | vocabulary.EMBEDDING_PARTS
+        return names | vocabulary.EMBEDDING_PARTS | {"b_q", "b_o"}
     return {n for n in names if vocabulary.ARRAYS[n].step in steps}
 
 

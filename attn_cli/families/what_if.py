@@ -15,23 +15,32 @@ from attn_cli.settings import INTEGER, index, shorten
 
 
 class MaskKind(NamedTuple):
-    """How many numbers a mask word takes, and the function that makes (base) or hides cells."""
+    """How a mask word is written, and the function that makes (base) or hides cells."""
 
-    numbers: int
+    usage: str
     base: bool
     make: Callable[..., np.ndarray]
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers the word takes."""
+        return self.usage.count(":")
+
+
+def _given_rows(*_: int) -> np.ndarray:
+    raise TypeError("a mask file's rows are taken as they are")
+
 
 MASKS = {
-    "causal": MaskKind(0, True, masks.causal),
-    "none": MaskKind(0, True, masks.none),
-    "window": MaskKind(1, True, masks.window),
-    "prefix": MaskKind(1, True, masks.prefix),
-    "file": MaskKind(0, True, masks.none),
-    "padding": MaskKind(1, False, masks.hide_padding),
-    "block": MaskKind(2, False, masks.hide_cell),
+    "causal": MaskKind("causal", True, masks.causal),
+    "none": MaskKind("none", True, masks.none),
+    "window": MaskKind("window:N", True, masks.window),
+    "prefix": MaskKind("prefix:N", True, masks.prefix),
+    "file": MaskKind("file:PATH", True, _given_rows),
+    "padding": MaskKind("padding:N", False, masks.hide_padding),
+    "block": MaskKind("block:Q:K", False, masks.hide_cell),
 }
-MASK_WORDS = "causal, none, window:N, prefix:N, file:PATH, padding:N, block:Q:K"
+MASK_WORDS = ", ".join(kind.usage for kind in MASKS.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,8 +150,7 @@ def parse_mask(word: str) -> Mask:
             INTEGER.fullmatch(n) and int(n) >= (name == "window") for n in numbers
         )
         if not fits:
-            usage = next(w for w in MASK_WORDS.split(", ") if w.split(":")[0] == name)
-            raise UsageError(f"--mask {shorten(word)} is not understood", f"write {usage}")
+            raise UsageError(f"--mask {shorten(word)} is not understood", f"write {kind.usage}")
         return Mask(word=word, kind=name, numbers=tuple(int(n) for n in numbers), rows=empty)
     path = rest if name == "file" and rest else word
     if path == word and not _exists(path):

@@ -196,14 +196,16 @@ def _project(view: HeadView) -> Page:
     if not view.shows(2, "q", "k", "v"):
         return []
     what = "project.random" if view.untrained else "project.what"
-    found: Page = [page.step_title(2), say(what)]
-    if view.shows(2, "normed"):
+    normed = view.shows(2, "normed")
+    found: Page = [page.step_title(2, sentence("project.title") if normed else ""), say(what)]
+    if normed:
         found.append(say("project.normed"))
         found.extend(view.rows("normed", sorted({*view.queries, *view.keys})))
-    for name in ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v"):
-        if view.shows(2, name):
-            found.extend(view.parameter(name))
-    if not view.shows(2, "w_q"):
+    if view.shows(2, "w_q"):
+        for name in ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v"):
+            if view.shows(2, name):
+                found.extend(view.parameter(name))
+    elif view.shows(2, "b_q"):
         found.append(say("project.bias"))
     if view.shows(2, "q_unrotated", "k_unrotated"):
         found.extend(view.rows("q_unrotated", view.queries))
@@ -267,7 +269,7 @@ def _scale_and_mask(view: HeadView) -> Page:
 def _softmax(view: HeadView) -> Page:
     if not view.shows(5, "weights"):
         return []
-    found: Page = [page.step_title(5, sentence("softmax.title")), say("softmax.what")]
+    found: Page = [page.step_title(5), say("softmax.what")]
     temperature = view.trace.settings["attention_temperature"]
     if temperature != 1:
         found.append(say("softmax.heated", temperature=f"{temperature:g}"))
@@ -293,10 +295,9 @@ def _sum(view: HeadView) -> Page:
         return found
     found.append(say("sum.removed" if view.removed else "sum.pull"))
     found.extend(view.rows("head_output", view.queries))
-    bias = view.arrays.get("b_o", np.zeros(0))
-    if bias.size:
+    if view.shows(6, "w_o", "b_o"):
         found.extend(view.parameter("b_o"))
-    added = sentence("sum.bias")
+    added = sentence("sum.bias") if view.shows(6, "b_o") else ""
     heads = view.trace.model.heads
     found += [say("sum.output", heads=heads, bias=added), *view.rows("output", view.queries)]
     if view.removed:

@@ -46,7 +46,7 @@ SENTENCES = {
     "mask.causal": "It keeps the future from the past: while training, each word is guessed from "
     "those before it, so no query may look at a later key.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
-    "softmax.title": "weights = softmax(masked), for each query",
+    "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
     "softmax.what": "e to the power of each of a query's scores, divided by the sum of them: each "
     "query's shares add up to 1. Larger scores take more than their part.",
     "softmax.heated": "Before that, every number is divided by the attention temperature "

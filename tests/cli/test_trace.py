@@ -92,8 +92,8 @@ def test_each_step_has_its_number_equation_sentence_and_shape(page):
         ("embed.what", "project.what", "dot.what", "mask.causal", "softmax.what", "sum.pull"),
         strict=True,
     ):
-        # "row by row" would be false where queries are columns.
-        equation = re.escape(step.equation.replace("row by row", "for each query"))
+        # Here a norm stands before the projections.
+        equation = re.escape(step.equation.replace("x·", "normed·"))
         assert re.search(rf"^ {step.number}  {step.name}\s+{equation}$", page, re.M)
         assert SENTENCES[key].split("{")[0].strip() in flat
     assert "    scores   6 × 6   rows: queries   columns: keys\n" in page
