@@ -51,6 +51,13 @@ def find(arrays: Mapping[str, np.ndarray], block: Attention, name: str) -> np.nd
     return found.swapaxes(0, 1) if name in _POSITION_FIRST and found.ndim == 3 else found
 
 
+def heads_in(arrays: Mapping[str, np.ndarray], block: Attention, axis: str) -> list[int]:
+    """The heads (or kv_heads, as `axis` says) that a file holds of a block: all if it is silent."""
+    kept = arrays.get(f"blocks.{block.layer}.attn.{axis}s")
+    whole = block.heads if axis == "head" else block.kv_heads
+    return list(whole) if kept is None else [int(n) for n in kept.ravel()]
+
+
 def exchange_name(block: Attention, name: str) -> str:
     """`blocks.0.attn.hook_pattern` for the weights of layer 0."""
     if name in block.own_names:

@@ -11,6 +11,7 @@ from attn_cli.families.cache import Cache
 from attn_cli.families.model import Model, in_memory
 from attn_cli.maths.attention import softmax
 from attn_cli.trace import Prompt
+from attn_cli.words import sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,14 @@ def sample(
 
 
 def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
-    """The prompt with what the model adds to it, always the likeliest token."""
+    """The prompt with what the model adds to it, always the likeliest token.
+
+    It stops at an end token, and where the context is full.
+    """
+    room = model.facts.context - len(prompt.tokens) if model.facts.context else max_tokens
+    if room <= 0:
+        return prompt
+    max_tokens = min(max_tokens, room)
     greedy, kept, cache = Sampling(temperature=0), in_memory(model), Cache()
     logits_V = session.next_logits(kept, prompt.ids, cache)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
@@ -142,6 +150,16 @@ def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
     added = tuple(session.token_of(model, token.id) for token in drawn)
     text = prompt.text + model.tokenizer.decode(token.id for token in drawn)
     return replace(prompt, text=text, tokens=prompt.tokens + added)
+
+
+def stop_note(model: Model, after: Sequence[int], asked: int) -> tuple[str, ...]:
+    """Why fewer tokens came than were asked for; nothing if all did. `after` are their ids."""
+    if len(after) >= asked:
+        return ()
+    if after and after[-1] in model.end_tokens:
+        return (sentence("note.ended", count=len(after), asked=asked),)
+    context = model.facts.context
+    return (sentence("note.full", count=len(after), asked=asked, context=context),)
 
 
 def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:

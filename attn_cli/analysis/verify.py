@@ -9,7 +9,7 @@ import numpy as np
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
-from attn_cli.exchange import find
+from attn_cli.exchange import exchange_name, find, heads_in
 from attn_cli.families.model import Model
 from attn_cli.files import read_bytes
 from attn_cli.maths import attention as steps
@@ -61,7 +61,7 @@ def verify(
     exact = session.trace(ids=prompt.ids, model=_double(model), arrays=names, next=False)
     float64 = _worst(_against_float64(found, exact))
     compared = _worst(_against_file(found, reference, source)) if reference else ()
-    largest = max(entry.error for entry in (*float64, *compared))
+    largest = max((entry.error for entry in (*float64, *compared)), key=_badness)
     return Verification(
         provenance=vocabulary.DERIVED,
         layers=len(found.attention),
@@ -76,6 +76,11 @@ def verify(
 def verdict(error: float) -> str:
     """`normal` below 5e-5, `suspect` from 1e-4 on or if it is no number, `high` between."""
     return "normal" if error < NORMAL else "high" if error < SUSPECT else "suspect"
+
+
+def _badness(error: float) -> float:
+    """What is no number is worse than any number."""
+    return float("inf") if np.isnan(error) else error
 
 
 def row_error(a: np.ndarray, b: np.ndarray) -> float:
@@ -94,7 +99,7 @@ def _double(model: Model) -> Model:
 def _worst(errors: Iterator[tuple[str, int, float]]) -> tuple[StepError, ...]:
     worst: dict[str, tuple[float, int]] = {}
     for name, layer, error in errors:
-        if name not in worst or not error <= worst[name][0]:
+        if name not in worst or _badness(error) > _badness(worst[name][0]):
             worst[name] = error, layer
     return tuple(
         StepError(
@@ -152,15 +157,26 @@ def _against_file(
             other = find(reference, block, name)
             if other is None or array.dtype == bool:
                 continue
-            if other.shape != array.shape:
+            ours = _heads_of(array, name, block, reference)
+            if other.shape != ours.shape:
                 raise ContentError(
-                    f"{source}: {name} of layer {block.layer} has the shape "
-                    f"{other.shape}, not {array.shape}"
+                    f"{source}: {exchange_name(block, name)} ({name}) does not fit: "
+                    f"{other.shape} against {ours.shape}"
                 )
             some = True
-            yield name, block.layer, row_error(array, other)
+            yield name, block.layer, row_error(ours, other)
     if not some:
         raise ContentError(f"{source} holds no array of this model", "names as in --format npz")
+
+
+def _heads_of(
+    array: np.ndarray, name: str, block: Attention, reference: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Our array with only the heads that the reference holds."""
+    axis = vocabulary.ARRAYS[name].axes[0]
+    if axis not in ("head", "kv_head"):
+        return array
+    return array[[n for n in heads_in(reference, block, axis) if 0 <= n < len(array)]]
 
 
 def read_reference(

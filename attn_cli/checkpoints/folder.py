@@ -91,6 +91,13 @@ def _inside(folder: Path, name: str) -> Path:
 def open_folder(path: Path) -> Folder:
     """Reads config.json and the headers of the weights. Raises ContentError."""
     config = read_json_object(path / "config.json")
+    if not any(os.path.lexists(path / name) for name in (_SINGLE, _INDEX)):
+        names = sorted(os.listdir(path)) if path.is_dir() else []
+        other = [n for n in names if n.endswith((".safetensors", ".bin", ".pth", ".pt", ".gguf"))]
+        raise ContentError(
+            f"there is no {path / _SINGLE}, nor an index of shards",
+            f"it has {shorten(', '.join(other))}" if other else "the download may be incomplete",
+        )
     sharded = (path / _INDEX).exists() and not (path / _SINGLE).exists()
     return Folder(
         path=path,

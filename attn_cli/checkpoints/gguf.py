@@ -225,6 +225,7 @@ class _Header:
             return
         self._at = begin
         if inner != _STRING:
+            self._few(count, _LEAST[inner], f"arrays within {key}")
             for _ in range(count):
                 self._skip(inner, key, depth)
             return

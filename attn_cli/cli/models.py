@@ -6,6 +6,7 @@ from typer import Argument
 
 from attn_cli.cli import output
 from attn_cli.cli.options import IgnoreConfig, OutputOptions
+from attn_cli.words import sentence
 
 EXAMPLES = ("attn models", "attn models tiny", "attn models ./my-model --json | jq .result.parts")
 
@@ -32,9 +33,12 @@ def command(
     else:
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)
+        problem = model.tokenizer.problem
+        notes = (sentence("note.no_tokenizer", problem=problem),) if problem else ()
         settings = {"ignore_config": list(ignore_config)}
         result = output.Result(
             page=lambda look: view.render_contents(model.facts, inside),
-            document=lambda: json.document("models", model.facts, None, settings, inside, ()),
+            document=lambda: json.document("models", model.facts, None, settings, inside, notes),
+            notes=notes,
         )
     output.deliver(out, [result], quiet=False)

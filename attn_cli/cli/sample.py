@@ -67,7 +67,7 @@ def command(
     import secrets
 
     from attn_cli import session
-    from attn_cli.analysis.sample import Sampling, sample
+    from attn_cli.analysis.sample import Sampling, sample, stop_note
     from attn_cli.views import json
     from attn_cli.views import sample as view
 
@@ -91,6 +91,7 @@ def command(
                 sweep=heats, top=top,
             )  # fmt: skip
             notes = session.prompt_notes(model, read)
+            notes += stop_note(model, [d.id for d in found.drawn], 0 if draws else max_tokens)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f, chosen, look),
                 document=lambda p=read, f=found, n=notes: json.document(

@@ -72,14 +72,14 @@ def command(
     for source in prompts(prompt):
         special = not prompt.no_special
         read = session.tokenise(model, source.text, ids=source.ids, special=special)
+        longer = _continued(model, read, max_tokens)
         found = session.trace(
-            prompt=_continued(model, read, max_tokens), model=model, layer=layer, head=head,
+            prompt=longer, model=model, layer=layer, head=head,
             arrays=_arrays(kind, steps, parameters), mask=what_if.mask,
             attention_temperature=what_if.attention_temperature,
             without_head=what_if.without_head, next=not no_next, top=top, special=special,
         )  # fmt: skip
-        if max_tokens:
-            found = replace(found, settings={**found.settings, "max_tokens": max_tokens})
+        found = _with_notes(found, model, len(read.tokens), max_tokens)
         queries = settings.positions(query, found.prompt.labels, "--query")
         keys = settings.positions(key, found.prompt.labels, "--key")
         if kind != "json":  # the other formats have no place for notes
@@ -101,6 +101,19 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
     if kind == "table":
         return names | vocabulary.EMBEDDING_PARTS | {"b_q", "b_o"}
     return {n for n in names if vocabulary.ARRAYS[n].step in steps}
+
+
+def _with_notes(found: "Trace", model: "Model", before: int, asked: int | None) -> "Trace":
+    """The trace with what there is to say of the tokens that were added to the prompt."""
+    from attn_cli.analysis.sample import stop_note
+
+    if not asked:
+        return found
+    added = found.prompt.ids[before:]
+    notes = (sentence("note.continued", count=len(added)),)
+    notes += stop_note(model, added, asked)
+    settings_now = {**found.settings, "max_tokens": asked, "added_tokens": len(added)}
+    return replace(found, settings=settings_now, notes=found.notes + notes)
 
 
 def _continued(model: "Model", read: "Prompt", max_tokens: int | None) -> "Prompt":

@@ -224,6 +224,10 @@ def open_gguf(
     return read_gguf(found, architecture, read_config, ignored, paired=True)
 
 
+_SHORT_FACTORS, _LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
+_ROPE_TENSORS = ("rope_freqs.weight", _SHORT_FACTORS, _LONG_FACTORS)
+
+
 def read_gguf(
     found: Gguf,
     architecture: str,
@@ -241,6 +245,10 @@ def read_gguf(
     if "rope_freqs.weight" in found.tensors:
         factors = found.read("rope_freqs.weight")
         config = replace(config, rope=config.rope.slowed(factors, where))
+    if _LONG_FACTORS in found.tensors and _SHORT_FACTORS in found.tensors:
+        limit = reader.integer("original_max_position_embeddings", config.context)
+        factors = found.read(_SHORT_FACTORS), found.read(_LONG_FACTORS)
+        config = replace(config, rope=config.rope.of_two_lengths(*factors, limit, where))
     config = replace(
         config,
         windows=(width,) * config.layers,
@@ -254,9 +262,7 @@ def read_gguf(
         for letter, heads in (("q", config.heads), ("k", config.kv_heads)):
             for part in ("weight", "bias"):
                 arranged[f"layers.*.self_attn.{letter}_proj.{part}"] = unpaired(heads)
-    stored = stored_names(
-        found.tensors, GGUF_TENSORS, arranged, ("rope_freqs.weight",), config.layers
-    )
+    stored = stored_names(found.tensors, GGUF_TENSORS, arranged, _ROPE_TENSORS, config.layers)
     return config, stored
 
 
@@ -274,6 +280,9 @@ def _gguf_values(
     scaling = {key: values.pop(key) for key in _GGUF_SCALING if key in values}
     # A factor without a type is linear, as llama.cpp reads it.
     kind = values.pop("scaling", "linear" if "factor" in scaling else "none")
+    if kind == "longrope" and _LONG_FACTORS in tensors:  # it is said by tensors
+        kind = "none"
+        scaling.pop("original_max_position_embeddings", 0)
     if kind == "none":
         kind, _ = "default", scaling.pop("factor", 0)
     values["rope_parameters"] = {"rope_type": kind, **scaling}

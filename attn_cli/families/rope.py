@@ -18,14 +18,20 @@ _HARMLESS = frozenset({"type", "rope_type", "finetuned", "max_position_embedding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rope:
-    """`frequencies` per pair of numbers; `stretch` multiplies cosine and sine (YaRN)."""
+    """`frequencies` per pair of numbers; `stretch` multiplies cosine and sine (YaRN).
+
+    Beyond `limit` positions, if it is not 0, all turn by `long_frequencies` (LongRoPE).
+    """
 
     frequencies: tuple[float, ...]
     stretch: float = 1.0
+    long_frequencies: tuple[float, ...] = ()
+    limit: int = 0
 
     def angles(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Cosine and sine (position, pair) of `count` positions from `start`."""
-        of_pairs = np.array(self.frequencies, np.float32)
+        beyond = self.limit and start + count > self.limit
+        of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
         return positions.angles(of_pairs, start, count, self.stretch)
 
     def slowed(self, factors: np.ndarray, where: str) -> "Rope":
@@ -35,6 +41,11 @@ class Rope:
         with np.errstate(all="ignore"):
             plain = np.array(self.frequencies, np.float32) / factors
         return replace(self, frequencies=_finite(plain, where))
+
+    def of_two_lengths(self, short: np.ndarray, long: np.ndarray, limit: int, where: str) -> "Rope":
+        """LongRoPE as GGUF stores it: one table of factors up to `limit` positions, one beyond."""
+        beyond = self.slowed(long, where).frequencies
+        return replace(self.slowed(short, where), long_frequencies=beyond, limit=limit)
 
 
 def read_rope(

@@ -25,7 +25,10 @@ class Deferred:
     def problem(self) -> str:
         """Why there is no tokenizer; empty if there is one."""
         tokenizer = self._tokenizer()
-        return tokenizer.problem.message if isinstance(tokenizer, Absent) else ""
+        if not isinstance(tokenizer, Absent):
+            return ""
+        hint = f" ({tokenizer.problem.hint})" if tokenizer.problem.hint else ""
+        return tokenizer.problem.message + hint
 
     @property
     def size(self) -> int:

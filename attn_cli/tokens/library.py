@@ -41,7 +41,7 @@ def load() -> Any:
     try:
         import tokenizers
     except ImportError:
-        raise ContentError("reading this tokenizer needs a package", EXTRA_HINT) from None
+        raise ContentError("this tokenizer needs the package tokenizers", EXTRA_HINT) from None
     return tokenizers
 
 

@@ -3,6 +3,9 @@
 SENTENCES = {
     # notes
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
+    "note.ended": "{count} of {asked} tokens: the model ended its text",
+    "note.full": "{count} of {asked} tokens: the context of {context} is full",
+    "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
     "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
     "note.logits": "{count} logits are NaN or infinite: the prediction cannot be trusted",
     "note.no_tokenizer": "{problem}; tokens are shown as their ids",

@@ -273,3 +273,14 @@ def test_at_temperature_one_the_headline_tells_of_the_filters(attn, sample):
     assert f"With top_k, min_p, {found['kept']} of " in page
     assert f"from {first['probability']:.2f} to {first['after'][-1]:.2f}." in page
     assert "leaves the probabilities" not in page
+
+
+def test_fewer_tokens_than_asked_for_are_explained(attn):
+    ended = attn(
+        "sample", "the capital of France is", "--max-tokens", "50", "-t", "0", "--json"
+    ).json
+    count = len(ended["result"]["drawn"])
+    assert count < 50 and any(f"{count} of 50 tokens" in note for note in ended["notes"])
+    full = attn("trace", "--ids", ",".join(["14"] * 255), "--max-tokens", "9", "--json").json
+    assert len(full["prompt"]["tokens"]) <= 256
+    assert any("unchanged model" in note for note in full["notes"])

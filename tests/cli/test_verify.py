@@ -44,3 +44,24 @@ def test_another_prompt_and_another_model_are_refused(attn, tmp_path):
     assert attn("verify", PROMPT, "--against", str(file)).code == 1
     np.savez(file, other=np.zeros(3))
     assert attn("verify", PROMPT, "--against", str(file)).code == 1
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_reference_with_a_nan_is_never_normal(attn, tmp_path, layer):
+    file = tmp_path / "there.npz"
+    attn("trace", PROMPT, "--layer", "all", "--head", "all", "--out", str(file))
+    arrays = dict(np.load(file))
+    pattern = arrays[f"blocks.{layer}.attn.hook_pattern"].copy()
+    pattern[0, 3, 1] = np.nan
+    np.savez(file, **{**arrays, f"blocks.{layer}.attn.hook_pattern": pattern})
+    result = attn("verify", PROMPT, "--against", str(file), "--json").json["result"]
+    worst = {row["name"]: row for row in result["reference"]}["weights"]
+    assert (result["verdict"], worst["verdict"], worst["layer"]) == ("suspect", "suspect", layer)
+
+
+def test_a_file_with_some_heads_is_compared_with_those(attn, tmp_path):
+    file = tmp_path / "one.npz"
+    attn("trace", PROMPT, "--layer", "1", "--head", "2", "--out", str(file))
+    result = attn("verify", PROMPT, "--against", str(file), "--json").json["result"]
+    errors = {row["name"]: row["error"] for row in result["reference"]}
+    assert errors["weights"] == errors["q"] == errors["k"] == 0

@@ -198,3 +198,16 @@ def test_llama3s_bounds_may_meet_or_cross_without_a_warning(high):
     """As in the reference; with both at one wavelength nothing lies between."""
     rope = read(newer(**{**LLAMA3, "high_freq_factor": high}))
     assert np.isfinite(rope.frequencies).all()
+
+
+def test_long_rope_takes_its_second_table_beyond_the_first_context():
+    plain = Rope(frequencies=(1.0, 0.5), stretch=1.5)
+    short, long = np.array([1, 2], np.float32), np.array([4, 8], np.float32)
+    rope = plain.of_two_lengths(short, long, 10, "here")
+    for start, count, factors in ((0, 10, short), (9, 1, short), (0, 11, long), (10, 1, long)):
+        cosine, sine = rope.angles(start, count)
+        turned = np.arange(start, start + count)[:, None] * (np.array([1.0, 0.5]) / factors)
+        assert np.allclose(cosine, 1.5 * np.cos(turned), atol=1e-6)
+        assert np.allclose(sine, 1.5 * np.sin(turned), atol=1e-6)
+    with pytest.raises(ContentError, match="do not fit"):
+        plain.of_two_lengths(short[:1], long, 10, "here")
