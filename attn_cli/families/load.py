@@ -108,9 +108,9 @@ def _tokenizer_of(path: Path) -> Tokenizer:
         return Absent(ContentError(f"{path.parent} has no {path.name}", hint))
     if wordpiece.looks_like_ours(path):
         return wordpiece.read(path)
-    from attn_cli.tokens import library
+    from attn_cli.tokens import published
 
-    return library.read(path)
+    return published.read(path)
 
 
 def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:

@@ -21,8 +21,8 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.tokens import ggml
 from attn_cli.tokens.ggml import UnknownPreTokenizer, from_metadata
-from attn_cli.tokens.library import LibraryTokenizer, read
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
+from attn_cli.tokens.published import LibraryTokenizer, read
 from attn_cli.tokens.token import Token
 
 GOLDEN = Path(__file__).parents[1] / "golden"
