@@ -41,6 +41,10 @@ Parameters = Annotated[bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_
 NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 
+# What a step's page needs of other steps, to say what happened in this sentence.
+_EXPLAINED_WITH = {1: ("q_unrotated",), 2: ("normed",), 3: ("q", "k", "visible"), 6: ("weights", "v")}
+
+
 def command(
     prompt: PromptOptions,
     what_if: WhatIfOptions,
@@ -99,8 +103,11 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
-        return names | vocabulary.EMBEDDING_PARTS | {"b_q", "b_o"}
-    return {n for n in names if vocabulary.ARRAYS[n].step in steps}
+        names |= vocabulary.EMBEDDING_PARTS | {"b_q", "b_o"}
+    shown = {n for n in names if vocabulary.ARRAYS[n].step in steps}
+    if kind == "table":
+        shown |= {n for step in steps for n in _EXPLAINED_WITH.get(step, ())}
+    return shown
 
 
 def _with_notes(found: "Trace", model: "Model", before: int, asked: int | None) -> "Trace":
