@@ -72,7 +72,6 @@ def heads(trace: Trace, layer: int = 0) -> Heads:
 def _summary(block: Attention, place: int) -> HeadSummary:
     weights = block.weights[place].astype(np.float64)
     pull, output = block.head_output[place, -1], block.output[-1]
-    lengths = float(np.linalg.norm(pull)), float(np.linalg.norm(output))
     behind = np.arange(min(1, len(weights) - 1), len(weights))
     return HeadSummary(
         head=block.heads[place],
@@ -81,7 +80,7 @@ def _summary(block: Attention, place: int) -> HeadSummary:
         first_share=float(weights[behind, 0].mean()),
         previous_share=float(weights[behind, behind - 1].mean()) if behind[0] else float("nan"),
         self_share=float(weights[behind, behind].mean()),
-        norm=lengths[0],
+        norm=float(np.linalg.norm(pull)),
         cosine=cosine(pull, output),
     )
 

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli import vocabulary
+from attn_cli.analysis.heads import cosine
 from attn_cli.trace import Attention, Trace
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import INDENT, Look, matrix
@@ -304,11 +305,11 @@ def _sum(view: HeadView) -> Page:
         return found
     pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))
     lengths = float(np.linalg.norm(pull)), float(np.linalg.norm(output))
-    cosine = float(pull @ output) / (lengths[0] * lengths[1] or 1)
     digits = view.look.digits
     here = say(
         "sum.here", query=query, pull=numbers.number(lengths[0], digits),
-        output=numbers.number(lengths[1], digits), cosine=numbers.number(cosine, digits),
+        output=numbers.number(lengths[1], digits),
+        cosine=numbers.number(cosine(pull, output), digits),
     )  # fmt: skip
     return [*found, here]
 

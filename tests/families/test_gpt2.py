@@ -333,33 +333,6 @@ def test_defaults_are_those_of_the_reference():
 # --- what is read from the disk ------------------------------------------------------------------
 
 
-class Spy:
-    """A TensorSource that remembers what was asked of the one behind it."""
-
-    def __init__(self, source):
-        self.source, self.tensors, self.whole, self.by_row = source, source.tensors, [], []
-
-    def read(self, name):
-        self.whole.append(name)
-        return self.source.read(name)
-
-    def rows(self, name, indices):
-        indices = list(indices)
-        self.by_row.append((name, indices))
-        return self.source.rows(name, indices)
-
-    def release(self, name):
-        self.source.release(name)
-
-
-def spied(folder, monkeypatch):
-    model = session.load(str(folder))
-    spy = Spy(model.weights.source)
-    monkeypatch.setattr(session, "load", lambda name: model)
-    object.__setattr__(model.weights, "source", spy)
-    return model, spy
-
-
 def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch):
     asked = []
     monkeypatch.setattr(Safetensors, "read", lambda self, name: asked.append(name))
@@ -368,8 +341,8 @@ def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch):
     assert asked == []
 
 
-def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, monkeypatch):
-    model, spy = spied(golden_copy("gpt2-a"), monkeypatch)
+def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, spied):
+    model, spy = spied(golden_copy("gpt2-a"))
     session.trace(ids=[7, 7, 2], model=model, layer=0, next=False)
     assert {name.split("h.")[1][0] for name in spy.whole} == {"0"}
     assert spy.by_row == [
@@ -378,8 +351,8 @@ def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, monkey
     ]
 
 
-def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy, monkeypatch):
-    model, spy = spied(golden_copy("gpt2-b"), monkeypatch)
+def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy, spied):
+    model, spy = spied(golden_copy("gpt2-b"))
     session.trace(ids=[7, 7, 2], model=model, layer=0)
     assert {name.split("h.")[1][0] for name in spy.whole if "h." in name} == set("0123")
     assert spy.whole.count("lm_head.weight") == 1

@@ -525,32 +525,6 @@ def test_numbers_beyond_float_are_refused(golden_copy):
 # --- what is read from the disk ------------------------------------------------------------------
 
 
-class Spy:
-    """A TensorSource that remembers what was asked of the one behind it."""
-
-    def __init__(self, source):
-        self.source, self.tensors, self.whole, self.by_row = source, source.tensors, [], []
-
-    def read(self, name):
-        self.whole.append(name)
-        return self.source.read(name)
-
-    def rows(self, name, indices):
-        indices = list(indices)
-        self.by_row.append((name, indices))
-        return self.source.rows(name, indices)
-
-    def release(self, name):
-        self.source.release(name)
-
-
-def spied(folder):
-    model = session.load(str(folder))
-    spy = Spy(model.weights.source)
-    object.__setattr__(model.weights, "source", spy)
-    return model, spy
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch, name):
     asked = []
@@ -561,7 +535,7 @@ def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
-def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, name):
+def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, name, spied):
     model, spy = spied(golden_copy(name))
     session.trace(ids=[7, 7, 2], model=model, layer=0, next=False)
     assert {name.split("layers.")[1][0] for name in spy.whole} == {"0"}
@@ -569,7 +543,7 @@ def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, name):
     assert spy.by_row == [("model.embed_tokens.weight", [7, 7, 2])]
 
 
-def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy):
+def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy, spied):
     model, spy = spied(golden_copy("llama-bias"))
     session.trace(ids=[7, 7, 2], model=model, layer=0)
     assert {name.split("layers.")[1][0] for name in spy.whole if "layers." in name} == set("01")
@@ -577,7 +551,7 @@ def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy):
     assert "model.embed_tokens.weight" not in spy.whole
 
 
-def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, packed):
+def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, packed, spied):
     """The next layer is read ahead; behind the last one asked for there is none."""
     folder = golden_copy("llama-plain")
 
@@ -594,7 +568,7 @@ def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, packed):
 
 
 @pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
-def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypatch, name):
+def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypatch, name, spied):
     folder = golden_copy(name)
     wanted = session.trace(ids=[7, 7, 2], model=str(folder)).logits
     monkeypatch.setattr("attn_cli.families.model._ROWS", 8)
