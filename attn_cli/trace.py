@@ -18,6 +18,8 @@ class Attention:
     each is an attribute too: `block.weights` is `block.arrays["weights"]`, axes (head, query, key).
     Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order. `what_if` names the
     arrays that a changed mask, attention temperature or head has touched; the others are real.
+    `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
+    `embedding` is one of `vocabulary.EMBEDDINGS`: what the model makes of a token's vector.
     `own_names` are arrays that mean something else here than in other tools (see `exchange`).
     """
 
@@ -27,6 +29,8 @@ class Attention:
     heads: tuple[int, ...]
     kv_heads: tuple[int, ...]
     scale: float
+    soft_cap: float = 0.0
+    embedding: str = "token"
     arrays: Mapping[str, np.ndarray]
     what_if: frozenset[str] = frozenset()
     own_names: frozenset[str] = frozenset()

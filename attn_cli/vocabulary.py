@@ -63,6 +63,9 @@ EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
 LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
 
+# What layer 0 makes of a token's vector: the vector itself, the vector and its position's, the
+# vector times √width, its layer norm.
+EMBEDDINGS = ("token", "sum", "scaled", "normed")
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"

@@ -136,7 +136,7 @@ def _recomputed(block: Attention) -> dict[str, np.ndarray]:
     bias = given.get("bias", np.zeros(0))
     return {
         "scores": steps.dot_products(given["q"], k),
-        "scaled": steps.scale_scores(given["scores"], block.scale, bias),
+        "scaled": steps.scale_scores(given["scores"], block.scale, bias, block.soft_cap),
         "masked": steps.mask_scores(given["scaled"], given["visible"]),
         "weights": steps.softmax(given["masked"]),
         "z": steps.weighted_sum(given["weights"], v, given["visible"]),

@@ -3,13 +3,25 @@
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.families.cache import Cache
 from attn_cli.families.what_if import WhatIf
-from attn_cli.maths.attention import Attended, attend, attend_lean, combine, default_scale, pull
+from attn_cli.maths.attention import (
+    NO_BIAS,
+    Attended,
+    attend,
+    attend_lean,
+    combine,
+    default_scale,
+    pull,
+)
+from attn_cli.maths.layers import linear
+from attn_cli.maths.masks import causal, window
+from attn_cli.maths.positions import rotate
 from attn_cli.trace import Attention
 
 _LARGE = 1 << 22
@@ -35,8 +47,10 @@ class Block:
     """What a family hands to `run_block`: one layer's vectors and its own facts.
 
     `arrays` are those already computed (step 1 and 2, and parameters on demand); `w_o` (head ×
-    value_width, model) and `b_o` (model) are the output projection; `touched` says that an earlier
-    layer was changed by a what-if setting; `own_names` see Attention.
+    value_width, model) and `b_o` (model) are the output projection. A `scale` of 0 is 1 / √width;
+    a `soft_cap` of 0 and a `bias` (head, query, key) of size 0 say that the family has none.
+    `touched` says that an earlier layer was changed by a what-if setting; `embedding` and
+    `own_names` see Attention.
     """
 
     layer: int
@@ -47,6 +61,9 @@ class Block:
     w_o: np.ndarray
     b_o: np.ndarray
     scale: float = 0.0
+    soft_cap: float = 0.0
+    bias: np.ndarray = field(default_factory=lambda: NO_BIAS)
+    embedding: str = "token"
     touched: bool = False
     own_names: frozenset[str] = frozenset()
 
@@ -77,10 +94,16 @@ def run_block(request: Request, block: Block, cache: Cache | None = None) -> Res
     arrays = dict(block.arrays)
     if cache:
         arrays["k"], arrays["v"] = cache.extend(block.layer, arrays["k"], arrays["v"])
+    if block.bias.size:
+        arrays["bias"] = block.bias
     scale = block.scale or default_scale(arrays["q"].shape[-1])
     visible = what_if.visible(block.own_visible, both_sides=block.stack == "encoder")
     wanted = request.arrays if block.layer in request.layers else frozenset()
-    steps = _attend(arrays, visible, scale, what_if.attention_temperature, wanted)
+    options = {
+        "scale": scale, "cap": block.soft_cap, "bias_HQK": block.bias,
+        "attention_temperature": what_if.attention_temperature,
+    }  # fmt: skip
+    steps = _attend(arrays, visible, options, wanted)
     removed = [head for layer, head in what_if.without_head if layer == block.layer]
     z = steps.z
     if removed:
@@ -100,18 +123,14 @@ def run_block(request: Request, block: Block, cache: Cache | None = None) -> Res
 def _attend(
     arrays: Mapping[str, np.ndarray],
     visible: np.ndarray,
-    scale: float,
-    temperature: float,
+    options: Mapping[str, Any],
     wanted: frozenset[str],
 ) -> Attended:
     q, k, v = (arrays[name] for name in "qkv")
     if wanted & {"scores", "scaled", "masked"}:
-        return attend(q, k, v, visible, scale=scale, attention_temperature=temperature)
+        return attend(q, k, v, visible, **options)
     shape = (len(q), *visible.shape) if "weights" in wanted else (0, 0, 0)
-    return attend_lean(
-        q, k, v, visible, scale=scale, attention_temperature=temperature,
-        weights_HQK=_untouched(shape, q.dtype),
-    )  # fmt: skip
+    return attend_lean(q, k, v, visible, weights_HQK=_untouched(shape, q.dtype), **options)
 
 
 def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -166,7 +185,43 @@ def _record(
         heads=request.heads,
         kv_heads=kv_heads,
         scale=scale,
+        soft_cap=block.soft_cap,
+        embedding=block.embedding,
         arrays=arrays,
         what_if=touched & frozenset(arrays),
         own_names=block.own_names,
     )
+
+
+# --- what several families do before the block ---------------------------------------------------
+
+
+def own_mask(width: int, queries: int, start: int) -> np.ndarray:
+    """A decoder's mask for `queries` positions from `start`: causal, or a window if it has one."""
+    keys = start + queries
+    return window(queries, keys, width) if width else causal(queries, keys)
+
+
+def turn(arrays: dict[str, np.ndarray], cosine: np.ndarray, sine: np.ndarray) -> None:
+    """Rotates q and k in place of what they were, which becomes q_unrotated and k_unrotated."""
+    for letter in "qk":
+        arrays[f"{letter}_unrotated"] = arrays[letter]
+        arrays[letter] = rotate(arrays[letter], cosine, sine)
+
+
+def interleaved(
+    x: np.ndarray, w_NM: np.ndarray, b_N: np.ndarray, heads: int
+) -> dict[str, np.ndarray]:
+    """q, k and v of one fused matrix whose rows are (head, q | k | v, width), and its parts.
+
+    One product serves all three; everything is a view of it, or of the matrix.
+    """
+    product = linear(x, w_NM.T, b_N).reshape(len(x), heads, 3, -1)
+    matrix = w_NM.reshape(heads, 3, -1, w_NM.shape[-1])
+    arrays = {}
+    for i, letter in enumerate("qkv"):
+        arrays[letter] = product[:, :, i].swapaxes(0, 1)
+        arrays[f"w_{letter}"] = matrix[:, i].swapaxes(1, 2)
+        if b_N.size:
+            arrays[f"b_{letter}"] = b_N.reshape(heads, 3, -1)[:, i]
+    return arrays

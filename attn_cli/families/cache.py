@@ -1,5 +1,7 @@
 """Keys and values of the positions already computed, so that a next token costs one position."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -7,8 +9,18 @@ class Cache:
     """Per layer, k and v (kv_head, key, width) of every position so far. Grows as layers ask."""
 
     def __init__(self) -> None:
-        self.length = 0  # positions that every layer has
+        self.ids: tuple[int, ...] = ()  # the tokens of the positions that every layer has
         self._stored: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def length(self) -> int:
+        """How many positions every layer has."""
+        return len(self.ids)
+
+    def restart(self) -> tuple[int, ...]:
+        """Forgets every position; returns their tokens, to be computed again."""
+        ids, self.ids = self.ids, ()
+        return ids
 
     def extend(
         self, layer: int, k_GKW: np.ndarray, v_GKV: np.ndarray
@@ -24,9 +36,9 @@ class Cache:
             kept[:, self.length : end] = added
         return stored[0][:, :end], stored[1][:, :end]
 
-    def advance(self, positions: int) -> None:
-        """Call when every layer has been extended by the same new positions."""
-        self.length += positions
+    def advance(self, ids: Iterable[int]) -> None:
+        """Call when every layer has been extended by the positions of these tokens."""
+        self.ids += tuple(ids)
 
     @staticmethod
     def _grown(old: np.ndarray, need: int, used: int) -> np.ndarray:

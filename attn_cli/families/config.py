@@ -16,14 +16,14 @@ class ConfigReader:
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self._values = values
-        self._where = where
+        self.where = where
         self._asked: set[str] = set()
 
     def _get(self, key: str, default: Any) -> Any:
         self._asked.add(key)
         value = self._values.get(key)
         if value is None and default is None:
-            raise ContentError(f"{self._where}: the key {key} is missing")
+            raise ContentError(f"{self.where}: the key {key} is missing")
         return default if value is None else value
 
     def integer(
@@ -36,7 +36,7 @@ class ConfigReader:
         return value
 
     def _unfit(self, key: str, value: Any, wanted: str) -> ContentError:
-        return ContentError(f"{self._where}: {key} is {shorten(repr(value))}, not {wanted}")
+        return ContentError(f"{self.where}: {key} is {shorten(repr(value))}, not {wanted}")
 
     def positive(self, key: str, default: float | None = None) -> float:
         """A finite number above 0."""
@@ -45,12 +45,30 @@ class ConfigReader:
             raise self._unfit(key, value, "a number above 0")
         return float(value)
 
+    def cap(self, key: str) -> float:
+        """A number above 0; 0 where the key is missing or null."""
+        return self.positive(key) if self._values.get(key) is not None else self._none(key)
+
+    def _none(self, key: str) -> float:
+        self._asked.add(key)
+        return 0.0
+
     def number(self, key: str, default: float) -> float:
         """A finite number."""
         value = self._get(key, default)
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
             raise self._unfit(key, value, "a finite number")
         return float(value)
+
+    def positives(self, key: str, count: int) -> tuple[float, ...]:
+        """A list of `count` finite numbers above 0."""
+        value = self._get(key, None)
+        if not isinstance(value, list) or len(value) != count:
+            raise ContentError(f"{self.where}: {key} is not a list of {count} numbers")
+        for number in value:
+            if type(number) not in (int, float) or not 0 < number <= sys.float_info.max:
+                raise self._unfit(key, number, "numbers above 0")
+        return tuple(map(float, value))
 
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, empty if it is missing."""
@@ -63,7 +81,7 @@ class ConfigReader:
         """A list of `count` of these words, empty if it is missing."""
         value = self._get(key, [])
         if not isinstance(value, list) or (value and len(value) != count):
-            raise ContentError(f"{self._where}: {key} is not a list of {count} words")
+            raise ContentError(f"{self.where}: {key} is not a list of {count} words")
         for word in value:
             if word not in choices:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
@@ -81,7 +99,7 @@ class ConfigReader:
         known = tuple(choices)
         if value not in known:
             raise ContentError(
-                f"{self._where}: {key} is {shorten(repr(value))}", f"attn knows {', '.join(known)}"
+                f"{self.where}: {key} is {shorten(repr(value))}", f"attn knows {', '.join(known)}"
             )
         return value
 
@@ -92,7 +110,7 @@ class ConfigReader:
             key = shorten(min(left))
             more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
             raise ContentError(
-                f"{self._where}: the key {key}{more} is unknown and could change the numbers",
+                f"{self.where}: the key {key}{more} is unknown and could change the numbers",
                 f"if you know that it does not: --ignore-config {key}",
             )
 

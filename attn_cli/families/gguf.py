@@ -22,12 +22,13 @@ def config_values(
     """The architecture's own keys under the names that config.json has for them.
 
     Only these keys are judged: one that is neither in `keys` nor harmless nor ignored raises
-    ContentError. A list with one value per layer is taken if all are equal.
+    ContentError; a harmless `group` takes with it every `group.key`. A list with one value per
+    layer is taken if all are equal.
     """
     found: dict[str, Any] = {}
     for key in metadata:
         own = key.removeprefix(f"{architecture}.")
-        if own == key or own in harmless or key in ignored:
+        if own == key or key in ignored or _is_of(own, harmless):
             continue
         if own not in keys:
             raise ContentError(
@@ -47,12 +48,13 @@ def stored_names(
     tensors: Iterable[str],
     names: Mapping[str, str],
     arranged: Mapping[str, Arrange],
-    buffers: Iterable[str],
+    left_out: Iterable[str],
     layers: int,
 ) -> dict[str, Stored]:
     """Each tensor under the family's name. `*` in `names` stands for the layer's number.
 
-    What the table does not know keeps its own name in brackets, which no family has.
+    `left_out` are tensors, or groups of them, that carry nothing for the family. What the table
+    does not know keeps its own name in brackets, which no family has.
     """
     table = {}
     for ours, theirs in names.items():
@@ -60,13 +62,18 @@ def stored_names(
             number = str(layer)
             arrange = arranged.get(ours, as_stored)
             table[theirs.replace("*", number)] = ours.replace("*", number), arrange
-    left_out = set(buffers)
+    none = frozenset(left_out)
     found = {}
     for place in tensors:
-        if place not in left_out:
+        if not _is_of(place, none):
             name, arrange = table.get(place, (f"[{place}]", as_stored))
             found[name] = Stored(place, arrange)
     return found
+
+
+def _is_of(name: str, groups: frozenset[str]) -> bool:
+    """Whether a name is one of these, or of a group that is: `vision.block_count` of `vision`."""
+    return name in groups or name.partition(".")[0] in groups
 
 
 def unpaired(heads: int) -> Arrange:

@@ -15,14 +15,13 @@ from attn_cli.families.block import Block, Final, Request, run_block
 from attn_cli.families.cache import Cache
 from attn_cli.families.config import ConfigReader
 from attn_cli.families.gguf import config_values, stored_names
-from attn_cli.families.model import LayerWeights, Model, Stored, transposed
+from attn_cli.families.model import LayerWeights, Model, Naming, Stored, transposed
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed, project
 from attn_cli.maths.layers import layer_norm, linear
 from attn_cli.maths.masks import causal
 from attn_cli.trace import Attention
 
-PREFIX = "transformer."
 _ACTIVATIONS = {
     "gelu_new": layer_maths.gelu_tanh,
     "gelu_pytorch_tanh": layer_maths.gelu_tanh,
@@ -121,10 +120,10 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def buffers(config: Config) -> tuple[str, ...]:
-    """Endings of tensor names that carry nothing: stored masks, and a copy of the tied output."""
-    masks = (".attn.bias", ".attn.masked_bias")
-    return (*masks, "lm_head.weight") if config.tied else masks
+def naming(config: Config) -> Naming:
+    """Stored masks carry nothing, nor does a copy of the tied output."""
+    masks = ("*.attn.bias", "*.attn.masked_bias")
+    return Naming(("transformer.",), (*masks, "lm_head.weight") if config.tied else masks)
 
 
 def forward(
@@ -150,6 +149,7 @@ def forward(
             w_o=parts["attn.c_proj.weight"],
             b_o=parts["attn.c_proj.bias"],
             scale=_scale(config, layer),
+            embedding="sum",
             touched=touched,
         )
         result = run_block(request, block, cache)
@@ -159,7 +159,7 @@ def forward(
             return Final(hidden=x[:0], touched=touched)
         x, before = _mlp(config, parts, x + result.output), {}
     if cache:
-        cache.advance(len(ids))
+        cache.advance(ids)
     final = layer_norm(x, weights["ln_f.weight"], weights["ln_f.bias"], config.epsilon)
     return Final(hidden=final, touched=touched)
 

@@ -4,7 +4,7 @@ Touvron et al. 2023. Weights are stored (output, input). A sibling's file reads 
 the same `Config` and takes the rest from here.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,67 +12,18 @@ import numpy as np
 
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
-from attn_cli.families.block import Block, Final, Request, run_block
+from attn_cli.families.block import Block, Final, Request, own_mask, run_block, turn
 from attn_cli.families.cache import Cache
 from attn_cli.families.config import ConfigReader
-from attn_cli.families.gguf import config_values, stored_names, unpaired
-from attn_cli.families.model import LayerWeights, Model, Stored
+from attn_cli.families.llama_gguf import read_gguf
+from attn_cli.families.model import LayerWeights, Model, Naming, Stored
 from attn_cli.families.rope import Rope, read_rope
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import project
 from attn_cli.maths.layers import linear, rms_norm
-from attn_cli.maths.masks import causal, window
-from attn_cli.maths.positions import rotate
 from attn_cli.trace import Attention
 
-PREFIX = "model."
-GGUF_KEYS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-    "attention.key_length": "head_dim",
-    "attention.value_length": "value_dim",
-    "attention.sliding_window": "window",
-    "rope.freq_base": "rope_theta",
-    "rope.dimension_count": "rotated",
-    "rope.scaling.type": "scaling",
-    "rope.scaling.factor": "factor",
-    "rope.scaling.attn_factor": "stretch",
-    "rope.scaling.yarn_attn_factor": "attention_factor",
-    "rope.scaling.yarn_beta_fast": "beta_fast",
-    "rope.scaling.yarn_beta_slow": "beta_slow",
-    "rope.scaling.original_context_length": "original_max_position_embeddings",
-}
-GGUF_HARMLESS = frozenset({"vocab_size", "rope.scaling.finetuned"})
-GGUF_TENSORS = {
-    "embed_tokens.weight": "token_embd.weight",
-    "norm.weight": "output_norm.weight",
-    "lm_head.weight": "output.weight",
-    "layers.*.input_layernorm.weight": "blk.*.attn_norm.weight",
-    "layers.*.post_attention_layernorm.weight": "blk.*.ffn_norm.weight",
-    "layers.*.self_attn.q_norm.weight": "blk.*.attn_q_norm.weight",
-    "layers.*.self_attn.k_norm.weight": "blk.*.attn_k_norm.weight",
-} | {
-    f"layers.*.{ours}.{part}": f"blk.*.{theirs}.{part}"
-    for ours, theirs in {
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-    }.items()
-    for part in ("weight", "bias")
-}
-_GGUF_SCALING = (
-    "factor", "attention_factor", "beta_fast", "beta_slow", "original_max_position_embeddings",
-)  # fmt: skip
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "silu": layer_maths.silu,
     "gelu": layer_maths.gelu,
     "gelu_pytorch_tanh": layer_maths.gelu_tanh,
@@ -81,12 +32,15 @@ _HARMLESS = frozenset(
     {"attention_dropout", "initializer_range", "is_llama_config", "pretraining_tp"}
 )
 # Names and frequencies are made before the file is asked for a tensor.
-_MOST_LAYERS, _WIDEST_HEAD = 10_000, 1 << 16
+MOST_LAYERS, _WIDEST_HEAD = 10_000, 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The numbers of a Llama-shaped model. `windows` holds a width per layer, 0 for none."""
+    """The numbers of a Llama-shaped model. `windows` holds a width per layer, 0 for none.
+
+    `gain_base` is what a stored gain of a norm is added to.
+    """
 
     layers: int
     heads: int
@@ -103,6 +57,7 @@ class Config:
     output_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
+    gain_base: float = 0.0
     windows: tuple[int, ...]
     rope: Rope
 
@@ -127,7 +82,16 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
 def common(
     reader: ConfigReader, where: str, ignored: Iterable[str], head_dim: int = 0
 ) -> dict[str, Any]:
-    """The fields of `Config` that every sibling's config.json spells alike.
+    """The fields of `Config` that Llama, Mistral and Qwen spell alike; `head_dim` as in `sizes`."""
+    found = sizes(reader, where, head_dim)
+    rope = read_rope(reader, found["head_width"], found["context"], where, ignored)
+    return {**found, "rope": rope}
+
+
+def sizes(
+    reader: ConfigReader, where: str, head_dim: int = 0, activation: str = "hidden_act"
+) -> dict[str, Any]:
+    """The fields that every sibling spells alike, but for the key of the activation.
 
     `head_dim` is the sibling's own where config.json does not say; 0 is the model's width shared.
     """
@@ -145,20 +109,18 @@ def common(
             f"{where}: head_dim {head_width} is not an even number up to {_WIDEST_HEAD}",
             "rotary positions turn pairs of numbers",
         )
-    context = reader.integer("max_position_embeddings")
     return {
-        "layers": reader.integer("num_hidden_layers", high=_MOST_LAYERS),
+        "layers": reader.integer("num_hidden_layers", high=MOST_LAYERS),
         "heads": heads,
         "kv_heads": kv_heads,
         "head_width": head_width,
         "model_width": width,
         "inner_width": reader.integer("intermediate_size"),
         "vocabulary": reader.integer("vocab_size"),
-        "context": context,
+        "context": reader.integer("max_position_embeddings"),
         "epsilon": reader.positive("rms_norm_eps", 1e-6),
-        "activation": reader.choice("hidden_act", _ACTIVATIONS, "silu"),
+        "activation": reader.choice(activation, ACTIVATIONS, "silu"),
         "tied": reader.flag("tie_word_embeddings", False),
-        "rope": read_rope(reader, head_width, context, where, ignored),
     }
 
 
@@ -211,10 +173,10 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def buffers(config: Config) -> tuple[str, ...]:
-    """Endings of tensor names that carry nothing: stored frequencies, a copy of the tied output."""
-    stored = (".rotary_emb.inv_freq",)
-    return (*stored, "lm_head.weight") if config.tied else stored
+def naming(config: Config) -> Naming:
+    """Stored frequencies carry nothing, nor does a copy of the tied output."""
+    stored = ("*.rotary_emb.inv_freq",)
+    return Naming(("model.",), (*stored, "lm_head.weight") if config.tied else stored)
 
 
 def open_gguf(
@@ -224,93 +186,24 @@ def open_gguf(
     return read_gguf(found, architecture, read_config, ignored, paired=True)
 
 
-_SHORT_FACTORS, _LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
-_ROPE_TENSORS = ("rope_freqs.weight", _SHORT_FACTORS, _LONG_FACTORS)
-
-
-def read_gguf(
-    found: Gguf,
-    architecture: str,
-    read: Callable[[Mapping[str, Any], str], Config],
-    ignored: Iterable[str],
-    *,
-    paired: bool = False,
-) -> tuple[Config, dict[str, Stored]]:
-    """What siblings share: `read` is the sibling's `read_config`. Raises ContentError."""
-    where = str(found.path)
-    values = config_values(found.metadata, architecture, GGUF_KEYS, GGUF_HARMLESS, ignored, where)
-    reader = ConfigReader(values, where)
-    width, stretch = reader.integer("window", 0, low=0), reader.positive("stretch", 1.0)
-    config = read(_gguf_values(values, found.tensors, where), where)
-    if "rope_freqs.weight" in found.tensors:
-        factors = found.read("rope_freqs.weight")
-        config = replace(config, rope=config.rope.slowed(factors, where))
-    if _LONG_FACTORS in found.tensors and _SHORT_FACTORS in found.tensors:
-        limit = reader.integer("original_max_position_embeddings", config.context)
-        factors = found.read(_SHORT_FACTORS), found.read(_LONG_FACTORS)
-        config = replace(config, rope=config.rope.of_two_lengths(*factors, limit, where))
-    config = replace(
-        config,
-        windows=(width,) * config.layers,
-        rope=replace(config.rope, stretch=config.rope.stretch * stretch),
-        qkv_bias=config.qkv_bias or "blk.0.attn_q.bias" in found.tensors,
-        output_bias="blk.0.attn_output.bias" in found.tensors,
-        mlp_bias="blk.0.ffn_gate.bias" in found.tensors,
-    )
-    arranged = {}
-    if paired:
-        for letter, heads in (("q", config.heads), ("k", config.kv_heads)):
-            for part in ("weight", "bias"):
-                arranged[f"layers.*.self_attn.{letter}_proj.{part}"] = unpaired(heads)
-    stored = stored_names(found.tensors, GGUF_TENSORS, arranged, _ROPE_TENSORS, config.layers)
-    return config, stored
-
-
-def _gguf_values(
-    given: Mapping[str, Any], tensors: Mapping[str, Any], where: str
-) -> dict[str, Any]:
-    """Config.json's way of saying what GGUF says by other keys and by which tensors there are."""
-    values = {key: given[key] for key in given if key not in ("window", "stretch")}
-    reader = ConfigReader(values, where)
-    shared = reader.integer("hidden_size") // reader.integer("num_attention_heads")
-    width = values["head_dim"] = reader.integer("head_dim", shared)
-    for key in ("value_dim", "rotated"):
-        if values.pop(key, width) != width:
-            raise ContentError(f"{where}: {key} differs from the head width {width}")
-    scaling = {key: values.pop(key) for key in _GGUF_SCALING if key in values}
-    # A factor without a type is linear, as llama.cpp reads it.
-    kind = values.pop("scaling", "linear" if "factor" in scaling else "none")
-    if kind == "longrope" and _LONG_FACTORS in tensors:  # it is said by tensors
-        kind = "none"
-        scaling.pop("original_max_position_embeddings", 0)
-    if kind == "none":
-        kind, _ = "default", scaling.pop("factor", 0)
-    values["rope_parameters"] = {"rope_type": kind, **scaling}
-    if "token_embd.weight" not in tensors:
-        raise ContentError(f"{where}: the tensor token_embd.weight is missing")
-    values["vocab_size"] = tensors["token_embd.weight"].shape[0]
-    values["tie_word_embeddings"] = "output.weight" not in tensors
-    return values
-
-
 def forward(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> Generator[Attention, None, Final]:
     """Yields the record of each chosen layer in turn and returns the final hidden vectors."""
     config, weights = model.config, model.weights
-    start = cache.length if cache else 0
+    ids, start, angles = config.rope.begin(ids, cache)
     x = weights.rows("embed_tokens.weight", ids)
-    cosine, sine = config.rope.angles(start, len(ids))
     # Other tools mean by these names what stands before the norm.
     own_names = frozenset({"q_unrotated", "k_unrotated"} if config.qk_norm else ())
     touched = False
     for layer, parts in enumerate(weights.layers("layers.", request.last_layer)):
         normed = rms_norm(x, parts["input_layernorm.weight"], config.epsilon)
-        arrays = _project(config, parts, normed, cosine, sine)
+        arrays = project_apart(config, parts, normed)
+        turn(arrays, *angles)
         block = Block(
             layer=layer,
             arrays={"x": x, "normed": normed, **arrays},
-            own_visible=_visible(config.windows[layer], len(ids), start),
+            own_visible=own_mask(config.windows[layer], len(ids), start),
             w_o=parts["self_attn.o_proj.weight"].T,
             b_o=_bias(parts, "self_attn.o_proj"),
             touched=touched,
@@ -321,9 +214,11 @@ def forward(
         touched = result.touched
         if layer == request.last_layer < config.layers - 1:
             return Final(hidden=x[:0], touched=touched)
-        x = _mlp(config, parts, x + result.output)
+        x = x + result.output
+        normed = rms_norm(x, parts["post_attention_layernorm.weight"], config.epsilon)
+        x = x + gated_mlp(config, parts, normed)
     if cache:
-        cache.advance(len(ids))
+        cache.advance(ids)
     return Final(hidden=rms_norm(x, weights["norm.weight"], config.epsilon), touched=touched)
 
 
@@ -333,19 +228,12 @@ def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
     return model.weights.times_rows(output, hidden)
 
 
-def _visible(width: int, queries: int, start: int) -> np.ndarray:
-    keys = start + queries
-    return window(queries, keys, width) if width else causal(queries, keys)
-
-
 def _bias(parts: LayerWeights, name: str) -> np.ndarray:
     return parts.get(f"{name}.bias", np.zeros(0, np.float32))
 
 
-def _project(
-    config: Config, parts: LayerWeights, normed: np.ndarray, cosine: np.ndarray, sine: np.ndarray
-) -> dict[str, np.ndarray]:
-    """q, k and v, and the parameters that made them, one head apart from the next."""
+def project_apart(config: Config, parts: LayerWeights, normed: np.ndarray) -> dict[str, np.ndarray]:
+    """q, k and v before rotation, and the parameters that made them, a head apart from the next."""
     arrays = {}
     for letter in "qkv":
         name = f"self_attn.{letter}_proj"
@@ -356,12 +244,9 @@ def _project(
         arrays[f"w_{letter}"] = w.reshape(len(w), heads, -1).swapaxes(0, 1)
         if b.size:
             arrays[f"b_{letter}"] = b.reshape(heads, -1)
-    for letter in "qk":
-        plain = arrays[letter]
-        if config.qk_norm:
-            plain = rms_norm(plain, parts[f"self_attn.{letter}_norm.weight"], config.epsilon)
-        arrays[f"{letter}_unrotated"] = plain
-        arrays[letter] = rotate(plain, cosine, sine)
+    for letter in "qk" if config.qk_norm else "":
+        gain = config.gain_base + parts[f"self_attn.{letter}_norm.weight"]
+        arrays[letter] = rms_norm(arrays[letter], gain, config.epsilon)
     w_o = parts["self_attn.o_proj.weight"].T
     arrays["w_o"] = w_o.reshape(config.heads, -1, config.model_width)
     if config.output_bias:
@@ -369,11 +254,11 @@ def _project(
     return arrays
 
 
-def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
-    normed = rms_norm(x, parts["post_attention_layernorm.weight"], config.epsilon)
+def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+    """down(activation(gate(x)) · up(x)). Shazeer 2020, "GLU Variants"."""
 
     def through(name: str, vectors: np.ndarray) -> np.ndarray:
         return linear(vectors, parts[f"mlp.{name}.weight"].T, _bias(parts, f"mlp.{name}"))
 
-    gate = _ACTIVATIONS[config.activation](through("gate_proj", normed))
-    return x + through("down_proj", gate * through("up_proj", normed))
+    gate = ACTIVATIONS[config.activation](through("gate_proj", normed))
+    return through("down_proj", gate * through("up_proj", normed))

@@ -16,7 +16,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.random import RandomInfo, RandomTensors
 from attn_cli.errors import ContentError, NoModelError, UsageError
 from attn_cli.families import FAMILIES, UNTRAINED
-from attn_cli.families.model import Model, Weights, bind, names_in_folder
+from attn_cli.families.model import Model, Naming, Weights, bind, names_in_folder
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.deferred import Absent, Deferred
 from attn_cli.tokens.token import Tokenizer
@@ -88,7 +88,7 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
     family = _family(kind, where)
     config = family.read_config(folder.config, where, ignored)
     shapes = family.tensor_shapes(config)
-    stored = names_in_folder(folder.tensors, family.PREFIX, family.buffers(config), str(path))
+    stored = names_in_folder(folder.tensors, family.naming(config), str(path))
     return _model(
         facts=_facts(name, kind, source, config, shapes),
         family=family,
@@ -117,6 +117,11 @@ def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Mo
     found = Gguf(path)
     kind = found.metadata.get("general.architecture")
     family = _family(kind, str(path))
+    if not hasattr(family, "open_gguf"):
+        raise ContentError(
+            f"{path}: the architecture {kind} is not what the converters write",
+            "open the folder that the file was made from",
+        )
     config, stored = family.open_gguf(found, kind, ignored)
     shapes = family.tensor_shapes(config)
 
@@ -203,7 +208,7 @@ def _random_model(name: str) -> Model:
         facts=_facts(name, UNTRAINED, f"untrained, seed {numbers['seed']}", config, shapes),
         family=family,
         config=config,
-        weights=bind(source, names_in_folder(source, "", (), name), shapes, name),
+        weights=bind(source, names_in_folder(source, Naming(), name), shapes, name),
         make=lambda: tokenizer,
         where=name,
         end_tokens=(),

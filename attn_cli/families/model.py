@@ -1,8 +1,11 @@
 """An opened model: its facts, config, tensors by the family's own names, and tokenizer."""
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import translate
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -189,21 +192,35 @@ def in_memory(model: Model) -> Model:
     return replace(model, weights=replace(model.weights, hold=True, held={}))
 
 
-def names_in_folder(
-    source: TensorSource, prefix: str, buffers: tuple[str, ...], where: str
-) -> dict[str, Stored]:
-    """Tensors as the reference library names them: `prefix` is optional, `buffers` are left out.
+class Naming(NamedTuple):
+    """How folders name a family's tensors.
 
-    Raises ContentError for a tensor that is there with the prefix and without.
+    One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
+    nothing; `older` maps a name that published files still have to today's.
     """
+
+    prefixes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    older: Mapping[str, str] = MappingProxyType({})
+
+
+def names_in_folder(source: TensorSource, naming: Naming, where: str) -> dict[str, Stored]:
+    """Tensors under the reference library's names of today, and where the file keeps them.
+
+    Raises ContentError for a tensor that is there under two names.
+    """
+    left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
     found: dict[str, Stored] = {}
     for place in source.tensors:
-        name = place.removeprefix(prefix)
-        if place.endswith(buffers):
+        if left_out.match(place):
             continue
+        prefix = next((p for p in naming.prefixes if place.startswith(p)), "")
+        name = place.removeprefix(prefix)
+        name = naming.older.get(name, name)
         if name in found:
             raise ContentError(
-                f"{where}: the tensor {shorten(name)} stands there twice, with {prefix} and without"
+                f"{where}: the tensor {shorten(name)} stands there twice, as "
+                f"{shorten(found[name].name)} and as {shorten(place)}"
             )
         found[name] = Stored(place)
     return found

@@ -7,19 +7,18 @@ from typing import Any
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import (
-    PREFIX,
     Config,
-    buffers,
     common,
     forward,
     layer_windows,
+    naming,
     predict,
-    read_gguf,
     tensor_shapes,
 )  # fmt: skip
+from attn_cli.families.llama_gguf import read_gguf
 from attn_cli.families.model import Stored
 
-__all__ = ["PREFIX", "buffers", "forward", "open_gguf", "predict", "read_config", "tensor_shapes"]
+__all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
 _HARMLESS = frozenset({"attention_dropout", "initializer_range"})
 
 

@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.maths.layers import linear, linear_vjp
+from attn_cli.maths.layers import linear, linear_vjp, soft_cap
+
+# A family that adds no bias to its scores.
+NO_BIAS = np.zeros((0, 0, 0), np.float32)
 
 
 class Attended(NamedTuple):
@@ -81,14 +84,18 @@ def dot_products_vjp(
 # --- step 4: scale and mask ----------------------------------------------------------------------
 
 
-def scale_scores(scores_HQK: np.ndarray, scale: float, bias_HQK: np.ndarray) -> np.ndarray:
-    """scores × scale + bias. A bias of size zero means that the family adds none."""
+def scale_scores(
+    scores_HQK: np.ndarray, scale: float, bias_HQK: np.ndarray, cap: float = 0.0
+) -> np.ndarray:
+    """scores × scale, soft-capped, + bias. A cap of 0 or a bias of size 0: the family has none."""
     scaled = scores_HQK * scores_HQK.dtype.type(scale)
+    if cap:
+        scaled = soft_cap(scaled, cap)
     return scaled + bias_HQK if bias_HQK.size else scaled
 
 
 def scale_scores_vjp(scale: float, grad_HQK: np.ndarray) -> np.ndarray:
-    """scaled = s·c, so ds = c·dscaled."""
+    """scaled = s·c, without a cap, so ds = c·dscaled."""
     return grad_HQK * grad_HQK.dtype.type(scale)
 
 
@@ -189,15 +196,15 @@ def attend(
     visible_QK: np.ndarray,
     *,
     scale: float = 0.0,
-    bias_HQK: np.ndarray | None = None,
+    cap: float = 0.0,
+    bias_HQK: np.ndarray = NO_BIAS,
     attention_temperature: float = 1.0,
 ) -> Attended:
     """Steps 3 to 6 for one block of every family. A scale of 0 means 1 / √width."""
     k_HKW = repeat_heads(k_GKW, q_HQW.shape[-3])
     v_HKV = repeat_heads(v_GKV, q_HQW.shape[-3])
-    bias = np.zeros(0, q_HQW.dtype) if bias_HQK is None else bias_HQK
     scores = dot_products(q_HQW, k_HKW)
-    scaled = scale_scores(scores, scale or default_scale(q_HQW.shape[-1]), bias)
+    scaled = scale_scores(scores, scale or default_scale(q_HQW.shape[-1]), bias_HQK, cap)
     masked = mask_scores(scaled, visible_QK)
     weights = softmax(masked, attention_temperature)
     z = weighted_sum(weights, v_HKV, visible_QK)
@@ -211,6 +218,8 @@ def attend_lean(
     visible_QK: np.ndarray,
     *,
     scale: float = 0.0,
+    cap: float = 0.0,
+    bias_HQK: np.ndarray = NO_BIAS,
     attention_temperature: float = 1.0,
     weights_HQK: np.ndarray,
     block: int = 128,
@@ -236,6 +245,10 @@ def attend_lean(
         visible = visible_QK[rows, keys]
         masked = dot_products(q_HQW[:, rows], k_HKW[:, keys])
         masked *= factor
+        if cap:
+            masked = soft_cap(masked, cap)
+        if bias_HQK.size:
+            masked += bias_HQK[:, rows, keys]
         if not visible.all():
             np.copyto(masked, -np.inf, where=~visible)
         shares = softmax(masked, attention_temperature)

@@ -96,6 +96,12 @@ def erf(x: np.ndarray) -> np.ndarray:
     return (np.sign(x) * (1 - series * np.exp(-np.square(x, dtype=np.float64)))).astype(x.dtype)
 
 
+def soft_cap(x: np.ndarray, cap: float) -> np.ndarray:
+    """cap · tanh(x / cap), which stays between −cap and cap. Gemma Team 2024, "Gemma 2"."""
+    limit = x.dtype.type(cap)
+    return np.tanh(x / limit) * limit
+
+
 def cross_entropy(logits_PV: np.ndarray, targets_P: np.ndarray) -> np.ndarray:
     """−log softmax(logits)[target] in nats, one number per position."""
     top = logits_PV.max(axis=-1, keepdims=True)

@@ -1,6 +1,6 @@
-"""Rotary positions. Su et al. 2021, "RoFormer".
+"""Rotary positions (Su et al. 2021, "RoFormer") and linear biases (Press et al. 2022, "ALiBi").
 
-Axes, as suffixes: P position, R half the rotated width, H head, W width.
+Axes, as suffixes: P position, R half the rotated width, H head, W width, Q query, K key.
 """
 
 import math
@@ -10,8 +10,13 @@ import numpy as np
 
 def frequencies(width: int, base: float) -> np.ndarray:
     """base^(−2i / width) for each pair of numbers, (R,), in turns of 2π per 2π positions."""
+    return long_scaling(np.ones(1, np.float32), width, base)
+
+
+def long_scaling(factors_R: np.ndarray, width: int, base: float) -> np.ndarray:
+    """`frequencies`, each divided by a factor of its own. Ding et al. 2024, "LongRoPE"."""
     exponents = np.arange(0, width, 2, dtype=np.float32) / np.float32(width)
-    return (1.0 / np.float32(base) ** exponents).astype(np.float32)
+    return (1.0 / (factors_R * np.float32(base) ** exponents)).astype(np.float32)
 
 
 def linear_scaling(frequencies_R: np.ndarray, factor: float) -> np.ndarray:
@@ -82,3 +87,26 @@ def rotate(x_HPW: np.ndarray, cos_PR: np.ndarray, sin_PR: np.ndarray) -> np.ndar
     turned[..., half : 2 * half] = second * cos_PR + first * sin_PR
     turned[..., 2 * half :] = x_HPW[..., 2 * half :]
     return turned
+
+
+def alibi_slopes(heads: int) -> np.ndarray:
+    """A slope per head, (H,): powers of 2^(−8 / n), n the largest power of two up to `heads`.
+
+    The heads beyond n take every other power of the root of that.
+    """
+    whole = 1 << (heads.bit_length() - 1)
+
+    def powers(count: int, exponents: np.ndarray) -> np.ndarray:
+        return np.float32(2.0 ** (-8 / count)) ** exponents.astype(np.float32)
+
+    first = powers(whole, np.arange(1, whole + 1))
+    return np.concatenate([first, powers(2 * whole, np.arange(1, 2 * (heads - whole), 2))])
+
+
+def alibi(slopes_H: np.ndarray, queries: int, keys: int) -> np.ndarray:
+    """`bias` (H, Q, K): slope × key position, the same for every query.
+
+    Softmax ignores what is added to a whole row, so that this is the paper's slope × −(q − k).
+    """
+    of_keys = slopes_H[:, None, None] * np.arange(keys, dtype=slopes_H.dtype)
+    return np.broadcast_to(of_keys, (len(slopes_H), queries, keys))

@@ -230,7 +230,7 @@ def test_further_axes_in_front_are_a_batch():
 
 def test_float32_stays_float32():
     q, k, v = drawn(3)
-    for bias in (None, normal(np.random.default_rng(0), 3, 4, 5)):
+    for bias in (steps.NO_BIAS, normal(np.random.default_rng(0), 3, 4, 5)):
         for temperature in (0.0, 0.5, 1.0):
             found = steps.attend(
                 q, k, v, masks.causal(4, 5), bias_HQK=bias, attention_temperature=temperature
