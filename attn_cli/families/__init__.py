@@ -7,6 +7,7 @@ FAMILIES = {
     "mistral": "mistral",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "gemma2": "gemma2",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"
