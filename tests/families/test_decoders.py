@@ -12,7 +12,10 @@ from attn_cli.families.cache import Cache
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
 # Each golden model, and where its layers keep the output projection.
-MODELS = {"gemma2": "model.layers.*.self_attn.o_proj"}
+MODELS = {
+    "gemma2": "model.layers.*.self_attn.o_proj",
+    "gemma3": "model.layers.*.self_attn.o_proj",
+}  # fmt: skip
 
 
 def row_error(found, wanted):

@@ -42,6 +42,21 @@ MODELS = {
             "rope_parameters": {"rope_type": "default", "rope_theta": 59.0},
         },
     },
+    # The middle layer sees everything and turns slowly, the others see four keys and turn fast.
+    "gemma3": {
+        "kind": "Gemma3", "seed": 32, "tokens": 9,
+        "config": {
+            "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "head_dim": 6, "hidden_size": 20, "intermediate_size": 13, "vocab_size": 41,
+            "max_position_embeddings": 31, "rms_norm_eps": 3e-3, "query_pre_attn_scalar": 7,
+            "sliding_window": 5, "final_logit_softcapping": 4.0, "attention_bias": True,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 2.5, "rope_theta": 97.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 11.0},
+            },
+        },
+    },
 }  # fmt: skip
 # Where each reference keeps its layers, and within a layer: the norm before the attention, the
 # attention, and the attention's output projection.
