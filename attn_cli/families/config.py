@@ -93,6 +93,11 @@ class ConfigReader:
             raise self._unfit(key, value, "true or false")
         return value
 
+    def never(self, key: str) -> None:
+        """A flag that may be there, but must be false: what it turns on is not known here."""
+        if self.flag(key, False):
+            raise ContentError(f"{self.where}: {key} is true, which attn does not know")
+
     def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
         """One of a few words."""
         value = self._get(key, default)

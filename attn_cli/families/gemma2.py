@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.errors import ContentError
 from attn_cli.families import llama
 from attn_cli.families.block import Block, Final, Request, own_mask, run_block, turn
 from attn_cli.families.cache import Cache
@@ -84,8 +83,7 @@ def gemma_config(
     reader: ConfigReader, shared: Mapping[str, Any], rope: Rope, local_rope: Rope
 ) -> Config:
     """The keys that every Gemma since the second has; the windows are still to come."""
-    if reader.flag("use_bidirectional_attention", False):
-        raise ContentError(f"{reader.where}: use_bidirectional_attention is true: no decoder")
+    reader.never("use_bidirectional_attention")
     bias = reader.flag("attention_bias", False)
     return Config(
         **shared,

@@ -83,8 +83,7 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         scale_by_layer=reader.flag("scale_attn_by_inverse_layer_idx", False),
         tied=reader.flag("tie_word_embeddings", True),
     )
-    if reader.flag("add_cross_attention", False):
-        raise ContentError(f"{where}: add_cross_attention is true, which attn does not trace")
+    reader.never("add_cross_attention")
     if config.model_width % config.heads:
         raise ContentError(f"{where}: n_embd {width} does not divide by n_head {config.heads}")
     reader.finish(_HARMLESS, ignored)

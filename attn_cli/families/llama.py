@@ -73,8 +73,7 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         mlp_bias=reader.flag("mlp_bias", False),
         windows=(),
     )
-    if reader.flag("rope_interleaved", False):
-        raise ContentError(f"{where}: rope_interleaved is true, which attn does not know")
+    reader.never("rope_interleaved")
     reader.finish(_HARMLESS, ignored)
     return replace(config, windows=(0,) * config.layers)
 

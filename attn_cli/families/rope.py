@@ -1,8 +1,9 @@
 """The rotary settings of a config, in the reference library's older and newer spelling."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -70,11 +71,20 @@ def read_rope(
     return scaled_rope(section, reader, base, width, context, ignored)
 
 
-def rope_section(reader: ConfigReader, where: str) -> ConfigReader:
-    """`rope_parameters` as 5.x writes them, or `rope_scaling` as 4.x did."""
+def rope_section(
+    reader: ConfigReader, where: str, aliases: Mapping[str, str] = MappingProxyType({})
+) -> ConfigReader:
+    """`rope_parameters` as 5.x writes them, or `rope_scaling` as 4.x did.
+
+    `aliases` are further names that a family has for a kind of scaling.
+    """
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
     name = "rope_parameters" if newer else "rope_scaling"
-    return ConfigReader(newer or older, f"{where}: {name}")
+    section = dict(newer or older)
+    for key in ("rope_type", "type"):
+        if isinstance(section.get(key), str):
+            section[key] = aliases.get(section[key], section[key])
+    return ConfigReader(section, f"{where}: {name}")
 
 
 def rotated_width(
@@ -102,8 +112,8 @@ def scaled_rope(
     """The frequencies of `width` numbers, scaled as `section` says; `reader` has the rest."""
     kind = section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
     # Phi-3 keeps it beside the section, and there it has the last word.
-    outside = reader.integer(_ORIGINAL, 0, low=0)
-    original = outside or section.integer(_ORIGINAL, context)
+    inside = section.integer(_ORIGINAL, context)
+    original = reader.integer(_ORIGINAL, inside)
     try:
         with np.errstate(all="ignore"):
             rope = _SCALINGS[kind](section, base, width, context, original)
