@@ -30,6 +30,15 @@ import transformers
 from make_llama import randomise
 
 HERE = Path(__file__).resolve().parent
+PHI3 = {
+    "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32,
+    "intermediate_size": 17, "vocab_size": 41, "max_position_embeddings": 29, "rms_norm_eps": 3e-3,
+    "original_max_position_embeddings": 10, "sliding_window": 7,
+    "rope_parameters": {
+        "rope_type": "longrope", "rope_theta": 61.0, "partial_rotary_factor": 0.75,
+        "short_factor": [1.1, 1.3, 1.9], "long_factor": [1.7, 2.9, 4.3],
+    },
+}  # fmt: skip
 MODELS = {
     # The first and the last layer see five keys; both caps bend what they cap.
     "gemma2": {
@@ -55,6 +64,76 @@ MODELS = {
                 "full_attention": {"rope_type": "linear", "factor": 2.5, "rope_theta": 97.0},
                 "sliding_attention": {"rope_type": "default", "rope_theta": 11.0},
             },
+        },
+    },
+    # Six of a head's eight numbers turn; the two texts lie on either side of ten positions.
+    "phi3-short": {
+        "kind": "Phi3", "seed": 33, "tokens": 9,
+        "config": PHI3,
+    },
+    "phi3-long": {
+        "kind": "Phi3", "seed": 33, "tokens": 13,
+        "config": PHI3,
+    },
+    "neox-parallel": {
+        "kind": "GPTNeoX", "seed": 34, "tokens": 9,
+        "config": {
+            "num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 24,
+            "intermediate_size": 17, "vocab_size": 41, "max_position_embeddings": 29,
+            "layer_norm_eps": 2e-3, "rotary_pct": 0.5, "rotary_emb_base": 83,
+        },
+    },
+    "neox-serial": {
+        "kind": "GPTNeoX", "seed": 35, "tokens": 7,
+        "config": {
+            "num_hidden_layers": 2, "num_attention_heads": 5, "hidden_size": 20,
+            "intermediate_size": 17, "vocab_size": 37, "max_position_embeddings": 29,
+            "layer_norm_eps": 1e-5, "use_parallel_residual": False, "attention_bias": False,
+            "hidden_act": "gelu_new", "tie_word_embeddings": True,
+            "rope_parameters": {
+                "rope_type": "linear", "factor": 1.7, "rope_theta": 31.0,
+                "partial_rotary_factor": 1.0,
+            },
+        },
+    },
+    # Five heads are no power of two, so that the last slope is of the other kind.
+    "bloom": {
+        "kind": "Bloom", "seed": 36, "tokens": 9,
+        "config": {
+            "n_layer": 2, "n_head": 5, "hidden_size": 20, "vocab_size": 37,
+            "layer_norm_epsilon": 2e-3,
+        },
+    },
+    "bloom-normed": {
+        "kind": "Bloom", "seed": 37, "tokens": 7,
+        "config": {
+            "n_layer": 2, "n_head": 4, "hidden_size": 12, "vocab_size": 37,
+            "layer_norm_epsilon": 1e-5, "apply_residual_connection_post_layernorm": True,
+        },
+    },
+    "opt-before": {
+        "kind": "OPT", "seed": 38, "tokens": 7,
+        "config": {
+            "num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 18, "ffn_dim": 13,
+            "vocab_size": 41, "max_position_embeddings": 23,
+        },
+    },
+    # As the one of 350 million: norms behind, a narrower embedding.
+    "opt-behind": {
+        "kind": "OPT", "seed": 39, "tokens": 9,
+        "config": {
+            "num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 18, "ffn_dim": 13,
+            "vocab_size": 41, "max_position_embeddings": 23, "do_layer_norm_before": False,
+            "word_embed_proj_dim": 11, "activation_function": "gelu",
+        },
+    },
+    "opt-bare": {
+        "kind": "OPT", "seed": 40, "tokens": 7,
+        "config": {
+            "num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 18, "ffn_dim": 13,
+            "vocab_size": 41, "max_position_embeddings": 23, "enable_bias": False,
+            "layer_norm_elementwise_affine": False, "_remove_final_layer_norm": True,
+            "tie_word_embeddings": False,
         },
     },
 }  # fmt: skip
