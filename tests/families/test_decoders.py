@@ -15,6 +15,8 @@ WEIGHTS = "model.safetensors"
 MODELS = {
     "gemma2": "model.layers.*.self_attn.o_proj",
     "gemma3": "model.layers.*.self_attn.o_proj",
+    "phi3-short": "model.layers.*.self_attn.o_proj",
+    "phi3-long": "model.layers.*.self_attn.o_proj",
 }  # fmt: skip
 
 
