@@ -35,6 +35,11 @@ class ConfigReader:
             raise self._unfit(key, value, f"a whole number from {low} to {high}")
         return value
 
+    def either(self, key: str, other: str, *, high: int = 2**31 - 1) -> int:
+        """A whole number under one of two names; the first has the last word."""
+        second = self.integer(other, high=high) if self._values.get(other) is not None else None
+        return self.integer(key, second, high=high)
+
     def _unfit(self, key: str, value: Any, wanted: str) -> ContentError:
         return ContentError(f"{self.where}: {key} is {shorten(repr(value))}, not {wanted}")
 

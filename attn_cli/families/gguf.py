@@ -71,6 +71,13 @@ def stored_names(
     return found
 
 
+def embedding_rows(tensors: Mapping[str, Any], where: str) -> int:
+    """The size of the vocabulary, which files do not always state. Raises ContentError."""
+    if "token_embd.weight" not in tensors:
+        raise ContentError(f"{where}: the tensor token_embd.weight is missing")
+    return tensors["token_embd.weight"].shape[0]
+
+
 def _is_of(name: str, groups: frozenset[str]) -> bool:
     """Whether a name is one of these, or of a group that is: `vision.block_count` of `vision`."""
     return name in groups or name.partition(".")[0] in groups
@@ -82,5 +89,15 @@ def unpaired(heads: int) -> Arrange:
     def arrange(array: np.ndarray) -> np.ndarray:
         rows = array.reshape(heads, array.shape[0] // heads // 2, 2, *array.shape[1:])
         return np.ascontiguousarray(rows.swapaxes(1, 2)).reshape(array.shape)
+
+    return arrange
+
+
+def reinterleaved(heads: int) -> Arrange:
+    """Rows (query | key | value, head, width) back to (head, query | key | value, width)."""
+
+    def arrange(array: np.ndarray) -> np.ndarray:
+        rows = array.reshape(3, heads, array.shape[0] // heads // 3, *array.shape[1:])
+        return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(array.shape)
 
     return arrange

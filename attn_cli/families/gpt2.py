@@ -14,7 +14,7 @@ from attn_cli.errors import ContentError
 from attn_cli.families.block import Block, Final, Request, run_block
 from attn_cli.families.cache import Cache
 from attn_cli.families.config import ConfigReader
-from attn_cli.families.gguf import config_values, stored_names
+from attn_cli.families.gguf import config_values, embedding_rows, stored_names
 from attn_cli.families.model import LayerWeights, Model, Naming, Stored, transposed
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed, project
@@ -232,9 +232,7 @@ def open_gguf(
     """The config and tensors of a GGUF file, whose matrices are (output, input)."""
     where = str(found.path)
     values = config_values(found.metadata, architecture, GGUF_KEYS, GGUF_HARMLESS, ignored, where)
-    if "token_embd.weight" not in found.tensors:
-        raise ContentError(f"{where}: the tensor token_embd.weight is missing")
-    values["vocab_size"] = found.tensors["token_embd.weight"].shape[0]
+    values["vocab_size"] = embedding_rows(found.tensors, where)
     values["tie_word_embeddings"] = "output.weight" not in found.tensors
     config = read_config(values, where)
     turned = {

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.families.config import ConfigReader
-from attn_cli.families.gguf import config_values, stored_names, unpaired
+from attn_cli.families.gguf import config_values, embedding_rows, stored_names, unpaired
 from attn_cli.families.model import Stored
 
 C = TypeVar("C")
@@ -138,8 +138,6 @@ def _gguf_values(
     if kind == "none":
         kind, _ = "default", scaling.pop("factor", 0)
     values["rope_scaling"] = {"rope_type": kind, **scaling}
-    if "token_embd.weight" not in tensors:
-        raise ContentError(f"{where}: the tensor token_embd.weight is missing")
-    values["vocab_size"] = tensors["token_embd.weight"].shape[0]
+    values["vocab_size"] = embedding_rows(tensors, where)
     values["tie_word_embeddings"] = "output.weight" not in tensors
     return values
