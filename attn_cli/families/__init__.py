@@ -11,6 +11,8 @@ FAMILIES = {
     "gemma3": "gemma3",
     "gemma3_text": "gemma3",
     "phi3": "phi3",
+    "gpt_neox": "gpt_neox",
+    "gptneox": "gpt_neox",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

@@ -17,6 +17,8 @@ MODELS = {
     "gemma3": "model.layers.*.self_attn.o_proj",
     "phi3-short": "model.layers.*.self_attn.o_proj",
     "phi3-long": "model.layers.*.self_attn.o_proj",
+    "neox-parallel": "gpt_neox.layers.*.attention.dense",
+    "neox-serial": "gpt_neox.layers.*.attention.dense",
 }  # fmt: skip
 
 
