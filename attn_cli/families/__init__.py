@@ -13,6 +13,7 @@ FAMILIES = {
     "phi3": "phi3",
     "gpt_neox": "gpt_neox",
     "gptneox": "gpt_neox",
+    "bloom": "bloom",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

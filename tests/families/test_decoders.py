@@ -19,6 +19,8 @@ MODELS = {
     "phi3-long": "model.layers.*.self_attn.o_proj",
     "neox-parallel": "gpt_neox.layers.*.attention.dense",
     "neox-serial": "gpt_neox.layers.*.attention.dense",
+    "bloom": "transformer.h.*.self_attention.dense",
+    "bloom-normed": "transformer.h.*.self_attention.dense",
 }  # fmt: skip
 
 
