@@ -14,6 +14,7 @@ FAMILIES = {
     "gpt_neox": "gpt_neox",
     "gptneox": "gpt_neox",
     "bloom": "bloom",
+    "opt": "opt",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

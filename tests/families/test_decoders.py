@@ -21,6 +21,9 @@ MODELS = {
     "neox-serial": "gpt_neox.layers.*.attention.dense",
     "bloom": "transformer.h.*.self_attention.dense",
     "bloom-normed": "transformer.h.*.self_attention.dense",
+    "opt-before": "model.decoder.layers.*.self_attn.out_proj",
+    "opt-behind": "model.decoder.layers.*.self_attn.out_proj",
+    "opt-bare": "model.decoder.layers.*.self_attn.out_proj",
 }  # fmt: skip
 
 
