@@ -42,12 +42,7 @@ NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 
 # What a step's page needs of other steps, to say what happened in this sentence.
-_EXPLAINED_WITH = {
-    1: ("q_unrotated",),
-    2: ("normed",),
-    3: ("q", "k", "visible"),
-    6: ("weights", "v"),
-}
+_EXPLAINED_WITH = {1: ("bias",), 2: ("normed",), 3: ("q", "k", "visible"), 6: ("weights", "v")}
 
 
 def command(

@@ -131,6 +131,7 @@ def _block(block: Attention) -> dict[str, Any]:
         "heads": list(block.heads),
         "kv_heads": list(block.kv_heads),
         "scale": np.float32(block.scale),
+        **({"soft_cap": np.float32(block.soft_cap)} if block.soft_cap else {}),
         "arrays": {name: _array(block, name, array) for name, array in block.arrays.items()},
     }
 

@@ -108,8 +108,10 @@ def _block() -> dict[str, Any]:
             "heads": numbers,
             "kv_heads": numbers,
             "scale": {"type": "number"},
+            "soft_cap": {"type": "number"},
             "arrays": {"type": "object", "properties": arrays, "additionalProperties": False},
-        }
+        },
+        optional=("soft_cap",),
     )
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
+from attn_cli.maths import masks
 from attn_cli.trace import Attention, Trace
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import INDENT, Look, matrix
@@ -172,9 +173,8 @@ def _embed(view: HeadView) -> Page:
     if view.block.layer:
         title = page.step_title(1, sentence("embed.title_stream"))
         return [title, say("embed.stream", layer=view.block.layer), *view.rows("x", positions)]
-    if "q_unrotated" in view.arrays:
-        title = page.step_title(1, sentence("embed.title_token"))
-        return [title, say("embed.token", width=width), *view.rows("x", positions)]
+    if view.block.embedding != "sum":
+        return [*_alone(view, width), *view.rows("x", positions)]
     found: Page = [page.step_title(1)]
     found.append(say("embed.random" if view.untrained else "embed.what", width=width))
     if not view.shows(1, "token_embedding", "position_embedding"):
@@ -191,6 +191,18 @@ def _embed(view: HeadView) -> Page:
         token=length["token_embedding"], place=length["position_embedding"],
     )  # fmt: skip
     return [*found, here]
+
+
+def _alone(view: HeadView, width: int) -> Page:
+    """The heading of step 1 where the token's vector is all that x is made from."""
+    made = view.block.embedding
+    where = "embed.biased" if "bias" in view.arrays else "embed.turned"
+    title = page.step_title(1, sentence(f"embed.title_{made}", width=width))
+    words = sentence(f"embed.{made}", width=width)
+    found: Page = [title, say("embed.plain", width=width, made=words, where=sentence(where))]
+    if view.shows(1, "token_embedding") and made != "token":
+        found.extend(view.rows("token_embedding", sorted({*view.queries, *view.keys})))
+    return found
 
 
 def _project(view: HeadView) -> Page:
@@ -247,21 +259,31 @@ def _product(view: HeadView, key: int) -> Text:
 def _scale_and_mask(view: HeadView) -> Page:
     if not view.shows(4, "scaled", "masked"):
         return []
-    found: Page = [page.step_title(4)]
+    capped, biased = view.block.soft_cap, view.shows(4, "bias")
+    title = sentence("scale.title_capped") if capped else ""
+    found: Page = [page.step_title(4, sentence("scale.title_biased") if biased else title)]
     width, scale = view.trace.model.head_width, view.block.scale
     if abs(scale * width**0.5 - 1) < 1e-6:
         found.append(say("scale.what", width=width))
     else:
         found.append(say("scale.other", scale=numbers.number(scale, 4)))
-    found.extend(view.cells("scaled"))
-    if view.shows(4, "bias"):
+    if capped:
+        found.append(say("scale.capped", cap=f"{capped:g}"))
+    if biased:
+        first = view.arrays["bias"][0]
+        slope = float(first[1] - first[0]) if len(first) > 1 else 0.0
+        found.append(say("scale.biased", slope=numbers.number(slope, 4)))
         found.extend(view.cells("bias"))
+    found.extend(view.cells("scaled"))
     visible = view.arrays["visible"]
     hidden = int((~visible).sum())
     if hidden:
         found.append(say("mask.what", hidden=hidden, cells=visible.size))
-        if np.array_equal(visible, np.tri(*visible.shape, dtype=bool)):
+        width = int(visible.sum(axis=1).max())
+        if np.array_equal(visible, masks.causal(*visible.shape)):
             found.append(say("mask.causal"))
+        elif np.array_equal(visible, masks.window(*visible.shape, width)):
+            found.append(say("mask.window", before=width - 1))
     else:
         found.append(say("mask.nothing"))
     return [*found, *view.cells("masked")]
@@ -299,8 +321,9 @@ def _sum(view: HeadView) -> Page:
     if view.shows(6, "w_o", "b_o"):
         found.extend(view.parameter("b_o"))
     added = sentence("sum.bias") if view.shows(6, "b_o") else ""
-    heads = view.trace.model.heads
-    found += [say("sum.output", heads=heads, bias=added), *view.rows("output", view.queries)]
+    then = sentence("sum.normed" if "output" in view.block.own_names else "sum.added")
+    words = say("sum.output", heads=view.trace.model.heads, bias=added, then=then)
+    found += [words, *view.rows("output", view.queries)]
     if view.removed:
         return found
     pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))

@@ -19,9 +19,16 @@ SENTENCES = {
     "directions carry meaning. Where the token stands adds a second list; x is their sum.",
     "embed.random": "Each token becomes a list of {width} numbers, random ones here: this model "
     "has not been trained. Where the token stands adds a second list; x is their sum.",
-    "embed.token": "Each token becomes a list of {width} numbers. Its position is not added here: "
-    "it turns queries and keys in step 2.",
+    "embed.plain": "Each token becomes a list of {width} numbers that training has placed so that "
+    "directions carry meaning{made}. Its position is not added here: {where}.",
+    "embed.token": "",
+    "embed.scaled": ", multiplied by √{width} on the way in",
+    "embed.normed": ", brought to a common scale by a layer norm on the way in",
+    "embed.turned": "it turns queries and keys in step 2",
+    "embed.biased": "it enters in step 4, as a bias on the scores",
     "embed.title_token": "x = token vector",
+    "embed.title_scaled": "x = token vector × √{width}",
+    "embed.title_normed": "x = layer norm of the token vector",
     "embed.title_stream": "x = what the layers before have left",
     "embed.stream": "What enters layer {layer}: the token's vector plus everything the layers "
     "before it have added. This sum is called the residual stream.",
@@ -44,10 +51,17 @@ SENTENCES = {
     "where softmax can still choose.",
     "scale.other": "The scores are multiplied by {scale} to keep them in the range where softmax "
     "can still choose.",
+    "scale.title_capped": "scaled = c·tanh(scores × scale / c)   masked = −∞ if hidden",
+    "scale.title_biased": "scaled = scores × scale + bias   masked = −∞ where hidden",
+    "scale.capped": "Then a soft cap bends each to stay between −{cap} and {cap}: {cap} · "
+    "tanh(scaled / {cap}).",
+    "scale.biased": "To this a bias is added that depends on positions alone; `scaled` holds it. "
+    "Here it is {slope} for each position of the key, so that nearer keys gain on earlier ones.",
     "mask.what": "The mask hides {hidden} of {cells} cells. A hidden cell is −∞, which softmax "
     "turns into 0.",
     "mask.causal": "It keeps the future from the past: while training, each word is guessed from "
     "those before it, so no query may look at a later key.",
+    "mask.window": "A window: each query sees itself and, at most, the {before} tokens before it.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
     "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
     "softmax.what": "e to the power of each of a query's scores, divided by the sum of them: each "
@@ -66,8 +80,9 @@ SENTENCES = {
     "sum.key_one": "1 key",
     "sum.key_many": "{count} keys",
     "sum.others": "other keys",
-    "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; it is added "
-    "to x.",
+    "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; {then}.",
+    "sum.added": "it is added to x",
+    "sum.normed": "a norm of its own brings it to scale before it is added to x",
     "sum.bias": " and the bias b_O",
     "sum.here": "This head pulls `{query}` by {pull} (the block's whole pull is {output}; cosine "
     "between them {cosine}).",

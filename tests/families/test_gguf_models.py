@@ -480,7 +480,7 @@ def test_a_missing_key_is_named_as_in_a_config(convert, missing):
 # --- architectures -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", ["gemma3", "mamba", "LLAMA", "llama\x1b[31m"])
+@pytest.mark.parametrize("architecture", ["gemma", "mamba", "LLAMA", "llama\x1b[31m"])
 def test_an_architecture_that_is_not_supported_is_named_with_those_that_are(tmp_path, architecture):
     path = write_gguf(
         tmp_path / "other.gguf", architecture, nothing, {"a": np.ones((2, 2), np.float32)}
