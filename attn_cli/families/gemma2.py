@@ -22,9 +22,11 @@ from attn_cli.maths.layers import rms_norm, soft_cap
 from attn_cli.trace import Attention
 
 __all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
-# `hidden_act` stands beside the `hidden_activation` that is used; the cache decides no number.
+# Two of these stand beside the keys that are used in their place.
 HARMLESS = frozenset(
-    {"attention_dropout", "initializer_range", "hidden_act", "cache_implementation"}
+    """
+    attention_dropout cache_implementation hidden_act initializer_range sliding_window_size
+    """.split()
 )
 # What the reference's config class has where config.json leaves a key out.
 _DEFAULTS = {

@@ -68,6 +68,8 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     width, context = shared["head_width"], shared["context"]
     ropes = _ropes(reader, width, context, where, ignored)
     config = replace(gemma_config(reader, shared, *ropes), qk_norm=True)
+    if config.attention_cap:
+        raise ContentError(f"{where}: attn_logit_softcapping is set, which the reference ignores")
     period = reader.integer("sliding_window_pattern")
     reader.integer("_sliding_window_pattern", period)
     config = replace(config, windows=layer_windows(reader, config.layers, period))
@@ -119,8 +121,6 @@ def open_gguf(
     """The config and tensors of a GGUF file, which holds gains whole."""
 
     def read(values: Mapping[str, Any], where: str) -> Config:
-        if "attn_logit_softcapping" in values:
-            raise ContentError(f"{where}: attention soft caps do not belong to this family")
         return read_config(said_in_gguf(values, where, _PERIOD, _WIDE_SCALE), where)
 
     config, stored = read_gguf(

@@ -29,7 +29,10 @@ _ACTIVATIONS = {
     "relu": layer_maths.relu,
 }
 _HARMLESS = frozenset(
-    {"attention_dropout", "classifier_dropout", "hidden_dropout", "initializer_range", "is_decoder"}
+    """
+    attention_dropout attention_probs_dropout_prob classifier_dropout hidden_dropout
+    hidden_dropout_prob initializer_range is_decoder
+    """.split()
 )
 _MOST_LAYERS = 10_000
 

@@ -27,7 +27,14 @@ _ACTIVATIONS = {
     "silu": layer_maths.silu,
 }
 _HARMLESS = frozenset(
-    {"activation_dropout", "attention_dropout", "dropout", "init_std", "layerdrop"}
+    {
+        "activation_dropout",
+        "attention_dropout",
+        "dropout",
+        "init_std",
+        "initializer_range",
+        "layerdrop",
+    }
 )
 # The first rows of the position table belonged to padding.
 _FIRST_POSITION = 2

@@ -22,7 +22,12 @@ from attn_cli.maths.layers import linear, rms_norm
 from attn_cli.trace import Attention
 
 __all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
-_HARMLESS = frozenset({"attention_dropout", "embd_pdrop", "initializer_range", "resid_pdrop"})
+# Two of these are of Phi-4-mini's own code.
+_HARMLESS = frozenset(
+    """
+    attention_dropout embd_pdrop full_attn_mod initializer_range interpolate_factor resid_pdrop
+    """.split()
+)
 # The reference's class has this length where config.json has none, and one name for three.
 _DEFAULTS = {"original_max_position_embeddings": 4096}
 _ALIASES = dict.fromkeys(("su", "yarn"), "longrope")
@@ -47,7 +52,7 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         rope=scaled_rope(section, reader, base, width, shared["context"], ignored),
         windows=(window,) * shared["layers"],
     )
-    for key in ("attention_bias", "mlp_bias"):
+    for key in ("attention_bias", "mlp_bias", "lm_head_bias"):
         reader.never(key)
     reader.finish(_HARMLESS, ignored)
     return config
