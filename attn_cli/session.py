@@ -42,7 +42,7 @@ def tokenise(
             f"the prompt has {len(tokens):,} tokens, {model.facts.name} reads at most {context:,}",
             f"shorten it by {len(tokens) - context:,} tokens",
         )
-    return Prompt(text="" if ids else text or "", has_text=not ids, tokens=tokens)
+    return Prompt(text="" if ids else text or "", has_text=not ids, tokens=tokens, special=special)
 
 
 def _given(model: Model, id: int) -> Token:
@@ -151,7 +151,7 @@ def trace(
             "mask": list(mask),
             "attention_temperature": float(attention_temperature),
             "without_head": list(without_head),
-            "special": special,
+            **prompt.settings,
             "ignore_config": list(opened.ignored),
         },
         attention=tuple(by_layer[n] for n in layers),

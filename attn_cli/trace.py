@@ -82,11 +82,15 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """Tokens and, unless only ids were given, the text they came from."""
+    """Tokens and, unless only ids were given, the text they came from.
+
+    `special`: the tokens that the tokenizer adds by itself were asked for.
+    """
 
     text: str
     has_text: bool
     tokens: tuple[Token, ...]
+    special: bool = True
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -95,6 +99,11 @@ class Prompt:
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(token.text for token in self.tokens)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the text was read, as documents record it."""
+        return {"special": self.special}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
