@@ -84,13 +84,16 @@ class ModelFacts:
 class Prompt:
     """Tokens and, unless only ids were given, the text they came from.
 
-    `special`: the tokens that the tokenizer adds by itself were asked for.
+    `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
+    of a user's turn, and `ends` are the ids that end the answer to it.
     """
 
     text: str
     has_text: bool
     tokens: tuple[Token, ...]
     special: bool = True
+    chat: str = ""
+    ends: tuple[int, ...] = ()
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -103,7 +106,7 @@ class Prompt:
     @property
     def settings(self) -> dict[str, Any]:
         """How the text was read, as documents record it."""
-        return {"special": self.special}
+        return {"special": self.special, "chat": self.chat or None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

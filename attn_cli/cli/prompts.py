@@ -41,7 +41,9 @@ def prompts(options: PromptOptions, model: "Model") -> "Iterator[Prompt]":
     from attn_cli import session
 
     for source in _sources(options):
-        yield session.tokenise(model, source.text, ids=source.ids, special=not options.no_special)
+        yield session.tokenise(
+            model, source.text, ids=source.ids, special=not options.no_special, chat=options.chat
+        )
 
 
 def _sources(options: PromptOptions) -> tuple[_Source, ...]:

@@ -89,7 +89,8 @@ def command(
                 sweep=heats, top=top,
             )  # fmt: skip
             notes = session.prompt_notes(model, read)
-            notes += stop_note(model, [d.id for d in found.drawn], 0 if draws else max_tokens)
+            asked = 0 if draws else max_tokens
+            notes += stop_note(model, read, [d.id for d in found.drawn], asked)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f, chosen, look),
                 document=lambda p=read, f=found, n=notes: json.document(

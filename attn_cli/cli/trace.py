@@ -121,7 +121,7 @@ def _with_notes(found: "Trace", model: "Model", before: int, asked: int | None) 
         return found
     added = found.prompt.ids[before:]
     notes = (sentence("note.continued", count=len(added)),)
-    notes += stop_note(model, added, asked)
+    notes += stop_note(model, found.prompt, added, asked)
     settings_now = {**found.settings, "max_tokens": asked, "added_tokens": len(added)}
     return replace(found, settings=settings_now, notes=found.notes + notes)
 

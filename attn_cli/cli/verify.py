@@ -36,11 +36,13 @@ def command(
             reference, name = read_reference(against, model, read)
             found = verify(model, read, reference, name)
             settings = {"against": against, **read.settings}
+            notes = session.prompt_notes(model, read)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f),
-                document=lambda p=read, f=found, s=settings: json.document(
-                    "verify", model.facts, p, s, f, ()
+                document=lambda p=read, f=found, s=settings, n=notes: json.document(
+                    "verify", model.facts, p, s, f, n
                 ),
+                notes=notes,
             )
 
     output.deliver(out, results(), quiet=prompt.quiet)
