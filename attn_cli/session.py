@@ -171,7 +171,6 @@ def trace(
     )
     _check_memory(len(prompt.tokens), request, facts)
     blocks, final = run(opened, prompt.ids, request)
-    by_layer = {block.layer: block for block in blocks}
     found = Trace(
         model=facts,
         prompt=prompt,
@@ -182,7 +181,7 @@ def trace(
             **prompt.settings,
             "ignore_config": list(opened.ignored),
         },
-        attention=tuple(by_layer[n] for n in layers),
+        attention=_in_order(blocks, layers),
         next=(),
         notes=(),
         logits=np.zeros((0, facts.vocabulary), np.float32),
@@ -190,6 +189,11 @@ def trace(
     if next:
         found = _with_prediction(opened, found, final, top)
     return replace(found, notes=_notes(opened, found))
+
+
+def _in_order(blocks: Sequence[Attention], layers: tuple[int, ...]) -> tuple[Attention, ...]:
+    by_layer = {block.layer: block for block in blocks}
+    return tuple(by_layer[n] for n in layers)
 
 
 def _known(arrays: Iterable[str]) -> frozenset[str]:
