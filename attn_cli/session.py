@@ -14,6 +14,7 @@ from attn_cli.families.load import load
 from attn_cli.families.model import Model
 from attn_cli.families.what_if import read_what_if
 from attn_cli.maths.attention import softmax
+from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
 from attn_cli.trace import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
 from attn_cli.words import sentence
@@ -22,27 +23,52 @@ from attn_cli.words import sentence
 
 
 def tokenise(
-    model: Model, text: str | None = None, *, ids: Sequence[int] = (), special: bool = True
+    model: Model,
+    text: str | None = None,
+    *,
+    ids: Sequence[int] = (),
+    special: bool = True,
+    chat: bool = False,
 ) -> Prompt:
-    """The prompt as tokens. Raises UsageError, and ContentError if it is too long."""
-    if text is None and not ids:
-        text = vocabulary.SAMPLE_PROMPT
+    """The prompt as tokens. Raises UsageError, and ContentError if it is too long.
+
+    `chat`: the text is a user's turn, and the markers of the model's chat format stand around it.
+    """
+    if ids and chat:
+        raise UsageError("--chat and --ids contradict each other", "ids are taken as they are")
+    text = vocabulary.SAMPLE_PROMPT if text is None else text
     if ids:
         tokens = tuple(_given(model, i) for i in ids)
+        read = Prompt(text="", has_text=False, tokens=tokens, special=special)
+    elif chat:
+        read = _turn(model, text, special)
     else:
-        tokens = model.tokenizer.encode(text or "", special=special)
-    if not tokens:
+        tokens = model.tokenizer.encode(text, special=special)
+        read = Prompt(text=text, has_text=True, tokens=tokens, special=special)
+    if not read.tokens:
         raise UsageError(
-            "the prompt is empty" if not (text or "").strip() else "the prompt gives no tokens",
+            "the prompt gives no tokens" if read.text.strip() else "the prompt is empty",
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
         )
-    context = model.facts.context
-    if context and len(tokens) > context:
+    count, context = len(read.tokens), model.facts.context
+    if context and count > context:
         raise ContentError(
-            f"the prompt has {len(tokens):,} tokens, {model.facts.name} reads at most {context:,}",
-            f"shorten it by {len(tokens) - context:,} tokens",
+            f"the prompt has {count:,} tokens, {model.facts.name} reads at most {context:,}",
+            f"shorten it by {count - context:,} tokens",
         )
-    return Prompt(text="" if ids else text or "", has_text=not ids, tokens=tokens)
+    return read
+
+
+def _turn(model: Model, text: str, special: bool) -> Prompt:
+    found = turn(model.tokenizer, text, special=special)
+    return Prompt(
+        text=found.text,
+        has_text=True,
+        tokens=found.tokens,
+        special=special,
+        chat=found.format,
+        ends=found.ends,
+    )
 
 
 def _given(model: Model, id: int) -> Token:
@@ -119,10 +145,12 @@ def trace(
     next: bool = True,
     top: int = 5,
     special: bool = True,
+    chat: bool = False,
 ) -> Trace:
     """Runs a prompt through a model and keeps what attention computed.
 
-    The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised.
+    The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised; with `chat` the
+    text is a user's turn in the model's chat format.
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask` and `without_head` take the
     words of the command line (`window:3`, `0.2`). Without `next`, layers behind the last chosen
@@ -130,7 +158,7 @@ def trace(
     """
     opened = load(model) if isinstance(model, str) else model
     facts = opened.facts
-    prompt = prompt or tokenise(opened, text, ids=ids, special=special)
+    prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
     layers = settings.selection(layer, facts.layers, "--layer")
     request = Request(
         layers=frozenset(layers),
@@ -143,7 +171,6 @@ def trace(
     )
     _check_memory(len(prompt.tokens), request, facts)
     blocks, final = run(opened, prompt.ids, request)
-    by_layer = {block.layer: block for block in blocks}
     found = Trace(
         model=facts,
         prompt=prompt,
@@ -151,10 +178,10 @@ def trace(
             "mask": list(mask),
             "attention_temperature": float(attention_temperature),
             "without_head": list(without_head),
-            "special": special,
+            **prompt.settings,
             "ignore_config": list(opened.ignored),
         },
-        attention=tuple(by_layer[n] for n in layers),
+        attention=_in_order(blocks, layers),
         next=(),
         notes=(),
         logits=np.zeros((0, facts.vocabulary), np.float32),
@@ -162,6 +189,11 @@ def trace(
     if next:
         found = _with_prediction(opened, found, final, top)
     return replace(found, notes=_notes(opened, found))
+
+
+def _in_order(blocks: Sequence[Attention], layers: tuple[int, ...]) -> tuple[Attention, ...]:
+    by_layer = {block.layer: block for block in blocks}
+    return tuple(by_layer[n] for n in layers)
 
 
 def _known(arrays: Iterable[str]) -> frozenset[str]:
@@ -221,8 +253,10 @@ def _check_memory(tokens: int, request: Request, facts: ModelFacts) -> None:
 
 
 def prompt_notes(model: Model, prompt: Prompt) -> tuple[str, ...]:
-    """Notes on config keys ignored, a missing tokenizer, and what it could not represent."""
+    """Notes on config keys ignored, the chat format, and what the tokenizer could not represent."""
     notes = [sentence("note.ignored", key=key) for key in model.ignored]
+    if prompt.chat:
+        notes.append(sentence("note.chat", format=prompt.chat))
     if model.tokenizer.problem:
         notes.append(sentence("note.no_tokenizer", problem=model.tokenizer.problem))
     unknown = [

@@ -86,11 +86,18 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """Tokens and, unless only ids were given, the text they came from."""
+    """Tokens and, unless only ids were given, the text they came from.
+
+    `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
+    of a user's turn, and `ends` are the ids that end the answer to it.
+    """
 
     text: str
     has_text: bool
     tokens: tuple[Token, ...]
+    special: bool = True
+    chat: str = ""
+    ends: tuple[int, ...] = ()
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -99,6 +106,11 @@ class Prompt:
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(token.text for token in self.tokens)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the text was read, as documents record it."""
+        return {"special": self.special, "chat": self.chat or None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from attn_cli.errors import ContentError
 from attn_cli.families.cache import Cache
 from attn_cli.families.model import Model, in_memory
 from attn_cli.maths.attention import softmax
+from attn_cli.tokens.token import Token
 from attn_cli.trace import Prompt
 from attn_cli.words import sentence
 
@@ -147,16 +148,26 @@ def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
     logits_V = session.next_logits(kept, prompt.ids, cache)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
     drawn = list(_generate(kept, prompt, greedy, max_tokens, rng, logits_V, cache))
-    added = tuple(session.token_of(model, token.id) for token in drawn)
+    added = tuple(_added(model, prompt, token.id) for token in drawn)
     text = prompt.text + model.tokenizer.decode(token.id for token in drawn)
     return replace(prompt, text=text, tokens=prompt.tokens + added)
 
 
-def stop_note(model: Model, after: Sequence[int], asked: int) -> tuple[str, ...]:
+def _added(model: Model, prompt: Prompt, id: int) -> Token:
+    """A token behind the prompt; what ends the answer to a chat is special, as in the prompt."""
+    token = session.token_of(model, id)
+    return replace(token, special=token.special or id in prompt.ends)
+
+
+def _ends(model: Model, prompt: Prompt) -> tuple[int, ...]:
+    return (*model.end_tokens, *prompt.ends)
+
+
+def stop_note(model: Model, prompt: Prompt, after: Sequence[int], asked: int) -> tuple[str, ...]:
     """Why fewer tokens came than were asked for; nothing if all did. `after` are their ids."""
     if len(after) >= asked:
         return ()
-    if after and after[-1] in model.end_tokens:
+    if after and after[-1] in _ends(model, prompt):
         return (sentence("note.ended", count=len(after), asked=asked),)
     context = model.facts.context
     return (sentence("note.full", count=len(after), asked=asked, context=context),)
@@ -229,7 +240,7 @@ def _generate(
         )
         ids.append(chosen)
         full = model.facts.context and len(ids) >= model.facts.context
-        if chosen in model.end_tokens or full or len(ids) == len(prompt.ids) + max_tokens:
+        if chosen in _ends(model, prompt) or full or len(ids) == len(prompt.ids) + max_tokens:
             return
         logits_V = session.next_logits(model, (chosen,), cache)
 

@@ -15,15 +15,20 @@ from attn_cli.files import decode, read_bytes
 from attn_cli.settings import shorten
 
 _MAX_JSON = 100_000_000
+_GENERATION = "generation_config.json"
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Folder:
-    """An opened folder: its config, its tensors, and where its tokenizer is."""
+    """An opened folder: its config, its tensors, and where its tokenizer is.
+
+    `generation` is the config of sampling, empty where the folder has none.
+    """
 
     path: Path
     config: dict[str, Any]
+    generation: dict[str, Any]
     tensors: "Safetensors | Shards"
     tokenizer: Path
 
@@ -89,7 +94,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def open_folder(path: Path) -> Folder:
-    """Reads config.json and the headers of the weights. Raises ContentError."""
+    """Reads the configs and the headers of the weights. Raises ContentError."""
     config = read_json_object(path / "config.json")
     if not any(os.path.lexists(path / name) for name in (_SINGLE, _INDEX)):
         names = sorted(os.listdir(path)) if path.is_dir() else []
@@ -98,10 +103,12 @@ def open_folder(path: Path) -> Folder:
             f"there is no {path / _SINGLE}, nor an index of shards",
             f"it has {shorten(', '.join(other))}" if other else "the download may be incomplete",
         )
+    generation = path / _GENERATION
     sharded = (path / _INDEX).exists() and not (path / _SINGLE).exists()
     return Folder(
         path=path,
         config=config,
+        generation=read_json_object(generation) if os.path.lexists(generation) else {},
         tensors=Shards(path / _INDEX) if sharded else Safetensors(path / _SINGLE),
         tokenizer=path / "tokenizer.json",
     )

@@ -31,12 +31,12 @@ def command(
         raise UsageError("several layers are several documents", "--format ndjson, or one --layer")
 
     def results():
-        for source in prompts(prompt):
+        for read in prompts(prompt, model):
             trace = session.trace(
-                source.text, model=model, ids=source.ids, layer=layers, head=head,
+                prompt=read, model=model, layer=layers, head=head,
                 arrays=NEEDS | {"b_o", "visible"}, mask=what_if.mask,
                 attention_temperature=what_if.attention_temperature,
-                without_head=what_if.without_head, next=False, special=not prompt.no_special,
+                without_head=what_if.without_head, next=False,
             )  # fmt: skip
             for number in layers:
                 found = heads(trace, number)

@@ -18,17 +18,15 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
     from attn_cli.views import loss as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
-    special = not prompt.no_special
 
     def results():
-        for source in prompts(prompt):
-            read = session.tokenise(model, source.text, ids=source.ids, special=special)
+        for read in prompts(prompt, model):
             found = loss(model, read)
             notes = session.prompt_notes(model, read)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f, look),
                 document=lambda p=read, f=found, n=notes: json.document(
-                    "loss", model.facts, p, {"special": special}, f, n
+                    "loss", model.facts, p, p.settings, f, n
                 ),
                 notes=notes,
             )

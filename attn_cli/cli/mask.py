@@ -42,14 +42,14 @@ def command(
     own = sentence("mask.own")
 
     def results():
-        for source in prompts(prompt):
+        for read in prompts(prompt, model):
 
-            def run(words, source=source):
+            def run(words, read=read):
                 return session.trace(
-                    source.text, model=model, ids=source.ids, layer=numbers[0], head=numbers[1],
+                    prompt=read, model=model, layer=numbers[0], head=numbers[1],
                     arrays=NEEDS, mask=words, top=model.facts.vocabulary,
                     attention_temperature=what_if.attention_temperature,
-                    without_head=what_if.without_head, special=not prompt.no_special,
+                    without_head=what_if.without_head,
                 )  # fmt: skip
 
             after, before = run(what_if.mask), run([])

@@ -85,6 +85,14 @@ class PromptOptions:
     ids: Annotated[
         str | None, Option("--ids", metavar="1,2,3", help="Token ids instead of a text.")
     ] = None
+    chat: Annotated[
+        bool,
+        Option(
+            "--chat",
+            help="The text as a user's turn in the model's chat format (ChatML, Llama 3, Gemma, "
+            "Mistral), known by its special tokens. Markers in the text act as markers.",
+        ),
+    ] = False  # fmt: skip
     no_special: Annotated[
         bool, Option("--no-special", help="Leave out tokens the tokenizer would add.")
     ] = False

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attn_cli import files, settings, vocabulary
 from attn_cli.cli import output
@@ -16,41 +17,54 @@ from attn_cli.cli.options import PromptOptions
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.words import sentence
 
+if TYPE_CHECKING:
+    from attn_cli.families.model import Model
+    from attn_cli.trace import Prompt
+
 _WAIT = 1.0
 _MAX_STDIN = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One prompt to run: a text, or ids."""
+class _Source:
+    """One prompt as it was given: a text, or ids."""
 
     text: str = ""
     ids: tuple[int, ...] = ()
 
 
-def prompts(options: PromptOptions) -> tuple[Source, ...]:
-    """The prompts that were asked for, in order; one unless `--each` was given.
+def prompts(options: PromptOptions, model: "Model") -> "Iterator[Prompt]":
+    """The prompts that were asked for, tokenised one by one; a single one unless `--each` is given.
 
     Raises UsageError for two sources, ContentError for what cannot be read.
     """
+    from attn_cli import session
+
+    for source in _sources(options):
+        yield session.tokenise(
+            model, source.text, ids=source.ids, special=not options.no_special, chat=options.chat
+        )
+
+
+def _sources(options: PromptOptions) -> tuple[_Source, ...]:
     given = [name for name, value in
              (("TEXT", options.text), ("--file", options.file), ("--ids", options.ids))
              if value is not None]  # fmt: skip
     if len(given) > 1:
         raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
     if options.ids is not None:
-        return (Source(ids=_ids(options.ids)),)
+        return (_Source(ids=_ids(options.ids)),)
     if options.text not in (None, "-"):
         if options.each:
             raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
-        return (Source(text=_typed(options.text)),)
+        return (_Source(text=_typed(options.text)),)
     data, where = _raw(options)
     text, notes = files.decode(data, where)
     for remark in notes:
         output.note(remark, quiet=options.quiet)
     if options.each:
         return tuple(_lines(text, where, options.quiet))
-    return (Source(text=re.sub(r"\r?\n\Z", "", text)),)
+    return (_Source(text=re.sub(r"\r?\n\Z", "", text)),)
 
 
 def _typed(text: str) -> str:
@@ -101,7 +115,7 @@ def _read_stdin(quiet: bool) -> bytes:
     return data
 
 
-def _lines(text: str, where: str, quiet: bool) -> Iterator[Source]:
+def _lines(text: str, where: str, quiet: bool) -> Iterator[_Source]:
     lines = text.removesuffix("\n").split("\n")
     kept = [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
     filled = [(number, line) for number, line in kept if line.strip()]
@@ -120,7 +134,7 @@ def _lines(text: str, where: str, quiet: bool) -> Iterator[Source]:
             )
         if any("\ud800" <= char <= "\udfff" for char in found):
             raise ContentError(f"{where}: line {number} holds half a surrogate pair, not text")
-        yield Source(text=found)
+        yield _Source(text=found)
 
 
 def _text_of(line: str) -> str | None:

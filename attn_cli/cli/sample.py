@@ -75,27 +75,26 @@ def command(
         raise UsageError("--draws and --max-tokens contradict each other", "give one of them")
     heats = [settings.number(part.strip(), "--sweep", 0) for part in sweep.split(",") if sweep]
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
-    special = not prompt.no_special
     chosen = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
         "seed": secrets.randbelow(10**9) if seed is None else seed,
-        "max_tokens": max_tokens, "draws": draws, "sweep": heats, "special": special,
+        "max_tokens": max_tokens, "draws": draws, "sweep": heats,
     }  # fmt: skip
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
 
     def results():
-        for source in prompts(prompt):
-            read = session.tokenise(model, source.text, ids=source.ids, special=special)
+        for read in prompts(prompt, model):
             found = sample(
                 model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
                 sweep=heats, top=top,
             )  # fmt: skip
             notes = session.prompt_notes(model, read)
-            notes += stop_note(model, [d.id for d in found.drawn], 0 if draws else max_tokens)
+            asked = 0 if draws else max_tokens
+            notes += stop_note(model, read, [d.id for d in found.drawn], asked)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f, chosen, look),
                 document=lambda p=read, f=found, n=notes: json.document(
-                    "sample", model.facts, p, chosen, f, n
+                    "sample", model.facts, p, {**chosen, **p.settings}, f, n
                 ),
                 notes=notes,
             )

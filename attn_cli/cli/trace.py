@@ -73,15 +73,13 @@ def command(
         raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
     pages: list[Any] = []
     documents: list[bytes] = []
-    for source in prompts(prompt):
-        special = not prompt.no_special
-        read = session.tokenise(model, source.text, ids=source.ids, special=special)
+    for read in prompts(prompt, model):
         longer = _continued(model, read, max_tokens)
         found = session.trace(
             prompt=longer, model=model, layer=layer, head=head,
             arrays=_arrays(kind, steps, parameters), mask=what_if.mask,
             attention_temperature=what_if.attention_temperature,
-            without_head=what_if.without_head, next=not no_next, top=top, special=special,
+            without_head=what_if.without_head, next=not no_next, top=top,
         )  # fmt: skip
         found = _with_notes(found, model, len(read.tokens), max_tokens)
         queries = settings.positions(query, found.prompt.labels, "--query")
@@ -118,7 +116,7 @@ def _with_notes(found: "Trace", model: "Model", before: int, asked: int | None) 
         return found
     added = found.prompt.ids[before:]
     notes = (sentence("note.continued", count=len(added)),)
-    notes += stop_note(model, added, asked)
+    notes += stop_note(model, found.prompt, added, asked)
     settings_now = {**found.settings, "max_tokens": asked, "added_tokens": len(added)}
     return replace(found, settings=settings_now, notes=found.notes + notes)
 

@@ -32,17 +32,17 @@ def command(
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
 
     def results():
-        for source in prompts(prompt):
-            special = not prompt.no_special
-            read = session.tokenise(model, source.text, ids=source.ids, special=special)
+        for read in prompts(prompt, model):
             reference, name = read_reference(against, model, read)
             found = verify(model, read, reference, name)
-            settings = {"against": against, "special": special}
+            settings = {"against": against, **read.settings}
+            notes = session.prompt_notes(model, read)
             yield output.Result(
                 page=lambda look, p=read, f=found: view.render(model.facts, p, f),
-                document=lambda p=read, f=found, s=settings: json.document(
-                    "verify", model.facts, p, s, f, ()
+                document=lambda p=read, f=found, s=settings, n=notes: json.document(
+                    "verify", model.facts, p, s, f, n
                 ),
+                notes=notes,
             )
 
     output.deliver(out, results(), quiet=prompt.quiet)

@@ -96,7 +96,7 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
         weights=bind(folder.tensors, stored, shapes, str(path)),
         make=lambda: _tokenizer_of(folder.tokenizer),
         where=str(folder.tokenizer),
-        end_tokens=_ids(folder.config.get("eos_token_id")),
+        end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=ignored,
     )
 
@@ -138,13 +138,14 @@ def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Mo
         weights=bind(found, stored, shapes, str(path)),
         make=make,
         where=str(path),
-        end_tokens=_ids(ends),
+        end_tokens=_ids(*ends),
         ignored=ignored,
     )
 
 
-def _ids(value: Any) -> tuple[int, ...]:
-    values = value if isinstance(value, list) else [value]
+def _ids(*given: Any) -> tuple[int, ...]:
+    """Ids, or lists of them, each once; what is neither is left out."""
+    values = (v for value in given for v in (value if isinstance(value, list) else [value]))
     return tuple(dict.fromkeys(v for v in values if type(v) is int and v >= 0))
 
 

@@ -56,6 +56,10 @@ class Deferred:
         """As in Tokenizer."""
         return self._tokenizer().id_of(text)
 
+    def added(self, text: str) -> int:
+        """As in Tokenizer."""
+        return self._tokenizer().added(text)
+
 
 class Absent:
     """Stands where a model has no usable tokenizer: ids work, texts do not."""
@@ -81,3 +85,7 @@ class Absent:
     def id_of(self, text: str) -> int:
         """-1: no text has an id."""
         return -1
+
+    def added(self, text: str) -> int:
+        """Raises ContentError: whether there is such a token is not known."""
+        raise self.problem

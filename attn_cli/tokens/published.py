@@ -120,6 +120,14 @@ class LibraryTokenizer:
         spelled = spell(text) if self._byte_level else text.replace(" ", self._space)
         return next((id for id in map(self._id, (spelled, text)) if id is not None), -1)
 
+    def added(self, text: str) -> int:
+        """The id of the special or otherwise added token that is `text`, -1 when absent."""
+        return self._added_ids.get(text, -1)
+
+    @cached_property
+    def _added_ids(self) -> dict[str, int]:
+        return {token.content: id for id, token in self._added.items()}
+
     def _library_for(self, text: str) -> Any:
         return self._library
 

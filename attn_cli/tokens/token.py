@@ -47,3 +47,7 @@ class Tokenizer(Protocol):
     def id_of(self, text: str) -> int:
         """The id of the entry that is exactly `text`, -1 when absent."""
         ...
+
+    def added(self, text: str) -> int:
+        """The id of the special or otherwise added token that is `text`, -1 when absent."""
+        ...

@@ -158,6 +158,10 @@ class WordPiece:
         """The id of the entry that is exactly `text` (with its `##`), -1 when absent."""
         return self._ids.get(text, -1)
 
+    def added(self, text: str) -> int:
+        """The id of the added token `text`, -1 when absent."""
+        return self._ids[text] if text in self._special else -1
+
     def _make(self, id: int, start: int, end: int) -> Token:
         text = self._texts[id]
         special = self._special.get(text, False)

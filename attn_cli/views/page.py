@@ -38,15 +38,32 @@ def heading(model: ModelFacts, where: str = "") -> Text:
     return text
 
 
-def tokens_line(prompt: Prompt) -> Text:
+def tokens_line(prompt: Prompt) -> RenderableType:
     """The tokens side by side, each behind a bar that no token can hold."""
-    text = Text(" ")
-    for token in prompt.tokens:
-        text.append("▏", "dim")
-        text.append(label(token.text, 40), "italic dim" if token.special else "")
-    count = len(prompt.tokens)
-    text.append(f"   {count} token{'' if count == 1 else 's'}", "dim")
-    return text
+    return _Tokens(prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """Laid out when the width is known: a line ends between two tokens."""
+
+    prompt: Prompt
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = Text(" ")
+        for part in self._parts():
+            if line.cell_len > 1 and line.cell_len + part.cell_len > options.max_width:
+                yield line
+                line = Text(" ")
+            line.append_text(part)
+        yield line
+
+    def _parts(self) -> Iterator[Text]:
+        for token in self.prompt.tokens:
+            style = "italic dim" if token.special else ""
+            yield Text.assemble(("▏", "dim"), (label(token.text, 40), style))
+        count = len(self.prompt.tokens)
+        yield Text(f"   {count} token{'' if count == 1 else 's'}", "dim")
 
 
 def labels(prompt: Prompt) -> list[str]:

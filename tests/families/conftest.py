@@ -1,8 +1,9 @@
-"""Shared by the families' tests: a model that remembers what was read from its file."""
+"""Shared by the families' tests: a spy behind a model, and a writer of GGUF files not our own."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import gguf
 import pytest
 
 from attn_cli import session
@@ -39,3 +40,21 @@ def spied() -> Callable[[Path], tuple[Model, Spy]]:
         return model, spy
 
     return opened
+
+
+def _write(path, architecture, add, tensors, kinds=None):
+    writer = gguf.GGUFWriter(path, architecture)
+    add(writer)
+    for name, array in tensors.items():
+        writer.add_tensor(name, array, raw_dtype=(kinds or {}).get(name))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def write_gguf() -> Callable[..., str]:
+    """Writes tensors with the package; `add(writer)` adds the keys, `kinds` says what bytes are."""
+    return _write

@@ -152,24 +152,12 @@ def converted(folder, config, architecture):
     return found
 
 
-def write_gguf(path, architecture, add, tensors):
-    writer = gguf.GGUFWriter(path, architecture)
-    add(writer)
-    for name, array in tensors.items():
-        writer.add_tensor(name, array)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return str(path)
-
-
 def nothing(writer):
     """No further keys."""
 
 
 @pytest.fixture
-def convert(golden_copy, tmp_path):
+def convert(golden_copy, tmp_path, write_gguf):
     """Makes the GGUF file of a golden model, changed on the way, and the folder it came from."""
     folders = {}
 
@@ -481,7 +469,9 @@ def test_a_missing_key_is_named_as_in_a_config(convert, missing):
 
 
 @pytest.mark.parametrize("architecture", ["gemma", "mamba", "LLAMA", "llama\x1b[31m"])
-def test_an_architecture_that_is_not_supported_is_named_with_those_that_are(tmp_path, architecture):
+def test_an_architecture_that_is_not_supported_is_named_with_those_that_are(
+    tmp_path, write_gguf, architecture
+):
     path = write_gguf(
         tmp_path / "other.gguf", architecture, nothing, {"a": np.ones((2, 2), np.float32)}
     )
@@ -495,7 +485,7 @@ def test_an_architecture_that_is_not_supported_is_named_with_those_that_are(tmp_
         assert known in refused.value.hint
 
 
-def test_an_architecture_that_is_no_word_is_refused_in_few_words(tmp_path):
+def test_an_architecture_that_is_no_word_is_refused_in_few_words(tmp_path, write_gguf):
     def numbers(writer):
         writer.kv_data[0].pop("general.architecture")
         writer.add_array("general.architecture", list(range(5000)))
@@ -506,7 +496,7 @@ def test_an_architecture_that_is_no_word_is_refused_in_few_words(tmp_path):
     assert len(refused.value.message) < 300
 
 
-def test_a_file_without_an_architecture_is_refused(tmp_path):
+def test_a_file_without_an_architecture_is_refused(tmp_path, write_gguf):
     path = write_gguf(
         tmp_path / "a.gguf",
         "x",
