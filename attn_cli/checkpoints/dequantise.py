@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.checkpoints.floats import FLOATS, widen
 from attn_cli.errors import ContentError
 
 
@@ -50,12 +51,8 @@ def dequantise(dtype: str, raw: np.ndarray) -> np.ndarray:
     Raises ContentError for a type that is not a float, or that only a missing package can read.
     """
     with np.errstate(all="ignore"):  # infinite scales are data; who computes with them counts them
-        if dtype == "BF16":
-            wide = raw.view("<u2").astype(np.uint32)
-            wide <<= 16
-            return wide.view(np.float32)
-        if dtype in _PLAIN:
-            return raw.view(_PLAIN[dtype]).astype(np.float32, copy=False)
+        if dtype in FLOATS:
+            return widen(dtype, raw)
         unpack = _OURS.get(dtype) or _of_package(dtype)
         _, block, size = BY_NAME[dtype]
         blocks = raw.reshape(-1, size)
@@ -167,7 +164,6 @@ def _q6_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     return _minus(numbers.view(np.uint8), 32), scale[..., None]
 
 
-_PLAIN = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 _OURS: dict[str, Unpack] = {
     "Q4_0": _q4_0, "Q4_1": _q4_1, "Q5_0": _q5_0, "Q5_1": _q5_1, "Q8_0": _q8_0,
     "Q4_K": _q4_k, "Q5_K": _q5_k, "Q6_K": _q6_k,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,7 +68,7 @@ class Shards:
         """As in Safetensors."""
         return self._of[name].read(name)
 
-    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
+    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
         """As in Safetensors."""
         return self._of[name].rows(name, indices)
 

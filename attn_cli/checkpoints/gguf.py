@@ -7,13 +7,14 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import math
 import mmap
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from attn_cli.checkpoints.dequantise import TYPES, dequantise
+from attn_cli.checkpoints.floats import rows_of
 from attn_cli.checkpoints.looks import forget, looks_like, map_file
 from attn_cli.checkpoints.safetensors import TensorInfo
 from attn_cli.errors import ContentError
@@ -70,15 +71,14 @@ class Gguf:
         floats.flags.writeable = False
         return floats
 
-    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
+    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
         """Only these rows along the first axis, float32; other rows' pages stay untouched."""
         dtype, shape, begin, end = self.tensors[name]
-        picked = np.fromiter(indices, np.intp)
         if len(shape) < 2:
-            return self.read(name)[picked]
+            return self.read(name)[np.array(indices, np.intp)]
         raw = np.frombuffer(self._map, np.uint8, end - begin, begin)
-        raw = raw.reshape(shape[0], -1)[picked]
-        return self._floats(name, dtype, raw.reshape(-1)).reshape(len(picked), *shape[1:])
+        flat = self._floats(name, dtype, rows_of(raw, shape, indices))
+        return flat.reshape(len(indices), *shape[1:])
 
     def release(self, name: str) -> None:
         """Lets go of the memory that reading this tensor's pages took."""

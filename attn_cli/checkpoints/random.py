@@ -1,6 +1,6 @@
 """An untrained model: every tensor drawn from a seed, when it is first asked for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -40,6 +40,6 @@ class RandomTensors:
     def release(self, name: str) -> None:
         """Nothing is kept."""
 
-    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
+    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
         """Only these rows along the first axis."""
         return self.read(name)[list(indices)]

@@ -6,12 +6,13 @@ https://github.com/huggingface/safetensors
 
 import json
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from attn_cli.checkpoints.floats import FLOATS, rows_of, widen
 from attn_cli.checkpoints.looks import forget, looks_like, map_file
 from attn_cli.errors import ContentError
 from attn_cli.settings import shorten
@@ -19,14 +20,11 @@ from attn_cli.settings import shorten
 _MAX_HEADER = 100_000_000
 _MAX_SIZE = 2**63
 _MAX_AXES = 64  # numpy has no more
-# bf16 is the upper half of a float32; numpy has no type for it.
-_DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
+_DTYPES = FLOATS | {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?",
     "F8_E4M3": "<u1", "F8_E5M2": "<u1", "F8_E8M0": "<u1",
 }  # fmt: skip
-_NUMBERS = frozenset({"F64", "F32", "F16", "BF16"})
 
 
 class TensorInfo(NamedTuple):
@@ -54,36 +52,30 @@ class Safetensors:
 
     def read(self, name: str) -> np.ndarray:
         """The whole tensor in float32 (a view of the map where it is stored so), read-only."""
-        info = self.tensors[name]
-        return self._floats(name, 0, info.shape[0] if info.shape else 1).reshape(info.shape)
+        return widen(self._float_type(name), self._bytes(name)).reshape(self.tensors[name].shape)
 
-    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
+    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
         """Only these rows along the first axis, float32; other rows' pages stay untouched."""
         shape = self.tensors[name].shape
-        picked = [self._floats(name, i, i + 1) for i in indices]
-        flat = np.concatenate(picked) if picked else np.zeros(0, np.float32)
-        return flat.reshape(len(picked), *shape[1:])
+        flat = widen(self._float_type(name), rows_of(self._bytes(name), shape, indices))
+        return flat.reshape(len(indices), *shape[1:])
 
     def release(self, name: str) -> None:
         """Lets go of the memory that reading this tensor's pages took."""
         forget(self._map, *self.tensors[name][2:])
 
-    def _floats(self, name: str, first: int, last: int) -> np.ndarray:
-        dtype, shape, begin, _ = self.tensors[name]
-        if dtype not in _NUMBERS:
+    def _bytes(self, name: str) -> np.ndarray:
+        _, _, begin, end = self.tensors[name]
+        return np.frombuffer(self._map, np.uint8, end - begin, begin)
+
+    def _float_type(self, name: str) -> str:
+        dtype = self.tensors[name].dtype
+        if dtype not in FLOATS:
             raise ContentError(
                 f"{self.path}: tensor {name} has dtype {dtype}, which is not a float",
                 "attn reads F64, F32, F16 and BF16 tensors",
             )
-        stored = np.dtype(_DTYPES[dtype])
-        width = int(np.prod(shape[1:], dtype=np.int64)) if shape else 1
-        count = (last - first) * width
-        raw = np.frombuffer(self._map, stored, count, begin + first * width * stored.itemsize)
-        if dtype == "BF16":
-            return (raw.astype(np.uint32) << 16).view(np.float32)
-        # Tensors may begin at any byte, and numpy's products avoid BLAS where one is not aligned.
-        with np.errstate(over="ignore"):
-            return raw.astype(np.float32, copy=not raw.flags.aligned)
+        return dtype
 
 
 def _parse_header(data: mmap.mmap, path: Path) -> dict[str, TensorInfo]:

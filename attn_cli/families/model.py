@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from types import MappingProxyType
@@ -25,7 +25,7 @@ class TensorSource(Protocol):
 
     def read(self, name: str) -> np.ndarray: ...
 
-    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray: ...
+    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray: ...
 
     def release(self, name: str) -> None: ...
 
@@ -65,7 +65,7 @@ class Weights:
             self.held[name] = array
         return array
 
-    def rows(self, name: str, indices: Iterable[int]) -> np.ndarray:
+    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
         """Only these rows along the first axis of a tensor that is stored as it is used."""
         if name in self.held:
             return self.held[name][list(indices)]
@@ -82,11 +82,11 @@ class Weights:
             for start in range(first * _ROWS, count, 2 * _ROWS):
                 stop = min(start + _ROWS, count)
                 product[:, start:stop] = x_PM @ self.rows(name, range(start, stop)).T
+                self.source.release(self.stored[name].name)
 
         other = Ahead(lambda: fill(1))
         fill(0)
         other.result()
-        self.source.release(self.stored[name].name)
         return product
 
     def layers(self, prefix: str, last: int) -> "Iterator[LayerWeights]":

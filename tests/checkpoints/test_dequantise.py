@@ -110,7 +110,7 @@ def test_types_the_package_cannot_read_are_refused(dtype: str) -> None:
 
 def test_the_package_is_needed_for_rare_types_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
-    for dtype in [*module._OURS, *module._PLAIN, "BF16"]:
+    for dtype in [*module._OURS, *module.FLOATS]:
         dequantise(dtype, np.zeros(BY_NAME[dtype].size, np.uint8))
     with pytest.raises(ContentError, match="type IQ2_S needs the package gguf") as caught:
         dequantise("IQ2_S", np.zeros(BY_NAME["IQ2_S"].size, np.uint8))
