@@ -36,6 +36,13 @@ def small_tokenizer() -> dict:
     return contents
 
 
+@pytest.fixture(autouse=True)
+def no_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the models that the machine's own user has downloaded."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-hub"))
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "no-ollama"))
+
+
 @pytest.fixture(scope="session")
 def packed() -> Callable[[Mapping[str, Entry]], bytes]:
     return pack

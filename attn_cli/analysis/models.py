@@ -1,6 +1,7 @@
 """What can be opened on this machine, and what is inside one checkpoint."""
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,27 +9,42 @@ from typing import Any
 
 import numpy as np
 
+from attn_cli.checkpoints import hub, ollama
+from attn_cli.checkpoints.dequantise import FILE_TYPES
+from attn_cli.errors import AttnError
 from attn_cli.families import UNTRAINED
-from attn_cli.families.load import EMBEDDED, PACKAGES, load
+from attn_cli.families.load import family_of, load
 from attn_cli.families.model import Model
+from attn_cli.families.places import EMBEDDED, PACKAGES
+
+PLACES = PACKAGE, HUB, OLLAMA = "package", "hub", "ollama"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """One model that opens by name; `parameters` and `bytes` are 0 where it is made on demand."""
+    """One model by the name that `--model` takes, and whether it opens; if not, the reason why.
+
+    `place` is one of `PLACES`. What is not known is empty or 0; `parameters` and `bytes` are 0 too
+    where a model is made on demand. `bytes` are those of the tensors.
+    """
 
     name: str
     family: str
     parameters: int
     bytes: int
+    quantisation: str
+    place: str
+    opens: bool
+    reason: str
     remark: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """All of them."""
+    """All of them, and the folders that were looked through."""
 
     models: tuple[Listed, ...]
+    folders: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,23 +80,60 @@ class Contents:
 
 
 def listing() -> Listing:
-    """The models that need no path."""
-    found = []
-    carried = [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
-    for name in (*EMBEDDED, *carried):
+    """The models that need no path. Each is opened as far as its headers, and none breaks it."""
+    carried = [name for name, (package, _) in PACKAGES.items() if importlib.util.find_spec(package)]
+    names = [(name, PACKAGE, name) for name in EMBEDDED]
+    names += [(name, PACKAGE, "packaged") for name in carried]
+    names += [(name, HUB, "") for name in hub.names()]
+    names += [(ollama.PREFIX + name, OLLAMA, "") for name in ollama.names()]
+    found = [_listed(*entry) for entry in names]
+    untrained = Listed(
+        name="random", family=UNTRAINED, parameters=0, bytes=0, quantisation="", place=PACKAGE,
+        opens=True, reason="", remark="random",
+    )  # fmt: skip
+    found.insert(len(EMBEDDED) + len(carried), untrained)
+    return Listing(models=tuple(found), folders=(str(hub.root()), *map(str, ollama.roots())))
+
+
+def _listed(name: str, place: str, remark: str) -> Listed:
+    family, parameters, size, kind, reason = "", 0, 0, "", ""
+    try:
         model = load(name)
-        inside = contents(model)
-        found.append(
-            Listed(
-                name=name,
-                family=model.facts.family,
-                parameters=inside.parameters,
-                bytes=inside.bytes,
-                remark="packaged" if name in PACKAGES else name,
-            )
-        )
-    untrained = Listed(name="random", family=UNTRAINED, parameters=0, bytes=0, remark="random")
-    return Listing(models=(*found, untrained))
+        family, parameters = model.facts.family, model.facts.parameters
+        sizes = _sizes(model)
+        size, kind = sum(sizes.values()), _quantisation(model, sizes)
+    except AttnError as problem:
+        family, reason = family_of(name), _reason(problem)
+    except (MemoryError, OSError):
+        reason = "it cannot be read"
+    return Listed(
+        name=name, family=family, parameters=parameters, bytes=size, quantisation=kind,
+        place=place, opens=not reason, reason=reason, remark=remark,
+    )  # fmt: skip
+
+
+def _reason(problem: AttnError) -> str:
+    """What is wrong, without the path that the list's own columns stand for, and what to do."""
+    where, colon, what = problem.message.partition(": ")
+    short = what if colon and os.sep in where and " " not in where else problem.message
+    does = problem.hint.partition(" ")[0] in ("hf", "ollama", "pip", "name")
+    return f"{short} ({problem.hint})" if does else short
+
+
+def _sizes(model: Model) -> dict[str, int]:
+    """The bytes of the tensors of each type."""
+    sizes: dict[str, int] = {}
+    for place in {stored.name for stored in model.weights.stored.values()}:
+        info = model.weights.source.tensors[place]
+        sizes[info.dtype] = sizes.get(info.dtype, 0) + _bytes(info)
+    return sizes
+
+
+def _quantisation(model: Model, sizes: Mapping[str, int]) -> str:
+    """The mixture that a GGUF file says it is, else the type that most bytes have."""
+    said = getattr(model.weights.source, "metadata", {}).get("general.file_type")
+    known = type(said) is int and said in FILE_TYPES
+    return FILE_TYPES[said] if known else max(sizes, key=sizes.__getitem__, default="")
 
 
 def contents(model: Model) -> Contents:
@@ -110,5 +163,11 @@ def contents(model: Model) -> Contents:
 
 def _tensor(name: str, info: Any) -> Tensor:
     count = int(np.prod(info.shape, dtype=np.int64))
-    size = info.end - info.begin if hasattr(info, "end") else 4 * count
-    return Tensor(name=name, dtype=info.dtype, shape=info.shape, parameters=count, bytes=size)
+    return Tensor(
+        name=name, dtype=info.dtype, shape=info.shape, parameters=count, bytes=_bytes(info)
+    )
+
+
+def _bytes(info: Any) -> int:
+    count = int(np.prod(info.shape, dtype=np.int64))
+    return info.end - info.begin if hasattr(info, "end") else 4 * count

@@ -15,6 +15,7 @@ from attn_cli.files import decode, read_bytes
 from attn_cli.settings import shorten
 
 _MAX_JSON = 100_000_000
+INCOMPLETE = "the download may be incomplete"
 _GENERATION = "generation_config.json"
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -48,8 +49,7 @@ class Shards:
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ContentError(
-                f"the file {shorten(missing[0])}{more} of {index.parent} is missing",
-                "the download may be incomplete",
+                f"the file {shorten(missing[0])}{more} of {index.parent} is missing", INCOMPLETE
             )
         self._of: dict[str, Safetensors] = {}
         for name, path in files.items():
@@ -101,7 +101,7 @@ def open_folder(path: Path) -> Folder:
         other = [n for n in names if n.endswith((".safetensors", ".bin", ".pth", ".pt", ".gguf"))]
         raise ContentError(
             f"there is no {path / _SINGLE}, nor an index of shards",
-            f"it has {shorten(', '.join(other))}" if other else "the download may be incomplete",
+            f"it has {shorten(', '.join(other))}" if other else INCOMPLETE,
         )
     generation = path / _GENERATION
     sharded = (path / _INDEX).exists() and not (path / _SINGLE).exists()

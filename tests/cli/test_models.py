@@ -8,8 +8,10 @@ from attn_cli.checkpoints.safetensors import Safetensors
 
 def test_the_listing_names_what_opens(attn):
     found = attn("models", "--json").json["result"]["models"]
-    names = [model["name"] for model in found]
+    names = [model["name"] for model in found if model["opens"]]
     assert names == ["tiny", "smollm2", "random"]
+    assert [model["quantisation"] for model in found if model["opens"]] == ["F32", "Q4_1", ""]
+    assert all(bool(model["reason"]) != model["opens"] for model in found)
     page = attn("models").text
     for name in names:
         assert f"    {name} " in page

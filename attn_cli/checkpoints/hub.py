@@ -1,0 +1,187 @@
+"""The local Hugging Face cache: repositories, their snapshots and refs. Nothing is fetched.
+
+`models--ORG--NAME/` holds refs/REVISION (a file with a commit), snapshots/COMMIT/ (the files, as
+links) and blobs/ (what the links lead to). https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from attn_cli.errors import ContentError
+from attn_cli.files import read_bytes
+from attn_cli.settings import shorten
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_NAME = re.compile(
+    rf"(?P<repository>{_PART}(?:/{_PART})?)(?:/(?P<file>(?:{_PART}/)*{_PART}\.gguf))?"
+    rf"(?:@(?P<revision>{_PART}(?:/{_PART})*))?(?::(?P<kind>{_PART}))?"
+)
+_PREFIX = "models--"
+_WEIGHTS = (".safetensors", ".bin", ".safetensors.index.json", ".bin.index.json")
+_NEEDED = (".json", ".safetensors", ".bin", ".model", ".txt")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+
+
+def root() -> Path:
+    """Where the reference library's tools keep what they have downloaded."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    home = os.environ.get("HF_HOME") or os.path.join(home, "huggingface")
+    older = os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    return Path(os.path.expandvars(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or older)))
+
+
+def names() -> list[str]:
+    """Every model of the cache as `find` takes it; of several GGUF files, each."""
+    entries = [name for name in _names(root()) if name.startswith(_PREFIX)]
+    found = []
+    for entry in entries:
+        repository = entry.removeprefix(_PREFIX).replace("--", "/", 1)
+        found += _variants(root() / entry, repository) or [repository]
+    return found
+
+
+def _variants(entry: Path, repository: str) -> list[str]:
+    """The names of a repository's GGUF files where there are several and nothing else."""
+    try:
+        snapshot = _snapshot(entry, repository, "")
+    except ContentError:
+        return []
+    files = [] if _is_whole(snapshot) else list(gguf_files(snapshot))
+    return [f"{repository}/{file}" for file in files] if len(files) > 1 else []
+
+
+def _is_whole(snapshot: Path) -> bool:
+    names = _names(snapshot)
+    return "config.json" in names and any(name.endswith(_WEIGHTS) for name in names)
+
+
+def find(name: str) -> Path | None:
+    """The folder or GGUF file that `ORG/NAME[/FILE.gguf][@REVISION][:KIND]` means.
+
+    None where the name cannot be one of the cache or no such repository is there. Raises
+    ContentError for one that is there but not whole.
+    """
+    asked = _NAME.fullmatch(name)
+    if not asked or ".." in name:
+        return None
+    repository = asked["repository"]
+    entry = root() / (_PREFIX + repository.replace("/", "--"))
+    if not os.path.isdir(entry):
+        return None
+    snapshot = _snapshot(entry, repository, asked["revision"] or "")
+    found = _choose(snapshot, repository, asked["file"] or "", asked["kind"] or "")
+    _check_links(entry, found, repository)
+    return found
+
+
+def again(repository: str) -> str:
+    """The command that completes a download."""
+    return f"hf download {repository} goes on where it stopped"
+
+
+def _snapshot(entry: Path, repository: str, revision: str) -> Path:
+    reference, commits = entry / "refs" / (revision or "main"), _names(entry / "snapshots")
+    if reference.is_file():
+        commit = read_bytes(reference, limit=1000).decode("ascii", "replace").strip()
+        if commit not in commits:
+            raise ContentError(
+                f"{reference} names the snapshot {shorten(commit)!r}, which is not there",
+                again(repository),
+            )
+        return entry / "snapshots" / commit
+    matching = [commit for commit in commits if commit.startswith(revision)]
+    if len(matching) == 1:
+        return entry / "snapshots" / matching[0]
+    if not commits:
+        raise _incomplete(entry, repository, "nothing of it has been downloaded")
+    known = ", ".join(commit[:8] for commit in commits[:5])
+    what = (
+        f"no revision {shorten(revision)!r}" if revision else "several snapshots and no refs/main"
+    )
+    raise ContentError(f"{repository} has {what}", f"{repository}@COMMIT opens one of {known}")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
+    """What of a snapshot is the model: its folder, or one of its GGUF files."""
+    files = list(gguf_files(snapshot))
+    if file or kind:
+        chosen = [
+            name
+            for name in files
+            if name == file or (kind and kind.lower() in re.split(r"[.-]", name.lower()))
+        ]
+        if len(chosen) != 1:
+            known = ", ".join(files) or "no GGUF files"
+            raise ContentError(
+                f"{repository} has {len(chosen) or 'no'} files {shorten(file or kind)!r}",
+                f"it has {shorten_list(known)}",
+            )
+        return snapshot / chosen[0]
+    if _is_whole(snapshot):
+        return snapshot
+    if not files:
+        missing = _what_is_missing(_names(snapshot))
+        raise _incomplete(snapshot.parent.parent, repository, missing)
+    if len(files) > 1:
+        raise ContentError(
+            f"{repository} has {len(files)} GGUF files",
+            f"name one, {repository}/FILE.gguf: {shorten_list(', '.join(files))}",
+        )
+    return snapshot / files[0]
+
+
+def shorten_list(text: str) -> str:
+    """A list that an error message can hold."""
+    return text if len(text) <= 300 else f"{text[:280]}…"
+
+
+def gguf_files(snapshot: Path) -> Iterator[str]:
+    """The GGUF models of a snapshot and its folders, without what only sees pictures."""
+    for folder, _, names in os.walk(snapshot):
+        for name in sorted(names):
+            if name.endswith(".gguf") and not name.startswith("mmproj"):
+                yield os.path.relpath(os.path.join(folder, name), snapshot)
+
+
+def _what_is_missing(names: list[str]) -> str:
+    if "config.json" in names:
+        return "its snapshot has no weights"
+    return "its snapshot has neither config.json nor a GGUF file"
+
+
+def _incomplete(entry: Path, repository: str, what: str) -> ContentError:
+    """Half-downloaded where a part is left behind; else what was asked for was never allowed."""
+    if any(name.endswith(".incomplete") for name in _names(entry / "blobs")):
+        return ContentError(f"{repository} is half-downloaded: {what}", again(repository))
+    return ContentError(
+        f"{repository} is not on this machine: {what}",
+        f"hf download {repository}; a gated model first asks for its terms on its page, and "
+        "hf auth login",
+    )
+
+
+def _check_links(entry: Path, found: Path, repository: str) -> None:
+    """Raises ContentError for a file whose blob is missing or that leads out of the repository."""
+    home = os.path.realpath(entry)
+    needed = [found / name for name in _names(found) if name.endswith(_NEEDED)]
+    names = needed if found.is_dir() else [found]
+    for path in names:
+        target = os.path.realpath(path)
+        if os.path.commonpath([home, target]) != home:
+            raise ContentError(f"{path} is a link that leaves the cache's {repository}")
+        if not os.path.exists(target):
+            raise ContentError(f"the blob of {path} is missing", again(repository))
+    if _SHARD.search(found.name):
+        raise ContentError(
+            f"{found} is one part of a model that is split over several GGUF files",
+            "llama-gguf-split --merge joins them",
+        )

@@ -1,0 +1,114 @@
+"""The local store of Ollama: manifests that name blobs. Nothing is fetched.
+
+`manifests/HOST/NAMESPACE/MODEL/TAG` is JSON with layers; the blob of the layer that is the model is
+a GGUF file. https://github.com/ollama/ollama
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attn_cli.checkpoints.folder import read_json_object
+from attn_cli.errors import ContentError, NoModelError
+from attn_cli.settings import shorten
+
+PREFIX = "ollama:"
+_HOST, _LIBRARY, _TAG = "registry.ollama.ai", "library", "latest"
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+_MODEL, _ADAPTER = "application/vnd.ollama.image.model", "application/vnd.ollama.image.adapter"
+# A user's own store, and those of services as the installers and distributions make them.
+_PLACES = (
+    "~/.ollama/models", "/usr/share/ollama/.ollama/models", "/var/lib/ollama/.ollama/models",
+    "/var/lib/ollama/models",
+)  # fmt: skip
+
+
+def roots() -> list[Path]:
+    """The stores to look in: the one that is set, else those that are there."""
+    given = os.environ.get("OLLAMA_MODELS")
+    places = [Path(os.path.expanduser(place)) for place in ([given] if given else _PLACES)]
+    return [place for place in places if given or os.path.isdir(place / "manifests")]
+
+
+def names() -> list[str]:
+    """Every model of the stores as `find` takes it, without the prefix."""
+    found = (_shown(path) for place in roots() for path in _manifests(place / "manifests"))
+    return sorted(dict.fromkeys(found))
+
+
+def _manifests(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Host, namespace, model and tag of each manifest."""
+    for place, _, files in os.walk(folder):
+        parts = Path(place).relative_to(folder).parts
+        if len(parts) == 3:
+            yield from ((*parts, name) for name in files if _PART.fullmatch(name))
+
+
+def _shown(parts: tuple[str, ...]) -> str:
+    host, namespace, model, tag = parts
+    if host != _HOST:
+        return f"{host}/{namespace}/{model}:{tag}"
+    return f"{model}:{tag}" if namespace == _LIBRARY else f"{namespace}/{model}:{tag}"
+
+
+def find(name: str) -> Path:
+    """The GGUF file of `[HOST/][NAMESPACE/]MODEL[:TAG]`. Raises NoModelError, ContentError."""
+    parts = _parts(name)
+    shown = _shown(parts)
+    for place in roots():
+        manifest = place.joinpath("manifests", *parts)
+        if manifest.is_file():
+            return _blob(place, manifest, shown)
+    where = ", ".join(map(str, roots())) or "there is no store of Ollama on this machine"
+    raise NoModelError(
+        f"no model {PREFIX}{shorten(shown)} ({where})",
+        f"ollama pull {shorten(shown)}; attn models lists what is here",
+    )
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    path, colon, tag = name.partition(":")
+    parts = (*path.split("/"), tag if colon else _TAG)
+    if len(parts) > 4 or not all(map(_PART.fullmatch, parts)):
+        raise NoModelError(
+            f"{PREFIX}{shorten(name)} cannot be a name of Ollama's", "write ollama:MODEL[:TAG]"
+        )
+    return ((_HOST,) if len(parts) < 4 else ()) + ((_LIBRARY,) if len(parts) < 3 else ()) + parts
+
+
+def _blob(place: Path, manifest: Path, shown: str) -> Path:
+    pull = f"ollama pull {shown} goes on where it stopped"
+    layers = read_json_object(manifest).get("layers")
+    kinds = [_layer(layer, manifest) for layer in layers] if isinstance(layers, list) else []
+    if any(kind == _ADAPTER for kind, *_ in kinds):
+        raise ContentError(f"{shown} is a model with an adapter, which would change its numbers",
+                           "open the model it was made from")  # fmt: skip
+    models = [(digest, size) for kind, digest, size in kinds if kind == _MODEL]
+    if len(models) != 1:
+        raise ContentError(f"{manifest} names {len(models) or 'no'} models, not one", pull)
+    digest, size = models[0]
+    blob = place / "blobs" / f"sha256-{digest}"
+    if not blob.exists() and (place / "blobs" / f"sha256:{digest}").exists():
+        blob = place / "blobs" / f"sha256:{digest}"  # as the first versions named them
+    if not os.path.exists(blob):
+        partly = any(p.name.startswith(f"{blob.name}-partial") for p in blob.parent.glob("*-part*"))
+        what = "is half-downloaded" if partly else f"lacks its blob {blob.name[:20]}…"
+        raise ContentError(f"{PREFIX}{shown} {what}", pull)
+    if os.path.isfile(blob) and os.path.getsize(blob) != size:
+        raise ContentError(
+            f"{blob} has {os.path.getsize(blob):,} bytes, its manifest says {size:,}", pull
+        )
+    return blob
+
+
+def _layer(layer: Any, manifest: Path) -> tuple[str, str, int]:
+    """A layer's media type, the hex digits of its digest, and its size."""
+    values = layer if isinstance(layer, dict) else {}
+    kind, digest, size = (values.get(key) for key in ("mediaType", "digest", "size"))
+    hexadecimal = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
+    if not isinstance(kind, str) or not hexadecimal or type(size) is not int:
+        raise ContentError(f"{manifest} has a layer without media type, digest or size")
+    return kind, hexadecimal[1], size

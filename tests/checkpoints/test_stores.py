@@ -1,0 +1,447 @@
+"""Models in the Hugging Face cache and in the store of Ollama, built in their real layouts."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn_cli import session
+from attn_cli.checkpoints import hub, ollama
+from attn_cli.errors import ContentError, NoModelError
+from attn_cli.families import places
+
+COMMIT, OTHER = "c0ffee" + 34 * "0", "beef" + 36 * "1"
+
+
+class HubStore:
+    """A cache as huggingface_hub writes it: links of a snapshot lead to blobs named by hash."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def entry(self, name):
+        return self.root / ("models--" + name.replace("/", "--"))
+
+    def add(self, name, files, *, commit=COMMIT, ref="main", links=True):
+        entry = self.entry(name)
+        snapshot = entry / "snapshots" / commit
+        for folder in ("blobs", "refs"):
+            (entry / folder).mkdir(parents=True, exist_ok=True)
+        for file, data in files.items():
+            path = snapshot / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            blob = entry / "blobs" / hashlib.sha256(data).hexdigest()
+            blob.write_bytes(data)
+            if path.exists():
+                continue
+            if links:
+                path.symlink_to(os.path.relpath(blob, path.parent))
+            else:
+                shutil.copy(blob, path)
+        snapshot.mkdir(parents=True, exist_ok=True)
+        if ref:
+            reference = entry / "refs" / ref
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            reference.write_text(commit)
+        return snapshot
+
+
+class OllamaStore:
+    """A store as Ollama writes it: manifests of layers, blobs named by hash."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "blobs").mkdir(parents=True)
+
+    def blob(self, data, separator="-"):
+        digest = hashlib.sha256(data).hexdigest()
+        (self.root / "blobs" / f"sha256{separator}{digest}").write_bytes(data)
+        return f"sha256:{digest}"
+
+    def add(self, name, data, *, kinds=("model",), host="registry.ollama.ai", **changes):
+        path, _, tag = name.partition(":")
+        path = path if "/" in path else f"library/{path}"
+        manifest = self.root / "manifests" / host / path / (tag or "latest")
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        layers = [
+            {
+                "mediaType": f"application/vnd.ollama.image.{kind}",
+                "digest": self.blob(data), "size": len(data), **changes,
+            }
+            for kind in kinds
+        ]  # fmt: skip
+        template = {
+            "mediaType": "application/vnd.ollama.image.template",
+            "digest": self.blob(b"{{ .Prompt }}"), "size": 13,
+        }  # fmt: skip
+        manifest.write_text(json.dumps({"schemaVersion": 2, "layers": [*layers, template]}))
+        return manifest
+
+
+@pytest.fixture
+def hub_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return HubStore(tmp_path / "hub")
+
+
+@pytest.fixture
+def ollama_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "ollama"))
+    return OllamaStore(tmp_path / "ollama")
+
+
+@pytest.fixture
+def folder_files(golden_copy):
+    """The files of a small model, by name."""
+    folder = golden_copy("llama-plain")
+    names = ("config.json", "model.safetensors", "tokenizer.json")
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+
+
+@pytest.fixture
+def gguf_bytes(tmp_path):
+    """A whole GGUF file of a tiny GPT-2."""
+    import gguf
+
+    writer = gguf.GGUFWriter(tmp_path / "made.gguf", "gpt2")
+    writer.add_block_count(1)
+    writer.add_context_length(7)
+    writer.add_embedding_length(4)
+    writer.add_feed_forward_length(5)
+    writer.add_head_count(2)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_file_type(0)
+    shapes = {
+        "token_embd.weight": (11, 4), "position_embd.weight": (7, 4), "output_norm.weight": (4,),
+        "output_norm.bias": (4,), "blk.0.attn_norm.weight": (4,), "blk.0.attn_norm.bias": (4,),
+        "blk.0.attn_qkv.weight": (12, 4), "blk.0.attn_qkv.bias": (12,),
+        "blk.0.attn_output.weight": (4, 4), "blk.0.attn_output.bias": (4,),
+        "blk.0.ffn_norm.weight": (4,), "blk.0.ffn_norm.bias": (4,),
+        "blk.0.ffn_up.weight": (5, 4), "blk.0.ffn_up.bias": (5,),
+        "blk.0.ffn_down.weight": (4, 5), "blk.0.ffn_down.bias": (4,),
+    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    for name, shape in shapes.items():
+        writer.add_tensor(name, rng.standard_normal(shape, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return (tmp_path / "made.gguf").read_bytes()
+
+
+# --- the Hugging Face cache ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_repository_opens_by_its_name(hub_store, folder_files, golden_path, links):
+    snapshot = hub_store.add("someone/small", folder_files, links=links)
+    model = session.load("someone/small")
+    assert (model.facts.name, model.facts.source) == ("someone/small", str(snapshot))
+    found = session.trace(ids=[1, 2, 3], model=model)
+    wanted = session.trace(ids=[1, 2, 3], model=str(golden_path / "llama-plain"))
+    assert np.array_equal(found.logits, wanted.logits)
+
+
+def test_a_name_without_an_owner_and_one_with_dashes(hub_store, folder_files):
+    hub_store.add("gpt2", folder_files)
+    hub_store.add("some-one/a--b.c_d", folder_files)
+    assert session.load("gpt2").facts.layers == session.load("some-one/a--b.c_d").facts.layers
+    assert hub.names() == ["gpt2", "some-one/a--b.c_d"]
+
+
+def test_revisions_are_refs_tags_and_beginnings_of_commits(hub_store, folder_files):
+    hub_store.add("a/b", folder_files)
+    other = hub_store.add("a/b", folder_files, commit=OTHER, ref="refs/pr/1")
+    hub_store.add("a/b", folder_files, commit=OTHER, ref="v1.0")
+    for revision in ("refs/pr/1", "v1.0", OTHER, "beef"):
+        assert hub.find(f"a/b@{revision}") == other
+    assert hub.find("a/b@c0ff") == hub.find("a/b@main") == hub.find("a/b")
+    with pytest.raises(ContentError, match="no revision 'v2'") as refused:
+        hub.find("a/b@v2")
+    assert "c0ffee00" in refused.value.hint
+
+
+def test_a_single_snapshot_without_a_ref_is_taken_and_several_are_not(hub_store, folder_files):
+    only = hub_store.add("a/b", folder_files, ref="")
+    assert hub.find("a/b") == only
+    hub_store.add("a/b", folder_files, commit=OTHER, ref="")
+    with pytest.raises(ContentError, match="several snapshots") as refused:
+        hub.find("a/b")
+    assert "beef1111" in refused.value.hint
+
+
+def test_a_single_gguf_file_opens_by_its_repository(hub_store, gguf_bytes):
+    files = {"deep/model-Q4_K_M.gguf": gguf_bytes, "mmproj-model-f16.gguf": b"x", "README.md": b""}
+    hub_store.add("a/b-GGUF", files)
+    assert session.load("a/b-GGUF").facts.family == "gpt2"
+    assert hub.names() == ["a/b-GGUF"]
+
+
+def test_of_several_gguf_files_one_is_named(hub_store, gguf_bytes):
+    files = {f"model-{kind}.gguf": gguf_bytes for kind in ("Q4_K_M", "Q8_0", "F16")}
+    snapshot = hub_store.add("a/b-GGUF", files)
+    with pytest.raises(ContentError, match="3 GGUF files") as refused:
+        hub.find("a/b-GGUF")
+    assert "model-Q8_0.gguf" in refused.value.hint
+    for tail in (":Q8_0", ":q8_0", "/model-Q8_0.gguf", "@main:Q8_0"):
+        assert hub.find(f"a/b-GGUF{tail}") == snapshot / "model-Q8_0.gguf"
+    assert session.load("a/b-GGUF:Q8_0").facts.name == "a/b-GGUF:Q8_0"
+    assert hub.names() == [f"a/b-GGUF/model-{kind}.gguf" for kind in ("F16", "Q4_K_M", "Q8_0")]
+    with pytest.raises(ContentError, match="no files 'Q5_0'"):
+        hub.find("a/b-GGUF:Q5_0")
+
+
+def test_a_folder_of_weights_wins_over_gguf_files_beside_it(hub_store, folder_files, gguf_bytes):
+    snapshot = hub_store.add("a/b", folder_files | {"x.gguf": gguf_bytes, "y.gguf": gguf_bytes})
+    assert hub.find("a/b") == snapshot
+    assert hub.find("a/b:y") == snapshot / "y.gguf"
+
+
+def test_the_part_of_a_split_file_is_refused(hub_store, gguf_bytes):
+    hub_store.add("a/b", {"m-00001-of-00002.gguf": gguf_bytes})
+    with pytest.raises(ContentError, match="split over several"):
+        hub.find("a/b")
+
+
+def test_a_dangling_ref_says_how_to_go_on(hub_store, folder_files):
+    hub_store.add("a/b", folder_files)
+    shutil.rmtree(hub_store.entry("a/b") / "snapshots" / COMMIT)
+    with pytest.raises(ContentError, match="is not there") as refused:
+        hub.find("a/b")
+    assert "hf download a/b" in refused.value.hint
+
+
+def test_a_missing_blob_says_how_to_go_on(hub_store, folder_files):
+    snapshot = hub_store.add("a/b", folder_files)
+    os.unlink(os.path.realpath(snapshot / "model.safetensors"))
+    with pytest.raises(ContentError, match=r"model\.safetensors is missing") as refused:
+        session.load("a/b")
+    assert "hf download a/b" in refused.value.hint
+
+
+def test_a_gated_repository_says_what_to_do(hub_store):
+    hub_store.add("meta/gated", {"README.md": b"# terms"})
+    (hub_store.entry("meta/gated") / ".no_exist" / COMMIT).mkdir(parents=True)
+    with pytest.raises(ContentError, match="not on this machine") as refused:
+        session.load("meta/gated")
+    assert "terms" in refused.value.hint and "hf auth login" in refused.value.hint
+    hub_store.add("meta/config", {"config.json": b"{}"})
+    with pytest.raises(ContentError, match="no weights"):
+        session.load("meta/config")
+
+
+def test_a_half_downloaded_repository_says_so(hub_store, folder_files):
+    del folder_files["model.safetensors"]
+    hub_store.add("a/b", folder_files)
+    (hub_store.entry("a/b") / "blobs" / "abc.incomplete").write_bytes(b"part")
+    with pytest.raises(ContentError, match="half-downloaded") as refused:
+        session.load("a/b")
+    assert refused.value.hint == "hf download a/b goes on where it stopped"
+
+
+def test_a_missing_shard_says_how_to_go_on(hub_store, folder_files):
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    files = {"model.safetensors.index.json": json.dumps(index).encode()}
+    files["config.json"] = folder_files["config.json"]
+    hub_store.add("a/b", files)
+    with pytest.raises(ContentError, match="model-00001-of-00002") as refused:
+        session.load("a/b")
+    assert "hf download a/b" in refused.value.hint
+
+
+def test_a_link_that_leaves_the_repository_is_refused(hub_store, folder_files, tmp_path):
+    snapshot = hub_store.add("a/b", folder_files)
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to(secret)
+    with pytest.raises(ContentError, match="leaves the cache"):
+        session.load("a/b")
+
+
+@pytest.mark.parametrize("name", [
+    "../a", "a/../b", "a/b@../../x", "/no/such", "a//b", "a/b/c", "a b", "a/b:", "-a/b",
+    "a/b\n", "", "a/b@refs/../../../x", "a/..gguf", "é/b", "a" * 5000,
+])  # fmt: skip
+def test_names_that_cannot_be_of_the_cache_find_nothing(hub_store, folder_files, name):
+    hub_store.add("a/b", folder_files)
+    with pytest.raises((NoModelError, ContentError)):
+        places.find(name)
+
+
+def test_an_existing_path_wins_over_a_repository(hub_store, folder_files, golden_copy, monkeypatch):
+    hub_store.add("a/b", folder_files)
+    folder = golden_copy("llama-bias")
+    (folder / "a").mkdir()
+    shutil.copytree(folder, folder / "a" / "b", ignore=shutil.ignore_patterns("a"))
+    monkeypatch.chdir(folder)
+    assert session.load("a/b").facts.heads == 3
+    assert session.load("a/b").facts.source == "a/b"
+
+
+def test_an_unknown_repository_is_exit_1_with_a_near_name(hub_store, folder_files):
+    hub_store.add("someone/small", folder_files)
+    with pytest.raises(NoModelError) as refused:
+        session.load("someone/smal")
+    assert refused.value.exit_code == 1
+    assert "did you mean someone/small?" in refused.value.hint
+
+
+@pytest.mark.parametrize(("variables", "wanted"), [
+    ({"HF_HUB_CACHE": "/x/y"}, "/x/y"),
+    ({"HF_HUB_CACHE": "~/y"}, "/home/me/y"),
+    ({"HUGGINGFACE_HUB_CACHE": "/old"}, "/old"),
+    ({"HF_HOME": "/h"}, "/h/hub"),
+    ({"HF_HOME": "~/h"}, "/home/me/h/hub"),
+    ({"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"),
+    ({"XDG_CACHE_HOME": "/c", "HF_HOME": "/h"}, "/h/hub"),
+    ({}, "/home/me/.cache/huggingface/hub"),
+])  # fmt: skip
+def test_where_the_cache_is(monkeypatch, variables, wanted):
+    """The rules of huggingface_hub/constants.py."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert str(hub.root()) == wanted
+
+
+# --- the store of Ollama -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stored", "host", "typed"), [
+    ("tiny:1b", "registry.ollama.ai", ("tiny:1b",)),
+    ("tiny", "registry.ollama.ai", ("tiny", "tiny:latest", "library/tiny")),
+    ("me/tiny:x", "registry.ollama.ai", ("me/tiny:x", "registry.ollama.ai/me/tiny:x")),
+    ("org/tiny-GGUF:Q4_K_M", "hf.co", ("hf.co/org/tiny-GGUF:Q4_K_M",)),
+])  # fmt: skip
+def test_a_model_opens_by_every_way_to_write_its_name(
+    ollama_store, gguf_bytes, stored, host, typed
+):
+    ollama_store.add(stored, gguf_bytes, host=host)
+    for name in typed:
+        model = session.load(f"ollama:{name}")
+        assert (model.facts.name, model.facts.family) == (f"ollama:{name}", "gpt2")
+        assert "sha256-" in model.facts.source
+    assert session.load(f"ollama:{ollama.names()[0]}").facts.layers == 1
+
+
+def test_blobs_of_the_first_versions_have_a_colon(ollama_store, gguf_bytes):
+    ollama_store.add("tiny", gguf_bytes)
+    (blob,) = [b for b in (ollama_store.root / "blobs").iterdir() if b.stat().st_size > 100]
+    blob.rename(blob.with_name(blob.name.replace("-", ":")))
+    assert session.load("ollama:tiny").facts.layers == 1
+
+
+@pytest.mark.parametrize("break_it", ["gone", "partial", "short"])
+def test_a_blob_that_is_not_whole_says_how_to_go_on(ollama_store, gguf_bytes, break_it):
+    ollama_store.add("tiny", gguf_bytes)
+    (blob,) = [b for b in (ollama_store.root / "blobs").iterdir() if b.stat().st_size > 100]
+    if break_it == "short":
+        blob.write_bytes(gguf_bytes[:-5])
+    else:
+        blob.unlink()
+    if break_it == "partial":
+        blob.with_name(f"{blob.name}-partial-0").write_bytes(b"x")
+    match = {"gone": "lacks its blob", "partial": "half-downloaded", "short": "its manifest says"}
+    with pytest.raises(ContentError, match=match[break_it]) as refused:
+        session.load("ollama:tiny")
+    assert "ollama pull tiny:latest" in refused.value.hint
+
+
+@pytest.mark.parametrize(("changes", "match"), [
+    ({"kinds": ("model", "adapter")}, "adapter"),
+    ({"kinds": ("model", "model")}, "2 models"),
+    ({"kinds": ("projector",)}, "no models"),
+    ({"digest": "sha256:../../../etc/passwd"}, "without media type, digest or size"),
+    ({"digest": "sha256:" + 64 * "Z"}, "without media type, digest or size"),
+    ({"digest": 3}, "without media type, digest or size"),
+    ({"size": "12"}, "without media type, digest or size"),
+])  # fmt: skip
+def test_manifests_that_cannot_be_followed_are_refused(ollama_store, gguf_bytes, changes, match):
+    ollama_store.add("tiny", gguf_bytes, **changes)
+    with pytest.raises(ContentError, match=match):
+        session.load("ollama:tiny")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"layers": 3}', b'{"layers": [3]}'])
+def test_a_manifest_that_is_none_is_refused(ollama_store, gguf_bytes, data):
+    ollama_store.add("tiny", gguf_bytes).write_bytes(data)
+    with pytest.raises(ContentError):
+        session.load("ollama:tiny")
+
+
+@pytest.mark.parametrize("name", ["", "a/b/c/d/e", "../x", "a:b:c", "a b", ".x", "tiny:../../x"])
+def test_names_that_cannot_be_ollamas_are_refused(ollama_store, name):
+    with pytest.raises(NoModelError):
+        session.load(f"ollama:{name}")
+
+
+def test_an_unknown_model_says_how_to_get_it(ollama_store):
+    with pytest.raises(NoModelError) as refused:
+        session.load("ollama:nobody")
+    assert "ollama pull nobody:latest" in refused.value.hint
+
+
+def test_where_the_stores_are(monkeypatch, tmp_path):
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tmp_path / ".ollama/models" not in ollama.roots()
+    (tmp_path / ".ollama/models/manifests").mkdir(parents=True)
+    assert ollama.roots()[0] == tmp_path / ".ollama/models"
+
+
+# --- the listing ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stores(hub_store, ollama_store, folder_files, gguf_bytes):
+    hub_store.add("a/good", folder_files)
+    hub_store.add("b/gguf", {"x-Q8_0.gguf": gguf_bytes, "x-F16.gguf": gguf_bytes})
+    hub_store.add("c/gated", {"README.md": b""})
+    config = json.loads(folder_files["config.json"]) | {"model_type": "mamba"}
+    hub_store.add("d/other", folder_files | {"config.json": json.dumps(config).encode()})
+    hub_store.add("e/broken", folder_files | {"config.json": b"\xff\x00 not json"})
+    (hub_store.root / "datasets--x--y").mkdir()
+    snapshot = hub_store.add("f/fifo", {"model.safetensors": b"x"})
+    os.mkfifo(snapshot / "config.json")
+    loop = hub_store.add("g/loop", {"model.safetensors": b"x"})
+    (loop / "config.json").symlink_to("config.json")
+    ollama_store.add("tiny:1b", gguf_bytes)
+    ollama_store.add("me/cut:x", gguf_bytes, size=3)
+
+
+def test_the_listing_says_of_each_whether_it_opens(stores):
+    from attn_cli.analysis.models import listing
+
+    found = {row.name: row for row in listing().models}
+    opening = {name for name, row in found.items() if row.opens}
+    assert opening >= {
+        "tiny",
+        "random",
+        "a/good",
+        "b/gguf/x-Q8_0.gguf",
+        "b/gguf/x-F16.gguf",
+        "ollama:tiny:1b",
+    }
+    for name in opening - {"random"}:
+        facts = session.load(name).facts
+        row = found[name]
+        assert (row.family, row.parameters, row.reason) == (facts.family, facts.parameters, "")
+        assert row.bytes > 0
+    reasons = {
+        "c/gated": "hf auth login", "d/other": "'mamba' is not supported",
+        "e/broken": "not valid UTF-8", "f/fifo": "not a regular file",
+        "g/loop": "", "ollama:me/cut:x": "its manifest says 3",
+    }  # fmt: skip
+    for name, reason in reasons.items():
+        assert not found[name].opens
+        assert reason in found[name].reason and found[name].reason
+    assert found["d/other"].family == "mamba"
+    assert found["a/good"].quantisation == found["ollama:tiny:1b"].quantisation == "F32"
+    assert not any("datasets" in name for name in found)
