@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -14,10 +14,19 @@ from attn_cli.errors import ContentError
 from attn_cli.files import decode, read_bytes
 from attn_cli.settings import shorten
 
+if TYPE_CHECKING:
+    from attn_cli.checkpoints.torch import Torch
+
 _MAX_JSON = 100_000_000
 INCOMPLETE = "the download may be incomplete"
 _GENERATION = "generation_config.json"
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_OTHER_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".h5", ".msgpack", ".onnx")
+# How weights are published, the first that is there to be read: one file, or an index of several.
+_SINGLE, _PICKLED = "model.safetensors", "pytorch_model.bin"
+_INDEX = ".index.json"
+
+
+Opener = Callable[[Path], "Safetensors | Torch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,17 +39,17 @@ class Folder:
     path: Path
     config: dict[str, Any]
     generation: dict[str, Any]
-    tensors: "Safetensors | Shards"
+    tensors: "Safetensors | Torch | Shards"
     tokenizer: Path
 
 
 class Shards:
-    """The tensors of several safetensors files, found by the index that stands beside them.
+    """The tensors of several files, each opened by `opener`, found by the index beside them.
 
     Raises ContentError for an index that leaves the folder or disagrees with its files.
     """
 
-    def __init__(self, index: Path) -> None:
+    def __init__(self, index: Path, opener: Opener) -> None:
         where = read_json_object(index).get("weight_map")
         if not isinstance(where, dict) or not all(isinstance(f, str) for f in where.values()):
             raise ContentError(f"{index} has no weight_map from tensors to files")
@@ -51,9 +60,9 @@ class Shards:
             raise ContentError(
                 f"the file {shorten(missing[0])}{more} of {index.parent} is missing", INCOMPLETE
             )
-        self._of: dict[str, Safetensors] = {}
+        self._of: dict[str, Safetensors | Torch] = {}
         for name, path in files.items():
-            opened = Safetensors(path)
+            opened = opener(path)
             listed = {tensor for tensor, file in where.items() if file == name}
             different = sorted(listed ^ set(opened.tensors))
             if different:
@@ -96,22 +105,32 @@ def _inside(folder: Path, name: str) -> Path:
 def open_folder(path: Path) -> Folder:
     """Reads the configs and the headers of the weights. Raises ContentError."""
     config = read_json_object(path / "config.json")
-    if not any(os.path.lexists(path / name) for name in (_SINGLE, _INDEX)):
+    forms = [(name + end, end) for name in (_SINGLE, _PICKLED) for end in ("", _INDEX)]
+    form = next((form for form in forms if os.path.lexists(path / form[0])), None)
+    if form is None:
         names = sorted(os.listdir(path)) if path.is_dir() else []
-        other = [n for n in names if n.endswith((".safetensors", ".bin", ".pth", ".pt", ".gguf"))]
+        other = [n for n in names if n.endswith(_OTHER_WEIGHTS)]
         raise ContentError(
-            f"there is no {path / _SINGLE}, nor an index of shards",
+            f"there is no {path / _SINGLE}, no {_PICKLED}, nor an index of shards",
             f"it has {shorten(', '.join(other))}" if other else INCOMPLETE,
         )
     generation = path / _GENERATION
-    sharded = (path / _INDEX).exists() and not (path / _SINGLE).exists()
+    weights, opener = path / form[0], _opener(form[0])
     return Folder(
         path=path,
         config=config,
         generation=read_json_object(generation) if os.path.lexists(generation) else {},
-        tensors=Shards(path / _INDEX) if sharded else Safetensors(path / _SINGLE),
+        tensors=Shards(weights, opener) if form[1] else opener(weights),
         tokenizer=path / "tokenizer.json",
     )
+
+
+def _opener(name: str) -> Opener:
+    if name.startswith(_SINGLE):
+        return Safetensors
+    from attn_cli.checkpoints.torch import Torch
+
+    return Torch
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

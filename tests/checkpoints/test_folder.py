@@ -299,7 +299,7 @@ def test_an_index_that_is_none_is_refused(sharded, text):
 
 def test_an_empty_index_holds_nothing(sharded):
     write_index(sharded, {})
-    assert dict(Shards(sharded / INDEX).tensors) == {}
+    assert dict(Shards(sharded / INDEX, Safetensors).tensors) == {}
 
 
 def test_no_weights_at_all_are_named_by_the_file_expected(sharded):

@@ -1,0 +1,449 @@
+"""pytorch_model.bin: files that torch saved, files made by hand in its forms, and hostile ones."""
+
+import io
+import json
+import os
+import pickle
+import random
+import struct
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn_cli import session
+from attn_cli.checkpoints.folder import open_folder
+from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.torch import Torch
+from attn_cli.errors import ContentError
+
+FORMS = ("zip", "row", "protocol4", "row-protocol4", "module", "plain-dict")
+NOT_FLOATS = {"I64", "BOOL"}
+
+
+@pytest.fixture(scope="module")
+def saved():
+    return Path(__file__).parents[1] / "golden" / "torch"
+
+
+@pytest.fixture(scope="module")
+def expected(saved):
+    with np.load(saved / "expected.npz") as archive:
+        return dict(archive)
+
+
+# --- files that torch saved ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_tensor_has_the_numbers_that_were_saved(saved, expected, form):
+    file = Torch(saved / f"{form}.bin")
+    wanted = {k.partition("/")[2]: v for k, v in expected.items() if k.startswith(f"{form}/")}
+    assert set(file.names()) == set(wanted)
+    for name, array in wanted.items():
+        assert file.tensors[name].shape == array.shape
+        if file.tensors[name].dtype in NOT_FLOATS:
+            with pytest.raises(ContentError, match="which is not a float"):
+                file.read(name)
+            continue
+        found = file.read(name)
+        np.testing.assert_array_equal(found, array, strict=True)
+        assert not found.flags.writeable
+        if array.ndim:
+            picked = [len(array) - 1, 0] if len(array) else []
+            np.testing.assert_array_equal(file.rows(name, picked), array[picked], strict=True)
+            some = range(len(array) // 2, len(array))
+            np.testing.assert_array_equal(file.rows(name, some), array[some], strict=True)
+        file.release(name)
+        np.testing.assert_array_equal(file.read(name), array)
+
+
+def test_float32_of_a_zip_is_a_view_of_the_file(saved):
+    file = Torch(saved / "zip.bin")
+    begin, end = file.tensors["matrix"][2:]
+    assert not file.read("matrix").flags.owndata
+    raw = (saved / "zip.bin").read_bytes()[begin:end]
+    assert file.read("matrix").tobytes() == raw
+    shared = [file.tensors[name][2:] for name in ("embed.weight", "lm_head.weight")]
+    assert shared[0] == shared[1]
+
+
+# --- the same model in other forms ---------------------------------------------------------------
+
+
+class Code:
+    """Writes a pickle opcode by opcode, protocol 2."""
+
+    def __init__(self):
+        self.out = bytearray(b"\x80\x02")
+
+    def name(self, module, name):
+        self.out += b"c" + module.encode() + b"\n" + name.encode() + b"\n"
+        return self
+
+    def text(self, text):
+        data = text.encode()
+        self.out += b"X" + struct.pack("<I", len(data)) + data
+        return self
+
+    def number(self, number):
+        data = number.to_bytes((number.bit_length() + 8) // 8, "little", signed=True)
+        self.out += b"\x8a" + bytes([len(data)]) + data
+        return self
+
+    def raw(self, data):
+        self.out += data
+        return self
+
+    def numbers(self, numbers):
+        self.raw(b"(")
+        for number in numbers:
+            self.number(number)
+        return self.raw(b"t")
+
+    def storage(self, key, kind, count, extra=b""):
+        self.raw(b"(").text("storage").name("torch", kind).text(key).text("cpu").number(count)
+        return self.raw(extra + b"tQ")
+
+    def tensor(self, key, kind, count, shape, strides=None, offset=0, extra=b""):
+        if strides is None:
+            strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+        self.name("torch._utils", "_rebuild_tensor_v2").raw(b"(")
+        self.storage(key, kind, count, extra).number(offset).numbers(shape).numbers(strides)
+        return self.raw(b"\x89").name("collections", "OrderedDict").raw(b")RtR")
+
+    def done(self):
+        return bytes(self.out) + b"."
+
+
+def table(arrays, extra=b""):
+    code = Code().raw(b"}(")
+    for key, (name, array) in enumerate(arrays.items()):
+        kind = "HalfStorage" if array.dtype == np.float16 else "FloatStorage"
+        code.text(name).tensor(str(key), kind, array.size, array.shape, extra=extra)
+    return code.raw(b"u").done()
+
+
+def zipped(pickled, members, compression=zipfile.ZIP_STORED, order=b"little"):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        archive.writestr("model/data.pkl", pickled)
+        if order is not None:
+            archive.writestr("model/byteorder", order)
+        for name, data in members.items():
+            archive.writestr(f"model/data/{name}", data)
+    return out.getvalue()
+
+
+def as_zip(arrays, **options):
+    return zipped(
+        table(arrays), {str(i): a.tobytes() for i, a in enumerate(arrays.values())}, **options
+    )
+
+
+def as_row(arrays):
+    head = Code().number(0x1950A86A20F9469CFC6C).done() + Code().number(1001).done()
+    head += Code().raw(b"}").text("little_endian").raw(b"\x88s").done()
+    keys = Code().raw(b"](")
+    for i in range(len(arrays)):
+        keys.text(str(i))
+    body = b"".join(struct.pack("<Q", a.size) + a.tobytes() for a in arrays.values())
+    return head + table(arrays, b"N") + keys.raw(b"e").done() + body
+
+
+FORM = {
+    "zip": as_zip,
+    "deflated": lambda arrays: as_zip(arrays, compression=zipfile.ZIP_DEFLATED, order=None),
+    "row": as_row,
+}
+
+
+def arrays_of(folder, dtype=np.float32):
+    stored = Safetensors(folder / "model.safetensors")
+    return {name: np.array(stored.read(name)).astype(dtype) for name in stored.names()}
+
+
+def traced(folder):
+    return session.trace(ids=[3, 1, 4, 1, 5, 9, 2], model=str(folder))
+
+
+def assert_same_bits(one, two):
+    assert np.array_equal(one.logits, two.logits)
+    for block, same in zip(one.attention, two.attention, strict=True):
+        assert all(np.array_equal(block.arrays[n], same.arrays[n]) for n in block.arrays)
+
+
+@pytest.mark.parametrize("form", FORM)
+@pytest.mark.parametrize("name", ["llama-plain", "neox-parallel", "gpt2-a"])
+def test_a_model_of_one_file_is_the_same_model(golden_copy, name, form):
+    folder = golden_copy(name)
+    before, arrays = traced(folder), arrays_of(folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(FORM[form](arrays))
+    assert_same_bits(before, traced(folder))
+
+
+@pytest.mark.parametrize("form", FORM)
+def test_a_model_of_several_files_is_the_same_model(golden_copy, form):
+    folder = golden_copy("llama-plain")
+    before, arrays = traced(folder), arrays_of(folder)
+    (folder / "model.safetensors").unlink()
+    names, where = list(arrays), {}
+    for part, chosen in enumerate((names[::2], names[1::2])):
+        file = f"pytorch_model-0000{part + 1}-of-00002.bin"
+        (folder / file).write_bytes(FORM[form]({name: arrays[name] for name in chosen}))
+        where |= dict.fromkeys(chosen, file)
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    assert_same_bits(before, traced(folder))
+    index.write_text(json.dumps({"weight_map": where | {names[0]: file}}))
+    with pytest.raises(ContentError, match="disagree"):
+        session.load(str(folder))
+    (folder / file).unlink()
+    with pytest.raises(ContentError, match=r"pytorch_model-00002-of-00002\.bin .*is missing"):
+        session.load(str(folder))
+
+
+def test_half_precision_is_widened(golden_copy):
+    folder = golden_copy("llama-plain")
+    arrays = arrays_of(folder, np.float16)
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(as_zip(arrays))
+    file = open_folder(folder).tensors
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(file.read(name), array.astype(np.float32), strict=True)
+
+
+def test_safetensors_beside_it_is_read_instead(golden_copy):
+    folder = golden_copy("llama-plain")
+    (folder / "pytorch_model.bin").write_bytes(b"never opened")
+    assert isinstance(open_folder(folder).tensors, Safetensors)
+
+
+# --- hostile files -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Opens bytes that must be refused; returns the error."""
+
+    def opened(data, match):
+        path = tmp_path / "pytorch_model.bin"
+        path.write_bytes(data)
+        with pytest.raises(ContentError, match=match) as found:
+            Torch(path)
+        assert str(path) in found.value.message
+        return found.value
+
+    return opened
+
+
+class Evil:
+    """Would make a folder where it was loaded."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("form", ["zip", "bare"])
+def test_a_pickle_that_makes_a_folder_is_refused_by_name_and_nothing_runs(
+    refused, tmp_path, protocol, form
+):
+    marker = tmp_path / "ran"
+    data = pickle.dumps({"a": Evil(marker)}, protocol)
+    error = refused(zipped(data, {}) if form == "zip" else data, "asks for|opcode|begins like")
+    if protocol >= 2:
+        assert "asks for posix.mkdir" in error.message
+        assert "nothing was run" in error.message
+    assert not marker.exists()
+    pickle.loads(data)  # the file is what it seems
+    assert marker.exists()
+
+
+@pytest.mark.parametrize(("module", "name"), [
+    ("os", "system"), ("posix", "system"), ("builtins", "eval"), ("__builtin__", "eval"),
+    ("subprocess", "Popen"), ("torch", "load"), ("torch.hub", "load"), ("numpy", "load"),
+    ("torch._utils", "_rebuild_tensor_v2.__globals__"), ("collections", "OrderedDict.__init__"),
+    ("attn_cli.files", "write_bytes"), ("torch", "FloatStorage.__class__"), ("", ""),
+    ("torch.jit._pickle", "build_intlist"), ("torch.nn.modules.linear", "Linear"),
+])  # fmt: skip
+@pytest.mark.parametrize("opcode", ["GLOBAL", "STACK_GLOBAL", "INST"])
+def test_whatever_else_is_asked_for_is_refused_by_its_name(refused, module, name, opcode):
+    if opcode == "GLOBAL":
+        code = Code().name(module, name).text("echo").raw(b"\x85R").done()
+    elif opcode == "STACK_GLOBAL":
+        code = Code().text(module).text(name).raw(b"\x93)R").done()
+    else:
+        code = Code().raw(b"(i" + f"{module}\n{name}\n".encode()).done()
+    for data in (zipped(code, {}), code):
+        assert f"asks for {module}.{name}," in refused(data, "which no tensor needs").message
+
+
+def test_a_name_with_control_characters_is_refused(refused):
+    refused(zipped(Code().name("o\x1b[31ms", "sy\x00stem").done(), {}), "asks for")
+
+
+WEIGHT = {"a": np.arange(6, dtype=np.float32).reshape(2, 3)}
+BYTES = WEIGHT["a"].tobytes()
+
+
+def one(**changes):
+    given = {"key": "0", "kind": "FloatStorage", "count": 6, "shape": [2, 3], **changes}
+    return Code().raw(b"}").text("a").tensor(**given).raw(b"s").done()
+
+
+@pytest.mark.parametrize(("changes", "match"), [
+    ({"shape": [2, 4]}, "does not fit"),
+    ({"offset": 1}, "does not fit"),
+    ({"strides": [3, 2]}, "does not fit"),
+    ({"strides": [0, 0], "shape": [1 << 20, 1 << 20]}, "does not fit"),
+    ({"strides": [0, 1], "shape": [3, 3]}, "does not fit"),
+    ({"shape": [-1, 3]}, "no whole numbers"),
+    ({"offset": -1}, "no whole numbers"),
+    ({"strides": [3, -1]}, "no whole numbers"),
+    ({"shape": [1 << 70, 3]}, "no whole numbers"),
+    ({"strides": [1]}, "impossible shape"),
+    ({"shape": [1] * 65, "strides": [1] * 65}, "impossible shape"),
+    ({"count": 5, "shape": [5]}, "of another size"),
+    ({"count": 1 << 61, "shape": [6]}, "of another size"),
+    ({"count": -6}, "impossible type or size"),
+    ({"kind": "DoubleStorage"}, "of another size"),
+    ({"key": "7"}, "not there"),
+    ({"key": "../0"}, "not there"),
+    ({"extra": b")"}, "no storage"),
+])  # fmt: skip
+def test_numbers_that_do_not_fit_are_refused(refused, changes, match):
+    refused(zipped(one(**changes), {"0": BYTES}), match)
+
+
+@pytest.mark.parametrize(("code", "match"), [
+    (Code().raw(b"}").text("a").raw(b"}s"), "a is a table"),
+    (Code().raw(b"}").text("step").number(3).raw(b"s"), "step is a value of type int"),
+    (Code().raw(b"]"), "no table of tensors"),
+    (Code().number(3), "no table of tensors"),
+    (Code().raw(b"})\x85\x85Ns"), "no name"),
+    (Code().raw(b")") .raw(b"\x85" * 200_000).raw(b"}2"), "opcode"),
+    (Code().raw(b"}").raw(b")" + b"\x85" * 300_000 + b"Ns"), "no name"),
+    (Code().raw(b"]").text("a").raw(b"Ns"), "no dict"),
+    (Code().raw(b"\x96" + struct.pack("<Q", 1 << 40)), "BYTEARRAY8"),
+    (Code().raw(b"\x8e" + struct.pack("<Q", 1 << 40)), "BINBYTES8"),
+    (Code().raw(b"\x8d" + struct.pack("<Q", 1 << 40)), "BINUNICODE8"),
+    (Code().raw(b"\x8b" + struct.pack("<i", 1 << 30)), "LONG4"),
+    (Code().raw(b"X" + struct.pack("<I", 1 << 31)), "too early"),
+    (Code().raw(b"\x95" + struct.pack("<Q", 1 << 62)), "too early"),
+    (Code().raw(b"X" + struct.pack("<I", 1 << 21) + b"a" * (1 << 21)), "2,097,152 bytes"),
+    (Code().raw(b"\x82\x01"), "EXT1"),
+    (Code().name("collections", "OrderedDict").raw(b")\x81"), "NEWOBJ"),
+    (Code().name("torch", "FloatStorage").raw(b")R"), "no function"),
+    (Code().raw(b"})R"), "no function"),
+    (Code().name("torch._utils", "_rebuild_tensor_v2").raw(b")R"), "without a storage"),
+    (Code().name("torch._utils", "_rebuild_parameter").raw(b")R"), "no tensor"),
+    (Code().raw(b"}").text("x").raw(b"Q"), "no storage"),
+    (Code().raw(b"j\xff\xff\xff\xff"), "no pickle"),
+    (Code().raw(b"0"), "POP"),
+    (Code().raw(b"(" * 100_000), "no"),
+    (Code(), "no pickle"),
+])  # fmt: skip
+def test_pickles_of_anything_else_are_refused_at_once(refused, code, match):
+    tracemalloc.start()
+    refused(zipped(code.done(), {}), match)
+    assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    tracemalloc.stop()
+
+
+def test_a_memo_index_takes_no_memory(tmp_path):
+    code = Code().raw(b"}r\xff\xff\xff\xff").done()
+    (tmp_path / "m.bin").write_bytes(zipped(code, {}))
+    tracemalloc.start()
+    assert Torch(tmp_path / "m.bin").names() == ()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_state_is_dropped_whatever_it_is(tmp_path):
+    """BUILD would set attributes: of a class, of a dict, of a stand-in."""
+    state = Code().raw(b"}").text("items").number(1).raw(b"s").out[2:]
+    for target in (Code().raw(b"}"), Code().name("collections", "OrderedDict").raw(b")R")):
+        (tmp_path / "m.bin").write_bytes(zipped(target.raw(bytes(state) + b"b").done(), {}))
+        assert Torch(tmp_path / "m.bin").names() == ()
+
+
+def duplicated():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("m/data.pkl", one())
+        archive.writestr("m/data/0", BYTES)
+        archive.filelist.append(archive.filelist[-1])
+    return out.getvalue()
+
+
+def bomb():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/data.pkl", b"\0" * 200_000_000)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("data", "match"), [
+    (zipped(one(), {"0": BYTES[:-4]}), "of another size"),
+    (zipped(one(), {"0": BYTES}, order=b"big"), "big endian"),
+    (duplicated(), "two members"),
+    (bomb(), "bytes"),
+    (zipped(b"", {}), "too early"),
+    (b"PK\x03\x04" + b"\0" * 60, "directory is damaged"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "begins like none"),
+    (b"<!DOCTYPE html><html></html>" + b" " * 30, "begins like none"),
+    (as_row(WEIGHT)[:-1], "is cut off|runs past"),
+    (as_row(WEIGHT) + b"x", "behind its last"),
+    (b"\0" * 257 + b"ustar" + b"\0" * 300, "before PyTorch 0.4"),
+    (b"x", "too short"),
+])  # fmt: skip
+def test_damaged_containers_are_refused(refused, data, match):
+    error = refused(data, match)
+    for word, what in ((b"git-lfs", "LFS"), (b"html", "HTML")):
+        assert what in error.hint if word in data else True
+
+
+def test_a_wrong_checksum_of_a_packed_member_is_refused(tmp_path):
+    data = bytearray(as_zip(WEIGHT, compression=zipfile.ZIP_DEFLATED))
+    at = data.index(b"model/data/0") + len("model/data/0") + 3
+    data[at] ^= 0xFF
+    (tmp_path / "m.bin").write_bytes(data)
+    with pytest.raises(ContentError, match="damaged"):
+        Torch(tmp_path / "m.bin").read("a")
+
+
+@pytest.mark.parametrize("form", ["zip", "row", "protocol4", "row-protocol4"])
+def test_truncated_anywhere_gives_our_error(saved, tmp_path, form):
+    data = (saved / f"{form}.bin").read_bytes()
+    path = tmp_path / "cut.bin"
+    for length in range(0, len(data) - 1, 3):
+        path.unlink(missing_ok=True)  # the old one is still mapped
+        path.write_bytes(data[:length])
+        with pytest.raises(ContentError):
+            Torch(path)
+
+
+@pytest.mark.parametrize("form", ["zip", "row", "protocol4"])
+def test_flipped_bytes_give_our_error_or_a_valid_reading(saved, tmp_path, form):
+    data, rng = (saved / f"{form}.bin").read_bytes(), random.Random(5)
+    path = tmp_path / "flipped.bin"
+    for _ in range(1500):
+        changed = bytearray(data)
+        for _ in range(rng.choice((1, 1, 2, 8))):
+            changed[rng.randrange(len(data))] = rng.randrange(256)
+        path.unlink(missing_ok=True)
+        path.write_bytes(changed)
+        try:
+            file = Torch(path)
+            for name in file.names():
+                if file.tensors[name].dtype not in {"I64", "BOOL", "U8", "I8", "I16", "I32"}:
+                    assert file.read(name).shape == file.tensors[name].shape
+        except ContentError:
+            pass
