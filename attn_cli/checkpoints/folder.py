@@ -31,7 +31,7 @@ Opener = Callable[[Path], "Safetensors | Torch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Folder:
-    """An opened folder: its config, its tensors, and where its tokenizer is.
+    """An opened folder: its configs and its tensors.
 
     `generation` is the config of sampling, empty where the folder has none.
     """
@@ -40,7 +40,6 @@ class Folder:
     config: dict[str, Any]
     generation: dict[str, Any]
     tensors: "Safetensors | Torch | Shards"
-    tokenizer: Path
 
 
 class Shards:
@@ -121,7 +120,6 @@ def open_folder(path: Path) -> Folder:
         config=config,
         generation=read_json_object(generation) if os.path.lexists(generation) else {},
         tensors=Shards(weights, opener) if form[1] else opener(weights),
-        tokenizer=path / "tokenizer.json",
     )
 
 

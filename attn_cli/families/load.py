@@ -83,23 +83,31 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
         family=family,
         config=config,
         weights=bind(folder.tensors, stored, shapes, str(path)),
-        make=lambda: _tokenizer_of(folder.tokenizer),
-        where=str(folder.tokenizer),
+        make=lambda: _tokenizer_of(path),
+        where=str(path),
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=ignored,
     )
 
 
-def _tokenizer_of(path: Path) -> Tokenizer:
+def _tokenizer_of(folder: Path) -> Tokenizer:
     """The embedded model's kind is read by our own reader, any other by the library."""
-    if not os.path.lexists(path):
-        hint = "--ids works without one: --ids 5,6,7"
-        return Absent(ContentError(f"{path.parent} has no {path.name}", hint))
-    if wordpiece.looks_like_ours(path):
-        return wordpiece.read(path)
-    from attn_cli.tokens import published
+    path = folder / "tokenizer.json"
+    if os.path.lexists(path):
+        if wordpiece.looks_like_ours(path):
+            return wordpiece.read(path)
+        from attn_cli.tokens import published
 
-    return published.read(path)
+        return published.read(path)
+    from attn_cli.tokens import merges, spm
+
+    for name in spm.NAMES:
+        if os.path.lexists(folder / name):
+            return spm.read(folder / name)
+    if all(os.path.lexists(folder / name) for name in merges.NAMES):
+        return merges.read(folder)
+    hint = "--ids works without one: --ids 5,6,7"
+    return Absent(ContentError(f"{folder} has no tokenizer.json, nor what it is made from", hint))
 
 
 def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:

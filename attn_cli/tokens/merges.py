@@ -1,0 +1,57 @@
+"""`vocab.json` and `merges.txt`, as GPT-2 and OPT were first published: byte-level pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attn_cli.errors import ContentError
+from attn_cli.files import read_text
+from attn_cli.settings import shorten
+from attn_cli.tokens import beside
+from attn_cli.tokens.published import LibraryTokenizer, load
+
+NAMES = ("vocab.json", "merges.txt")
+_HINT = "--ids works without a tokenizer: --ids 5,6,7"
+# Both are published with the first class; a folder that names none is read as one of them.
+_CLASSES = ("GPT2Tokenizer", "")
+_END = "<|endoftext|>"
+
+
+def read(folder: Path) -> LibraryTokenizer:
+    """The tokenizer of the two files and the configs beside them. Raises ContentError."""
+    package, config = load(), beside.config(folder, "tokenizer_config.json")
+    config = {**beside.config(folder, "special_tokens_map.json"), **config}
+    kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    if kind not in _CLASSES:
+        raise ContentError(
+            f"{folder} names the class {shorten(kind)!r} of tokenizer, but has no tokenizer.json",
+            _HINT,
+        )
+    vocabulary = beside.config(folder, NAMES[0])
+    lines, _ = read_text(folder / NAMES[1])
+    pairs = [line.split(" ") for line in lines.split("\n") if line and line[:8] != "#version"]
+    try:
+        merges = [(left, right) for left, right in pairs]
+        _check(vocabulary, merges)
+        made = package.Tokenizer(package.models.BPE(vocabulary, merges))
+        spaced = config.get("add_prefix_space") is True
+        made.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=spaced)
+        made.decoder = package.decoders.ByteLevel()
+        names = beside.named(config, dict.fromkeys(("unk", "bos", "eos"), _END))
+        beside.add(made, config, names)
+        made.post_processor = beside.around(made, *beside.ends(config, names))
+        return LibraryTokenizer(made)
+    except Exception as error:  # the library has no class of its own
+        what = f"{folder} has a {NAMES[0]} and a {NAMES[1]} that do not go together"
+        raise ContentError(what, _HINT) from error
+
+
+def _check(vocabulary: dict[str, Any], merges: list[tuple[str, str]]) -> None:
+    """A ValueError for what the library would panic over, or that has no place for an id."""
+    if not all(type(id) is int and 0 <= id < 2**31 for id in vocabulary.values()):
+        raise ValueError
+    made = {left + right for left, right in merges}
+    parts = {part for pair in merges for part in pair}
+    if not (made | parts) <= vocabulary.keys():
+        raise ValueError

@@ -1,0 +1,308 @@
+"""SentencePiece files (`tokenizer.model`, `spm.model`), turned into the library's tokenizers.
+
+What is made is what the reference library makes of the same folder: which class of tokenizer its
+tokenizer_config.json names decides how pieces become a model and what is done to a text before.
+The package `sentencepiece` gives pieces, scores and kinds. The few settings that it keeps to itself
+are read from the model's own bytes (its format: sentencepiece_model.proto), once it has taken them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attn_cli.errors import ContentError
+from attn_cli.files import read_bytes
+from attn_cli.settings import shorten
+from attn_cli.tokens import beside
+from attn_cli.tokens.published import EXTRA_HINT, LibraryTokenizer, load
+
+NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
+_LARGEST = 100_000_000
+_HINT = "--ids works without a tokenizer: --ids 5,6,7"
+# Where a folder names no class, or the reference does not believe it: by the config's model_type.
+_CLASSES = {
+    "llama": "LlamaTokenizer", "mistral": "LlamaTokenizer", "gemma2": "GemmaTokenizer",
+    "gemma3": "GemmaTokenizer", "gemma3_text": "GemmaTokenizer", "t5": "T5Tokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+}  # fmt: skip
+_AS_THE_FILE_SAYS = frozenset({"phi3"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A SentencePiece model: `kinds` marks what is not an ordinary piece; settings of its own."""
+
+    pieces: tuple[str, ...]
+    scores: tuple[float, ...]
+    control: tuple[str, ...]
+    user_defined: tuple[str, ...]
+    ordinary: frozenset[int]
+    unknown: int
+    is_bpe: bool
+    byte_fallback: bool
+    charsmap: bytes
+    dummy_prefix: bool
+    fewer_spaces: bool
+    escape_spaces: bool
+
+
+def read(path: Path) -> LibraryTokenizer:
+    """The tokenizer of a SentencePiece file, with the configs that stand beside it.
+
+    Raises ContentError for a file that is none, or a class of tokenizer that is not known.
+    """
+    file, package = _read_file(path), load()
+    config = beside.config(path.parent, "tokenizer_config.json")
+    model = beside.config(path.parent, "config.json").get("model_type")
+    known_by_model = _CLASSES.get(model, "") if isinstance(model, str) else ""
+    kind = str(config.get("tokenizer_class") or known_by_model).removesuffix("Fast")
+    if model in _AS_THE_FILE_SAYS:
+        kind = ""
+    elif kind not in _KINDS or not kind:
+        what = f"the class {shorten(kind)!r}" if kind else "no class"
+        known = ", ".join(filter(None, _KINDS))
+        raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", _HINT)
+    try:
+        made = _KINDS[kind](file, config, package)
+        names = beside.named(config, _DEFAULTS[kind])
+        # Without a class, the file's symbols are cut out before merging, and no text is normalised.
+        unknown = {} if kind else {"unk": file.pieces[file.unknown]}
+        further = [(text, True) for text in file.control]
+        further += [(text, False) for text in (file.user_defined if kind else ())]
+        beside.add(made, config, {**unknown, **names}, further, normalize=bool(kind))
+        around = _AROUND.get(kind) or beside.ends(config, names)
+        made.post_processor = beside.around(made, *around)
+        return LibraryTokenizer(made)
+    except ContentError:
+        raise
+    except Exception as error:  # the library has no class of its own
+        raise ContentError(f"{path} cannot be turned into a tokenizer", _HINT) from error
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def _read_file(path: Path) -> _File:
+    try:
+        import sentencepiece
+    except ImportError:
+        raise ContentError("this tokenizer needs the package sentencepiece", EXTRA_HINT) from None
+    data = read_bytes(path, limit=_LARGEST)
+    model = sentencepiece.SentencePieceProcessor()
+    try:
+        if not data or not model.LoadFromSerializedProto(data):
+            raise ValueError
+        count = model.get_piece_size()
+        pieces = tuple(model.id_to_piece(id) for id in range(count))
+        trainer, normalizer = _settings(model.serialized_model_proto())
+    except Exception:  # the library has no class of its own
+        raise ContentError(f"{path} is not a SentencePiece model", _HINT) from None
+    control = [id for id in range(count) if model.is_control(id)]
+    special = {model.unk_id(), *control, *(id for id in range(count) if model.is_unused(id))}
+    byte_ids = {id for id in range(count) if model.is_byte(id)}
+    user = _user_defined(model.serialized_model_proto())
+    return _File(
+        pieces=pieces,
+        scores=tuple(model.get_score(id) for id in range(count)),
+        control=tuple(pieces[id] for id in control),
+        user_defined=tuple(pieces[id] for id in user),
+        ordinary=frozenset(range(count)) - special - byte_ids - set(user),
+        unknown=model.unk_id(),
+        is_bpe=trainer.get(3, 1) == 2,
+        byte_fallback=bool(byte_ids),
+        charsmap=bytes(normalizer.get(2, b"")),
+        dummy_prefix=bool(normalizer.get(3, 1)),
+        fewer_spaces=bool(normalizer.get(4, 1)),
+        escape_spaces=bool(normalizer.get(5, 1)),
+    )
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Number and value of each field of a message in protobuf's wire format."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128 or shift > 63:
+                return value
+
+    while at < len(data):
+        key = number()
+        if key & 7 == 0:
+            yield key >> 3, number()
+            continue
+        size = {1: 8, 5: 4}.get(key & 7) or number()
+        yield key >> 3, data[at : at + size]
+        at += size
+
+
+def _settings(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
+    """The fields of `trainer_spec` and `normalizer_spec`, messages 2 and 3 of a model."""
+    parts = {number: value for number, value in _fields(data) if number in (2, 3)}
+    return dict(_fields(parts.get(2, b""))), dict(_fields(parts.get(3, b"")))
+
+
+def _user_defined(data: bytes) -> list[int]:
+    """The ids of pieces of type 4, which the package does not tell from ordinary ones."""
+    pieces = (value for number, value in _fields(data) if number == 1)
+    return [
+        id for id, piece in enumerate(pieces) if b"\x18\x04" in piece[-7:] and _type(piece) == 4
+    ]
+
+
+def _type(piece: bytes) -> int:
+    return dict(_fields(piece)).get(3, 1)
+
+
+# --- the kinds of tokenizer ----------------------------------------------------------------------
+
+
+def _by_id(file: _File) -> list[tuple[str, str]]:
+    """Two pieces merge if the whole is one: the lowest id first, then the shortest beginning."""
+    ids = {piece: id for id, piece in enumerate(file.pieces)}
+    found = [
+        (id, at, len(piece) - at, piece)
+        for piece, id in ids.items()
+        for at in range(1, len(piece))
+        if piece[:at] in ids and piece[at:] in ids
+    ]
+    found.sort(key=lambda merge: merge[:3])
+    return [(piece[:at], piece[at:]) for _, at, _, piece in found]
+
+
+def _by_score(file: _File) -> list[tuple[str, str]]:
+    """The best score first, among ordinary pieces alone, as SentencePiece itself merges."""
+    ranks = {file.pieces[id]: (-file.scores[id], id) for id in file.ordinary}
+    found = [
+        (*rank, piece[:at], piece[at:])
+        for piece, rank in ranks.items()
+        for at in range(1, len(piece))
+        if piece[:at] in ranks and piece[at:] in ranks
+    ]
+    return [(left, right) for *_, left, right in sorted(found)]
+
+
+def _bpe(file: _File, package: Any, merges: list[tuple[str, str]], **options: Any) -> Any:
+    ids = {piece: id for id, piece in enumerate(file.pieces)}
+    return package.Tokenizer(package.models.BPE(ids, merges, fuse_unk=True, **options))
+
+
+def _decoder(package: Any, *, prefix: bool, bytes_too: bool = True) -> Any:
+    steps = [package.decoders.Replace("▁", " ")]
+    steps += [package.decoders.ByteFallback()] if bytes_too else []
+    steps += [package.decoders.Fuse()] if bytes_too or prefix else []
+    steps += [package.decoders.Strip(" ", 1, 0)] if prefix else []
+    return package.decoders.Sequence(steps)
+
+
+def _llama(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+    made = _bpe(file, package, _by_id(file), byte_fallback=True)
+    prefix = config.get("add_prefix_space") is not False
+    scheme = "always" if config.get("legacy", False) else "first"
+    made.pre_tokenizer = package.pre_tokenizers.Metaspace(
+        "▁", scheme if prefix else "never", split=False
+    )
+    made.decoder = _decoder(package, prefix=prefix)
+    return made
+
+
+def _gemma(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+    unknown = beside.text(config.get("unk_token")) or "<unk>"
+    made = _bpe(file, package, _by_id(file), byte_fallback=True, unk_token=unknown)
+    made.normalizer = package.normalizers.Replace(" ", "▁")
+    made.pre_tokenizer = package.pre_tokenizers.Split(" ", "merged_with_previous")
+    made.decoder = _decoder(package, prefix=False)
+    return made
+
+
+def _t5(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+    extra = config.get("extra_ids", 100)
+    if type(extra) is not int or not 0 <= extra <= 10_000:
+        raise ContentError("extra_ids is no number up to 10,000", _HINT)
+    vocabulary = [*zip(file.pieces, file.scores, strict=True)]
+    vocabulary += [(f"<extra_id_{n}>", 0.0) for n in reversed(range(extra))]
+    made = package.Tokenizer(package.models.Unigram(vocabulary, 2, False))
+    if file.charsmap:
+        made.normalizer = package.normalizers.Precompiled(file.charsmap)
+    cuts = package.pre_tokenizers
+    space = cuts.Metaspace("▁", "always", split=True)
+    made.pre_tokenizer = cuts.Sequence([cuts.WhitespaceSplit(), space])
+    made.decoder = package.decoders.Metaspace("▁", "always", True)
+    return made
+
+
+def _deberta(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+    vocabulary, unknown = [*zip(file.pieces, file.scores, strict=True)], "[UNK]"
+    id = vocabulary.index((unknown, 0.0)) if (unknown, 0.0) in vocabulary else file.unknown
+    made = package.Tokenizer(package.models.Unigram(vocabulary, id, False))
+    forms, cuts = package.normalizers, package.pre_tokenizers
+    steps = [forms.Lowercase()] if config.get("do_lower_case") else []
+    steps += [forms.Replace(package.Regex(r"\s{2,}|[\n\r\t]"), " "), forms.NFC()]
+    made.normalizer = forms.Sequence([*steps, forms.Strip(left=False, right=True)])
+    before = [cuts.Punctuation("isolated")] if config.get("split_by_punct") else []
+    made.pre_tokenizer = cuts.Sequence([*before, cuts.Metaspace("▁", "always")])
+    made.decoder = package.decoders.Metaspace("▁", "always")
+    return made
+
+
+def _as_the_file_says(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+    """SentencePiece's own settings: normalizer, prefix, scores, and symbols that are never cut."""
+    if file.is_bpe:
+        options = {"byte_fallback": file.byte_fallback, "unk_token": file.pieces[file.unknown]}
+        whole = bool(file.user_defined)
+        made = _bpe(file, package, _by_score(file), ignore_merges=whole, **options)
+    else:
+        vocabulary = [*zip(file.pieces, file.scores, strict=True)]
+        model = package.models.Unigram(vocabulary, file.unknown, file.byte_fallback)
+        made = package.Tokenizer(model)
+    forms, cuts, regex = package.normalizers, package.pre_tokenizers, package.Regex
+    legacy = config.get("legacy", True)
+    steps = [forms.Precompiled(file.charsmap)] if file.charsmap else []
+    if file.fewer_spaces:
+        steps += [forms.Replace(regex(r"\A +| +\z"), ""), forms.Replace(regex(" {2,}"), " ")]
+    steps += [forms.Replace(" ", "▁")] if file.escape_spaces else []
+    steps += [forms.Replace(regex(r"\A▁"), "▁▁")] if file.dummy_prefix and legacy else []
+    made.normalizer = forms.Sequence(steps)
+    scheme = "always" if legacy else "first"
+    before = [cuts.Metaspace("▁", scheme, split=False)] if file.dummy_prefix else []
+    if file.user_defined:
+        longest_first = sorted(file.user_defined, key=len, reverse=True)
+        before.append(cuts.Split(regex("|".join(map(re.escape, longest_first))), "isolated"))
+    if before:
+        made.pre_tokenizer = cuts.Sequence(before)
+    made.decoder = _decoder(package, prefix=file.dummy_prefix, bytes_too=file.byte_fallback)
+    return made
+
+
+_KINDS: dict[str, Callable[[_File, Mapping[str, Any], Any], Any]] = {
+    "": _as_the_file_says,
+    "LlamaTokenizer": _llama,
+    "GemmaTokenizer": _gemma,
+    "T5Tokenizer": _t5,
+    "DebertaV2Tokenizer": _deberta,
+}
+# What a class calls its special tokens where the config does not.
+_DEFAULTS = {
+    "": {},
+    "LlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
+    "GemmaTokenizer": {
+        "unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>", "mask": "<mask>"
+    },
+    "T5Tokenizer": {"eos": "</s>", "unk": "<unk>", "pad": "<pad>"},
+    "DebertaV2Tokenizer": {
+        "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]",
+        "cls": "[CLS]", "mask": "[MASK]",
+    },
+}  # fmt: skip
+# The tokens that a class puts before and behind a text, whatever its config says.
+_AROUND = {"T5Tokenizer": ((), ("</s>",)), "DebertaV2Tokenizer": (("[CLS]",), ("[SEP]",))}

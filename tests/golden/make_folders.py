@@ -1,0 +1,192 @@
+"""Makes small tokenizers as they are published without a tokenizer.json, and the reference's ids.
+
+Run by hand where transformers, sentencepiece and protobuf are installed; no test runs this:
+
+    python tests/golden/make_folders.py
+
+It writes `folders/NAME/` beside itself, each with a SentencePiece file or with vocab.json and
+merges.txt, and `folders.json`: `texts`, and in `ids` those that transformers' AutoTokenizer gives
+for each folder, with and without special tokens.
+
+Origin and licence: corpus, tokenizers and texts are made here; Apache-2.0.
+"""
+
+import datetime
+import io
+import json
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+
+import sentencepiece
+import tokenizers
+import transformers
+from make_tokens import TEXTS, byte_level, corpus
+
+HERE = Path(__file__).resolve().parent
+FOLDERS = HERE / "folders"
+MORE = [
+    "<start_of_turn>user\nwho is  it?<end_of_turn>\n", "<|user|>\n who<|end|>  <|assistant|> ",
+    "\n\n  a\n", "the\t\tthinker", "<extra_id_0> the [MASK] of", "▁the ▁▁ book",
+]  # fmt: skip
+
+
+# A few of NFKC's rules, since all of them are 240 KB: code points on the left become the right.
+RULES = "".join(f"{left}\t{right}\n" for left, right in (
+    ("FB01", "66 69"), ("A0", "20"), ("3000", "20"), ("9", "20"), ("A", "20"), ("BD", "31 32"),
+    ("65 301", "E9"), ("2168", "49 58"),
+))  # fmt: skip
+
+
+def trained(**options) -> bytes:
+    model = io.BytesIO()
+    if "normalization_rule_tsv" in options:
+        rules = Path(tempfile.mkdtemp()) / "rules.tsv"
+        rules.write_text(options["normalization_rule_tsv"])
+        options["normalization_rule_tsv"] = str(rules)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus()), model_writer=model, num_threads=1, minloglevel=2,
+        character_coverage=0.99, **options,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+def added(content: str, special: bool = True, **flags: bool) -> dict:
+    plain = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized"), False)
+    return {"content": content, "special": special, **plain, **flags}
+
+
+LLAMA = {
+    "model_type": "bpe", "vocab_size": 500, "byte_fallback": True, "split_digits": True,
+    "normalization_rule_name": "identity", "remove_extra_whitespaces": False,
+}  # fmt: skip
+RECIPES = {
+    "llama": {
+        "file": "tokenizer.model", "train": LLAMA, "model": "llama",
+        "config": {
+            "tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False,
+            "legacy": True, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        },
+    },
+    # As Phi-3's: tokens behind the vocabulary that take the white space on their right.
+    "phi3": {
+        "file": "tokenizer.model", "train": LLAMA, "model": "phi3",
+        "config": {
+            "tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": True,
+            "legacy": False, "bos_token": "<s>", "eos_token": "<|end|>", "unk_token": "<unk>",
+            "added_tokens_decoder": {
+                "0": added("<unk>"), "1": added("<s>"), "2": added("</s>", False, rstrip=True),
+                "500": added("<|end|>", rstrip=True), "501": added("<|assistant|>", rstrip=True),
+                "502": added("<|user|>", False, rstrip=True),
+            },
+        },
+    },
+    # Nothing is said but the class: what the reference then does.
+    "bare": {
+        "file": "tokenizer.model", "train": LLAMA, "model": "llama",
+        "config": {"tokenizer_class": "LlamaTokenizer"},
+    },
+    # As Gemma's: no prefix, symbols that are never cut, whole runs of line ends.
+    "gemma": {
+        "file": "tokenizer.model", "model": "gemma2",
+        "train": LLAMA | {
+            "add_dummy_prefix": False, "pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3,
+            "bos_piece": "<bos>", "eos_piece": "<eos>", "split_by_whitespace": True,
+            "user_defined_symbols": [
+                "<mask>", "<start_of_turn>", "<end_of_turn>", "\n", "\n\n", "▁▁", "▁▁▁",
+            ],
+        },
+        "config": {
+            "tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False,
+            "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>",
+            "added_tokens_decoder": {
+                "0": added("<pad>"), "1": added("<eos>"), "2": added("<bos>"), "3": added("<unk>"),
+                "4": added("<mask>", False), "5": added("<start_of_turn>"),
+                "6": added("<end_of_turn>"),
+            },
+        },
+    },
+    "t5": {
+        "file": "spiece.model", "model": "t5",
+        "train": {
+            "model_type": "unigram", "vocab_size": 300, "pad_id": 0, "eos_id": 1, "unk_id": 2,
+            "bos_id": -1, "normalization_rule_tsv": RULES,
+        },
+        "config": {
+            "tokenizer_class": "T5Tokenizer", "extra_ids": 3, "eos_token": "</s>",
+            "unk_token": "<unk>", "pad_token": "<pad>",
+            "additional_special_tokens": [f"<extra_id_{i}>" for i in range(3)],
+        },
+    },
+    "deberta": {
+        "file": "spm.model", "model": "deberta-v2",
+        "train": {
+            "model_type": "unigram", "vocab_size": 300, "pad_id": 0, "bos_id": 1, "eos_id": 2,
+            "unk_id": 3, "pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]",
+            "unk_piece": "[UNK]", "normalization_rule_name": "identity",
+        },
+        "config": {"tokenizer_class": "DebertaV2Tokenizer", "do_lower_case": False},
+    },
+    "gpt2": {
+        "model": "gpt2", "train": {"special": [], "size": 400},
+        "config": {"tokenizer_class": "GPT2Tokenizer"},
+    },
+    # As OPT's: the end of a text stands before it too.
+    "opt": {
+        "model": "opt", "train": {"special": [], "size": 400},
+        "config": {
+            "tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "add_prefix_space": False,
+            "unk_token": {"__type": "AddedToken", **added("</s>", normalized=True)},
+            "bos_token": {"__type": "AddedToken", **added("</s>", normalized=True)},
+            "eos_token": {"__type": "AddedToken", **added("</s>", normalized=True)},
+            "pad_token": "<pad>",
+        },
+    },
+    "opt-map": {
+        "model": "opt", "train": {"special": [], "size": 350},
+        "config": {"add_bos_token": True, "add_prefix_space": True},
+        "more": [("special_tokens_map.json", {
+            "bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "<pad>",
+        })],
+    },
+}  # fmt: skip
+
+
+def make(name: str, model: str, config: dict, train: dict, file: str = "", more=()) -> list:
+    folder = FOLDERS / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if file:
+        (folder / file).write_bytes(trained(**train))
+    else:
+        byte_level("gpt-2", **train).model.save(str(folder))
+    for other, values in more:
+        (folder / other).write_text(json.dumps(values) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (folder / "config.json").write_text(json.dumps({"model_type": model}) + "\n")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    print(name, type(tokenizer).__name__, tokenizer("the thinker").input_ids)
+    print(tokenizer.backend_tokenizer.normalizer, tokenizer.backend_tokenizer.pre_tokenizer)
+    print([(i, t.content, t.special, t.rstrip) for i, t in tokenizer.added_tokens_decoder.items()])
+    return [
+        [tokenizer(text, add_special_tokens=special).input_ids for text in TEXTS + MORE]
+        for special in (True, False)
+    ]
+
+
+def main() -> None:
+    ids = {name: make(name, **recipe) for name, recipe in RECIPES.items()}
+    versions = {
+        "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "transformers": transformers.__version__,
+        "tokenizers": tokenizers.__version__,
+        "sentencepiece": sentencepiece.__version__,
+    }
+    document = {"versions": versions, "texts": TEXTS + MORE, "ids": ids}
+    (HERE / "folders.json").write_text(json.dumps(document) + "\n")
+
+
+if __name__ == "__main__":
+    main()

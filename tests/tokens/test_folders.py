@@ -1,0 +1,178 @@
+"""Tokenizers of folders that have no tokenizer.json, against the reference library's ids."""
+
+import json
+import random
+import shutil
+import sys
+
+import pytest
+
+from attn_cli.errors import ContentError
+from attn_cli.families.load import _tokenizer_of
+from attn_cli.tokens import merges, spm
+from attn_cli.tokens.deferred import Absent
+
+NAMES = ("llama", "phi3", "bare", "gemma", "t5", "deberta", "gpt2", "opt", "opt-map")
+SPM = ("llama", "phi3", "gemma", "t5", "deberta")
+
+
+@pytest.fixture(scope="module")
+def golden(golden_path):
+    return json.loads((golden_path / "folders.json").read_text())
+
+
+@pytest.fixture
+def folder(golden_path, tmp_path):
+    """A copy of one of the folders, which a test may change."""
+
+    def copy(name):
+        return shutil.copytree(golden_path / "folders" / name, tmp_path / name)
+
+    return copy
+
+
+def file_of(folder):
+    return next(folder / name for name in spm.NAMES if (folder / name).exists())
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_ids_are_the_references(golden, golden_path, name, special):
+    tokenizer = _tokenizer_of(golden_path / "folders" / name)
+    for text, ids in zip(golden["texts"], golden["ids"][name][not special], strict=True):
+        tokens = tokenizer.encode(text, special=special)
+        assert [token.id for token in tokens] == ids, text
+        spans = [token.span for token in tokens if token.span[0] < token.span[1]]
+        assert spans == sorted(spans)
+        assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+def test_every_golden_is_tested(golden, golden_path):
+    assert set(golden["ids"]) == set(NAMES) == {p.name for p in (golden_path / "folders").iterdir()}
+
+
+@pytest.mark.parametrize("name", ["llama", "phi3", "gemma", "gpt2", "opt"])
+def test_decoding_gives_the_text_back(golden_path, name):
+    tokenizer = _tokenizer_of(golden_path / "folders" / name)
+    for text in ("the greatest thinker", "naïve café 中国", "a  b\n\n c", "x\ty 123"):
+        ids = [token.id for token in tokenizer.encode(text, special=False)]
+        assert tokenizer.decode(ids) == text
+
+
+def test_markers_are_special_and_symbols_are_not(golden_path):
+    tokenizer = _tokenizer_of(golden_path / "folders" / "gemma")
+    tokens = tokenizer.encode("<start_of_turn>a\n\n<end_of_turn>")
+    shown = {token.text: token.special for token in tokens}
+    assert shown["<bos>"] and shown["<start_of_turn>"] and shown["<end_of_turn>"]
+    assert not shown["\n\n"]
+
+
+def test_a_tokenizer_json_is_read_before_all_others(folder, golden_path):
+    place = folder("llama")
+    shutil.copy(golden_path / "tokenizers" / "gpt2" / "tokenizer.json", place)
+    assert _tokenizer_of(place).size != spm.read(place / "tokenizer.model").size
+
+
+def test_without_any_file_ids_still_work(tmp_path):
+    found = _tokenizer_of(tmp_path)
+    assert isinstance(found, Absent)
+    assert "--ids" in found.problem.hint
+
+
+@pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "CamembertTokenizer", "MyTokenizer"])
+def test_a_class_that_is_not_known_is_refused_by_name(folder, name):
+    """Some of them shift every id: none is taken for another."""
+    place = folder("llama")
+    (place / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name}))
+    with pytest.raises(ContentError, match=name):
+        spm.read(place / "tokenizer.model")
+
+
+def test_without_a_class_the_config_of_the_model_decides(folder):
+    place = folder("bare")
+    before = [t.id for t in spm.read(place / "tokenizer.model").encode("the thinker")]
+    (place / "tokenizer_config.json").unlink()
+    assert [t.id for t in spm.read(place / "tokenizer.model").encode("the thinker")] == before
+    (place / "config.json").write_text('{"model_type": "unheard-of"}')
+    with pytest.raises(ContentError, match="names no class"):
+        spm.read(place / "tokenizer.model")
+
+
+@pytest.mark.parametrize("package", ["sentencepiece", "tokenizers"])
+def test_a_missing_package_is_named_with_the_command(golden_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ContentError, match=f"needs the package {package}") as refused:
+        spm.read(golden_path / "folders" / "llama" / "tokenizer.model")
+    assert refused.value.hint == 'pip install "attn-cli[models]"'
+
+
+@pytest.mark.parametrize("config", [
+    b"{", b"[]", b'{"added_tokens_decoder": {"x": {}}}', b'{"added_tokens_decoder": {"1": 3}}',
+    b'{"tokenizer_class": "T5Tokenizer", "extra_ids": 100000000000}',
+    b'{"tokenizer_class": "T5Tokenizer", "extra_ids": "many"}',
+    b'{"tokenizer_class": "DebertaV2Tokenizer"}', b"\xff\xfe",
+])  # fmt: skip
+def test_a_damaged_config_gives_our_error_or_a_tokenizer(folder, config):
+    place = folder("llama")
+    (place / "tokenizer_config.json").write_bytes(config)
+    try:
+        spm.read(place / "tokenizer.model").encode("the thinker")
+    except ContentError as refused:
+        assert refused.message
+
+
+@pytest.mark.parametrize("name", SPM)
+def test_truncated_models_give_our_error_or_a_tokenizer(folder, name):
+    place = folder(name)
+    file = file_of(place)
+    data = file.read_bytes()
+    for length in [*range(0, 40), *range(40, len(data), len(data) // 60)]:
+        file.write_bytes(data[:length])
+        try:
+            spm.read(file).encode("the thinker")
+        except ContentError as refused:
+            assert refused.message
+
+
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_flipped_bytes_give_our_error_or_a_tokenizer(folder, name):
+    place, rng = folder(name), random.Random(3)
+    file = file_of(place)
+    data = file.read_bytes()
+    for _ in range(150):
+        changed = bytearray(data)
+        for _ in range(rng.choice((1, 3, 30))):
+            changed[rng.randrange(len(data))] = rng.randrange(256)
+        file.write_bytes(changed)
+        try:
+            spm.read(file).encode("the thinker")
+        except ContentError as refused:
+            assert refused.message
+
+
+@pytest.mark.parametrize("data", [b"", b"\x0a", b"not a model", b"<html>", b"\0" * 100])
+def test_what_is_no_model_is_said(folder, data):
+    file = file_of(folder("llama"))
+    file.write_bytes(data)
+    with pytest.raises(ContentError, match="is not a SentencePiece model"):
+        spm.read(file)
+
+
+@pytest.mark.parametrize(("vocabulary", "pairs"), [
+    (b"{", b"a b"), (b"[]", b"a b"), (b"{}", b"a b"), (b'{"a": 0, "b": 1}', b"a b"),
+    (b'{"a": "x"}', b""), (b'{"a": -1}', b""), (b'{"a": 0}', b"a"), (b'{"a": 0}', b"a b c"),
+    (b'{"a": 0}', b"\xff"), (b'{"a": 100000000000}', b""),
+])  # fmt: skip
+def test_a_vocabulary_and_merges_that_do_not_fit_are_refused(folder, vocabulary, pairs):
+    place = folder("gpt2")
+    (place / "vocab.json").write_bytes(vocabulary)
+    (place / "merges.txt").write_bytes(pairs)
+    with pytest.raises(ContentError):
+        merges.read(place)
+
+
+def test_merges_of_another_class_are_refused(folder):
+    place = folder("gpt2")
+    (place / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    with pytest.raises(ContentError, match="RobertaTokenizer"):
+        merges.read(place)
