@@ -22,6 +22,7 @@ from attn_cli.tokens.published import EXTRA_HINT, LibraryTokenizer, load
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _LARGEST = 100_000_000
+_MARKED = _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6
 _HINT = "--ids works without a tokenizer: --ids 5,6,7"
 # Where a folder names no class, or the reference does not believe it: by the config's model_type.
 _CLASSES = {
@@ -96,24 +97,20 @@ def _read_file(path: Path) -> _File:
     try:
         if not data or not model.LoadFromSerializedProto(data):
             raise ValueError
-        count = model.get_piece_size()
-        pieces = tuple(model.id_to_piece(id) for id in range(count))
-        trainer, normalizer = _settings(model.serialized_model_proto())
+        ids = list(range(model.get_piece_size()))
+        pieces, scores = tuple(model.id_to_piece(ids)), tuple(model.get_score(ids))
+        kinds, trainer, normalizer = _parts(data)
     except Exception:  # the library has no class of its own
         raise ContentError(f"{path} is not a SentencePiece model", _HINT) from None
-    control = [id for id in range(count) if model.is_control(id)]
-    special = {model.unk_id(), *control, *(id for id in range(count) if model.is_unused(id))}
-    byte_ids = {id for id in range(count) if model.is_byte(id)}
-    user = _user_defined(model.serialized_model_proto())
     return _File(
         pieces=pieces,
-        scores=tuple(model.get_score(id) for id in range(count)),
-        control=tuple(pieces[id] for id in control),
-        user_defined=tuple(pieces[id] for id in user),
-        ordinary=frozenset(range(count)) - special - byte_ids - set(user),
+        scores=scores,
+        control=tuple(pieces[id] for id in kinds[_CONTROL]),
+        user_defined=tuple(pieces[id] for id in kinds[_USER_DEFINED]),
+        ordinary=frozenset(ids).difference({model.unk_id()}, *(kinds[kind] for kind in _MARKED)),
         unknown=model.unk_id(),
         is_bpe=trainer.get(3, 1) == 2,
-        byte_fallback=bool(byte_ids),
+        byte_fallback=bool(kinds[_BYTE]),
         charsmap=bytes(normalizer.get(2, b"")),
         dummy_prefix=bool(normalizer.get(3, 1)),
         fewer_spaces=bool(normalizer.get(4, 1)),
@@ -146,22 +143,23 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         at += size
 
 
-def _settings(data: bytes) -> tuple[dict[int, Any], dict[int, Any]]:
-    """The fields of `trainer_spec` and `normalizer_spec`, messages 2 and 3 of a model."""
-    parts = {number: value for number, value in _fields(data) if number in (2, 3)}
-    return dict(_fields(parts.get(2, b""))), dict(_fields(parts.get(3, b"")))
+def _parts(data: bytes) -> tuple[dict[int, list[int]], dict[int, Any], dict[int, Any]]:
+    """The ids of pieces by their type, and the fields of `trainer_spec` and `normalizer_spec`.
 
-
-def _user_defined(data: bytes) -> list[int]:
-    """The ids of pieces of type 4, which the package does not tell from ordinary ones."""
-    pieces = (value for number, value in _fields(data) if number == 1)
-    return [
-        id for id, piece in enumerate(pieces) if b"\x18\x04" in piece[-7:] and _type(piece) == 4
-    ]
-
-
-def _type(piece: bytes) -> int:
-    return dict(_fields(piece)).get(3, 1)
+    Pieces are messages 1 of a model, with the type as field 3 where it is not the ordinary one; the
+    others are 2 and 3. The package tells neither user-defined pieces nor these settings.
+    """
+    kinds: dict[int, list[int]] = {kind: [] for kind in _MARKED}
+    specs: dict[int, dict[int, Any]] = {2: {}, 3: {}}
+    id = 0
+    for number, value in _fields(data):
+        if number == 1:
+            if b"\x18" in value:
+                kinds.setdefault(dict(_fields(value)).get(3, 1), []).append(id)
+            id += 1
+        elif number in specs:
+            specs[number] |= dict(_fields(value))
+    return kinds, specs[2], specs[3]
 
 
 # --- the kinds of tokenizer ----------------------------------------------------------------------
