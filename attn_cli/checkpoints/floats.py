@@ -1,11 +1,24 @@
 """Plain numbers as they stand in a file, widened to float32: one function for every container."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from attn_cli.errors import ContentError
+
 # bf16 is the upper half of a float32; numpy has no type for it.
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+def float_type(dtype: str, path: Path, name: str) -> str:
+    """The type of a tensor, if it is one of `FLOATS`. Raises ContentError."""
+    if dtype not in FLOATS:
+        raise ContentError(
+            f"{path}: tensor {name} has dtype {dtype}, which is not a float",
+            "attn reads F64, F32, F16 and BF16 tensors",
+        )
+    return dtype
 
 
 def widen(dtype: str, raw: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.checkpoints.floats import FLOATS, rows_of, widen
+from attn_cli.checkpoints.floats import FLOATS, float_type, rows_of, widen
 from attn_cli.checkpoints.looks import forget, looks_like, map_file
 from attn_cli.errors import ContentError
 from attn_cli.settings import shorten
@@ -69,13 +69,7 @@ class Safetensors:
         return np.frombuffer(self._map, np.uint8, end - begin, begin)
 
     def _float_type(self, name: str) -> str:
-        dtype = self.tensors[name].dtype
-        if dtype not in FLOATS:
-            raise ContentError(
-                f"{self.path}: tensor {name} has dtype {dtype}, which is not a float",
-                "attn reads F64, F32, F16 and BF16 tensors",
-            )
-        return dtype
+        return float_type(self.tensors[name].dtype, self.path, name)
 
 
 def _parse_header(data: mmap.mmap, path: Path) -> dict[str, TensorInfo]:

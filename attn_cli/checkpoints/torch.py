@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.checkpoints.floats import FLOATS, rows_of, widen
+from attn_cli.checkpoints.floats import FLOATS, float_type, rows_of, widen
 from attn_cli.checkpoints.looks import forget, looks_like, map_file
 from attn_cli.checkpoints.pickles import Broken, Cursor, Storage, Tensor, walk
 from attn_cli.checkpoints.safetensors import TensorInfo
@@ -121,13 +121,7 @@ class Torch:
         return self._storage(tensor.storage)[begin : begin + tensor.numel * size]
 
     def _float_type(self, name: str) -> str:
-        dtype = self.tensors[name].dtype
-        if dtype not in FLOATS:
-            raise ContentError(
-                f"{self.path}: tensor {name} has dtype {dtype}, which is not a float",
-                "attn reads F64, F32, F16 and BF16 tensors",
-            )
-        return dtype
+        return float_type(self.tensors[name].dtype, self.path, name)
 
 
 def _state(table: Any, path: Path) -> dict[str, Tensor]:

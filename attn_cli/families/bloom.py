@@ -13,7 +13,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.families.block import Block, Final, Request, interleaved, own_mask, run_block
 from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader
+from attn_cli.families.config import ConfigReader, EqualHeads
 from attn_cli.families.gguf import config_values, embedding_rows, reinterleaved, stored_names
 from attn_cli.families.model import LayerWeights, Model, Naming, Stored, Weights
 from attn_cli.maths.layers import gelu_tanh, layer_norm, linear
@@ -32,25 +32,12 @@ _MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EqualHeads):
     """The numbers of a BLOOM model. `context` 0 is any length; `normed_residual` see `forward`."""
 
-    layers: int
-    heads: int
-    model_width: int
-    vocabulary: int
     epsilon: float
     normed_residual: bool
     tied: bool
-    context: int = 0
-
-    @property
-    def kv_heads(self) -> int:
-        return self.heads
-
-    @property
-    def head_width(self) -> int:
-        return self.model_width // self.heads
 
 
 def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
@@ -68,6 +55,7 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         heads=heads,
         model_width=width,
         vocabulary=reader.integer("vocab_size"),
+        context=0,
         epsilon=reader.positive("layer_norm_epsilon", 1e-5),
         normed_residual=reader.flag("apply_residual_connection_post_layernorm", False),
         tied=reader.flag("tie_word_embeddings", True),

@@ -2,10 +2,32 @@
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.settings import shorten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualHeads:
+    """The sizes of a model in which every head has keys and values of its own, and equal shares."""
+
+    layers: int
+    heads: int
+    model_width: int
+    vocabulary: int
+    context: int
+
+    @property
+    def kv_heads(self) -> int:
+        """As many as heads."""
+        return self.heads
+
+    @property
+    def head_width(self) -> int:
+        """The model's width shared among the heads."""
+        return self.model_width // self.heads
 
 
 class ConfigReader:

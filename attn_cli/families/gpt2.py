@@ -13,7 +13,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.families.block import Block, Final, Request, run_block
 from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader
+from attn_cli.families.config import ConfigReader, EqualHeads
 from attn_cli.families.gguf import config_values, embedding_rows, stored_names
 from attn_cli.families.model import LayerWeights, Model, Naming, Stored, transposed
 from attn_cli.maths import layers as layer_maths
@@ -42,28 +42,15 @@ _HARMLESS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EqualHeads):
     """The numbers of a GPT-2 model."""
 
-    layers: int
-    heads: int
-    model_width: int
     inner_width: int
-    vocabulary: int
-    context: int
     epsilon: float
     activation: str
     scale_by_width: bool
     scale_by_layer: bool
     tied: bool
-
-    @property
-    def kv_heads(self) -> int:
-        return self.heads
-
-    @property
-    def head_width(self) -> int:
-        return self.model_width // self.heads
 
 
 def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:

@@ -13,7 +13,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.families.block import Block, Final, Request, interleaved, own_mask, run_block, turn
 from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader
+from attn_cli.families.config import ConfigReader, EqualHeads
 from attn_cli.families.gguf import config_values, embedding_rows, reinterleaved, stored_names
 from attn_cli.families.model import LayerWeights, Model, Naming, Stored
 from attn_cli.families.rope import Rope, rope_section, rotated_width, scaled_rope
@@ -38,29 +38,16 @@ _MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EqualHeads):
     """The numbers of a GPT-NeoX model. `parallel`: attention and MLP both start from x."""
 
-    layers: int
-    heads: int
-    model_width: int
     inner_width: int
-    vocabulary: int
-    context: int
     epsilon: float
     activation: str
     attention_bias: bool
     parallel: bool
     tied: bool
     rope: Rope
-
-    @property
-    def kv_heads(self) -> int:
-        return self.heads
-
-    @property
-    def head_width(self) -> int:
-        return self.model_width // self.heads
 
 
 def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:

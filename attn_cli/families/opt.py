@@ -13,7 +13,7 @@ import numpy as np
 from attn_cli.errors import ContentError
 from attn_cli.families.block import Block, Final, Request, own_mask, run_block
 from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader
+from attn_cli.families.config import ConfigReader, EqualHeads
 from attn_cli.families.model import LayerWeights, Model, Naming, Weights
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed, project
@@ -43,33 +43,20 @@ _MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EqualHeads):
     """The numbers of an OPT model. `embedding_width` differs where the embedding is projected.
 
     `norm_before`: each part's norm stands before it, else behind the sum; `last_norm` only with it.
     """
 
-    layers: int
-    heads: int
-    model_width: int
     embedding_width: int
     inner_width: int
-    vocabulary: int
-    context: int
     activation: str
     norm_before: bool
     last_norm: bool
     affine: bool
     biased: bool
     tied: bool
-
-    @property
-    def kv_heads(self) -> int:
-        return self.heads
-
-    @property
-    def head_width(self) -> int:
-        return self.model_width // self.heads
 
     @property
     def projected(self) -> bool:

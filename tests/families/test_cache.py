@@ -9,6 +9,7 @@ from attn_cli import session, vocabulary
 from attn_cli.analysis.sample import Sampling, draw, sample, stages_of
 from attn_cli.families.block import Request
 from attn_cli.families.cache import Cache
+from measure import row_error
 
 MODELS = (
     "llama-plain", "llama-yarn", "mistral-window", "qwen2-window", "qwen3-yarn", "gpt2-a", "gpt2-b"
@@ -16,16 +17,6 @@ MODELS = (
 ROTARY = ("llama-plain", "mistral-window", "qwen3-yarn")
 CHUNKS = ([1] * 12, [5, 1, 1, 1], [1, 4, 2, 3], [12, 1], [2, 11])
 TOLERANCE = 1e-5
-
-
-def row_error(found, wanted):
-    """max |a − b| / max(1, max |b| of that row), the measure of DESIGN.md; −∞ must meet −∞."""
-    assert found.shape == wanted.shape
-    hidden = np.isneginf(wanted)
-    assert np.array_equal(np.isneginf(found), hidden)
-    a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
-    assert np.isfinite(a).all()
-    return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
 
 
 def in_chunks(ids, lengths):

@@ -11,6 +11,7 @@ from attn_cli.errors import ContentError
 from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
 from attn_cli.families.cache import Cache
 from attn_cli.maths import positions
+from measure import row_error
 
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
@@ -28,16 +29,6 @@ MODELS = {
     "opt-behind": "model.decoder.layers.*.self_attn.out_proj",
     "opt-bare": "model.decoder.layers.*.self_attn.out_proj",
 }  # fmt: skip
-
-
-def row_error(found, wanted):
-    """max |a − b| / max(1, max |b| of that row), the measure of `attn verify`; −∞ must meet −∞."""
-    assert found.shape == wanted.shape
-    hidden = np.isneginf(wanted)
-    assert np.array_equal(np.isneginf(found), hidden)
-    a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
-    assert np.isfinite(a).all()
-    return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
 
 
 def read_config(folder):

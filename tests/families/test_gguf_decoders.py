@@ -14,6 +14,7 @@ from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.safetensors import Safetensors
 from attn_cli.errors import ContentError
+from measure import row_error
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURES = {
@@ -21,15 +22,6 @@ ARCHITECTURES = {
     "neox-parallel": "gptneox", "neox-serial": "gptneox", "bloom": "bloom",
 }  # fmt: skip
 IDS = (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8)
-
-
-def row_error(found, wanted):
-    """max |a − b| / max(1, max |b| of that row), the measure of `attn verify`; −∞ must meet −∞."""
-    assert found.shape == wanted.shape
-    hidden = np.isneginf(wanted)
-    assert np.array_equal(np.isneginf(found), hidden)
-    a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
-    return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
 
 
 def sayable(name, config):

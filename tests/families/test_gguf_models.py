@@ -14,6 +14,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.safetensors import Safetensors
 from attn_cli.errors import ContentError, NoModelError
 from attn_cli.families.block import Request
+from measure import row_error
 
 # The architecture that the converter gives each golden model: Mistral's is Llama's.
 ARCHITECTURES = {
@@ -26,16 +27,6 @@ TOLERANCE = dict.fromkeys(ARCHITECTURES, 1e-6) | {"llama-llama3": 5e-6}
 TURNED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 WEIGHTS = "model.safetensors"
 IDS = (3, 1, 4, 1, 5, 9, 2)
-
-
-def row_error(found, wanted):
-    """max |a − b| / max(1, max |b| of that row), the measure of DESIGN.md; −∞ must meet −∞."""
-    assert found.shape == wanted.shape
-    hidden = np.isneginf(wanted)
-    assert np.array_equal(np.isneginf(found), hidden)
-    a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
-    assert np.isfinite(a).all()
-    return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
 
 
 def read_json(path):

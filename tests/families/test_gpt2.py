@@ -10,19 +10,10 @@ from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import Safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import gpt2
+from measure import row_error
 
 RANDOM_MODELS = ("gpt2-a", "gpt2-b", "gpt2-c")
 TOLERANCE = 1e-5
-
-
-def row_error(found, wanted):
-    """max |a − b| / max(1, max |b| of that row), the measure of DESIGN.md; −∞ must meet −∞."""
-    assert found.shape == wanted.shape
-    hidden = np.isneginf(wanted)
-    assert np.array_equal(np.isneginf(found), hidden)
-    a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
-    assert np.isfinite(a).all()
-    return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
 
 
 def load_golden(path):

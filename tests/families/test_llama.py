@@ -13,6 +13,7 @@ from attn_cli.errors import ContentError
 from attn_cli.families import llama, mistral, qwen2, qwen3
 from attn_cli.maths import masks
 from attn_cli.maths.attention import attend, attend_lean
+from measure import row_error
 
 MODELS = (
     "llama-plain", "llama-bias", "llama-linear", "llama-llama3", "llama-yarn", "mistral-window",
@@ -20,16 +21,6 @@ MODELS = (
 )  # fmt: skip
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
-
-
-def row_error(found, wanted):
-    """max |a − b| / max(1, max |b| of that row), the measure of DESIGN.md; −∞ must meet −∞."""
-    assert found.shape == wanted.shape
-    hidden = np.isneginf(wanted)
-    assert np.array_equal(np.isneginf(found), hidden)
-    a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
-    assert np.isfinite(a).all()
-    return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
 
 
 def read_json(path):
