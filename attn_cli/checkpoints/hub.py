@@ -76,6 +76,12 @@ def find(name: str) -> Path | None:
     return found
 
 
+def could_be(name: str) -> bool:
+    """Whether a name has an owner and a repository, as nothing else has."""
+    asked = _NAME.fullmatch(name)
+    return asked is not None and asked[0] == asked["repository"] and name.count("/") == 1
+
+
 def again(repository: str) -> str:
     """The command that completes a download."""
     return f"hf download {repository} goes on where it stopped"

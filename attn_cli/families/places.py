@@ -62,6 +62,8 @@ def _hint(name: str) -> str:
     close = get_close_matches(name[:200], known, 1)
     if close:
         return f"did you mean {close[0]}? attn models lists what is here"
+    if hub.could_be(name):
+        return f"hf download {name} brings it here; attn models lists what is here"
     return "a folder with config.json, a .gguf file, or a name that `attn models` lists"
 
 
