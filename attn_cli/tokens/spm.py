@@ -35,7 +35,7 @@ _AS_THE_FILE_SAYS = frozenset({"phi3"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """A SentencePiece model: `kinds` marks what is not an ordinary piece; settings of its own."""
+    """A SentencePiece model: its pieces, which of them are not ordinary, and its settings."""
 
     pieces: tuple[str, ...]
     scores: tuple[float, ...]
@@ -43,6 +43,7 @@ class _File:
     user_defined: tuple[str, ...]
     ordinary: frozenset[int]
     unknown: int
+    named: Mapping[str, str]
     is_bpe: bool
     byte_fallback: bool
     charsmap: bytes
@@ -69,12 +70,11 @@ def read(path: Path) -> LibraryTokenizer:
         raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", _HINT)
     try:
         made = _KINDS[kind](file, config, package)
-        names = beside.named(config, _DEFAULTS[kind])
         # Without a class, the file's symbols are cut out before merging, and no text is normalised.
-        unknown = {} if kind else {"unk": file.pieces[file.unknown]}
+        names = beside.named(config, _DEFAULTS[kind] if kind else file.named)
         further = [(text, True) for text in file.control]
         further += [(text, False) for text in (file.user_defined if kind else ())]
-        beside.add(made, config, {**unknown, **names}, further, normalize=bool(kind))
+        beside.add(made, config, names, further, normalize=bool(kind))
         around = _AROUND.get(kind) or beside.ends(config, names)
         made.post_processor = beside.around(made, *around)
         return LibraryTokenizer(made)
@@ -102,6 +102,7 @@ def _read_file(path: Path) -> _File:
         kinds, trainer, normalizer = _parts(data)
     except Exception:  # the library has no class of its own
         raise ContentError(f"{path} is not a SentencePiece model", _HINT) from None
+    named = {"unk": model.unk_id(), "bos": model.bos_id(), "eos": model.eos_id()}
     return _File(
         pieces=pieces,
         scores=scores,
@@ -109,6 +110,7 @@ def _read_file(path: Path) -> _File:
         user_defined=tuple(pieces[id] for id in kinds[_USER_DEFINED]),
         ordinary=frozenset(ids).difference({model.unk_id()}, *(kinds[kind] for kind in _MARKED)),
         unknown=model.unk_id(),
+        named={name: pieces[id] for name, id in named.items() if id >= 0},
         is_bpe=trainer.get(3, 1) == 2,
         byte_fallback=bool(kinds[_BYTE]),
         charsmap=bytes(normalizer.get(2, b"")),
@@ -291,7 +293,6 @@ _KINDS: dict[str, Callable[[_File, Mapping[str, Any], Any], Any]] = {
 }
 # What a class calls its special tokens where the config does not.
 _DEFAULTS = {
-    "": {},
     "LlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
     "GemmaTokenizer": {
         "unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>", "mask": "<mask>"

@@ -143,9 +143,9 @@ def as_zip(arrays, **options):
     )
 
 
-def as_row(arrays):
+def as_row(arrays, little=b"\x88"):
     head = Code().number(0x1950A86A20F9469CFC6C).done() + Code().number(1001).done()
-    head += Code().raw(b"}").text("little_endian").raw(b"\x88s").done()
+    head += Code().raw(b"}").text("little_endian").raw(little + b"s").done()
     keys = Code().raw(b"](")
     for i in range(len(arrays)):
         keys.text(str(i))
@@ -399,6 +399,9 @@ def bomb():
     (b"PK\x03\x04" + b"\0" * 60, "directory is damaged"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "begins like none"),
     (b"<!DOCTYPE html><html></html>" + b" " * 30, "begins like none"),
+    (as_row(WEIGHT, little=b"\x89"), "big endian"),
+    (as_zip(WEIGHT).replace(b"PK\x03\x04", b"PK\x03\x05").replace(b"PK\x03\x05", b"PK\x03\x04", 1),
+     "runs past the end"),
     (as_row(WEIGHT)[:-1], "is cut off|runs past"),
     (as_row(WEIGHT) + b"x", "behind its last"),
     (b"\0" * 257 + b"ustar" + b"\0" * 300, "before PyTorch 0.4"),

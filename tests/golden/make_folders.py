@@ -29,6 +29,7 @@ FOLDERS = HERE / "folders"
 MORE = [
     "<start_of_turn>user\nwho is  it?<end_of_turn>\n", "<|user|>\n who<|end|>  <|assistant|> ",
     "\n\n  a\n", "the\t\tthinker", "<extra_id_0> the [MASK] of", "▁the ▁▁ book",
+    "the thinker is thinking, thinker isn't\n\nreading",
 ]  # fmt: skip
 
 
@@ -81,6 +82,14 @@ RECIPES = {
                 "502": added("<|user|>", False, rstrip=True),
             },
         },
+    },
+    # The same, with symbols that are never cut and white space that is not kept.
+    "phi3-symbols": {
+        "file": "tokenizer.model", "model": "phi3",
+        "train": LLAMA | {
+            "remove_extra_whitespaces": True, "user_defined_symbols": ["thinker is", "\n\n", "ing"],
+        },
+        "config": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True},
     },
     # Nothing is said but the class: what the reference then does.
     "bare": {

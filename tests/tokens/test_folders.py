@@ -12,7 +12,18 @@ from attn_cli.families.load import _tokenizer_of
 from attn_cli.tokens import merges, spm
 from attn_cli.tokens.deferred import Absent
 
-NAMES = ("llama", "phi3", "bare", "gemma", "t5", "deberta", "gpt2", "opt", "opt-map")
+NAMES = (
+    "llama",
+    "phi3",
+    "phi3-symbols",
+    "bare",
+    "gemma",
+    "t5",
+    "deberta",
+    "gpt2",
+    "opt",
+    "opt-map",
+)
 SPM = ("llama", "phi3", "gemma", "t5", "deberta")
 
 

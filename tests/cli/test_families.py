@@ -1,0 +1,54 @@
+"""The page says of each family what its model does, and what it does not do."""
+
+import jsonschema
+import numpy as np
+import pytest
+
+SAID = {
+    "gpt2-a": {
+        "x is their sum": True, "soft cap": False, "bias is added that": False,
+        "it is added to x": True, "turned": False,
+    },
+    "llama-plain": {
+        "turns queries and keys": True, "x is their sum": False, "multiplied by √": False,
+        "it is added to x": True,
+    },
+    "gemma2": {
+        "multiplied by √20": True, "turns queries and keys": True,
+        "bends each to stay between −3 and 3: 3 · tanh(scaled / 3)": True,
+        "sees itself and, at most, the 4 tokens before it": True,
+        "a norm of its own brings it to scale": True, "multiplied by 0.3780": True,
+        "keeps the future from the past": False, "c·tanh(scores × scale / c)": True,
+    },
+    "bloom": {
+        "brought to a common scale by a layer norm": True, "as a bias on the scores": True,
+        "it is 0.2500 for each position": True, "turns queries": False, "soft cap": False,
+        "scores × scale + bias": True, "keeps the future from the past": True,
+    },
+    "opt-behind": {"x is their sum": True, "q = x·W_Q": True, "normed": False},
+    "opt-before": {"x is their sum": True, "q = normed·W_Q": True},
+    "neox-parallel": {"turns queries and keys": True, "the bias b_O": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_the_page_says_what_this_model_does(attn, golden_copy, name):
+    page = attn("trace", "--ids", "1,2,3,4,5,6", "--model", str(golden_copy(name))).text
+    words = " ".join(page.split())
+    assert {sentence: sentence in words for sentence in SAID[name]} == SAID[name]
+
+
+@pytest.mark.parametrize(("name", "array"), [("gemma2", "soft_cap"), ("bloom", "bias")])
+def test_scaled_can_be_redone_from_the_document(attn, golden_copy, name, array):
+    path = str(golden_copy(name))
+    document = attn("trace", "--ids", "1,2,3,4", "-m", path, "--json").json
+    jsonschema.validate(document, attn("schema", "trace").json)
+    (block,) = document["attention"]
+    assert ("soft_cap" in block) == (array == "soft_cap")
+    values = {key: np.array(found["values"], float) for key, found in block["arrays"].items()}
+    scaled = values["scores"] * block["scale"]
+    if array == "soft_cap":
+        scaled = block["soft_cap"] * np.tanh(scaled / block["soft_cap"])
+    else:
+        scaled = scaled + values["bias"]
+    assert np.allclose(values["scaled"], scaled, rtol=0, atol=1e-5)
