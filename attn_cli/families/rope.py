@@ -93,7 +93,8 @@ def rotated_width(
     """How many numbers of a head turn, where a family's config says which share of them does."""
     share = section.positive("partial_rotary_factor", reader.positive(key, share))
     rotated = int(width * min(share, 1.0))
-    if share > 1 or rotated < 2 or rotated % 2:
+    # An odd number turns with one more, as the reference pairs them.
+    if share > 1 or rotated < 1 or rotated + rotated % 2 > width:
         raise ContentError(
             f"{section.where}: {share:g} of {width} numbers cannot turn in pairs",
             f"{key} is a share of the head's width, up to 1",

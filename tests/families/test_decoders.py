@@ -455,7 +455,7 @@ def test_other_published_configs_are_read_as_they_are_meant():
     (gemma3, GEMMA3_PICTURES, {"audio_config": {}}, "audio_config"),
     (gemma3, GEMMA3_PICTURES, {"text_config": 3}, "text_config"),
     (phi3, PHI4_MINI, {"partial_rotary_factor": 1.5}, "cannot turn in pairs"),
-    (phi3, PHI4_MINI, {"partial_rotary_factor": 0.01}, "cannot turn in pairs"),
+    (phi3, PHI4_MINI, {"partial_rotary_factor": 0.001}, "cannot turn in pairs"),
     (phi3, PHI4_MINI, {"lm_head_bias": True}, "lm_head_bias is true"),
     (phi3, PHI4_MINI, {"rope_scaling": {"type": "longrope", "short_factor": [1.0] * 48}}, "long_"),
     (phi3, PHI4_MINI, {"rope_scaling": {
@@ -491,3 +491,9 @@ def test_an_unknown_key_can_be_accepted(family, config):
     assert family.read_config({**config, "xyzzy": 1}, "c", ("xyzzy",)) == family.read_config(
         config, "c"
     )
+
+
+def test_an_odd_share_of_a_head_turns_with_one_number_more():
+    """As the reference pairs them: a quarter of four numbers is one, and two turn."""
+    config = gpt_neox.read_config({**PYTHIA, "hidden_size": 32}, "c")
+    assert config.rope.frequencies == (1.0,)
