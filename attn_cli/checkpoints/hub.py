@@ -38,6 +38,8 @@ def names() -> list[str]:
     found = []
     for entry in entries:
         repository = entry.removeprefix(_PREFIX).replace("--", "/", 1)
+        if not _NAME.fullmatch(repository):
+            continue  # no tool of the cache has made it, and no name would open it
         found += _variants(root() / entry, repository) or [repository]
     return found
 

@@ -186,7 +186,7 @@ SENTENCES = {
     "models.tiny": "trained, ships with attn",
     "models.packaged": "from a package",
     "models.random": "untrained, of any shape",
-    "models.folder": "PATH: a .gguf file, or a folder with config.json and its safetensors",
+    "models.folder": "PATH: a .gguf file, or a folder with config.json and its weights",
     "models.parts": "parameters and bytes by part",
     "models.tensors": "tensors",
     "models.config": "config",

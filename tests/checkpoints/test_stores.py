@@ -408,6 +408,8 @@ def stores(hub_store, ollama_store, folder_files, gguf_bytes):
     hub_store.add("d/other", folder_files | {"config.json": json.dumps(config).encode()})
     hub_store.add("e/broken", folder_files | {"config.json": b"\xff\x00 not json"})
     (hub_store.root / "datasets--x--y").mkdir()
+    (hub_store.root / "models--").mkdir()
+    (hub_store.root / "models--x--\x1b[31my").mkdir()
     snapshot = hub_store.add("f/fifo", {"model.safetensors": b"x"})
     os.mkfifo(snapshot / "config.json")
     loop = hub_store.add("g/loop", {"model.safetensors": b"x"})
