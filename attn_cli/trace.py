@@ -19,7 +19,8 @@ class Attention:
     Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order. `what_if` names the
     arrays that a changed mask, attention temperature or head has touched; the others are real.
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
-    `embedding` is one of `vocabulary.EMBEDDINGS`: what the model makes of a token's vector.
+    `embedding` is one of `vocabulary.EMBEDDINGS`: what the model makes of a token's vector;
+    `residual` one of `vocabulary.RESIDUALS`: where the output goes.
     `own_names` are arrays that mean something else here than in other tools (see `exchange`).
     """
 
@@ -31,6 +32,7 @@ class Attention:
     scale: float
     soft_cap: float = 0.0
     embedding: str = "token"
+    residual: str = "added"
     arrays: Mapping[str, np.ndarray]
     what_if: frozenset[str] = frozenset()
     own_names: frozenset[str] = frozenset()

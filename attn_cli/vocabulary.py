@@ -63,9 +63,12 @@ EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
 LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
 
-# What layer 0 makes of a token's vector: the vector itself, the vector and its position's, the
-# vector times √width, its layer norm.
-EMBEDDINGS = ("token", "sum", "scaled", "normed")
+# What layer 0 makes of a token's vector: the vector itself, the vector and its position's (a matrix
+# before), the vector times √width, its layer norm.
+EMBEDDINGS = ("token", "sum", "projected", "scaled", "normed")
+# Where a block's output goes: onto x; onto x, itself normed first; onto x, the sum normed behind;
+# onto normed.
+RESIDUALS = ("added", "normed", "behind", "onto_normed")
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"

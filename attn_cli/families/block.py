@@ -49,8 +49,8 @@ class Block:
     `arrays` are those already computed (step 1 and 2, and parameters on demand); `w_o` (head ×
     value_width, model) and `b_o` (model) are the output projection. A `scale` of 0 is 1 / √width;
     a `soft_cap` of 0 and a `bias` (head, query, key) of size 0 say that the family has none.
-    `touched` says that an earlier layer was changed by a what-if setting; `embedding` and
-    `own_names` see Attention.
+    `touched` says that an earlier layer was changed by a what-if setting; `embedding`,
+    `residual` and `own_names` see Attention.
     """
 
     layer: int
@@ -64,6 +64,7 @@ class Block:
     soft_cap: float = 0.0
     bias: np.ndarray = field(default_factory=lambda: NO_BIAS)
     embedding: str = "token"
+    residual: str = "added"
     touched: bool = False
     own_names: frozenset[str] = frozenset()
 
@@ -187,6 +188,7 @@ def _record(
         scale=scale,
         soft_cap=block.soft_cap,
         embedding=block.embedding,
+        residual=block.residual,
         arrays=arrays,
         what_if=touched & frozenset(arrays),
         own_names=block.own_names,

@@ -24,8 +24,8 @@ from attn_cli.trace import Attention
 _HARMLESS = frozenset(
     """
     attention_dropout attention_softmax_in_fp32 bias_dropout_fusion hidden_dropout
-    initializer_range masked_softmax_fusion n_inner offset_alibi pretraining_tp seq_length
-    skip_bias_add skip_bias_add_qkv slow_but_exact unk_token_id
+    initializer_range masked_softmax_fusion n_inner offset_alibi seq_length skip_bias_add
+    skip_bias_add_qkv unk_token_id
     """.split()
 )
 _MOST_LAYERS = 10_000
@@ -50,6 +50,9 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     layers = reader.either("n_layer", "num_hidden_layers", high=_MOST_LAYERS)
     if width % heads:
         raise ContentError(f"{where}: hidden_size {width} does not divide by n_head {heads}")
+    parts, exact = reader.integer("pretraining_tp", 1), reader.flag("slow_but_exact", False)
+    if parts > 1 and exact:  # the reference then leaves two biases out
+        raise ContentError(f"{where}: slow_but_exact with pretraining_tp {parts} is not known here")
     config = Config(
         layers=layers,
         heads=heads,
@@ -119,6 +122,7 @@ def forward(
             b_o=parts["self_attention.dense.bias"],
             bias=bias,
             embedding="normed",
+            residual="onto_normed" if config.normed_residual else "added",
             touched=touched,
         )
         result = run_block(request, block, cache)

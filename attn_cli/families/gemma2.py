@@ -177,6 +177,7 @@ def forward(
             scale=config.scale,
             soft_cap=config.attention_cap,
             embedding="scaled",
+            residual="normed",
             touched=touched,
             own_names=frozenset(own_names),
         )

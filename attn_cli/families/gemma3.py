@@ -26,7 +26,7 @@ from attn_cli.families.gemma2 import (
 from attn_cli.families.llama import sizes
 from attn_cli.families.llama_gguf import read_gguf
 from attn_cli.families.model import Naming, Stored
-from attn_cli.families.rope import Rope, rope_section, scaled_rope
+from attn_cli.families.rope import Rope, scaled_rope
 
 __all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
 # What the reference's config class has where config.json leaves a key out; a null cap is none.
@@ -58,11 +58,13 @@ _GGUF_OF_PICTURES = frozenset({"vision", "mm", "v"})
 
 def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
-    if "text_config" in values:
+    pictures = "text_config" in values
+    if pictures:
         outer = ConfigReader(values, where)
-        inner = outer.mapping("text_config")
-        outer.finish(_OF_PICTURES | {"initializer_range", "tie_word_embeddings"}, ignored)
-        values, where = inner, f"{where}: text_config"
+        tied = outer.flag("tie_word_embeddings", True)
+        values = {**outer.mapping("text_config"), "tie_word_embeddings": tied}
+        outer.finish(_OF_PICTURES | {"initializer_range"}, ignored)
+        where = f"{where}: text_config"
     reader = ConfigReader(with_defaults(values, _DEFAULTS), where)
     shared = sizes(reader, where, activation="hidden_activation")
     width, context = shared["head_width"], shared["context"]
@@ -70,6 +72,8 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     config = replace(gemma_config(reader, shared, *ropes), qk_norm=True)
     if config.attention_cap:
         raise ContentError(f"{where}: attn_logit_softcapping is set, which the reference ignores")
+    if pictures and config.logit_cap:
+        raise ContentError(f"{where}: final_logit_softcapping is set, which the reference ignores")
     period = reader.integer("sliding_window_pattern")
     reader.integer("_sliding_window_pattern", period)
     config = replace(config, windows=layer_windows(reader, config.layers, period))
@@ -95,11 +99,17 @@ def _ropes(
         ConfigReader(kinds.mapping(kind), f"{kinds.where}: {kind}")
         for kind in ("full_attention", "sliding_attention")
     ]
-    if nested:
-        kinds.finish(frozenset(), ignored)
-    else:
-        sections[0] = rope_section(reader, where)
-    reader.mapping("rope_scaling")
+    older = reader.mapping("rope_scaling")
+    if newer and (not nested or older):
+        raise ContentError(
+            f"{kinds.where} is not by kind of layer"
+            if older == {}
+            else f"{where}: rope_parameters and rope_scaling contradict each other",
+            "the reference has full_attention and sliding_attention in rope_parameters",
+        )
+    kinds.finish(frozenset(), ignored)
+    if older:
+        sections[0] = ConfigReader(older, f"{where}: rope_scaling")
     return tuple(
         scaled_rope(section, reader, section.positive("rope_theta", base), width, context, ignored)
         for section, base in zip(sections, (slow, fast), strict=True)

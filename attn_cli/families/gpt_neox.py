@@ -27,6 +27,7 @@ _ACTIVATIONS = {
     "gelu_fast": layer_maths.gelu_tanh,
     "gelu_pytorch_tanh": layer_maths.gelu_tanh,
     "relu": layer_maths.relu,
+    "silu": layer_maths.silu,
 }
 _HARMLESS = frozenset(
     """
@@ -61,8 +62,12 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     context = reader.integer("max_position_embeddings")
     section = rope_section(reader, where)
     rotated = rotated_width(section, reader, "rotary_pct", 0.25, width // heads)
-    base = reader.positive("rope_theta", reader.positive("rotary_emb_base", 10000.0))
-    base = section.positive("rope_theta", base)
+    base = section.positive("rope_theta", reader.positive("rotary_emb_base", 10000.0))
+    share = section.positive("partial_rotary_factor", reader.positive("rotary_pct", 0.25))
+    # Files of 4.46 to 4.57 repeat both; the reference reads neither.
+    for key, value in (("rope_theta", base), ("partial_rotary_factor", share)):
+        if reader.positive(key, value) != value:
+            raise ContentError(f"{where}: {key} is not the {value:g} that the reference uses")
     config = Config(
         layers=reader.integer("num_hidden_layers", high=_MOST_LAYERS),
         heads=heads,
@@ -188,7 +193,7 @@ _GGUF_KEYS = {
     "attention.head_count": "num_attention_heads",
     "attention.layer_norm_epsilon": "layer_norm_eps",
     "rope.dimension_count": "rotated",
-    "rope.freq_base": "rope_theta",
+    "rope.freq_base": "rotary_emb_base",
     "use_parallel_residual": "use_parallel_residual",
 }
 _GGUF_TENSORS = {"embed_in.weight": "token_embd.weight", "lm_head.weight": "output.weight"} | {

@@ -25,6 +25,7 @@ _ACTIVATIONS = {
     "gelu": layer_maths.gelu,
     "gelu_new": layer_maths.gelu_tanh,
     "silu": layer_maths.silu,
+    "swish": layer_maths.silu,
 }
 _HARMLESS = frozenset(
     {
@@ -155,7 +156,8 @@ def forward(
             own_visible=visible,
             w_o=parts["self_attn.out_proj.weight"].T,
             b_o=_bias(parts, "self_attn.out_proj"),
-            embedding="sum",
+            embedding="projected" if config.projected else "sum",
+            residual="added" if config.norm_before else "behind",
             touched=touched,
         )
         result = run_block(request, block, cache)

@@ -30,6 +30,7 @@ _HARMLESS = frozenset(
 )
 # The reference's class has this length where config.json has none, and one name for three.
 _DEFAULTS = {"original_max_position_embeddings": 4096}
+_SCALINGS = ("default", "longrope")
 _ALIASES = dict.fromkeys(("su", "yarn"), "longrope")
 _GGUF_TENSORS = {
     "layers.*.self_attn.qkv_proj.weight": "blk.*.attn_qkv.weight",
@@ -44,6 +45,7 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     reader = ConfigReader({**_DEFAULTS, **values}, where)
     shared = sizes(reader, where)
     section = rope_section(reader, where, _ALIASES)
+    section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
     width = rotated_width(section, reader, "partial_rotary_factor", 1.0, shared["head_width"])
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     window = reader.integer("sliding_window", 0, low=0)

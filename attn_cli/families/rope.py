@@ -74,13 +74,13 @@ def read_rope(
 def rope_section(
     reader: ConfigReader, where: str, aliases: Mapping[str, str] = MappingProxyType({})
 ) -> ConfigReader:
-    """`rope_parameters` as 5.x writes them, or `rope_scaling` as 4.x did.
+    """`rope_parameters` as 5.x writes them, or `rope_scaling` as 4.x did, which has the last word.
 
     `aliases` are further names that a family has for a kind of scaling.
     """
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
-    name = "rope_parameters" if newer else "rope_scaling"
-    section = dict(newer or older)
+    name = "rope_scaling" if older else "rope_parameters"
+    section = dict(older or newer)
     for key in ("rope_type", "type"):
         if isinstance(section.get(key), str):
             section[key] = aliases.get(section[key], section[key])

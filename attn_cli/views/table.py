@@ -172,11 +172,15 @@ def _embed(view: HeadView) -> Page:
     width = view.trace.model.model_width
     if view.block.layer:
         title = page.step_title(1, sentence("embed.title_stream"))
-        return [title, say("embed.stream", layer=view.block.layer), *view.rows("x", positions)]
-    if view.block.embedding != "sum":
+        whole = view.block.residual in ("behind", "onto_normed")
+        words = say("embed.given" if whole else "embed.stream", layer=view.block.layer)
+        return [title, words, *view.rows("x", positions)]
+    if view.block.embedding not in ("sum", "projected"):
         return [*_alone(view, width), *view.rows("x", positions)]
     found: Page = [page.step_title(1)]
     found.append(say("embed.random" if view.untrained else "embed.what", width=width))
+    if view.block.embedding == "projected":
+        found.append(say("embed.projected"))
     if not view.shows(1, "token_embedding", "position_embedding"):
         return [*found, *view.rows("x", positions)]
     for name in ("token_embedding", "position_embedding", "x"):
@@ -210,7 +214,9 @@ def _project(view: HeadView) -> Page:
         return []
     what = "project.random" if view.untrained else "project.what"
     normed = view.shows(2, "normed")
-    found: Page = [page.step_title(2, sentence("project.title") if normed else ""), say(what)]
+    heads_normed = "q_unrotated" in view.block.own_names
+    title = "project.title_heads" if heads_normed else "project.title"
+    found: Page = [page.step_title(2, sentence(title) if normed else ""), say(what)]
     if normed:
         found.append(say("project.normed"))
         found.extend(view.rows("normed", sorted({*view.queries, *view.keys})))
@@ -220,13 +226,30 @@ def _project(view: HeadView) -> Page:
                 found.extend(view.parameter(name))
     elif view.shows(2, "b_q"):
         found.append(say("project.bias"))
+    if heads_normed:
+        found.append(say("project.heads"))
     if view.shows(2, "q_unrotated", "k_unrotated"):
         found.extend(view.rows("q_unrotated", view.queries))
         found.extend(view.rows("k_unrotated", view.keys))
-        found.append(say("project.rotary"))
+        found += [say("project.rotary"), *_turning(view)]
     found.extend(view.rows("q", view.queries))
     found.extend(view.rows("k", view.keys))
     return [*found, *view.rows("v", view.keys)]
+
+
+def _turning(view: HeadView) -> Page:
+    """How many of a head's numbers turn, and by how much they grow, where that is not plain."""
+    before, after = view.arrays["q_unrotated"], view.arrays["q"]
+    columns = np.flatnonzero((before != after).any(axis=0))
+    if not columns.size:
+        return []
+    count, width = int(columns[-1]) + 1, before.shape[-1]
+    lengths = [float(np.linalg.norm(array[-1, :count])) for array in (after, before)]
+    ratio = lengths[0] / lengths[1] if lengths[1] else 1.0
+    found = [say("project.partial", width=width, count=count)] if count < width else []
+    if abs(ratio - 1) > 1e-3:
+        found.append(say("project.stretched", ratio=numbers.number(ratio, 3)))
+    return found
 
 
 def _dot_products(view: HeadView) -> Page:
@@ -321,7 +344,7 @@ def _sum(view: HeadView) -> Page:
     if view.shows(6, "w_o", "b_o"):
         found.extend(view.parameter("b_o"))
     added = sentence("sum.bias") if view.shows(6, "b_o") else ""
-    then = sentence("sum.normed" if "output" in view.block.own_names else "sum.added")
+    then = sentence(f"sum.{view.block.residual}")
     words = say("sum.output", heads=view.trace.model.heads, bias=added, then=then)
     found += [words, *view.rows("output", view.queries)]
     if view.removed:

@@ -25,6 +25,10 @@ SENTENCES = {
     "embed.token": "",
     "embed.scaled": ", multiplied by √{width} on the way in",
     "embed.normed": ", brought to a common scale by a layer norm on the way in",
+    "embed.projected": "The vectors stored are of another width: `token_embedding` is what a "
+    "matrix, learned as well, makes of them.",
+    "embed.given": "What enters layer {layer}: what the layer before it gave, which is not a mere "
+    "sum here: a norm acts on the whole of it in every layer.",
     "embed.turned": "it turns queries and keys in step 2",
     "embed.biased": "it enters in step 4, as a bias on the scores",
     "embed.title_token": "x = token vector",
@@ -43,6 +47,11 @@ SENTENCES = {
     "project.normed": "They start from `normed`: x after the layer norm, which brings every vector "
     "to a common scale.",
     "project.bias": "To each product the bias of its map is added (--parameters shows W and b).",
+    "project.title_heads": "q, k = norm(normed·W_Q, normed·W_K)   v = normed·W_V",
+    "project.heads": "Each query and each key is then brought to a common scale by an RMS norm of "
+    "its own; what is below comes behind it.",
+    "project.partial": "Of the {width} numbers of a head only the first {count} turn.",
+    "project.stretched": "What turns is made {ratio} times as long on the way.",
     "project.rotary": "Rotary positions: pairs of numbers of each query and key are turned by an "
     "angle that grows with the position, so that their dot product depends on the distance.",
     "dot.what": "How well does each key answer each query? Multiply number by number and add: one "
@@ -84,6 +93,8 @@ SENTENCES = {
     "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; {then}.",
     "sum.added": "it is added to x",
     "sum.normed": "a norm of its own brings it to scale before it is added to x",
+    "sum.behind": "it is added to x, and a norm brings the sum to scale",
+    "sum.onto_normed": "it is added to `normed`, not to x",
     "sum.bias": " and the bias b_O",
     "sum.here": "This head pulls `{query}` by {pull} (the block's whole pull is {output}; cosine "
     "between them {cosine}).",

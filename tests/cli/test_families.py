@@ -25,9 +25,22 @@ SAID = {
         "it is 0.2500 for each position": True, "turns queries": False, "soft cap": False,
         "scores × scale + bias": True, "keeps the future from the past": True,
     },
-    "opt-behind": {"x is their sum": True, "q = x·W_Q": True, "normed": False},
-    "opt-before": {"x is their sum": True, "q = normed·W_Q": True},
-    "neox-parallel": {"turns queries and keys": True, "the bias b_O": True},
+    "opt-behind": {
+        "x is their sum": True, "q = x·W_Q": True, "of another width": True,
+        "a norm brings the sum to scale": True,
+    },
+    "bloom-normed": {"added to `normed`, not to x": True, "it is added to x": False},
+    "gemma3": {"q, k = norm(normed·W_Q, normed·W_K)": True, "an RMS norm of its own": True},
+    "qwen3-yarn": {"an RMS norm of its own": True, "times as long on the way": True},
+    "phi3-short": {
+        "Of the 8 numbers of a head only the first 6 turn": True, "made 1.209 times as long": True,
+    },
+    "llama-yarn": {"made 1.300 times as long": True, "only the first": False},
+    "opt-before": {"x is their sum": True, "q = normed·W_Q": True, "of another width": False},
+    "neox-parallel": {
+        "turns queries and keys": True, "the bias b_O": True, "only the first 4 turn": True,
+        "times as long": False, "an RMS norm of its own": False,
+    },
 }  # fmt: skip
 
 

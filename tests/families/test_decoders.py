@@ -266,19 +266,58 @@ def older_bloom(config):
 
 
 OLDER = {
-    "gemma3": older_gemma3, "gemma3 with pictures": picture_gemma3, "phi3-short": older_phi3,
+    "gemma3": older_gemma3, "phi3-short": older_phi3,
     "phi3-long": lambda config: older_phi3(config, "su"), "neox-parallel": older_neox,
     "neox-serial": older_neox, "bloom": older_bloom,
 }  # fmt: skip
 
 
+def rewrite(folder, config):
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 @pytest.mark.parametrize("case", OLDER)
 def test_an_older_spelling_of_a_config_is_the_same_model(golden_copy, case):
-    folder = golden_copy(case.split()[0])
+    folder = golden_copy(case)
     before, config = traced(folder), read_config(folder)
     OLDER[case](config)
-    (folder / "config.json").write_text(json.dumps(config))
+    rewrite(folder, config)
     assert_same_bits(before, traced(folder))
+
+
+def test_a_config_for_pictures_too_is_the_same_model(golden_copy):
+    folder = golden_copy("gemma3")
+    config = read_config(folder) | {"final_logit_softcapping": None}
+    rewrite(folder, config)
+    before = traced(folder)
+    picture_gemma3(config)
+    rewrite(folder, config)
+    assert_same_bits(before, traced(folder))
+    # The reference goes by the outer key alone, whatever stands within.
+    rewrite(folder, config | {"tie_word_embeddings": False})
+    with pytest.raises(ContentError, match=r"lm_head\.weight is missing"):
+        session.load(str(folder))
+    config["text_config"]["tie_word_embeddings"] = False
+    rewrite(folder, config)
+    assert_same_bits(before, traced(folder))
+    config["text_config"]["final_logit_softcapping"] = 30.0
+    rewrite(folder, config)
+    with pytest.raises(ContentError, match="final_logit_softcapping is set"):
+        session.load(str(folder))
+
+
+def test_where_both_spellings_stand_the_older_has_the_last_word():
+    """As in the reference: `self.rope_parameters = rope_scaling or self.rope_parameters`."""
+    both = {"rope_parameters": {"rope_type": "default"}, "rope_scaling": {"type": "linear"}}
+    both["rope_scaling"]["factor"] = 2.0
+    plain, scaled = (gemma2.read_config(GEMMA2 | more, "c").rope for more in ({}, both))
+    assert scaled.frequencies == pytest.approx([f / 2 for f in plain.frequencies])
+
+
+def test_keys_that_repeat_others_must_agree_with_them():
+    """Files of 4.46 to 4.57 have them beside `rotary_pct` and `rotary_emb_base`."""
+    repeated = PYTHIA | {"partial_rotary_factor": 0.25, "rope_theta": 10000}
+    assert gpt_neox.read_config(repeated, "c") == gpt_neox.read_config(PYTHIA, "c")
 
 
 def renamed(folder, packed, change):
@@ -464,6 +503,15 @@ def test_other_published_configs_are_read_as_they_are_meant():
     (phi3, PHI4_MINI, {"rope_scaling": {
         "type": "longrope", "short_factor": [1.0] * 47, "long_factor": [1.0] * 48,
     }}, "short_factor is not a list of 48 numbers"),
+    (phi3, PHI4_MINI, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "linear"),
+    (gemma3, GEMMA3, {"rope_parameters": {"rope_type": "default"}}, "is not by kind of layer"),
+    (gemma3, GEMMA3, {
+        "rope_parameters": {"full_attention": {"rope_type": "default"}},
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    }, "contradict each other"),
+    (gpt_neox, PYTHIA, {"rope_theta": 500}, "rope_theta is not the 10000"),
+    (gpt_neox, PYTHIA, {"partial_rotary_factor": 1.0}, "partial_rotary_factor is not the 0.25"),
+    (bloom, BLOOM, {"slow_but_exact": True, "pretraining_tp": 2}, "slow_but_exact"),
     (gpt_neox, PYTHIA, {"num_attention_heads": 7}, "does not divide"),
     (gpt_neox, PYTHIA, {"rotary_pct": 0}, "rotary_pct"),
     (gpt_neox, PYTHIA, {"hidden_act": "swish2"}, "swish2"),
