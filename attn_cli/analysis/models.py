@@ -3,15 +3,16 @@
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from attn_cli.checkpoints import hub, ollama
 from attn_cli.checkpoints.dequantise import FILE_TYPES
-from attn_cli.errors import AttnError
+from attn_cli.errors import AttnError, ContentError
 from attn_cli.families import UNTRAINED
 from attn_cli.families.load import family_of, load
 from attn_cli.families.model import Model
@@ -84,15 +85,40 @@ def listing() -> Listing:
     carried = [name for name, (package, _) in PACKAGES.items() if importlib.util.find_spec(package)]
     names = [(name, PACKAGE, name) for name in EMBEDDED]
     names += [(name, PACKAGE, "packaged") for name in carried]
-    names += [(name, HUB, "") for name in hub.names()]
-    names += [(ollama.PREFIX + name, OLLAMA, "") for name in ollama.names()]
     found = [_listed(*entry) for entry in names]
     untrained = Listed(
         name="random", family=UNTRAINED, parameters=0, bytes=0, quantisation="", place=PACKAGE,
         opens=True, reason="", remark="random",
     )  # fmt: skip
-    found.insert(len(EMBEDDED) + len(carried), untrained)
+    found += [untrained, *_stored(HUB, hub.root(), hub.names)]
+    for store in ollama.roots():
+        found += _stored(OLLAMA, store, lambda store=store: ollama.names_in(store))
     return Listing(models=tuple(found), folders=(str(hub.root()), *map(str, ollama.roots())))
+
+
+def _stored(place: str, folder: Path, names: Callable[[], list[str]]) -> list[Listed]:
+    """The models of a store; one row that says why if it cannot be read."""
+    try:
+        return [_listed(open_as(name, place), place, "") for name in names()]
+    except ContentError as problem:
+        return [
+            Listed(
+                name=str(folder), family="", parameters=0, bytes=0, quantisation="", place=place,
+                opens=False, reason=problem.message, remark="",
+            )
+        ]  # fmt: skip
+
+
+def open_as(name: str, place: str) -> str:
+    """What `--model` takes for a stored model: its path where its name means something else."""
+    if place == OLLAMA:
+        return ollama.PREFIX + name
+    if name not in (*EMBEDDED, *PACKAGES, "random") and not os.path.lexists(name):
+        return name
+    try:
+        return str(hub.find(name) or name)
+    except ContentError:
+        return name
 
 
 def _listed(name: str, place: str, remark: str) -> Listed:
@@ -116,7 +142,8 @@ def _reason(problem: AttnError) -> str:
     """What is wrong, without the path that the list's own columns stand for, and what to do."""
     where, colon, what = problem.message.partition(": ")
     short = what if colon and os.sep in where and " " not in where else problem.message
-    does = problem.hint.partition(" ")[0] in ("hf", "ollama", "pip", "name")
+    first = problem.hint.partition(" ")[0]
+    does = first in ("hf", "ollama", "pip", "name") or "@COMMIT" in first
     return f"{short} ({problem.hint})" if does else short
 
 

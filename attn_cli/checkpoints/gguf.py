@@ -114,7 +114,7 @@ class _Header:
         """The counts of tensors and of metadata entries."""
         start = self._data[:64]
         if start[:4] != b"GGUF":
-            looks = "a safetensors file" if start[8:10] == b'{"' else looks_like(start)
+            looks = looks_like(start)
             hint = f"it looks like {looks}" if looks else "attn reads GGUF and safetensors files"
             raise self.broken("it does not begin with GGUF", hint)
         version = int.from_bytes(start[4:8], "little")

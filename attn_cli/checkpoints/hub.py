@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attn_cli.errors import ContentError
-from attn_cli.files import read_bytes
+from attn_cli.files import read_bytes, reason
 from attn_cli.settings import shorten
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -19,7 +19,10 @@ _NAME = re.compile(
     rf"(?:@(?P<revision>{_PART}(?:/{_PART})*))?(?::(?P<kind>{_PART}))?"
 )
 _PREFIX = "models--"
-_WEIGHTS = (".safetensors", ".bin", ".safetensors.index.json", ".bin.index.json")
+_WEIGHTS = frozenset(
+    name + end for name in ("model.safetensors", "pytorch_model.bin") for end in ("", ".index.json")
+)
+_COMMIT = re.compile(r"[0-9a-f]{4,64}")
 _NEEDED = (".json", ".safetensors", ".bin", ".model", ".txt")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
@@ -56,7 +59,7 @@ def _variants(entry: Path, repository: str) -> list[str]:
 
 def _is_whole(snapshot: Path) -> bool:
     names = _names(snapshot)
-    return "config.json" in names and any(name.endswith(_WEIGHTS) for name in names)
+    return "config.json" in names and not _WEIGHTS.isdisjoint(names)
 
 
 def find(name: str) -> Path | None:
@@ -90,8 +93,9 @@ def again(repository: str) -> str:
 
 
 def _snapshot(entry: Path, repository: str, revision: str) -> Path:
-    reference, commits = entry / "refs" / (revision or "main"), _names(entry / "snapshots")
-    if reference.is_file():
+    reference = entry / "refs" / (revision or "main")
+    commits = [name for name in _names(entry / "snapshots") if _COMMIT.fullmatch(name)]
+    if os.path.isfile(reference):
         commit = read_bytes(reference, limit=1000).decode("ascii", "replace").strip()
         if commit not in commits:
             raise ContentError(
@@ -112,10 +116,13 @@ def _snapshot(entry: Path, repository: str, revision: str) -> Path:
 
 
 def _names(folder: Path) -> list[str]:
+    """What is in a folder, nothing if it is not there. Raises ContentError if it cannot be read."""
     try:
         return sorted(os.listdir(folder))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise ContentError(f"cannot read {folder}: {reason(error)}") from None
 
 
 def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
@@ -162,7 +169,7 @@ def gguf_files(snapshot: Path) -> Iterator[str]:
 
 def _what_is_missing(names: list[str]) -> str:
     if "config.json" in names:
-        return "its snapshot has no weights"
+        return "its snapshot has no weights, or no index of them"
     return "its snapshot has neither config.json nor a GGUF file"
 
 
@@ -186,8 +193,12 @@ def _check_links(entry: Path, found: Path, repository: str) -> None:
         target = os.path.realpath(path)
         if os.path.commonpath([home, target]) != home:
             raise ContentError(f"{path} is a link that leaves the cache's {repository}")
-        if not os.path.exists(target):
-            raise ContentError(f"the blob of {path} is missing", again(repository))
+        try:
+            os.stat(target)
+        except FileNotFoundError:
+            raise ContentError(f"the blob of {path} is missing", again(repository)) from None
+        except OSError as error:
+            raise ContentError(f"cannot read {path}: {reason(error)}") from None
     if _SHARD.search(found.name):
         raise ContentError(
             f"{found} is one part of a model that is split over several GGUF files",

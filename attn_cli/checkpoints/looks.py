@@ -29,6 +29,8 @@ def looks_like(start: bytes) -> str:
     """What a file that begins so seems to be, with an article, or nothing."""
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file itself: run `git lfs pull`"
+    if start[8:10] == b'{"':
+        return "a safetensors file"
     if start.lstrip()[:1] == b"<":
         return "an HTML page, perhaps a failed download"
     if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):

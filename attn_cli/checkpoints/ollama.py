@@ -12,11 +12,13 @@ from typing import Any
 
 from attn_cli.checkpoints.folder import read_json_object
 from attn_cli.errors import ContentError, NoModelError
+from attn_cli.files import reason
 from attn_cli.settings import shorten
 
 PREFIX = "ollama:"
 _HOST, _LIBRARY, _TAG = "registry.ollama.ai", "library", "latest"
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_HOST_NAME = re.compile(rf"{_PART.pattern}(:[0-9]{{1,5}})?")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _MODEL, _ADAPTER = "application/vnd.ollama.image.model", "application/vnd.ollama.image.adapter"
 # A user's own store, and those of services as the installers and distributions make them.
@@ -30,18 +32,38 @@ def roots() -> list[Path]:
     """The stores to look in: the one that is set, else those that are there."""
     given = os.environ.get("OLLAMA_MODELS")
     places = [Path(os.path.expanduser(place)) for place in ([given] if given else _PLACES)]
-    return [place for place in places if given or os.path.isdir(place / "manifests")]
+    return [place for place in places if given or _is_there(place / "manifests")]
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether there is such a folder, also one that may not be read."""
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def names() -> list[str]:
     """Every model of the stores as `find` takes it, without the prefix."""
-    found = (_shown(path) for place in roots() for path in _manifests(place / "manifests"))
-    return sorted(dict.fromkeys(found))
+    return sorted({name for place in roots() for name in names_in(place)})
+
+
+def names_in(place: Path) -> list[str]:
+    """Those of one store. Raises ContentError for one that cannot be read."""
+    return sorted(_shown(parts) for parts in _manifests(place / "manifests"))
 
 
 def _manifests(folder: Path) -> Iterator[tuple[str, ...]]:
     """Host, namespace, model and tag of each manifest."""
-    for place, _, files in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise ContentError(f"cannot read {error.filename}: {reason(error)}")
+
+    for place, _, files in os.walk(folder, onerror=refuse):
         parts = Path(place).relative_to(folder).parts
         if len(parts) == 3:
             yield from ((*parts, name) for name in files if _PART.fullmatch(name))
@@ -60,7 +82,7 @@ def find(name: str) -> Path:
     shown = _shown(parts)
     for place in roots():
         manifest = place.joinpath("manifests", *parts)
-        if manifest.is_file():
+        if _is_there(manifest):
             return _blob(place, manifest, shown)
     where = ", ".join(map(str, roots())) or "there is no store of Ollama on this machine"
     raise NoModelError(
@@ -70,9 +92,12 @@ def find(name: str) -> Path:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    path, colon, tag = name.partition(":")
-    parts = (*path.split("/"), tag if colon else _TAG)
-    if len(parts) > 4 or not all(map(_PART.fullmatch, parts)):
+    *owners, last = name.split("/")
+    model, colon, tag = last.partition(":")
+    parts = (*owners, model, tag if colon else _TAG)
+    host, rest = (parts[:1], parts[1:]) if len(parts) == 4 else ((), parts)
+    named = all(map(_PART.fullmatch, rest)) and all(map(_HOST_NAME.fullmatch, host))
+    if len(parts) > 4 or not named or len(name) > 200:
         raise NoModelError(
             f"{PREFIX}{shorten(name)} cannot be a name of Ollama's", "write ollama:MODEL[:TAG]"
         )
@@ -91,9 +116,9 @@ def _blob(place: Path, manifest: Path, shown: str) -> Path:
         raise ContentError(f"{manifest} names {len(models) or 'no'} models, not one", pull)
     digest, size = models[0]
     blob = place / "blobs" / f"sha256-{digest}"
-    if not blob.exists() and (place / "blobs" / f"sha256:{digest}").exists():
+    if not os.path.exists(blob) and os.path.exists(place / "blobs" / f"sha256:{digest}"):
         blob = place / "blobs" / f"sha256:{digest}"  # as the first versions named them
-    if not os.path.exists(blob):
+    if not _is_there(blob):
         partly = any(p.name.startswith(f"{blob.name}-partial") for p in blob.parent.glob("*-part*"))
         what = "is half-downloaded" if partly else f"lacks its blob {blob.name[:20]}…"
         raise ContentError(f"{PREFIX}{shown} {what}", pull)

@@ -9,12 +9,20 @@ rebuilt from, and all else is refused with its name. https://docs.python.org/3/l
 import math
 import mmap
 import pickle
+import re
 from typing import Any, ClassVar, NamedTuple
 
 from attn_cli.errors import ContentError
 from attn_cli.settings import shorten
 
 _LONGEST = 1 << 20  # of one name or frame
+# Enough for 8,000 tensors in a file; each byte can become an object of 70.
+MOST = 2_000_000
+# Names that only say which kind of tensor or of number is meant: honest, but not read here.
+_UNREAD = re.compile(
+    r"torch\._utils\._rebuild_\w+|torch\.nn\.parameter\.\w+|torch\.storage\.\w+Storage|"
+    r"torch\.(Size|device|\w+Storage|u?int\d+|float\w*|bfloat16|complex\d+|bool)"
+)
 _MAX_AXES, _MAX_SIZE = 64, 1 << 63
 # Element types of storages, by the names of their classes.
 STORAGES = {
@@ -27,7 +35,7 @@ _OPCODES = """
     PROTO FRAME STOP MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 NONE NEWTRUE
     NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINSTRING
     SHORT_BINSTRING BINPUT LONG_BINPUT BINGET LONG_BINGET MEMOIZE GLOBAL STACK_GLOBAL BINPERSID
-    APPEND APPENDS
+    APPEND APPENDS LIST PUT GET INT UNICODE STRING
 """.split()
 
 
@@ -86,7 +94,7 @@ class Cursor:
     """Bytes read one after the other, never more than there are, and no value of absurd length."""
 
     def __init__(self, data: bytes | mmap.mmap, at: int = 0) -> None:
-        self._data, self.at, self._end = data, at, len(data)
+        self._data, self.at, self._end, self._left = data, at, len(data), MOST
 
     def read(self, count: int) -> bytes:
         """As a file's."""
@@ -94,6 +102,9 @@ class Cursor:
             raise Broken("a pickle that ends too early")
         if count > _LONGEST:
             raise Broken(f"a value of {count:,} bytes")
+        self._left -= count
+        if self._left < 0:
+            raise Broken(f"a pickle of more than {MOST:,} bytes")
         self.at += count
         return self._data[self.at - count : self.at]
 
@@ -115,8 +126,21 @@ class _Walker(pickle._Unpickler):
         super().__init__(cursor)
         self._where = where
 
+    def load(self) -> Any:
+        """As the decoder's; one value must be all that is left."""
+        value = super().load()
+        if self.stack or self.metastack:
+            raise Broken("values that belong to nothing")
+        return value
+
     def find_class(self, module: str, name: str) -> _Known:
         known = _KNOWN.get((module, name))
+        if known is None and _UNREAD.fullmatch(f"{module}.{name}"):
+            raise ContentError(
+                f"{self._where} holds a kind of tensor that attn does not read: "
+                f"{shorten(f'{module}.{name}')}",
+                "attn reads plain tensors; look for a safetensors version",
+            )
         if known is None:
             raise ContentError(
                 f"{self._where} asks for {shorten(f'{module}.{name}')}, which no tensor needs: "
@@ -147,8 +171,15 @@ class _Walker(pickle._Unpickler):
         raise Broken("an instance, which torch.save does not write")
 
     def _build(self) -> None:
-        """The state of an object: a module's `_metadata`, which says nothing of its tensors."""
+        """The state of a table: a module's `_metadata`, which says nothing of its tensors."""
         self.stack.pop()
+        if type(self.stack[-1]) is not dict:
+            raise Broken("a state of something that is no table")
+
+    def _dict(self) -> None:
+        pairs = self.pop_mark()
+        self.append({})
+        _put(self.stack[-1], pairs)
 
     def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -161,6 +192,7 @@ class _Walker(pickle._Unpickler):
     dispatch[pickle.REDUCE[0]] = _reduce
     dispatch[pickle.INST[0]] = _instance
     dispatch[pickle.BUILD[0]] = _build
+    dispatch[pickle.DICT[0]] = _dict
     dispatch[pickle.SETITEM[0]] = _set_item
     dispatch[pickle.SETITEMS[0]] = _set_items
 
@@ -176,18 +208,18 @@ def _put(target: Any, pairs: list[Any]) -> None:
 
 
 def _ordered_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for pair in args[0] if args and type(args[0]) is list else ():
-        if type(pair) not in (list, tuple) or len(pair) != 2:
-            raise Broken("an OrderedDict of no pairs")
-        _put(found, [*pair])
-    return found
+    """Empty, as it is saved: its entries follow. Pairs could be had a million times over."""
+    if args:
+        raise Broken("an OrderedDict made of something")
+    return {}
 
 
 def _rebuild_tensor(args: tuple[Any, ...]) -> Tensor:
     storage, offset, shape, strides = args[:4] if len(args) >= 4 else (None,) * 4
     if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple:
         raise Broken("a tensor without a storage, a shape or strides")
+    if any(args[6:]):
+        raise Broken("a tensor that is to be negated or conjugated")
     numbers = (offset, *shape, *strides)
     if not all(type(n) is int and 0 <= n < _MAX_SIZE for n in numbers):
         raise Broken("a tensor whose offset, shape or strides are no whole numbers")
@@ -195,9 +227,10 @@ def _rebuild_tensor(args: tuple[Any, ...]) -> Tensor:
         raise Broken("a tensor of impossible shape")
     tensor = Tensor(storage, offset, shape, strides)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    # More numbers than are stored would be copies of each other.
-    if tensor.numel and (tensor.numel > storage.numel or last >= storage.numel):
+    if tensor.numel and last >= storage.numel:
         raise Broken("a tensor that does not fit in its storage")
+    if tensor.numel > storage.numel:
+        raise Broken("a tensor that repeats numbers (expanded), which attn does not read")
     return tensor
 
 

@@ -16,12 +16,11 @@ import numpy as np
 
 from attn_cli.checkpoints.floats import FLOATS, float_type, rows_of, widen
 from attn_cli.checkpoints.looks import forget, looks_like, map_file
-from attn_cli.checkpoints.pickles import Broken, Cursor, Storage, Tensor, walk
+from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, Storage, Tensor, walk
 from attn_cli.checkpoints.safetensors import TensorInfo
 from attn_cli.errors import ContentError
 from attn_cli.settings import shorten
 
-_MAX_PICKLE = 100_000_000
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # A pickle's version; or, in the oldest, a name or a mark: then it is refused by what it asks for.
 _BEGINNINGS = (b"\x80", b"c", b"(")
@@ -70,11 +69,7 @@ class Torch:
         if tensor.contiguous:
             floats = widen(dtype, self._bytes(tensor))
         else:
-            size = tensor.storage.size
-            raw = np.array(self._storage(tensor.storage)[tensor.offset * size :])
-            steps = [step * size for step in tensor.strides]
-            view = np.lib.stride_tricks.as_strided(raw.view(FLOATS[dtype]), tensor.shape, steps)
-            floats = widen(dtype, np.ascontiguousarray(view).reshape(-1).view(np.uint8))
+            floats = _gathered(dtype, self._strided(tensor))
         floats = floats.reshape(tensor.shape)
         floats.flags.writeable = False
         return floats
@@ -83,7 +78,8 @@ class Torch:
         """Only these rows along the first axis, float32; other rows' pages stay untouched."""
         tensor, dtype = self._views[name], self._float_type(name)
         if not tensor.contiguous:
-            return self.read(name)[np.array(indices, np.intp)]
+            some = self._strided(tensor)[np.array(indices, np.intp)]
+            return _gathered(dtype, some).reshape(some.shape)
         flat = widen(dtype, rows_of(self._bytes(tensor), tensor.shape, indices))
         return flat.reshape(len(indices), *tensor.shape[1:])
 
@@ -111,17 +107,30 @@ class Torch:
         place, size = self._places[storage.key], storage.numel * storage.size
         if not place.packed:
             return np.frombuffer(self._map, np.uint8, size, place.begin)
-        if self._unpacked[0] != place.packed:
-            self._unpacked = place.packed, _unpack(self.path, place.packed)
-        return np.frombuffer(self._unpacked[1], np.uint8, size)
+        unpacked = self._unpacked  # another thread may change it meanwhile
+        if unpacked[0] != place.packed:
+            self._unpacked = unpacked = place.packed, _unpack(self.path, place.packed)
+        return np.frombuffer(unpacked[1], np.uint8, size)
 
     def _bytes(self, tensor: Tensor) -> np.ndarray:
         size = tensor.storage.size
         begin = tensor.offset * size
         return self._storage(tensor.storage)[begin : begin + tensor.numel * size]
 
+    def _strided(self, tensor: Tensor) -> np.ndarray:
+        """A tensor whose numbers do not follow each other, as it is stored and without a copy."""
+        storage = self._storage(tensor.storage).view(FLOATS[tensor.storage.dtype])
+        steps = [step * tensor.storage.size for step in tensor.strides]
+        return np.lib.stride_tricks.as_strided(
+            storage[tensor.offset :], tensor.shape, steps, writeable=False
+        )
+
     def _float_type(self, name: str) -> str:
         return float_type(self.tensors[name].dtype, self.path, name)
+
+
+def _gathered(dtype: str, strided: np.ndarray) -> np.ndarray:
+    return widen(dtype, np.ascontiguousarray(strided).reshape(-1).view(np.uint8))
 
 
 def _state(table: Any, path: Path) -> dict[str, Tensor]:
@@ -155,8 +164,8 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     order = members.get(f"{prefix}byteorder")
     if order is not None and _contents(data, path, order, 16) != b"little":
         raise ContentError(f"{path} is big endian", "attn reads little-endian files")
-    table = walk(Cursor(_contents(data, path, members[tables[0]], _MAX_PICKLE)), str(path))
-    places = {}
+    table = walk(Cursor(_contents(data, path, members[tables[0]], MOST)), str(path))
+    places, used = {}, _used(table)
     for storage in _storages(table):
         info = members.get(f"{prefix}data/{storage.key}")
         if info is None:
@@ -164,6 +173,8 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
         if info.file_size != storage.numel * storage.size:
             raise Broken(f"a storage {shorten(storage.key)!r} of another size than its tensors say")
         packed = "" if info.compress_type == zipfile.ZIP_STORED else info.filename
+        if packed and storage.numel > used[storage.key]:
+            raise Broken(f"a packed storage {shorten(storage.key)!r} larger than its tensors")
         places[storage.key] = _Place(0 if packed else _begin(data, info), packed)
     return table, places
 
@@ -171,6 +182,15 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
 def _storages(table: Any) -> Iterator[Storage]:
     values = table.values() if type(table) is dict else ()
     yield from {value.storage for value in values if type(value) is Tensor}
+
+
+def _used(table: Any) -> dict[str, int]:
+    """How many numbers of each storage the tensors take, all together."""
+    used: dict[str, int] = {}
+    for value in table.values() if type(table) is dict else ():
+        if type(value) is Tensor:
+            used[value.storage.key] = used.get(value.storage.key, 0) + value.numel
+    return used
 
 
 def _members(path: Path) -> list[zipfile.ZipInfo]:

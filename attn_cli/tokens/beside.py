@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ _NAMES = ("unk", "bos", "eos", "pad", "cls", "sep", "mask")
 def config(folder: Path, name: str) -> dict[str, Any]:
     """A JSON object of the folder, empty if there is no such file. Raises ContentError."""
     place = folder / name
-    if not place.exists():
+    if not os.path.lexists(place):
         return {}
     try:
         values = json.loads(read_bytes(place, limit=_LARGEST))

@@ -30,7 +30,7 @@ def read(folder: Path) -> LibraryTokenizer:
         )
     vocabulary = beside.config(folder, NAMES[0])
     lines, _ = read_text(folder / NAMES[1])
-    pairs = [line.split(" ") for line in lines.split("\n") if line and line[:8] != "#version"]
+    pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]
     try:
         merges = [(left, right) for left, right in pairs]
         _check(vocabulary, merges)
@@ -49,7 +49,8 @@ def read(folder: Path) -> LibraryTokenizer:
 
 def _check(vocabulary: dict[str, Any], merges: list[tuple[str, str]]) -> None:
     """A ValueError for what the library would panic over, or that has no place for an id."""
-    if not all(type(id) is int and 0 <= id < 2**31 for id in vocabulary.values()):
+    ids = vocabulary.values()
+    if not all(type(id) is int and 0 <= id < 2**31 for id in ids) or len(set(ids)) < len(ids):
         raise ValueError
     made = {left + right for left, right in merges}
     parts = {part for pair in merges for part in pair}

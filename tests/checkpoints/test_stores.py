@@ -311,6 +311,86 @@ def test_where_the_cache_is(monkeypatch, variables, wanted):
     assert str(hub.root()) == wanted
 
 
+def test_shards_without_their_index_are_half_downloaded(hub_store, folder_files):
+    files = {"config.json": folder_files["config.json"], "model-00001-of-00002.safetensors": b"x"}
+    hub_store.add("a/b", files)
+    (hub_store.entry("a/b") / "blobs" / "abc.incomplete").write_bytes(b"part")
+    with pytest.raises(ContentError, match=r"half-downloaded: .* no index") as refused:
+        session.load("a/b")
+    assert "hf download a/b" in refused.value.hint
+    hub_store.add("c/d", {"config.json": b"{}", "training_args.bin": b"x"})
+    with pytest.raises(ContentError, match="no weights"):
+        session.load("c/d")
+
+
+@pytest.mark.parametrize("place", ["", "snapshots", "blobs"])
+def test_what_may_not_be_read_is_said_and_breaks_no_list(
+    hub_store, folder_files, monkeypatch, place
+):
+    from attn_cli.analysis.models import listing
+
+    hub_store.add("a/closed", folder_files)
+    hub_store.add("b/open", folder_files)
+    closed = str(hub_store.entry("a/closed") / place)
+    for name in ("listdir", "stat"):
+        real = getattr(os, name)
+
+        def guarded(path, *more, real=real, **named):
+            if str(path).startswith(closed):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *more, **named)
+
+        monkeypatch.setattr(os, name, guarded)
+    rows = {row.name: row for row in listing().models}
+    assert rows["b/open"].opens
+    assert not rows["a/closed"].opens
+    assert "permission denied" in rows["a/closed"].reason or place == ""
+
+
+def test_a_store_that_may_not_be_read_is_one_row(ollama_store, gguf_bytes, monkeypatch):
+    from attn_cli.analysis.models import listing
+
+    def refuse(*_, onerror, **__):
+        onerror(PermissionError(13, "Permission denied", "the manifests"))
+        return iter(())
+
+    monkeypatch.setattr(os, "walk", refuse)
+    (row,) = [row for row in listing().models if row.place == "ollama"]
+    assert (row.opens, row.name) == (False, str(ollama_store.root))
+    assert "permission denied" in row.reason
+
+
+def test_a_name_that_means_something_else_is_listed_by_its_path(
+    hub_store, folder_files, tmp_path, monkeypatch
+):
+    from attn_cli.analysis.models import listing
+
+    tiny, gpt2 = (hub_store.add(name, folder_files) for name in ("tiny", "gpt2"))
+    (tmp_path / "here" / "gpt2").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    rows = {row.name: row for row in listing().models if row.place == "hub"}
+    assert set(rows) == {str(tiny), str(gpt2)}
+    assert all(row.opens and row.family == "llama" for row in rows.values())
+
+
+def test_many_entries_that_do_not_open_are_listed_quickly(hub_store):
+    """Each would cost a search through all the others, if it asked for a near name."""
+    from attn_cli.analysis.models import listing
+    from attn_cli.families import places
+
+    for i in range(100):
+        (hub_store.root / f"models--org--bad name {i}").mkdir(parents=True)
+        (hub_store.root / f"models--org--empty{i}").mkdir()
+    asked = []
+    places_hint = places._hint
+    places._hint = lambda name: asked.append(name) or ""
+    try:
+        assert len([row for row in listing().models if row.place == "hub"]) == 100
+    finally:
+        places._hint = places_hint
+    assert asked == []
+
+
 # --- the store of Ollama -------------------------------------------------------------------------
 
 
@@ -318,6 +398,7 @@ def test_where_the_cache_is(monkeypatch, variables, wanted):
     ("tiny:1b", "registry.ollama.ai", ("tiny:1b",)),
     ("tiny", "registry.ollama.ai", ("tiny", "tiny:latest", "library/tiny")),
     ("me/tiny:x", "registry.ollama.ai", ("me/tiny:x", "registry.ollama.ai/me/tiny:x")),
+    ("me/tiny:x", "localhost:5000", ("localhost:5000/me/tiny:x",)),
     ("org/tiny-GGUF:Q4_K_M", "hf.co", ("hf.co/org/tiny-GGUF:Q4_K_M",)),
 ])  # fmt: skip
 def test_a_model_opens_by_every_way_to_write_its_name(
@@ -376,7 +457,10 @@ def test_a_manifest_that_is_none_is_refused(ollama_store, gguf_bytes, data):
         session.load("ollama:tiny")
 
 
-@pytest.mark.parametrize("name", ["", "a/b/c/d/e", "../x", "a:b:c", "a b", ".x", "tiny:../../x"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "a/b/c/d/e", "../x", "a:b:c", "a b", ".x", "tiny:../../x", "a" * 300, "x:99999999/a/b"],
+)
 def test_names_that_cannot_be_ollamas_are_refused(ollama_store, name):
     with pytest.raises(NoModelError):
         session.load(f"ollama:{name}")

@@ -171,7 +171,8 @@ def test_what_is_no_model_is_said(folder, data):
 
 @pytest.mark.parametrize(("vocabulary", "pairs"), [
     (b"{", b"a b"), (b"[]", b"a b"), (b"{}", b"a b"), (b'{"a": 0, "b": 1}', b"a b"),
-    (b'{"a": "x"}', b""), (b'{"a": -1}', b""), (b'{"a": 0}', b"a"), (b'{"a": 0}', b"a b c"),
+    (b'{"a": 0, "b": 0}', b""), (b'{"a": "x"}', b""), (b'{"a": -1}', b""),
+    (b'{"a": 0}', b"a"), (b'{"a": 0}', b"a b c"),
     (b'{"a": 0}', b"\xff"), (b'{"a": 100000000000}', b""),
 ])  # fmt: skip
 def test_a_vocabulary_and_merges_that_do_not_fit_are_refused(folder, vocabulary, pairs):
@@ -187,3 +188,19 @@ def test_merges_of_another_class_are_refused(folder):
     (place / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
     with pytest.raises(ContentError, match="RobertaTokenizer"):
         merges.read(place)
+
+
+def test_line_ends_of_other_systems_change_nothing(folder):
+    place = folder("gpt2")
+    before = [token.id for token in merges.read(place).encode("the thinker")]
+    pairs = (place / "merges.txt").read_bytes().replace(b"\n", b"\r\n")
+    (place / "merges.txt").write_bytes(pairs)
+    assert [token.id for token in merges.read(place).encode("the thinker")] == before
+
+
+def test_a_config_that_is_a_dangling_link_is_not_passed_over(folder):
+    place = folder("llama")
+    (place / "tokenizer_config.json").unlink()
+    (place / "tokenizer_config.json").symlink_to("nowhere")
+    with pytest.raises(ContentError, match="tokenizer_config"):
+        spm.read(place / "tokenizer.model")
