@@ -5,7 +5,7 @@ Gemma Team 2024. The embedding is scaled by √width, and a norm's gain is 1 + w
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,10 +35,22 @@ _DEFAULTS = {
     "tie_word_embeddings": True, "sliding_window": 4096, "query_pre_attn_scalar": 256,
     "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
 }  # fmt: skip
-# What GGUF files leave out, as llama.cpp has it (src/models/gemma2.cpp): every other layer has the
-# window, beginning with the first, and the largest model, known by its 46 layers, scales by the
-# model's width shared among the heads instead of the head's own width.
-_PERIOD, _WIDE_SCALE = 2, 46
+
+
+class LeftOut(NamedTuple):
+    """What a family's GGUF files do not say, as llama.cpp has it (src/models/NAME.cpp).
+
+    Every layer but each `period`th has the window. A model of `wide_layers` layers, the largest
+    one, scales by the model's width shared among the heads; the others by the head's own width.
+    Layers with a window turn by `local_base`, unscaled; 0 is the base of all.
+    """
+
+    period: int
+    wide_layers: int
+    local_base: float
+
+
+_LEFT_OUT = LeftOut(period=2, wide_layers=46, local_base=0.0)
 GGUF_KEYS = {
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
@@ -71,7 +83,7 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
     shared = sizes(reader, where, activation="hidden_activation")
     rope = read_rope(reader, shared["head_width"], shared["context"], where, ignored)
     config = gemma_config(reader, shared, rope, rope)
-    config = replace(config, windows=layer_windows(reader, config.layers, _PERIOD))
+    config = replace(config, windows=layer_windows(reader, config.layers, _LEFT_OUT.period))
     reader.finish(HARMLESS, ignored)
     return config
 
@@ -125,7 +137,7 @@ def open_gguf(
     """The config and tensors of a GGUF file, which holds gains whole."""
 
     def read(values: Mapping[str, Any], where: str) -> Config:
-        return read_config(said_in_gguf(values, where, _PERIOD, _WIDE_SCALE), where)
+        return read_config(said_in_gguf(values, where, _LEFT_OUT), where)
 
     config, stored = read_gguf(
         found, architecture, read, ignored, keys=GGUF_KEYS, tensors=GGUF_TENSORS
@@ -133,16 +145,17 @@ def open_gguf(
     return replace(config, gain_base=0.0), stored
 
 
-def said_in_gguf(
-    values: Mapping[str, Any], where: str, period: int, wide_scale: int
-) -> dict[str, Any]:
+def said_in_gguf(values: Mapping[str, Any], where: str, left_out: LeftOut) -> dict[str, Any]:
     """The values with what Gemma's files leave out: windows per layer and the scale."""
     given = {key: value for key, value in values.items() if key != "period"}
     reader = ConfigReader(values, where)
     layers = reader.integer("num_hidden_layers", high=llama.MOST_LAYERS)
     heads = reader.integer("num_attention_heads")
-    period = reader.integer("period", period)
-    width = reader.integer("hidden_size") // heads if layers == wide_scale else values["head_dim"]
+    period = reader.integer("period", left_out.period)
+    wide = layers == left_out.wide_layers
+    width = reader.integer("hidden_size") // heads if wide else values["head_dim"]
+    if left_out.local_base:
+        given.setdefault("rope_local_base_freq", left_out.local_base)
     if not given.get("sliding_window"):
         given |= {"sliding_window": 1, "layer_types": ["full_attention"] * layers}
     else:

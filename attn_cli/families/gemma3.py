@@ -15,6 +15,7 @@ from attn_cli.families.config import ConfigReader
 from attn_cli.families.gemma2 import (
     HARMLESS,
     Config,
+    LeftOut,
     forward,
     gemma_config,
     layer_windows,
@@ -44,10 +45,8 @@ _OF_PICTURES = frozenset(
     vision_config
     """.split()
 )
-# What GGUF files leave out, as llama.cpp has it (src/models/gemma3.cpp): every sixth layer sees
-# everything, the others turn by the base 10,000 unscaled, and the largest model, known by its 62
-# layers, scales by the model's width shared among the heads. Ollama's own files name the bases.
-_PERIOD, _WIDE_SCALE = 6, 62
+_LEFT_OUT = LeftOut(period=6, wide_layers=62, local_base=10_000.0)
+# The last two are how Ollama's own files name the bases.
 _GGUF_KEYS = gemma2.GGUF_KEYS | {
     "rope.freq_base_swa": "rope_local_base_freq",
     "rope.local.freq_base": "rope_local_base_freq",
@@ -131,7 +130,7 @@ def open_gguf(
     """The config and tensors of a GGUF file, which holds gains whole."""
 
     def read(values: Mapping[str, Any], where: str) -> Config:
-        return read_config(said_in_gguf(values, where, _PERIOD, _WIDE_SCALE), where)
+        return read_config(said_in_gguf(values, where, _LEFT_OUT), where)
 
     config, stored = read_gguf(
         found, architecture, read, ignored, keys=_GGUF_KEYS, tensors=gemma2.GGUF_TENSORS,
