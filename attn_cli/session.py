@@ -255,6 +255,8 @@ def _check_memory(tokens: int, request: Request, facts: ModelFacts) -> None:
 def prompt_notes(model: Model, prompt: Prompt) -> tuple[str, ...]:
     """Notes on config keys ignored, the chat format, and what the tokenizer could not represent."""
     notes = [sentence("note.ignored", key=key) for key in model.ignored]
+    for copy, original in model.untrue_copies:
+        notes.append(sentence("note.untied", copy=copy, original=original))
     if prompt.chat:
         notes.append(sentence("note.chat", format=prompt.chat))
     if model.tokenizer.problem:

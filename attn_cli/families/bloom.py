@@ -92,8 +92,9 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def naming(config: Config) -> Naming:
-    """A copy of the tied output carries nothing."""
-    return Naming(("transformer.",), ("lm_head.weight",) if config.tied else ())
+    """A tied output may stand there again."""
+    copies = {"lm_head.weight": "word_embeddings.weight"} if config.tied else {}
+    return Naming(("transformer.",), copies=copies)
 
 
 def forward(

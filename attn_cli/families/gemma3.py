@@ -120,8 +120,9 @@ def naming(config: Config) -> Naming:
     plain = llama.naming(config)
     prefixes = ("language_model.model.", "model.language_model.", "language_model.")
     pictures = ("*vision_tower.*", "*multi_modal_projector.*")
-    copies = ("language_model.lm_head.weight",) if config.tied else ()
-    return Naming((*prefixes, *plain.prefixes), (*plain.left_out, *pictures, *copies))
+    return plain._replace(
+        prefixes=(*prefixes, *plain.prefixes), left_out=(*plain.left_out, *pictures)
+    )
 
 
 def open_gguf(

@@ -107,9 +107,10 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def naming(config: Config) -> Naming:
-    """Stored masks carry nothing, nor does a copy of the tied output."""
+    """Stored masks carry nothing; a tied output may stand there again."""
     masks = ("*.attn.bias", "*.attn.masked_bias")
-    return Naming(("transformer.",), (*masks, "lm_head.weight") if config.tied else masks)
+    copies = {"lm_head.weight": "wte.weight"} if config.tied else {}
+    return Naming(("transformer.",), masks, copies=copies)
 
 
 def forward(

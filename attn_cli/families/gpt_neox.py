@@ -113,9 +113,9 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 def naming(config: Config) -> Naming:
     """Stored masks and frequencies carry nothing. Published files call the output `embed_out`."""
     left_out = ("*.attention.bias", "*.attention.masked_bias", "*.rotary_emb.inv_freq")
-    copies = ("lm_head.weight", "embed_out.weight") if config.tied else ()
+    copies = dict.fromkeys(("lm_head.weight", "embed_out.weight"), "embed_in.weight")
     older = {"embed_out.weight": "lm_head.weight"}
-    return Naming(("gpt_neox.",), (*left_out, *copies), older)
+    return Naming(("gpt_neox.",), left_out, older, copies if config.tied else {})
 
 
 def forward(

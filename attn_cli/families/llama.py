@@ -173,9 +173,10 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def naming(config: Config) -> Naming:
-    """Stored frequencies carry nothing, nor does a copy of the tied output."""
+    """Stored frequencies carry nothing; a tied output may stand there again."""
     stored = ("*.rotary_emb.inv_freq",)
-    return Naming(("model.",), (*stored, "lm_head.weight") if config.tied else stored)
+    copies = {"lm_head.weight": "embed_tokens.weight"} if config.tied else {}
+    return Naming(("model.",), stored, copies=copies)
 
 
 def open_gguf(

@@ -15,7 +15,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.random import RandomInfo, RandomTensors
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.families import FAMILIES, UNTRAINED, places
-from attn_cli.families.model import Model, Naming, Weights, bind, names_in_folder
+from attn_cli.families.model import Model, Naming, Weights, bind, names_in_folder, untrue_copies
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.deferred import Absent, Deferred
 from attn_cli.tokens.token import Tokenizer
@@ -77,7 +77,8 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
     family = _family(kind, where)
     config = family.read_config(folder.config, where, ignored)
     shapes = family.tensor_shapes(config)
-    stored = names_in_folder(folder.tensors, family.naming(config), str(path))
+    naming = family.naming(config)
+    stored = names_in_folder(folder.tensors, naming, str(path))
     return _model(
         facts=_facts(name, kind, source, config, shapes),
         family=family,
@@ -87,6 +88,7 @@ def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> 
         where=str(path),
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=ignored,
+        untrue=untrue_copies(folder.tensors, naming, stored),
     )
 
 
@@ -156,6 +158,7 @@ def _model(
     where: str,
     end_tokens: tuple[int, ...],
     ignored: Sequence[str] = (),
+    untrue: tuple[tuple[str, str], ...] = (),
 ) -> Model:
     def checked() -> Tokenizer:
         tokenizer = make()
@@ -175,6 +178,7 @@ def _model(
         tokenizer=Deferred(checked),
         end_tokens=end_tokens,
         ignored=tuple(ignored),
+        untrue_copies=untrue,
     )
 
 

@@ -175,7 +175,8 @@ class Ahead:
 class Model:
     """Everything needed to trace a prompt. `config` is the family's own record.
 
-    `end_tokens` are the ids that end a text, `ignored` the config keys that the user accepts.
+    `end_tokens` are the ids that end a text, `ignored` the config keys that the user accepts,
+    `untrue_copies` tensors of the file that are not used, with those that they should repeat.
     """
 
     facts: ModelFacts
@@ -185,6 +186,7 @@ class Model:
     tokenizer: Deferred
     end_tokens: tuple[int, ...]
     ignored: tuple[str, ...] = ()
+    untrue_copies: tuple[tuple[str, str], ...] = ()
 
 
 def in_memory(model: Model) -> Model:
@@ -196,12 +198,14 @@ class Naming(NamedTuple):
     """How folders name a family's tensors.
 
     One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
-    nothing; `older` maps a name that published files still have to today's.
+    nothing; `older` maps a name that published files still have to today's; `copies` maps a name
+    to the tensor that it repeats, if it is there.
     """
 
     prefixes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     older: Mapping[str, str] = MappingProxyType({})
+    copies: Mapping[str, str] = MappingProxyType({})
 
 
 def names_in_folder(source: TensorSource, naming: Naming, where: str) -> dict[str, Stored]:
@@ -212,10 +216,9 @@ def names_in_folder(source: TensorSource, naming: Naming, where: str) -> dict[st
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
     found: dict[str, Stored] = {}
     for place in source.tensors:
-        if left_out.match(place):
+        name = _without_prefix(place, naming)
+        if left_out.match(place) or name in naming.copies:
             continue
-        prefix = next((p for p in naming.prefixes if place.startswith(p)), "")
-        name = place.removeprefix(prefix)
         name = naming.older.get(name, name)
         if name in found:
             raise ContentError(
@@ -224,6 +227,32 @@ def names_in_folder(source: TensorSource, naming: Naming, where: str) -> dict[st
             )
         found[name] = Stored(place)
     return found
+
+
+def _without_prefix(place: str, naming: Naming) -> str:
+    return place.removeprefix(next((p for p in naming.prefixes if place.startswith(p)), ""))
+
+
+def untrue_copies(
+    source: TensorSource, naming: Naming, stored: Mapping[str, Stored]
+) -> tuple[tuple[str, str], ...]:
+    """Tensors that should repeat another and do not, each with the one it should be."""
+    pairs = ((place, naming.copies.get(_without_prefix(place, naming))) for place in source.tensors)
+    return tuple(
+        (place, original)
+        for place, original in pairs
+        if original in stored and not _repeats(source, place, stored[original].name)
+    )
+
+
+def _repeats(source: TensorSource, copy: str, original: str) -> bool:
+    """Whether a matrix has the shape of another, and three of its rows."""
+    one, other = source.tensors[copy], source.tensors[original]
+    shape = tuple(one.shape)
+    if (one.dtype, shape) != (other.dtype, tuple(other.shape)) or not shape or not shape[0]:
+        return False
+    rows = sorted({0, shape[0] // 2, shape[0] - 1})
+    return np.array_equal(source.rows(copy, rows), source.rows(original, rows), equal_nan=True)
 
 
 def bind(

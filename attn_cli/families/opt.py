@@ -126,8 +126,9 @@ def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def naming(config: Config) -> Naming:
-    """A copy of the tied output carries nothing."""
-    return Naming(("model.",), ("lm_head.weight",) if config.tied else ())
+    """A tied output may stand there again."""
+    copies = {"lm_head.weight": "decoder.embed_tokens.weight"} if config.tied else {}
+    return Naming(("model.",), copies=copies)
 
 
 def forward(

@@ -8,6 +8,8 @@ SENTENCES = {
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
     "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
     "note.chat": "the prompt is a user's turn in the chat format {format}, without a system turn",
+    "note.untied": "{copy} is in the file and is not {original}; the config says that it is "
+    "(tie_word_embeddings), so that {original} is used",
     "note.logits": "{count} logits are NaN or infinite: the prediction cannot be trusted",
     "note.no_tokenizer": "{problem}; tokens are shown as their ids",
     "note.hidden_row": "layer {layer}: no key is visible to query {rows}; its weights and z are 0",

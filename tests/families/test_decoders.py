@@ -351,12 +351,9 @@ def test_names_that_published_files_have_are_the_same_tensors(golden_copy, packe
     ("neox-parallel", "gpt_neox.layers.0.attention.bias"),
     ("neox-parallel", "gpt_neox.layers.1.attention.masked_bias"),
     ("neox-parallel", "gpt_neox.layers.1.attention.rotary_emb.inv_freq"),
-    ("gemma2", "lm_head.weight"),
     ("gemma3", "vision_tower.vision_model.embeddings.patch_embedding.weight"),
     ("gemma3", "multi_modal_projector.mm_soft_emb_norm.weight"),
     ("gemma3", "model.vision_tower.vision_model.post_layernorm.bias"),
-    ("bloom", "lm_head.weight"),
-    ("opt-before", "lm_head.weight"),
 ])  # fmt: skip
 def test_what_carries_nothing_is_left_out(golden_copy, packed, name, extra):
     folder = golden_copy(name)
@@ -545,3 +542,37 @@ def test_an_odd_share_of_a_head_turns_with_one_number_more():
     """As the reference pairs them: a quarter of four numbers is one, and two turn."""
     config = gpt_neox.read_config({**PYTHIA, "hidden_size": 32}, "c")
     assert config.rope.frequencies == (1.0,)
+
+
+@pytest.mark.parametrize(("name", "copy", "original"), [
+    ("gemma2", "lm_head.weight", "model.embed_tokens.weight"),
+    ("gemma3", "language_model.lm_head.weight", "model.embed_tokens.weight"),
+    ("neox-serial", "embed_out.weight", "gpt_neox.embed_in.weight"),
+    ("bloom", "lm_head.weight", "transformer.word_embeddings.weight"),
+    ("opt-behind", "lm_head.weight", "model.decoder.embed_tokens.weight"),
+    ("llama-plain", "lm_head.weight", "model.embed_tokens.weight"),
+    ("gpt2-a", "lm_head.weight", "transformer.wte.weight"),
+])  # fmt: skip
+def test_a_tied_output_that_stands_there_again_must_be_the_embedding(
+    golden_copy, packed, name, copy, original
+):
+    """The config has the last word, and a note says that the file has another."""
+    folder = golden_copy(name)
+    before, stored = traced(folder), Safetensors(folder / WEIGHTS)
+    entries = {
+        tensor: ("F32", info.shape, np.array(stored.read(tensor)).tobytes())
+        for tensor, info in stored.tensors.items()
+        if tensor != copy
+    }
+    kind, shape, data = entries[original]
+    changed = np.frombuffer(data, np.float32).copy()
+    changed[-1] += 1
+    others = {data: (), changed.tobytes(): (copy,)}
+    for bits, noted in others.items():
+        (folder / WEIGHTS).unlink()
+        (folder / WEIGHTS).write_bytes(packed(entries | {copy: (kind, shape, bits)}))
+        after = traced(folder)
+        assert_same_bits(before, after)
+        assert [note.split()[0] for note in after.notes if "tie_word_embeddings" in note] == [
+            *noted
+        ]
