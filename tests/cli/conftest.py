@@ -59,7 +59,7 @@ def strict(data: bytes | str) -> Any:
 
 
 def check(result: Result, terminal: bool = False) -> Result:
-    """What FAULTS.md promises of every run, whatever it was asked."""
+    """What is promised of every run, whatever it was asked."""
     assert result.code in (0, 1, 2, 130, 141, 143), result
     if result.code:
         assert result.out == b"", result

@@ -1,4 +1,4 @@
-"""The formats of DESIGN.md, section 3: strict, exact, and the same bytes each time."""
+"""The formats of documents: strict, exact, and the same bytes each time."""
 
 import csv
 import io
