@@ -38,7 +38,7 @@ def _opening(rows: Sequence[Listed]) -> RenderableType:
         [numbers.size(row.bytes) if row.bytes else "–" for row in rows],
         [row.quantisation or "–" for row in rows],
     ]
-    names = ["name", "family", "parameters", "size", "numbers"]
+    names = ["name", "family", "parameters", "size", "quantisation"]
     if any(row.remark for row in rows):
         columns.append([sentence(f"models.{row.remark}") if row.remark else "" for row in rows])
         names.append("")
