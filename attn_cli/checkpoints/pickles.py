@@ -198,11 +198,12 @@ class _Walker(pickle._Unpickler):
 
 
 def _put(target: Any, pairs: list[Any]) -> None:
-    """Keys are names: hashing a tuple that holds itself a thousand times over would never end."""
+    """Keys are names, not tuples that hold themselves many times over or numbers of one hash:
+    such keys would keep a dict busy for hours."""
     if type(target) is not dict or len(pairs) % 2:
         raise Broken("entries of something that is no dict")
     for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-        if type(key) not in (str, int):
+        if type(key) is not str:
             raise Broken("a key that is no name")
         target[key] = value
 
@@ -225,6 +226,10 @@ def _rebuild_tensor(args: tuple[Any, ...]) -> Tensor:
         raise Broken("a tensor whose offset, shape or strides are no whole numbers")
     if len(shape) != len(strides) or len(shape) > _MAX_AXES:
         raise Broken("a tensor of impossible shape")
+    if 0 in shape and math.prod(n or 1 for n in shape) >= _MAX_SIZE >> 4:  # NumPy's own limit
+        raise Broken("a tensor of impossible shape")
+    # An axis of one is never stepped along: whatever its stride says means nothing.
+    strides = tuple(0 if n == 1 else step for n, step in zip(shape, strides, strict=True))
     tensor = Tensor(storage, offset, shape, strides)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if tensor.numel and last >= storage.numel:

@@ -5,6 +5,7 @@ the numbers of a storage. Before, it was a row of pickles with the storages behi
 https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 """
 
+import io
 import mmap
 import struct
 import zipfile
@@ -26,6 +27,7 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _BEGINNINGS = (b"\x80", b"c", b"(")
 _LOCAL = struct.Struct("<4s22xHH")
 _U64 = struct.Struct("<Q")
+_ENCRYPTED = 1
 
 
 class _Place(NamedTuple):
@@ -156,6 +158,8 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     for info in _members(path):
         if info.filename in members:
             raise Broken(f"two members {shorten(info.filename)!r}")
+        if info.flag_bits & _ENCRYPTED:
+            raise Broken(f"an encrypted member {shorten(info.filename)!r}")
         members[info.filename] = info
     tables = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
     if len(tables) != 1:
@@ -193,9 +197,18 @@ def _used(table: Any) -> dict[str, int]:
     return used
 
 
+class _Sparing(io.FileIO):
+    """Hands out a directory as long as a pickle may be: zipfile reads whatever length it claims."""
+
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        if size is not None and size > MOST:
+            raise Broken("a directory too long")
+        return super().read(size)
+
+
 def _members(path: Path) -> list[zipfile.ZipInfo]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
             return archive.infolist()
     except Exception:  # zipfile raises a dozen kinds for a damaged directory
         raise Broken("its directory is damaged") from None

@@ -310,6 +310,7 @@ def one(**changes):
     ({"shape": [1 << 70, 3]}, "no whole numbers"),
     ({"strides": [1]}, "impossible shape"),
     ({"shape": [1] * 65, "strides": [1] * 65}, "impossible shape"),
+    ({"shape": [0, 1 << 62, 1 << 62], "strides": [1, 1, 1]}, "impossible shape"),
     ({"count": 5, "shape": [5]}, "of another size"),
     ({"count": 1 << 61, "shape": [6]}, "of another size"),
     ({"count": -6}, "impossible type or size"),
@@ -526,3 +527,39 @@ def test_rows_of_a_turned_matrix_copy_no_more_than_they_need(tmp_path):
     tracemalloc.stop()
     np.testing.assert_array_equal(rows, array.T[100:200])
     np.testing.assert_array_equal(file.read("a"), array.T)
+
+
+def test_keys_of_one_hash_are_refused_at_once(refused):
+    """Python hashes a whole number by its remainder modulo 2⁶¹ − 1."""
+    code = Code().raw(b"}(")
+    for n in range(1, 100_000):
+        key = (n * (2**61 - 1)).to_bytes(10, "little")
+        code.raw(b"\x8a\x0a" + key + b"N")
+    refused(zipped(code.raw(b"u").done(), {}), "a key that is no name")
+
+
+def test_the_stride_of_an_axis_of_one_means_nothing(tmp_path):
+    data = zipped(one(shape=[1, 3, 2], strides=[1 << 62, 1, 3]), {"0": BYTES})
+    (tmp_path / "m.bin").write_bytes(data)
+    np.testing.assert_array_equal(Torch(tmp_path / "m.bin").read("a"), WEIGHT["a"].T[np.newaxis])
+
+
+def test_an_encrypted_member_is_refused(refused):
+    data = bytearray(zipped(one(), {"0": BYTES}))
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    refused(bytes(data), "encrypted")
+
+
+def test_a_directory_takes_no_more_memory_than_a_table_may(tmp_path):
+    path, size = tmp_path / "m.bin", 200_000_000
+    data = zipped(one(), {"0": BYTES})
+    with path.open("wb") as file:
+        file.write(data[:-22])
+        file.truncate(size)  # a hole, no blocks
+        file.seek(0, os.SEEK_END)
+        file.write(data[-22:-10] + struct.pack("<IIH", size - 64, 64, 0))
+    tracemalloc.start()
+    with pytest.raises(ContentError, match="directory is damaged"):
+        Torch(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
