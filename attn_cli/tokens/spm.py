@@ -24,13 +24,14 @@ NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.mode
 _LARGEST = 100_000_000
 _MARKED = _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6
 _HINT = "--ids works without a tokenizer: --ids 5,6,7"
-# Where a folder names no class, or the reference does not believe it: by the config's model_type.
+# The class where a folder names none, by the config's model_type; "" goes by the file alone.
 _CLASSES = {
-    "llama": "LlamaTokenizer", "mistral": "LlamaTokenizer", "gemma2": "GemmaTokenizer",
-    "gemma3": "GemmaTokenizer", "gemma3_text": "GemmaTokenizer", "t5": "T5Tokenizer",
-    "deberta-v2": "DebertaV2Tokenizer",
+    "llama": "", "gemma2": "GemmaTokenizer", "gemma3": "GemmaTokenizer",
+    "gemma3_text": "GemmaTokenizer", "t5": "T5Tokenizer", "deberta-v2": "DebertaV2Tokenizer",
 }  # fmt: skip
-_AS_THE_FILE_SAYS = frozenset({"phi3"})
+# Classes that say nothing of how a text is cut, and models whose folders name one that misleads.
+_GENERIC = frozenset({"PreTrainedTokenizer", "TokenizersBackend"})
+_AS_THE_FILE_SAYS = frozenset({"mistral", "phi3"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +60,13 @@ def read(path: Path) -> LibraryTokenizer:
     """
     file, package = _read_file(path), load()
     config = beside.config(path.parent, "tokenizer_config.json")
-    model = beside.config(path.parent, "config.json").get("model_type")
-    known_by_model = _CLASSES.get(model, "") if isinstance(model, str) else ""
-    kind = str(config.get("tokenizer_class") or known_by_model).removesuffix("Fast")
+    model = str(beside.config(path.parent, "config.json").get("model_type"))
+    named = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    kind = "" if named in _GENERIC else named or _CLASSES.get(model)
     if model in _AS_THE_FILE_SAYS:
         kind = ""
-    elif kind not in _KINDS or not kind:
-        what = f"the class {shorten(kind)!r}" if kind else "no class"
+    elif kind not in _KINDS:
+        what = f"the class {shorten(named)!r}" if named else "no class"
         known = ", ".join(filter(None, _KINDS))
         raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", _HINT)
     try:

@@ -11,6 +11,7 @@ for each folder, with and without special tokens.
 Origin and licence: corpus, tokenizers and texts are made here; Apache-2.0.
 """
 
+import contextlib
 import datetime
 import io
 import json
@@ -42,14 +43,15 @@ RULES = "".join(f"{left}\t{right}\n" for left, right in (
 
 def trained(**options) -> bytes:
     model = io.BytesIO()
-    if "normalization_rule_tsv" in options:
-        rules = Path(tempfile.mkdtemp()) / "rules.tsv"
-        rules.write_text(options["normalization_rule_tsv"])
-        options["normalization_rule_tsv"] = str(rules)
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus()), model_writer=model, num_threads=1, minloglevel=2,
-        character_coverage=0.99, **options,
-    )  # fmt: skip
+    # The file names where its rules stood: a plain name, the same wherever it is made.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        if rules := options.pop("normalization_rule_tsv", ""):
+            Path("rules.tsv").write_text(rules)
+            options["normalization_rule_tsv"] = "rules.tsv"
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(corpus()), model_writer=model, num_threads=1, minloglevel=2,
+            character_coverage=0.99, **options,
+        )  # fmt: skip
     return model.getvalue()
 
 
@@ -95,6 +97,19 @@ RECIPES = {
     "bare": {
         "file": "tokenizer.model", "train": LLAMA, "model": "llama",
         "config": {"tokenizer_class": "LlamaTokenizer"},
+    },
+    # What the reference makes of the file alone, for it does not believe a Mistral's class.
+    "mistral": {
+        "file": "tokenizer.model", "train": LLAMA, "model": "mistral",
+        "config": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": False},
+    },
+    "no-class": {
+        "file": "tokenizer.model", "train": LLAMA, "model": "llama", "config": {"legacy": True},
+    },
+    "generic": {
+        "file": "tokenizer.model", "model": "llama",
+        "train": LLAMA | {"model_type": "unigram", "normalization_rule_tsv": RULES},
+        "config": {"tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": True},
     },
     # As Gemma's: no prefix, symbols that are never cut, whole runs of line ends.
     "gemma": {
