@@ -21,7 +21,7 @@ from attn_cli.tokens import beside
 from attn_cli.tokens.published import EXTRA_HINT, LibraryTokenizer, load
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
-_LARGEST = 100_000_000
+_LARGEST, _MOST = 16_000_000, 500_000  # bytes of a file, and pieces: Gemma has 262,144 in 4.7 MB
 _MARKED = _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6
 _HINT = "--ids works without a tokenizer: --ids 5,6,7"
 # The class where a folder names none, by the config's model_type; "" goes by the file alone.
@@ -98,9 +98,13 @@ def _read_file(path: Path) -> _File:
     try:
         if not data or not model.LoadFromSerializedProto(data):
             raise ValueError
-        ids = list(range(model.get_piece_size()))
+        if (count := model.get_piece_size()) > _MOST:
+            raise ContentError(f"{path} has {count:,} pieces; attn reads up to {_MOST:,}", _HINT)
+        ids = list(range(count))
         pieces, scores = tuple(model.id_to_piece(ids)), tuple(model.get_score(ids))
         kinds, trainer, normalizer = _parts(data)
+    except ContentError:
+        raise
     except Exception:  # the library has no class of its own
         raise ContentError(f"{path} is not a SentencePiece model", _HINT) from None
     named = {"unk": model.unk_id(), "bos": model.bos_id(), "eos": model.eos_id()}

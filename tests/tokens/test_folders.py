@@ -172,6 +172,15 @@ def test_what_is_no_model_is_said(folder, data):
         spm.read(file)
 
 
+def test_a_model_of_too_many_pieces_is_refused(folder):
+    """Half a million is twice Gemma's; merges of millions would take minutes and gigabytes."""
+    file = file_of(folder("llama"))
+    more = (b"x%06x" % n for n in range(500_000))
+    file.write_bytes(file.read_bytes() + b"".join(b"\x0a\x09\x0a\x07" + piece for piece in more))
+    with pytest.raises(ContentError, match="has 500,500 pieces; attn reads up to 500,000"):
+        spm.read(file)
+
+
 @pytest.mark.parametrize(("vocabulary", "pairs"), [
     (b"{", b"a b"), (b"[]", b"a b"), (b"{}", b"a b"), (b'{"a": 0, "b": 1}', b"a b"),
     (b'{"a": 0, "b": 0}', b""), (b'{"a": "x"}', b""), (b'{"a": -1}', b""),
