@@ -94,6 +94,7 @@ def _read_file(path: Path) -> _File:
     except ImportError:
         raise ContentError("this tokenizer needs the package sentencepiece", EXTRA_HINT) from None
     data = read_bytes(path, limit=_LARGEST)
+    sentencepiece.SetMinLogLevel(3)  # or odd pieces get lines on stderr between attn's own
     model = sentencepiece.SentencePieceProcessor()
     try:
         if not data or not model.LoadFromSerializedProto(data):

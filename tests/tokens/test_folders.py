@@ -172,6 +172,14 @@ def test_what_is_no_model_is_said(folder, data):
         spm.read(file)
 
 
+def test_the_package_says_nothing_on_stderr(folder, capfd):
+    """It would warn of a piece that is a null character."""
+    file = file_of(folder("llama"))
+    file.write_bytes(file.read_bytes() + b"\x0a\x03\x0a\x01\0")
+    assert spm.read(file).size == 501
+    assert capfd.readouterr().err == ""
+
+
 def test_a_model_of_too_many_pieces_is_refused(folder):
     """Half a million is twice Gemma's; merges of millions would take minutes and gigabytes."""
     file = file_of(folder("llama"))
