@@ -13,7 +13,8 @@ from attn_cli.files import read_bytes
 from attn_cli.tokens.published import load
 
 _LARGEST = 100_000_000
-_NAMES = ("unk", "bos", "eos", "pad", "cls", "sep", "mask")
+_HINT = "--ids works without a tokenizer: --ids 5,6,7"
+_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 def config(folder: Path, name: str) -> dict[str, Any]:
@@ -36,10 +37,49 @@ def text(value: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
+def settings(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json; without `added_tokens_decoder` in it, the older files beside it too.
+
+    special_tokens_map.json then has the last word, and added_tokens.json the ids. The config's
+    `additional_special_tokens` is there under its newer name, `extra_special_tokens`. Raises
+    ContentError.
+    """
+    values = config(folder, "tokenizer_config.json")
+    if values.get("split_special_tokens"):
+        what = "wants special tokens cut like any text (split_special_tokens)"
+        raise ContentError(f"{folder} {what}, which attn does not do", _HINT)
+    if not values.get("extra_special_tokens") and "additional_special_tokens" in values:
+        values["extra_special_tokens"] = values.pop("additional_special_tokens")
+    if "added_tokens_decoder" in values:
+        return values
+    values |= config(folder, "special_tokens_map.json")
+    special = {text(value) for value in (*_roles(values).values(), *listed(values))}
+    values["added_tokens_decoder"] = {
+        id: {"content": token, "special": token in special, "normalized": token not in special}
+        for token, id in config(folder, "added_tokens.json").items()
+    }
+    return values
+
+
+def listed(config: Mapping[str, Any]) -> list[Any]:
+    """The special tokens without a role, under the newer name or the older."""
+    given = config.get("extra_special_tokens") or config.get("additional_special_tokens")
+    return given if isinstance(given, list) else []
+
+
+def _roles(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The special tokens by their role as they are written: the usual ones, then a model's own."""
+    own = {name: value for name, value in config.items() if name.endswith("_token")}
+    extra = config.get("extra_special_tokens")
+    own |= extra if isinstance(extra, dict) else {}
+    usual = {f"{name}_token": config.get(f"{name}_token") for name in _NAMES}
+    return {name.removesuffix("_token"): value for name, value in (usual | own).items()}
+
+
 def named(config: Mapping[str, Any], defaults: Mapping[str, str]) -> dict[str, str]:
     """The special tokens by what they are for: the config's, else the class's own."""
-    given = {name: text(config.get(f"{name}_token")) for name in _NAMES}
-    return {**defaults, **{name: token for name, token in given.items() if token}}
+    given = {name: text(value) or defaults.get(name) for name, value in _roles(config).items()}
+    return {name: token for name, token in given.items() if token}
 
 
 def add(
@@ -57,22 +97,27 @@ def add(
     in the text as it was typed.
     """
     package, found = load(), {}
+    written = {text(value): value for value in (*_roles(config).values(), *listed(config))}
+
+    def put(content: str, entry: Any, special: bool) -> None:
+        flags = entry if isinstance(entry, dict) else {}
+        found[content] = package.AddedToken(
+            content,
+            normalized=normalize and bool(flags.get("normalized")),
+            special=special,
+            **{flag: bool(flags.get(flag)) for flag in ("single_word", "lstrip", "rstrip")},
+        )
+
     decoder = config.get("added_tokens_decoder")
     entries = decoder.items() if isinstance(decoder, dict) else ()
     for _, entry in sorted(entries, key=lambda item: int(item[0])):
-        content, flags = text(entry), ("single_word", "lstrip", "rstrip")
-        found[content] = package.AddedToken(
-            content,
-            normalized=normalize and bool(entry.get("normalized")),
-            special=bool(entry.get("special")) or content in names.values(),
-            **{flag: bool(entry.get(flag)) for flag in flags},
-        )
-    listed = config.get("additional_special_tokens")
+        content = text(entry)
+        put(content, entry, bool(entry.get("special")) or content in names.values())
     others = [(token, True) for token in names.values()]
-    others += [(text(entry), True) for entry in (listed if isinstance(listed, list) else ())]
+    others += [(text(entry), True) for entry in listed(config)]
     for token, special in (*others, *further):
         if token and token not in found:
-            found[token] = package.AddedToken(token, normalized=False, special=special)
+            put(token, written.get(token), special)
     for token in found.values():
         (made.add_special_tokens if token.special else made.add_tokens)([token])
 

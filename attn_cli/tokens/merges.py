@@ -15,19 +15,19 @@ NAMES = ("vocab.json", "merges.txt")
 _HINT = "--ids works without a tokenizer: --ids 5,6,7"
 # Both are published with the first class; a folder that names none is read as one of them.
 _CLASSES = ("GPT2Tokenizer", "")
+_OTHERS = ("qwen2", "qwen3")  # theirs is another, whatever they name
+_MODELS = ("gpt2", "gpt_neo", "gptj", "opt", "None")
 _END = "<|endoftext|>"
 
 
 def read(folder: Path) -> LibraryTokenizer:
     """The tokenizer of the two files and the configs beside them. Raises ContentError."""
-    package, config = load(), beside.config(folder, "tokenizer_config.json")
-    config = {**beside.config(folder, "special_tokens_map.json"), **config}
+    package, config = load(), beside.settings(folder)
     kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
-    if kind not in _CLASSES:
-        raise ContentError(
-            f"{folder} names the class {shorten(kind)!r} of tokenizer, but has no tokenizer.json",
-            _HINT,
-        )
+    model = str(beside.config(folder, "config.json").get("model_type"))
+    if kind not in _CLASSES or (model not in _MODELS and (not kind or model in _OTHERS)):
+        what = f"the class {shorten(kind)!r}" if kind else f"no class for {shorten(model)!r}"
+        raise ContentError(f"{folder} names {what} of tokenizer, but has no tokenizer.json", _HINT)
     vocabulary = beside.config(folder, NAMES[0])
     lines, _ = read_text(folder / NAMES[1])
     pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]

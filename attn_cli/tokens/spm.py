@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,10 @@ def read(path: Path) -> LibraryTokenizer:
     Raises ContentError for a file that is none, or a class of tokenizer that is not known.
     """
     file, package = _read_file(path), load()
-    config = beside.config(path.parent, "tokenizer_config.json")
-    model = str(beside.config(path.parent, "config.json").get("model_type"))
-    named = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+    config, architecture = beside.settings(path.parent), beside.config(path.parent, "config.json")
+    model = str(architecture.get("model_type"))
+    named = config.get("tokenizer_class") or architecture.get("tokenizer_class") or ""
+    named = str(named).removesuffix("Fast")
     kind = "" if named in _GENERIC else named or _CLASSES.get(model)
     if model in _AS_THE_FILE_SAYS:
         kind = ""
@@ -70,19 +71,37 @@ def read(path: Path) -> LibraryTokenizer:
         known = ", ".join(filter(None, _KINDS))
         raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", _HINT)
     try:
+        if not kind and file.is_bpe:
+            file = _renamed(file, config)
         made = _KINDS[kind](file, config, package)
         # Without a class, the file's symbols are cut out before merging, and no text is normalised.
         names = beside.named(config, _DEFAULTS[kind] if kind else file.named)
         further = [(text, True) for text in file.control]
         further += [(text, False) for text in (file.user_defined if kind else ())]
+        if kind == "T5Tokenizer":
+            further += [(f"<extra_id_{n}>", True) for n in range(_extra_ids(config))]
+        if kind and isinstance(config.get("extra_special_tokens", {}), list | None):
+            further = []  # the config's list is the whole one, even if empty
+        elif kind:
+            config.pop("additional_special_tokens", None)
         beside.add(made, config, names, further, normalize=bool(kind))
-        around = _AROUND.get(kind) or beside.ends(config, names)
+        around = _AROUND[kind](names) if kind in _AROUND else beside.ends(config, names)
         made.post_processor = beside.around(made, *around)
         return LibraryTokenizer(made)
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
         raise ContentError(f"{path} cannot be turned into a tokenizer", _HINT) from error
+
+
+def _renamed(file: _File, config: Mapping[str, Any]) -> _File:
+    """The file with the pieces that the config calls otherwise, which then are merged no more."""
+    pieces, ordinary = list(file.pieces), set(file.ordinary)
+    for id, entry in (config.get("added_tokens_decoder") or {}).items():
+        if 0 <= int(id) < len(pieces) and beside.text(entry) != pieces[int(id)]:
+            pieces[int(id)] = beside.text(entry)
+            ordinary.discard(int(id))
+    return replace(file, pieces=tuple(pieces), ordinary=frozenset(ordinary))
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -108,6 +127,9 @@ def _read_file(path: Path) -> _File:
         raise
     except Exception:  # the library has no class of its own
         raise ContentError(f"{path} is not a SentencePiece model", _HINT) from None
+    if trainer.get(3, 1) not in (1, 2):
+        what = "is of words or characters; attn reads SentencePiece's unigram and BPE models"
+        raise ContentError(f"{path} {what}", _HINT)
     named = {"unk": model.unk_id(), "bos": model.bos_id(), "eos": model.eos_id()}
     return _File(
         pieces=pieces,
@@ -231,12 +253,16 @@ def _gemma(file: _File, config: Mapping[str, Any], package: Any) -> Any:
     return made
 
 
-def _t5(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+def _extra_ids(config: Mapping[str, Any]) -> int:
     extra = config.get("extra_ids", 100)
     if type(extra) is not int or not 0 <= extra <= 10_000:
         raise ContentError("extra_ids is no number up to 10,000", _HINT)
+    return extra
+
+
+def _t5(file: _File, config: Mapping[str, Any], package: Any) -> Any:
     vocabulary = [*zip(file.pieces, file.scores, strict=True)]
-    vocabulary += [(f"<extra_id_{n}>", 0.0) for n in reversed(range(extra))]
+    vocabulary += [(f"<extra_id_{n}>", 0.0) for n in reversed(range(_extra_ids(config)))]
     made = package.Tokenizer(package.models.Unigram(vocabulary, 2, False))
     if file.charsmap:
         made.normalizer = package.normalizers.Precompiled(file.charsmap)
@@ -310,4 +336,7 @@ _DEFAULTS = {
     },
 }  # fmt: skip
 # The tokens that a class puts before and behind a text, whatever its config says.
-_AROUND = {"T5Tokenizer": ((), ("</s>",)), "DebertaV2Tokenizer": (("[CLS]",), ("[SEP]",))}
+_AROUND: dict[str, Callable[[Mapping[str, str]], tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "T5Tokenizer": lambda names: ((), (names["eos"],)),
+    "DebertaV2Tokenizer": lambda names: ((names["cls"],), (names["sep"],)),
+}

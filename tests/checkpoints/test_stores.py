@@ -268,8 +268,12 @@ def test_a_link_that_leaves_the_repository_is_refused(hub_store, folder_files, t
     "../a", "a/../b", "a/b@../../x", "/no/such", "a//b", "a/b/c", "a b", "a/b:", "-a/b",
     "a/b\n", "", "a/b@refs/../../../x", "a/..gguf", "é/b", "a" * 5000,
 ])  # fmt: skip
-def test_names_that_cannot_be_of_the_cache_find_nothing(hub_store, folder_files, name):
+def test_names_that_cannot_be_of_the_cache_find_nothing(
+    hub_store, folder_files, name, tmp_path, monkeypatch
+):
     hub_store.add("a/b", folder_files)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")  # "../a" could be a file
     with pytest.raises((NoModelError, ContentError)):
         places.find(name)
 

@@ -30,7 +30,7 @@ FOLDERS = HERE / "folders"
 MORE = [
     "<start_of_turn>user\nwho is  it?<end_of_turn>\n", "<|user|>\n who<|end|>  <|assistant|> ",
     "\n\n  a\n", "the\t\tthinker", "<extra_id_0> the [MASK] of", "▁the ▁▁ book",
-    "the thinker is thinking, thinker isn't\n\nreading",
+    "the thinker is thinking, thinker isn't\n\nreading", "<FOO>a<BAR>  b <BAZ> </s>",
 ]  # fmt: skip
 
 
@@ -63,6 +63,22 @@ def added(content: str, special: bool = True, **flags: bool) -> dict:
 LLAMA = {
     "model_type": "bpe", "vocab_size": 500, "byte_fallback": True, "split_digits": True,
     "normalization_rule_name": "identity", "remove_extra_whitespaces": False,
+}  # fmt: skip
+GEMMA = LLAMA | {
+    "add_dummy_prefix": False, "pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3,
+    "bos_piece": "<bos>", "eos_piece": "<eos>", "split_by_whitespace": True,
+    "user_defined_symbols": [
+        "<mask>", "<start_of_turn>", "<end_of_turn>", "\n", "\n\n", "▁▁", "▁▁▁",
+    ],
+}  # fmt: skip
+T5 = {
+    "model_type": "unigram", "vocab_size": 300, "pad_id": 0, "eos_id": 1, "unk_id": 2,
+    "bos_id": -1, "normalization_rule_tsv": RULES,
+}  # fmt: skip
+DEBERTA = {
+    "model_type": "unigram", "vocab_size": 300, "pad_id": 0, "bos_id": 1, "eos_id": 2,
+    "unk_id": 3, "pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]",
+    "unk_piece": "[UNK]", "normalization_rule_name": "identity",
 }  # fmt: skip
 RECIPES = {
     "llama": {
@@ -111,16 +127,31 @@ RECIPES = {
         "train": LLAMA | {"model_type": "unigram", "normalization_rule_tsv": RULES},
         "config": {"tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": True},
     },
+    "renamed": {
+        "file": "tokenizer.model", "train": LLAMA, "model": "mistral",
+        "config": {
+            "add_bos_token": True,
+            "added_tokens_decoder": {
+                "300": added("<FOO>"), "417": added("<BAR>"), "500": added("<BAZ>", False),
+            },
+        },
+    },
+    # As before tokenizer_config.json had the ids of added tokens.
+    "older": {
+        "file": "tokenizer.model", "train": LLAMA, "model": "llama",
+        "config": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True},
+        "more": [
+            ("special_tokens_map.json", {
+                "bos_token": added("<FOO>"), "pad_token": added("<BAR>", lstrip=True),
+                "additional_special_tokens": ["<|user|>"],
+            }),
+            ("added_tokens.json", {"<BAZ>": 501, "<BAR>": 500}),
+        ],
+    },
     # As Gemma's: no prefix, symbols that are never cut, whole runs of line ends.
     "gemma": {
         "file": "tokenizer.model", "model": "gemma2",
-        "train": LLAMA | {
-            "add_dummy_prefix": False, "pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3,
-            "bos_piece": "<bos>", "eos_piece": "<eos>", "split_by_whitespace": True,
-            "user_defined_symbols": [
-                "<mask>", "<start_of_turn>", "<end_of_turn>", "\n", "\n\n", "▁▁", "▁▁▁",
-            ],
-        },
+        "train": GEMMA,
         "config": {
             "tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False,
             "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>",
@@ -131,12 +162,17 @@ RECIPES = {
             },
         },
     },
+    # A list, which then is the whole one: the file's own symbols are not cut out.
+    "gemma-listed": {
+        "file": "tokenizer.model", "model": "gemma2", "train": GEMMA,
+        "config": {
+            "tokenizer_class": "GemmaTokenizer", "boi_token": "<BAR>",
+            "additional_special_tokens": ["<start_of_turn>", "<FOO>"],
+        },
+    },
     "t5": {
         "file": "spiece.model", "model": "t5",
-        "train": {
-            "model_type": "unigram", "vocab_size": 300, "pad_id": 0, "eos_id": 1, "unk_id": 2,
-            "bos_id": -1, "normalization_rule_tsv": RULES,
-        },
+        "train": T5,
         "config": {
             "tokenizer_class": "T5Tokenizer", "extra_ids": 3, "eos_token": "</s>",
             "unk_token": "<unk>", "pad_token": "<pad>",
@@ -145,12 +181,24 @@ RECIPES = {
     },
     "deberta": {
         "file": "spm.model", "model": "deberta-v2",
-        "train": {
-            "model_type": "unigram", "vocab_size": 300, "pad_id": 0, "bos_id": 1, "eos_id": 2,
-            "unk_id": 3, "pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]",
-            "unk_piece": "[UNK]", "normalization_rule_name": "identity",
-        },
+        "train": DEBERTA,
         "config": {"tokenizer_class": "DebertaV2Tokenizer", "do_lower_case": False},
+    },
+    "deberta-named": {
+        "file": "spm.model", "model": "deberta-v2", "train": DEBERTA,
+        "config": {"cls_token": "<FOO>", "extra_special_tokens": {"my_token": "<BAR>"}},
+    },
+    "t5-silent": {
+        "file": "spiece.model", "model": "t5", "train": T5, "config": {"extra_ids": 5},
+    },
+    "gpt2-older": {
+        "model": "gpt2", "train": {"special": [], "size": 400}, "config": {"add_bos_token": True},
+        "more": [
+            ("special_tokens_map.json", {
+                "bos_token": "<FOO>", "additional_special_tokens": ["<BAR>"],
+            }),
+            ("added_tokens.json", {"<BAZ>": 401, "</s>": 400}),
+        ],
     },
     "gpt2": {
         "model": "gpt2", "train": {"special": [], "size": 400},

@@ -13,20 +13,10 @@ from attn_cli.tokens import merges, spm
 from attn_cli.tokens.deferred import Absent
 
 NAMES = (
-    "llama",
-    "phi3",
-    "phi3-symbols",
-    "bare",
-    "mistral",
-    "no-class",
-    "generic",
-    "gemma",
-    "t5",
-    "deberta",
-    "gpt2",
-    "opt",
-    "opt-map",
-)
+    "llama", "phi3", "phi3-symbols", "bare", "mistral", "no-class", "generic", "renamed", "older",
+    "gemma", "gemma-listed", "t5", "t5-silent", "deberta", "deberta-named",
+    "gpt2", "gpt2-older", "opt", "opt-map",
+)  # fmt: skip
 SPM = ("llama", "phi3", "gemma", "t5", "deberta")
 
 
@@ -170,6 +160,34 @@ def test_what_is_no_model_is_said(folder, data):
     file.write_bytes(data)
     with pytest.raises(ContentError, match="is not a SentencePiece model"):
         spm.read(file)
+
+
+@pytest.mark.parametrize("kind", [3, 4])
+def test_models_of_words_or_characters_are_refused(folder, kind):
+    file = file_of(folder("llama"))
+    settings = bytes([0x12, 2, 0x18, kind])  # trainer_spec.model_type; the last one counts
+    file.write_bytes(file.read_bytes() + settings)
+    with pytest.raises(ContentError, match="is of words or characters"):
+        spm.read(file)
+
+
+def test_special_tokens_that_are_to_be_cut_are_refused(folder):
+    place = folder("llama")
+    (place / "tokenizer_config.json").write_text('{"split_special_tokens": true}')
+    with pytest.raises(ContentError, match="split_special_tokens"):
+        spm.read(place / "tokenizer.model")
+
+
+@pytest.mark.parametrize(("model", "config"), [
+    ("qwen2", {}), ("qwen3", {"tokenizer_class": "GPT2Tokenizer"}), ("roberta", {}),
+])  # fmt: skip
+def test_other_models_with_gpt2s_two_files_are_refused(folder, model, config):
+    """Qwen's text is normalised first and cut by another pattern."""
+    place = folder("gpt2")
+    (place / "config.json").write_text(json.dumps({"model_type": model}))
+    (place / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(ContentError, match=r"has no tokenizer\.json"):
+        merges.read(place)
 
 
 def test_the_package_says_nothing_on_stderr(folder, capfd):
