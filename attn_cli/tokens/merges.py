@@ -13,10 +13,9 @@ from attn_cli.tokens.published import LibraryTokenizer, load
 
 NAMES = ("vocab.json", "merges.txt")
 _HINT = "--ids works without a tokenizer: --ids 5,6,7"
-# Both are published with the first class; a folder that names none is read as one of them.
-_CLASSES = ("GPT2Tokenizer", "")
-_OTHERS = ("qwen2", "qwen3")  # theirs is another, whatever they name
-_MODELS = ("gpt2", "gpt_neo", "gptj", "opt", "None")
+_CLASS = "GPT2Tokenizer"
+_MODELS = ("gpt2", "gpt_neo", "gptj", "opt", "None")  # whose class it is where they name none
+_OTHERS = ("qwen2", "qwen3")  # whose class is another, whatever they name
 _END = "<|endoftext|>"
 
 
@@ -25,7 +24,8 @@ def read(folder: Path) -> LibraryTokenizer:
     package, config = load(), beside.settings(folder)
     kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
     model = str(beside.config(folder, "config.json").get("model_type"))
-    if kind not in _CLASSES or (model not in _MODELS and (not kind or model in _OTHERS)):
+    wanted = kind == _CLASS if kind else model in _MODELS
+    if not wanted or model in _OTHERS:
         what = f"the class {shorten(kind)!r}" if kind else f"no class for {shorten(model)!r}"
         raise ContentError(f"{folder} names {what} of tokenizer, but has no tokenizer.json", _HINT)
     vocabulary = beside.config(folder, NAMES[0])
