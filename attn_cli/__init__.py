@@ -8,9 +8,7 @@
 commands of those names.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -33,12 +31,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'attn_cli' has no attribute {name!r}")
 
 
-class _Package(ModuleType):
-    """Keeps `attn_cli.trace` the function once the submodule of that name has been imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _FRONT_DOOR and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return list(__all__)

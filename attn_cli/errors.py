@@ -30,3 +30,8 @@ class NoModelError(ContentError):
 
 class Terminated(BaseException):
     """SIGTERM arrived; raised so that files are finished or removed on the way out."""
+
+
+def shorten(text: str) -> str:
+    """What was typed, cut to a length that an error message can hold."""
+    return text if len(text) <= 60 else f"{text[:40]}… ({len(text):,} characters)"

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from attn_cli import settings, vocabulary
+from attn_cli import parse, vocabulary
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.families.block import Final, Request
-from attn_cli.families.cache import Cache
-from attn_cli.families.load import load
-from attn_cli.families.model import Model
-from attn_cli.families.what_if import read_what_if
 from attn_cli.maths.attention import softmax
+from attn_cli.model.cache import Cache
+from attn_cli.model.stack import Final, Request
+from attn_cli.model.weights import Model
+from attn_cli.model.what_if import read_what_if
+from attn_cli.opening.load import load
+from attn_cli.records import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
 from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
-from attn_cli.trace import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
 from attn_cli.words import sentence
 
 # --- the prompt ----------------------------------------------------------------------------------
@@ -159,10 +159,10 @@ def trace(
     opened = load(model) if isinstance(model, str) else model
     facts = opened.facts
     prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
-    layers = settings.selection(layer, facts.layers, "--layer")
+    layers = parse.selection(layer, facts.layers, "--layer")
     request = Request(
         layers=frozenset(layers),
-        heads=settings.selection(head, facts.heads, "--head"),
+        heads=parse.selection(head, facts.heads, "--head"),
         arrays=_known(arrays),
         last_layer=facts.layers - 1 if next else max(layers),
         what_if=read_what_if(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attn_cli.tokens import making
+from attn_cli.training import tokenizer as making
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALLEST_VOCABULARY = 37

@@ -20,17 +20,19 @@ ROWS = (
     ("views",),
     ("analysis",),
     ("session",),
+    ("opening",),
     ("training",),
     ("families",),
-    ("trace", "exchange"),
+    ("model",),
+    ("records", "hook_names"),
     ("checkpoints",),
     ("tokens",),
-    ("files",),
+    ("files", "parse"),
     ("maths",),
-    ("settings", "vocabulary", "words", "errors"),
+    ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-STANDARD_ONLY = ("settings", "vocabulary", "words", "errors", "files", "tokens")
+STANDARD_ONLY = ("parse", "vocabulary", "words", "errors", "files", "tokens")
 
 
 def tree(path: Path) -> ast.Module:

@@ -62,11 +62,11 @@ def test_everything_is_traced_unless_told_otherwise(trace, model):
 
 
 @pytest.mark.parametrize("code", [
-    "import attn_cli.trace; import attn_cli; print(attn_cli.trace('the').model.name)",
-    "import attn_cli as a; from attn_cli.trace import Trace; print(type(a.trace('the')) is Trace)",
+    "import attn_cli.records; import attn_cli; print(attn_cli.trace('the').model.name)",
+    "import attn_cli as a; from attn_cli.records import Trace; print(type(a.trace('the')) is Trace)",  # noqa: E501
     "from attn_cli.analysis import heads, loss, mask, sample; import attn_cli as a;"
     "print(a.heads(a.trace('the king')).heads[0].head, a.loss.__name__)",
-    "import sys, attn_cli.trace; print(sys.modules['attn_cli.trace'].Trace.__name__)",
+    "import sys, attn_cli.records; print(sys.modules['attn_cli.records'].Trace.__name__)",
 ])  # fmt: skip
 def test_a_submodule_imported_first_does_not_take_the_functions_place(code):
     expected = {"tiny", "True", "0 loss", "Trace"}

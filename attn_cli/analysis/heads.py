@@ -6,7 +6,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError
-from attn_cli.trace import Attention, Trace
+from attn_cli.records import Attention, Trace
 
 NEEDS = frozenset({"weights", "head_output", "output"})
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from attn_cli import session
 from attn_cli.errors import UsageError
-from attn_cli.families.model import Model
 from attn_cli.maths.layers import cross_entropy
-from attn_cli.trace import Candidate, Prompt
+from attn_cli.model.weights import Model
+from attn_cli.records import Candidate, Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

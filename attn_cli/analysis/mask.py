@@ -7,7 +7,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths.attention import softmax
-from attn_cli.trace import Candidate, Trace
+from attn_cli.records import Candidate, Trace
 
 NEEDS = frozenset({"scaled", "visible", "weights", "output"})
 

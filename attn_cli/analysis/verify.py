@@ -9,11 +9,11 @@ import numpy as np
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
-from attn_cli.exchange import exchange_name, find, heads_in
-from attn_cli.families.model import Model
 from attn_cli.files import read_bytes
+from attn_cli.hook_names import exchange_name, find, heads_in
 from attn_cli.maths import attention as steps
-from attn_cli.trace import Attention, Prompt, Trace
+from attn_cli.model.weights import Model
+from attn_cli.records import Attention, Prompt, Trace
 
 NORMAL, SUSPECT = 5e-5, 1e-4
 _DATA = Path(__file__).parent.parent / "data" / "reference"

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from attn_cli.checkpoints.safetensors import Safetensors, TensorInfo
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.files import decode, read_bytes
-from attn_cli.settings import shorten
 
 if TYPE_CHECKING:
     from attn_cli.checkpoints.torch import Torch

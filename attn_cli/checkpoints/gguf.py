@@ -15,7 +15,7 @@ import numpy as np
 
 from attn_cli.checkpoints.dequantise import TYPES, dequantise
 from attn_cli.checkpoints.floats import rows_of
-from attn_cli.checkpoints.looks import forget, looks_like, map_file
+from attn_cli.checkpoints.mapped import forget, looks_like, map_file
 from attn_cli.checkpoints.safetensors import TensorInfo
 from attn_cli.errors import ContentError
 

@@ -12,8 +12,7 @@ import pickle
 import re
 from typing import Any, ClassVar, NamedTuple
 
-from attn_cli.errors import ContentError
-from attn_cli.settings import shorten
+from attn_cli.errors import ContentError, shorten
 
 _LONGEST = 1 << 20  # of one name or frame
 # Enough for 8,000 tensors in a file; each byte can become an object of 70.

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli.checkpoints.floats import FLOATS, float_type, rows_of, widen
-from attn_cli.checkpoints.looks import forget, looks_like, map_file
-from attn_cli.errors import ContentError
-from attn_cli.settings import shorten
+from attn_cli.checkpoints.mapped import forget, looks_like, map_file
+from attn_cli.errors import ContentError, shorten
 
 _MAX_HEADER = 100_000_000
 _MAX_SIZE = 2**63

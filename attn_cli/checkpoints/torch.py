@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli.checkpoints.floats import FLOATS, float_type, rows_of, widen
-from attn_cli.checkpoints.looks import forget, looks_like, map_file
+from attn_cli.checkpoints.mapped import forget, looks_like, map_file
 from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, Storage, Tensor, walk
 from attn_cli.checkpoints.safetensors import TensorInfo
-from attn_cli.errors import ContentError
-from attn_cli.settings import shorten
+from attn_cli.errors import ContentError, shorten
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # A pickle's version; or, in the oldest, a name or a mark: then it is refused by what it asks for.

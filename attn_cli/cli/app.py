@@ -15,9 +15,9 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from attn_cli import __version__, settings
+from attn_cli import __version__
 from attn_cli.cli import output
-from attn_cli.errors import AttnError, ContentError, Terminated, UsageError
+from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, shorten
 
 # Each command is the module of that name in this package, imported when it is the one typed.
 COMMANDS = {
@@ -53,7 +53,7 @@ class Commands(TyperGroup):
             hint = "attn --help"
         else:
             hint = f"commands: {', '.join(COMMANDS)}; a prompt comes after one: attn trace TEXT"
-        raise UsageError(f"no command {settings.shorten(cmd_name)!r}", hint)
+        raise UsageError(f"no command {shorten(cmd_name)!r}", hint)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

@@ -1,6 +1,6 @@
 """`attn heads`: every head of a layer side by side."""
 
-from attn_cli import settings
+from attn_cli import parse
 from attn_cli.cli import output
 from attn_cli.cli.options import Heads, Layers, OutputOptions, PromptOptions, WhatIfOptions
 from attn_cli.cli.prompts import prompts
@@ -26,7 +26,7 @@ def command(
     from attn_cli.views import json
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
-    layers = settings.selection(layer, model.facts.layers, "--layer")
+    layers = parse.selection(layer, model.facts.layers, "--layer")
     if len(layers) > 1 and output.chosen_format(out) == "json":
         raise UsageError("several layers are several documents", "--format ndjson, or one --layer")
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Option
 
-from attn_cli import settings
+from attn_cli import parse
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions, Top, WhatIfOptions
 from attn_cli.cli.prompts import prompts
@@ -36,8 +36,8 @@ def command(
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     numbers = [
-        settings.one(layer, model.facts.layers, "--layer"),
-        settings.one(head, model.facts.heads, "--head"),
+        parse.one(layer, model.facts.layers, "--layer"),
+        parse.one(head, model.facts.heads, "--head"),
     ]
     own = sentence("mask.own")
 

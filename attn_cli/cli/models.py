@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """What can be opened on this machine; with MODEL, what is inside that checkpoint."""
     from attn_cli import session
-    from attn_cli.analysis.models import contents, listing
+    from attn_cli.opening.listing import contents, listing
     from attn_cli.views import json
     from attn_cli.views import models as view
 

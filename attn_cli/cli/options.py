@@ -7,19 +7,20 @@ from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
 
-from attn_cli import settings, vocabulary
+from attn_cli import parse, vocabulary
+from attn_cli.errors import UsageError, shorten
 
 FORMATS = ("table", "json", "ndjson", "csv", "npz")
 
 
 def whole(option: str, low: int, high: int = 10**9 - 1) -> Callable[[Any], int]:
     """A parser for typer: a whole number in a range, in ASCII digits."""
-    return lambda text: settings.integer(str(text), option, low, high)
+    return lambda text: parse.integer(str(text), option, low, high)
 
 
 def real(option: str, low: float, high: float = float("inf")) -> Callable[[Any], float]:
     """A parser for typer: a finite number in a range."""
-    return lambda text: settings.number(str(text), option, low, high)
+    return lambda text: parse.number(str(text), option, low, high)
 
 
 def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
@@ -27,8 +28,8 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
 
     def parse(text: Any) -> str:
         if text and text not in choices:
-            raise settings.UsageError(
-                f"{option} {settings.shorten(str(text))!r} is unknown",
+            raise UsageError(
+                f"{option} {shorten(str(text))!r} is unknown",
                 f"one of {', '.join(choices)}",
             )
         return str(text)

@@ -200,14 +200,14 @@ def follow(
     records: Iterable["StepRecord"], settings: "TrainingSettings", *, quiet: bool
 ) -> list["StepRecord"]:
     """Shows a run on stderr while it goes on: drawn on a terminal, lines now and then elsewhere."""
-    from attn_cli.views import training
+    from attn_cli.views import train
 
     history: list[StepRecord] = []
     if quiet or not _is_terminal(sys.stderr) or _is_plain() or "TERM" not in os.environ:
         for record in records:
             history.append(record)
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
-                _to_stderr(training.line(record))
+                _to_stderr(train.line(record))
         return history
     from rich.console import Console
     from rich.live import Live
@@ -220,7 +220,7 @@ def follow(
             now = time.monotonic()
             if now - drawn > _REFRESH:
                 width = console.width
-                live.update(training.render(record, history, settings, width=width), refresh=True)
+                live.update(train.render(record, history, settings, width=width), refresh=True)
                 drawn = now
     return history
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attn_cli import files, settings, vocabulary
+from attn_cli import files, parse, vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import PromptOptions
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.words import sentence
 
 if TYPE_CHECKING:
-    from attn_cli.families.model import Model
-    from attn_cli.trace import Prompt
+    from attn_cli.model.weights import Model
+    from attn_cli.records import Prompt
 
 _WAIT = 1.0
 _MAX_STDIN = 1 << 30
@@ -80,7 +80,7 @@ def _ids(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not any(parts):
         raise UsageError("--ids holds no ids", "for example --ids 5,6,7")
-    return tuple(settings.integer(part, "--ids", 0, 10**9 - 1) for part in parts)
+    return tuple(parse.integer(part, "--ids", 0, 10**9 - 1) for part in parts)
 
 
 def _raw(options: PromptOptions) -> tuple[bytes, str]:

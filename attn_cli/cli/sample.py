@@ -4,7 +4,7 @@ from typing import Annotated
 
 from typer import Option
 
-from attn_cli import settings
+from attn_cli import parse
 from attn_cli.cli import output
 from attn_cli.cli.options import MaxTokens, OutputOptions, PromptOptions, Top, real, whole
 from attn_cli.cli.prompts import prompts
@@ -73,7 +73,7 @@ def command(
 
     if draws and max_tokens > 1:
         raise UsageError("--draws and --max-tokens contradict each other", "give one of them")
-    heats = [settings.number(part.strip(), "--sweep", 0) for part in sweep.split(",") if sweep]
+    heats = [parse.number(part.strip(), "--sweep", 0) for part in sweep.split(",") if sweep]
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     chosen = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,

@@ -19,7 +19,7 @@ RESULTS = {
     "loss": ("attn_cli.analysis.loss:Loss",),
     "train": ("attn_cli.training.loop:TrainingResult",),
     "verify": ("attn_cli.analysis.verify:Verification",),
-    "models": ("attn_cli.analysis.models:Listing", "attn_cli.analysis.models:Contents"),
+    "models": ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
 }
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from attn_cli import settings, vocabulary
+from attn_cli import parse, vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import (
     Heads,
@@ -21,8 +21,8 @@ from attn_cli.errors import UsageError
 from attn_cli.words import sentence
 
 if TYPE_CHECKING:
-    from attn_cli.families.model import Model
-    from attn_cli.trace import Prompt, Trace
+    from attn_cli.model.weights import Model
+    from attn_cli.records import Prompt, Trace
     from attn_cli.views.matrix import Look
 
 EXAMPLES = (
@@ -66,7 +66,7 @@ def command(
     from attn_cli import session
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
-    steps = settings.steps(step) if step else frozenset(range(1, 7))
+    steps = parse.steps(step) if step else frozenset(range(1, 7))
     kind = output.chosen_format(out)
     each = bool(prompt.each)
     if each and kind in ("csv", "npz"):
@@ -82,8 +82,8 @@ def command(
             without_head=what_if.without_head, next=not no_next, top=top,
         )  # fmt: skip
         found = _with_notes(found, model, len(read.tokens), max_tokens)
-        queries = settings.positions(query, found.prompt.labels, "--query")
-        keys = settings.positions(key, found.prompt.labels, "--key")
+        queries = parse.positions(query, found.prompt.labels, "--query")
+        keys = parse.positions(key, found.prompt.labels, "--key")
         if kind != "json":  # the other formats have no place for notes
             for remark in found.notes:
                 output.note(remark, quiet=prompt.quiet)
@@ -134,13 +134,13 @@ def _page(
     cells: tuple[tuple[int, ...], tuple[int, ...]],
     quiet: bool,
 ) -> list[Any]:
-    from attn_cli.views import table
+    from attn_cli.views import trace as view
 
-    count = table.count_tables(trace, steps)
-    if count > table.MOST_TABLES and not look.full:
+    count = view.count_tables(trace, steps)
+    if count > view.MOST_TABLES and not look.full:
         output.note(sentence("trace.too_many", count=count), quiet=quiet)
         steps = frozenset()
-    return table.render(trace, look, steps=steps, queries=cells[0], keys=cells[1])
+    return view.render(trace, look, steps=steps, queries=cells[0], keys=cells[1])
 
 
 def _encode(trace: "Trace", kind: str, each: bool) -> bytes:

@@ -227,7 +227,7 @@ def _report(run: "Run", history: list, directory: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from attn_cli.training.loop import result_of
-    from attn_cli.views import json, training
+    from attn_cli.views import json, train
 
     found = result_of(run, history, str(directory))
     if as_json:
@@ -236,6 +236,6 @@ def _report(run: "Run", history: list, directory: Path, as_json: bool) -> None:
         return
     look = output.look(OutputOptions())
     last = (
-        [training.render(history[-1], history, run.settings, width=look.width)] if history else []
+        [train.render(history[-1], history, run.settings, width=look.width)] if history else []
     )
-    output.print_page([*last, training.render_result(found)], look)
+    output.print_page([*last, train.render_result(found)], look)

@@ -11,14 +11,14 @@ import numpy as np
 
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
-from attn_cli.families.block import Block, Final, Request, interleaved, own_mask, run_block
-from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader, EqualHeads
-from attn_cli.families.gguf import config_values, embedding_rows, reinterleaved, stored_names
-from attn_cli.families.model import LayerWeights, Model, Naming, Stored, Weights
 from attn_cli.maths.layers import gelu_tanh, layer_norm, linear
 from attn_cli.maths.positions import alibi, alibi_slopes
-from attn_cli.trace import Attention
+from attn_cli.model.cache import Cache
+from attn_cli.model.config import ConfigReader, EqualHeads
+from attn_cli.model.gguf import config_values, embedding_rows, reinterleaved, stored_names
+from attn_cli.model.stack import Block, Final, Request, interleaved, own_mask, run_block
+from attn_cli.model.weights import LayerWeights, Model, Naming, Stored, Weights
+from attn_cli.records import Attention
 
 # What training did, and how its machines shared the sums; `seq_length` bounds nothing.
 _HARMLESS = frozenset(

@@ -11,7 +11,6 @@ from typing import Any
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.families import gemma2, llama
-from attn_cli.families.config import ConfigReader
 from attn_cli.families.gemma2 import (
     HARMLESS,
     Config,
@@ -26,8 +25,9 @@ from attn_cli.families.gemma2 import (
 )  # fmt: skip
 from attn_cli.families.llama import sizes
 from attn_cli.families.llama_gguf import read_gguf
-from attn_cli.families.model import Naming, Stored
-from attn_cli.families.rope import Rope, scaled_rope
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.rope import Rope, scaled_rope
+from attn_cli.model.weights import Naming, Stored
 
 __all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
 # What the reference's config class has where config.json leaves a key out; a null cap is none.

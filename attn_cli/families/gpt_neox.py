@@ -11,15 +11,15 @@ import numpy as np
 
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
-from attn_cli.families.block import Block, Final, Request, interleaved, own_mask, run_block, turn
-from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader, EqualHeads
-from attn_cli.families.gguf import config_values, embedding_rows, reinterleaved, stored_names
-from attn_cli.families.model import LayerWeights, Model, Naming, Stored
-from attn_cli.families.rope import Rope, rope_section, rotated_width, scaled_rope
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.layers import layer_norm, linear
-from attn_cli.trace import Attention
+from attn_cli.model.cache import Cache
+from attn_cli.model.config import ConfigReader, EqualHeads
+from attn_cli.model.gguf import config_values, embedding_rows, reinterleaved, stored_names
+from attn_cli.model.rope import Rope, rope_section, rotated_width, scaled_rope
+from attn_cli.model.stack import Block, Final, Request, interleaved, own_mask, run_block, turn
+from attn_cli.model.weights import LayerWeights, Model, Naming, Stored
+from attn_cli.records import Attention
 
 _ACTIVATIONS = {
     "gelu": layer_maths.gelu,

@@ -12,16 +12,16 @@ import numpy as np
 
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
-from attn_cli.families.block import Block, Final, Request, own_mask, run_block, turn
-from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama_gguf import read_gguf
-from attn_cli.families.model import LayerWeights, Model, Naming, Stored
-from attn_cli.families.rope import Rope, read_rope
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import project
 from attn_cli.maths.layers import linear, rms_norm
-from attn_cli.trace import Attention
+from attn_cli.model.cache import Cache
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.rope import Rope, read_rope
+from attn_cli.model.stack import Block, Final, Request, own_mask, run_block, turn
+from attn_cli.model.weights import LayerWeights, Model, Naming, Stored
+from attn_cli.records import Attention
 
 ACTIVATIONS = {
     "silu": layer_maths.silu,

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
-from attn_cli.families.config import ConfigReader
-from attn_cli.families.gguf import config_values, embedding_rows, stored_names, unpaired
-from attn_cli.families.model import Stored
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.gguf import config_values, embedding_rows, stored_names, unpaired
+from attn_cli.model.weights import Stored
 
 C = TypeVar("C")
 

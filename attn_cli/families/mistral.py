@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import (
     Config,
     common,
@@ -14,6 +13,7 @@ from attn_cli.families.llama import (
     tensor_shapes,
     window_width,
 )  # fmt: skip
+from attn_cli.model.config import ConfigReader
 
 __all__ = ["forward", "naming", "predict", "read_config", "tensor_shapes"]
 _HARMLESS = frozenset({"attention_dropout", "initializer_range"})

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from attn_cli.errors import ContentError
-from attn_cli.families.block import Block, Final, Request, own_mask, run_block
-from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader, EqualHeads
-from attn_cli.families.model import LayerWeights, Model, Naming, Weights
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed, project
 from attn_cli.maths.layers import layer_norm, linear
-from attn_cli.trace import Attention
+from attn_cli.model.cache import Cache
+from attn_cli.model.config import ConfigReader, EqualHeads
+from attn_cli.model.stack import Block, Final, Request, own_mask, run_block
+from attn_cli.model.weights import LayerWeights, Model, Naming, Weights
+from attn_cli.records import Attention
 
 _ACTIVATIONS = {
     "relu": layer_maths.relu,

@@ -10,16 +10,16 @@ import numpy as np
 
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.families import llama
-from attn_cli.families.block import Block, Final, Request, own_mask, run_block, turn
-from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import ACTIVATIONS, Config, naming, predict, sizes
 from attn_cli.families.llama_gguf import read_gguf
-from attn_cli.families.model import LayerWeights, Model, Stored
-from attn_cli.families.rope import rope_section, rotated_width, scaled_rope
 from attn_cli.maths.attention import NO_BIAS, split_heads
 from attn_cli.maths.layers import linear, rms_norm
-from attn_cli.trace import Attention
+from attn_cli.model.cache import Cache
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.rope import rope_section, rotated_width, scaled_rope
+from attn_cli.model.stack import Block, Final, Request, own_mask, run_block, turn
+from attn_cli.model.weights import LayerWeights, Model, Stored
+from attn_cli.records import Attention
 
 __all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
 # Two of these are of Phi-4-mini's own code.

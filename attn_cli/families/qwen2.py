@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.families.config import ConfigReader
 from attn_cli.families.llama import (
     Config,
     common,
@@ -16,7 +15,8 @@ from attn_cli.families.llama import (
     tensor_shapes,
 )  # fmt: skip
 from attn_cli.families.llama_gguf import read_gguf
-from attn_cli.families.model import Stored
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.weights import Stored
 
 __all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
 _HARMLESS = frozenset({"attention_dropout", "initializer_range"})

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_text
-from attn_cli.settings import shorten
-from attn_cli.tokens import beside
-from attn_cli.tokens.published import LibraryTokenizer, load
+from attn_cli.tokens import special
+from attn_cli.tokens.library import LibraryTokenizer, load
 
 NAMES = ("vocab.json", "merges.txt")
 _HINT = "--ids works without a tokenizer: --ids 5,6,7"
@@ -21,14 +20,14 @@ _END = "<|endoftext|>"
 
 def read(folder: Path) -> LibraryTokenizer:
     """The tokenizer of the two files and the configs beside them. Raises ContentError."""
-    package, config = load(), beside.settings(folder)
+    package, config = load(), special.settings(folder)
     kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
-    model = str(beside.config(folder, "config.json").get("model_type"))
+    model = str(special.config(folder, "config.json").get("model_type"))
     wanted = kind == _CLASS if kind else model in _MODELS
     if not wanted or model in _OTHERS:
         what = f"the class {shorten(kind)!r}" if kind else f"no class for {shorten(model)!r}"
         raise ContentError(f"{folder} names {what} of tokenizer, but has no tokenizer.json", _HINT)
-    vocabulary = beside.config(folder, NAMES[0])
+    vocabulary = special.config(folder, NAMES[0])
     lines, _ = read_text(folder / NAMES[1])
     pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]
     try:
@@ -38,9 +37,9 @@ def read(folder: Path) -> LibraryTokenizer:
         spaced = config.get("add_prefix_space") is True
         made.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=spaced)
         made.decoder = package.decoders.ByteLevel()
-        names = beside.named(config, dict.fromkeys(("unk", "bos", "eos"), _END))
-        beside.add(made, config, names)
-        made.post_processor = beside.around(made, *beside.ends(config, names))
+        names = special.named(config, dict.fromkeys(("unk", "bos", "eos"), _END))
+        special.add(made, config, names)
+        made.post_processor = special.around(made, *special.ends(config, names))
         return LibraryTokenizer(made)
     except Exception as error:  # the library has no class of its own
         what = f"{folder} has a {NAMES[0]} and a {NAMES[1]} that do not go together"

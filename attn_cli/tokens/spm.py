@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
-from attn_cli.settings import shorten
-from attn_cli.tokens import beside
-from attn_cli.tokens.published import EXTRA_HINT, LibraryTokenizer, load
+from attn_cli.tokens import special
+from attn_cli.tokens.library import EXTRA_HINT, LibraryTokenizer, load
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _LARGEST, _MOST = 16_000_000, 500_000  # bytes of a file, and pieces: Gemma has 262,144 in 4.7 MB
@@ -59,7 +58,7 @@ def read(path: Path) -> LibraryTokenizer:
     Raises ContentError for a file that is none, or a class of tokenizer that is not known.
     """
     file, package = _read_file(path), load()
-    config, architecture = beside.settings(path.parent), beside.config(path.parent, "config.json")
+    config, architecture = special.settings(path.parent), special.config(path.parent, "config.json")
     model = str(architecture.get("model_type"))
     named = config.get("tokenizer_class") or architecture.get("tokenizer_class") or ""
     named = str(named).removesuffix("Fast")
@@ -75,7 +74,7 @@ def read(path: Path) -> LibraryTokenizer:
             file = _renamed(file, config)
         made = _KINDS[kind](file, config, package)
         # Without a class, the file's symbols are cut out before merging, and no text is normalised.
-        names = beside.named(config, _DEFAULTS[kind] if kind else file.named)
+        names = special.named(config, _DEFAULTS[kind] if kind else file.named)
         further = [(text, True) for text in file.control]
         further += [(text, False) for text in (file.user_defined if kind else ())]
         if kind == "T5Tokenizer":
@@ -84,9 +83,9 @@ def read(path: Path) -> LibraryTokenizer:
             further = []  # the config's list is the whole one, even if empty
         elif kind:
             config.pop("additional_special_tokens", None)
-        beside.add(made, config, names, further, normalize=bool(kind))
-        around = _AROUND[kind](names) if kind in _AROUND else beside.ends(config, names)
-        made.post_processor = beside.around(made, *around)
+        special.add(made, config, names, further, normalize=bool(kind))
+        around = _AROUND[kind](names) if kind in _AROUND else special.ends(config, names)
+        made.post_processor = special.around(made, *around)
         return LibraryTokenizer(made)
     except ContentError:
         raise
@@ -98,8 +97,8 @@ def _renamed(file: _File, config: Mapping[str, Any]) -> _File:
     """The file with the pieces that the config calls otherwise, which then are merged no more."""
     pieces, ordinary = list(file.pieces), set(file.ordinary)
     for id, entry in (config.get("added_tokens_decoder") or {}).items():
-        if 0 <= int(id) < len(pieces) and beside.text(entry) != pieces[int(id)]:
-            pieces[int(id)] = beside.text(entry)
+        if 0 <= int(id) < len(pieces) and special.text(entry) != pieces[int(id)]:
+            pieces[int(id)] = special.text(entry)
             ordinary.discard(int(id))
     return replace(file, pieces=tuple(pieces), ordinary=frozenset(ordinary))
 
@@ -245,7 +244,7 @@ def _llama(file: _File, config: Mapping[str, Any], package: Any) -> Any:
 
 
 def _gemma(file: _File, config: Mapping[str, Any], package: Any) -> Any:
-    unknown = beside.text(config.get("unk_token")) or "<unk>"
+    unknown = special.text(config.get("unk_token")) or "<unk>"
     made = _bpe(file, package, _by_id(file), byte_fallback=True, unk_token=unknown)
     made.normalizer = package.normalizers.Replace(" ", "▁")
     made.pre_tokenizer = package.pre_tokenizers.Split(" ", "merged_with_previous")

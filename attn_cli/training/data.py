@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens.making import build
 from attn_cli.tokens.wordpiece import WordPiece
+from attn_cli.training.tokenizer import build
 
 END = "<|endoftext|>"
 _SHORTEST_ROW = 16

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.trace import Attention, Trace
+from attn_cli.records import Attention, Trace
 from attn_cli.views.text import visible
 
 HEADER = (

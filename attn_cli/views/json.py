@@ -8,9 +8,9 @@ import numpy as np
 import orjson
 
 from attn_cli import __version__, vocabulary
+from attn_cli.records import Attention, ModelFacts, Prompt, Trace
 from attn_cli.session import nonfinite
 from attn_cli.tokens.token import Token
-from attn_cli.trace import Attention, ModelFacts, Prompt, Trace
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny", "max"))

@@ -3,7 +3,7 @@
 import math
 
 from attn_cli.analysis.loss import Loss
-from attn_cli.trace import ModelFacts, Prompt
+from attn_cli.records import ModelFacts, Prompt
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import Look
 from attn_cli.views.text import label

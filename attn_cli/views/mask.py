@@ -4,7 +4,7 @@ import numpy as np
 from rich.text import Text
 
 from attn_cli.analysis.mask import Cell, MaskEffect
-from attn_cli.trace import Trace
+from attn_cli.records import Trace
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import Look
 from attn_cli.views.text import label, pad, visible, widest

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from attn_cli.analysis.models import Contents, Listed, Listing
-from attn_cli.trace import ModelFacts
+from attn_cli.opening.listing import Contents, Listed, Listing
+from attn_cli.records import ModelFacts
 from attn_cli.views import numbers, page
 from attn_cli.views.text import visible
 from attn_cli.words import sentence

@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 
-from attn_cli.exchange import to_arrays
-from attn_cli.trace import Trace
+from attn_cli.hook_names import to_arrays
+from attn_cli.records import Trace
 
 
 def render(trace: Trace) -> bytes:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attn_cli import vocabulary
-from attn_cli.trace import ModelFacts, Prediction, Prompt
+from attn_cli.records import ModelFacts, Prediction, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.matrix import INDENT, Look, matrix
 from attn_cli.views.text import label, pad, visible, widest

@@ -1,7 +1,7 @@
 """The page of `attn sample`: each candidate through temperature and filters, then the draw."""
 
 from attn_cli.analysis.sample import Sample
-from attn_cli.trace import ModelFacts, Prompt
+from attn_cli.records import ModelFacts, Prompt
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import Look
 from attn_cli.views.text import label, visible

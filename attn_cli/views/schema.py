@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.trace import ModelFacts, Prediction
+from attn_cli.records import ModelFacts, Prediction
 
 _VALUES = {
     "values": {

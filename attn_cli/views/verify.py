@@ -1,7 +1,7 @@
 """The page of `attn verify`: the largest error of every array, and what to think of it."""
 
 from attn_cli.analysis.verify import StepError, Verification
-from attn_cli.trace import ModelFacts, Prompt
+from attn_cli.records import ModelFacts, Prompt
 from attn_cli.views import page
 from attn_cli.views.text import visible
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from real_models import ATTN, FLOOR, measured
 
-from attn_cli.families.load import _family
+from attn_cli.opening.load import _family
 
 NUMBERS, LAYERS, HEADS, WIDTH, INNER = 150_000_000, 12, 12, 768, 3072
 _LLAMA = {

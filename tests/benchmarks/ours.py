@@ -10,9 +10,9 @@ import numpy as np
 
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import encode
-from attn_cli.families.cache import Cache
-from attn_cli.families.load import load
-from attn_cli.families.model import in_memory
+from attn_cli.model.cache import Cache
+from attn_cli.model.weights import in_memory
+from attn_cli.opening.load import load
 
 
 def warm(folder: str, length: int) -> dict[str, float]:

@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="without 2,048 tokens")
     options = parser.parse_args()
-    from attn_cli.families.places import carried
+    from attn_cli.opening.places import carried
 
     gguf = carried("smollm2")
     worker = [options.peer, str(HERE / "peer.py")]

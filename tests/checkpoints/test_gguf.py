@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from attn_cli.checkpoints import gguf as module
 from attn_cli.checkpoints.dequantise import BY_NAME, dequantise
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.looks import forget
+from attn_cli.checkpoints.mapped import forget
 from attn_cli.errors import ContentError
 
 HUGE = 2**64 - 1

@@ -7,7 +7,7 @@ import gguf
 import pytest
 
 from attn_cli import session
-from attn_cli.families.model import Model
+from attn_cli.model.weights import Model
 
 
 class Spy:

@@ -9,8 +9,8 @@ from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import Safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
-from attn_cli.families.cache import Cache
 from attn_cli.maths import positions
+from attn_cli.model.cache import Cache
 from measure import row_error
 
 TOLERANCE = 1e-5

@@ -13,7 +13,7 @@ from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.safetensors import Safetensors
 from attn_cli.errors import ContentError, NoModelError
-from attn_cli.families.block import Request
+from attn_cli.model.stack import Request
 from measure import row_error
 
 # The architecture that the converter gives each golden model: Mistral's is Llama's.

@@ -562,7 +562,7 @@ def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, packed, 
 def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypatch, name, spied):
     folder = golden_copy(name)
     wanted = session.trace(ids=[7, 7, 2], model=str(folder)).logits
-    monkeypatch.setattr("attn_cli.families.model._ROWS", 8)
+    monkeypatch.setattr("attn_cli.model.weights._ROWS", 8)
     model, spy = spied(folder)
     found = session.trace(ids=[7, 7, 2], model=model, layer=0).logits
     assert row_error(found, wanted) <= 1e-6

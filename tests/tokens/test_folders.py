@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from attn_cli.errors import ContentError
-from attn_cli.families.load import _tokenizer_of
+from attn_cli.opening.load import _tokenizer_of
 from attn_cli.tokens import merges, spm
 from attn_cli.tokens.deferred import Absent
 

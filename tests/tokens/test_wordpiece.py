@@ -11,9 +11,9 @@ from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens.making import build
 from attn_cli.tokens.token import Token
 from attn_cli.tokens.wordpiece import WordPiece, read, split_words
+from attn_cli.training.tokenizer import build
 
 CORPUS = [
     "The book is on the table . It's Sam's book, isn't it?",

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from attn_cli.training import data, loop
 from attn_cli.training.watch import Neighbour
-from attn_cli.views import training
+from attn_cli.views import train
 
 
 def drawn(record, history, settings, width=80):
     console = Console(file=StringIO(), width=width, color_system=None)
-    console.print(training.render(record, history, settings, width=width))
+    console.print(train.render(record, history, settings, width=width))
     return console.file.getvalue().splitlines()
 
 
@@ -97,7 +97,7 @@ def test_chart_heights(records):
         replace(records[0], step=step, loss=loss, floor=1.0)
         for step, loss in ((1, 5.0), (2, 4.0), (3, 3.0), (4, 0.5))
     ]
-    heights = training.chart_heights(made, 8, 4)
+    heights = train.chart_heights(made, 8, 4)
     np.testing.assert_allclose(heights[:2], [3.5, 0.75])
     assert np.isnan(heights[2:]).all()
 
@@ -106,7 +106,7 @@ def test_chart_heights(records):
     ("seconds", "expected"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")]
 )
 def test_clock(seconds, expected):
-    assert training.clock(seconds) == expected
+    assert train.clock(seconds) == expected
 
 
 def test_the_progress_bar_and_the_chart_grow_with_the_steps(records, settings):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import attn_cli
-from attn_cli.views import table
+from attn_cli.views import trace as view
 from attn_cli.views.matrix import Look
 
 PROMPT = "the greatest thinker in China is"
@@ -21,7 +21,7 @@ def shown(trace, capsys):
     from rich.console import Console
 
     console = Console(width=80, force_terminal=False, color_system=None)
-    items = table.render(trace, Look(), steps=frozenset({5}), queries=range(6), keys=range(6))
+    items = view.render(trace, Look(), steps=frozenset({5}), queries=range(6), keys=range(6))
     for item in items:
         console.print(item)
     return capsys.readouterr().out

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from attn_cli.records import Prompt
 from attn_cli.tokens.token import Token
-from attn_cli.trace import Prompt
 from attn_cli.views.page import tokens_line
 from attn_cli.views.text import label
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from attn_cli.checkpoints.safetensors import encode
 from attn_cli.cli import app
 from attn_cli.families import gpt2
-from attn_cli.tokens import making
+from attn_cli.training import tokenizer as making
 from attn_cli.views.text import label, pad, visible, widest
 
 HOSTILE = (

@@ -8,8 +8,8 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.families.what_if import parse_mask, read_what_if
 from attn_cli.maths import masks
+from attn_cli.model.what_if import parse_mask, read_what_if
 
 IDS = [3, 1, 4, 1, 5]
 N = len(IDS)

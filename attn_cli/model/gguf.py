@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli.errors import ContentError
-from attn_cli.families.model import Stored, as_stored
+from attn_cli.model.weights import Stored, as_stored
 
 Arrange = Callable[[np.ndarray], np.ndarray]
 

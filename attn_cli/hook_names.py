@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from attn_cli.trace import Attention, Trace
+from attn_cli.records import Attention, Trace
 
 _NAMES = {
     "x": "hook_resid_pre",

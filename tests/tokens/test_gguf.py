@@ -19,10 +19,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
-from attn_cli.tokens import ggml
-from attn_cli.tokens.ggml import UnknownPreTokenizer, from_metadata
+from attn_cli.tokens import gguf as reader
+from attn_cli.tokens.gguf import UnknownPreTokenizer, from_metadata
+from attn_cli.tokens.library import LibraryTokenizer, read
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
-from attn_cli.tokens.published import LibraryTokenizer, read
 from attn_cli.tokens.token import Token
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -109,7 +109,7 @@ def test_the_ids_are_the_reference_librarys(name: str, folder: Path):
 @given(text=TEXTS)
 def test_all_is_as_in_the_tokenizer_json(name: str, cuts: int, folder: Path, text: str):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ggml, "_CUTS", cuts)
+        patch.setattr(reader, "_CUTS", cuts)
         here, there = from_metadata(converted(name, folder), "x.gguf"), read(FILES[name])
         found = here.encode(text)
         assert found == there.encode(text)

@@ -6,9 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from attn_cli import settings
-from attn_cli.checkpoints import hub, ollama
-from attn_cli.errors import ContentError, NoModelError
+from attn_cli.errors import ContentError, NoModelError, shorten
+from attn_cli.opening import hub, ollama
 
 EMBEDDED = ("tiny",)
 # Packages that carry a checkpoint: the name it opens by, the package, and what in it.
@@ -43,7 +42,7 @@ def find(name: str) -> Place:
         return _given(Path(name))
     path = hub.find(name) if name and len(name) <= 500 else None
     if path is None:
-        raise NoModelError(f"no model {settings.shorten(name)!r} on this machine", _hint(name))
+        raise NoModelError(f"no model {shorten(name)!r} on this machine", _hint(name))
     repository = name.partition("@")[0].partition(":")[0]
     return Place(path, name, str(path), hub.again("/".join(repository.split("/")[:2])))
 

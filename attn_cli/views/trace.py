@@ -10,7 +10,7 @@ from rich.text import Text
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
-from attn_cli.trace import Attention, Trace
+from attn_cli.records import Attention, Trace
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import INDENT, Look, matrix
 from attn_cli.views.page import Page, say

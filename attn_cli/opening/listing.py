@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints import hub, ollama
 from attn_cli.checkpoints.dequantise import FILE_TYPES
 from attn_cli.errors import AttnError, ContentError
 from attn_cli.families import UNTRAINED
-from attn_cli.families.load import family_of, load
-from attn_cli.families.model import Model
-from attn_cli.families.places import EMBEDDED, PACKAGES
+from attn_cli.model.weights import Model
+from attn_cli.opening import hub, ollama
+from attn_cli.opening.load import family_of, load
+from attn_cli.opening.places import EMBEDDED, PACKAGES
 
 PLACES = PACKAGE, HUB, OLLAMA = "package", "hub", "ollama"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from attn_cli.errors import ContentError
+from attn_cli.tokens.library import LibraryTokenizer, load, spell
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
-from attn_cli.tokens.published import LibraryTokenizer, load, spell
 
 T = TypeVar("T")
 _HINT = "--ids 1,2,3 needs no tokenizer and always works"

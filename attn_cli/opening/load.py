@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli import settings, vocabulary
+from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.random import RandomInfo, RandomTensors
-from attn_cli.errors import ContentError, UsageError
-from attn_cli.families import FAMILIES, UNTRAINED, places
-from attn_cli.families.model import Model, Naming, Weights, bind, names_in_folder, untrue_copies
+from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.families import FAMILIES, UNTRAINED
+from attn_cli.model.weights import Model, Naming, Weights, bind, names_in_folder, untrue_copies
+from attn_cli.opening import places
+from attn_cli.records import ModelFacts
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.deferred import Absent, Deferred
 from attn_cli.tokens.token import Tokenizer
-from attn_cli.trace import ModelFacts
 
 _DATA = Path(__file__).parent.parent / "data"
 _RANDOM_LIMITS = {
@@ -58,12 +59,12 @@ def family_of(name: str) -> str:
             kind = Gguf(path).metadata.get("general.architecture")
     except ContentError:
         return ""
-    return settings.shorten(kind) if isinstance(kind, str) else ""
+    return shorten(kind) if isinstance(kind, str) else ""
 
 
 def _family(kind: object, where: str) -> ModuleType:
     if not isinstance(kind, str) or kind not in FAMILIES:
-        shown = settings.shorten(repr(kind))
+        shown = shorten(repr(kind))
         raise ContentError(
             f"{where}: the model type {shown} is not supported", f"attn knows {', '.join(FAMILIES)}"
         )
@@ -98,9 +99,9 @@ def _tokenizer_of(folder: Path) -> Tokenizer:
     if os.path.lexists(path):
         if wordpiece.looks_like_ours(path):
             return wordpiece.read(path)
-        from attn_cli.tokens import published
+        from attn_cli.tokens import library
 
-        return published.read(path)
+        return library.read(path)
     from attn_cli.tokens import merges, spm
 
     for name in spm.NAMES:
@@ -125,9 +126,9 @@ def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Mo
     shapes = family.tensor_shapes(config)
 
     def make() -> Tokenizer:
-        from attn_cli.tokens import ggml
+        from attn_cli.tokens import gguf
 
-        return ggml.from_metadata(found.metadata, str(path))
+        return gguf.from_metadata(found.metadata, str(path))
 
     ends = [found.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
     return _model(
@@ -188,10 +189,10 @@ def _random_model(name: str) -> Model:
         key, _, value = part.partition("=")
         if key not in numbers:
             raise UsageError(
-                f"--model random: the key {settings.shorten(key)!r} is unknown",
+                f"--model random: the key {shorten(key)!r} is unknown",
                 f"known: {', '.join(numbers)}",
             )
-        numbers[key] = settings.integer(value, f"--model random: {key}", *_RANDOM_LIMITS[key])
+        numbers[key] = parse.integer(value, f"--model random: {key}", *_RANDOM_LIMITS[key])
     if numbers["model_width"] % numbers["heads"]:
         raise UsageError(
             f"--model random: model_width {numbers['model_width']} does not divide by "

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from attn_cli.errors import ContentError
-from attn_cli.families.config import ConfigReader
-from attn_cli.families.rope import Rope, read_rope
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.rope import Rope, read_rope
 
 WIDTH, CONTEXT = 12, 256
 PLAIN = [1000.0 ** (-2 * i / WIDTH) for i in range(WIDTH // 2)]

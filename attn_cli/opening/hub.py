@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes, reason
-from attn_cli.settings import shorten
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _NAME = re.compile(

@@ -10,7 +10,7 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.published import load
+from attn_cli.tokens.library import load
 
 _LARGEST = 100_000_000
 _HINT = "--ids works without a tokenizer: --ids 5,6,7"

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from attn_cli import session
-from attn_cli.checkpoints import hub, ollama
 from attn_cli.errors import ContentError, NoModelError
-from attn_cli.families import places
+from attn_cli.opening import hub, ollama, places
 
 COMMIT, OTHER = "c0ffee" + 34 * "0", "beef" + 36 * "1"
 
@@ -331,7 +330,7 @@ def test_shards_without_their_index_are_half_downloaded(hub_store, folder_files)
 def test_what_may_not_be_read_is_said_and_breaks_no_list(
     hub_store, folder_files, monkeypatch, place
 ):
-    from attn_cli.analysis.models import listing
+    from attn_cli.opening.listing import listing
 
     hub_store.add("a/closed", folder_files)
     hub_store.add("b/open", folder_files)
@@ -352,7 +351,7 @@ def test_what_may_not_be_read_is_said_and_breaks_no_list(
 
 
 def test_a_store_that_may_not_be_read_is_one_row(ollama_store, gguf_bytes, monkeypatch):
-    from attn_cli.analysis.models import listing
+    from attn_cli.opening.listing import listing
 
     def refuse(*_, onerror, **__):
         onerror(PermissionError(13, "Permission denied", "the manifests"))
@@ -367,7 +366,7 @@ def test_a_store_that_may_not_be_read_is_one_row(ollama_store, gguf_bytes, monke
 def test_a_name_that_means_something_else_is_listed_by_its_path(
     hub_store, folder_files, tmp_path, monkeypatch
 ):
-    from attn_cli.analysis.models import listing
+    from attn_cli.opening.listing import listing
 
     tiny, gpt2 = (hub_store.add(name, folder_files) for name in ("tiny", "gpt2"))
     (tmp_path / "here" / "gpt2").mkdir(parents=True)
@@ -379,8 +378,8 @@ def test_a_name_that_means_something_else_is_listed_by_its_path(
 
 def test_many_entries_that_do_not_open_are_listed_quickly(hub_store):
     """Each would cost a search through all the others, if it asked for a near name."""
-    from attn_cli.analysis.models import listing
-    from attn_cli.families import places
+    from attn_cli.opening import places
+    from attn_cli.opening.listing import listing
 
     for i in range(100):
         (hub_store.root / f"models--org--bad name {i}").mkdir(parents=True)
@@ -507,7 +506,7 @@ def stores(hub_store, ollama_store, folder_files, gguf_bytes):
 
 
 def test_the_listing_says_of_each_whether_it_opens(stores):
-    from attn_cli.analysis.models import listing
+    from attn_cli.opening.listing import listing
 
     found = {row.name: row for row in listing().models}
     opening = {name for name, row in found.items() if row.opens}

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from attn_cli.checkpoints.folder import read_json_object
-from attn_cli.errors import ContentError, NoModelError
+from attn_cli.errors import ContentError, NoModelError, shorten
 from attn_cli.files import reason
-from attn_cli.settings import shorten
 
 PREFIX = "ollama:"
 _HOST, _LIBRARY, _TAG = "registry.ollama.ai", "library", "latest"

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from attn_cli.errors import ContentError
-from attn_cli.settings import shorten
+from attn_cli.errors import ContentError, shorten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

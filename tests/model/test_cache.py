@@ -7,8 +7,8 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.analysis.sample import Sampling, draw, sample, stages_of
-from attn_cli.families.block import Request
-from attn_cli.families.cache import Cache
+from attn_cli.model.cache import Cache
+from attn_cli.model.stack import Request
 from measure import row_error
 
 MODELS = (

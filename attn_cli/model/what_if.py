@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.files import read_text
 from attn_cli.maths import masks
-from attn_cli.settings import INTEGER, index, shorten
+from attn_cli.parse import INTEGER, index
 
 
 class MaskKind(NamedTuple):

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.families.cache import Cache
-from attn_cli.families.what_if import WhatIf
 from attn_cli.maths.attention import (
     NO_BIAS,
     Attended,
@@ -22,7 +20,9 @@ from attn_cli.maths.attention import (
 from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal, window
 from attn_cli.maths.positions import rotate
-from attn_cli.trace import Attention
+from attn_cli.model.cache import Cache
+from attn_cli.model.what_if import WhatIf
+from attn_cli.records import Attention
 
 _LARGE = 1 << 22
 

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from attn_cli.errors import ContentError
-from attn_cli.settings import shorten
+from attn_cli.errors import ContentError, shorten
+from attn_cli.records import ModelFacts
 from attn_cli.tokens.deferred import Deferred
-from attn_cli.trace import ModelFacts
 
 _ROWS = 8192
 

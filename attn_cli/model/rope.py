@@ -8,9 +8,9 @@ from types import MappingProxyType
 import numpy as np
 
 from attn_cli.errors import ContentError
-from attn_cli.families.cache import Cache
-from attn_cli.families.config import ConfigReader
 from attn_cli.maths import positions
+from attn_cli.model.cache import Cache
+from attn_cli.model.config import ConfigReader
 
 # `type` is the name that `rope_type` had before; the last three are only repeated elsewhere.
 _HARMLESS = frozenset({"type", "rope_type", "finetuned", "max_position_embeddings", "rope_theta"})

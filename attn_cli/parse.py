@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from attn_cli import vocabulary
-from attn_cli.errors import UsageError
+from attn_cli.errors import UsageError, shorten
 
 # ASCII digits only: int() would also take 1_000, ٣ and five thousand digits.
 INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
@@ -32,11 +32,6 @@ def number(text: str, option: str, low: float, high: float = math.inf) -> float:
     if not math.isfinite(value) or not low <= value <= high:
         raise UsageError(f"{option} {shorten(text)} is out of range", hint)
     return value + 0.0  # −0.0 becomes 0.0
-
-
-def shorten(text: str) -> str:
-    """What was typed, cut to a length that an error message can hold."""
-    return text if len(text) <= 60 else f"{text[:40]}… ({len(text):,} characters)"
 
 
 def selection(given: str | int | Iterable[int], count: int, option: str) -> tuple[int, ...]:
