@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from attn_cli.errors import ContentError
+from attn_cli.words import Note, note
 
 _NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
 _read: set[str] = set()
@@ -121,13 +122,13 @@ def read_bytes(path: Path, *, limit: int = 1 << 30) -> bytes:
         raise ContentError(f"cannot read {path}: {reason(error)}") from None
 
 
-def decode(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
+def decode(data: bytes, where: str) -> tuple[str, tuple[Note, ...]]:
     """The text of UTF-8 bytes, and notes on what was dropped. Raises ContentError."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise ContentError(f"{where} is UTF-16, not UTF-8", "convert it: iconv -f UTF-16 -t UTF-8")
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     if data.startswith(b"\xef\xbb\xbf"):
-        data, notes = data[3:], (f"a byte order mark at the start of {where} was dropped",)
+        data, notes = data[3:], (note("note.mark", where=where),)
     try:
         return data.decode("utf-8"), notes
     except UnicodeDecodeError as error:
@@ -138,7 +139,7 @@ def decode(data: bytes, where: str) -> tuple[str, tuple[str, ...]]:
         ) from None
 
 
-def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
+def read_text(path: Path) -> tuple[str, tuple[Note, ...]]:
     """The UTF-8 text of a file, and notes. Raises ContentError."""
     return decode(read_bytes(path), str(path))
 

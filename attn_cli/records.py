@@ -8,6 +8,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.tokens.token import Token
+from attn_cli.words import Note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,7 +125,7 @@ class Trace:
     settings: Mapping[str, Any]
     attention: tuple[Attention, ...]
     next: tuple[Prediction, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     logits: np.ndarray
 
     def block(self, layer: int) -> Attention:

@@ -17,7 +17,7 @@ from attn_cli.opening.load import load
 from attn_cli.records import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
 from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
-from attn_cli.words import sentence
+from attn_cli.words import Note, note
 
 # --- the prompt ----------------------------------------------------------------------------------
 
@@ -252,15 +252,15 @@ def _check_memory(tokens: int, request: Request, facts: ModelFacts) -> None:
         )
 
 
-def prompt_notes(model: Model, prompt: Prompt) -> tuple[str, ...]:
+def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     """Notes on config keys ignored, the chat format, and what the tokenizer could not represent."""
-    notes = [sentence("note.ignored", key=key) for key in model.ignored]
+    notes = [note("note.ignored", key=key) for key in model.ignored]
     for copy, original in model.untrue_copies:
-        notes.append(sentence("note.untied", copy=copy, original=original))
+        notes.append(note("note.untied", copy=copy, original=original))
     if prompt.chat:
-        notes.append(sentence("note.chat", format=prompt.chat))
+        notes.append(note("note.chat", format=prompt.chat))
     if model.tokenizer.problem:
-        notes.append(sentence("note.no_tokenizer", problem=model.tokenizer.problem))
+        notes.append(note("note.no_tokenizer", problem=model.tokenizer.problem))
     unknown = [
         prompt.text[slice(*token.span)]
         for token in prompt.tokens
@@ -271,13 +271,13 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[str, ...]:
     different = list(dict.fromkeys(unknown))
     more = f" and {len(different) - 5} more" if len(different) > 5 else ""
     named = ", ".join(different[:5]) + more
-    return (*notes, sentence("note.unknown", words=named, model=model.facts.name))
+    return (*notes, note("note.unknown", words=named, model=model.facts.name))
 
 
-def _notes(model: Model, found: Trace) -> tuple[str, ...]:
-    of_blocks = (note for block in found.attention for note in _block_notes(block))
+def _notes(model: Model, found: Trace) -> tuple[Note, ...]:
+    of_blocks = (remark for block in found.attention for remark in _block_notes(block))
     bad = int(found.logits.size - np.isfinite(found.logits).sum())
-    of_logits = (sentence("note.logits", count=bad),) if bad else ()
+    of_logits = (note("note.logits", count=bad),) if bad else ()
     return (*prompt_notes(model, found.prompt), *of_blocks, *of_logits)
 
 
@@ -286,15 +286,15 @@ def _listed(numbers: Sequence[int]) -> str:
     return shown if len(numbers) <= 8 else f"{shown} and {len(numbers) - 8} more"
 
 
-def _block_notes(block: Attention) -> Iterator[str]:
+def _block_notes(block: Attention) -> Iterator[Note]:
     visible = block.arrays.get("visible")
     if visible is not None and not visible.any(axis=1).all():
         rows = np.flatnonzero(~visible.any(axis=1)).tolist()
-        yield sentence("note.hidden_row", layer=block.layer, rows=_listed(rows))
+        yield note("note.hidden_row", layer=block.layer, rows=_listed(rows))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:
-            yield sentence("note.nonfinite", layer=block.layer, name=name, count=count)
+            yield note("note.nonfinite", layer=block.layer, name=name, count=count)
 
 
 def nonfinite(name: str, array: np.ndarray) -> int:

@@ -12,7 +12,7 @@ from attn_cli.model.cache import Cache
 from attn_cli.model.weights import Model, in_memory
 from attn_cli.records import Prompt
 from attn_cli.tokens.token import Token
-from attn_cli.words import sentence
+from attn_cli.words import Note, note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,14 +163,14 @@ def _ends(model: Model, prompt: Prompt) -> tuple[int, ...]:
     return (*model.end_tokens, *prompt.ends)
 
 
-def stop_note(model: Model, prompt: Prompt, after: Sequence[int], asked: int) -> tuple[str, ...]:
+def stop_note(model: Model, prompt: Prompt, after: Sequence[int], asked: int) -> tuple[Note, ...]:
     """Why fewer tokens came than were asked for; nothing if all did. `after` are their ids."""
     if len(after) >= asked:
         return ()
     if after and after[-1] in _ends(model, prompt):
-        return (sentence("note.ended", count=len(after), asked=asked),)
+        return (note("note.ended", count=len(after), asked=asked),)
     context = model.facts.context
-    return (sentence("note.full", count=len(after), asked=asked, context=context),)
+    return (note("note.full", count=len(after), asked=asked, context=context),)
 
 
 def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:

@@ -6,7 +6,7 @@ from typer import Argument
 
 from attn_cli.cli import output
 from attn_cli.cli.options import IgnoreConfig, OutputOptions
-from attn_cli.words import sentence
+from attn_cli.words import note
 
 EXAMPLES = ("attn models", "attn models tiny", "attn models ./my-model --json | jq .result.parts")
 
@@ -34,7 +34,7 @@ def command(
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)
         problem = model.tokenizer.problem
-        notes = (sentence("note.no_tokenizer", problem=problem),) if problem else ()
+        notes = (note("note.no_tokenizer", problem=problem),) if problem else ()
         settings = {"ignore_config": list(ignore_config)}
         result = output.Result(
             page=lambda look: view.render_contents(model.facts, inside),

@@ -29,8 +29,7 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
     def parse(text: Any) -> str:
         if text and text not in choices:
             raise UsageError(
-                f"{option} {shorten(str(text))!r} is unknown",
-                f"one of {', '.join(choices)}",
+                f"{option} {shorten(str(text))!r} is unknown", f"one of {', '.join(choices)}"
             )
         return str(text)
 

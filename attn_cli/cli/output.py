@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason, write_bytes
+from attn_cli.words import Note
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,7 +27,7 @@ class Result(NamedTuple):
 
     page: Callable[["Look"], list[Any]]
     document: Callable[[], dict[str, Any]]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class ReaderGone(Exception):
@@ -73,10 +74,15 @@ def refuse_terminal(kind: str, out: str | None) -> None:
         raise UsageError(f"{kind} is binary and stdout is a terminal", f"--out trace.{kind}")
 
 
-def note(text: str, *, quiet: bool = False) -> None:
+def note(key: str, /, *, quiet: bool = False, **values: object) -> None:
     """A remark for the person, on stderr."""
+    tell(Note(key, values), quiet=quiet)
+
+
+def tell(remark: Note, *, quiet: bool = False) -> None:
+    """A remark of a record, on stderr."""
     if not quiet:
-        _to_stderr(f"note: {text}")
+        _to_stderr(f"note: {remark}")
 
 
 def error(problem: AttnError) -> int:
@@ -238,7 +244,7 @@ def deliver(options: "OutputOptions", results: Iterable[Result], *, quiet: bool)
             lines.append(encode(result.document()) + b"\n")
             continue
         for remark in result.notes:
-            note(remark, quiet=quiet)
+            tell(remark, quiet=quiet)
         pages.extend(result.page(drawn))
     if drawn is None:
         emit(b"".join(lines), options.out)

@@ -15,7 +15,6 @@ from attn_cli import files, parse, vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import PromptOptions
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.words import sentence
 
 if TYPE_CHECKING:
     from attn_cli.model.weights import Model
@@ -61,7 +60,7 @@ def _sources(options: PromptOptions) -> tuple[_Source, ...]:
     data, where = _raw(options)
     text, notes = files.decode(data, where)
     for remark in notes:
-        output.note(remark, quiet=options.quiet)
+        output.tell(remark, quiet=options.quiet)
     if options.each:
         return tuple(_lines(text, where, options.quiet))
     return (_Source(text=re.sub(r"\r?\n\Z", "", text)),)
@@ -88,7 +87,7 @@ def _raw(options: PromptOptions) -> tuple[bytes, str]:
         return files.read_bytes(Path(options.file)), options.file
     if options.text == "-" or _is_fed():
         return _read_stdin(options.quiet), "standard input"
-    output.note(sentence("note.sample_prompt"), quiet=options.quiet)
+    output.note("note.sample_prompt", quiet=options.quiet)
     return vocabulary.SAMPLE_PROMPT.encode(), "the sample prompt"
 
 
@@ -106,7 +105,7 @@ def _read_stdin(quiet: bool) -> bytes:
         raise ContentError("standard input is closed", "give the prompt as TEXT or --file")
     try:
         if not select.select([0], [], [], _WAIT)[0]:
-            output.note(sentence("note.waiting"), quiet=quiet)
+            output.note("note.waiting", quiet=quiet)
         data = sys.stdin.buffer.read(_MAX_STDIN + 1)
     except (OSError, ValueError) as error:
         raise ContentError(f"cannot read standard input: {files.reason(error)}") from None
@@ -123,7 +122,7 @@ def _lines(text: str, where: str, quiet: bool) -> Iterator[_Source]:
         raise ContentError(f"{where} holds no prompt", "one prompt per line")
     if len(filled) < len(kept):
         blank = len(kept) - len(filled)
-        output.note(sentence("note.blank_lines", count=blank), quiet=quiet)
+        output.note("note.blank_lines", count=blank, quiet=quiet)
     as_json = _text_of(filled[0][1]) is not None
     for number, line in filled:
         found = _text_of(line) if as_json else line

@@ -18,7 +18,7 @@ from attn_cli.cli.options import (
 )
 from attn_cli.cli.prompts import prompts
 from attn_cli.errors import UsageError
-from attn_cli.words import sentence
+from attn_cli.words import note
 
 if TYPE_CHECKING:
     from attn_cli.model.weights import Model
@@ -86,7 +86,7 @@ def command(
         keys = parse.positions(key, found.prompt.labels, "--key")
         if kind != "json":  # the other formats have no place for notes
             for remark in found.notes:
-                output.note(remark, quiet=prompt.quiet)
+                output.tell(remark, quiet=prompt.quiet)
         if kind == "table":
             pages.extend(_page(found, output.look(out), steps, (queries, keys), prompt.quiet))
         else:
@@ -115,7 +115,7 @@ def _with_notes(found: "Trace", model: "Model", before: int, asked: int | None) 
     if not asked:
         return found
     added = found.prompt.ids[before:]
-    notes = (sentence("note.continued", count=len(added)),)
+    notes = (note("note.continued", count=len(added)),)
     notes += stop_note(model, found.prompt, added, asked)
     settings_now = {**found.settings, "max_tokens": asked, "added_tokens": len(added)}
     return replace(found, settings=settings_now, notes=found.notes + notes)
@@ -138,7 +138,7 @@ def _page(
 
     count = view.count_tables(trace, steps)
     if count > view.MOST_TABLES and not look.full:
-        output.note(sentence("trace.too_many", count=count), quiet=quiet)
+        output.note("trace.too_many", count=count, quiet=quiet)
         steps = frozenset()
     return view.render(trace, look, steps=steps, queries=cells[0], keys=cells[1])
 

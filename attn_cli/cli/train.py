@@ -13,7 +13,6 @@ from attn_cli.cli import output
 from attn_cli.cli.options import FORMATS, OutputOptions, one_of, real, whole
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import read_text, reason
-from attn_cli.words import sentence
 
 if TYPE_CHECKING:
     from attn_cli.training.data import Corpus
@@ -184,9 +183,9 @@ def _rescue(
     if step > 0:
         checkpoint.save(directory, run)
         if diverged or run.finished:
-            output.note(sentence("training.saved_model", step=step, directory=directory))
+            output.note("training.saved_model", step=step, directory=directory)
         else:
-            output.note(sentence("training.saved", step=step, again=again))
+            output.note("training.saved", step=step, again=again)
     if isinstance(problem, MemoryError):
         raise ContentError(
             f"not enough memory for step {step + 1}",
@@ -235,7 +234,5 @@ def _report(run: "Run", history: list, directory: Path, as_json: bool) -> None:
         output.emit(json.encode(document) + b"\n")
         return
     look = output.look(OutputOptions())
-    last = (
-        [train.render(history[-1], history, run.settings, width=look.width)] if history else []
-    )
+    last = [train.render(history[-1], history, run.settings, width=look.width)] if history else []
     output.print_page([*last, train.render_result(found)], look)

@@ -11,6 +11,7 @@ from attn_cli import __version__, vocabulary
 from attn_cli.records import Attention, ModelFacts, Prompt, Trace
 from attn_cli.session import nonfinite
 from attn_cli.tokens.token import Token
+from attn_cli.words import Note
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny", "max"))
@@ -56,7 +57,7 @@ def trace_document(trace: Trace) -> dict[str, Any]:
         "settings": settings,
         "attention": [_block(block) for block in trace.attention],
         "next": [record(entry) for entry in trace.next],
-        "notes": list(trace.notes),
+        "notes": list(map(str, trace.notes)),
     }
 
 
@@ -66,11 +67,11 @@ def document(
     prompt: Prompt | None,
     settings: Mapping[str, Any],
     result: Any,
-    notes: tuple[str, ...],
+    notes: tuple[Note, ...],
 ) -> dict[str, Any]:
     """The `attn.COMMAND/1` document of another command; `result` is an analysis record."""
     shared = envelope(command, model, prompt, settings)
-    return {**shared, "result": record(result), "notes": list(notes)}
+    return {**shared, "result": record(result), "notes": list(map(str, notes))}
 
 
 def envelope(

@@ -1,8 +1,26 @@
 """The sentences a user reads: one table per language, looked up by key."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from attn_cli.words import en
 
 LANGUAGES = {"en": en.SENTENCES}
+
+
+class Note(NamedTuple):
+    """A remark as its sentence's key and what fills it in; `str` puts it into words."""
+
+    key: str
+    values: Mapping[str, object]
+
+    def __str__(self) -> str:
+        return sentence(self.key, **self.values)
+
+
+def note(key: str, /, **values: object) -> Note:
+    """The remark of `key` with what fills it in."""
+    return Note(key, values)
 
 
 def sentence(key: str, /, **values: object) -> str:

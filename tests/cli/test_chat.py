@@ -128,7 +128,7 @@ def test_the_end_that_a_model_adds_is_special_as_in_a_prompt(folder):
     ended = continued(model, replace(prompt, ends=(added[0].id,)), 5)
     assert [token.special for token in ended.tokens[len(prompt.tokens) :]] == [True]
     [note] = stop_note(model, replace(prompt, ends=(added[0].id,)), [added[0].id], 5)
-    assert "the model ended its text" in note
+    assert "the model ended its text" in str(note)
 
 
 def test_it_is_the_formats_marker(folder, ends):

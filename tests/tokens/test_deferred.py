@@ -22,7 +22,7 @@ def test_ids_need_no_tokenizer(folder):
     trace = session.trace(ids=[14, 20], model=folder)
     assert [token.text for token in trace.prompt.tokens] == ["<14>", "<20>"]
     assert trace.next[0].candidates[0].text.startswith("<")
-    assert "shown as their ids" in trace.notes[0]
+    assert "shown as their ids" in str(trace.notes[0])
 
 
 def test_a_text_needs_one(folder):
