@@ -1,6 +1,6 @@
 """The words of attn: steps, arrays, axes. Code, options, JSON, tables take them from here."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Step(NamedTuple):
@@ -17,6 +17,30 @@ class ArraySpec(NamedTuple):
     step: int
     axes: tuple[str, ...]
     opt_in: bool = False
+
+
+class MaskWord(NamedTuple):
+    """A word of `--mask`, with the numbers that it takes as its `usage` shows them.
+
+    A `base` replaces the model's own mask, the others hide more of it; `least` is the smallest
+    number, and each number is at most what `most` names of the prompt: its last `query` or `key`,
+    or its count of `keys`; nothing where anything goes.
+    """
+
+    usage: str
+    base: bool
+    least: int = 0
+    most: tuple[str, ...] = ()
+
+
+class WhatIf(NamedTuple):
+    """A setting that changes the attention itself: its option, and the value that changes nothing.
+
+    A list is an option that can be repeated.
+    """
+
+    option: str
+    neutral: Any
 
 
 STEPS = (
@@ -72,6 +96,22 @@ RESIDUALS = ("added", "normed", "behind", "onto_normed")
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"
+
+# Each is a function of that name in `maths/masks.py`, but for the file, whose rows are the mask.
+MASKS = {
+    "causal": MaskWord("causal", base=True),
+    "none": MaskWord("none", base=True),
+    "window": MaskWord("window:N", base=True, least=1),
+    "prefix": MaskWord("prefix:N", base=True, most=("keys",)),
+    "file": MaskWord("file:PATH", base=True),
+    "padding": MaskWord("padding:N", base=False, most=("keys",)),
+    "block": MaskWord("block:Q:K", base=False, most=("query", "key")),
+}
+WHAT_IFS = {
+    "mask": WhatIf("--mask", ()),
+    "attention_temperature": WhatIf("--attention-temperature", 1.0),
+    "without_head": WhatIf("--without-head", ()),
+}
 
 SAMPLE_PROMPT = "the greatest thinker in China is"
 DEFAULT_MODEL = "tiny"
