@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,18 +11,24 @@ from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
 
+class Address(NamedTuple):
+    """Where an attention block stands: in a stack, self- or cross-attention, of a layer."""
+
+    stack: str
+    kind: str
+    layer: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attention:
-    """One attention block: the chosen heads of one layer.
+    """One attention block, that of an `Address`: the chosen heads of one layer.
 
     `arrays` maps names of `vocabulary.ARRAYS` to read-only arrays with the axes given there, and
     each is an attribute too: `block.weights` is `block.arrays["weights"]`, axes (head, query, key).
     Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order. `what_if` names the
     arrays that a changed mask, attention temperature or head has touched; the others are real.
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
-    `embedding` is one of `vocabulary.EMBEDDINGS`: what the model makes of a token's vector;
-    `residual` one of `vocabulary.RESIDUALS`: where the output goes.
-    `own_names` are arrays that mean something else here than in other tools (see `exchange`).
+    `removed` are the heads of the layer that `--without-head` took away.
     """
 
     stack: str
@@ -32,11 +38,9 @@ class Attention:
     kv_heads: tuple[int, ...]
     scale: float
     soft_cap: float = 0.0
-    embedding: str = "token"
-    residual: str = "added"
+    removed: tuple[int, ...] = ()
     arrays: Mapping[str, np.ndarray]
     what_if: frozenset[str] = frozenset()
-    own_names: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> np.ndarray:
         try:
@@ -45,7 +49,13 @@ class Attention:
             known = ", ".join(self.arrays)
             raise AttributeError(f"no array {name!r} in this block; it has {known}") from None
 
+    @property
+    def address(self) -> Address:
+        """Which of a model's attention blocks this is."""
+        return Address(self.stack, self.kind, self.layer)
+
     def provenance(self, name: str) -> str:
+        """`real`, or `what-if` where a changed setting has touched the array."""
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
 
 
@@ -70,8 +80,15 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
-    """A model in numbers. `context` 0 means unbounded; `encoder` is (layers, heads) or ()."""
+class Facts:
+    """A model in numbers, and what a page says of it. `layers` and `heads` are those of `stack`.
+
+    `context` 0 means unbounded; `encoder` is (layers, heads) where there are two stacks, else ().
+    The rest, not part of documents: `predicts`: whether there is an output matrix; words of
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
+    and key is normalised; how many of a head's dimensions are `rotated`, and the factor on them,
+    layer by layer; the `slopes` of ALiBi, head by head.
+    """
 
     name: str
     family: str
@@ -85,6 +102,21 @@ class ModelFacts:
     context: int
     parameters: int
     encoder: tuple[int, ...] = ()
+    stack: str = "decoder"
+    trained: bool = True
+    predicts: bool = True
+    norm: str = "layer"
+    head_norm: bool = False
+    embedding: str = "token"
+    residual: str = "added"
+    positions: str = "none"
+    rotated: int = 0
+    attention_factors: tuple[float, ...] = ()
+    slopes: tuple[float, ...] = ()
+
+    def layers_of(self, stack: str) -> int:
+        """How many layers a stack has."""
+        return self.layers if stack == self.stack else self.encoder[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +152,7 @@ class Prompt:
 class Trace:
     """Everything one forward pass computed that was asked for. `logits` (position, vocabulary)."""
 
-    model: ModelFacts
+    model: Facts
     prompt: Prompt
     settings: Mapping[str, Any]
     attention: tuple[Attention, ...]
@@ -128,9 +160,25 @@ class Trace:
     notes: tuple[Note, ...]
     logits: np.ndarray
 
-    def block(self, layer: int) -> Attention:
-        """The traced block of one layer. Raises KeyError if that layer was not asked for."""
+    def block(self, layer: int, *, stack: str = "", kind: str = "self") -> Attention:
+        """A traced block, of the model's own stack unless one is named.
+
+        Raises KeyError if it was not asked for.
+        """
+        wanted = Address(stack or self.model.stack, kind, layer)
         for block in self.attention:
-            if block.layer == layer:
+            if block.address == wanted:
                 return block
-        raise KeyError(layer)
+        raise KeyError(wanted)
+
+
+def nonfinite(name: str, array: np.ndarray) -> int:
+    """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
+    if array.dtype == bool:
+        return 0
+    # A sum is finite only if every number is; numbers too large to add up are counted one by one.
+    with np.errstate(all="ignore"):
+        if name != "masked" and np.isfinite(array.sum()):
+            return 0
+    count = array.size - int(np.isfinite(array).sum())
+    return count - int(np.isneginf(array).sum()) if name == "masked" else count

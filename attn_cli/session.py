@@ -7,14 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from attn_cli import parse, vocabulary
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.maths.attention import softmax
-from attn_cli.model.cache import Cache
-from attn_cli.model.stack import Final, Request
-from attn_cli.model.weights import Model
+from attn_cli.model.family import Model
+from attn_cli.model.stack import Cache, End, Request
 from attn_cli.model.what_if import read_what_if
 from attn_cli.opening.load import load
-from attn_cli.records import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
+from attn_cli.records import (
+    Address,
+    Attention,
+    Candidate,
+    Facts,
+    Prediction,
+    Prompt,
+    Trace,
+    nonfinite,
+)
 from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
@@ -91,43 +99,48 @@ def token_of(model: Model, id: int) -> Token:
 
 def run(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> tuple[tuple[Attention, ...], Final]:
-    """One forward pass: the recorded blocks, and the final hidden vectors.
+) -> tuple[dict[Address, Attention], End]:
+    """One forward pass: the recorded blocks, and where it ended.
 
-    With a cache, `ids` follow the positions it holds, and it holds them too afterwards.
+    A pass that is not whole stops at its last record. With a cache, `ids` follow the positions it
+    holds, and it holds them too afterwards.
     """
-    blocks = []
+    blocks: dict[Address, Attention] = {}
+    passing = model.family.forward(model, ids, request, cache)
     # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
     with np.errstate(all="ignore"):
-        passing = model.family.forward(model, ids, request, cache)
-        while True:
+        while request.whole or len(blocks) < len(request.blocks):
             try:
-                blocks.append(next(passing))
+                block = next(passing)
             except StopIteration as stop:
-                return tuple(blocks), stop.value
+                return blocks, stop.value
+            blocks[block.address] = block
+    passing.close()
+    return blocks, End(np.zeros((0, model.facts.model_width), np.float32), False)
 
 
 def logits(model: Model, ids: tuple[int, ...]) -> np.ndarray:
-    """Logits (position, vocabulary) at every position of a prompt."""
-    return predict(model, _hidden(model, ids, None))
+    """Logits (position, vocabulary) at every position of a prompt. Raises ContentError."""
+    return predict(model, run(model, ids, Request())[1].x)
 
 
 def next_logits(model: Model, ids: tuple[int, ...], cache: Cache | None = None) -> np.ndarray:
     """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
-    return predict(model, _hidden(model, ids, cache)[-1:])[0]
+    return predict(model, run(model, ids, Request(), cache)[1].x[-1:])[0]
 
 
-def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of final hidden vectors (position, model)."""
+def predict(model: Model, x: np.ndarray) -> np.ndarray:
+    """Logits (position, vocabulary) of any layer's vectors (position, model).
+
+    Raises ContentError for a model that cannot predict.
+    """
+    if not model.facts.predicts:
+        raise ContentError(
+            f"{model.facts.name} has no output matrix, so it predicts no token",
+            "attn trace and attn heads show its attention",
+        )
     with np.errstate(all="ignore"):
-        return model.family.predict(model, hidden)
-
-
-def _hidden(model: Model, ids: tuple[int, ...], cache: Cache | None) -> np.ndarray:
-    nothing = Request(
-        layers=frozenset(), heads=(), arrays=frozenset(), last_layer=model.facts.layers - 1
-    )
-    return run(model, ids, nothing, cache)[1].hidden
+        return model.family.predict(model, x)
 
 
 def trace(
@@ -160,17 +173,19 @@ def trace(
     facts = opened.facts
     prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
     layers = parse.selection(layer, facts.layers, "--layer")
+    chosen = [Address(facts.stack, "self", number) for number in layers]
     request = Request(
-        layers=frozenset(layers),
+        blocks=frozenset(chosen),
         heads=parse.selection(head, facts.heads, "--head"),
         arrays=_known(arrays),
-        last_layer=facts.layers - 1 if next else max(layers),
+        whole=next and facts.predicts,
         what_if=read_what_if(
-            mask, attention_temperature, without_head, layers=facts.layers, heads=facts.heads
+            mask, attention_temperature, without_head,
+            stack=facts.stack, layers=facts.layers, heads=facts.heads,
         ),
-    )
+    )  # fmt: skip
     _check_memory(len(prompt.tokens), request, facts)
-    blocks, final = run(opened, prompt.ids, request)
+    blocks, end = run(opened, prompt.ids, request)
     found = Trace(
         model=facts,
         prompt=prompt,
@@ -181,19 +196,14 @@ def trace(
             **prompt.settings,
             "ignore_config": list(opened.ignored),
         },
-        attention=_in_order(blocks, layers),
+        attention=tuple(blocks[address] for address in chosen),
         next=(),
         notes=(),
         logits=np.zeros((0, facts.vocabulary), np.float32),
     )
-    if next:
-        found = _with_prediction(opened, found, final, top)
+    if request.whole:
+        found = _with_prediction(opened, found, end, top)
     return replace(found, notes=_notes(opened, found))
-
-
-def _in_order(blocks: Sequence[Attention], layers: tuple[int, ...]) -> tuple[Attention, ...]:
-    by_layer = {block.layer: block for block in blocks}
-    return tuple(by_layer[n] for n in layers)
 
 
 def _known(arrays: Iterable[str]) -> frozenset[str]:
@@ -203,11 +213,11 @@ def _known(arrays: Iterable[str]) -> frozenset[str]:
     return frozenset(arrays)
 
 
-def _with_prediction(model: Model, found: Trace, final: Final, top: int) -> Trace:
-    logits_PV = predict(model, final.hidden[-1:])
+def _with_prediction(model: Model, found: Trace, end: End, top: int) -> Trace:
+    logits_PV = predict(model, end.x[-1:])
     prediction = Prediction(
         position=len(found.prompt.tokens) - 1,
-        provenance=vocabulary.WHAT_IF if final.touched else vocabulary.REAL,
+        provenance=vocabulary.WHAT_IF if end.touched else vocabulary.REAL,
         candidates=rank(model, logits_PV[0], top),
     )
     return replace(found, next=(prediction,), logits=logits_PV)
@@ -238,16 +248,16 @@ def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:
     return ids[np.argsort(-comparable[ids], kind="stable")][:count]
 
 
-def _check_memory(tokens: int, request: Request, facts: ModelFacts) -> None:
+def _check_memory(tokens: int, request: Request, facts: Facts) -> None:
     """Refuses a prompt whose attention arrays cannot fit, before anything is allocated."""
     kept = sum("key" in vocabulary.ARRAYS[name].axes for name in request.arrays)
     cells = tokens * tokens * facts.heads
-    need = 4 * cells * (5 + kept * len(request.layers))
+    need = 4 * cells * (5 + kept * len(request.blocks))
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if need > have:
         raise ContentError(
             f"{tokens:,} tokens need {need / 2**30:.1f} GiB for the attention of "
-            f"{len(request.layers)} layers, this machine has {have / 2**30:.1f} GiB",
+            f"{len(request.blocks)} layers, this machine has {have / 2**30:.1f} GiB",
             "choose one --layer, or a shorter prompt",
         )
 
@@ -255,6 +265,12 @@ def _check_memory(tokens: int, request: Request, facts: ModelFacts) -> None:
 def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     """Notes on config keys ignored, the chat format, and what the tokenizer could not represent."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
+    if model.unknown:
+        notes.append(note("note.keys", keys=_some(model.unknown)))
+    if model.left_aside:
+        notes.append(note("note.left_aside", tensors=_some(model.left_aside)))
+    if not model.facts.predicts:
+        notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
         notes.append(note("note.untied", copy=copy, original=original))
     if prompt.chat:
@@ -268,10 +284,15 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     ]
     if not unknown:
         return tuple(notes)
-    different = list(dict.fromkeys(unknown))
-    more = f" and {len(different) - 5} more" if len(different) > 5 else ""
-    named = ", ".join(different[:5]) + more
-    return (*notes, note("note.unknown", words=named, model=model.facts.name))
+    words = _some(dict.fromkeys(unknown))
+    return (*notes, note("note.unknown", words=words, model=model.facts.name))
+
+
+def _some(names: Iterable[object], most: int = 5) -> str:
+    """A list that a note can hold."""
+    every = list(map(str, names))
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(shorten(name) for name in every[:most]) + more
 
 
 def _notes(model: Model, found: Trace) -> tuple[Note, ...]:
@@ -281,29 +302,12 @@ def _notes(model: Model, found: Trace) -> tuple[Note, ...]:
     return (*prompt_notes(model, found.prompt), *of_blocks, *of_logits)
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    shown = ", ".join(str(n) for n in numbers[:8])
-    return shown if len(numbers) <= 8 else f"{shown} and {len(numbers) - 8} more"
-
-
 def _block_notes(block: Attention) -> Iterator[Note]:
     visible = block.arrays.get("visible")
     if visible is not None and not visible.any(axis=1).all():
         rows = np.flatnonzero(~visible.any(axis=1)).tolist()
-        yield note("note.hidden_row", layer=block.layer, rows=_listed(rows))
+        yield note("note.hidden_row", layer=block.layer, rows=_some(rows, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:
             yield note("note.nonfinite", layer=block.layer, name=name, count=count)
-
-
-def nonfinite(name: str, array: np.ndarray) -> int:
-    """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
-    if array.dtype == bool:
-        return 0
-    # A sum is finite only if every number is; numbers too large to add up are counted one by one.
-    with np.errstate(all="ignore"):
-        if name != "masked" and np.isfinite(array.sum()):
-            return 0
-    count = array.size - int(np.isfinite(array).sum())
-    return count - int(np.isneginf(array).sum()) if name == "masked" else count

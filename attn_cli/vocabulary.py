@@ -57,6 +57,7 @@ ARRAYS = {
     "token_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
     "position_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
     "x": ArraySpec(1, ("query", "model")),
+    "key_x": ArraySpec(1, ("key", "model"), opt_in=True),
     "normed": ArraySpec(1, ("query", "model")),
     "w_q": ArraySpec(2, ("head", "model", "width"), opt_in=True),
     "b_q": ArraySpec(2, ("head", "width"), opt_in=True),
@@ -69,6 +70,9 @@ ARRAYS = {
     "q": ArraySpec(2, ("head", "query", "width")),
     "k": ArraySpec(2, ("kv_head", "key", "width")),
     "v": ArraySpec(2, ("kv_head", "key", "value_width")),
+    "content_to_content": ArraySpec(3, ("head", "query", "key")),
+    "content_to_position": ArraySpec(3, ("head", "query", "key")),
+    "position_to_content": ArraySpec(3, ("head", "query", "key")),
     "scores": ArraySpec(3, ("head", "query", "key")),
     "scaled": ArraySpec(4, ("head", "query", "key")),
     "bias": ArraySpec(4, ("head", "query", "key")),
@@ -87,12 +91,15 @@ EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
 LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
 
-# What layer 0 makes of a token's vector: the vector itself, the vector and its position's (a matrix
-# before), the vector times √width, its layer norm.
+# What a page tells of a model. What layer 0 makes of a token's vector: the vector itself, the sum
+# with its position's, that sum after a matrix, the vector times √width, its norm.
 EMBEDDINGS = ("token", "sum", "projected", "scaled", "normed")
-# Where a block's output goes: onto x; onto x, itself normed first; onto x, the sum normed behind;
+# Where a block's output goes: onto x; onto x, itself normed first; onto x, the sum normed after;
 # onto normed.
-RESIDUALS = ("added", "normed", "behind", "onto_normed")
+RESIDUALS = ("added", "normed", "after", "onto_normed")
+NORMS = ("layer", "rms")
+# How positions enter: vectors added in step 1, rotation in step 2, a bias in step 4, not at all.
+POSITIONS = ("learned", "rotary", "bias", "none")
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"
@@ -117,7 +124,20 @@ SAMPLE_PROMPT = "the greatest thinker in China is"
 DEFAULT_MODEL = "tiny"
 
 
+# What is made of the keys' side alone; in cross-attention that is another stack's vectors.
+_OF_KEYS = frozenset({"key_x", "k_unrotated", "k", "v"})
+
+
 def arrays_from(name: str) -> frozenset[str]:
     """The arrays computed from `name` onward, itself included, without the learned parameters."""
     names = list(ARRAYS)
     return frozenset(names[names.index(name) :]) - PARAMETERS
+
+
+def arrays_after(queries: bool, keys: bool) -> frozenset[str]:
+    """The arrays that are touched where what the queries, or the keys, are made of has been."""
+    if not queries and not keys:
+        return frozenset()
+    after = arrays_from("content_to_content")
+    before = arrays_from(next(iter(ARRAYS))) - after
+    return after | (before - _OF_KEYS if queries else after) | (_OF_KEYS if keys else after)

@@ -7,7 +7,7 @@ import numpy as np
 from attn_cli import session
 from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cross_entropy
-from attn_cli.model.weights import Model
+from attn_cli.model.family import Model
 from attn_cli.records import Candidate, Prompt
 
 

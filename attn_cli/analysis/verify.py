@@ -10,10 +10,10 @@ import numpy as np
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.hook_names import exchange_name, find, heads_in
+from attn_cli.hook_names import find, heads_in, hook_name
 from attn_cli.maths import attention as steps
-from attn_cli.model.weights import Model
-from attn_cli.records import Attention, Prompt, Trace
+from attn_cli.model.family import Model
+from attn_cli.records import Attention, Facts, Prompt, Trace
 
 NORMAL, SUSPECT = 5e-5, 1e-4
 _DATA = Path(__file__).parent.parent / "data" / "reference"
@@ -53,7 +53,7 @@ def verify(
     """Traces a prompt in float32 and checks every array of every layer.
 
     Steps 1 and 2 are compared with a whole pass in float64; steps 3 to 6 are recomputed in float64
-    each from the float32 arrays before it. `reference` holds arrays under exchange names and may
+    each from the float32 arrays before it. `reference` holds arrays under hook names and may
     be empty. Raises ContentError if it is of another prompt or fits nowhere.
     """
     names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
@@ -79,7 +79,7 @@ def verdict(error: float) -> str:
 
 
 def _badness(error: float) -> float:
-    """What is no number is worse than any number."""
+    """NaN ranks above every error."""
     return float("inf") if np.isnan(error) else error
 
 
@@ -154,13 +154,13 @@ def _against_file(
     some = False
     for block in found.attention:
         for name, array in block.arrays.items():
-            other = find(reference, block, name)
+            other = find(reference, found.model, block, name)
             if other is None or array.dtype == bool:
                 continue
-            ours = _heads_of(array, name, block, reference)
+            ours = _heads_of(array, name, found.model, block, reference)
             if other.shape != ours.shape:
                 raise ContentError(
-                    f"{source}: {exchange_name(block, name)} ({name}) does not fit: "
+                    f"{source}: {hook_name(found.model, block, name)} ({name}) does not fit: "
                     f"{other.shape} against {ours.shape}"
                 )
             some = True
@@ -170,13 +170,17 @@ def _against_file(
 
 
 def _heads_of(
-    array: np.ndarray, name: str, block: Attention, reference: Mapping[str, np.ndarray]
+    array: np.ndarray,
+    name: str,
+    model: Facts,
+    block: Attention,
+    reference: Mapping[str, np.ndarray],
 ) -> np.ndarray:
     """Our array with only the heads that the reference holds."""
     axis = vocabulary.ARRAYS[name].axes[0]
     if axis not in ("head", "kv_head"):
         return array
-    return array[[n for n in heads_in(reference, block, axis) if 0 <= n < len(array)]]
+    return array[[n for n in heads_in(reference, model, block, axis) if 0 <= n < len(array)]]
 
 
 def read_reference(

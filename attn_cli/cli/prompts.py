@@ -17,7 +17,7 @@ from attn_cli.cli.options import PromptOptions
 from attn_cli.errors import ContentError, UsageError
 
 if TYPE_CHECKING:
-    from attn_cli.model.weights import Model
+    from attn_cli.model.family import Model
     from attn_cli.records import Prompt
 
 _WAIT = 1.0

@@ -21,7 +21,7 @@ from attn_cli.errors import UsageError
 from attn_cli.words import note
 
 if TYPE_CHECKING:
-    from attn_cli.model.weights import Model
+    from attn_cli.model.family import Model
     from attn_cli.records import Prompt, Trace
     from attn_cli.views.matrix import Look
 

@@ -3,22 +3,24 @@
 `query_key_value` holds a head's query, key and value rows, then the next head's.
 """
 
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.errors import ContentError
 from attn_cli.maths.layers import gelu_tanh, layer_norm, linear
+from attn_cli.maths.masks import causal
 from attn_cli.maths.positions import alibi, alibi_slopes
-from attn_cli.model.cache import Cache
 from attn_cli.model.config import ConfigReader, EqualHeads
-from attn_cli.model.gguf import config_values, embedding_rows, reinterleaved, stored_names
-from attn_cli.model.stack import Block, Final, Request, interleaved, own_mask, run_block
-from attn_cli.model.weights import LayerWeights, Model, Naming, Stored, Weights
-from attn_cli.records import Attention
+from attn_cli.model.family import Family, Model
+from attn_cli.model.gguf import Gguf, named, reinterleaved
+from attn_cli.model.project import interleaved, unembedded
+from attn_cli.model.stack import Cache, End, Request, Stack
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.weights import LayerWeights, Weights
+from attn_cli.records import Attention, Facts
 
 # What training did, and how its machines shared the sums; `seq_length` bounds nothing.
 _HARMLESS = frozenset(
@@ -28,7 +30,7 @@ _HARMLESS = frozenset(
     skip_bias_add_qkv unk_token_id
     """.split()
 )
-_MOST_LAYERS = 10_000
+_FUSED = "self_attention.query_key_value"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +42,20 @@ class Config(EqualHeads):
     tied: bool
 
 
-def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
+def read_config(reader: ConfigReader) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
-    reader = ConfigReader(values, where)
     # The reference has renamed these; where both stand, the first has the last word.
-    given = values.get("n_embed") is not None
-    width = reader.integer("n_embed") if given else reader.integer("hidden_size")
+    width = reader.integer("n_embed" if reader.has("n_embed") else "hidden_size")
     heads = reader.either("n_head", "num_attention_heads")
-    layers = reader.either("n_layer", "num_hidden_layers", high=_MOST_LAYERS)
+    layers = reader.either("n_layer", "num_hidden_layers", high=MOST_LAYERS)
     if width % heads:
-        raise ContentError(f"{where}: hidden_size {width} does not divide by n_head {heads}")
+        named_heads = reader.named("n_head")
+        raise reader.error(
+            f"{reader.named('hidden_size')} {width} does not divide by {named_heads} {heads}"
+        )
     parts, exact = reader.integer("pretraining_tp", 1), reader.flag("slow_but_exact", False)
     if parts > 1 and exact:  # the reference then leaves two biases out
-        raise ContentError(f"{where}: slow_but_exact with pretraining_tp {parts} is not known here")
+        raise reader.error(f"slow_but_exact with pretraining_tp {parts} is not known here")
     config = Config(
         layers=layers,
         heads=heads,
@@ -63,32 +66,25 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         normed_residual=reader.flag("apply_residual_connection_post_layernorm", False),
         tied=reader.flag("tie_word_embeddings", True),
     )
-    reader.finish(_HARMLESS | {"hidden_size", "n_embed"}, ignored)
+    reader.finish(_HARMLESS | {"hidden_size", "n_embed"})
     return config
 
 
-def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+def shapes(config: Config) -> Shapes:
     """The name and shape of every tensor."""
     width = config.model_width
-    vectors = {"word_embeddings_layernorm": width, "ln_f": width}
-    matrices: dict[str, tuple[int, int]] = {}
-    for layer in range(config.layers):
-        h = f"h.{layer}."
-        vectors |= {f"{h}input_layernorm": width, f"{h}post_attention_layernorm": width}
-        matrices |= {
-            f"{h}self_attention.query_key_value": (3 * width, width),
-            f"{h}self_attention.dense": (width, width),
-            f"{h}mlp.dense_h_to_4h": (4 * width, width),
-            f"{h}mlp.dense_4h_to_h": (width, 4 * width),
+    found: Shapes = {"word_embeddings.weight": (config.vocabulary, width)}
+    before = ("h.*.input_layernorm", "h.*.post_attention_layernorm")
+    found |= norms(width, "word_embeddings_layernorm", *before, "ln_f")
+    found |= maps(
+        {
+            f"h.*.{_FUSED}": (3 * width, width),
+            "h.*.self_attention.dense": (width, width),
+            "h.*.mlp.dense_h_to_4h": (4 * width, width),
+            "h.*.mlp.dense_4h_to_h": (width, 4 * width),
         }
-    shapes: dict[str, tuple[int, ...]] = {"word_embeddings.weight": (config.vocabulary, width)}
-    shapes |= {f"{name}.weight": (size,) for name, size in vectors.items()}
-    shapes |= {f"{name}.weight": shape for name, shape in matrices.items()}
-    shapes |= {f"{name}.bias": (size,) for name, size in vectors.items()}
-    shapes |= {f"{name}.bias": shape[:1] for name, shape in matrices.items()}
-    if not config.tied:
-        shapes["lm_head.weight"] = (config.vocabulary, width)
-    return shapes
+    )
+    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
 
 
 def naming(config: Config) -> Naming:
@@ -97,125 +93,105 @@ def naming(config: Config) -> Naming:
     return Naming(("transformer.",), copies=copies)
 
 
+def describe(facts: Facts, config: Config) -> Facts:
+    """What pages say of it."""
+    return replace(
+        facts,
+        embedding="normed",
+        positions="bias",
+        residual="onto_normed" if config.normed_residual else "added",
+        slopes=tuple(alibi_slopes(config.heads).tolist()),
+    )
+
+
 def forward(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, Final]:
-    """Yields the record of each chosen layer in turn and returns the final hidden vectors.
-
-    With `normed_residual`, it is the normed vectors to which attention and MLP add.
-    """
+) -> Generator[Attention, None, End]:
+    """The order of operations. With `normed_residual`, what is added goes onto the normed vectors."""
     config, weights = model.config, model.weights
-    start = cache.length if cache else 0
-    keys = start + len(ids)
-    token = weights.rows("word_embeddings.weight", ids)
-    x = _norm(config, weights, "word_embeddings_layernorm", token)
-    before = {"token_embedding": token}
-    visible = own_mask(0, len(ids), start)
-    bias = alibi(alibi_slopes(config.heads).astype(x.dtype), len(ids), keys)
-    touched = False
-    for layer, parts in enumerate(weights.layers("h.", request.last_layer)):
+    stack = Stack(model, ids, request, cache)
+    token = weights.rows("word_embeddings.weight", stack.ids)
+    x, first = _norm(config, weights, "word_embeddings_layernorm", token), {"token_embedding": token}
+    bias = partial(alibi, slopes_H=alibi_slopes(config.heads).astype(x.dtype))
+    for parts in stack.layers("h."):
         normed = _norm(config, parts, "input_layernorm", x)
-        block = Block(
-            layer=layer,
-            arrays={**before, "x": x, "normed": normed, **_project(config, parts, normed)},
-            own_visible=visible,
+        weight, b = parts[f"{_FUSED}.weight"], parts[f"{_FUSED}.bias"]
+        output = yield from stack.attend(
+            {**first, "x": x, "normed": normed, **interleaved(normed, weight, b, config.heads)},
+            visible=causal,
             w_o=parts["self_attention.dense.weight"].T,
             b_o=parts["self_attention.dense.bias"],
             bias=bias,
-            embedding="normed",
-            residual="onto_normed" if config.normed_residual else "added",
-            touched=touched,
         )
-        result = run_block(request, block, cache)
-        yield from result.records
-        touched = result.touched
-        if layer == request.last_layer < config.layers - 1:
-            return Final(hidden=x[:0], touched=touched)
-        between = (normed if config.normed_residual else x) + result.output
-        normed = _norm(config, parts, "post_attention_layernorm", between)
-        x = (normed if config.normed_residual else between) + _mlp(parts, normed)
-        before = {}
-    if cache:
-        cache.advance(ids)
-    return Final(hidden=_norm(config, weights, "ln_f", x), touched=touched)
+        x, first = (normed if config.normed_residual else x) + output, {}
+        normed = _norm(config, parts, "post_attention_layernorm", x)
+        x = (normed if config.normed_residual else x) + _mlp(parts, normed)
+    return stack.end(x)
 
 
-def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of final hidden vectors (position, model)."""
-    output = "word_embeddings.weight" if model.config.tied else "lm_head.weight"
-    return model.weights.times_rows(output, hidden)
+def predict(model: Model, x: np.ndarray) -> np.ndarray:
+    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
+    normed = _norm(model.config, model.weights, "ln_f", x)
+    return unembedded(model, normed, "word_embeddings.weight")
 
 
 def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
     return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], config.epsilon)
 
 
-def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> dict[str, np.ndarray]:
-    """q, k and v, and the parameters that made them."""
-    name = "self_attention.query_key_value"
-    matrix, bias = parts[f"{name}.weight"], parts[f"{name}.bias"]
-    w_o = parts["self_attention.dense.weight"].T
-    return {
-        **interleaved(normed, matrix, bias, config.heads),
-        "w_o": w_o.reshape(config.heads, -1, config.model_width),
-        "b_o": parts["self_attention.dense.bias"],
-    }
-
-
 def _mlp(parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
-    name = "mlp.dense_h_to_4h"
-    inner = linear(normed, parts[f"{name}.weight"].T, parts[f"{name}.bias"])
-    name = "mlp.dense_4h_to_h"
-    return linear(gelu_tanh(inner), parts[f"{name}.weight"].T, parts[f"{name}.bias"])
+    wide, narrow = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
+    inner = linear(normed, parts[f"{wide}.weight"].T, parts[f"{wide}.bias"])
+    return linear(gelu_tanh(inner), parts[f"{narrow}.weight"].T, parts[f"{narrow}.bias"])
 
 
-# --- the same model in a GGUF file ---------------------------------------------------------------
-
-_GGUF_KEYS = {
-    "block_count": "n_layer",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "n_inner",
-    "attention.head_count": "n_head",
-    "attention.head_count_kv": "kv_heads",
-    "attention.layer_norm_epsilon": "layer_norm_epsilon",
-}
-# The context is that of training: ALiBi has no last position.
-_GGUF_HARMLESS = frozenset({"vocab_size", "context_length"})
-_GGUF_TENSORS = {
-    "word_embeddings.weight": "token_embd.weight",
-    "lm_head.weight": "output.weight",
-} | {
-    f"{ours}.{part}": f"{theirs}.{part}"
-    for ours, theirs in {
-        "word_embeddings_layernorm": "token_embd_norm",
-        "ln_f": "output_norm",
-        "h.*.input_layernorm": "blk.*.attn_norm",
-        "h.*.post_attention_layernorm": "blk.*.ffn_norm",
-        "h.*.self_attention.query_key_value": "blk.*.attn_qkv",
-        "h.*.self_attention.dense": "blk.*.attn_output",
-        "h.*.mlp.dense_h_to_4h": "blk.*.ffn_up",
-        "h.*.mlp.dense_4h_to_h": "blk.*.ffn_down",
-    }.items()
-    for part in ("weight", "bias")
-}
+# --- the same model in a GGUF file, whose fused rows are all queries, keys, values ---------------
 
 
-def open_gguf(
-    found: Gguf, architecture: str, ignored: Iterable[str] = ()
-) -> tuple[Config, dict[str, Stored]]:
-    """The config and tensors of a GGUF file, whose fused rows are all queries, keys, values."""
-    where = str(found.path)
-    values = config_values(found.metadata, architecture, _GGUF_KEYS, _GGUF_HARMLESS, ignored, where)
-    reader = ConfigReader(values, where)
+def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     width, heads = reader.integer("hidden_size"), reader.integer("n_head")
     for key, own in (("n_inner", 4 * width), ("kv_heads", heads)):
         if values.pop(key, own) != own:
-            raise ContentError(f"{where}: {key} is not {own}, as in every model of this family")
-    values["vocab_size"] = embedding_rows(found.tensors, where)
-    values["tie_word_embeddings"] = "output.weight" not in found.tensors
-    config = read_config(values, where)
-    arranged = {
-        f"h.*.self_attention.query_key_value.{part}": reinterleaved(config.heads)
-        for part in ("weight", "bias")
-    }
-    return config, stored_names(found.tensors, _GGUF_TENSORS, arranged, (), config.layers)
+            raise reader.error(f"{reader.named(key)} is not {own}, as in every model of this family")
+
+
+_GGUF = Gguf(
+    keys={
+        "block_count": "n_layer",
+        "embedding_length": "hidden_size",
+        "feed_forward_length": "n_inner",
+        "attention.head_count": "n_head",
+        "attention.head_count_kv": "kv_heads",
+        "attention.layer_norm_epsilon": "layer_norm_epsilon",
+    },
+    # The context is that of training: ALiBi has no last position.
+    harmless=frozenset({"vocab_size", "context_length"}),
+    tensors=named(
+        {
+            "word_embeddings": "token_embd",
+            "lm_head": "output",
+            "word_embeddings_layernorm": "token_embd_norm",
+            "ln_f": "output_norm",
+            "h.*.input_layernorm": "blk.*.attn_norm",
+            "h.*.post_attention_layernorm": "blk.*.ffn_norm",
+            f"h.*.{_FUSED}": "blk.*.attn_qkv",
+            "h.*.self_attention.dense": "blk.*.attn_output",
+            "h.*.mlp.dense_h_to_4h": "blk.*.ffn_up",
+            "h.*.mlp.dense_4h_to_h": "blk.*.ffn_down",
+        }
+    ),
+    say=_say,
+    arrange=lambda config: {
+        f"h.*.{_FUSED}.{part}": reinterleaved(config.heads) for part in ("weight", "bias")
+    },
+)
+
+FAMILY = Family(
+    read_config=read_config,
+    shapes=shapes,
+    naming=naming,
+    describe=describe,
+    forward=forward,
+    predict=predict,
+    gguf=_GGUF,
+)

@@ -3,24 +3,24 @@
 Weights are stored (input, output). `c_attn` holds W_Q, W_K and W_V side by side.
 """
 
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.errors import ContentError
 from attn_cli.maths import layers as layer_maths
-from attn_cli.maths.attention import embed, project
+from attn_cli.maths.attention import embed
 from attn_cli.maths.layers import layer_norm, linear
 from attn_cli.maths.masks import causal
-from attn_cli.model.cache import Cache
 from attn_cli.model.config import ConfigReader, EqualHeads
-from attn_cli.model.gguf import config_values, embedding_rows, stored_names
-from attn_cli.model.stack import Block, Final, Request, run_block
-from attn_cli.model.weights import LayerWeights, Model, Naming, Stored, transposed
-from attn_cli.records import Attention
+from attn_cli.model.family import Family, Model
+from attn_cli.model.gguf import Gguf, named
+from attn_cli.model.project import Arrays, apart, unembedded
+from attn_cli.model.stack import Cache, End, Request, Stack
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.weights import LayerWeights, Weights, transposed
+from attn_cli.records import Attention, Facts
 
 _ACTIVATIONS = {
     "gelu_new": layer_maths.gelu_tanh,
@@ -29,8 +29,6 @@ _ACTIVATIONS = {
     "relu": layer_maths.relu,
     "silu": layer_maths.silu,
 }
-# A tensor's name is made for each layer before the file is asked for any.
-_MOST_LAYERS = 10_000
 # Dropout acts in training only; the summary keys belong to a classification head.
 _HARMLESS = frozenset(
     """
@@ -53,13 +51,12 @@ class Config(EqualHeads):
     tied: bool
 
 
-def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
+def read_config(reader: ConfigReader) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
-    reader = ConfigReader(values, where)
-    width = reader.integer("n_embd")
+    width, heads = reader.equal_shares("n_embd", "n_head")
     config = Config(
-        layers=reader.integer("n_layer", high=_MOST_LAYERS),
-        heads=reader.integer("n_head"),
+        layers=reader.integer("n_layer", high=MOST_LAYERS),
+        heads=heads,
         model_width=width,
         inner_width=reader.integer("n_inner", 4 * width),
         vocabulary=reader.integer("vocab_size"),
@@ -70,40 +67,35 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = 
         scale_by_layer=reader.flag("scale_attn_by_inverse_layer_idx", False),
         tied=reader.flag("tie_word_embeddings", True),
     )
-    reader.never("add_cross_attention")
-    if config.model_width % config.heads:
-        raise ContentError(f"{where}: n_embd {width} does not divide by n_head {config.heads}")
-    reader.finish(_HARMLESS, ignored)
+    reader.only("add_cross_attention", False)
+    reader.finish(_HARMLESS)
     return config
 
 
-def untrained(sizes: Mapping[str, int]) -> Config:
-    """The config of a random model of these sizes. Raises ContentError if they do not fit."""
+def untrained(sizes: dict[str, int]) -> dict[str, Any]:
+    """The config.json of a random model of these sizes."""
     keys = {
         "layers": "n_layer", "heads": "n_head", "model_width": "n_embd", "context": "n_positions",
         "vocabulary": "vocab_size",
     }  # fmt: skip
-    return read_config({key: sizes[name] for name, key in keys.items()}, "random")
+    return {key: sizes[name] for name, key in keys.items()}
 
 
-def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+def shapes(config: Config) -> Shapes:
     """The name and shape of every tensor."""
     width, inner = config.model_width, config.inner_width
-    shapes = {"wte.weight": (config.vocabulary, width), "wpe.weight": (config.context, width)}
-    for layer in range(config.layers):
-        parts = {
-            "ln_1.weight": (width,), "ln_1.bias": (width,),
-            "attn.c_attn.weight": (width, 3 * width), "attn.c_attn.bias": (3 * width,),
-            "attn.c_proj.weight": (width, width), "attn.c_proj.bias": (width,),
-            "ln_2.weight": (width,), "ln_2.bias": (width,),
-            "mlp.c_fc.weight": (width, inner), "mlp.c_fc.bias": (inner,),
-            "mlp.c_proj.weight": (inner, width), "mlp.c_proj.bias": (width,),
-        }  # fmt: skip
-        shapes |= {f"h.{layer}.{name}": shape for name, shape in parts.items()}
-    shapes |= {"ln_f.weight": (width,), "ln_f.bias": (width,)}
-    if not config.tied:
-        shapes["lm_head.weight"] = (config.vocabulary, width)
-    return shapes
+    found: Shapes = {"wte.weight": (config.vocabulary, width), "wpe.weight": (config.context, width)}
+    found |= norms(width, "h.*.ln_1", "h.*.ln_2", "ln_f")
+    found |= maps(
+        {
+            "h.*.attn.c_attn": (width, 3 * width),
+            "h.*.attn.c_proj": (width, width),
+            "h.*.mlp.c_fc": (width, inner),
+            "h.*.mlp.c_proj": (inner, width),
+        },
+        output=1,
+    )
+    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
 
 
 def naming(config: Config) -> Naming:
@@ -113,47 +105,42 @@ def naming(config: Config) -> Naming:
     return Naming(("transformer.",), masks, copies=copies)
 
 
+def describe(facts: Facts, config: Config) -> Facts:
+    """What pages say of it."""
+    return replace(facts, embedding="sum", positions="learned")
+
+
 def forward(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, Final]:
-    """Yields the record of each chosen layer in turn and returns the final hidden vectors."""
+) -> Generator[Attention, None, End]:
+    """The order of operations."""
     config, weights = model.config, model.weights
-    start = cache.length if cache else 0
-    token = weights.rows("wte.weight", ids)
-    position = weights.rows("wpe.weight", range(start, start + len(ids)))
+    stack = Stack(model, ids, request, cache)
+    token = weights.rows("wte.weight", stack.ids)
+    position = weights.rows("wpe.weight", stack.positions)
     x = embed(token, position)
-    visible = causal(len(ids), start + len(ids))
-    before: Mapping[str, np.ndarray] = {
-        "token_embedding": token, "position_embedding": position
-    }  # fmt: skip
-    touched = False
-    for layer, parts in enumerate(weights.layers("h.", request.last_layer)):
-        normed = layer_norm(x, parts["ln_1.weight"], parts["ln_1.bias"], config.epsilon)
-        block = Block(
-            layer=layer,
-            arrays={**before, "x": x, "normed": normed, **_project(config, parts, normed)},
-            own_visible=visible,
+    first = {"token_embedding": token, "position_embedding": position}
+    for parts in stack.layers("h."):
+        normed = _norm(config, parts, "ln_1", x)
+        output = yield from stack.attend(
+            {**first, "x": x, "normed": normed, **_project(config, parts, normed)},
+            visible=causal,
             w_o=parts["attn.c_proj.weight"],
             b_o=parts["attn.c_proj.bias"],
-            scale=_scale(config, layer),
-            embedding="sum",
-            touched=touched,
+            scale=_scale(config, stack.layer),
         )
-        result = run_block(request, block, cache)
-        yield from result.records
-        touched = result.touched
-        if layer == request.last_layer < config.layers - 1:
-            return Final(hidden=x[:0], touched=touched)
-        x, before = _mlp(config, parts, x + result.output), {}
-    if cache:
-        cache.advance(ids)
-    final = layer_norm(x, weights["ln_f.weight"], weights["ln_f.bias"], config.epsilon)
-    return Final(hidden=final, touched=touched)
+        x, first = x + output, {}
+        x = x + _mlp(config, parts, _norm(config, parts, "ln_2", x))
+    return stack.end(x)
 
 
-def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of final hidden vectors (position, model)."""
-    return model.weights.times_rows("wte.weight" if model.config.tied else "lm_head.weight", hidden)
+def predict(model: Model, x: np.ndarray) -> np.ndarray:
+    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
+    return unembedded(model, _norm(model.config, model.weights, "ln_f", x), "wte.weight")
+
+
+def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
+    return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], config.epsilon)
 
 
 def _scale(config: Config, layer: int) -> float:
@@ -161,71 +148,66 @@ def _scale(config: Config, layer: int) -> float:
     return scale / (layer + 1) if config.scale_by_layer else scale
 
 
-def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> dict[str, np.ndarray]:
-    """q, k and v, and the parameters that made them, one head apart from the next."""
-    width, heads = config.model_width, config.heads
-    fused_w, fused_b = parts["attn.c_attn.weight"], parts["attn.c_attn.bias"]
-    arrays = {}
-    for i, letter in enumerate("qkv"):
-        w = fused_w[:, i * width : (i + 1) * width]
-        b = fused_b[i * width : (i + 1) * width]
-        arrays[letter] = project(normed, w, b, heads)
-        arrays["w_" + letter] = w.reshape(width, heads, -1).swapaxes(0, 1)
-        arrays["b_" + letter] = b.reshape(heads, -1)
-    arrays["w_o"] = parts["attn.c_proj.weight"].reshape(heads, -1, width)
-    arrays["b_o"] = parts["attn.c_proj.bias"]
-    return arrays
+def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
+    width = config.model_width
+    w, b = parts["attn.c_attn.weight"], parts["attn.c_attn.bias"]
+    thirds = [slice(i * width, (i + 1) * width) for i in range(3)]
+    return apart(
+        normed,
+        **{
+            letter: (w[:, part], b[part], config.heads)
+            for letter, part in zip("qkv", thirds, strict=True)
+        },
+    )
 
 
-def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
-    normed = layer_norm(x, parts["ln_2.weight"], parts["ln_2.bias"], config.epsilon)
+def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     inner = linear(normed, parts["mlp.c_fc.weight"], parts["mlp.c_fc.bias"])
     active = _ACTIVATIONS[config.activation](inner)
-    return x + linear(active, parts["mlp.c_proj.weight"], parts["mlp.c_proj.bias"])
+    return linear(active, parts["mlp.c_proj.weight"], parts["mlp.c_proj.bias"])
 
 
-# --- the same model in a GGUF file ---------------------------------------------------------------
+# --- the same model in a GGUF file, whose matrices are (output, input) ---------------------------
 
-GGUF_KEYS = {
-    "block_count": "n_layer",
-    "context_length": "n_positions",
-    "embedding_length": "n_embd",
-    "feed_forward_length": "n_inner",
-    "attention.head_count": "n_head",
-    "attention.layer_norm_epsilon": "layer_norm_epsilon",
-}
-GGUF_HARMLESS = frozenset({"vocab_size"})
-GGUF_TENSORS = {
-    "wte.weight": "token_embd.weight",
-    "wpe.weight": "position_embd.weight",
-    "lm_head.weight": "output.weight",
-} | {
-    f"{ours}.{part}": f"{theirs}.{part}"
-    for ours, theirs in {
-        "ln_f": "output_norm",
-        "h.*.ln_1": "blk.*.attn_norm",
-        "h.*.ln_2": "blk.*.ffn_norm",
-        "h.*.attn.c_attn": "blk.*.attn_qkv",
-        "h.*.attn.c_proj": "blk.*.attn_output",
-        "h.*.mlp.c_fc": "blk.*.ffn_up",
-        "h.*.mlp.c_proj": "blk.*.ffn_down",
-    }.items()
-    for part in ("weight", "bias")
-}
-
-
-def open_gguf(
-    found: Gguf, architecture: str, ignored: Iterable[str] = ()
-) -> tuple[Config, dict[str, Stored]]:
-    """The config and tensors of a GGUF file, whose matrices are (output, input)."""
-    where = str(found.path)
-    values = config_values(found.metadata, architecture, GGUF_KEYS, GGUF_HARMLESS, ignored, where)
-    values["vocab_size"] = embedding_rows(found.tensors, where)
-    values["tie_word_embeddings"] = "output.weight" not in found.tensors
-    config = read_config(values, where)
-    turned = {
-        name: transposed
-        for name in GGUF_TENSORS
-        if name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+_GGUF = Gguf(
+    keys={
+        "block_count": "n_layer",
+        "context_length": "n_positions",
+        "embedding_length": "n_embd",
+        "feed_forward_length": "n_inner",
+        "attention.head_count": "n_head",
+        "attention.layer_norm_epsilon": "layer_norm_epsilon",
+    },
+    tensors={
+        "wte.weight": "token_embd.weight",
+        "wpe.weight": "position_embd.weight",
+        "lm_head.weight": "output.weight",
     }
-    return config, stored_names(found.tensors, GGUF_TENSORS, turned, (), config.layers)
+    | named(
+        {
+            "ln_f": "output_norm",
+            "h.*.ln_1": "blk.*.attn_norm",
+            "h.*.ln_2": "blk.*.ffn_norm",
+            "h.*.attn.c_attn": "blk.*.attn_qkv",
+            "h.*.attn.c_proj": "blk.*.attn_output",
+            "h.*.mlp.c_fc": "blk.*.ffn_up",
+            "h.*.mlp.c_proj": "blk.*.ffn_down",
+        }
+    ),
+    arrange=lambda config: dict.fromkeys(
+        ("h.*.attn.c_attn.weight", "h.*.attn.c_proj.weight", "h.*.mlp.c_fc.weight",
+         "h.*.mlp.c_proj.weight"),
+        transposed,
+    ),
+)  # fmt: skip
+
+FAMILY = Family(
+    read_config=read_config,
+    shapes=shapes,
+    naming=naming,
+    describe=describe,
+    forward=forward,
+    predict=predict,
+    gguf=_GGUF,
+    untrained=untrained,
+)

@@ -1,45 +1,42 @@
 """Llama and its siblings: RMS norm, rotary positions, grouped heads, a gated MLP.
 
 Touvron et al. 2023. Weights are stored (output, input). A sibling's file reads its own config into
-the same `Config` and takes the rest from here.
+the same `Config` and takes the rest from `FAMILY`.
 """
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.errors import ContentError
-from attn_cli.families.llama_gguf import read_gguf
 from attn_cli.maths import layers as layer_maths
-from attn_cli.maths.attention import project
 from attn_cli.maths.layers import linear, rms_norm
-from attn_cli.model.cache import Cache
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.rope import Rope, read_rope
-from attn_cli.model.stack import Block, Final, Request, own_mask, run_block, turn
-from attn_cli.model.weights import LayerWeights, Model, Naming, Stored
-from attn_cli.records import Attention
+from attn_cli.model.family import Family, Model
+from attn_cli.model.gguf import Gguf, named, unpaired
+from attn_cli.model.project import Arrays, apart, unembedded
+from attn_cli.model.rope import Rope, read_rope, rotated
+from attn_cli.model.stack import Cache, End, Request, Stack, causal_or_window
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.weights import LayerWeights, Weights, bias_of
+from attn_cli.records import Attention, Facts
 
 ACTIVATIONS = {
     "silu": layer_maths.silu,
     "gelu": layer_maths.gelu,
     "gelu_pytorch_tanh": layer_maths.gelu_tanh,
 }
-_HARMLESS = frozenset(
-    {"attention_dropout", "initializer_range", "is_llama_config", "pretraining_tp"}
-)
-# Names and frequencies are made before the file is asked for a tensor.
-MOST_LAYERS, _WIDEST_HEAD = 10_000, 1 << 16
+HARMLESS = frozenset({"attention_dropout", "initializer_range"})
+# Frequencies are made before the file is asked for a tensor.
+_WIDEST_HEAD = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The numbers of a Llama-shaped model. `windows` holds a width per layer, 0 for none.
 
-    `gain_base` is what a stored gain of a norm is added to.
+    `norm_base` is what a stored weight of a norm is added to.
     """
 
     layers: int
@@ -56,39 +53,35 @@ class Config:
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
-    qk_norm: bool = False
-    gain_base: float = 0.0
+    head_norm: bool = False
+    norm_base: float = 0.0
     windows: tuple[int, ...]
     rope: Rope
 
 
-def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
+def read_config(reader: ConfigReader) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
-    reader = ConfigReader(values, where)
-    bias = reader.flag("attention_bias", False)
+    shared, bias = common(reader), reader.flag("attention_bias", False)
     config = Config(
-        **common(reader, where, ignored),
+        **shared,
         qkv_bias=bias,
         output_bias=bias,
         mlp_bias=reader.flag("mlp_bias", False),
-        windows=(),
+        windows=(0,) * shared["layers"],
     )
-    reader.never("rope_interleaved")
-    reader.finish(_HARMLESS, ignored)
-    return replace(config, windows=(0,) * config.layers)
+    reader.only("rope_interleaved", False)
+    reader.finish(HARMLESS | {"is_llama_config", "pretraining_tp"})
+    return config
 
 
-def common(
-    reader: ConfigReader, where: str, ignored: Iterable[str], head_dim: int = 0
-) -> dict[str, Any]:
+def common(reader: ConfigReader, head_dim: int = 0) -> dict[str, Any]:
     """The fields of `Config` that Llama, Mistral and Qwen spell alike; `head_dim` as in `sizes`."""
-    found = sizes(reader, where, head_dim)
-    rope = read_rope(reader, found["head_width"], found["context"], where, ignored)
-    return {**found, "rope": rope}
+    found = sizes(reader, head_dim)
+    return {**found, "rope": read_rope(reader, found["head_width"], found["context"])}
 
 
 def sizes(
-    reader: ConfigReader, where: str, head_dim: int = 0, activation: str = "hidden_act"
+    reader: ConfigReader, head_dim: int = 0, activation: str = "hidden_act"
 ) -> dict[str, Any]:
     """The fields that every sibling spells alike, but for the key of the activation.
 
@@ -98,14 +91,13 @@ def sizes(
     kv_heads = reader.integer("num_key_value_heads", heads)
     head_width = reader.integer("head_dim", head_dim, low=0)
     if heads % kv_heads or (width % heads and not head_width):
-        raise ContentError(
-            f"{where}: hidden_size {width}, num_attention_heads {heads} and "
-            f"num_key_value_heads {kv_heads} do not divide"
-        )
+        parts = {"hidden_size": width, "num_attention_heads": heads, "num_key_value_heads": kv_heads}
+        first, second, third = (f"{reader.named(key)} {parts[key]}" for key in parts)
+        raise reader.error(f"{first}, {second} and {third} do not divide")
     head_width = head_width or width // heads
     if head_width % 2 or head_width > _WIDEST_HEAD:
-        raise ContentError(
-            f"{where}: head_dim {head_width} is not an even number up to {_WIDEST_HEAD}",
+        raise reader.error(
+            f"{reader.named('head_dim')} {head_width} is not an even number up to {_WIDEST_HEAD}",
             "rotary positions turn pairs of numbers",
         )
     return {
@@ -123,14 +115,14 @@ def sizes(
     }
 
 
-def window_width(reader: ConfigReader, values: Mapping[str, Any]) -> int:
+def window_width(reader: ConfigReader) -> int:
     """`sliding_window`: 4096 where config.json does not say, none where it says null."""
-    return reader.integer("sliding_window", 0 if "sliding_window" in values else 4096, low=0)
+    return reader.integer("sliding_window", 0 if reader.says("sliding_window") else 4096, low=0)
 
 
-def layer_windows(reader: ConfigReader, values: Mapping[str, Any], layers: int) -> tuple[int, ...]:
+def layer_windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     """Qwen's rule: layers from `max_window_layers` on have the window, or as `layer_types` says."""
-    width = window_width(reader, values)
+    width = window_width(reader)
     first = reader.integer("max_window_layers", 28, low=0)
     kinds = reader.words("layer_types", ("full_attention", "sliding_attention"), layers)
     if not reader.flag("use_sliding_window", False):
@@ -140,117 +132,95 @@ def layer_windows(reader: ConfigReader, values: Mapping[str, Any], layers: int) 
     return tuple(width if layer >= first else 0 for layer in range(layers))
 
 
-def tensor_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+def shapes(config: Config) -> Shapes:
     """The name and shape of every tensor."""
     width, inner = config.model_width, config.inner_width
     q_width, kv_width = config.heads * config.head_width, config.kv_heads * config.head_width
-    matrices = {
-        "self_attn.q_proj": (q_width, width, config.qkv_bias),
-        "self_attn.k_proj": (kv_width, width, config.qkv_bias),
-        "self_attn.v_proj": (kv_width, width, config.qkv_bias),
-        "self_attn.o_proj": (width, q_width, config.output_bias),
-        "mlp.gate_proj": (inner, width, config.mlp_bias),
-        "mlp.up_proj": (inner, width, config.mlp_bias),
-        "mlp.down_proj": (width, inner, config.mlp_bias),
+    qkv = {
+        f"layers.*.self_attn.{letter}_proj": (q_width if letter == "q" else kv_width, width)
+        for letter in "qkv"
     }
-    parts: dict[str, tuple[int, ...]] = {
-        "input_layernorm.weight": (width,),
-        "post_attention_layernorm.weight": (width,),
+    gated = {
+        "layers.*.mlp.gate_proj": (inner, width),
+        "layers.*.mlp.up_proj": (inner, width),
+        "layers.*.mlp.down_proj": (width, inner),
     }
-    for name, (rows, columns, has_bias) in matrices.items():
-        parts[f"{name}.weight"] = (rows, columns)
-        if has_bias:
-            parts[f"{name}.bias"] = (rows,)
-    if config.qk_norm:
-        parts["self_attn.q_norm.weight"] = parts["self_attn.k_norm.weight"] = (config.head_width,)
-    shapes: dict[str, tuple[int, ...]] = {"embed_tokens.weight": (config.vocabulary, width)}
-    for layer in range(config.layers):
-        shapes |= {f"layers.{layer}.{name}": shape for name, shape in parts.items()}
-    shapes["norm.weight"] = (width,)
-    if not config.tied:
-        shapes["lm_head.weight"] = (config.vocabulary, width)
-    return shapes
+    found: Shapes = {"embed_tokens.weight": (config.vocabulary, width)}
+    before = ("layers.*.input_layernorm", "layers.*.post_attention_layernorm")
+    found |= norms(width, *before, "norm", biased=False)
+    found |= maps(qkv, biased=config.qkv_bias)
+    found |= maps({"layers.*.self_attn.o_proj": (width, q_width)}, biased=config.output_bias)
+    found |= maps(gated, biased=config.mlp_bias)
+    if config.head_norm:
+        heads = (f"layers.*.self_attn.{letter}_norm" for letter in "qk")
+        found |= norms(config.head_width, *heads, biased=False)
+    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
 
 
 def naming(config: Config) -> Naming:
     """Stored frequencies carry nothing; a tied output may stand there again."""
-    stored = ("*.rotary_emb.inv_freq",)
     copies = {"lm_head.weight": "embed_tokens.weight"} if config.tied else {}
-    return Naming(("model.",), stored, copies=copies)
+    return Naming(("model.",), ("*.rotary_emb.inv_freq",), copies=copies)
 
 
-def open_gguf(
-    found: Gguf, architecture: str, ignored: Iterable[str] = ()
-) -> tuple[Config, dict[str, Stored]]:
-    """The config and tensors of a GGUF file. Its q and k rows are unpaired (see `unpaired`)."""
-    return read_gguf(found, architecture, read_config, ignored, paired=True)
+def describe(facts: Facts, config: Config) -> Facts:
+    """What pages say of it."""
+    return replace(
+        facts,
+        norm="rms",
+        head_norm=config.head_norm,
+        positions="rotary",
+        rotated=2 * len(config.rope.frequencies),
+        attention_factors=(config.rope.attention_factor,) * config.layers,
+    )
 
 
 def forward(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, Final]:
-    """Yields the record of each chosen layer in turn and returns the final hidden vectors."""
-    config, weights = model.config, model.weights
-    ids, start, angles = config.rope.begin(ids, cache)
-    x = weights.rows("embed_tokens.weight", ids)
-    # Other tools mean by these names what stands before the norm.
-    own_names = frozenset({"q_unrotated", "k_unrotated"} if config.qk_norm else ())
-    touched = False
-    for layer, parts in enumerate(weights.layers("layers.", request.last_layer)):
-        normed = rms_norm(x, parts["input_layernorm.weight"], config.epsilon)
-        arrays = project_apart(config, parts, normed)
-        turn(arrays, *angles)
-        block = Block(
-            layer=layer,
-            arrays={"x": x, "normed": normed, **arrays},
-            own_visible=own_mask(config.windows[layer], len(ids), start),
+) -> Generator[Attention, None, End]:
+    """The order of operations."""
+    config, rope = model.config, model.config.rope
+    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
+    x = model.weights.rows("embed_tokens.weight", stack.ids)
+    angles = rope.angles(stack.positions)
+    for parts in stack.layers("layers."):
+        normed = norm(config, parts, "input_layernorm", x)
+        output = yield from stack.attend(
+            {"x": x, "normed": normed, **rotated(project(config, parts, normed), *angles)},
+            visible=causal_or_window(config.windows[stack.layer]),
             w_o=parts["self_attn.o_proj.weight"].T,
-            b_o=_bias(parts, "self_attn.o_proj"),
-            touched=touched,
-            own_names=own_names,
+            b_o=bias_of(parts, "self_attn.o_proj"),
         )
-        result = run_block(request, block, cache)
-        yield from result.records
-        touched = result.touched
-        if layer == request.last_layer < config.layers - 1:
-            return Final(hidden=x[:0], touched=touched)
-        x = x + result.output
-        normed = rms_norm(x, parts["post_attention_layernorm.weight"], config.epsilon)
-        x = x + gated_mlp(config, parts, normed)
-    if cache:
-        cache.advance(ids)
-    return Final(hidden=rms_norm(x, weights["norm.weight"], config.epsilon), touched=touched)
+        x = x + output
+        x = x + gated_mlp(config, parts, norm(config, parts, "post_attention_layernorm", x))
+    return stack.end(x)
 
 
-def predict(model: Model, hidden: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of final hidden vectors (position, model)."""
-    output = "embed_tokens.weight" if model.config.tied else "lm_head.weight"
-    return model.weights.times_rows(output, hidden)
+def predict(model: Model, x: np.ndarray) -> np.ndarray:
+    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
+    normed = norm(model.config, model.weights, "norm", x)
+    return unembedded(model, normed, "embed_tokens.weight")
 
 
-def _bias(parts: LayerWeights, name: str) -> np.ndarray:
-    return parts.get(f"{name}.bias", np.zeros(0, np.float32))
+def norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
+    """An RMS norm by its name."""
+    weight = parts[f"{name}.weight"]
+    return rms_norm(x, config.norm_base + weight if config.norm_base else weight, config.epsilon)
 
 
-def project_apart(config: Config, parts: LayerWeights, normed: np.ndarray) -> dict[str, np.ndarray]:
-    """q, k and v before rotation, and the parameters that made them, a head apart from the next."""
-    arrays = {}
-    for letter in "qkv":
-        name = f"self_attn.{letter}_proj"
-        heads = config.heads if letter == "q" else config.kv_heads
-        w = parts[f"{name}.weight"].T
-        b = _bias(parts, name)
-        arrays[letter] = project(normed, w, b, heads)
-        arrays[f"w_{letter}"] = w.reshape(len(w), heads, -1).swapaxes(0, 1)
-        if b.size:
-            arrays[f"b_{letter}"] = b.reshape(heads, -1)
-    for letter in "qk" if config.qk_norm else "":
-        gain = config.gain_base + parts[f"self_attn.{letter}_norm.weight"]
-        arrays[letter] = rms_norm(arrays[letter], gain, config.epsilon)
-    w_o = parts["self_attn.o_proj.weight"].T
-    arrays["w_o"] = w_o.reshape(config.heads, -1, config.model_width)
-    if config.output_bias:
-        arrays["b_o"] = _bias(parts, "self_attn.o_proj")
+def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
+    """q, k and v before rotation, q and k normalised where the family does so."""
+    heads = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
+    names = {letter: f"self_attn.{letter}_proj" for letter in heads}
+    arrays = apart(
+        normed,
+        **{
+            letter: (parts[f"{name}.weight"].T, bias_of(parts, name), heads[letter])
+            for letter, name in names.items()
+        },
+    )
+    for letter in "qk" if config.head_norm else "":
+        arrays[letter] = norm(config, parts, f"self_attn.{letter}_norm", arrays[letter])
     return arrays
 
 
@@ -258,7 +228,136 @@ def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.nda
     """down(activation(gate(x)) · up(x)). Shazeer 2020, "GLU Variants"."""
 
     def through(name: str, vectors: np.ndarray) -> np.ndarray:
-        return linear(vectors, parts[f"mlp.{name}.weight"].T, _bias(parts, f"mlp.{name}"))
+        return linear(vectors, parts[f"mlp.{name}.weight"].T, bias_of(parts, f"mlp.{name}"))
 
     gate = ACTIVATIONS[config.activation](through("gate_proj", normed))
     return through("down_proj", gate * through("up_proj", normed))
+
+
+# --- the same model in a GGUF file ---------------------------------------------------------------
+
+_SCALING = (
+    "factor", "attention_factor", "beta_fast", "beta_slow", "original_max_position_embeddings",
+)  # fmt: skip
+_FACTORS = "rope_freqs.weight"
+_SHORT_FACTORS, _LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
+
+
+def say(
+    reader: ConfigReader,
+    values: dict[str, Any],
+    tensors: Mapping[str, Any],
+    *,
+    partial: bool = False,
+) -> None:
+    """Config.json's way of saying what GGUF says by other keys and by which tensors there are.
+
+    `partial`: not all of a head's dimensions need rotate.
+    """
+    shared = reader.integer("hidden_size") // reader.integer("num_attention_heads")
+    width = values["head_dim"] = reader.integer("head_dim", shared)
+    for key in ("value_dim", "rotated"):
+        value = reader.integer(key, width)
+        values.pop(key, 0)
+        if partial and key == "rotated":
+            # A half more, since a share of the width is cut to a whole number of dimensions.
+            values["partial_rotary_factor"] = 1.0 if value == width else (value + 0.5) / width
+        elif value != width:
+            raise reader.error(f"{reader.named(key)} differs from the head width {width}")
+    scaling = {key: values.pop(key) for key in _SCALING if key in values}
+    # A factor without a type is linear, as llama.cpp reads it.
+    kind = values.pop("scaling", "linear" if "factor" in scaling else "none")
+    if kind == "longrope" and _LONG_FACTORS in tensors:  # it is said by tensors
+        kind, _ = "none", scaling.pop("original_max_position_embeddings", 0)
+    if kind == "none":
+        kind, _ = "default", scaling.pop("factor", 0)
+    values["rope_scaling"] = {"rope_type": kind, **scaling}
+    for key in ("window", "attn_factor"):
+        values.pop(key, 0)
+
+
+def finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:
+    """What the file says by tensors, and windows and factors that no config.json has so."""
+    width, rope = reader.integer("window", 0, low=0), config.rope
+    if _FACTORS in tensors:
+        rope = rope.slowed(tensors[_FACTORS].read(), reader)
+    if _LONG_FACTORS in tensors and _SHORT_FACTORS in tensors:
+        limit = reader.integer("original_max_position_embeddings", config.context)
+        factors = (tensors[name].read() for name in (_SHORT_FACTORS, _LONG_FACTORS))
+        rope = rope.of_two_lengths(*factors, limit, reader)
+    factor = rope.attention_factor * reader.positive("attn_factor", 1.0)
+    return replace(
+        config,
+        windows=(width,) * config.layers if width else config.windows,
+        rope=replace(rope, attention_factor=factor),
+        qkv_bias=config.qkv_bias or "blk.0.attn_q.bias" in tensors,
+        output_bias="blk.0.attn_output.bias" in tensors,
+        mlp_bias="blk.0.ffn_gate.bias" in tensors,
+    )
+
+
+def unpaired_rows(config: Config) -> dict[str, Any]:
+    """Llama's own q and k rows, which its converter pairs."""
+    return {
+        f"layers.*.self_attn.{letter}_proj.{part}": unpaired(heads)
+        for letter, heads in (("q", config.heads), ("k", config.kv_heads))
+        for part in ("weight", "bias")
+    }
+
+
+# What siblings share, whose converters leave the rows as they are.
+GGUF = Gguf(
+    keys={
+        "block_count": "num_hidden_layers",
+        "context_length": "max_position_embeddings",
+        "embedding_length": "hidden_size",
+        "feed_forward_length": "intermediate_size",
+        "attention.head_count": "num_attention_heads",
+        "attention.head_count_kv": "num_key_value_heads",
+        "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+        "attention.key_length": "head_dim",
+        "attention.value_length": "value_dim",
+        "attention.sliding_window": "window",
+        "rope.freq_base": "rope_theta",
+        "rope.dimension_count": "rotated",
+        "rope.scaling.type": "scaling",
+        "rope.scaling.factor": "factor",
+        "rope.scaling.attn_factor": "attn_factor",
+        "rope.scaling.yarn_attn_factor": "attention_factor",
+        "rope.scaling.yarn_beta_fast": "beta_fast",
+        "rope.scaling.yarn_beta_slow": "beta_slow",
+        "rope.scaling.original_context_length": "original_max_position_embeddings",
+    },
+    harmless=frozenset({"vocab_size", "rope.scaling.finetuned"}),
+    left_out=(_FACTORS, _SHORT_FACTORS, _LONG_FACTORS),
+    tensors=named(
+        {
+            "embed_tokens": "token_embd",
+            "norm": "output_norm",
+            "lm_head": "output",
+            "layers.*.input_layernorm": "blk.*.attn_norm",
+            "layers.*.post_attention_layernorm": "blk.*.ffn_norm",
+            "layers.*.self_attn.q_norm": "blk.*.attn_q_norm",
+            "layers.*.self_attn.k_norm": "blk.*.attn_k_norm",
+            "layers.*.self_attn.q_proj": "blk.*.attn_q",
+            "layers.*.self_attn.k_proj": "blk.*.attn_k",
+            "layers.*.self_attn.v_proj": "blk.*.attn_v",
+            "layers.*.self_attn.o_proj": "blk.*.attn_output",
+            "layers.*.mlp.gate_proj": "blk.*.ffn_gate",
+            "layers.*.mlp.up_proj": "blk.*.ffn_up",
+            "layers.*.mlp.down_proj": "blk.*.ffn_down",
+        }
+    ),
+    say=say,
+    finish=finish,
+)
+
+FAMILY = Family(
+    read_config=read_config,
+    shapes=shapes,
+    naming=naming,
+    describe=describe,
+    forward=forward,
+    predict=predict,
+    gguf=replace(GGUF, arrange=unpaired_rows),
+)

@@ -1,28 +1,18 @@
 """Mistral: Llama with a sliding window. Jiang et al. 2023."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
-from attn_cli.families.llama import (
-    Config,
-    common,
-    forward,
-    naming,
-    predict,
-    tensor_shapes,
-    window_width,
-)  # fmt: skip
+from attn_cli.families import llama
 from attn_cli.model.config import ConfigReader
 
-__all__ = ["forward", "naming", "predict", "read_config", "tensor_shapes"]
-_HARMLESS = frozenset({"attention_dropout", "initializer_range"})
 
-
-def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
+def read_config(reader: ConfigReader) -> llama.Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
-    reader = ConfigReader(values, where)
-    config = Config(**common(reader, where, ignored), windows=())
-    config = replace(config, windows=(window_width(reader, values),) * config.layers)
-    reader.finish(_HARMLESS, ignored)
-    return config
+    shared = llama.common(reader)
+    windows = (llama.window_width(reader),) * shared["layers"]
+    reader.finish(llama.HARMLESS)
+    return llama.Config(**shared, windows=windows)
+
+
+# Its GGUF files call themselves llama.
+FAMILY = replace(llama.FAMILY, read_config=read_config, gguf=None)

@@ -1,45 +1,18 @@
 """Qwen3: Llama with an RMS norm on every query and key before rotation. Qwen team 2025."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
-from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.families.llama import (
-    Config,
-    common,
-    forward,
-    layer_windows,
-    naming,
-    predict,
-    tensor_shapes,
-)  # fmt: skip
-from attn_cli.families.llama_gguf import read_gguf
+from attn_cli.families import llama
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.weights import Stored
-
-__all__ = ["forward", "naming", "open_gguf", "predict", "read_config", "tensor_shapes"]
-_HARMLESS = frozenset({"attention_dropout", "initializer_range"})
 
 
-def read_config(values: Mapping[str, Any], where: str, ignored: Iterable[str] = ()) -> Config:
+def read_config(reader: ConfigReader) -> llama.Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
-    reader = ConfigReader(values, where)
-    bias = reader.flag("attention_bias", False)
-    config = Config(
-        **common(reader, where, ignored, head_dim=128),
-        qkv_bias=bias,
-        output_bias=bias,
-        qk_norm=True,
-        windows=(),
-    )
-    config = replace(config, windows=layer_windows(reader, values, config.layers))
-    reader.finish(_HARMLESS, ignored)
-    return config
+    shared, bias = llama.common(reader, head_dim=128), reader.flag("attention_bias", False)
+    windows = llama.layer_windows(reader, shared["layers"])
+    reader.finish(llama.HARMLESS)
+    biases = {"qkv_bias": bias, "output_bias": bias}
+    return llama.Config(**shared, **biases, head_norm=True, windows=windows)
 
 
-def open_gguf(
-    found: Gguf, architecture: str, ignored: Iterable[str] = ()
-) -> tuple[Config, dict[str, Stored]]:
-    """The config and tensors of a GGUF file."""
-    return read_gguf(found, architecture, read_config, ignored)
+FAMILY = replace(llama.FAMILY, read_config=read_config, gguf=llama.GGUF)

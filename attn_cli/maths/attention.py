@@ -6,24 +6,37 @@ G kv_head (H is a multiple of G), W width of a query or key, V width of a value,
 further axes in front (a batch), as training does. Vaswani et al. 2017, "Attention Is All You Need".
 """
 
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli.maths.layers import linear, linear_vjp, soft_cap
+from attn_cli.maths.masks import Visible
 
-# A family that adds no bias to its scores.
-NO_BIAS = np.zeros((0, 0, 0), np.float32)
+# Numbers (head, query, key) that depend on positions, asked for by query and key positions.
+Relation = Callable[[np.ndarray, np.ndarray], np.ndarray]
+NO_TERMS: Mapping[str, Relation] = MappingProxyType({})
+BEFORE_SUM = ("scores", "scaled", "masked", "weights")
+# What the dot products alone are called where further terms are added to them (DeBERTa).
+PRODUCT = "content_to_content"
 
 
 class Attended(NamedTuple):
-    """Steps 3 to 6 of one block, in computing order."""
+    """Steps 3 to 6 of one block, in computing order; `terms` are what `scores` is the sum of."""
 
     scores: np.ndarray  # HQK
     scaled: np.ndarray  # HQK
     masked: np.ndarray  # HQK
     weights: np.ndarray  # HQK
     z: np.ndarray  # HQV
+    terms: Mapping[str, np.ndarray]  # each HQK
+
+
+def no_bias(queries_Q: np.ndarray, keys_K: np.ndarray) -> np.ndarray:
+    """The bias of a family that has none: size 0."""
+    return np.zeros((0, 0, 0), np.float32)
 
 
 # --- step 1: embed -------------------------------------------------------------------------------
@@ -85,13 +98,19 @@ def dot_products_vjp(
 
 
 def scale_scores(
-    scores_HQK: np.ndarray, scale: float, bias_HQK: np.ndarray, cap: float = 0.0
+    scores_HQK: np.ndarray,
+    scale: float,
+    bias_HQK: np.ndarray,
+    cap: float = 0.0,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """scores × scale, soft-capped, + bias. A cap of 0 or a bias of size 0: the family has none."""
-    scaled = scores_HQK * scores_HQK.dtype.type(scale)
+    scaled = np.multiply(scores_HQK, scores_HQK.dtype.type(scale), out=out)
     if cap:
         scaled = soft_cap(scaled, cap)
-    return scaled + bias_HQK if bias_HQK.size else scaled
+    if bias_HQK.size:
+        scaled += bias_HQK
+    return scaled
 
 
 def scale_scores_vjp(scale: float, grad_HQK: np.ndarray) -> np.ndarray:
@@ -99,9 +118,14 @@ def scale_scores_vjp(scale: float, grad_HQK: np.ndarray) -> np.ndarray:
     return grad_HQK * grad_HQK.dtype.type(scale)
 
 
-def mask_scores(scaled_HQK: np.ndarray, visible_QK: np.ndarray) -> np.ndarray:
+def mask_scores(
+    scaled_HQK: np.ndarray, visible_QK: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
     """−∞ wherever the query may not look at the key."""
-    return np.where(visible_QK, scaled_HQK, scaled_HQK.dtype.type(-np.inf))
+    masked = scaled_HQK.copy() if out is None else out
+    if not visible_QK.all():
+        np.copyto(masked, -np.inf, where=~visible_QK)
+    return masked
 
 
 def mask_scores_vjp(visible_QK: np.ndarray, grad_HQK: np.ndarray) -> np.ndarray:
@@ -193,69 +217,74 @@ def attend(
     q_HQW: np.ndarray,
     k_GKW: np.ndarray,
     v_GKV: np.ndarray,
-    visible_QK: np.ndarray,
+    visible: Visible,
     *,
     scale: float = 0.0,
     cap: float = 0.0,
-    bias_HQK: np.ndarray = NO_BIAS,
+    bias: Relation = no_bias,
+    terms: Mapping[str, Relation] = NO_TERMS,
     attention_temperature: float = 1.0,
+    start: int = -1,
+    keep: Collection[str] = BEFORE_SUM,
+    zeros: Callable[..., np.ndarray] = np.zeros,
+    block: int = 0,
 ) -> Attended:
-    """Steps 3 to 6 for one block of every family. A scale of 0 means 1 / √width."""
-    k_HKW = repeat_heads(k_GKW, q_HQW.shape[-3])
-    v_HKV = repeat_heads(v_GKV, q_HQW.shape[-3])
-    scores = dot_products(q_HQW, k_HKW)
-    scaled = scale_scores(scores, scale or default_scale(q_HQW.shape[-1]), bias_HQK, cap)
-    masked = mask_scores(scaled, visible_QK)
-    weights = softmax(masked, attention_temperature)
-    z = weighted_sum(weights, v_HKV, visible_QK)
-    return Attended(scores, scaled, masked, weights, z)
+    """Steps 3 to 6 for one block of every family. A scale of 0 means 1 / √width.
 
-
-def attend_lean(
-    q_HQW: np.ndarray,
-    k_GKW: np.ndarray,
-    v_GKV: np.ndarray,
-    visible_QK: np.ndarray,
-    *,
-    scale: float = 0.0,
-    cap: float = 0.0,
-    bias_HQK: np.ndarray = NO_BIAS,
-    attention_temperature: float = 1.0,
-    weights_HQK: np.ndarray,
-    block: int = 128,
-) -> Attended:
-    """`attend` for when nobody asks for steps 3 and 4: equal weights and z, less of everything.
-
-    Queries go in blocks, and a block looks only at the keys between its first and last visible
-    one. What it skips has weight 0 and is not written: half of a causal mask costs no time, and no
-    memory either where `weights_HQK`, the zeros to fill, are pages that nobody has touched. Of size
-    0, it says that the weights are not wanted. The other arrays not kept have size 0.
+    `visible`, `bias` and `terms` are asked for by positions: keys count from 0, queries from
+    `start` (−1: they are the last positions). The terms are added to the dot products, which are
+    then a term of their own, `PRODUCT`. Queries go in blocks (0: all at once); where nobody keeps
+    what comes before the softmax, a block looks only at the keys between its first and last
+    visible one, so that half of a causal mask costs no time. What is not in `keep` has size 0;
+    what is comes from `zeros`, and hidden weights are never written to.
     """
-    heads, queries, width = q_HQW.shape
+    heads, queries, keys = q_HQW.shape[-3], q_HQW.shape[-2], k_GKW.shape[-2]
     k_HKW, v_HKV = repeat_heads(k_GKW, heads), repeat_heads(v_GKV, heads)
-    factor = q_HQW.dtype.type(scale or default_scale(width))
-    nothing = np.zeros((0, 0, 0), q_HQW.dtype)
-    z = np.zeros((heads, queries, v_HKV.shape[-1]), q_HQW.dtype)
-    for start in range(0, queries, block):
-        rows = slice(start, start + block)
-        seen = np.flatnonzero(visible_QK[rows].any(axis=0))
-        if not seen.size:
+    first = keys - queries if start < 0 else start
+    at_Q, at_K = np.arange(first, first + queries), np.arange(keys)
+    factor = q_HQW.dtype.type(scale or default_scale(q_HQW.shape[-1]))
+    names = (*terms, PRODUCT, *BEFORE_SUM) if terms else BEFORE_SUM
+    shape = (*q_HQW.shape[:-1], keys)
+    wanted = [name for name in names if name in keep]
+    every = wanted not in ([], ["weights"])  # keys, not only those that are seen
+    kept = {name: (np.empty if every else zeros)(shape, q_HQW.dtype) for name in wanted}
+    z = np.zeros((*q_HQW.shape[:-1], v_HKV.shape[-1]), q_HQW.dtype)
+    for begin in range(0, queries, block or queries):
+        rows = slice(begin, begin + (block or queries))
+        visible_QK = visible(at_Q[rows], at_K)
+        columns = slice(0, keys) if every else _span(visible_QK)
+        if columns.start == columns.stop:
             continue
-        keys = slice(seen[0], seen[-1] + 1)
-        visible = visible_QK[rows, keys]
-        masked = dot_products(q_HQW[:, rows], k_HKW[:, keys])
-        masked *= factor
-        if cap:
-            masked = soft_cap(masked, cap)
-        if bias_HQK.size:
-            masked += bias_HQK[:, rows, keys]
-        if not visible.all():
-            np.copyto(masked, -np.inf, where=~visible)
+        visible_QK, at = visible_QK[:, columns], (at_Q[rows], at_K[columns])
+
+        def put(name: str, values: np.ndarray, rows=rows, columns=columns) -> None:
+            if name in kept:
+                kept[name][..., rows, columns] = values
+
+        scores = dot_products(q_HQW[..., rows, :], k_HKW[..., columns, :])
+        if terms:
+            put(PRODUCT, scores)
+        for name, term in terms.items():
+            values = term(*at)
+            put(name, values)
+            scores = scores + values
+        put("scores", scores)
+        scaled = scale_scores(scores, factor, bias(*at), cap, out=scores)
+        put("scaled", scaled)
+        masked = mask_scores(scaled, visible_QK, out=scaled)
+        put("masked", masked)
         shares = softmax(masked, attention_temperature)
-        z[:, rows] = weighted_sum(shares, v_HKV[:, keys], visible)
-        if weights_HQK.size:
-            weights_HQK[:, rows, keys] = shares
-    return Attended(nothing, nothing, nothing, weights_HQK, z)
+        put("weights", shares)
+        z[..., rows, :] = weighted_sum(shares, v_HKV[..., columns, :], visible_QK)
+    nothing = np.zeros((0,) * len(shape), q_HQW.dtype)
+    steps = {name: kept.get(name, nothing) for name in BEFORE_SUM}
+    return Attended(**steps, z=z, terms={n: kept[n] for n in kept if n not in steps})
+
+
+def _span(visible_QK: np.ndarray) -> slice:
+    """From the first key that any query sees to the last; empty if none is seen."""
+    seen = np.flatnonzero(visible_QK.any(axis=0))
+    return slice(seen[0], seen[-1] + 1) if seen.size else slice(0, 0)
 
 
 def attend_vjp(

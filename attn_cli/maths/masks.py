@@ -1,46 +1,55 @@
 """Masks: boolean (query, key) arrays, true = this query may look at this key.
 
-When there are more keys than queries the queries are the last positions, as in step-by-step
-generation. Axes as suffixes: Q query, K key.
+Every mask is a function of positions, so that a part of it can be had without the whole. Axes as
+suffixes: Q query position, K key position.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
+# Which of these queries may look at which of these keys.
+Visible = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-def distance(queries: int, keys: int) -> np.ndarray:
+
+def distance(queries_Q: np.ndarray, keys_K: np.ndarray) -> np.ndarray:
     """q − k for every pair, (query, key): positive = the key comes earlier."""
-    return np.arange(keys - queries, keys)[:, None] - np.arange(keys)[None, :]
+    return queries_Q[:, None] - keys_K[None, :]
 
 
-def none(queries: int, keys: int) -> np.ndarray:
+def none(queries_Q: np.ndarray, keys_K: np.ndarray) -> np.ndarray:
     """Every query sees every key."""
-    return np.ones((queries, keys), dtype=bool)
+    return np.ones((len(queries_Q), len(keys_K)), dtype=bool)
 
 
-def causal(queries: int, keys: int) -> np.ndarray:
+def causal(queries_Q: np.ndarray, keys_K: np.ndarray) -> np.ndarray:
     """k ≤ q: no query sees a later key."""
-    return distance(queries, keys) >= 0
+    return distance(queries_Q, keys_K) >= 0
 
 
-def window(queries: int, keys: int, width: int, *, both_sides: bool = False) -> np.ndarray:
+def window(
+    queries_Q: np.ndarray, keys_K: np.ndarray, width: int, *, both_sides: bool = False
+) -> np.ndarray:
     """0 ≤ q − k < width (decoders), or |q − k| < width (encoders: `both_sides`)."""
-    apart = distance(queries, keys)
+    apart = distance(queries_Q, keys_K)
     return np.abs(apart) < width if both_sides else (apart >= 0) & (apart < width)
 
 
-def prefix(queries: int, keys: int, length: int) -> np.ndarray:
+def prefix(queries_Q: np.ndarray, keys_K: np.ndarray, length: int) -> np.ndarray:
     """Causal, and the first `length` keys visible to every query."""
-    return causal(queries, keys) | (np.arange(keys) < length)[None, :]
+    return causal(queries_Q, keys_K) | (keys_K < length)[None, :]
 
 
-def hide_padding(visible_QK: np.ndarray, last: int) -> np.ndarray:
-    """The last `last` keys hidden from everyone."""
-    keys = visible_QK.shape[-1]
-    return visible_QK & (np.arange(keys) < keys - last)
+def padding(queries_Q: np.ndarray, keys_K: np.ndarray, first: int) -> np.ndarray:
+    """The keys from position `first` on are hidden from everyone."""
+    return none(queries_Q, keys_K) & (keys_K < first)[None, :]
 
 
-def hide_cell(visible_QK: np.ndarray, query: int, key: int) -> np.ndarray:
+def block(queries_Q: np.ndarray, keys_K: np.ndarray, query: int, key: int) -> np.ndarray:
     """This query may not see this key."""
-    hidden = visible_QK.copy()
-    hidden[query, key] = False
-    return hidden
+    return ~((queries_Q == query)[:, None] & (keys_K == key)[None, :])
+
+
+def square(visible: Visible, positions: int) -> np.ndarray:
+    """The whole (query, key) array of a mask over the first `positions` positions."""
+    return visible(np.arange(positions), np.arange(positions))

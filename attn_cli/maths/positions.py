@@ -9,7 +9,7 @@ import numpy as np
 
 
 def frequencies(width: int, base: float) -> np.ndarray:
-    """base^(−2i / width) for each pair of numbers, (R,), in turns of 2π per 2π positions."""
+    """base^(−2i / width) for each pair of dimensions, (R,), in radians per position."""
     return long_scaling(np.ones(1, np.float32), width, base)
 
 
@@ -27,7 +27,7 @@ def linear_scaling(frequencies_R: np.ndarray, factor: float) -> np.ndarray:
 def llama3_scaling(
     frequencies_R: np.ndarray, factor: float, low: float, high: float, context: int
 ) -> np.ndarray:
-    """Slow turns are slowed by `factor`, fast ones kept, those between blended. Llama 3.1, 2024.
+    """Slow rotations are slowed by `factor`, fast ones kept, those between blended. Llama 3.1.
 
     Slow: wavelength above context / low; fast: below context / high.
     """
@@ -49,7 +49,7 @@ def yarn_scaling(
     *,
     whole_bounds: bool = True,
 ) -> np.ndarray:
-    """Turns that fit `fast` times in the context are kept, those below `slow` times squeezed.
+    """Rotations that fit `fast` times in the context are kept, those below `slow` squeezed.
 
     A ramp over the dimensions between. Peng et al. 2023, "YaRN".
     """
@@ -70,23 +70,23 @@ def yarn_scaling(
 
 
 def angles(
-    frequencies_R: np.ndarray, start: int, count: int, stretch: float = 1.0
+    frequencies_R: np.ndarray, start: int, count: int, factor: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine (P, R) of position × frequency for `count` positions, times `stretch`."""
+    """Cosine and sine (P, R) of position × frequency for `count` positions, times `factor`."""
     positions = np.arange(start, start + count, dtype=np.float32)
-    turned = positions[:, None] * frequencies_R[None, :]
-    return np.cos(turned) * np.float32(stretch), np.sin(turned) * np.float32(stretch)
+    angle = positions[:, None] * frequencies_R[None, :]
+    return np.cos(angle) * np.float32(factor), np.sin(angle) * np.float32(factor)
 
 
 def rotate(x_HPW: np.ndarray, cos_PR: np.ndarray, sin_PR: np.ndarray) -> np.ndarray:
-    """Turns the pair (i, i + R) of each vector by its position's angle; numbers behind 2R stay."""
+    """Rotates the pair (i, i + R) of each vector by its position's angle; those after 2R stay."""
     half = cos_PR.shape[-1]
     first, second = x_HPW[..., :half], x_HPW[..., half : 2 * half]
-    turned = np.empty_like(x_HPW)
-    turned[..., :half] = first * cos_PR - second * sin_PR
-    turned[..., half : 2 * half] = second * cos_PR + first * sin_PR
-    turned[..., 2 * half :] = x_HPW[..., 2 * half :]
-    return turned
+    rotated = np.empty_like(x_HPW)
+    rotated[..., :half] = first * cos_PR - second * sin_PR
+    rotated[..., half : 2 * half] = second * cos_PR + first * sin_PR
+    rotated[..., 2 * half :] = x_HPW[..., 2 * half :]
+    return rotated
 
 
 def alibi_slopes(heads: int) -> np.ndarray:
@@ -103,10 +103,10 @@ def alibi_slopes(heads: int) -> np.ndarray:
     return np.concatenate([first, powers(2 * whole, np.arange(1, 2 * (heads - whole), 2))])
 
 
-def alibi(slopes_H: np.ndarray, queries: int, keys: int) -> np.ndarray:
+def alibi(queries_Q: np.ndarray, keys_K: np.ndarray, slopes_H: np.ndarray) -> np.ndarray:
     """`bias` (H, Q, K): slope × key position, the same for every query.
 
     Softmax ignores what is added to a whole row, so that this is the paper's slope × −(q − k).
     """
-    of_keys = slopes_H[:, None, None] * np.arange(keys, dtype=slopes_H.dtype)
-    return np.broadcast_to(of_keys, (len(slopes_H), queries, keys))
+    of_keys = slopes_H[:, None, None] * keys_K.astype(slopes_H.dtype)
+    return np.broadcast_to(of_keys, (len(slopes_H), len(queries_Q), len(keys_K)))

@@ -1,8 +1,9 @@
-"""A strict reader of config.json: every key is either used, known to be harmless, or an error."""
+"""A strict reader of config.json: a key is used, known to be harmless, refused, or unknown."""
 
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from attn_cli.errors import ContentError, shorten
@@ -32,20 +33,68 @@ class EqualHeads:
 class ConfigReader:
     """Hands out the values of a config and remembers which were asked for.
 
-    Every getter raises ContentError where the value is missing (and has no default) or unfit.
+    A null is as good as absent. Every getter raises ContentError where the value is missing (and
+    has no default) or unfit; the message names `where` the config is, and the key as `names` has
+    it. Keys that the user said to ignore are not there. `unknown` collects, for this config and
+    its sections, the keys that nobody asked for.
     """
 
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
-        self._values = values
-        self.where = where
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        where: str,
+        ignored: Iterable[str] = (),
+        *,
+        names: Mapping[str, str] = MappingProxyType({}),
+        unknown: list[str] | None = None,
+    ) -> None:
+        self._ignored = frozenset(ignored)
+        self._values = {key: values[key] for key in values if key not in self._ignored}
+        self._names, self._where = names, where
         self._asked: set[str] = set()
+        self.unknown: list[str] = [] if unknown is None else unknown
+
+    def error(self, message: str, hint: str = "") -> ContentError:
+        """The bare fact as an error that says where."""
+        return ContentError(f"{self._where}: {message}", hint)
+
+    def named(self, key: str) -> str:
+        """The key as the user's file has it."""
+        return self._names.get(key, key)
+
+    def section(self, key: str, values: Mapping[str, Any] | None = None) -> "ConfigReader":
+        """The reader of an object within, or of `values` that stand for it."""
+        inner = self.mapping(key) if values is None else values
+        # The keys of a GGUF file say in full where they belong.
+        where = self._where if self._names else f"{self._where}: {key}"
+        return ConfigReader(
+            inner, where, self._ignored, names=self._names, unknown=self.unknown
+        )
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> "ConfigReader":
+        """The same config with values for the keys that are not there. A null stays: it is one."""
+        values = {**defaults, **self._values}
+        return ConfigReader(
+            values, self._where, self._ignored, names=self._names, unknown=self.unknown
+        )
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there and not null."""
+        return self._values.get(key) is not None
+
+    def says(self, key: str) -> bool:
+        """Whether the key is there, be it null."""
+        return key in self._values
 
     def _get(self, key: str, default: Any) -> Any:
         self._asked.add(key)
         value = self._values.get(key)
         if value is None and default is None:
-            raise ContentError(f"{self.where}: the key {key} is missing")
+            raise self.error(f"the key {self.named(key)} is missing")
         return default if value is None else value
+
+    def _unfit(self, key: str, value: Any, wanted: str) -> ContentError:
+        return self.error(f"{self.named(key)} is {shorten(repr(value))}, not {wanted}")
 
     def integer(
         self, key: str, default: int | None = None, *, low: int = 1, high: int = 2**31 - 1
@@ -58,11 +107,17 @@ class ConfigReader:
 
     def either(self, key: str, other: str, *, high: int = 2**31 - 1) -> int:
         """A whole number under one of two names; the first has the last word."""
-        second = self.integer(other, high=high) if self._values.get(other) is not None else None
+        second = self.integer(other, high=high) if self.has(other) else None
         return self.integer(key, second, high=high)
 
-    def _unfit(self, key: str, value: Any, wanted: str) -> ContentError:
-        return ContentError(f"{self.where}: {key} is {shorten(repr(value))}, not {wanted}")
+    def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
+        """A width that divides by the count of heads, and that count."""
+        whole, parts = self.integer(width), self.integer(heads)
+        if whole % parts:
+            raise self.error(
+                f"{self.named(width)} {whole} does not divide by {self.named(heads)} {parts}"
+            )
+        return whole, parts
 
     def positive(self, key: str, default: float | None = None) -> float:
         """A finite number above 0."""
@@ -73,11 +128,8 @@ class ConfigReader:
 
     def cap(self, key: str) -> float:
         """A number above 0; 0 where the key is missing or null."""
-        return self.positive(key) if self._values.get(key) is not None else self._none(key)
-
-    def _none(self, key: str) -> float:
         self._asked.add(key)
-        return 0.0
+        return self.positive(key) if self.has(key) else 0.0
 
     def number(self, key: str, default: float) -> float:
         """A finite number."""
@@ -90,7 +142,7 @@ class ConfigReader:
         """A list of `count` finite numbers above 0."""
         value = self._get(key, None)
         if not isinstance(value, list) or len(value) != count:
-            raise ContentError(f"{self.where}: {key} is not a list of {count} numbers")
+            raise self.error(f"{self.named(key)} is not a list of {count} numbers")
         for number in value:
             if type(number) not in (int, float) or not 0 < number <= sys.float_info.max:
                 raise self._unfit(key, number, "numbers above 0")
@@ -107,43 +159,46 @@ class ConfigReader:
         """A list of `count` of these words, empty if it is missing."""
         value = self._get(key, [])
         if not isinstance(value, list) or (value and len(value) != count):
-            raise ContentError(f"{self.where}: {key} is not a list of {count} words")
+            raise self.error(f"{self.named(key)} is not a list of {count} words")
         for word in value:
             if word not in choices:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
         return tuple(value)
 
     def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
         value = self._get(key, default)
         if type(value) is not bool:
             raise self._unfit(key, value, "true or false")
         return value
-
-    def never(self, key: str) -> None:
-        """A flag that may be there, but must be false: what it turns on is not known here."""
-        if self.flag(key, False):
-            raise ContentError(f"{self.where}: {key} is true, which attn does not know")
 
     def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
         """One of a few words."""
         value = self._get(key, default)
         known = tuple(choices)
         if value not in known:
-            raise ContentError(
-                f"{self.where}: {key} is {shorten(repr(value))}", f"attn knows {', '.join(known)}"
+            raise self.error(
+                f"{self.named(key)} is {shorten(repr(value))}", f"attn knows {', '.join(known)}"
             )
         return value
 
-    def finish(self, harmless: frozenset[str], ignored: Iterable[str]) -> None:
-        """Raises ContentError if a key is neither asked for, harmless nor ignored by the user."""
-        left = set(self._values) - self._asked - harmless - _ANY_FAMILY - set(ignored)
-        if left:
-            key = shorten(min(left))
-            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-            raise ContentError(
-                f"{self.where}: the key {key}{more} is unknown and could change the numbers",
-                f"if you know that it does not: --ignore-config {key}",
+    def only(self, key: str, *neutral: Any, hint: str = "") -> None:
+        """A key that may be there with a value that changes nothing: another is not known here."""
+        value = self._get(key, neutral[0])
+        if value not in neutral:
+            raise self.error(
+                f"{self.named(key)} is {shorten(_json(value))}, which attn does not know",
+                hint or f"if it changes no number: --ignore-config {self.named(key)}",
             )
+
+    def finish(self, harmless: Iterable[str] = ()) -> None:
+        """Notes the keys that are neither asked for nor harmless: the reference reads them not."""
+        known = self._asked | _ANY_FAMILY | set(harmless)
+        self.unknown += sorted(key for key in self._values if key not in known)
+
+
+def _json(value: Any) -> str:
+    return {True: "true", False: "false"}.get(value, repr(value)) if type(value) is bool else repr(value)
 
 
 # Keys of any family that say how a checkpoint was made or is sampled from, not what it computes.

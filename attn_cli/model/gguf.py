@@ -1,36 +1,90 @@
-"""GGUF's names for a family's config and tensors. The tables stand in the families."""
+"""How GGUF files have a family: tables that the families hold, and the one opener of them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from attn_cli.checkpoints.gguf import Gguf as File
 from attn_cli.errors import ContentError
+from attn_cli.model.config import ConfigReader
 from attn_cli.model.weights import Stored, as_stored
 
 Arrange = Callable[[np.ndarray], np.ndarray]
+_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
-def config_values(
-    metadata: Mapping[str, Any],
+def _nothing(config: Any) -> dict[str, Arrange]:
+    return {}
+
+
+def _as_given(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+    """A family whose keys say it all."""
+
+
+def _as_read(config: Any, reader: ConfigReader, tensors: Mapping[str, Any]) -> Any:
+    return config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gguf:
+    """One architecture of GGUF as the folder form of its family.
+
+    `keys`: config.json's name for each of the architecture's keys. `tensors`: the file's name for
+    each of the family's, `*` for the layer's number. `harmless` keys, and `left_out` tensors, or
+    groups of them, carry nothing. `say` completes, in place, the values of config.json by what the
+    file says by other means; `finish` completes the config by what config.json cannot say: both
+    take a reader of the values as the file has them, and its tensors. `arrange` tells which
+    tensors stand otherwise than in a folder.
+    """
+
+    keys: Mapping[str, str]
+    tensors: Mapping[str, str]
+    harmless: frozenset[str] = frozenset({"vocab_size"})
+    left_out: tuple[str, ...] = ()
+    say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = _as_given
+    arrange: Callable[[Any], Mapping[str, Arrange]] = _nothing
+    finish: Callable[[Any, ConfigReader, Mapping[str, Any]], Any] = _as_read
+
+
+def open_gguf(
+    form: Gguf,
+    file: File,
     architecture: str,
-    keys: Mapping[str, str],
-    harmless: frozenset[str],
-    ignored: Iterable[str],
-    where: str,
+    read_config: Callable[[ConfigReader], Any],
+    ignored: Iterable[str] = (),
+) -> tuple[Any, dict[str, Stored]]:
+    """The config and tensors of a file. Raises ContentError with the file's own names."""
+    where = str(file.path)
+    values = _config_values(form, file.metadata, architecture, ignored, where)
+    if _EMBEDDING not in file.tensors:
+        raise ContentError(f"{where}: the tensor {_EMBEDDING} is missing")
+    values["vocab_size"] = file.tensors[_EMBEDDING].shape[0]
+    values["tie_word_embeddings"] = _OUTPUT not in file.tensors
+    names = {key: f"{architecture}.{own}" for own, key in reversed(form.keys.items())}
+    given = ConfigReader(values, where, names=names)
+    form.say(given, values, file.tensors)
+    config = read_config(ConfigReader(values, where, names=names))
+    config = form.finish(config, given, file.tensors)
+    return config, _stored_names(form, file.tensors, config)
+
+
+def _config_values(
+    form: Gguf, metadata: Mapping[str, Any], architecture: str, ignored: Iterable[str], where: str
 ) -> dict[str, Any]:
     """The architecture's own keys under the names that config.json has for them.
 
-    Only these keys are judged: one that is neither in `keys` nor harmless nor ignored raises
+    Only these keys are judged: one that is neither known nor harmless nor ignored raises
     ContentError; a harmless `group` takes with it every `group.key`. A list with one value per
     layer is taken if all are equal.
     """
     found: dict[str, Any] = {}
     for key in metadata:
         own = key.removeprefix(f"{architecture}.")
-        if own == key or key in ignored or _is_of(own, harmless):
+        if own == key or key in ignored or _is_of(own, form.harmless):
             continue
-        if own not in keys:
+        if own not in form.keys:
             raise ContentError(
                 f"{where}: the key {key} is unknown and could change the numbers",
                 f"if you know that it does not: --ignore-config {key}",
@@ -40,47 +94,50 @@ def config_values(
             if not value or any(other != value[0] for other in value):
                 raise ContentError(f"{where}: {key} differs from layer to layer")
             value = value[0]
-        found[keys[own]] = value
+        found[form.keys[own]] = value
     return found
 
 
-def stored_names(
-    tensors: Iterable[str],
-    names: Mapping[str, str],
-    arranged: Mapping[str, Arrange],
-    left_out: Iterable[str],
-    layers: int,
-) -> dict[str, Stored]:
-    """Each tensor under the family's name. `*` in `names` stands for the layer's number.
+def file_names(form: Gguf, layers: int) -> dict[str, str]:
+    """The file's name for each of the family's tensors, layer by layer."""
+    return {
+        ours.replace("*", str(layer)): theirs.replace("*", str(layer))
+        for ours, theirs in form.tensors.items()
+        for layer in range(layers if "*" in ours else 1)
+    }
 
-    `left_out` are tensors, or groups of them, that carry nothing for the family. What the table
-    does not know keeps its own name in brackets, which no family has.
-    """
+
+def _stored_names(form: Gguf, tensors: Iterable[str], config: Any) -> dict[str, Stored]:
+    """Each tensor under the family's name; one that the table lacks keeps its own in brackets."""
+    arranged = form.arrange(config)
     table = {}
-    for ours, theirs in names.items():
-        for layer in range(layers if "*" in ours else 1):
+    for ours, theirs in form.tensors.items():
+        arrange = arranged.get(ours, as_stored)
+        for layer in range(config.layers if "*" in ours else 1):
             number = str(layer)
-            arrange = arranged.get(ours, as_stored)
-            table[theirs.replace("*", number)] = ours.replace("*", number), arrange
-    none = frozenset(left_out)
+            table[theirs.replace("*", number)] = Stored(ours.replace("*", number), arrange)
+    left_out = frozenset(form.left_out)
     found = {}
     for place in tensors:
-        if not _is_of(place, none):
-            name, arrange = table.get(place, (f"[{place}]", as_stored))
+        if not _is_of(place, left_out):
+            name, arrange = table.get(place, Stored(f"[{place}]"))
             found[name] = Stored(place, arrange)
     return found
-
-
-def embedding_rows(tensors: Mapping[str, Any], where: str) -> int:
-    """The size of the vocabulary, which files do not always state. Raises ContentError."""
-    if "token_embd.weight" not in tensors:
-        raise ContentError(f"{where}: the tensor token_embd.weight is missing")
-    return tensors["token_embd.weight"].shape[0]
 
 
 def _is_of(name: str, groups: frozenset[str]) -> bool:
     """Whether a name is one of these, or of a group that is: `vision.block_count` of `vision`."""
     return name in groups or name.partition(".")[0] in groups
+
+
+def named(ours_to_theirs: Mapping[str, str], *parts: str) -> dict[str, str]:
+    """The same table for the `parts` of each tensor: its weight, and its bias."""
+    parts = parts or ("weight", "bias")
+    return {
+        f"{ours}.{part}": f"{theirs}.{part}"
+        for ours, theirs in ours_to_theirs.items()
+        for part in parts
+    }
 
 
 def unpaired(heads: int) -> Arrange:

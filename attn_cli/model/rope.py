@@ -1,7 +1,7 @@
 """The rotary settings of a config, in the reference library's older and newer spelling."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from attn_cli.errors import ContentError
 from attn_cli.maths import positions
-from attn_cli.model.cache import Cache
+from attn_cli.maths.positions import rotate
 from attn_cli.model.config import ConfigReader
 
 # `type` is the name that `rope_type` had before; the last three are only repeated elsewhere.
@@ -19,124 +19,112 @@ _ORIGINAL = "original_max_position_embeddings"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rope:
-    """`frequencies` per pair of numbers; `stretch` multiplies cosine and sine (YaRN).
+    """`frequencies` per pair of dimensions; the `attention_factor` multiplies cosine and sine.
 
-    Beyond `limit` positions, if it is not 0, all turn by `long_frequencies` (LongRoPE).
+    Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE).
     """
 
     frequencies: tuple[float, ...]
-    stretch: float = 1.0
+    attention_factor: float = 1.0
     long_frequencies: tuple[float, ...] = ()
     limit: int = 0
 
-    def angles(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cosine and sine (position, pair) of `count` positions from `start`."""
-        beyond = self.limit and start + count > self.limit
+    def angles(self, of: range) -> tuple[np.ndarray, np.ndarray]:
+        """Cosine and sine (position, pair) of these positions."""
+        beyond = self.limit and of.stop > self.limit
         of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
-        return positions.angles(of_pairs, start, count, self.stretch)
+        return positions.angles(of_pairs, of.start, len(of), self.attention_factor)
 
-    def begin(
-        self, ids: tuple[int, ...], cache: Cache | None
-    ) -> tuple[tuple[int, ...], int, tuple[np.ndarray, np.ndarray]]:
-        """The tokens to compute, the position of the first, and their cosines and sines.
-
-        Where a longer text turns by other angles, the keys in the cache turn by the wrong ones:
-        then it is emptied, and its tokens are among those to compute.
-        """
-        start = cache.length if cache else 0
-        if cache and 0 < start <= self.limit < start + len(ids):
-            ids, start = cache.restart() + ids, 0
-        return ids, start, self.angles(start, len(ids))
-
-    def slowed(self, factors: np.ndarray, where: str) -> "Rope":
+    def slowed(self, factors: np.ndarray, reader: ConfigReader) -> "Rope":
         """The same with each frequency divided by its factor, as GGUF stores Llama 3's scaling."""
         if factors.shape != (len(self.frequencies),):
-            raise ContentError(f"{where}: {factors.size} rope factors do not fit the head width")
+            raise reader.error(f"{factors.size} rope factors do not fit the head width")
         with np.errstate(all="ignore"):
             plain = np.array(self.frequencies, np.float32) / factors
-        return replace(self, frequencies=_finite(plain, where))
+        return replace(self, frequencies=_finite(plain, reader))
 
-    def of_two_lengths(self, short: np.ndarray, long: np.ndarray, limit: int, where: str) -> "Rope":
+    def of_two_lengths(
+        self, short: np.ndarray, long: np.ndarray, limit: int, reader: ConfigReader
+    ) -> "Rope":
         """LongRoPE as GGUF stores it: one table of factors up to `limit` positions, one beyond."""
-        beyond = self.slowed(long, where).frequencies
-        return replace(self.slowed(short, where), long_frequencies=beyond, limit=limit)
+        beyond = self.slowed(long, reader).frequencies
+        return replace(self.slowed(short, reader), long_frequencies=beyond, limit=limit)
 
 
-def read_rope(
-    reader: ConfigReader, width: int, context: int, where: str, ignored: Iterable[str] = ()
-) -> Rope:
+def rotated(
+    arrays: Mapping[str, np.ndarray], cosine: np.ndarray, sine: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The arrays with q and k rotated; what they were are q_unrotated and k_unrotated."""
+    after = {letter: rotate(arrays[letter], cosine, sine) for letter in "qk"}
+    return {**arrays, **{f"{letter}_unrotated": arrays[letter] for letter in "qk"}, **after}
+
+
+def read_rope(reader: ConfigReader, width: int, context: int) -> Rope:
     """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x). Raises ContentError."""
-    section = rope_section(reader, where)
+    section = rope_section(reader)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
-    return scaled_rope(section, reader, base, width, context, ignored)
+    return scaled_rope(section, reader, base, width, context)
 
 
 def rope_section(
-    reader: ConfigReader, where: str, aliases: Mapping[str, str] = MappingProxyType({})
+    reader: ConfigReader, aliases: Mapping[str, str] = MappingProxyType({})
 ) -> ConfigReader:
     """`rope_parameters` as 5.x writes them, or `rope_scaling` as 4.x did, which has the last word.
 
     `aliases` are further names that a family has for a kind of scaling.
     """
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
-    name = "rope_scaling" if older else "rope_parameters"
     section = dict(older or newer)
     for key in ("rope_type", "type"):
         if isinstance(section.get(key), str):
             section[key] = aliases.get(section[key], section[key])
-    return ConfigReader(section, f"{where}: {name}")
+    return reader.section("rope_scaling" if older else "rope_parameters", section)
 
 
 def rotated_width(
     section: ConfigReader, reader: ConfigReader, key: str, share: float, width: int
 ) -> int:
-    """How many numbers of a head turn, where a family's config says which share of them does."""
+    """How many dimensions of a head rotate, where a family's config says which share of them."""
     share = section.positive("partial_rotary_factor", reader.positive(key, share))
-    rotated = int(width * min(share, 1.0))
-    # An odd number turns with one more, as the reference pairs them.
-    if share > 1 or rotated < 1 or rotated + rotated % 2 > width:
-        raise ContentError(
-            f"{section.where}: {share:g} of {width} numbers cannot turn in pairs",
-            f"{key} is a share of the head's width, up to 1",
+    found = int(width * min(share, 1.0))
+    # An odd dimension rotates with one more, as the reference pairs them.
+    if share > 1 or found < 1 or found + found % 2 > width:
+        raise section.error(
+            f"{share:g} of {width} numbers cannot turn in pairs",
+            f"{reader.named(key)} is a share of the head's width, up to 1",
         )
-    return rotated
+    return found
 
 
 def scaled_rope(
-    section: ConfigReader,
-    reader: ConfigReader,
-    base: float,
-    width: int,
-    context: int,
-    ignored: Iterable[str] = (),
+    section: ConfigReader, reader: ConfigReader, base: float, width: int, context: int
 ) -> Rope:
-    """The frequencies of `width` numbers, scaled as `section` says; `reader` has the rest."""
+    """The frequencies of `width` dimensions, scaled as `section` says; `reader` has the rest."""
     kind = section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
     # Phi-3 keeps it beside the section, and there it has the last word.
-    inside = section.integer(_ORIGINAL, context)
-    original = reader.integer(_ORIGINAL, inside)
+    original = reader.integer(_ORIGINAL, section.integer(_ORIGINAL, context))
     try:
         with np.errstate(all="ignore"):
             rope = _SCALINGS[kind](section, base, width, context, original)
     except (ArithmeticError, ValueError):
-        raise _impossible(section.where) from None
-    section.finish(_HARMLESS, ignored)
-    _finite(np.array(rope.long_frequencies), section.where)
-    return replace(rope, frequencies=_finite(np.array(rope.frequencies), section.where))
+        raise _impossible(section) from None
+    section.finish(_HARMLESS)
+    _finite(np.array(rope.long_frequencies), section)
+    return replace(rope, frequencies=_finite(np.array(rope.frequencies), section))
 
 
-def _finite(plain: np.ndarray, where: str) -> tuple[float, ...]:
+def _finite(plain: np.ndarray, reader: ConfigReader) -> tuple[float, ...]:
     if not np.isfinite(plain).all():
-        raise _impossible(where)
+        raise _impossible(reader)
     return tuple(plain.tolist())
 
 
-def _impossible(where: str) -> ContentError:
-    return ContentError(f"{where}: the rotary frequencies would not be finite numbers")
+def _impossible(reader: ConfigReader) -> ContentError:
+    return reader.error("the rotary frequencies would not be finite numbers")
 
 
-def _rope(plain: np.ndarray, stretch: float = 1.0) -> Rope:
-    return Rope(frequencies=tuple(plain.tolist()), stretch=stretch)
+def _rope(plain: np.ndarray, attention_factor: float = 1.0) -> Rope:
+    return Rope(frequencies=tuple(plain.tolist()), attention_factor=attention_factor)
 
 
 def _default(section: ConfigReader, base: float, width: int, *_: int) -> Rope:

@@ -1,137 +1,273 @@
-"""One attention block for every family: the six steps, the what-if settings, the record."""
+"""One pass through a stack of layers: what every family's forward needs beside its own order.
+
+A forward makes a `Stack`, takes its layers one by one, hands each block's vectors to `attend`,
+which yields the record and returns the block's output, and ends with `end`:
+
+    stack = Stack(model, ids, request, cache)
+    for parts in stack.layers("h."):
+        normed = layer_norm(x, …)
+        output = yield from stack.attend({"x": x, "normed": normed, **projections}, …)
+        x = x + output + mlp(…)
+    return stack.end(x)
+
+It is lazy: who wants no more records closes it, and nothing after the last one is computed.
+"""
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.maths import masks
 from attn_cli.maths.attention import (
-    NO_BIAS,
-    Attended,
+    BEFORE_SUM,
+    NO_TERMS,
+    PRODUCT,
+    Relation,
     attend,
-    attend_lean,
     combine,
     default_scale,
+    no_bias,
     pull,
 )
-from attn_cli.maths.layers import linear
-from attn_cli.maths.masks import causal, window
-from attn_cli.maths.positions import rotate
-from attn_cli.model.cache import Cache
+from attn_cli.maths.masks import Visible
+from attn_cli.model.weights import NOTHING, LayerWeights
 from attn_cli.model.what_if import WhatIf
-from attn_cli.records import Attention
+from attn_cli.records import Address, Attention
 
 _LARGE = 1 << 22
+_BLOCK = 128  # queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to record and how far to run.
+    """What to record, and whether to run to the end.
 
-    `layers` and `heads` are recorded, of the arrays named in `arrays`; `last_layer` is the last
-    one computed. `what_if` acts on every layer.
+    `blocks` are recorded: their `heads`, of the arrays named in `arrays`. A `whole` pass goes on
+    to the prediction.
     """
 
-    layers: frozenset[int]
-    heads: tuple[int, ...]
-    arrays: frozenset[str]
-    last_layer: int
+    blocks: frozenset[Address] = frozenset()
+    heads: tuple[int, ...] = ()
+    arrays: frozenset[str] = frozenset()
+    whole: bool = True
     what_if: WhatIf = field(default_factory=WhatIf)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Block:
-    """What a family hands to `run_block`: one layer's vectors and its own facts.
-
-    `arrays` are those already computed (step 1 and 2, and parameters on demand); `w_o` (head ×
-    value_width, model) and `b_o` (model) are the output projection. A `scale` of 0 is 1 / √width;
-    a `soft_cap` of 0 and a `bias` (head, query, key) of size 0 say that the family has none.
-    `touched` says that an earlier layer was changed by a what-if setting; `embedding`,
-    `residual` and `own_names` see Attention.
-    """
-
-    layer: int
-    stack: str = "decoder"
-    kind: str = "self"
-    arrays: Mapping[str, np.ndarray]
-    own_visible: np.ndarray
-    w_o: np.ndarray
-    b_o: np.ndarray
-    scale: float = 0.0
-    soft_cap: float = 0.0
-    bias: np.ndarray = field(default_factory=lambda: NO_BIAS)
-    embedding: str = "token"
-    residual: str = "added"
-    touched: bool = False
-    own_names: frozenset[str] = frozenset()
+    def last_layer(self, stack: str, layers: int) -> int:
+        """The last layer of a stack that has to be computed."""
+        later = vocabulary.STACKS[vocabulary.STACKS.index(stack) + 1 :]
+        if self.whole or any(block.stack in later for block in self.blocks):
+            return layers - 1
+        return max((block.layer for block in self.blocks if block.stack == stack), default=-1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Result:
-    """A block's `output` (query, model), its record if one was asked for, and if it was touched."""
+class End(NamedTuple):
+    """The end of a pass: the last layer's vectors (query, model), and whether they are what-if."""
 
-    output: np.ndarray
-    records: tuple[Attention, ...]
+    x: np.ndarray
     touched: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Final:
-    """The end of a pass: `hidden` (query, model) after the last norm; no rows if it stopped."""
+class Cache:
+    """Keys and values of the positions already computed, so that a next token costs one position.
 
-    hidden: np.ndarray
-    touched: bool
-
-
-def run_block(request: Request, block: Block, cache: Cache | None = None) -> Result:
-    """Steps 3 to 6 of one layer under the what-if settings, and the record of it.
-
-    With a cache, k and v of earlier positions come first and the queries are the last positions.
+    For each block, k and v (kv_head, key, width) of every position so far. Grows as blocks ask.
     """
-    what_if = request.what_if
-    arrays = dict(block.arrays)
-    if cache:
-        arrays["k"], arrays["v"] = cache.extend(block.layer, arrays["k"], arrays["v"])
-    if block.bias.size:
-        arrays["bias"] = block.bias
-    scale = block.scale or default_scale(arrays["q"].shape[-1])
-    visible = what_if.visible(block.own_visible, both_sides=block.stack == "encoder")
-    wanted = request.arrays if block.layer in request.layers else frozenset()
-    options = {
-        "scale": scale, "cap": block.soft_cap, "bias_HQK": block.bias,
-        "attention_temperature": what_if.attention_temperature,
-    }  # fmt: skip
-    steps = _attend(arrays, visible, options, wanted)
-    removed = [head for layer, head in what_if.without_head if layer == block.layer]
-    z = steps.z
-    if removed:
-        z = z.copy()
-        z[removed] = 0
-    output = combine(z, block.w_o, block.b_o)
-    touched_arrays = _touched(block, what_if, visible, bool(removed))
-    records: tuple[Attention, ...] = ()
-    if block.layer in request.layers:
-        computed = {**arrays, **steps._asdict(), "visible": visible, "output": output}
-        if "head_output" in wanted:
-            computed["head_output"] = pull(z, block.w_o)
-        records = (_record(request, block, scale, computed, touched_arrays),)
-    return Result(output=output, records=records, touched=bool(touched_arrays))
+
+    def __init__(self) -> None:
+        self.ids: tuple[int, ...] = ()  # the tokens of the positions that every block has
+        self._stored: dict[Address, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def length(self) -> int:
+        """How many positions every block has."""
+        return len(self.ids)
+
+    def restart(self) -> tuple[int, ...]:
+        """Forgets every position; returns their tokens, to be computed again."""
+        ids, self.ids = self.ids, ()
+        return ids
+
+    def extend(
+        self, address: Address, k_GKW: np.ndarray, v_GKV: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Adds the new positions of one block and returns all of that block's."""
+        end = self.length + k_GKW.shape[1]
+        stored = self._stored.get(address, (k_GKW[:, :0], v_GKV[:, :0]))
+        if stored[0].shape[1] < end:
+            stored = tuple(self._grown(old, end, self.length) for old in stored)
+            self._stored[address] = stored
+        for kept, added in zip(stored, (k_GKW, v_GKV), strict=True):
+            kept[:, self.length : end] = added
+        return stored[0][:, :end], stored[1][:, :end]
+
+    def advance(self, ids: Iterable[int]) -> None:
+        """Call when every block has been extended by the positions of these tokens."""
+        self.ids += tuple(ids)
+
+    @staticmethod
+    def _grown(old: np.ndarray, need: int, used: int) -> np.ndarray:
+        grown = np.empty((old.shape[0], max(64, 2 * need), old.shape[2]), old.dtype)
+        grown[:, :used] = old[:, :used]
+        return grown
 
 
-def _attend(
-    arrays: Mapping[str, np.ndarray],
-    visible: np.ndarray,
-    options: Mapping[str, Any],
-    wanted: frozenset[str],
-) -> Attended:
-    q, k, v = (arrays[name] for name in "qkv")
-    if wanted & {"scores", "scaled", "masked"}:
-        return attend(q, k, v, visible, **options)
-    shape = (len(q), *visible.shape) if "weights" in wanted else (0, 0, 0)
-    return attend_lean(q, k, v, visible, weights_HQK=_untouched(shape, q.dtype), **options)
+class Stack:
+    """A pass of `ids` through one stack. With a cache they follow the positions that it holds.
+
+    `start` is the position of the first of `ids`. Where the text grows beyond `restart_beyond`
+    positions, if that is not 0, what the cache holds is wrong: then it is emptied, and its tokens
+    are the first of `ids`. `both_sides`: a window reaches to both sides of a query. `touched`: a
+    what-if setting has changed the vectors.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        ids: tuple[int, ...],
+        request: Request,
+        cache: Cache | None = None,
+        *,
+        name: str = "decoder",
+        both_sides: bool = False,
+        restart_beyond: int = 0,
+    ) -> None:
+        start = cache.length if cache else 0
+        if cache and 0 < start <= restart_beyond < start + len(ids):
+            ids, start = cache.restart() + ids, 0
+        self.name, self.ids, self.start, self._both_sides = name, ids, start, both_sides
+        self.layer, self.touched = -1, False
+        self._model, self._request, self._cache = model, request, cache
+
+    @property
+    def positions(self) -> range:
+        """Those of `ids`."""
+        return range(self.start, self.start + len(self.ids))
+
+    def layers(self, prefix: str) -> Iterator[LayerWeights]:
+        """The tensors of each layer that is needed, by their names after `prefix` and number."""
+        last = self._request.last_layer(self.name, self._model.facts.layers_of(self.name))
+        for layer, parts in enumerate(self._model.weights.layers(prefix, last)):
+            self.layer = layer
+            yield parts
+
+    def end(self, x: np.ndarray) -> End:
+        """What the pass comes to; the cache has its positions from now on."""
+        if self._cache:
+            self._cache.advance(self.ids)
+        return End(x, self.touched)
+
+    def attend(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        *,
+        visible: Visible,
+        w_o: np.ndarray,
+        b_o: np.ndarray = NOTHING,
+        scale: float = 0.0,
+        soft_cap: float = 0.0,
+        bias: Relation = no_bias,
+        terms: Mapping[str, Relation] = NO_TERMS,
+        source: "Stack | None" = None,
+    ) -> Generator[Attention, None, np.ndarray]:
+        """Steps 3 to 6 of one block under the what-if settings; yields its record if it is wanted.
+
+        `arrays` are those of steps 1 and 2; `visible`, `bias` and `terms` see `maths.attend`;
+        `w_o` (head × value_width, model) and `b_o` (model) are the output projection. In
+        cross-attention `source` is the stack that the keys come from. Returns the block's `output`.
+        """
+        block = Address(self.name, "cross" if source else "self", self.layer)
+        wanted = self._request.arrays if block in self._request.blocks else frozenset()
+        what_if = self._request.what_if.at(block)
+        arrays = dict(arrays)
+        if self._cache and not source:
+            arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
+        q, k = arrays["q"], arrays["k"]
+        sizes = self.start + len(self.ids), k.shape[1]
+        seen = what_if.visible(visible, *sizes, both_sides=self._both_sides)
+        scale = scale or default_scale(q.shape[-1])
+        steps = attend(
+            q, k, arrays["v"], seen, scale=scale, cap=soft_cap, bias=bias, terms=terms,
+            attention_temperature=what_if.attention_temperature, start=self.start,
+            keep=wanted & {*BEFORE_SUM, *terms, PRODUCT}, zeros=_untouched, block=_BLOCK,
+        )  # fmt: skip
+        removed, z = what_if.removed(self.layer), steps.z
+        if removed:
+            z = z.copy()
+            z[list(removed)] = 0
+        output = combine(z, w_o, b_o)
+        moved = vocabulary.arrays_after(self.touched, (source or self).touched)
+        touched = moved or self._touched(what_if, visible, seen, sizes)
+        self.touched = self.touched or bool(touched)
+        if block in self._request.blocks:
+            at = np.array(self.positions), np.arange(sizes[1])
+            arrays |= {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
+            arrays |= {"z": steps.z, "output": output, "w_o": w_o.reshape(len(z), -1, len(w_o[0]))}
+            arrays |= {"b_o": b_o} if b_o.size else {}
+            if "visible" in wanted:
+                arrays["visible"] = seen(*at)
+            if "bias" in wanted and (values := bias(*at)).size:
+                arrays["bias"] = values
+            if "head_output" in wanted:
+                arrays["head_output"] = pull(z, w_o)
+            yield self._record(block, arrays, scale, soft_cap, removed, touched)
+        return output
+
+    def _touched(
+        self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int]
+    ) -> frozenset[str]:
+        """The arrays of this layer that the settings change, where nothing before was changed."""
+        at_K = np.arange(sizes[1])
+        if what_if.masks and any(
+            (own(at_Q, at_K) != seen(at_Q, at_K)).any() for at_Q in _blocks(self.positions)
+        ):
+            return vocabulary.arrays_from("visible")
+        if what_if.attention_temperature != 1:
+            return vocabulary.arrays_from("weights")
+        return vocabulary.arrays_from("head_output") if what_if.removed(self.layer) else frozenset()
+
+    def _record(
+        self,
+        block: Address,
+        computed: Mapping[str, np.ndarray],
+        scale: float,
+        soft_cap: float,
+        removed: tuple[int, ...],
+        touched: frozenset[str],
+    ) -> Attention:
+        request = self._request
+        group = computed["q"].shape[0] // computed["k"].shape[0]
+        kv_heads = tuple(dict.fromkeys(head // group for head in request.heads))
+        picked = {"head": list(request.heads), "kv_head": list(kv_heads)}
+        arrays = {}
+        for name, spec in vocabulary.ARRAYS.items():
+            if name in request.arrays and name in computed:
+                array = computed[name].view()
+                chosen = picked.get(spec.axes[0])
+                if chosen is not None and chosen != list(range(len(array))):
+                    array = array[chosen]
+                array.flags.writeable = False
+                arrays[name] = array
+        return Attention(
+            stack=block.stack,
+            kind=block.kind,
+            layer=block.layer,
+            heads=request.heads,
+            kv_heads=kv_heads,
+            scale=scale,
+            soft_cap=soft_cap,
+            removed=removed,
+            arrays=arrays,
+            what_if=touched & frozenset(arrays),
+        )
+
+
+def _blocks(positions: range) -> Iterator[np.ndarray]:
+    for begin in range(positions.start, positions.stop, _BLOCK):
+        yield np.arange(begin, min(begin + _BLOCK, positions.stop))
 
 
 def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -147,83 +283,8 @@ def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.frombuffer(pages, dtype).reshape(shape)
 
 
-def _touched(
-    block: Block, what_if: WhatIf, visible: np.ndarray, head_removed: bool
-) -> frozenset[str]:
-    """The arrays that the settings have changed: everything from the first touched one onward."""
-    if block.touched:
-        return vocabulary.arrays_from(next(iter(vocabulary.ARRAYS)))
-    if visible is not block.own_visible and (visible != block.own_visible).any():
-        return vocabulary.arrays_from("visible")
-    if what_if.attention_temperature != 1:
-        return vocabulary.arrays_from("weights")
-    return vocabulary.arrays_from("head_output") if head_removed else frozenset()
-
-
-def _record(
-    request: Request,
-    block: Block,
-    scale: float,
-    computed: Mapping[str, np.ndarray],
-    touched: frozenset[str],
-) -> Attention:
-    group = block.arrays["q"].shape[0] // block.arrays["k"].shape[0]
-    kv_heads = tuple(dict.fromkeys(head // group for head in request.heads))
-    picked = {"head": list(request.heads), "kv_head": list(kv_heads)}
-    arrays = {}
-    for name, spec in vocabulary.ARRAYS.items():
-        if name in request.arrays and name in computed:
-            array = computed[name].view()
-            chosen = picked.get(spec.axes[0])
-            if chosen is not None and chosen != list(range(len(array))):
-                array = array[chosen]
-            array.flags.writeable = False
-            arrays[name] = array
-    return Attention(
-        stack=block.stack,
-        kind=block.kind,
-        layer=block.layer,
-        heads=request.heads,
-        kv_heads=kv_heads,
-        scale=scale,
-        soft_cap=block.soft_cap,
-        embedding=block.embedding,
-        residual=block.residual,
-        arrays=arrays,
-        what_if=touched & frozenset(arrays),
-        own_names=block.own_names,
-    )
-
-
-# --- what several families do before the block ---------------------------------------------------
-
-
-def own_mask(width: int, queries: int, start: int) -> np.ndarray:
-    """A decoder's mask for `queries` positions from `start`: causal, or a window if it has one."""
-    keys = start + queries
-    return window(queries, keys, width) if width else causal(queries, keys)
-
-
-def turn(arrays: dict[str, np.ndarray], cosine: np.ndarray, sine: np.ndarray) -> None:
-    """Rotates q and k in place of what they were, which becomes q_unrotated and k_unrotated."""
-    for letter in "qk":
-        arrays[f"{letter}_unrotated"] = arrays[letter]
-        arrays[letter] = rotate(arrays[letter], cosine, sine)
-
-
-def interleaved(
-    x: np.ndarray, w_NM: np.ndarray, b_N: np.ndarray, heads: int
-) -> dict[str, np.ndarray]:
-    """q, k and v of one fused matrix whose rows are (head, q | k | v, width), and its parts.
-
-    One product serves all three; everything is a view of it, or of the matrix.
-    """
-    product = linear(x, w_NM.T, b_N).reshape(len(x), heads, 3, -1)
-    matrix = w_NM.reshape(heads, 3, -1, w_NM.shape[-1])
-    arrays = {}
-    for i, letter in enumerate("qkv"):
-        arrays[letter] = product[:, :, i].swapaxes(0, 1)
-        arrays[f"w_{letter}"] = matrix[:, i].swapaxes(1, 2)
-        if b_N.size:
-            arrays[f"b_{letter}"] = b_N.reshape(heads, 3, -1)[:, i]
-    return arrays
+def causal_or_window(width: int) -> Visible:
+    """A decoder's own mask: causal, or a window if it has one."""
+    if not width:
+        return masks.causal
+    return lambda at_Q, at_K: masks.window(at_Q, at_K, width)

@@ -13,7 +13,7 @@ import numpy as np
 from attn_cli.checkpoints.dequantise import FILE_TYPES
 from attn_cli.errors import AttnError, ContentError
 from attn_cli.families import UNTRAINED
-from attn_cli.model.weights import Model
+from attn_cli.model.family import Model
 from attn_cli.opening import hub, ollama
 from attn_cli.opening.load import family_of, load
 from attn_cli.opening.places import EMBEDDED, PACKAGES

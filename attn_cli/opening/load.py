@@ -4,7 +4,6 @@ import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,20 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.random import RandomInfo, RandomTensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
-from attn_cli.model.weights import Model, Naming, Weights, bind, names_in_folder, untrue_copies
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.family import Family, Model
+from attn_cli.model.gguf import file_names, open_gguf
+from attn_cli.model.tensors import (
+    Naming,
+    Shapes,
+    bind,
+    names_in_folder,
+    of_layers,
+    untrue_copies,
+)
+from attn_cli.model.weights import Weights
 from attn_cli.opening import places
-from attn_cli.records import ModelFacts
+from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.deferred import Absent, Deferred
 from attn_cli.tokens.token import Tokenizer
@@ -42,7 +52,7 @@ def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] =
     place = places.find(name)
     opened = _open_folder if place.path.is_dir() else _open_gguf
     try:
-        return opened(place.path, place.name, place.source, ignore_config)
+        return opened(place, ignore_config)
     except ContentError as problem:
         if problem.hint == INCOMPLETE and place.again:
             raise ContentError(problem.message, place.again) from None
@@ -62,34 +72,36 @@ def family_of(name: str) -> str:
     return shorten(kind) if isinstance(kind, str) else ""
 
 
-def _family(kind: object, where: str) -> ModuleType:
+def _family(kind: object, where: str) -> Family:
     if not isinstance(kind, str) or kind not in FAMILIES:
         shown = shorten(repr(kind))
         raise ContentError(
             f"{where}: the model type {shown} is not supported", f"attn knows {', '.join(FAMILIES)}"
         )
-    return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}")
+    return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}").FAMILY
 
 
-def _open_folder(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:
-    folder = open_folder(path)
-    where = str(path / "config.json")
+def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
+    folder = open_folder(place.path)
+    where, tensors = str(place.path), folder.tensors
     kind = folder.config.get("model_type")
-    family = _family(kind, where)
-    config = family.read_config(folder.config, where, ignored)
-    shapes = family.tensor_shapes(config)
+    reader = ConfigReader(folder.config, str(place.path / "config.json"), ignored)
+    family = _family(kind, str(place.path / "config.json"))
+    config = family.read_config(reader)
     naming = family.naming(config)
-    stored = names_in_folder(folder.tensors, naming, str(path))
+    stored = names_in_folder(tensors, naming, where)
+    shapes = of_layers(family.shapes(config), config.layers)
     return _model(
-        facts=_facts(name, kind, source, config, shapes),
+        facts=_facts(place, kind, family, config, shapes),
         family=family,
         config=config,
-        weights=bind(folder.tensors, stored, shapes, str(path)),
-        make=lambda: _tokenizer_of(path),
-        where=str(path),
+        weights=bind(tensors, stored, shapes, where, prefix=naming.prefix_in(tensors)),
+        make=lambda: _tokenizer_of(place.path),
+        where=where,
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
-        ignored=ignored,
-        untrue=untrue_copies(folder.tensors, naming, stored),
+        ignored=tuple(ignored),
+        unknown=tuple(reader.unknown),
+        untrue_copies=untrue_copies(tensors, naming, stored),
     )
 
 
@@ -113,33 +125,34 @@ def _tokenizer_of(folder: Path) -> Tokenizer:
     return Absent(ContentError(f"{folder} has no tokenizer.json, nor what it is made from", hint))
 
 
-def _open_gguf(path: Path, name: str, source: str, ignored: Sequence[str]) -> Model:
-    found = Gguf(path)
-    kind = found.metadata.get("general.architecture")
-    family = _family(kind, str(path))
-    if not hasattr(family, "open_gguf"):
+def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
+    file, where = Gguf(place.path), str(place.path)
+    kind = file.metadata.get("general.architecture")
+    family = _family(kind, where)
+    if family.gguf is None:
         raise ContentError(
-            f"{path}: the architecture {kind} is not what the converters write",
+            f"{where}: the architecture {kind} is not what the converters write",
             "open the folder that the file was made from",
         )
-    config, stored = family.open_gguf(found, kind, ignored)
-    shapes = family.tensor_shapes(config)
+    config, stored = open_gguf(family.gguf, file, kind, family.read_config, ignored)
+    shapes = of_layers(family.shapes(config), config.layers)
 
     def make() -> Tokenizer:
         from attn_cli.tokens import gguf
 
-        return gguf.from_metadata(found.metadata, str(path))
+        return gguf.from_metadata(file.metadata, where)
 
-    ends = [found.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
+    ends = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
+    named = file_names(family.gguf, config.layers)
     return _model(
-        facts=_facts(name, kind, source, config, shapes),
+        facts=_facts(place, kind, family, config, shapes),
         family=family,
         config=config,
-        weights=bind(found, stored, shapes, str(path)),
+        weights=bind(file.tensors, stored, shapes, where, named),
         make=make,
-        where=str(path),
+        where=where,
         end_tokens=_ids(*ends),
-        ignored=ignored,
+        ignored=tuple(ignored),
     )
 
 
@@ -149,18 +162,7 @@ def _ids(*given: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(v for v in values if type(v) is int and v >= 0))
 
 
-def _model(
-    *,
-    facts: ModelFacts,
-    family: ModuleType,
-    config: Any,
-    weights: Weights,
-    make: Callable[[], Tokenizer],
-    where: str,
-    end_tokens: tuple[int, ...],
-    ignored: Sequence[str] = (),
-    untrue: tuple[tuple[str, str], ...] = (),
-) -> Model:
+def _model(*, facts: Facts, make: Callable[[], Tokenizer], where: str, **parts: Any) -> Model:
     def checked() -> Tokenizer:
         tokenizer = make()
         if tokenizer.size > facts.vocabulary:
@@ -171,16 +173,7 @@ def _model(
             )
         return tokenizer
 
-    return Model(
-        facts=facts,
-        family=family,
-        config=config,
-        weights=weights,
-        tokenizer=Deferred(checked),
-        end_tokens=end_tokens,
-        ignored=tuple(ignored),
-        untrue_copies=untrue,
-    )
+    return Model(facts=facts, tokenizer=Deferred(checked), **parts)
 
 
 def _random_model(name: str) -> Model:
@@ -201,14 +194,16 @@ def _random_model(name: str) -> Model:
         )
     family = _family(UNTRAINED, name)
     tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
-    config = family.untrained({**numbers, "vocabulary": tokenizer.size})
-    shapes = family.tensor_shapes(config)
+    values = family.untrained({**numbers, "vocabulary": tokenizer.size})
+    config = family.read_config(ConfigReader(values, name))
+    shapes = of_layers(family.shapes(config), config.layers)
     source = RandomTensors(
         tensors={key: RandomInfo("F32", shape) for key, shape in shapes.items()},
         seed=numbers["seed"],
     )
+    place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
     return _model(
-        facts=_facts(name, UNTRAINED, f"untrained, seed {numbers['seed']}", config, shapes),
+        facts=_facts(place, UNTRAINED, family, config, shapes, trained=False),
         family=family,
         config=config,
         weights=bind(source, names_in_folder(source, Naming(), name), shapes, name),
@@ -219,18 +214,15 @@ def _random_model(name: str) -> Model:
 
 
 def _facts(
-    name: str, kind: str, source: str, config: Any, shapes: Mapping[str, tuple[int, ...]]
-) -> ModelFacts:
-    return ModelFacts(
-        name=name,
+    place: places.Place, kind: str, family: Family, config: Any, shapes: Shapes, **more: Any
+) -> Facts:
+    numbers = ("layers", "heads", "kv_heads", "model_width", "head_width", "vocabulary", "context")
+    plain = Facts(
+        name=place.name,
         family=kind,
-        source=source,
-        layers=config.layers,
-        heads=config.heads,
-        kv_heads=config.kv_heads,
-        model_width=config.model_width,
-        head_width=config.head_width,
-        vocabulary=config.vocabulary,
-        context=config.context,
+        source=place.source,
         parameters=sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()),
+        **{name: getattr(config, name) for name in numbers},
+        **more,
     )
+    return family.describe(plain, config)

@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 
 from attn_cli import __version__, vocabulary
-from attn_cli.records import Attention, ModelFacts, Prompt, Trace
-from attn_cli.session import nonfinite
+from attn_cli.records import Attention, Facts, Prompt, Trace
+from attn_cli.records import nonfinite
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
@@ -63,7 +63,7 @@ def trace_document(trace: Trace) -> dict[str, Any]:
 
 def document(
     command: str,
-    model: ModelFacts | None,
+    model: Facts | None,
     prompt: Prompt | None,
     settings: Mapping[str, Any],
     result: Any,
@@ -75,7 +75,7 @@ def document(
 
 
 def envelope(
-    command: str, model: ModelFacts | None, prompt: Prompt | None, settings: Mapping[str, Any]
+    command: str, model: Facts | None, prompt: Prompt | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What every document begins with."""
     return {
@@ -87,7 +87,7 @@ def envelope(
     }
 
 
-def _facts(model: ModelFacts) -> dict[str, Any]:
+def _facts(model: Facts) -> dict[str, Any]:
     encoder = dict(zip(("layers", "heads"), model.encoder, strict=True)) if model.encoder else None
     return {**record(model), "context": model.context or None, "encoder": encoder}
 

@@ -3,14 +3,14 @@
 import math
 
 from attn_cli.analysis.loss import Loss
-from attn_cli.records import ModelFacts, Prompt
+from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import Look
 from attn_cli.views.text import label
 from attn_cli.words import sentence
 
 
-def render(model: ModelFacts, prompt: Prompt, found: Loss, look: Look) -> page.Page:
+def render(model: Facts, prompt: Prompt, found: Loss, look: Look) -> page.Page:
     """What came next, how likely it was, what it cost, and what was guessed."""
     rows = found.positions
     digits = max(look.digits, 2)

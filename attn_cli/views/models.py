@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from attn_cli.opening.listing import Contents, Listed, Listing
-from attn_cli.records import ModelFacts
+from attn_cli.records import Facts
 from attn_cli.views import numbers, page
 from attn_cli.views.text import visible
 from attn_cli.words import sentence
@@ -45,7 +45,7 @@ def _opening(rows: Sequence[Listed]) -> RenderableType:
     return page.columns_table(names, columns, (0, 1, 4, 5))
 
 
-def render_contents(model: ModelFacts, found: Contents) -> page.Page:
+def render_contents(model: Facts, found: Contents) -> page.Page:
     """Config, parts and tensors of one checkpoint."""
     config = [[visible(str(key)) for key in found.config]]
     config.append([_short(value) for value in found.config.values()])

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attn_cli import vocabulary
-from attn_cli.records import ModelFacts, Prediction, Prompt
+from attn_cli.records import Facts, Prediction, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.matrix import INDENT, Look, matrix
 from attn_cli.views.text import label, pad, visible, widest
@@ -22,7 +22,7 @@ Page = list[RenderableType]
 BAR = 24
 
 
-def heading(model: ModelFacts, where: str = "") -> Text:
+def heading(model: Facts, where: str = "") -> Text:
     """The model in one line: `tiny · gpt2 family · 2 layers × 4 heads · width 32 (8 per head)`."""
     text = Text(no_wrap=False)
     text.append(f" {visible(model.name)}", "bold")
@@ -130,7 +130,7 @@ def shares(names: Sequence[str], values: Sequence[float], digits: int) -> Text:
     return Text("\n".join(lines))
 
 
-def prediction(found: Prediction, model: ModelFacts, digits: int) -> Page:
+def prediction(found: Prediction, model: Facts, digits: int) -> Page:
     """The candidates for the next token, likeliest first."""
     key = "next.what_if" if found.provenance == vocabulary.WHAT_IF else "next.title"
     names = [f"{c.rank:>2}  {label(c.text, 24)}" for c in found.candidates]

@@ -1,7 +1,7 @@
 """The page of `attn sample`: each candidate through temperature and filters, then the draw."""
 
 from attn_cli.analysis.sample import Sample
-from attn_cli.records import ModelFacts, Prompt
+from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import Look
 from attn_cli.views.text import label, visible
@@ -10,7 +10,7 @@ _BAR = 16
 
 
 def render(
-    model: ModelFacts, prompt: Prompt, found: Sample, settings: dict, look: Look
+    model: Facts, prompt: Prompt, found: Sample, settings: dict, look: Look
 ) -> page.Page:
     """`settings` holds the values of temperature, filters, draws and the seed."""
     digits = max(look.digits, 2)

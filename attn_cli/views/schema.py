@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.records import ModelFacts, Prediction
+from attn_cli.records import Facts, Prediction
 
 _VALUES = {
     "values": {
@@ -78,7 +78,7 @@ def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> di
 
 
 def _facts() -> dict[str, Any]:
-    facts = of_type(ModelFacts)
+    facts = of_type(Facts)
     facts["properties"]["context"] = {"type": ["integer", "null"]}
     encoder = _object({"layers": {"type": "integer"}, "heads": {"type": "integer"}})
     facts["properties"]["encoder"] = {"anyOf": [{"type": "null"}, encoder]}

@@ -1,12 +1,12 @@
 """The page of `attn verify`: the largest error of every array, and what to think of it."""
 
 from attn_cli.analysis.verify import StepError, Verification
-from attn_cli.records import ModelFacts, Prompt
+from attn_cli.records import Facts, Prompt
 from attn_cli.views import page
 from attn_cli.views.text import visible
 
 
-def render(model: ModelFacts, prompt: Prompt, found: Verification) -> page.Page:
+def render(model: Facts, prompt: Prompt, found: Verification) -> page.Page:
     """The verdict in words, then a row per array."""
     items: page.Page = [
         page.heading(model),

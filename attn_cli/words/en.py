@@ -8,6 +8,9 @@ SENTENCES = {
     "note.full": "{count} of {asked} tokens: the context of {context} is full",
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
     "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
+    "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
+    "note.left_aside": "tensors of a head that predicts no tokens were left aside: {tensors}",
+    "note.no_output": "{model} has no output matrix, so there is no prediction",
     "note.chat": "the prompt is a user's turn in the chat format {format}, without a system turn",
     "note.untied": "{copy} is in the file and is not {original}; the config says that it is "
     "(tie_word_embeddings), so that {original} is used",
@@ -96,7 +99,7 @@ SENTENCES = {
     "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; {then}.",
     "sum.added": "it is added to x",
     "sum.normed": "a norm of its own brings it to scale before it is added to x",
-    "sum.behind": "it is added to x, and a norm brings the sum to scale",
+    "sum.after": "it is added to x, and a norm brings the sum to scale",
     "sum.onto_normed": "it is added to `normed`, not to x",
     "sum.bias": " and the bias b_O",
     "sum.here": "This head pulls `{query}` by {pull} (the block's whole pull is {output}; cosine "

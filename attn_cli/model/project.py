@@ -1,0 +1,44 @@
+"""Step 2 as families do it: queries, keys and values, with the parameters that made them."""
+
+from typing import Any
+
+import numpy as np
+
+from attn_cli.maths.attention import project
+from attn_cli.maths.layers import linear
+
+Arrays = dict[str, np.ndarray]
+
+
+def apart(x: np.ndarray, **maps: tuple[np.ndarray, np.ndarray, int]) -> Arrays:
+    """q, k and v, each of a map of its own: matrix (model, head × width), bias, count of heads."""
+    arrays: Arrays = {}
+    for letter, (w_MN, b_N, heads) in maps.items():
+        arrays[letter] = project(x, w_MN, b_N, heads)
+        arrays[f"w_{letter}"] = w_MN.reshape(len(w_MN), heads, -1).swapaxes(0, 1)
+        if b_N.size:
+            arrays[f"b_{letter}"] = b_N.reshape(heads, -1)
+    return arrays
+
+
+def interleaved(x: np.ndarray, w_NM: np.ndarray, b_N: np.ndarray, heads: int) -> Arrays:
+    """q, k and v of one fused matrix whose rows are (head, q | k | v, width).
+
+    One product serves all three; everything is a view of it, or of the matrix.
+    """
+    product = linear(x, w_NM.T, b_N).reshape(len(x), heads, 3, -1)
+    matrix = w_NM.reshape(heads, 3, -1, w_NM.shape[-1])
+    arrays: Arrays = {}
+    for i, letter in enumerate("qkv"):
+        arrays[letter] = product[:, :, i].swapaxes(0, 1)
+        arrays[f"w_{letter}"] = matrix[:, i].swapaxes(1, 2)
+        if b_N.size:
+            arrays[f"b_{letter}"] = b_N.reshape(heads, 3, -1)[:, i]
+    return arrays
+
+
+def unembedded(model: Any, x: np.ndarray, tied: str, output: str = "lm_head.weight") -> np.ndarray:
+    """Logits (position, vocabulary): x · the output matrix, which may be the embedding `tied`."""
+    return model.weights.times_rows(tied if model.config.tied else output, x)
+
+

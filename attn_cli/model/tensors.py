@@ -1,0 +1,148 @@
+"""Which tensors a family needs, how folders name them, and whether a file holds just these."""
+
+import re
+from collections.abc import Mapping
+from fnmatch import translate
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from attn_cli.errors import ContentError, shorten
+from attn_cli.model.weights import Stored, Tensor, Weights, transposed
+
+# Names and shapes are made for every layer before the file is asked for any.
+MOST_LAYERS = 10_000
+Shapes = dict[str, tuple[int, ...]]
+
+
+# --- shapes, in which `*` stands for the number of a layer ---------------------------------------
+
+
+def norms(width: int, *names: str, biased: bool = True) -> Shapes:
+    """The weight of each norm, and its bias if it has one."""
+    parts = ("weight", "bias") if biased else ("weight",)
+    return {f"{name}.{part}": (width,) for name in names for part in parts}
+
+
+def maps(shapes: Mapping[str, tuple[int, int]], *, biased: bool = True, output: int = 0) -> Shapes:
+    """The matrix of each linear map, and its bias if it has one; axis `output` is what it gives."""
+    found: Shapes = {f"{name}.weight": shape for name, shape in shapes.items()}
+    if biased:
+        found |= {f"{name}.bias": (shape[output],) for name, shape in shapes.items()}
+    return found
+
+
+def of_layers(shapes: Shapes, layers: int) -> Shapes:
+    """The shapes with every `*` written out, layer by layer."""
+    return {
+        name.replace("*", str(layer)): shape
+        for name, shape in shapes.items()
+        for layer in range(layers if "*" in name else 1)
+    }
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+class Naming(NamedTuple):
+    """How folders name a family's tensors.
+
+    One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
+    nothing; `older` maps a name that published files still have to today's; `copies` maps a name
+    to the tensor that it repeats, if it is there.
+    """
+
+    prefixes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    older: Mapping[str, str] = MappingProxyType({})
+    copies: Mapping[str, str] = MappingProxyType({})
+
+    def without_prefix(self, place: str) -> str:
+        """A file's name for a tensor as the family has it."""
+        return place.removeprefix(next((p for p in self.prefixes if place.startswith(p)), ""))
+
+    def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
+        """The prefix that most names of a file have, or nothing."""
+        used = [next((p for p in self.prefixes if n.startswith(p)), "") for n in tensors]
+        return max(dict.fromkeys(used), key=used.count, default="")
+
+
+def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -> dict[str, Stored]:
+    """Tensors under the reference library's names of today, and where the file keeps them.
+
+    Raises ContentError for a tensor that is there under two names.
+    """
+    left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
+    found: dict[str, Stored] = {}
+    for place in tensors:
+        name = naming.without_prefix(place)
+        if left_out.match(place) or name in naming.copies:
+            continue
+        name = naming.older.get(name, name)
+        if name in found:
+            raise ContentError(
+                f"{where}: the tensor {shorten(name)} stands there twice, as "
+                f"{shorten(found[name].name)} and as {shorten(place)}"
+            )
+        found[name] = Stored(place)
+    return found
+
+
+def untrue_copies(
+    tensors: Mapping[str, Tensor], naming: Naming, stored: Mapping[str, Stored]
+) -> tuple[tuple[str, str], ...]:
+    """Tensors that should repeat another and do not, each with the one it should be."""
+    pairs = ((place, naming.copies.get(naming.without_prefix(place))) for place in tensors)
+    return tuple(
+        (place, original)
+        for place, original in pairs
+        if original in stored and not _repeats(tensors[place], tensors[stored[original].name])
+    )
+
+
+def _repeats(copy: Tensor, original: Tensor) -> bool:
+    """Whether a matrix has the shape of another, and three of its rows."""
+    shape = tuple(copy.shape)
+    if (copy.dtype, shape) != (original.dtype, tuple(original.shape)) or not shape or not shape[0]:
+        return False
+    rows = sorted({0, shape[0] // 2, shape[0] - 1})
+    return np.array_equal(copy.rows(rows), original.rows(rows), equal_nan=True)
+
+
+def bind(
+    tensors: Mapping[str, Tensor],
+    stored: Mapping[str, Stored],
+    shapes: Shapes,
+    where: str,
+    named: Mapping[str, str] = MappingProxyType({}),
+    prefix: str = "",
+) -> Weights:
+    """Checks that a file holds the tensors a family needs, no others, in the right shapes.
+
+    `named` are the file's own names for the family's; one that it lacks is `prefix` and the name.
+    Raises ContentError for a tensor that is missing, unknown or of another shape.
+    """
+    missing = [name for name in shapes if name not in stored]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        name = named.get(missing[0], prefix + missing[0])
+        raise ContentError(f"{where}: the tensor {name}{more} is missing")
+    for name, (place, arrange) in stored.items():
+        if name not in shapes:
+            raise ContentError(
+                f"{where}: the tensor {shorten(place)} has no place in this family",
+                "the config and the weights may belong to different models",
+            )
+        found, wanted = tuple(tensors[place].shape), shapes[name]
+        if arrange is transposed:
+            wanted = wanted[::-1]
+        if found != wanted:
+            raise ContentError(
+                f"{where}: the tensor {place} is {_by(found)}, the config asks for {_by(wanted)}"
+            )
+    return Weights(tensors=tensors, stored=stored)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape) or "a single number"
