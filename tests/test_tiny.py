@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import attn_cli
-from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.safetensors import open_safetensors
 
 FOLDER = Path(attn_cli.__file__).parent / "data" / "tiny"
 PROMPT = "the greatest thinker in China is"
@@ -98,9 +98,9 @@ def test_it_is_an_ordinary_gpt2_folder():
     ]  # fmt: skip
     config = json.loads((FOLDER / "config.json").read_text())
     assert (config["model_type"], config["architectures"]) == ("gpt2", ["GPT2LMHeadModel"])
-    file = Safetensors(FOLDER / "model.safetensors")
-    assert {file.tensors[name].dtype for name in file.names()} == {"F32"}
-    assert all(np.isfinite(file.read(name)).all() for name in file.names())
+    file = open_safetensors(FOLDER / "model.safetensors")
+    assert {file[name].dtype for name in file} == {"F32"}
+    assert all(np.isfinite(file[name].read()).all() for name in file)
 
 
 def test_ordinary_sentences_are_read(model):

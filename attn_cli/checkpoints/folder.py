@@ -2,19 +2,15 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-import numpy as np
-
-from attn_cli.checkpoints.safetensors import Safetensors, TensorInfo
+from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import decode, read_bytes
-
-if TYPE_CHECKING:
-    from attn_cli.checkpoints.torch import Torch
 
 _MAX_JSON = 100_000_000
 INCOMPLETE = "the download may be incomplete"
@@ -24,8 +20,7 @@ _OTHER_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".h5", ".msgpa
 _SINGLE, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _INDEX = ".index.json"
 
-
-Opener = Callable[[Path], "Safetensors | Torch"]
+Opener = Callable[[Path], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,50 +33,36 @@ class Folder:
     path: Path
     config: dict[str, Any]
     generation: dict[str, Any]
-    tensors: "Safetensors | Torch | Shards"
+    tensors: dict[str, Tensor]
 
 
-class Shards:
+def open_shards(index: Path, opener: Opener) -> dict[str, Tensor]:
     """The tensors of several files, each opened by `opener`, found by the index beside them.
 
     Raises ContentError for an index that leaves the folder or disagrees with its files.
     """
-
-    def __init__(self, index: Path, opener: Opener) -> None:
-        where = read_json_object(index).get("weight_map")
-        if not isinstance(where, dict) or not all(isinstance(f, str) for f in where.values()):
-            raise ContentError(f"{index} has no weight_map from tensors to files")
-        files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
-        missing = [name for name, path in files.items() if not os.path.exists(path)]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    where = read_json_object(index).get("weight_map")
+    if not isinstance(where, dict) or not all(isinstance(f, str) for f in where.values()):
+        raise ContentError(f"{index} has no weight_map from tensors to files")
+    files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
+    missing = [name for name, path in files.items() if not os.path.exists(path)]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ContentError(
+            f"the file {shorten(missing[0])}{more} of {index.parent} is missing", INCOMPLETE
+        )
+    found: dict[str, Tensor] = {}
+    for name, path in files.items():
+        opened = opener(path)
+        listed = {tensor for tensor, file in where.items() if file == name}
+        different = sorted(listed ^ set(opened))
+        if different:
+            more = f" and {len(different) - 1} more" if len(different) > 1 else ""
             raise ContentError(
-                f"the file {shorten(missing[0])}{more} of {index.parent} is missing", INCOMPLETE
+                f"{index} and {name} disagree about the tensor {shorten(different[0])}{more}"
             )
-        self._of: dict[str, Safetensors | Torch] = {}
-        for name, path in files.items():
-            opened = opener(path)
-            listed = {tensor for tensor, file in where.items() if file == name}
-            different = sorted(listed ^ set(opened.tensors))
-            if different:
-                more = f" and {len(different) - 1} more" if len(different) > 1 else ""
-                raise ContentError(
-                    f"{index} and {name} disagree about the tensor {shorten(different[0])}{more}"
-                )
-            self._of |= dict.fromkeys(opened.tensors, opened)
-        self.tensors: Mapping[str, TensorInfo] = {n: f.tensors[n] for n, f in self._of.items()}
-
-    def read(self, name: str) -> np.ndarray:
-        """As in Safetensors."""
-        return self._of[name].read(name)
-
-    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
-        """As in Safetensors."""
-        return self._of[name].rows(name, indices)
-
-    def release(self, name: str) -> None:
-        """As in Safetensors."""
-        self._of[name].release(name)
+        found |= opened
+    return found
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -118,16 +99,16 @@ def open_folder(path: Path) -> Folder:
         path=path,
         config=config,
         generation=read_json_object(generation) if os.path.lexists(generation) else {},
-        tensors=Shards(weights, opener) if form[1] else opener(weights),
+        tensors=open_shards(weights, opener) if form[1] else opener(weights),
     )
 
 
 def _opener(name: str) -> Opener:
     if name.startswith(_SINGLE):
-        return Safetensors
-    from attn_cli.checkpoints.torch import Torch
+        return open_safetensors
+    from attn_cli.checkpoints.torch import open_torch
 
-    return Torch
+    return open_torch
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -7,16 +7,13 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import math
 import mmap
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from attn_cli.checkpoints.dequantise import TYPES, dequantise
-from attn_cli.checkpoints.floats import rows_of
-from attn_cli.checkpoints.mapped import forget, looks_like, map_file
-from attn_cli.checkpoints.safetensors import TensorInfo
+from attn_cli.checkpoints.mapped import looks_like, map_file
+from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError
 
 Value = int | float | bool | str | list["Value"]
@@ -45,15 +42,11 @@ class Gguf:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._map = map_file(path, "GGUF", 24)
-        header = _Header(self._map, path)
+        header = _Header(map_file(path, "GGUF", 24), path)
         tensors, entries = header.start()
         spans = header.entries(entries)
         self.metadata: Mapping[str, Value] = _Metadata(header, spans)
-        self.tensors: Mapping[str, TensorInfo] = header.tensors(tensors, header.alignment(spans))
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.tensors)
+        self.tensors = header.tensors(tensors, header.alignment(spans))
 
     def field(self, key: str, kind: type[T]) -> T:
         """A metadata value that must be there and of exactly this type. Raises ContentError."""
@@ -62,33 +55,6 @@ class Gguf:
             what = "lacks" if value is None else f"has a value that is not {kind.__name__} for"
             raise ContentError(f"{self.path} {what} the key {key}")
         return value
-
-    def read(self, name: str) -> np.ndarray:
-        """The whole tensor in float32 (a view of the map where it is stored so), read-only."""
-        dtype, shape, begin, end = self.tensors[name]
-        raw = np.frombuffer(self._map, np.uint8, end - begin, begin)
-        floats = self._floats(name, dtype, raw).reshape(shape)
-        floats.flags.writeable = False
-        return floats
-
-    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
-        """Only these rows along the first axis, float32; other rows' pages stay untouched."""
-        dtype, shape, begin, end = self.tensors[name]
-        if len(shape) < 2:
-            return self.read(name)[np.array(indices, np.intp)]
-        raw = np.frombuffer(self._map, np.uint8, end - begin, begin)
-        flat = self._floats(name, dtype, rows_of(raw, shape, indices))
-        return flat.reshape(len(indices), *shape[1:])
-
-    def release(self, name: str) -> None:
-        """Lets go of the memory that reading this tensor's pages took."""
-        forget(self._map, *self.tensors[name][2:])
-
-    def _floats(self, name: str, dtype: str, raw: np.ndarray) -> np.ndarray:
-        try:
-            return dequantise(dtype, raw)
-        except ContentError as error:
-            raise ContentError(f"{self.path}: tensor {name}: {error.message}", error.hint) from None
 
 
 class _Header:
@@ -148,26 +114,36 @@ class _Header:
             raise self.broken("its alignment is not a power of two from 8 to 1,048,576")
         return alignment
 
-    def tensors(self, count: int, alignment: int) -> dict[str, TensorInfo]:
+    def tensors(self, count: int, alignment: int) -> dict[str, Tensor]:
         self._few(count, _LEAST_TENSOR, "tensors")
-        found: dict[str, TensorInfo] = {}
+        read: dict[str, tuple[int, int, str, tuple[int, ...]]] = {}
         for _ in range(count):
             name = self._name("a tensor name")
-            if name in found:
+            if name in read:
                 raise self.broken(f"two tensors have the name {name}")
-            found[name] = self._tensor(f"tensor {name}", alignment)
+            read[name] = self._tensor(f"tensor {name}", alignment)
         start, last = self._at + -self._at % alignment, 0
-        for name, info in sorted(found.items(), key=lambda item: item[1][2:]):
-            if info.begin < last:
+        for name, (offset, size, *_) in sorted(read.items(), key=lambda item: item[1][:2]):
+            if offset < last:
                 raise self.broken(f"tensor {name} overlaps another")
-            last = info.end
+            last = offset + size
             if start + last > len(self._data):
                 raise self.broken(f"tensor {name} runs past the end of the file")
-            found[name] = info._replace(begin=start + info.begin, end=start + info.end)
-        return found
+        return {
+            name: span(
+                self._data,
+                start + offset,
+                size,
+                dtype=dtype,
+                shape=shape,
+                where=f"{self._path}: tensor {name}:",
+                widen=dequantise,
+            )
+            for name, (offset, size, dtype, shape) in read.items()
+        }
 
-    def _tensor(self, what: str, alignment: int) -> TensorInfo:
-        """One tensor, its offsets still counted from where the tensors' bytes begin."""
+    def _tensor(self, what: str, alignment: int) -> tuple[int, int, str, tuple[int, ...]]:
+        """Offset from where the tensors' bytes begin, size, type and shape."""
         dimensions = self._number(_U32, what)
         if dimensions > _MAX_DIMENSIONS:
             raise self.broken(f"{dimensions} dimensions, more than 4, in {what}")
@@ -183,7 +159,7 @@ class _Header:
             raise self.broken(f"rows that are not whole blocks of {block} in {what}")
         if offset % alignment:
             raise self.broken(f"misaligned offset {offset} in {what}")
-        return TensorInfo(dtype, shape, offset, offset + math.prod(shape) // block * size)
+        return offset, math.prod(shape) // block * size, dtype, shape
 
     def _few(self, count: int, least: int, what: str) -> None:
         if count > _MAX_ENTRIES or count * least > self._end - self._at:

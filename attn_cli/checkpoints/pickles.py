@@ -47,8 +47,8 @@ class Storage(NamedTuple):
     numel: int
 
 
-class Tensor(NamedTuple):
-    """A view of a storage: where it begins and how far apart its numbers are, in elements."""
+class View(NamedTuple):
+    """A tensor as it looks at a storage: its first element, and the steps between elements."""
 
     storage: Storage
     offset: int
@@ -66,7 +66,7 @@ class Tensor(NamedTuple):
         step = 1
         for n, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if n != 1 and stride != step:
-                return self.numel == 0
+                return False
             step *= n
         return True
 
@@ -214,7 +214,7 @@ def _ordered_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
     return {}
 
 
-def _rebuild_tensor(args: tuple[Any, ...]) -> Tensor:
+def _rebuild_tensor(args: tuple[Any, ...]) -> View:
     storage, offset, shape, strides = args[:4] if len(args) >= 4 else (None,) * 4
     if type(storage) is not Storage or type(shape) is not tuple or type(strides) is not tuple:
         raise Broken("a tensor without a storage, a shape or strides")
@@ -227,19 +227,20 @@ def _rebuild_tensor(args: tuple[Any, ...]) -> Tensor:
         raise Broken("a tensor of impossible shape")
     if 0 in shape and math.prod(n or 1 for n in shape) >= _MAX_SIZE >> 4:  # NumPy's own limit
         raise Broken("a tensor of impossible shape")
-    # An axis of one is never stepped along: whatever its stride says means nothing.
+    if 0 in shape:  # nothing is stepped along, nor along an axis of one: a stride means nothing
+        return View(storage, 0, shape, (0,) * len(shape))
     strides = tuple(0 if n == 1 else step for n, step in zip(shape, strides, strict=True))
-    tensor = Tensor(storage, offset, shape, strides)
+    view = View(storage, offset, shape, strides)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if tensor.numel and last >= storage.numel:
+    if last >= storage.numel:
         raise Broken("a tensor that does not fit in its storage")
-    if tensor.numel > storage.numel:
+    if view.numel > storage.numel:
         raise Broken("a tensor that repeats numbers (expanded), which attn does not read")
-    return tensor
+    return view
 
 
-def _rebuild_parameter(args: tuple[Any, ...]) -> Tensor:
-    if not args or type(args[0]) is not Tensor:
+def _rebuild_parameter(args: tuple[Any, ...]) -> View:
+    if not args or type(args[0]) is not View:
         raise Broken("a parameter that is no tensor")
     return args[0]
 
@@ -257,7 +258,7 @@ def _opcode(code: Any) -> str:
 
 
 def walk(cursor: Cursor, where: str) -> Any:
-    """What one pickle holds: dicts, lists, numbers, names, and Tensors. Moves past it.
+    """What one pickle holds: dicts, lists, numbers, names, and Views. Moves past it.
 
     Raises ContentError for what it may not ask for, Broken for anything else that is amiss.
     """

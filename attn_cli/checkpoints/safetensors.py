@@ -5,15 +5,15 @@ https://github.com/huggingface/safetensors
 """
 
 import json
-import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints.floats import FLOATS, float_type, rows_of, widen
-from attn_cli.checkpoints.mapped import forget, looks_like, map_file
+from attn_cli.checkpoints.floats import FLOATS
+from attn_cli.checkpoints.mapped import looks_like, map_file
+from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError, shorten
 
 _MAX_HEADER = 100_000_000
@@ -26,52 +26,13 @@ _DTYPES = FLOATS | {
 }  # fmt: skip
 
 
-class TensorInfo(NamedTuple):
-    """What a header says of one tensor; begin and end are byte offsets in the file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-
-
-class Safetensors:
-    """The tensors of one file. Opening reads the header only; `read` and `rows` map what they need.
+def open_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file, of which only the header is read here.
 
     Raises ContentError for a file that is not exactly a safetensors file.
     """
+    data = map_file(path, "safetensors", 8)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._map = map_file(path, "safetensors", 8)
-        self.tensors = _parse_header(self._map, path)
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.tensors)
-
-    def read(self, name: str) -> np.ndarray:
-        """The whole tensor in float32 (a view of the map where it is stored so), read-only."""
-        return widen(self._float_type(name), self._bytes(name)).reshape(self.tensors[name].shape)
-
-    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
-        """Only these rows along the first axis, float32; other rows' pages stay untouched."""
-        shape = self.tensors[name].shape
-        flat = widen(self._float_type(name), rows_of(self._bytes(name), shape, indices))
-        return flat.reshape(len(indices), *shape[1:])
-
-    def release(self, name: str) -> None:
-        """Lets go of the memory that reading this tensor's pages took."""
-        forget(self._map, *self.tensors[name][2:])
-
-    def _bytes(self, name: str) -> np.ndarray:
-        _, _, begin, end = self.tensors[name]
-        return np.frombuffer(self._map, np.uint8, end - begin, begin)
-
-    def _float_type(self, name: str) -> str:
-        return float_type(self.tensors[name].dtype, self.path, name)
-
-
-def _parse_header(data: mmap.mmap, path: Path) -> dict[str, TensorInfo]:
     def broken(what: str) -> ContentError:
         # A length that can be one is a length, even if its bytes spell `<` or begin a pickle.
         looks = looks_like(data[:64]) if length > _MAX_HEADER else ""
@@ -93,9 +54,15 @@ def _parse_header(data: mmap.mmap, path: Path) -> dict[str, TensorInfo]:
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise broken("its metadata is not text")
     start = 8 + length
-    tensors = {name: _tensor(name, entry, start, broken) for name, entry in header.items()}
-    _check_coverage(tensors, start, len(data), broken)
-    return tensors
+    found: dict[str, Tensor] = {}
+    spans: list[tuple[int, int, str]] = []
+    for name, entry in header.items():
+        dtype, shape, begin, end = _checked(shorten(name), entry, broken)
+        spans.append((begin, end, name))
+        where = f"{path}: tensor {name}"
+        found[name] = span(data, start + begin, end - begin, dtype=dtype, shape=shape, where=where)
+    _check_coverage(spans, len(data) - start, broken)
+    return found
 
 
 class _Twice(Exception):
@@ -114,8 +81,8 @@ def _whole(value: object) -> bool:
     return type(value) is int and 0 <= value < _MAX_SIZE
 
 
-def _tensor(name: str, entry: Any, start: int, broken: Any) -> TensorInfo:
-    name = shorten(name)
+def _checked(name: str, entry: Any, broken: Any) -> tuple[str, tuple[int, ...], int, int]:
+    """Type, shape, and the offsets of the first byte and the one after the last."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise broken(f"tensor {name} lacks dtype, shape or data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -134,17 +101,17 @@ def _tensor(name: str, entry: Any, start: int, broken: Any) -> TensorInfo:
         raise broken(
             f"tensor {name} has {offsets[1] - offsets[0]:,} bytes, its shape needs {size:,}"
         )
-    return TensorInfo(dtype, tuple(shape), start + offsets[0], start + offsets[1])
+    return dtype, tuple(shape), *offsets
 
 
-def _check_coverage(tensors: dict[str, TensorInfo], start: int, end: int, broken: Any) -> None:
-    at = start
-    for name, info in sorted(tensors.items(), key=lambda item: item[1][2:]):
-        if info.begin != at:
+def _check_coverage(spans: list[tuple[int, int, str]], size: int, broken: Any) -> None:
+    at = 0
+    for begin, end, name in sorted(spans, key=lambda entry: entry[:2]):
+        if begin != at:
             raise broken(f"tensor {shorten(name)} leaves a hole or overlaps another")
-        at = info.end
-    if at != end:
-        kind = "ends before its last tensor" if at > end else "has bytes after its last tensor"
+        at = end
+    if at != size:
+        kind = "ends before its last tensor" if at > size else "has bytes after its last tensor"
         raise broken(f"it {kind}")
 
 

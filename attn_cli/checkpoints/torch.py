@@ -9,16 +9,17 @@ import io
 import mmap
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.checkpoints.floats import FLOATS, float_type, rows_of, widen
-from attn_cli.checkpoints.mapped import forget, looks_like, map_file
-from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, Storage, Tensor, walk
-from attn_cli.checkpoints.safetensors import TensorInfo
+from attn_cli.checkpoints.mapped import looks_like, map_file
+from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, Storage, View, walk
+from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError, shorten
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -36,110 +37,70 @@ class _Place(NamedTuple):
     packed: str = ""
 
 
-class Torch:
-    """The tensors of one file. Opening walks its pickle; numbers are mapped when they are needed.
+def open_torch(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file, of which only the pickle is walked here.
 
     Raises ContentError for a file that is not exactly what torch.save writes, or whose pickle asks
     for anything that tensors are not rebuilt from.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._map = map_file(path, "PyTorch", 4)
-        self._unpacked: tuple[str, bytes] = ("", b"")
-        try:
-            zipped = self._map[:4] == b"PK\x03\x04"
-            table, self._places = _zip(self._map, path) if zipped else _row(self._map, path)
-            self._views = _state(table, path)
-            for tensor in self._views.values():
-                self._check(tensor)
-        except Broken as broken:
-            looks = "" if zipped else looks_like(self._map[:64])
-            hint = f"it looks like {looks}" if looks else "the file is damaged or incomplete"
-            raise ContentError(f"{path} is not a PyTorch file: {broken}", hint) from None
-        self.tensors: Mapping[str, TensorInfo] = {
-            name: self._info(tensor) for name, tensor in self._views.items()
-        }
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.tensors)
-
-    def read(self, name: str) -> np.ndarray:
-        """The whole tensor in float32 (a view of the map where it is stored so), read-only."""
-        tensor, dtype = self._views[name], self._float_type(name)
-        if tensor.contiguous:
-            floats = widen(dtype, self._bytes(tensor))
-        else:
-            floats = _gathered(dtype, self._strided(tensor))
-        floats = floats.reshape(tensor.shape)
-        floats.flags.writeable = False
-        return floats
-
-    def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
-        """Only these rows along the first axis, float32; other rows' pages stay untouched."""
-        tensor, dtype = self._views[name], self._float_type(name)
-        if not tensor.contiguous:
-            some = self._strided(tensor)[np.array(indices, np.intp)]
-            return _gathered(dtype, some).reshape(some.shape)
-        flat = widen(dtype, rows_of(self._bytes(tensor), tensor.shape, indices))
-        return flat.reshape(len(indices), *tensor.shape[1:])
-
-    def release(self, name: str) -> None:
-        """Lets go of the memory that reading this tensor's pages took."""
-        tensor = self._views[name]
-        place = self._places[tensor.storage.key]
-        if not place.packed:
-            forget(self._map, *self._info(tensor)[2:])
-
-    def _check(self, tensor: Tensor) -> None:
-        storage = tensor.storage
-        if storage.key not in self._places:
-            raise Broken(f"a storage {shorten(storage.key)!r} that is not there")
-        place = self._places[storage.key]
-        if not place.packed and place.begin + storage.numel * storage.size > len(self._map):
-            raise Broken("a storage that runs past the end")
-
-    def _info(self, tensor: Tensor) -> TensorInfo:
-        storage = tensor.storage
-        begin = self._places[storage.key].begin + tensor.offset * storage.size
-        return TensorInfo(storage.dtype, tensor.shape, begin, begin + tensor.numel * storage.size)
-
-    def _storage(self, storage: Storage) -> np.ndarray:
-        place, size = self._places[storage.key], storage.numel * storage.size
-        if not place.packed:
-            return np.frombuffer(self._map, np.uint8, size, place.begin)
-        unpacked = self._unpacked  # another thread may change it meanwhile
-        if unpacked[0] != place.packed:
-            self._unpacked = unpacked = place.packed, _unpack(self.path, place.packed)
-        return np.frombuffer(unpacked[1], np.uint8, size)
-
-    def _bytes(self, tensor: Tensor) -> np.ndarray:
-        size = tensor.storage.size
-        begin = tensor.offset * size
-        return self._storage(tensor.storage)[begin : begin + tensor.numel * size]
-
-    def _strided(self, tensor: Tensor) -> np.ndarray:
-        """A tensor whose numbers do not follow each other, as it is stored and without a copy."""
-        storage = self._storage(tensor.storage).view(FLOATS[tensor.storage.dtype])
-        steps = [step * tensor.storage.size for step in tensor.strides]
-        return np.lib.stride_tricks.as_strided(
-            storage[tensor.offset :], tensor.shape, steps, writeable=False
-        )
-
-    def _float_type(self, name: str) -> str:
-        return float_type(self.tensors[name].dtype, self.path, name)
+    data = map_file(path, "PyTorch", 4)
+    zipped = data[:4] == b"PK\x03\x04"
+    try:
+        table, places = _zip(data, path) if zipped else _row(data, path)
+        views = _state(table, path)
+        for view in views.values():
+            _check(view.storage, places, len(data))
+    except Broken as broken:
+        looks = "" if zipped else looks_like(data[:64])
+        hint = f"it looks like {looks}" if looks else "the file is damaged or incomplete"
+        raise ContentError(f"{path} is not a PyTorch file: {broken}", hint) from None
+    unpack = lru_cache(maxsize=1)(partial(_unpack, path))  # tensors may share a packed storage
+    return {
+        name: _tensor(data, view, places[view.storage.key], f"{path}: tensor {name}", unpack)
+        for name, view in views.items()
+    }
 
 
-def _gathered(dtype: str, strided: np.ndarray) -> np.ndarray:
-    return widen(dtype, np.ascontiguousarray(strided).reshape(-1).view(np.uint8))
+def _check(storage: Storage, places: Mapping[str, _Place], end: int) -> None:
+    if storage.key not in places:
+        raise Broken(f"a storage {shorten(storage.key)!r} that is not there")
+    place = places[storage.key]
+    if not place.packed and place.begin + storage.numel * storage.size > end:
+        raise Broken("a storage that runs past the end")
 
 
-def _state(table: Any, path: Path) -> dict[str, Tensor]:
+def _tensor(
+    data: mmap.mmap, view: View, place: _Place, where: str, unpack: Callable[[str], bytes]
+) -> Tensor:
+    dtype, width, numel = view.storage.dtype, view.storage.size, view.storage.numel
+    found = span(
+        data,
+        place.begin + view.offset * width,
+        view.numel * width,
+        dtype=dtype,
+        shape=view.shape,
+        where=where,
+    )
+    if view.contiguous and not place.packed:
+        return found
+
+    def stored() -> np.ndarray:
+        """The values where they stand, which may be apart from each other: no copy is made."""
+        whole, at = (unpack(place.packed), 0) if place.packed else (data, place.begin)
+        values = np.frombuffer(whole, f"u{width}", numel, at)[view.offset :]
+        steps = [step * width for step in view.strides]
+        return np.lib.stride_tricks.as_strided(values, view.shape, steps, writeable=False)
+
+    release = (lambda: None) if place.packed else found.release
+    return replace(found, stored=stored, release=release)
+
+
+def _state(table: Any, path: Path) -> dict[str, View]:
     """The tensors by name. Raises ContentError for a table of anything else."""
     if type(table) is not dict:
         raise Broken("something that is no table of tensors")
     for name, value in table.items():
-        if type(name) is not str or type(value) is not Tensor:
+        if type(name) is not str or type(value) is not View:
             holds = "a table" if type(value) is dict else f"a value of type {type(value).__name__}"
             raise ContentError(
                 f"{path}: {shorten(str(name))} is {holds}, not a tensor",
@@ -184,14 +145,14 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
 
 def _storages(table: Any) -> Iterator[Storage]:
     values = table.values() if type(table) is dict else ()
-    yield from {value.storage for value in values if type(value) is Tensor}
+    yield from {value.storage for value in values if type(value) is View}
 
 
 def _used(table: Any) -> dict[str, int]:
     """How many numbers of each storage the tensors take, all together."""
     used: dict[str, int] = {}
     for value in table.values() if type(table) is dict else ():
-        if type(value) is Tensor:
+        if type(value) is View:
             used[value.storage.key] = used.get(value.storage.key, 0) + value.numel
     return used
 

@@ -90,11 +90,11 @@ def read_gguf(
     width, stretch = reader.integer("window", 0, low=0), reader.positive("stretch", 1.0)
     config = read(_gguf_values(values, found.tensors, where, partial), where)
     if "rope_freqs.weight" in found.tensors:
-        factors = found.read("rope_freqs.weight")
+        factors = found.tensors["rope_freqs.weight"].read()
         config = replace(config, rope=config.rope.slowed(factors, where))
     if _LONG_FACTORS in found.tensors and _SHORT_FACTORS in found.tensors:
         limit = reader.integer("original_max_position_embeddings", config.context)
-        factors = found.read(_SHORT_FACTORS), found.read(_LONG_FACTORS)
+        factors = found.tensors[_SHORT_FACTORS].read(), found.tensors[_LONG_FACTORS].read()
         config = replace(config, rope=config.rope.of_two_lengths(*factors, limit, where))
     config = replace(
         config,

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
-from attn_cli.model.weights import Stored, Tensor, Weights, transposed
+from attn_cli.model.weights import Stored, Weights, transposed
 
 # Names and shapes are made for every layer before the file is asked for any.
 MOST_LAYERS = 10_000
@@ -103,8 +104,8 @@ def untrue_copies(
 
 def _repeats(copy: Tensor, original: Tensor) -> bool:
     """Whether a matrix has the shape of another, and three of its rows."""
-    shape = tuple(copy.shape)
-    if (copy.dtype, shape) != (original.dtype, tuple(original.shape)) or not shape or not shape[0]:
+    shape = copy.shape
+    if (copy.dtype, shape) != (original.dtype, original.shape) or not shape or not shape[0]:
         return False
     rows = sorted({0, shape[0] // 2, shape[0] - 1})
     return np.array_equal(copy.rows(rows), original.rows(rows), equal_nan=True)
@@ -134,7 +135,7 @@ def bind(
                 f"{where}: the tensor {shorten(place)} has no place in this family",
                 "the config and the weights may belong to different models",
             )
-        found, wanted = tuple(tensors[place].shape), shapes[name]
+        found, wanted = tensors[place].shape, shapes[name]
         if arrange is transposed:
             wanted = wanted[::-1]
         if found != wanted:

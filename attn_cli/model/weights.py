@@ -3,26 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from attn_cli.checkpoints.tensor import Tensor
+
 _ROWS = 8192
 NOTHING = np.zeros(0, np.float32)  # a bias that a model does not have
-
-
-class Tensor(Protocol):
-    """One tensor of a checkpoint, in float32 once it is read; `size` counts its stored bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
-
-    def read(self) -> np.ndarray: ...
-
-    def rows(self, indices: Sequence[int]) -> np.ndarray: ...
-
-    def release(self) -> None: ...
 
 
 def as_stored(array: np.ndarray) -> np.ndarray:

@@ -151,8 +151,8 @@ def _sizes(model: Model) -> dict[str, int]:
     """The bytes of the tensors of each type."""
     sizes: dict[str, int] = {}
     for place in {stored.name for stored in model.weights.stored.values()}:
-        info = model.weights.source.tensors[place]
-        sizes[info.dtype] = sizes.get(info.dtype, 0) + _bytes(info)
+        tensor = model.weights.source.tensors[place]
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.size
     return sizes
 
 
@@ -190,11 +190,4 @@ def contents(model: Model) -> Contents:
 
 def _tensor(name: str, info: Any) -> Tensor:
     count = int(np.prod(info.shape, dtype=np.int64))
-    return Tensor(
-        name=name, dtype=info.dtype, shape=info.shape, parameters=count, bytes=_bytes(info)
-    )
-
-
-def _bytes(info: Any) -> int:
-    count = int(np.prod(info.shape, dtype=np.int64))
-    return info.end - info.begin if hasattr(info, "end") else 4 * count
+    return Tensor(name=name, dtype=info.dtype, shape=info.shape, parameters=count, bytes=info.size)

@@ -11,7 +11,7 @@ import numpy as np
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.random import RandomInfo, RandomTensors
+from attn_cli.checkpoints.random import RandomTensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.model.config import ConfigReader
@@ -197,16 +197,13 @@ def _random_model(name: str) -> Model:
     values = family.untrained({**numbers, "vocabulary": tokenizer.size})
     config = family.read_config(ConfigReader(values, name))
     shapes = of_layers(family.shapes(config), config.layers)
-    source = RandomTensors(
-        tensors={key: RandomInfo("F32", shape) for key, shape in shapes.items()},
-        seed=numbers["seed"],
-    )
+    tensors = RandomTensors(shapes, numbers["seed"]).tensors
     place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
     return _model(
         facts=_facts(place, UNTRAINED, family, config, shapes, trained=False),
         family=family,
         config=config,
-        weights=bind(source, names_in_folder(source, Naming(), name), shapes, name),
+        weights=bind(tensors, names_in_folder(tensors, Naming(), name), shapes, name),
         make=lambda: tokenizer,
         where=name,
         end_tokens=(),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli.checkpoints.folder import read_json_object
-from attn_cli.checkpoints.safetensors import Safetensors, encode
+from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import reason, write_bytes
 from attn_cli.training.adamw import Moments
@@ -165,19 +165,19 @@ def _read_settings(directory: Path) -> tuple[TrainingSettings, str]:
 
 
 def _read_state(path: Path, settings: TrainingSettings, corpus: Corpus) -> State:
-    state = Safetensors(path)
+    state = open_safetensors(path)
     like = initial_state(settings, corpus).parameters
     expected = {f"{part}.{name}": a.shape for part in _PARTS for name, a in like.items()}
-    found = {name: state.tensors[name].shape for name in state.names()}
+    found = {name: tensor.shape for name, tensor in state.items()}
     if found != expected | {_STEP: ()}:
         raise ContentError(f"{path} does not hold this training's tensors", _DAMAGED)
-    step = float(state.read(_STEP))
+    step = float(state[_STEP].read())
     if not (step.is_integer() and 0 <= step <= settings.steps):
         raise ContentError(f"{path} says step {step:g} of {settings.steps}", _DAMAGED)
 
     def part(name: str) -> Mapping[str, np.ndarray]:
         # Copies: the file they would be views of may be replaced by the next save.
-        return {key: np.array(state.read(f"{name}.{key}")) for key in like}
+        return {key: np.array(state[f"{name}.{key}"].read()) for key in like}
 
     return State(
         step=int(step),

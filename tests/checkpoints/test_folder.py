@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from attn_cli import session
-from attn_cli.checkpoints.folder import Shards, open_folder, read_json_object
-from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.folder import open_folder, open_shards, read_json_object
+from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -60,23 +60,23 @@ def refusal(folder):
 def test_shards_are_one_source_of_tensors(sharded):
     found = open_folder(sharded)
     assert found.config == {"model_type": "llama"}
-    assert set(found.tensors.tensors) == set(WHERE)
+    assert set(found.tensors) == set(WHERE)
     for name, file in WHERE.items():
-        alone = Safetensors(sharded / file)
-        assert found.tensors.tensors[name] == alone.tensors[name]
-        assert np.array_equal(found.tensors.read(name), alone.read(name))
-        found.tensors.release(name)
-        assert np.array_equal(found.tensors.rows(name, [0]), alone.rows(name, [0]))
+        alone = open_safetensors(sharded / file)
+        assert (found.tensors[name].dtype, found.tensors[name].size) == ("F32", alone[name].size)
+        assert np.array_equal(found.tensors[name].read(), alone[name].read())
+        found.tensors[name].release()
+        assert np.array_equal(found.tensors[name].rows([0]), alone[name].rows([0]))
 
 
 def test_a_sharded_model_computes_what_the_single_file_computes(golden_copy, packed):
     folder = golden_copy("llama-plain")
     before = session.trace(ids=[1, 2, 3], model=str(folder))
-    stored = Safetensors(folder / SINGLE)
-    where = {name: SHARDS[i % 3] for i, name in enumerate(stored.names())}
+    stored = open_safetensors(folder / SINGLE)
+    where = {name: SHARDS[i % 3] for i, name in enumerate(stored)}
     for shard in SHARDS:
         names = [name for name, file in where.items() if file == shard]
-        entries = {n: ("F32", stored.tensors[n].shape, stored.read(n).tobytes()) for n in names}
+        entries = {n: ("F32", stored[n].shape, stored[n].read().tobytes()) for n in names}
         (folder / shard).write_bytes(packed(entries))
     (folder / SINGLE).unlink()
     write_index(folder, where)
@@ -91,21 +91,20 @@ def test_one_file_needs_no_index(sharded, packed):
         (sharded / name).unlink()
     (sharded / SINGLE).write_bytes(packed({"a": entry(3)}))
     found = open_folder(sharded)
-    assert isinstance(found.tensors, Safetensors)
-    assert set(found.tensors.tensors) == {"a"}
+    assert set(found.tensors) == {"a"}
 
 
 def test_one_file_comes_before_an_index_beside_it(sharded, packed):
     (sharded / SINGLE).write_bytes(packed({"whole": entry(3)}))
     (sharded / INDEX).write_text("{")
-    assert set(open_folder(sharded).tensors.tensors) == {"whole"}
+    assert set(open_folder(sharded).tensors) == {"whole"}
 
 
 def test_a_shard_may_lie_in_one_file_alone(sharded):
     for name in (TWO, THREE):
         (sharded / name).unlink()
     write_index(sharded, dict.fromkeys("ab", ONE))
-    assert set(open_folder(sharded).tensors.tensors) == {"a", "b"}
+    assert set(open_folder(sharded).tensors) == {"a", "b"}
 
 
 # --- paths ---------------------------------------------------------------------------------------
@@ -151,13 +150,13 @@ def test_a_link_into_a_folder_below_is_refused(sharded):
 def test_a_link_within_the_folder_is_followed(sharded):
     (sharded / ONE).rename(sharded / "first")
     (sharded / ONE).symlink_to("first")
-    assert open_folder(sharded).tensors.read("b")[0] == 100
+    assert open_folder(sharded).tensors["b"].read()[0] == 100
 
 
 def test_the_folder_itself_may_be_a_link(sharded):
     link = sharded.parent / "link"
     link.symlink_to(sharded)
-    assert open_folder(link).tensors.read("b")[0] == 100
+    assert open_folder(link).tensors["b"].read()[0] == 100
 
 
 def cache_entry(root, sharded, name="models--one"):
@@ -174,8 +173,8 @@ def cache_entry(root, sharded, name="models--one"):
 def test_links_into_the_blobs_of_the_same_cache_entry_are_followed(sharded, tmp_path):
     snapshot = cache_entry(tmp_path / "hub", sharded)
     found = open_folder(snapshot)
-    assert set(found.tensors.tensors) == set(WHERE)
-    assert found.tensors.read("d")[0] == 300
+    assert set(found.tensors) == set(WHERE)
+    assert found.tensors["d"].read()[0] == 300
 
 
 def test_links_into_another_cache_entrys_blobs_are_refused(sharded, tmp_path):
@@ -298,7 +297,7 @@ def test_an_index_that_is_none_is_refused(sharded, text):
 
 def test_an_empty_index_holds_nothing(sharded):
     write_index(sharded, {})
-    assert dict(Shards(sharded / INDEX, Safetensors).tensors) == {}
+    assert open_shards(sharded / INDEX, open_safetensors) == {}
 
 
 def test_no_weights_at_all_are_named_by_the_file_expected(sharded):

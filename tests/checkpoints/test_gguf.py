@@ -90,8 +90,8 @@ def opened(path: Path, data: bytes) -> Gguf:
 
 def read_all(file: Gguf) -> None:
     dict(file.metadata)
-    for name in file.names():
-        file.read(name)
+    for name in file.tensors:
+        file.tensors[name].read()
 
 
 SCALARS = {
@@ -146,18 +146,19 @@ def test_tensors_of_the_package_come_back_whole_and_by_rows(
 ) -> None:
     path, raws = written
     file = Gguf(path)
-    assert file.names() == tuple(f"{dtype}.weight" for dtype in READ)
+    assert tuple(file.tensors) == tuple(f"{dtype}.weight" for dtype in READ)
     for dtype, raw in raws.items():
         name = f"{dtype}.weight"
-        assert file.tensors[name][:2] == (dtype, (6, 512))
+        assert (file.tensors[name].dtype, file.tensors[name].shape) == (dtype, (6, 512))
+        assert file.tensors[name].size == raw.size
         with np.errstate(all="ignore"):
             oracle = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[dtype])
-        read, rows = file.read(name), file.rows(name, [4, 0, 4])
+        read, rows = file.tensors[name].read(), file.tensors[name].rows([4, 0, 4])
         assert read.dtype == rows.dtype == np.float32
         np.testing.assert_array_equal(read, oracle, strict=True)
         np.testing.assert_array_equal(rows, oracle[[4, 0, 4]], strict=True)
         assert not read.flags.writeable
-        assert file.rows(name, ()).shape == (0, 512)
+        assert file.tensors[name].rows(()).shape == (0, 512)
 
 
 def test_rows_dequantises_no_other_row(
@@ -170,7 +171,7 @@ def test_rows_dequantises_no_other_row(
         return dequantise(dtype, raw)
 
     monkeypatch.setattr(module, "dequantise", spy)
-    Gguf(written[0]).rows("Q4_K.weight", [5, 1])
+    Gguf(written[0]).tensors["Q4_K.weight"].rows([5, 1])
     assert sizes == [2 * 2 * 144]
 
 
@@ -179,21 +180,21 @@ def test_a_hand_made_file(path: Path) -> None:
         file = opened(path, SMALL[:4] + bytes([version]) + SMALL[5:])
         assert file.metadata["tokens"] == ["a", "bc", "é"]
         assert file.metadata["nested"] == [[1, 2], [True]]
-        assert file.read("a").tolist() == list(range(8))
-        assert file.read("b").tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
-        assert file.rows("b", [1]).tolist() == [[12, 13, 14, 15]]
-        assert file.rows("a", [7, 1]).tolist() == [7, 1]
-        assert file.rows("q", [1]).tolist() == [list(range(32))]
-        assert file.read("q").shape == (2, 32)
+        assert file.tensors["a"].read().tolist() == list(range(8))
+        assert file.tensors["b"].read().tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
+        assert file.tensors["b"].rows([1]).tolist() == [[12, 13, 14, 15]]
+        assert file.tensors["a"].rows([7, 1]).tolist() == [7, 1]
+        assert file.tensors["q"].rows([1]).tolist() == [list(range(32))]
+        assert file.tensors["q"].read().shape == (2, 32)
 
 
 def test_four_dimensions_and_none(path: Path) -> None:
     numbers = np.arange(121, dtype="<f4")
     tensors = (tensor("four", (2, 3, 4, 5)), tensor("none", (), offset=480))
     file = opened(path, whole((), tensors, numbers.tobytes()))
-    np.testing.assert_array_equal(file.read("four"), numbers[:120].reshape(5, 4, 3, 2))
-    np.testing.assert_array_equal(file.rows("four", [3]), file.read("four")[[3]])
-    assert file.read("none") == np.float32(120)
+    np.testing.assert_array_equal(file.tensors["four"].read(), numbers[:120].reshape(5, 4, 3, 2))
+    np.testing.assert_array_equal(file.tensors["four"].rows([3]), file.tensors["four"].read()[[3]])
+    assert file.tensors["none"].read() == np.float32(120)
 
 
 @pytest.mark.parametrize("alignment", [8, 64, 1 << 20])
@@ -202,7 +203,7 @@ def test_other_alignments(path: Path, alignment: int) -> None:
     data = bytes(alignment) + struct.pack("<f", 1.5)
     tensors = (tensor("a", (1,), offset=alignment),)
     file = opened(path, whole(head, tensors, data, alignment=alignment))
-    assert file.read("a").tolist() == [1.5]
+    assert file.tensors["a"].read().tolist() == [1.5]
 
 
 VALUES = st.recursive(
@@ -362,7 +363,7 @@ def test_malformed_values_are_refused_when_asked_for(path: Path) -> None:
 def test_a_tensor_of_whole_numbers_is_named_when_read(path: Path) -> None:
     file = opened(path, whole((), (tensor("ids", (8,), 26),), bytes(32)))
     with pytest.raises(ContentError, match=r"model\.gguf: tensor ids: type I32 is not a float"):
-        file.read("ids")
+        file.tensors["ids"].read()
 
 
 @pytest.mark.parametrize(
@@ -442,11 +443,11 @@ def test_a_header_that_never_ends_is_cut_off(path: Path) -> None:
 
 def test_released_pages_are_read_again(path: Path) -> None:
     file = opened(path, SMALL)
-    view = file.read("a")
-    for name in file.names():
-        file.release(name)
+    view = file.tensors["a"].read()
+    for name in file.tensors:
+        file.tensors[name].release()
     assert view.tolist() == list(range(8))
-    assert file.read("q")[1].tolist() == list(range(32))
+    assert file.tensors["q"].read()[1].tolist() == list(range(32))
 
 
 def test_forgetting_names_whole_pages(monkeypatch: pytest.MonkeyPatch) -> None:

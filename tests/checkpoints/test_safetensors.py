@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attn_cli.checkpoints.safetensors import Safetensors, encode
+from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError
 
 TENSORS = {
@@ -33,7 +33,7 @@ def opened(tmp_path):
     def open_bytes(data):
         path = tmp_path / "model.safetensors"
         path.write_bytes(data)
-        return Safetensors(path)
+        return open_safetensors(path)
 
     return open_bytes
 
@@ -63,9 +63,9 @@ def refusal(opened, data):
 
 def test_reads_back_what_was_written(opened):
     file = opened(encode(TENSORS, {"step": "12", "name": "é"}))
-    assert file.names() == tuple(TENSORS)
+    assert tuple(file) == tuple(TENSORS)
     for name, wanted in TENSORS.items():
-        found = file.read(name)
+        found = file[name].read()
         assert found.dtype == np.float32
         assert found.shape == wanted.shape
         assert found.tobytes() == wanted.tobytes()
@@ -76,13 +76,13 @@ def test_encode_widens_orders_and_aligns(opened):
     data = encode({"a": transposed, "b": np.array([1, 2], np.int64)}, {})
     assert struct.unpack("<Q", data[:8])[0] % 8 == 0
     file = opened(data)
-    assert file.read("a").tolist() == [[0, 3], [1, 4], [2, 5]]
-    assert file.read("b").tolist() == [1, 2]
+    assert file["a"].read().tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert file["b"].read().tolist() == [1, 2]
 
 
 def test_a_file_may_hold_nothing(opened):
-    assert opened(encode({}, {})).names() == ()
-    assert opened(file_of({})).names() == ()
+    assert opened(encode({}, {})) == {}
+    assert opened(file_of({})) == {}
 
 
 def test_reads_a_file_made_by_hand(opened):
@@ -93,10 +93,10 @@ def test_reads_a_file_made_by_hand(opened):
     )
     body = bytes([0x00, 0x3C, 0x00, 0xC0]) + bytes([0, 0, 0x80, 0x3F, 0, 0, 0x20, 0xC1])
     file = opened(struct.pack("<Q", len(header)) + header + body)
-    assert file.names() == ("b", "a")
-    assert file.tensors["b"][:2] == ("F32", (1, 2))
-    assert file.read("a").tolist() == [1.0, -2.0]
-    assert file.read("b").tolist() == [[1.0, -10.0]]
+    assert tuple(file) == ("b", "a")
+    assert (file["b"].dtype, file["b"].shape, file["b"].size) == ("F32", (1, 2), 8)
+    assert file["a"].read().tolist() == [1.0, -2.0]
+    assert file["b"].read().tolist() == [[1.0, -10.0]]
 
 
 @pytest.mark.parametrize("padding", range(8))
@@ -105,14 +105,14 @@ def test_numbers_do_not_depend_on_where_the_header_ends(opened, padding):
     header = json.dumps({"w": entry(shape=(64, 48), offsets=(0, 4 * 64 * 48))}) + " " * padding
     w = np.random.default_rng(0).standard_normal((64, 48), np.float32)
     x = np.random.default_rng(1).standard_normal((5, 64), np.float32)
-    found = opened(file_of(header, w.tobytes())).read("w")
+    found = opened(file_of(header, w.tobytes()))["w"].read()
     assert found.flags.aligned
     assert np.array_equal(x @ found, x @ w)
 
 
 def test_every_f16_is_exact(opened, packed):
     codes = np.arange(2**16, dtype="<u2")
-    found = opened(packed({"t": ("F16", (2**16,), codes.tobytes())})).read("t")
+    found = opened(packed({"t": ("F16", (2**16,), codes.tobytes())}))["t"].read()
     sign = np.where(codes >> 15, -1.0, 1.0)
     power, fraction = (codes >> 10 & 31).astype(int), (codes & 1023) / 1024
     normal = sign * (1 + fraction) * 2.0 ** (power - 15)
@@ -125,7 +125,7 @@ def test_every_f16_is_exact(opened, packed):
 
 def test_every_bf16_is_exact(opened, packed):
     codes = np.arange(2**16, dtype="<u2")
-    found = opened(packed({"t": ("BF16", (2, 2**15), codes.tobytes())})).read("t").ravel()
+    found = opened(packed({"t": ("BF16", (2, 2**15), codes.tobytes())}))["t"].read().ravel()
     sign = np.where(codes >> 15, -1.0, 1.0)
     power, fraction = (codes >> 7 & 255).astype(float), (codes & 127) / 128
     normal = sign * (1 + fraction) * 2.0 ** (np.minimum(power, 254) - 127)
@@ -138,7 +138,7 @@ def test_every_bf16_is_exact(opened, packed):
 
 def test_f64_is_narrowed_without_a_warning(opened, packed):
     values = np.array([0.1, 1e300, -1e300, 1e-50])
-    found = opened(packed({"t": ("F64", (4,), values.tobytes())})).read("t")
+    found = opened(packed({"t": ("F64", (4,), values.tobytes())}))["t"].read()
     assert found.tolist() == [float(np.float32(0.1)), np.inf, -np.inf, 0.0]
 
 
@@ -152,24 +152,24 @@ def test_rows_are_rows_of_the_whole(opened, packed, dtype):
         "BF16": (values.astype("<f4").view("<u4") >> 16).astype("<u2"),
     }[dtype].tobytes()
     file = opened(packed({"before": ("U8", (3,), b"abc"), "t": (dtype, (7, 3, 2), data)}))
-    whole = file.read("t")
+    whole = file["t"].read()
     assert np.array_equal(whole, values)
     for indices in ([0], [6, 0, 6, 3], range(7), []):
-        found = file.rows("t", indices)
+        found = file["t"].rows(indices)
         assert found.dtype == np.float32
         assert np.array_equal(found, whole[list(indices)])
 
 
 def test_what_is_no_float_is_listed_but_not_read(opened, packed):
     file = opened(packed({"ids": ("I64", (1,), bytes(8)), "f8": ("F8_E4M3", (2,), b"ab")}))
-    assert file.names() == ("ids", "f8")
+    assert tuple(file) == ("ids", "f8")
     for name, dtype in (("ids", "I64"), ("f8", "F8_E4M3")):
         with pytest.raises(ContentError, match=rf"model\.safetensors: tensor {name} .*{dtype}"):
-            file.read(name)
+            file[name].read()
 
 
 def test_what_is_read_cannot_change_the_file(opened):
-    found = opened(encode(TENSORS, {})).read("matrix")
+    found = opened(encode(TENSORS, {}))["matrix"].read()
     with pytest.raises(ValueError, match="read-only"):
         found[0, 0] = 1
 
@@ -254,8 +254,8 @@ def test_a_malformed_file_is_refused_with_its_reason(opened, data, reason):
 def test_the_same_checks_pass_what_is_right(opened):
     """The table above is made from this file; the reader does not refuse everything."""
     right = file_of({"a": entry(), "b": entry(shape=(0, 2**20), offsets=(8, 8))}, EIGHT)
-    assert opened(right).read("a").tolist() == [0, 0]
-    assert opened(file_of({"a": entry(shape=[1] * 64, offsets=(0, 4))}, bytes(4))).read("a").size
+    assert opened(right)["a"].read().tolist() == [0, 0]
+    assert opened(file_of({"a": entry(shape=[1] * 64, offsets=(0, 4))}, bytes(4)))["a"].read().size
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_truncation_at_every_byte_is_refused(opened):
     for size in range(len(whole)):
         hint = refusal(opened, whole[:size]).hint
         assert "looks like" not in hint
-    assert opened(whole).names() == ("a", "b")
+    assert tuple(opened(whole)) == ("a", "b")
 
 
 @pytest.mark.parametrize("length", [0x3C, 0x280, 0x580, 0x3C0A])
@@ -301,20 +301,20 @@ def test_a_damaged_file_is_not_taken_for_another_kind(opened, length):
     """Header lengths whose bytes spell `<`, or the start of a pickle."""
     text = json.dumps({"a": entry("U8", (1,), (0, 1))}).ljust(length)
     whole = file_of(text, b"x")
-    assert opened(whole).names() == ("a",)
+    assert tuple(opened(whole)) == ("a",)
     assert refusal(opened, whole[:-1]).hint == "the file is damaged or incomplete"
     assert refusal(opened, whole[:8]).hint == "the file is damaged or incomplete"
 
 
 def read_all(file):
     """Reads what can be read; sizes must be those the header gives."""
-    for name, info in file.tensors.items():
+    for info in file.values():
         try:
-            found = file.read(name)
+            found = info.read()
         except ContentError:
             continue
         assert found.shape == info.shape
-        assert file.rows(name, [0] if info.shape and info.shape[0] else []).dtype == np.float32
+        assert info.rows([0] if info.shape and info.shape[0] else []).dtype == np.float32
 
 
 def test_flipped_header_bytes_give_our_error_or_a_valid_reading(opened):
@@ -405,7 +405,7 @@ def test_paths_that_are_no_file_are_refused(tmp_path):
         (tmp_path / ("x" * 300), "cannot read"),
     ):
         with pytest.raises(ContentError) as refused:
-            Safetensors(path)
+            open_safetensors(path)
         assert reason in refused.value.message
         assert str(path) in refused.value.message
         assert "Errno" not in refused.value.message
@@ -419,5 +419,5 @@ def test_an_unreadable_file_is_refused(tmp_path, monkeypatch):
     path.write_bytes(encode({}, {}))
     monkeypatch.setattr(Path, "open", refuse)  # root may read whatever the mode says
     with pytest.raises(ContentError) as refused:
-        Safetensors(path)
+        open_safetensors(path)
     assert refused.value.message == f"cannot read {path}: permission denied"

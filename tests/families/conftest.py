@@ -10,23 +10,29 @@ from attn_cli import session
 from attn_cli.model.weights import Model
 
 
+class Spied:
+    """A tensor that tells its spy what is asked of it."""
+
+    def __init__(self, name, tensor, spy):
+        self.name, self.tensor, self.spy = name, tensor, spy
+        self.dtype, self.shape, self.release = tensor.dtype, tensor.shape, tensor.release
+
+    def read(self):
+        self.spy.whole.append(self.name)
+        return self.tensor.read()
+
+    def rows(self, indices):
+        indices = list(indices)
+        self.spy.by_row.append((self.name, indices))
+        return self.tensor.rows(indices)
+
+
 class Spy:
-    """A TensorSource that remembers what was asked of the one behind it."""
+    """A checkpoint that remembers what was asked of the tensors of the one behind it."""
 
     def __init__(self, source):
-        self.source, self.tensors, self.whole, self.by_row = source, source.tensors, [], []
-
-    def read(self, name):
-        self.whole.append(name)
-        return self.source.read(name)
-
-    def rows(self, name, indices):
-        indices = list(indices)
-        self.by_row.append((name, indices))
-        return self.source.rows(name, indices)
-
-    def release(self, name):
-        self.source.release(name)
+        self.whole, self.by_row = [], []
+        self.tensors = {name: Spied(name, t, self) for name, t in source.tensors.items()}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
 from attn_cli.maths import positions
@@ -48,7 +48,7 @@ def reference(folder):
     """The golden activations, and in float64 what follows from them."""
     with np.load(folder / "activations.npz") as archive:
         golden = dict(archive)
-    config, stored = read_config(folder), Safetensors(folder / WEIGHTS)
+    config, stored = read_config(folder), open_safetensors(folder / WEIGHTS)
     for layer in range(layers_of(config)):
         q, k, z = (golden[f"{layer}.{name}"].astype(np.float64) for name in "qkz")
         heads, tokens, width = q.shape
@@ -61,7 +61,7 @@ def reference(folder):
         limit = config["sliding_window"] if slides(config, layer) else tokens
         visible = np.array([[0 <= i - j < limit for j in range(tokens)] for i in range(tokens)])
         place = MODELS[folder.name].replace("*", str(layer)) + ".weight"
-        w_o = stored.read(place).astype(np.float64)
+        w_o = stored[place].read().astype(np.float64)
         pulls = [z[h] @ w_o[:, h * width : (h + 1) * width].T for h in range(heads)]
         found = {
             "scores": scores, "scaled": scaled, "visible": visible,
@@ -115,9 +115,9 @@ def test_sizes_within_a_golden_model_differ_and_nothing_keeps_its_default(golden
     sizes += [tokens] + [facts.context] * bool(facts.context)
     sizes += [facts.kv_heads] * (facts.kv_heads != facts.heads)
     assert len(sizes) == len(set(sizes))
-    stored = Safetensors(golden_path / name / WEIGHTS)
-    for tensor in stored.names():
-        assert np.unique(stored.read(tensor)).size == stored.read(tensor).size
+    stored = open_safetensors(golden_path / name / WEIGHTS)
+    for tensor in stored:
+        assert np.unique(stored[tensor].read()).size == stored[tensor].read().size
 
 
 # --- one path, with less kept --------------------------------------------------------------------
@@ -182,9 +182,9 @@ def test_step_one_shows_what_x_is_made_from(golden_path, name, made):
     if made:
         assert row_error(first.x, made(token)) <= 1e-6
     elif name == "bloom":
-        stored = Safetensors(golden_path / name / WEIGHTS)
+        stored = open_safetensors(golden_path / name / WEIGHTS)
         gain, bias = (
-            stored.read(f"transformer.word_embeddings_layernorm.{part}")
+            stored[f"transformer.word_embeddings_layernorm.{part}"].read()
             for part in ("weight", "bias")
         )
         centred = token - token.mean(axis=-1, keepdims=True)
@@ -322,10 +322,10 @@ def test_keys_that_repeat_others_must_agree_with_them():
 
 def renamed(folder, packed, change):
     """The folder's tensors under other names."""
-    stored = Safetensors(folder / WEIGHTS)
+    stored = open_safetensors(folder / WEIGHTS)
     entries = {
-        change(name): ("F32", info.shape, np.array(stored.read(name)).tobytes())
-        for name, info in stored.tensors.items()
+        change(name): ("F32", info.shape, np.array(info.read()).tobytes())
+        for name, info in stored.items()
     }
     (folder / WEIGHTS).unlink()
     (folder / WEIGHTS).write_bytes(packed(entries))
@@ -358,10 +358,10 @@ def test_names_that_published_files_have_are_the_same_tensors(golden_copy, packe
 def test_what_carries_nothing_is_left_out(golden_copy, packed, name, extra):
     folder = golden_copy(name)
     before = traced(folder)
-    stored = Safetensors(folder / WEIGHTS)
+    stored = open_safetensors(folder / WEIGHTS)
     entries = {
-        tensor: ("F32", info.shape, np.array(stored.read(tensor)).tobytes())
-        for tensor, info in stored.tensors.items()
+        tensor: ("F32", info.shape, np.array(info.read()).tobytes())
+        for tensor, info in stored.items()
     } | {extra: ("U8", (3,), b"abc")}
     (folder / WEIGHTS).unlink()
     (folder / WEIGHTS).write_bytes(packed(entries))
@@ -558,10 +558,10 @@ def test_a_tied_output_that_stands_there_again_must_be_the_embedding(
 ):
     """The config has the last word, and a note says that the file has another."""
     folder = golden_copy(name)
-    before, stored = traced(folder), Safetensors(folder / WEIGHTS)
+    before, stored = traced(folder), open_safetensors(folder / WEIGHTS)
     entries = {
-        tensor: ("F32", info.shape, np.array(stored.read(tensor)).tobytes())
-        for tensor, info in stored.tensors.items()
+        tensor: ("F32", info.shape, np.array(info.read()).tobytes())
+        for tensor, info in stored.items()
         if tensor != copy
     }
     kind, shape, data = entries[original]

@@ -12,7 +12,7 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 from measure import row_error
 
@@ -116,9 +116,9 @@ def converted(folder, config, architecture):
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     kind = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(kind, layers)
-    stored, found = Safetensors(folder / WEIGHTS), {}
-    for name in stored.names():
-        array = np.array(stored.read(name))
+    stored, found = open_safetensors(folder / WEIGHTS), {}
+    for name in stored:
+        array = np.array(stored[name].read())
         if architecture.startswith("gemma") and name.endswith("norm.weight"):
             array = array + 1
         if "query_key_value" in name:

@@ -11,7 +11,8 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, NoModelError
 from attn_cli.model.stack import Request
 from measure import row_error
@@ -128,9 +129,9 @@ def converted(folder, config, architecture):
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     kind = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(kind, layers)
-    stored, found = Safetensors(folder / WEIGHTS), {}
-    for name in stored.names():
-        array = np.array(stored.read(name))
+    stored, found = open_safetensors(folder / WEIGHTS), {}
+    for name in stored:
+        array = np.array(stored[name].read())
         if architecture == "gpt2" and name.endswith(TURNED):
             array = np.ascontiguousarray(array.T)
         if architecture == "llama" and ".q_proj." in name:
@@ -206,9 +207,9 @@ def test_a_gguf_file_computes_what_the_folder_computes(convert, name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_half_precision_gives_exactly_what_its_widened_values_give(convert, packed, name):
     path, folder = convert(name, dtype=np.float16)
-    stored, entries = Safetensors(folder / WEIGHTS), {}
-    for tensor in stored.names():
-        array = np.array(stored.read(tensor))
+    stored, entries = open_safetensors(folder / WEIGHTS), {}
+    for tensor in stored:
+        array = np.array(stored[tensor].read())
         kind, dtype = ("F16", "<f2") if array.ndim > 1 else ("F32", "<f4")
         entries[tensor] = (kind, array.shape, array.astype(dtype).tobytes())
     (folder / WEIGHTS).unlink()
@@ -506,16 +507,19 @@ def test_opening_reads_no_tensor_and_one_layer_touches_no_other(convert, monkeyp
     path, _ = convert(name, dtype=np.float16)
     whole, by_row = [], []
 
-    def read(self, name, original=Gguf.read):
-        whole.append(name)
-        return original(self, name)
+    def name_of(tensor):
+        return tensor.where.removeprefix(f"{path}: tensor ").removesuffix(":")
 
-    def rows(self, name, indices, original=Gguf.rows):
-        by_row.append((name, list(indices)))
-        return original(self, name, by_row[-1][1])
+    def read(self, original=Tensor.read):
+        whole.append(name_of(self))
+        return original(self)
 
-    monkeypatch.setattr(Gguf, "read", read)
-    monkeypatch.setattr(Gguf, "rows", rows)
+    def rows(self, indices, original=Tensor.rows):
+        by_row.append((name_of(self), list(indices)))
+        return original(self, by_row[-1][1])
+
+    monkeypatch.setattr(Tensor, "read", read)
+    monkeypatch.setattr(Tensor, "rows", rows)
     model = session.load(path)
     assert (whole, by_row) == ([], [])
     request = Request(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError
 from attn_cli.families import gpt2
 from measure import row_error
@@ -94,23 +95,23 @@ def test_parameters_are_the_stored_tensors_one_head_apart_from_the_next(golden_c
     names = (*vocabulary.PARAMETERS, *vocabulary.EMBEDDING_PARTS, "x")
     ids = [5, 60, 0, 5]
     trace = session.trace(ids=ids, model=str(folder), arrays=names)
-    stored = Safetensors(folder / "model.safetensors")
-    wte, wpe = (stored.read(f"transformer.{name}.weight") for name in ("wte", "wpe"))
+    stored = open_safetensors(folder / "model.safetensors")
+    wte, wpe = (stored[f"transformer.{name}.weight"].read() for name in ("wte", "wpe"))
     assert np.array_equal(trace.block(0).token_embedding, wte[ids])
     assert np.array_equal(trace.block(0).position_embedding, wpe[:4])
     assert np.array_equal(trace.block(0).x, wte[ids] + wpe[:4])
     assert "token_embedding" not in trace.block(1).arrays
     for layer, block in enumerate(trace.attention):
         attn = f"transformer.h.{layer}.attn."
-        w, b = stored.read(attn + "c_attn.weight"), stored.read(attn + "c_attn.bias")
+        w, b = stored[attn + "c_attn.weight"].read(), stored[attn + "c_attn.bias"].read()
         for part, letter in enumerate("qkv"):
             for head in range(3):
                 columns = slice(21 * part + 7 * head, 21 * part + 7 * head + 7)
                 assert np.array_equal(block.arrays[f"w_{letter}"][head], w[:, columns])
                 assert np.array_equal(block.arrays[f"b_{letter}"][head], b[columns])
-        w_o = stored.read(attn + "c_proj.weight")
+        w_o = stored[attn + "c_proj.weight"].read()
         assert all(np.array_equal(block.w_o[h], w_o[7 * h : 7 * h + 7]) for h in range(3))
-        assert np.array_equal(block.b_o, stored.read(attn + "c_proj.bias"))
+        assert np.array_equal(block.b_o, stored[attn + "c_proj.bias"].read())
 
 
 # --- other dtypes and names ----------------------------------------------------------------------
@@ -139,9 +140,9 @@ def test_half_precision_gives_exactly_what_its_widened_values_give(
     golden_copy, packed, dtype, narrow, widen
 ):
     folder = golden_copy("gpt2-a")
-    stored = Safetensors(folder / "model.safetensors")
-    data = {name: narrow(np.array(stored.read(name))) for name in stored.names()}
-    shapes = {name: stored.tensors[name].shape for name in data}
+    stored = open_safetensors(folder / "model.safetensors")
+    data = {name: narrow(np.array(stored[name].read())) for name in stored}
+    shapes = {name: stored[name].shape for name in data}
     traces = []
     for entries in (
         {name: (dtype, shapes[name], data[name]) for name in data},
@@ -159,11 +160,8 @@ def test_half_precision_gives_exactly_what_its_widened_values_give(
 
 def rewrite(folder, packed, change):
     """The folder's tensors after `change` of {name: (dtype, shape, bytes)}."""
-    stored = Safetensors(folder / "model.safetensors")
-    entries = {
-        name: ("F32", info.shape, stored.read(name).tobytes())
-        for name, info in stored.tensors.items()
-    }
+    stored = open_safetensors(folder / "model.safetensors")
+    entries = {name: ("F32", info.shape, info.read().tobytes()) for name, info in stored.items()}
     (folder / "model.safetensors").write_bytes(packed(change(entries)))
 
 
@@ -178,9 +176,9 @@ def test_the_prefix_is_optional(golden_copy, golden_path, packed, name):
             for key, entry in entries.items()
         }
 
-    before = set(Safetensors(folder / "model.safetensors").names())
+    before = set(open_safetensors(folder / "model.safetensors"))
     rewrite(folder, packed, swap)
-    assert before.isdisjoint(Safetensors(folder / "model.safetensors").names())
+    assert before.isdisjoint(open_safetensors(folder / "model.safetensors"))
     golden = load_golden(golden_path / name / "activations.npz")
     check_against(golden, session.load(str(folder)), {"ids": golden["ids"].tolist()})
 
@@ -326,8 +324,8 @@ def test_defaults_are_those_of_the_reference():
 
 def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch):
     asked = []
-    monkeypatch.setattr(Safetensors, "read", lambda self, name: asked.append(name))
-    monkeypatch.setattr(Safetensors, "rows", lambda self, name, indices: asked.append(name))
+    monkeypatch.setattr(Tensor, "read", lambda self: asked.append(self.where))
+    monkeypatch.setattr(Tensor, "rows", lambda self, indices: asked.append(self.where))
     assert session.load(str(golden_copy("gpt2-a"))).facts.layers == 2
     assert asked == []
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import Safetensors
+from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError
 from attn_cli.families import llama, mistral, qwen2, qwen3
 from attn_cli.maths import masks
@@ -39,7 +40,7 @@ def reference(folder):
     """The golden activations, and in float64 what follows from them."""
     with np.load(folder / "activations.npz") as archive:
         golden = dict(archive)
-    config, stored = read_json(folder / "config.json"), Safetensors(folder / WEIGHTS)
+    config, stored = read_json(folder / "config.json"), open_safetensors(folder / WEIGHTS)
     for layer in range(config["num_hidden_layers"]):
         q, k, z = (golden[f"{layer}.{name}"].astype(np.float64) for name in "qkz")
         heads, tokens, width = q.shape
@@ -47,7 +48,7 @@ def reference(folder):
         scores = np.stack([q[head] @ k[head // group].T for head in range(heads)])
         limit = window_of(config, layer)
         visible = np.array([[0 <= i - j < limit for j in range(tokens)] for i in range(tokens)])
-        w_o = stored.read(f"model.layers.{layer}.self_attn.o_proj.weight").astype(np.float64)
+        w_o = stored[f"model.layers.{layer}.self_attn.o_proj.weight"].read().astype(np.float64)
         pulls = [z[h] @ w_o[:, h * width : (h + 1) * width].T for h in range(heads)]
         scaled = scores / np.sqrt(width)
         found = {
@@ -119,9 +120,9 @@ def test_sizes_within_a_golden_model_differ_and_nothing_keeps_its_default(golden
         config["vocab_size"], config["max_position_embeddings"], tokens,
     ]  # fmt: skip
     assert len(set(sizes)) == len(sizes)
-    stored = Safetensors(golden_path / name / WEIGHTS)
-    for tensor in stored.names():
-        assert np.unique(stored.read(tensor)).size == stored.read(tensor).size
+    stored = open_safetensors(golden_path / name / WEIGHTS)
+    for tensor in stored:
+        assert np.unique(stored[tensor].read()).size == stored[tensor].read().size
 
 
 def test_a_window_of_four_sees_four_keys_itself_included(golden_copy):
@@ -156,13 +157,13 @@ def test_chosen_heads_bring_their_own_keys_and_values(golden_copy, golden_path, 
 def test_parameters_are_the_stored_tensors_one_head_apart_from_the_next(golden_copy, name):
     folder = golden_copy(name)
     trace = session.trace(ids=[5, 36, 0], model=str(folder), arrays=vocabulary.PARAMETERS)
-    stored = Safetensors(folder / WEIGHTS)
+    stored = open_safetensors(folder / WEIGHTS)
     for layer, block in enumerate(trace.attention):
         prefix = f"model.layers.{layer}.self_attn."
 
         def tensor(letter, part, width, prefix=prefix):
             place = f"{prefix}{letter}_proj.{part}"
-            return stored.read(place) if place in stored.tensors else np.zeros(width, np.float32)
+            return stored[place].read() if place in stored else np.zeros(width, np.float32)
 
         for letter in "qkv":
             w = block.arrays[f"w_{letter}"]
@@ -312,10 +313,9 @@ def test_layer_types_say_which_layers_have_the_window():
 
 def rewrite(folder, packed, change):
     """The folder's tensors, changed, in a file packed anew."""
-    stored = Safetensors(folder / WEIGHTS)
+    stored = open_safetensors(folder / WEIGHTS)
     entries = {
-        name: ("F32", info.shape, np.array(stored.read(name)).tobytes())
-        for name, info in stored.tensors.items()
+        name: ("F32", info.shape, np.array(info.read()).tobytes()) for name, info in stored.items()
     }
     # A new file: the old one may still be mapped.
     (folder / WEIGHTS).unlink()
@@ -355,8 +355,8 @@ def test_bf16_gives_exactly_what_its_widened_values_give(golden_copy, tmp_path, 
         }
 
     rewrite(folder, packed, halves)
-    stored = Safetensors(folder / WEIGHTS)
-    widened = {n: ("F32", i.shape, stored.read(n).tobytes()) for n, i in stored.tensors.items()}
+    stored = open_safetensors(folder / WEIGHTS)
+    widened = {n: ("F32", i.shape, i.read().tobytes()) for n, i in stored.items()}
     (wide / WEIGHTS).write_bytes(packed(widened))
     assert_same_bits(traced(wide), traced(folder))
 
@@ -519,8 +519,8 @@ def test_numbers_beyond_float_are_refused(golden_copy):
 @pytest.mark.parametrize("name", MODELS)
 def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch, name):
     asked = []
-    monkeypatch.setattr(Safetensors, "read", lambda self, name: asked.append(name))
-    monkeypatch.setattr(Safetensors, "rows", lambda self, name, indices: asked.append(name))
+    monkeypatch.setattr(Tensor, "read", lambda self: asked.append(self.where))
+    monkeypatch.setattr(Tensor, "rows", lambda self, indices: asked.append(self.where))
     assert session.load(str(golden_copy(name))).facts.layers > 1
     assert asked == []
 

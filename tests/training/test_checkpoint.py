@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attn_cli.checkpoints.safetensors import Safetensors, encode
+from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.training import checkpoint, data, loop, model
 from attn_cli.training.watch import attention_to_key
@@ -40,8 +40,8 @@ def test_a_finished_folder_is_an_ordinary_gpt2(tmp_path, corpus, settings):
     assert config["n_inner"] is None
     assert config["eos_token_id"] == corpus.end
     assert json.loads(written["tokenizer.json"]) == corpus.contents
-    tensors = Safetensors(tmp_path / "new" / "folder" / "model.safetensors")
-    assert set(tensors.names()) == {f"transformer.{name}" for name in run.state.parameters}
+    tensors = open_safetensors(tmp_path / "new" / "folder" / "model.safetensors")
+    assert set(tensors) == {f"transformer.{name}" for name in run.state.parameters}
 
 
 def test_the_package_reads_the_folder_and_computes_the_same_logits(tmp_path, corpus, settings):
@@ -140,8 +140,8 @@ def test_settings_that_are_none_are_refused(stopped, corpus, settings, change):
 )
 def test_a_state_of_other_tensors_is_refused(stopped, corpus, settings, name, array):
     path = stopped / "training.safetensors"
-    state = Safetensors(path)
-    tensors = {key: np.array(state.read(key)) for key in state.names()} | {name: array}
+    state = open_safetensors(path)
+    tensors = {key: np.array(state[key].read()) for key in state} | {name: array}
     if array is None:
         del tensors[name]
     path.write_bytes(encode(tensors, {}))

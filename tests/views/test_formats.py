@@ -10,7 +10,7 @@ import pytest
 
 import attn_cli
 from attn_cli import vocabulary
-from attn_cli.checkpoints.safetensors import Safetensors, encode
+from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.cli import app
 from attn_cli.views import csv as csv_view
 from attn_cli.views import json as json_view
@@ -53,8 +53,8 @@ def attn(capsysbinary, monkeypatch):
 def poisoned(tiny_folder):
     """The folder of a model with one NaN in layer 0's W_Q and an infinity in its W_V."""
     path = tiny_folder / "model.safetensors"
-    file = Safetensors(path)
-    tensors = {name: np.array(file.read(name)) for name in file.names()}
+    file = open_safetensors(path)
+    tensors = {name: np.array(file[name].read()) for name in file}
     weight = next(a for n, a in tensors.items() if n.endswith("h.0.attn.c_attn.weight"))
     weight[3, 0] = np.nan
     weight[0, 64] = np.inf
