@@ -1,8 +1,8 @@
 """What a family is, and an opened model of one."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from attn_cli.model.gguf import Gguf
 from attn_cli.model.tensors import Naming, Shapes
 from attn_cli.model.weights import Weights
 from attn_cli.records import Attention, Facts
-from attn_cli.tokens.deferred import Deferred
+from attn_cli.tokens.token import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,19 +42,26 @@ class Model:
 
     `end_tokens` are the ids that end a text, `ignored` the config keys that the user accepts,
     `unknown` those that mean nothing to the reference library, `untrue_copies` tensors of the file
-    that are not used, with those that they should repeat, `left_aside` those of another task.
+    that are not used, with those that they should repeat, `left_aside` those of another task;
+    `metadata` is a GGUF file's.
     """
 
     facts: Facts
     family: Family
     config: Any
     weights: Weights
-    tokenizer: Deferred
+    open_tokenizer: Callable[[], Tokenizer]
     end_tokens: tuple[int, ...]
     ignored: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     untrue_copies: tuple[tuple[str, str], ...] = ()
     left_aside: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Opened when it is first asked for."""
+        return self.open_tokenizer()
 
 
 def in_memory(model: Model) -> Model:

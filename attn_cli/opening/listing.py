@@ -151,14 +151,14 @@ def _sizes(model: Model) -> dict[str, int]:
     """The bytes of the tensors of each type."""
     sizes: dict[str, int] = {}
     for place in {stored.name for stored in model.weights.stored.values()}:
-        tensor = model.weights.source.tensors[place]
+        tensor = model.weights.tensors[place]
         sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.size
     return sizes
 
 
 def _quantisation(model: Model, sizes: Mapping[str, int]) -> str:
     """The mixture that a GGUF file says it is, else the type that most bytes have."""
-    said = getattr(model.weights.source, "metadata", {}).get("general.file_type")
+    said = model.metadata.get("general.file_type")
     known = type(said) is int and said in FILE_TYPES
     return FILE_TYPES[said] if known else max(sizes, key=sizes.__getitem__, default="")
 
@@ -166,7 +166,7 @@ def _quantisation(model: Model, sizes: Mapping[str, int]) -> str:
 def contents(model: Model) -> Contents:
     """Reads headers only."""
     tensors = tuple(
-        _tensor(name, model.weights.source.tensors[stored.name])
+        _tensor(name, model.weights.tensors[stored.name])
         for name, stored in model.weights.stored.items()
     )
     parts: dict[str, list[Tensor]] = {}

@@ -29,7 +29,7 @@ from attn_cli.model.weights import Weights
 from attn_cli.opening import places
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
-from attn_cli.tokens.deferred import Absent, Deferred
+from attn_cli.tokens.absent import Absent, deferred
 from attn_cli.tokens.token import Tokenizer
 
 _DATA = Path(__file__).parent.parent / "data"
@@ -153,6 +153,7 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
         where=where,
         end_tokens=_ids(*ends),
         ignored=tuple(ignored),
+        metadata=file.metadata,
     )
 
 
@@ -173,7 +174,7 @@ def _model(*, facts: Facts, make: Callable[[], Tokenizer], where: str, **parts: 
             )
         return tokenizer
 
-    return Model(facts=facts, tokenizer=Deferred(checked), **parts)
+    return Model(facts=facts, open_tokenizer=deferred(checked), **parts)
 
 
 def _random_model(name: str) -> Model:

@@ -52,6 +52,8 @@ class LibraryTokenizer:
     keep their mark (`##ing`). Bytes that are not UTF-8 appear in it as `<0xE4>`.
     """
 
+    problem = ""
+
     def __init__(self, library: Any) -> None:
         # A file can carry the settings of somebody's batches; nothing is to be cut or filled here.
         library.no_truncation()

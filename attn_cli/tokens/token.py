@@ -26,11 +26,13 @@ class Token:
 class Tokenizer(Protocol):
     """`size` is one more than the largest id: the rows that an embedding needs at least.
 
-    `unknown` is the id of the unknown token, -1 when there is none.
+    `unknown` is the id of the unknown token, -1 when there is none. `problem` says why texts cannot
+    be read; it is empty where they can.
     """
 
     size: int
     unknown: int
+    problem: str
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
         """The tokens of `text`; `special` puts in those that the tokenizer adds by itself."""

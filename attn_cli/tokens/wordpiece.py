@@ -101,6 +101,8 @@ class WordPiece:
     Raises ContentError for contents that are malformed, or that ask for what is not supported.
     """
 
+    problem = ""
+
     def __init__(self, contents: object) -> None:
         file = _object(contents, "the file", _FILE_KEYS, None)
         _check_steps(file)

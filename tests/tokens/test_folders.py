@@ -10,7 +10,7 @@ import pytest
 from attn_cli.errors import ContentError
 from attn_cli.opening.load import _tokenizer_of
 from attn_cli.tokens import merges, spm
-from attn_cli.tokens.deferred import Absent
+from attn_cli.tokens.absent import Absent
 
 NAMES = (
     "llama", "phi3", "phi3-symbols", "bare", "mistral", "no-class", "generic", "renamed", "older",
@@ -80,7 +80,7 @@ def test_a_tokenizer_json_is_read_before_all_others(folder, golden_path):
 def test_without_any_file_ids_still_work(tmp_path):
     found = _tokenizer_of(tmp_path)
     assert isinstance(found, Absent)
-    assert "--ids" in found.problem.hint
+    assert "--ids" in found.problem
 
 
 @pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "CamembertTokenizer", "MyTokenizer"])
