@@ -106,14 +106,15 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
 
 
 def _tokenizer_of(folder: Path) -> Tokenizer:
-    """The embedded model's kind is read by our own reader, any other by the library."""
+    """What training writes is read by our own reader, any other by the library."""
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
-        if wordpiece.looks_like_ours(path):
+        try:
             return wordpiece.read(path)
-        from attn_cli.tokens import library
+        except wordpiece.AnotherForm:
+            from attn_cli.tokens import library
 
-        return library.read(path)
+            return library.read(path)
     from attn_cli.tokens import merges, spm
 
     for name in spm.NAMES:

@@ -1,33 +1,24 @@
-"""A reader of the `tokenizer.json` files whose model is WordPiece.
+"""The word-piece tokenizer: the one that training makes, and the embedded models have.
 
-Ids and offsets are those of the `tokenizers` library. A file that asks for anything this module
-does not do is refused: a wrong id would give a wrong picture with no sign of it.
+Ids and offsets are those of the `tokenizers` library, to which a file of any other form is left.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
 from attn_cli.tokens.token import Token
 
-_LARGEST_ID = 2**32 - 1
-_LARGEST_FILE = 4 << 20
-
-_HINT = "attn reads WordPiece tokenizer.json files with BertPreTokenizer and no normalizer."
-_DECODER_KEYS = {"type", "prefix", "cleanup"}
-_MODEL_KEYS = {
-    "type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab",
-}  # fmt: skip
-_FILE_KEYS = {
-    "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
-    "post_processor", "decoder", "model",
-}  # fmt: skip
-ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
-_ADDED_KEYS = {"id", "content", "special", *ADDED_FLAGS}
+UNKNOWN, PREFIX = "[UNK]", "##"
+_LONGEST_WORD = 100
+_LARGEST_FILE, _LARGEST_ID = 4 << 20, 2**32 - 1
+_HINT = "the file may be damaged"
 
 # Unicode's White_Space. str.isspace would not do: it also takes U+001C to U+001F.
 _WHITE_SPACE = frozenset(
@@ -95,36 +86,71 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-class WordPiece:
-    """A tokenizer (see `Tokenizer`) made of the contents of a `tokenizer.json`.
+def file_of(vocab: Mapping[str, int], added: Mapping[str, bool]) -> dict[str, Any]:
+    """What tokenizer.json holds: a vocabulary, and added tokens with whether they are special.
 
-    Raises ContentError for contents that are malformed, or that ask for what is not supported.
+    An added token that is not in the vocabulary has an id after all of it, in order.
+    """
+    ids = _numbered(vocab, added)
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": ids[token], "content": token, **flags, "special": special}
+            for token, special in added.items()
+        ],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": None,
+        "decoder": {"type": "WordPiece", "prefix": PREFIX, "cleanup": False},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": UNKNOWN,
+            "continuing_subword_prefix": PREFIX,
+            "max_input_chars_per_word": _LONGEST_WORD,
+            "vocab": vocab,
+        },
+    }
+
+
+def _numbered(vocab: Mapping[str, int], added: Mapping[str, bool]) -> dict[str, int]:
+    after = max(vocab.values()) + 1
+    others = [token for token in added if token not in vocab]
+    return {**vocab, **{token: after + n for n, token in enumerate(others)}}
+
+
+class AnotherForm(ContentError):
+    """A tokenizer.json that `file_of` does not write."""
+
+
+class WordPiece:
+    """A tokenizer (see `Tokenizer`) made of what `file_of` gives, or a file holds.
+
+    Raises AnotherForm for anything else, ContentError for a vocabulary that gives an id twice.
     """
 
     problem = ""
 
-    def __init__(self, contents: object) -> None:
-        file = _object(contents, "the file", _FILE_KEYS, None)
-        _check_steps(file)
-        model = _object(file.get("model"), "model", _MODEL_KEYS, "WordPiece")
-        self._prefix = _string(model.get("continuing_subword_prefix"), "continuing_subword_prefix")
-        self._limit = _count(model.get("max_input_chars_per_word"), "max_input_chars_per_word")
-        self._vocab = _vocabulary(model.get("vocab"))
-        _check_decoder(file.get("decoder"), self._prefix)
-        self._longest = max(map(len, self._vocab))
-        self._ids, self._special = _added(file.get("added_tokens", []), self._vocab)
-        self._starts = _by_first_character(self._special)
+    def __init__(self, contents: Any) -> None:
+        if not _is_ours(contents):
+            raise AnotherForm("it is not as training writes it")
+        self._vocab: dict[str, int] = contents["model"]["vocab"]
+        if len(set(self._vocab.values())) < len(self._vocab):
+            raise ContentError("the vocabulary gives one id to two words", _HINT)
+        self._special = {token["content"]: token["special"] for token in contents["added_tokens"]}
+        self._ids = _numbered(self._vocab, self._special)
         self._texts = {id: text for text, id in self._ids.items()}
-        unknown = _string(model.get("unk_token"), "unk_token")
-        if unknown not in self._vocab:
-            raise ContentError(f"unk_token {_show(unknown)} is not in the vocabulary", _HINT)
-        self.unknown = self._vocab[unknown]
+        self._longest = max(map(len, self._vocab))
+        self._starts = _by_first_character(self._special)
+        self.unknown = self._vocab[UNKNOWN]
         self.size = max(self._texts) + 1
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
         """The tokens of `text`; added and special tokens are recognised wherever they stand.
 
-        `special` changes nothing: a file that adds tokens by itself is refused.
+        `special` changes nothing: no such file adds tokens by itself.
         """
         tokens: list[Token] = []
         at = 0
@@ -192,8 +218,8 @@ class WordPiece:
         """(id, start, end) of each piece, greedy from the left; empty when some rest has none."""
         pieces: list[tuple[int, int, int]] = []
         start = 0
-        while start < len(word) <= self._limit:
-            prefix = self._prefix if start else ""
+        while start < len(word) <= _LONGEST_WORD:
+            prefix = PREFIX if start else ""
             # No entry is longer than the longest, which keeps a very long word from costing n*n.
             for end in range(min(len(word), start + self._longest), start, -1):
                 id = self._vocab.get(prefix + word[start:end])
@@ -207,8 +233,8 @@ class WordPiece:
 
     def _join(self, last: str, text: str) -> str:
         """`text` as it is written after the character `last`."""
-        if text.startswith(self._prefix):
-            return text[len(self._prefix) :]
+        if text.startswith(PREFIX):
+            return text[len(PREFIX) :]
         first = text[:1]
         if first and (first in ".,?!;:'" or last == "'"):
             return text
@@ -217,133 +243,42 @@ class WordPiece:
         return f" {text}"
 
 
-def looks_like_ours(path: Path) -> bool:
-    """Whether a `tokenizer.json` is likely one that `read` takes. Raises ContentError."""
-    if path.stat().st_size > _LARGEST_FILE:
-        return False
-    data = read_bytes(path)
-    return b'"WordPiece"' in data and b"Normalizer" not in data
-
-
 def read(path: Path) -> WordPiece:
-    """The tokenizer of a `tokenizer.json` file; a ContentError that names it when it won't do."""
-    try:
-        return WordPiece(json.loads(read_bytes(path).decode()))
-    except (ValueError, RecursionError) as error:
-        # ValueError is bad UTF-8, bad JSON, or a number too long for int.
-        raise ContentError(f"{path} is not a JSON file that can be read", _HINT) from error
-    except ContentError as error:
-        named = error.message if str(path) in error.message else f"{path}: {error.message}"
-        raise ContentError(named, error.hint) from error
+    """The tokenizer of a tokenizer.json.
 
-
-def _show(value: object) -> str:
-    """A short name of a value of the file, safe to print whatever it holds."""
-    if isinstance(value, dict) and "type" in value:
-        value = value["type"]
-    if isinstance(value, str):
-        return repr(value[:40])
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    return {dict: "an object", list: "a list"}.get(type(value), "a number")
-
-
-def _expect(value: object, wanted: object, where: str) -> None:
-    # By type too, as 0 == False and 1 == True.
-    if type(value) is not type(wanted) or value != wanted:
-        raise ContentError(f"{where} {_show(value)} is not supported", _HINT)
-
-
-def _object(value: object, where: str, keys: set[str], type: str | None) -> dict:
-    if not isinstance(value, dict):
-        raise ContentError(f"{where} is not a JSON object", _HINT)
-    # Before the keys: another type has other keys, and its name tells more.
-    _expect(value.get("type"), type, f"{where} type")
-    for key in value:
-        if key not in keys:
-            raise ContentError(f"{where} has {_show(key)}, which is not supported", _HINT)
-    return value
-
-
-def _string(value: object, where: str) -> str:
-    if not isinstance(value, str):
-        raise ContentError(f"{where} is not a string", _HINT)
-    return value
-
-
-def _count(value: object, where: str) -> int:
-    # bool is an int to isinstance.
-    if type(value) is not int or not 0 <= value <= _LARGEST_ID:
-        raise ContentError(f"{where} is not a whole number from 0 to {_LARGEST_ID}", _HINT)
-    return value
-
-
-def _check_steps(file: dict) -> None:
-    for step in ("normalizer", "post_processor", "truncation", "padding"):
-        _expect(file.get(step), None, step)
-    _expect(file.get("version", "1.0"), "1.0", "version")
-    _expect(file.get("pre_tokenizer"), {"type": "BertPreTokenizer"}, "pre_tokenizer")
-
-
-def _check_decoder(value: object, prefix: str) -> None:
-    decoder = _object(value, "decoder", _DECODER_KEYS, "WordPiece")
-    _expect(decoder.get("prefix"), prefix, "decoder prefix")
-    _expect(decoder.get("cleanup"), False, "decoder cleanup")
-
-
-def _vocabulary(value: object) -> dict[str, int]:
-    if not isinstance(value, dict) or not value:
-        raise ContentError("vocab is not an object of words and their ids", _HINT)
-    ids = value.values()
-    if set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) > _LARGEST_ID:
-        raise ContentError(f"vocab has an id that is not from 0 to {_LARGEST_ID}", _HINT)
-    if len(set(ids)) < len(ids):
-        raise ContentError("vocab gives one id to two words", _HINT)
-    _check_text(" ".join(value), "vocab")
-    return value
-
-
-def _check_text(text: str, where: str) -> None:
-    """Half a surrogate pair can be written in JSON, but is no text: it could not be printed."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ContentError(f"{where} is not valid Unicode", _HINT) from None
-
-
-def _added(value: object, vocab: dict[str, int]) -> tuple[dict[str, int], dict[str, bool]]:
-    """All words with their ids, and of each added token whether it is special.
-
-    A token that the vocabulary has keeps the vocabulary's id; the others follow the largest id,
-    in order. In a vocabulary without holes the library numbers them so whatever the file says.
+    Raises AnotherForm for a file that training does not write, ContentError for a damaged one.
     """
-    if not isinstance(value, list):
-        raise ContentError("added_tokens is not a list", _HINT)
-    ids, special = dict(vocab), {}
-    free = max(vocab.values()) + 1
-    for item in value:
-        token = _object(item, "an added token", _ADDED_KEYS, None)
-        content = _string(token.get("content"), "the content of an added token")
-        _check_added(token, content, special)
-        special[content] = token["special"]
-        if content not in vocab:
-            if token["id"] != free:
-                raise ContentError(f"added token {_show(content)} should have id {free}", _HINT)
-            ids[content] = free
-            free += 1
-    return ids, special
+    large = os.path.isfile(path) and os.path.getsize(path) > _LARGEST_FILE
+    data = b"" if large else read_bytes(path)
+    if b'"WordPiece"' not in data or b"Normalizer" in data:
+        raise AnotherForm(f"{path} is not as training writes it")
+    try:
+        return WordPiece(json.loads(data.decode()))
+    except (ValueError, RecursionError):
+        # ValueError is bad UTF-8, bad JSON, or a number too long for int.
+        raise ContentError(f"{path} is not a JSON file that can be read", _HINT) from None
+    except ContentError as error:
+        raise type(error)(f"{path}: {error.message}", error.hint) from None
 
 
-def _check_added(token: dict, content: str, seen: dict[str, bool]) -> None:
-    name = f"added token {_show(content)}"
-    _count(token.get("id"), f"the id of {name}")
-    _check_text(content, name)
-    if not content or content in seen:
-        raise ContentError(f"{name} is empty, or is there twice", _HINT)
-    for flag in ADDED_FLAGS:
-        _expect(token.get(flag), False, f"{name}: {flag}")
-    if not isinstance(token.get("special"), bool):
-        raise ContentError(f"{name}: special is neither true nor false", _HINT)
+def _is_ours(contents: Any) -> bool:
+    """Whether `file_of` would write the same."""
+    try:
+        vocab = contents["model"]["vocab"]
+        added = {token["content"]: token["special"] for token in contents["added_tokens"]}
+        ids = _numbered(vocab, added)
+        same = _exactly(contents) == _exactly(file_of(vocab, added))
+        "".join(ids).encode()  # half a surrogate pair can be written in JSON, but is no text
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return False
+    whole = all(type(id) is int and 0 <= id <= _LARGEST_ID for id in ids.values())
+    flags = all(type(special) is bool for special in added.values())
+    return same and whole and flags and UNKNOWN in vocab and "" not in added
+
+
+def _exactly(contents: Any) -> str:
+    """Tells 1 from 1.0 and from true, which == does not."""
+    return json.dumps(contents, sort_keys=True)
 
 
 def _by_first_character(words: Iterable[str]) -> dict[str, list[str]]:

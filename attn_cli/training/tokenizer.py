@@ -2,11 +2,7 @@
 
 from collections.abc import Iterable
 
-from attn_cli.tokens.wordpiece import ADDED_FLAGS, is_han, split_words
-
-_UNKNOWN = "[UNK]"
-_PREFIX = "##"
-_LONGEST_WORD = 100
+from attn_cli.tokens.wordpiece import PREFIX, UNKNOWN, file_of, is_han, split_words
 
 # Frequent pieces of English words: starts, whole words and roots, endings, syllables.
 _ENGLISH = """
@@ -30,35 +26,14 @@ def build(words: Iterable[str], *, eos: str = "<|endoftext|>") -> dict:
     English text be spelled. Words with a Han character also become added tokens, so that they are
     found in text written without spaces.
     """
-    vocab = {_UNKNOWN: 0, eos: 1}
-    added = [_added_token(0, _UNKNOWN, special=True), _added_token(1, eos, special=True)]
+    vocab, added = {UNKNOWN: 0, eos: 1}, {UNKNOWN: True, eos: True}
     for text in words:
-        for start, end in () if text in (_UNKNOWN, eos) else split_words(text):
+        for start, end in () if text in (UNKNOWN, eos) else split_words(text):
             word = text[start:end]
             if word not in vocab and any(map(is_han, word)):
-                added.append(_added_token(len(vocab), word, special=False))
+                added[word] = False
             vocab.setdefault(word, len(vocab))
     printable = [chr(code) for code in range(0x21, 0x7F)]
-    for piece in printable + [_PREFIX + c for c in printable if c.isalnum()] + _ENGLISH.split():
+    for piece in printable + [PREFIX + c for c in printable if c.isalnum()] + _ENGLISH.split():
         vocab.setdefault(piece, len(vocab))
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": None,
-        "decoder": {"type": "WordPiece", "prefix": _PREFIX, "cleanup": False},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": _UNKNOWN,
-            "continuing_subword_prefix": _PREFIX,
-            "max_input_chars_per_word": _LONGEST_WORD,
-            "vocab": vocab,
-        },
-    }
-
-
-def _added_token(id: int, content: str, *, special: bool) -> dict:
-    return {"id": id, "content": content, **dict.fromkeys(ADDED_FLAGS, False), "special": special}
+    return file_of(vocab, added)

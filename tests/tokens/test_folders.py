@@ -11,6 +11,9 @@ from attn_cli.errors import ContentError
 from attn_cli.opening.load import _tokenizer_of
 from attn_cli.tokens import merges, spm
 from attn_cli.tokens.absent import Absent
+from attn_cli.tokens.library import LibraryTokenizer
+from attn_cli.tokens.wordpiece import WordPiece
+from attn_cli.training.tokenizer import build
 
 NAMES = (
     "llama", "phi3", "phi3-symbols", "bare", "mistral", "no-class", "generic", "renamed", "older",
@@ -75,6 +78,24 @@ def test_a_tokenizer_json_is_read_before_all_others(folder, golden_path):
     place = folder("llama")
     shutil.copy(golden_path / "tokenizers" / "gpt2" / "tokenizer.json", place)
     assert _tokenizer_of(place).size != spm.read(place / "tokenizer.model").size
+
+
+def test_a_word_piece_file_of_another_form_is_read_by_the_library(tmp_path):
+    contents = build(["the king is a man"])
+    place = tmp_path / "tokenizer.json"
+    place.write_text(json.dumps(contents))
+    ours = _tokenizer_of(tmp_path)
+    contents["model"]["max_input_chars_per_word"] = 200
+    place.write_text(json.dumps(contents))
+    theirs = _tokenizer_of(tmp_path)
+    assert (type(ours), type(theirs)) == (WordPiece, LibraryTokenizer)
+    assert ours.encode("the kings") == theirs.encode("the kings")
+
+
+def test_a_tokenizer_json_that_leads_nowhere_is_named(tmp_path):
+    (tmp_path / "tokenizer.json").symlink_to("gone")
+    with pytest.raises(ContentError, match=r"no file .*tokenizer\.json"):
+        _tokenizer_of(tmp_path)
 
 
 def test_without_any_file_ids_still_work(tmp_path):
