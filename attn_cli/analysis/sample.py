@@ -8,8 +8,8 @@ import numpy as np
 from attn_cli import session
 from attn_cli.errors import ContentError
 from attn_cli.maths.attention import softmax
-from attn_cli.model.stack import Cache
 from attn_cli.model.family import Model, in_memory
+from attn_cli.model.stack import Cache
 from attn_cli.records import Prompt
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note

@@ -107,11 +107,14 @@ def describe(facts: Facts, config: Config) -> Facts:
 def forward(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> Generator[Attention, None, End]:
-    """The order of operations. With `normed_residual`, what is added goes onto the normed vectors."""
+    """The order of operations. With `normed_residual` both parts add to the normed vectors."""
     config, weights = model.config, model.weights
     stack = Stack(model, ids, request, cache)
     token = weights.rows("word_embeddings.weight", stack.ids)
-    x, first = _norm(config, weights, "word_embeddings_layernorm", token), {"token_embedding": token}
+    x, first = (
+        _norm(config, weights, "word_embeddings_layernorm", token),
+        {"token_embedding": token},
+    )
     bias = partial(alibi, slopes_H=alibi_slopes(config.heads).astype(x.dtype))
     for parts in stack.layers("h."):
         normed = _norm(config, parts, "input_layernorm", x)
@@ -152,7 +155,9 @@ def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any
     width, heads = reader.integer("hidden_size"), reader.integer("n_head")
     for key, own in (("n_inner", 4 * width), ("kv_heads", heads)):
         if values.pop(key, own) != own:
-            raise reader.error(f"{reader.named(key)} is not {own}, as in every model of this family")
+            raise reader.error(
+                f"{reader.named(key)} is not {own}, as in every model of this family"
+            )
 
 
 _GGUF = Gguf(

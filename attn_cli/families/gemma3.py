@@ -60,10 +60,7 @@ def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
 
     Since 5.x each kind of layer has a section of its own; before, only the former was scaled.
     """
-    bases = (
-        reader.positive("rope_theta", _SLOW),
-        reader.positive("rope_local_base_freq", _FAST),
-    )
+    bases = (reader.positive("rope_theta", _SLOW), reader.positive("rope_local_base_freq", _FAST))
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
     kinds = reader.section("rope_parameters")
     sections = [kinds.section(kind) for kind in _KINDS]

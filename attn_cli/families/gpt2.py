@@ -84,7 +84,10 @@ def untrained(sizes: dict[str, int]) -> dict[str, Any]:
 def shapes(config: Config) -> Shapes:
     """The name and shape of every tensor."""
     width, inner = config.model_width, config.inner_width
-    found: Shapes = {"wte.weight": (config.vocabulary, width), "wpe.weight": (config.context, width)}
+    found: Shapes = {
+        "wte.weight": (config.vocabulary, width),
+        "wpe.weight": (config.context, width),
+    }
     found |= norms(width, "h.*.ln_1", "h.*.ln_2", "ln_f")
     found |= maps(
         {

@@ -88,13 +88,13 @@ def shapes(config: Config) -> Shapes:
     found: Shapes = {"embed_in.weight": (config.vocabulary, width)}
     before = ("layers.*.input_layernorm", "layers.*.post_attention_layernorm")
     found |= norms(width, *before, "final_layer_norm")
-    attention = {f"layers.*.{_FUSED}": (3 * width, width), "layers.*.attention.dense": (width, width)}
+    attention = {
+        f"layers.*.{_FUSED}": (3 * width, width),
+        "layers.*.attention.dense": (width, width),
+    }
     found |= maps(attention, biased=config.attention_bias)
     found |= maps(
-        {
-            "layers.*.mlp.dense_h_to_4h": (inner, width),
-            "layers.*.mlp.dense_4h_to_h": (width, inner),
-        }
+        {"layers.*.mlp.dense_h_to_4h": (inner, width), "layers.*.mlp.dense_4h_to_h": (width, inner)}
     )
     return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
 

@@ -91,7 +91,11 @@ def sizes(
     kv_heads = reader.integer("num_key_value_heads", heads)
     head_width = reader.integer("head_dim", head_dim, low=0)
     if heads % kv_heads or (width % heads and not head_width):
-        parts = {"hidden_size": width, "num_attention_heads": heads, "num_key_value_heads": kv_heads}
+        parts = {
+            "hidden_size": width,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+        }
         first, second, third = (f"{reader.named(key)} {parts[key]}" for key in parts)
         raise reader.error(f"{first}, {second} and {third} do not divide")
     head_width = head_width or width // heads

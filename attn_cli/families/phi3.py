@@ -1,4 +1,4 @@
-"""Phi-3 and Phi-4: Llama with fused projections, of whose heads a part may rotate. Abdin et al. 2024.
+"""Phi-3 and Phi-4: Llama with fused projections; a part of a head may rotate. Abdin et al. 2024.
 
 `qkv_proj` holds the rows of W_Q, then W_K, then W_V; `gate_up_proj` those of the gate, then of up.
 """

@@ -1,5 +1,6 @@
 """A strict reader of config.json: a key is used, known to be harmless, refused, or unknown."""
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -67,9 +68,7 @@ class ConfigReader:
         inner = self.mapping(key) if values is None else values
         # The keys of a GGUF file say in full where they belong.
         where = self._where if self._names else f"{self._where}: {key}"
-        return ConfigReader(
-            inner, where, self._ignored, names=self._names, unknown=self.unknown
-        )
+        return ConfigReader(inner, where, self._ignored, names=self._names, unknown=self.unknown)
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> "ConfigReader":
         """The same config with values for the keys that are not there. A null stays: it is one."""
@@ -187,7 +186,7 @@ class ConfigReader:
         value = self._get(key, neutral[0])
         if value not in neutral:
             raise self.error(
-                f"{self.named(key)} is {shorten(_json(value))}, which attn does not know",
+                f"{self.named(key)} is {shorten(json.dumps(value))}, which attn does not know",
                 hint or f"if it changes no number: --ignore-config {self.named(key)}",
             )
 
@@ -195,10 +194,6 @@ class ConfigReader:
         """Notes the keys that are neither asked for nor harmless: the reference reads them not."""
         known = self._asked | _ANY_FAMILY | set(harmless)
         self.unknown += sorted(key for key in self._values if key not in known)
-
-
-def _json(value: Any) -> str:
-    return {True: "true", False: "false"}.get(value, repr(value)) if type(value) is bool else repr(value)
 
 
 # Keys of any family that say how a checkpoint was made or is sampled from, not what it computes.

@@ -1,8 +1,7 @@
 """What a family is, and an opened model of one."""
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ class Model:
     unknown: tuple[str, ...] = ()
     untrue_copies: tuple[tuple[str, str], ...] = ()
     left_aside: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = MappingProxyType({})
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> Tokenizer:

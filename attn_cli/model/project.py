@@ -40,5 +40,3 @@ def interleaved(x: np.ndarray, w_NM: np.ndarray, b_N: np.ndarray, heads: int) ->
 def unembedded(model: Any, x: np.ndarray, tied: str, output: str = "lm_head.weight") -> np.ndarray:
     """Logits (position, vocabulary): x · the output matrix, which may be the embedding `tied`."""
     return model.weights.times_rows(tied if model.config.tied else output, x)
-
-

@@ -48,8 +48,9 @@ class Weights:
         """What the checkpoint has under a name of the family's."""
         return self.tensors[self.stored[name].name]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.stored
+    def get(self, name: str, default: np.ndarray) -> np.ndarray:
+        """The tensor, or `default` if the model has none of this name."""
+        return self[name] if name in self.stored else default
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name in self.held:
@@ -124,8 +125,9 @@ class LayerWeights:
         self._weights, self._prefix, self._tails = weights, prefix, frozenset(tails)
         self._read: dict[str, np.ndarray] = {}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._tails
+    def get(self, name: str, default: np.ndarray) -> np.ndarray:
+        """The tensor, or `default` if the model has none of this name."""
+        return self[name] if name in self._tails else default
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._read:
@@ -157,4 +159,4 @@ class LayerWeights:
 
 def bias_of(parts: LayerWeights | Weights, name: str) -> np.ndarray:
     """The bias of a map, of size 0 if it has none."""
-    return parts[f"{name}.bias"] if f"{name}.bias" in parts else NOTHING
+    return parts.get(f"{name}.bias", NOTHING)

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,7 @@ from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import file_names, open_gguf
-from attn_cli.model.tensors import (
-    Naming,
-    Shapes,
-    bind,
-    names_in_folder,
-    of_layers,
-    untrue_copies,
-)
-from attn_cli.model.weights import Weights
+from attn_cli.model.tensors import Naming, Shapes, bind, names_in_folder, of_layers, untrue_copies
 from attn_cli.opening import places
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece

@@ -105,11 +105,11 @@ def layer_count(parameters: Parameters) -> int:
 def forward(parameters: Parameters, ids: np.ndarray, *, heads: int) -> Forward:
     """Token ids (row, position) through every layer; rows start at position 0."""
     positions = ids.shape[-1]
-    visible = masks.causal(positions, positions)
+    visible = masks.square(masks.causal, positions)
     x = attention.embed(parameters["wte.weight"][ids], parameters["wpe.weight"][:positions])
     blocks = []
     for layer in range(layer_count(parameters)):
-        block, x = _block(_layer(parameters, layer), x, visible, heads)
+        block, x = _block(_layer(parameters, layer), x, heads)
         blocks.append(block)
     normed = layers.layer_norm(x, parameters["ln_f.weight"], parameters["ln_f.bias"], EPSILON)
     return Forward(blocks=tuple(blocks), x=x, normed=normed, visible=visible)
@@ -149,14 +149,12 @@ def _layer(parameters: Parameters, layer: int) -> dict[str, np.ndarray]:
     return {n.removeprefix(prefix): a for n, a in parameters.items() if n.startswith(prefix)}
 
 
-def _block(
-    p: Parameters, x: np.ndarray, visible: np.ndarray, heads: int
-) -> tuple[Block, np.ndarray]:
+def _block(p: Parameters, x: np.ndarray, heads: int) -> tuple[Block, np.ndarray]:
     """x + attention(norm x), then + MLP(norm of that): what it computed, and its output."""
     normed = layers.layer_norm(x, p["ln_1.weight"], p["ln_1.bias"], EPSILON)
     # c_attn's columns are all queries, all keys, all values: three times as many heads in one map.
     qkv = attention.project(normed, p["attn.c_attn.weight"], p["attn.c_attn.bias"], 3 * heads)
-    attended = attention.attend(*_thirds(qkv), visible)
+    attended = attention.attend(*_thirds(qkv), masks.causal, keep=("weights",))
     output = attention.combine(attended.z, p["attn.c_proj.weight"], p["attn.c_proj.bias"])
     middle = x + output
     middle_normed = layers.layer_norm(middle, p["ln_2.weight"], p["ln_2.bias"], EPSILON)

@@ -8,11 +8,15 @@ import numpy as np
 import orjson
 
 from attn_cli import __version__, vocabulary
-from attn_cli.records import Attention, Facts, Prompt, Trace
-from attn_cli.records import nonfinite
+from attn_cli.records import Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
+# What a document says of a model, beside `encoder`.
+MODEL = (
+    "name", "family", "source", "layers", "heads", "kv_heads", "model_width", "head_width",
+    "vocabulary", "context", "parameters",
+)  # fmt: skip
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny", "max"))
 
@@ -89,7 +93,8 @@ def envelope(
 
 def _facts(model: Facts) -> dict[str, Any]:
     encoder = dict(zip(("layers", "heads"), model.encoder, strict=True)) if model.encoder else None
-    return {**record(model), "context": model.context or None, "encoder": encoder}
+    shown = {name: getattr(model, name) for name in MODEL}
+    return {**shown, "context": model.context or None, "encoder": encoder}
 
 
 def prompt_document(prompt: Prompt) -> dict[str, Any]:

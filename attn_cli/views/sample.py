@@ -9,9 +9,7 @@ from attn_cli.views.text import label, visible
 _BAR = 16
 
 
-def render(
-    model: Facts, prompt: Prompt, found: Sample, settings: dict, look: Look
-) -> page.Page:
+def render(model: Facts, prompt: Prompt, found: Sample, settings: dict, look: Look) -> page.Page:
     """`settings` holds the values of temperature, filters, draws and the seed."""
     digits = max(look.digits, 2)
     names = page.labels(prompt)

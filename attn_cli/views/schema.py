@@ -8,6 +8,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Facts, Prediction
+from attn_cli.views.json import MODEL
 
 _VALUES = {
     "values": {
@@ -78,7 +79,8 @@ def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> di
 
 
 def _facts() -> dict[str, Any]:
-    facts = of_type(Facts)
+    hints = get_type_hints(Facts)
+    facts = _object({name: of_type(hints[name]) for name in (*MODEL, "encoder")})
     facts["properties"]["context"] = {"type": ["integer", "null"]}
     encoder = _object({"layers": {"type": "integer"}, "heads": {"type": "integer"}})
     facts["properties"]["encoder"] = {"anyOf": [{"type": "null"}, encoder]}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rich.padding import Padding
@@ -10,7 +11,7 @@ from rich.text import Text
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
-from attn_cli.records import Attention, Trace
+from attn_cli.records import Attention, Facts, Trace
 from attn_cli.views import numbers, page
 from attn_cli.views.matrix import INDENT, Look, matrix
 from attn_cli.views.page import Page, say
@@ -43,16 +44,13 @@ class HeadView:
         return self.queries[-1]
 
     @property
-    def untrained(self) -> bool:
-        return self.trace.model.source.startswith("untrained")
+    def facts(self) -> Facts:
+        return self.trace.model
 
     @property
     def removed(self) -> bool:
         """Whether `--without-head` took this head away."""
-        facts = self.trace.model
-        pairs = (word.split(".") for word in self.trace.settings["without_head"])
-        here = (self.block.layer, self.head)
-        return any((int(a) % facts.layers, int(b) % facts.heads) == here for a, b in pairs)
+        return self.head in self.block.removed
 
     def shows(self, step: int, *names: str) -> bool:
         return step in self.steps and all(name in self.arrays for name in names)
@@ -172,14 +170,14 @@ def _embed(view: HeadView) -> Page:
     width = view.trace.model.model_width
     if view.block.layer:
         title = page.step_title(1, sentence("embed.title_stream"))
-        whole = view.block.residual in ("behind", "onto_normed")
+        whole = view.facts.residual in ("after", "onto_normed")
         words = say("embed.given" if whole else "embed.stream", layer=view.block.layer)
         return [title, words, *view.rows("x", positions)]
-    if view.block.embedding not in ("sum", "projected"):
+    if view.facts.embedding not in ("sum", "projected"):
         return [*_alone(view, width), *view.rows("x", positions)]
     found: Page = [page.step_title(1)]
-    found.append(say("embed.random" if view.untrained else "embed.what", width=width))
-    if view.block.embedding == "projected":
+    found.append(say("embed.what" if view.facts.trained else "embed.random", width=width))
+    if view.facts.embedding == "projected":
         found.append(say("embed.projected"))
     if not view.shows(1, "token_embedding", "position_embedding"):
         return [*found, *view.rows("x", positions)]
@@ -199,8 +197,8 @@ def _embed(view: HeadView) -> Page:
 
 def _alone(view: HeadView, width: int) -> Page:
     """The heading of step 1 where the token's vector is all that x is made from."""
-    made = view.block.embedding
-    where = "embed.biased" if "bias" in view.arrays else "embed.turned"
+    made = view.facts.embedding
+    where = "embed.biased" if view.facts.positions == "bias" else "embed.turned"
     title = page.step_title(1, sentence(f"embed.title_{made}", width=width))
     words = sentence(f"embed.{made}", width=width)
     found: Page = [title, say("embed.plain", width=width, made=words, where=sentence(where))]
@@ -212,13 +210,13 @@ def _alone(view: HeadView, width: int) -> Page:
 def _project(view: HeadView) -> Page:
     if not view.shows(2, "q", "k", "v"):
         return []
-    what = "project.random" if view.untrained else "project.what"
+    what = "project.what" if view.facts.trained else "project.random"
     normed = view.shows(2, "normed")
-    heads_normed = "q_unrotated" in view.block.own_names
+    heads_normed = view.facts.head_norm
     title = "project.title_heads" if heads_normed else "project.title"
     found: Page = [page.step_title(2, sentence(title) if normed else ""), say(what)]
     if normed:
-        found.append(say("project.normed"))
+        found.append(say("project.normed", norm=sentence(f"norm.{view.facts.norm}")))
         found.extend(view.rows("normed", sorted({*view.queries, *view.keys})))
     if view.shows(2, "w_q"):
         for name in ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v"):
@@ -231,24 +229,20 @@ def _project(view: HeadView) -> Page:
     if view.shows(2, "q_unrotated", "k_unrotated"):
         found.extend(view.rows("q_unrotated", view.queries))
         found.extend(view.rows("k_unrotated", view.keys))
-        found += [say("project.rotary"), *_turning(view)]
+        found += [say("project.rotary"), *_rotation(view)]
     found.extend(view.rows("q", view.queries))
     found.extend(view.rows("k", view.keys))
     return [*found, *view.rows("v", view.keys)]
 
 
-def _turning(view: HeadView) -> Page:
-    """How many of a head's numbers turn, and by how much they grow, where that is not plain."""
-    before, after = view.arrays["q_unrotated"], view.arrays["q"]
-    columns = np.flatnonzero((before != after).any(axis=0))
-    if not columns.size:
-        return []
-    count, width = int(columns[-1]) + 1, before.shape[-1]
-    lengths = [float(np.linalg.norm(array[-1, :count])) for array in (after, before)]
-    ratio = lengths[0] / lengths[1] if lengths[1] else 1.0
-    found = [say("project.partial", width=width, count=count)] if count < width else []
-    if abs(ratio - 1) > 1e-3:
-        found.append(say("project.stretched", ratio=numbers.number(ratio, 3)))
+def _rotation(view: HeadView) -> Page:
+    """How many of a head's dimensions rotate, and the factor on them, where that is not plain."""
+    facts, found = view.facts, []
+    if facts.rotated < facts.head_width:
+        found.append(say("project.partial", width=facts.head_width, count=facts.rotated))
+    factor = facts.attention_factors[view.block.layer]
+    if factor != 1:
+        found.append(say("project.stretched", ratio=numbers.number(factor, 3)))
     return found
 
 
@@ -293,8 +287,7 @@ def _scale_and_mask(view: HeadView) -> Page:
     if capped:
         found.append(say("scale.capped", cap=f"{capped:g}"))
     if biased:
-        first = view.arrays["bias"][0]
-        slope = float(first[1] - first[0]) if len(first) > 1 else 0.0
+        slope = view.facts.slopes[view.head]
         found.append(say("scale.biased", slope=numbers.number(slope, 4)))
         found.extend(view.cells("bias"))
     found.extend(view.cells("scaled"))
@@ -303,9 +296,10 @@ def _scale_and_mask(view: HeadView) -> Page:
     if hidden:
         found.append(say("mask.what", hidden=hidden, cells=visible.size))
         width = int(visible.sum(axis=1).max())
-        if np.array_equal(visible, masks.causal(*visible.shape)):
+        window = masks.square(partial(masks.window, width=width), len(visible))
+        if np.array_equal(visible, masks.square(masks.causal, len(visible))):
             found.append(say("mask.causal"))
-        elif np.array_equal(visible, masks.window(*visible.shape, width)):
+        elif np.array_equal(visible, window):
             found.append(say("mask.window", before=width - 1))
     else:
         found.append(say("mask.nothing"))
@@ -344,7 +338,7 @@ def _sum(view: HeadView) -> Page:
     if view.shows(6, "w_o", "b_o"):
         found.extend(view.parameter("b_o"))
     added = sentence("sum.bias") if view.shows(6, "b_o") else ""
-    then = sentence(f"sum.{view.block.residual}")
+    then = sentence(f"sum.{view.facts.residual}")
     words = say("sum.output", heads=view.trace.model.heads, bias=added, then=then)
     found += [words, *view.rows("output", view.queries)]
     if view.removed:

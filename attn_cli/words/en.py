@@ -50,8 +50,10 @@ SENTENCES = {
     "project.random": "Three linear maps turn each vector into a query, a key and a value. Their "
     "numbers are random here, before any training: what follows is right, but means nothing yet.",
     "parameters.elided": "… part of {name} is left out; --full shows all of it",
-    "project.normed": "They start from `normed`: x after the layer norm, which brings every vector "
+    "project.normed": "They start from `normed`: x after the {norm}, which brings every vector "
     "to a common scale.",
+    "norm.layer": "layer norm",
+    "norm.rms": "RMS norm",
     "project.bias": "To each product the bias of its map is added (--parameters shows W and b).",
     "project.title_heads": "q, k = norm(normed·W_Q, normed·W_K)   v = normed·W_V",
     "project.heads": "Each query and each key is then brought to a common scale by an RMS norm of "
