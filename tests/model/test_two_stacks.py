@@ -242,9 +242,9 @@ def test_every_array_of_every_block_is_what_einsum_gives(model, case):
     for address, arrays in wanted.items():
         block = blocks[address]
         assert block.address == address and set(block.arrays) == set(arrays), address
-        for name, array in arrays.items():
+        for name, whole in arrays.items():
             axis = vocabulary.ARRAYS[name].axes[0]
-            array = array[[2, 0]] if axis in ("head", "kv_head") else array
+            array = whole[[2, 0]] if axis in ("head", "kv_head") else whole
             if name == "visible":
                 assert np.array_equal(block.arrays[name], array), (address, name)
             else:
