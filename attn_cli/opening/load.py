@@ -129,7 +129,8 @@ def _tokenizer_of(folder: Path) -> Tokenizer:
     if all(os.path.lexists(folder / name) for name in merges.NAMES):
         return merges.read(folder)
     hint = "--ids works without one: --ids 5,6,7"
-    return Absent(ContentError(f"{folder} has no tokenizer.json, nor what it is made from", hint))
+    what = "has no tokenizer.json, tokenizer.model, or vocab.json with merges.txt"
+    return Absent(ContentError(f"{folder} {what}", hint))
 
 
 def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
