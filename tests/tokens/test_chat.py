@@ -182,7 +182,7 @@ def test_white_space_alone_is_a_text_where_the_template_keeps_it():
 
 
 @pytest.mark.parametrize("name", FORMS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12))
 def test_a_turn_is_its_written_text_read_by_the_tokenizer(name: str, text: str):
     """What anybody who types the markers gets, the same as with --chat."""
