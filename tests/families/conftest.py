@@ -1,13 +1,14 @@
 """Shared by the families' tests: a spy behind a model, and a writer of GGUF files not our own."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
 import pytest
 
 from attn_cli import session
-from attn_cli.model.weights import Model
+from attn_cli.model.family import Model
 
 
 class Spied:
@@ -28,11 +29,11 @@ class Spied:
 
 
 class Spy:
-    """A checkpoint that remembers what was asked of the tensors of the one behind it."""
+    """Tensors that remember what was asked of those behind them."""
 
-    def __init__(self, source):
+    def __init__(self, tensors):
         self.whole, self.by_row = [], []
-        self.tensors = {name: Spied(name, t, self) for name, t in source.tensors.items()}
+        self.tensors = {name: Spied(name, t, self) for name, t in tensors.items()}
 
 
 @pytest.fixture
@@ -41,9 +42,8 @@ def spied() -> Callable[[Path], tuple[Model, Spy]]:
 
     def opened(folder: Path) -> tuple[Model, Spy]:
         model = session.load(str(folder))
-        spy = Spy(model.weights.source)
-        object.__setattr__(model.weights, "source", spy)
-        return model, spy
+        spy = Spy(model.weights.tensors)
+        return replace(model, weights=replace(model.weights, tensors=spy.tensors)), spy
 
     return opened
 
