@@ -6,12 +6,17 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from attn_cli.training import tokenizer as making
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALLEST_VOCABULARY = 37
+
+# A loaded machine must not fail a test that only asks what the answer is.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 Entry = tuple[str, tuple[int, ...], bytes]
 

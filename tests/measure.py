@@ -1,4 +1,10 @@
-"""How far two arrays are apart: one measure for every comparison with a reference."""
+"""Measures: how far two arrays are apart, and how much work and memory something takes."""
+
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,3 +17,30 @@ def row_error(found: np.ndarray, wanted: np.ndarray) -> float:
     a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
     assert np.isfinite(a).all()
     return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
+
+
+@dataclass
+class Work:
+    """Lines of Python that were run, and the most bytes that they held at once."""
+
+    lines: int = 0
+    memory: int = 0
+
+
+@contextmanager
+def counted() -> Iterator[Work]:
+    """Counts what the functions called inside do. A count is the same on a slow machine."""
+    work, before = Work(), sys.gettrace()
+
+    def trace(frame, event, argument):
+        work.lines += event == "line"
+        return trace
+
+    tracemalloc.start()
+    sys.settrace(trace)
+    try:
+        yield work
+    finally:
+        sys.settrace(before)
+        work.memory = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()

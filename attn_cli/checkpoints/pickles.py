@@ -39,7 +39,7 @@ _OPCODES = """
 
 
 class Storage(NamedTuple):
-    """`numel` numbers of `size` bytes each, which stand elsewhere in the file under `key`."""
+    """`numel` values of `size` bytes each, which are elsewhere in the file under `key`."""
 
     key: str
     dtype: str
@@ -57,12 +57,12 @@ class View(NamedTuple):
 
     @property
     def numel(self) -> int:
-        """How many numbers it has."""
+        """How many values it has."""
         return math.prod(self.shape)
 
     @property
     def contiguous(self) -> bool:
-        """Whether the numbers follow each other, the last axis fastest."""
+        """Whether the values follow each other, the last axis fastest."""
         step = 1
         for n, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
             if n != 1 and stride != step:

@@ -1,7 +1,7 @@
 """A lazy, memory-mapped reader of `pytorch_model.bin`, without PyTorch and without running code.
 
 Since PyTorch 1.6 such a file is a zip: `data.pkl` says which tensors there are, `data/KEY` holds
-the numbers of a storage. Before, it was a row of pickles with the storages behind them.
+the values of a storage. Before, it was a row of pickles, followed by the storages.
 https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 """
 
@@ -149,7 +149,7 @@ def _storages(table: Any) -> Iterator[Storage]:
 
 
 def _used(table: Any) -> dict[str, int]:
-    """How many numbers of each storage the tensors take, all together."""
+    """How many values of each storage the tensors take, all together."""
     used: dict[str, int] = {}
     for value in table.values() if type(table) is dict else ():
         if type(value) is View:
@@ -175,7 +175,7 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
 
 
 def _begin(data: mmap.mmap, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin: behind its local header, which is of its own length."""
+    """Where a stored member's bytes begin: after its local header, which is of its own length."""
     at = info.header_offset
     if not 0 <= at <= len(data) - _LOCAL.size - 4:
         raise Broken("a member that runs past the end")
@@ -216,7 +216,7 @@ def _row(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     if data[257:262] == b"ustar":
         raise ContentError(f"{path} is of the form before PyTorch 0.4", "save the model again")
     if data[:1] not in _BEGINNINGS:
-        raise Broken("it begins like none")
+        raise Broken("it does not begin like a PyTorch file")
     cursor = Cursor(data)
     magic, protocol, machine = (walk(cursor, str(path)) for _ in range(3))
     if (magic, protocol) != (_MAGIC, _PROTOCOL) or type(machine) is not dict:

@@ -3,7 +3,7 @@
 `query_key_value` holds a head's query, key and value rows, then the next head's.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,10 +17,10 @@ from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named, reinterleaved
 from attn_cli.model.project import interleaved, unembedded
-from attn_cli.model.stack import Cache, End, Request, Stack
-from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights
-from attn_cli.records import Attention, Facts
+from attn_cli.records import Facts
 
 # What training did, and how its machines shared the sums; `seq_length` bounds nothing.
 _HARMLESS = frozenset(
@@ -84,13 +84,12 @@ def shapes(config: Config) -> Shapes:
             "h.*.mlp.dense_4h_to_h": (width, 4 * width),
         }
     )
-    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
+    return found | output(config, width)
 
 
 def naming(config: Config) -> Naming:
     """A tied output may stand there again."""
-    copies = {"lm_head.weight": "word_embeddings.weight"} if config.tied else {}
-    return Naming(("transformer.",), copies=copies)
+    return Naming(("transformer.",), copies=copies(config, "word_embeddings.weight"))
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -104,9 +103,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(
-    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, End]:
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     """The order of operations. With `normed_residual` both parts add to the normed vectors."""
     config, weights = model.config, model.weights
     stack = Stack(model, ids, request, cache)
@@ -191,12 +188,4 @@ _GGUF = Gguf(
     },
 )
 
-FAMILY = Family(
-    read_config=read_config,
-    shapes=shapes,
-    naming=naming,
-    describe=describe,
-    forward=forward,
-    predict=predict,
-    gguf=_GGUF,
-)
+FAMILY = Family(read_config, shapes, naming, describe, forward, predict, _GGUF)

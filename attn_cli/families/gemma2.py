@@ -4,7 +4,7 @@ Gemma Team 2024. The embedding is scaled by √width, and what a norm multiplies
 that a folder stores.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.gguf import named
 from attn_cli.model.rope import Rope, read_rope, rotated
-from attn_cli.model.stack import Cache, End, Request, Stack, causal_or_window
+from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Shapes, norms
 from attn_cli.model.weights import bias_of
-from attn_cli.records import Attention, Facts
+from attn_cli.records import Facts
 
 # Two of these stand beside the keys that are used in their place.
 HARMLESS = frozenset(
@@ -108,9 +108,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(
-    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, End]:
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     """The order of operations."""
     config, windows = model.config, model.config.windows
     stack = Stack(model, ids, request, cache, restart_beyond=config.rope.limit)

@@ -3,7 +3,6 @@
 Weights are stored (input, output). `c_attn` holds W_Q, W_K and W_V side by side.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +16,10 @@ from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named
 from attn_cli.model.project import Arrays, apart, unembedded
-from attn_cli.model.stack import Cache, End, Request, Stack
-from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights, transposed
-from attn_cli.records import Attention, Facts
+from attn_cli.records import Facts
 
 _ACTIVATIONS = {
     "gelu_new": layer_maths.gelu_tanh,
@@ -98,14 +97,13 @@ def shapes(config: Config) -> Shapes:
         },
         output=1,
     )
-    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
+    return found | output(config, width)
 
 
 def naming(config: Config) -> Naming:
     """Stored masks carry nothing; a tied output may stand there again."""
     masks = ("*.attn.bias", "*.attn.masked_bias")
-    copies = {"lm_head.weight": "wte.weight"} if config.tied else {}
-    return Naming(("transformer.",), masks, copies=copies)
+    return Naming(("transformer.",), masks, copies=copies(config, "wte.weight"))
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -113,9 +111,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(facts, embedding="sum", positions="learned")
 
 
-def forward(
-    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, End]:
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     """The order of operations."""
     config, weights = model.config, model.weights
     stack = Stack(model, ids, request, cache)
@@ -204,13 +200,4 @@ _GGUF = Gguf(
     ),
 )  # fmt: skip
 
-FAMILY = Family(
-    read_config=read_config,
-    shapes=shapes,
-    naming=naming,
-    describe=describe,
-    forward=forward,
-    predict=predict,
-    gguf=_GGUF,
-    untrained=untrained,
-)
+FAMILY = Family(read_config, shapes, naming, describe, forward, predict, _GGUF, untrained)

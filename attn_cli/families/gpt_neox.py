@@ -3,7 +3,7 @@
 `query_key_value` holds a head's query, key and value rows, then the next head's.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +17,10 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named, reinterleaved
 from attn_cli.model.project import Arrays, interleaved, unembedded
 from attn_cli.model.rope import Rope, rope_section, rotated, rotated_width, scaled_rope
-from attn_cli.model.stack import Cache, End, Request, Stack
-from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
+from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights, bias_of
-from attn_cli.records import Attention, Facts
+from attn_cli.records import Facts
 
 _ACTIVATIONS = {
     "gelu": layer_maths.gelu,
@@ -96,15 +96,14 @@ def shapes(config: Config) -> Shapes:
     found |= maps(
         {"layers.*.mlp.dense_h_to_4h": (inner, width), "layers.*.mlp.dense_4h_to_h": (width, inner)}
     )
-    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
+    return found | output(config, width)
 
 
 def naming(config: Config) -> Naming:
     """Stored masks and frequencies carry nothing. Published files call the output `embed_out`."""
     left_out = ("*.attention.bias", "*.attention.masked_bias", "*.rotary_emb.inv_freq")
-    copies = dict.fromkeys(("lm_head.weight", "embed_out.weight"), "embed_in.weight")
-    older = {"embed_out.weight": "lm_head.weight"}
-    return Naming(("gpt_neox.",), left_out, older, copies if config.tied else {})
+    older = {"embed_out.weight": OUTPUT}
+    return Naming(("gpt_neox.",), left_out, older, copies(config, "embed_in.weight", *older))
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -117,9 +116,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(
-    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, End]:
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     """The order of operations."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
@@ -203,12 +200,4 @@ _GGUF = Gguf(
     },
 )
 
-FAMILY = Family(
-    read_config=read_config,
-    shapes=shapes,
-    naming=naming,
-    describe=describe,
-    forward=forward,
-    predict=predict,
-    gguf=_GGUF,
-)
+FAMILY = Family(read_config, shapes, naming, describe, forward, predict, _GGUF)

@@ -4,7 +4,7 @@ Touvron et al. 2023. Weights are stored (output, input). A sibling's file reads 
 the same `Config` and takes the rest from `FAMILY`.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +17,10 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named, unpaired
 from attn_cli.model.project import Arrays, apart, unembedded
 from attn_cli.model.rope import Rope, read_rope, rotated
-from attn_cli.model.stack import Cache, End, Request, Stack, causal_or_window
-from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights, bias_of
-from attn_cli.records import Attention, Facts
+from attn_cli.records import Facts
 
 ACTIVATIONS = {
     "silu": layer_maths.silu,
@@ -158,13 +158,13 @@ def shapes(config: Config) -> Shapes:
     if config.head_norm:
         heads = (f"layers.*.self_attn.{letter}_norm" for letter in "qk")
         found |= norms(config.head_width, *heads, biased=False)
-    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, width)}
+    return found | output(config, width)
 
 
 def naming(config: Config) -> Naming:
     """Stored frequencies carry nothing; a tied output may stand there again."""
-    copies = {"lm_head.weight": "embed_tokens.weight"} if config.tied else {}
-    return Naming(("model.",), ("*.rotary_emb.inv_freq",), copies=copies)
+    tied = copies(config, "embed_tokens.weight")
+    return Naming(("model.",), ("*.rotary_emb.inv_freq",), copies=tied)
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -179,9 +179,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(
-    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, End]:
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     """The order of operations."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
@@ -357,11 +355,5 @@ GGUF = Gguf(
 )
 
 FAMILY = Family(
-    read_config=read_config,
-    shapes=shapes,
-    naming=naming,
-    describe=describe,
-    forward=forward,
-    predict=predict,
-    gguf=replace(GGUF, arrange=unpaired_rows),
+    read_config, shapes, naming, describe, forward, predict, replace(GGUF, arrange=unpaired_rows)
 )

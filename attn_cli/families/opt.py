@@ -4,7 +4,6 @@ The reference scales the queries before the dot products; here the scores are sc
 everywhere, which gives the same numbers from there on.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +15,10 @@ from attn_cli.maths.masks import causal
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, apart, unembedded
-from attn_cli.model.stack import Cache, End, Request, Stack
-from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps, norms
+from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights, bias_of
-from attn_cli.records import Attention, Facts
+from attn_cli.records import Facts
 
 _ACTIVATIONS = {
     "relu": layer_maths.relu,
@@ -101,13 +100,12 @@ def shapes(config: Config) -> Shapes:
     square = {f"{layer}self_attn.{name}_proj": (width, width) for name in ("q", "k", "v", "out")}
     both = {f"{layer}fc1": (inner, width), f"{layer}fc2": (width, inner)}
     found |= maps({**square, **both}, biased=config.biased)
-    return found if config.tied else {**found, "lm_head.weight": (config.vocabulary, narrow)}
+    return found | output(config, narrow)
 
 
 def naming(config: Config) -> Naming:
     """A tied output may stand there again."""
-    copies = {"lm_head.weight": "decoder.embed_tokens.weight"} if config.tied else {}
-    return Naming(("model.",), copies=copies)
+    return Naming(("model.",), copies=copies(config, "decoder.embed_tokens.weight"))
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -120,9 +118,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(
-    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, End]:
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     """The order of operations."""
     config, weights = model.config, model.weights
     stack = Stack(model, ids, request, cache)
@@ -185,11 +181,4 @@ def _mlp(config: Config, parts: LayerWeights, into: np.ndarray) -> np.ndarray:
     return linear(active, parts["fc2.weight"].T, bias_of(parts, "fc2"))
 
 
-FAMILY = Family(
-    read_config=read_config,
-    shapes=shapes,
-    naming=naming,
-    describe=describe,
-    forward=forward,
-    predict=predict,
-)
+FAMILY = Family(read_config, shapes, naming, describe, forward, predict)

@@ -3,7 +3,6 @@
 `qkv_proj` holds the rows of W_Q, then W_K, then W_V; `gate_up_proj` those of the gate, then of up.
 """
 
-from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 
@@ -16,10 +15,9 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.project import Arrays
 from attn_cli.model.rope import rope_section, rotated, rotated_width, scaled_rope
-from attn_cli.model.stack import Cache, End, Request, Stack, causal_or_window
+from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
 from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import LayerWeights
-from attn_cli.records import Attention
 
 # Two of these are of Phi-4-mini's own code.
 _HARMLESS = frozenset(
@@ -68,9 +66,7 @@ def shapes(config: Config) -> Shapes:
     }
 
 
-def forward(
-    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
-) -> Generator[Attention, None, End]:
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     """The order of operations."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)

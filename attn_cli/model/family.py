@@ -1,6 +1,6 @@
 """What a family is, and an opened model of one."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,13 +8,14 @@ import numpy as np
 
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import Gguf
+from attn_cli.model.stack import Pass
 from attn_cli.model.tensors import Naming, Shapes
 from attn_cli.model.weights import Weights
-from attn_cli.records import Attention, Facts
+from attn_cli.records import Facts
 from attn_cli.tokens.token import Tokenizer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """Everything that tells a family from the others.
 
@@ -29,7 +30,7 @@ class Family:
     shapes: Callable[[Any], Shapes]
     naming: Callable[[Any], Naming]
     describe: Callable[[Facts, Any], Facts]
-    forward: Callable[..., Generator[Attention, None, Any]]
+    forward: Callable[..., Pass]
     predict: Callable[["Model", np.ndarray], np.ndarray]
     gguf: Gguf | None = None
     untrained: Callable[[dict[str, int]], dict[str, Any]] | None = None

@@ -6,6 +6,7 @@ import numpy as np
 
 from attn_cli.maths.attention import project
 from attn_cli.maths.layers import linear
+from attn_cli.model.tensors import OUTPUT
 
 Arrays = dict[str, np.ndarray]
 
@@ -37,6 +38,6 @@ def interleaved(x: np.ndarray, w_NM: np.ndarray, b_N: np.ndarray, heads: int) ->
     return arrays
 
 
-def unembedded(model: Any, x: np.ndarray, tied: str, output: str = "lm_head.weight") -> np.ndarray:
+def unembedded(model: Any, x: np.ndarray, tied: str) -> np.ndarray:
     """Logits (position, vocabulary): x · the output matrix, which may be the embedding `tied`."""
-    return model.weights.times_rows(tied if model.config.tied else output, x)
+    return model.weights.times_rows(tied if model.config.tied else OUTPUT, x)

@@ -71,6 +71,10 @@ class End(NamedTuple):
     touched: bool
 
 
+Ids = tuple[int, ...]
+Pass = Generator[Attention, None, End]
+
+
 class Cache:
     """Keys and values of the positions already computed, so that a next token costs one position.
 
@@ -78,7 +82,7 @@ class Cache:
     """
 
     def __init__(self) -> None:
-        self.ids: tuple[int, ...] = ()  # the tokens of the positions that every block has
+        self.ids: Ids = ()  # the tokens of the positions that every block has
         self._stored: dict[Address, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
@@ -86,7 +90,7 @@ class Cache:
         """How many positions every block has."""
         return len(self.ids)
 
-    def restart(self) -> tuple[int, ...]:
+    def restart(self) -> Ids:
         """Forgets every position; returns their tokens, to be computed again."""
         ids, self.ids = self.ids, ()
         return ids
@@ -127,7 +131,7 @@ class Stack:
     def __init__(
         self,
         model: Any,
-        ids: tuple[int, ...],
+        ids: Ids,
         request: Request,
         cache: Cache | None = None,
         *,

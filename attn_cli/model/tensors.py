@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from fnmatch import translate
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from attn_cli.model.weights import Stored, Weights, transposed
 
 # Names and shapes are made for every layer before the file is asked for any.
 MOST_LAYERS = 10_000
+# The output matrix, in every family.
+OUTPUT = "lm_head.weight"
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -32,6 +34,16 @@ def maps(shapes: Mapping[str, tuple[int, int]], *, biased: bool = True, output: 
     if biased:
         found |= {f"{name}.bias": (shape[output],) for name, shape in shapes.items()}
     return found
+
+
+def output(config: Any, width: int) -> Shapes:
+    """The output matrix, if it is not the embedding."""
+    return {} if config.tied else {OUTPUT: (config.vocabulary, width)}
+
+
+def copies(config: Any, embedding: str, *names: str) -> dict[str, str]:
+    """A tied output may stand there again, under one of these names."""
+    return dict.fromkeys((OUTPUT, *names), embedding) if config.tied else {}
 
 
 def of_layers(shapes: Shapes, layers: int) -> Shapes:
@@ -88,6 +100,17 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
             )
         found[name] = Stored(place)
     return found
+
+
+# Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward.
+_OTHER_HEAD = re.compile(
+    r"(score|classifier|classification_head|qa_outputs|multiple_choice_head|v_head|summary)\..*"
+)
+
+
+def other_heads(stored: Mapping[str, Stored], shapes: Shapes) -> tuple[str, ...]:
+    """The family's names of tensors that belong to another task than predicting tokens."""
+    return tuple(name for name in stored if name not in shapes and _OTHER_HEAD.fullmatch(name))
 
 
 def untrue_copies(

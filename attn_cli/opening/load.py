@@ -17,7 +17,16 @@ from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import file_names, open_gguf
-from attn_cli.model.tensors import Naming, Shapes, bind, names_in_folder, of_layers, untrue_copies
+from attn_cli.model.tensors import (
+    OUTPUT,
+    Naming,
+    Shapes,
+    bind,
+    names_in_folder,
+    of_layers,
+    other_heads,
+    untrue_copies,
+)
 from attn_cli.opening import places
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
@@ -83,8 +92,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     naming = family.naming(config)
     stored = names_in_folder(tensors, naming, where)
     shapes = of_layers(family.shapes(config), config.layers)
+    aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
+    predicts = OUTPUT not in shapes or OUTPUT in stored
+    if not predicts:
+        del shapes[OUTPUT]
     return _model(
-        facts=_facts(place, kind, family, config, shapes),
+        facts=_facts(place, kind, family, config, shapes, predicts=predicts),
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, prefix=naming.prefix_in(tensors)),
@@ -94,6 +107,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         ignored=tuple(ignored),
         unknown=tuple(reader.unknown),
         untrue_copies=untrue_copies(tensors, naming, stored),
+        left_aside=tuple(aside.values()),
     )
 
 
@@ -115,7 +129,8 @@ def _tokenizer_of(folder: Path) -> Tokenizer:
     if all(os.path.lexists(folder / name) for name in merges.NAMES):
         return merges.read(folder)
     hint = "--ids works without one: --ids 5,6,7"
-    return Absent(ContentError(f"{folder} has no tokenizer.json, nor what it is made from", hint))
+    what = "has no tokenizer.json, tokenizer.model, or vocab.json with merges.txt"
+    return Absent(ContentError(f"{folder} {what}", hint))
 
 
 def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:

@@ -14,7 +14,7 @@ from attn_cli.tokens.token import Token, Tokenizer
 
 
 class Format(NamedTuple):
-    """One user turn: `first`, `before`, the user's text, `behind`.
+    """One user turn: `first`, `before`, the user's text, `after`.
 
     A tokenizer has this format if it has all `markers` and none of the `strange` ones, by which
     a relative tells itself apart. `first` stands once, where everything begins; `end` ends the
@@ -23,7 +23,7 @@ class Format(NamedTuple):
 
     markers: tuple[str, ...]
     before: str
-    behind: str
+    after: str
     end: str
     first: str = ""
     strange: tuple[str, ...] = ()
@@ -44,41 +44,29 @@ FORMATS = {
     # The templates of huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct and Qwen/Qwen3-0.6B.
     # Phi-4 writes a separator of its own between the role and the text.
     "chatml": Format(
-        markers=("<|im_start|>", "<|im_end|>"),
-        before="<|im_start|>user\n",
-        behind="<|im_end|>\n<|im_start|>assistant\n",
-        end="<|im_end|>",
+        ("<|im_start|>", "<|im_end|>"),
+        "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>",
         strange=("<|im_sep|>",),
     ),
     # https://www.llama.com/docs/model-cards-and-prompt-formats/meta-llama-3/
     "llama3": Format(
-        markers=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-        first="<|begin_of_text|>",
-        before="<|start_header_id|>user<|end_header_id|>\n\n",
-        behind="<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-        end="<|eot_id|>",
-        trims=True,
+        ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        "<|start_header_id|>user<|end_header_id|>\n\n",
+        "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>",
+        first="<|begin_of_text|>", trims=True,
     ),
     # https://ai.google.dev/gemma/docs/core/prompt-structure, the template of google/gemma-2-2b-it
     "gemma": Format(
-        markers=("<bos>", "<start_of_turn>", "<end_of_turn>"),
-        first="<bos>",
-        before="<start_of_turn>user\n",
-        behind="<end_of_turn>\n<start_of_turn>model\n",
-        end="<end_of_turn>",
-        trims=True,
+        ("<bos>", "<start_of_turn>", "<end_of_turn>"),
+        "<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>",
+        first="<bos>", trims=True,
     ),
     # https://docs.mistral.ai/cookbook/concept-deep-dive-tokenization-templates, V3 and V3-Tekken
     # (V1 writes [INST] in plain letters). mistral-common cuts the text alone and joins the ids.
     "mistral": Format(
-        markers=("<s>", "[INST]", "[/INST]"),
-        first="<s>",
-        before="[INST]",
-        behind="[/INST]",
-        end="</s>",
-        alone=True,
+        ("<s>", "[INST]", "[/INST]"), "[INST]", "[/INST]", "</s>", first="<s>", alone=True
     ),
-}
+}  # fmt: skip
 
 
 def turn(tokenizer: Tokenizer, text: str, *, special: bool = True) -> Turn:
@@ -95,7 +83,7 @@ def turn(tokenizer: Tokenizer, text: str, *, special: bool = True) -> Turn:
         raise UsageError("the prompt is empty", "--chat needs something that the user says")
     first = form.first if special else ""
     space = " " if form.alone and _needs_space(tokenizer, form.before) else ""
-    written = f"{first}{form.before}{space}{content}{form.behind}"
+    written = f"{first}{form.before}{space}{content}{form.after}"
     tokens = list(tokenizer.encode(written, special=special and not form.first))
     # An EOS that the tokenizer adds would end the answer before it begins.
     while tokens and tokens[-1].span == (len(written), len(written)):
@@ -133,7 +121,7 @@ def _opening(form: Format) -> str:
 
 
 def _needs_space(tokenizer: Tokenizer, marker: str) -> bool:
-    """Whether the tokenizer puts a space before a text, but not before one behind a marker."""
+    """Whether the tokenizer puts a space before a text, but not before one after a marker."""
     alone = tokenizer.encode("a", special=False)[:1]
-    behind = tokenizer.encode(f"{marker}a", special=False)[1:2]
-    return [t.text[:1] for t in (*alone, *behind)] == [" ", "a"]
+    after = tokenizer.encode(f"{marker}a", special=False)[1:2]
+    return [t.text[:1] for t in (*alone, *after)] == [" ", "a"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens.library import LibraryTokenizer, load, spell
+from attn_cli.tokens.library import LibraryTokenizer, load, merges_of, spell
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 
 T = TypeVar("T")
@@ -101,10 +101,10 @@ class _GgmlTokenizer(LibraryTokenizer):
             texts = [self._tokens[id] for id, type in self._marked.items() if type in kinds]
             add([package.AddedToken(text, normalized=False) for text in texts])
         before = [data.id("bos", kind.bos)] if data.get("add_bos_token", kind.add_bos) else []
-        behind = [data.id("eos", kind.eos)] if data.get("add_eos_token", False) else []
-        ends = [{"id": str(id), "ids": [id], "tokens": [""]} for id in {*before, *behind}]
+        after = [data.id("eos", kind.eos)] if data.get("add_eos_token", False) else []
+        ends = [{"id": str(id), "ids": [id], "tokens": [""]} for id in {*before, *after}]
         library.post_processor = package.processors.TemplateProcessing(
-            single=[*map(str, before), "$A", *map(str, behind)], special_tokens=ends
+            single=[*map(str, before), "$A", *map(str, after)], special_tokens=ends
         )
         super().__init__(library)
 
@@ -169,29 +169,22 @@ def _sentencepiece(data: _Metadata) -> _Kind:
     prefix = "▁" if data.get("add_space_prefix", True) else ""
     forms, back = package.normalizers, package.decoders
     before = [forms.Prepend(prefix)] if prefix else []
-    behind = [back.Strip(" ", 1, 0)] if prefix else []
-    steps = [back.Replace("▁", " "), back.ByteFallback(), back.Fuse(), *behind]
+    after = [back.Strip(" ", 1, 0)] if prefix else []
+    steps = [back.Replace("▁", " "), back.ByteFallback(), back.Fuse(), *after]
     parts = {
         "normalizer": forms.Sequence([*before, forms.Replace(" ", "▁")]),
         "decoder": back.Sequence(steps),
     }
 
     def spelled(text: str) -> str | None:
-        # Behind an added token the prefix comes once more. Bytes are kept by their mark.
+        # After an added token the prefix comes once more. Bytes are kept by their mark.
         kept = marked and not any(tokens[id] in text for id in marked)
         return prefix + text.replace(" ", "▁") if kept else None
 
     def model(ids: dict[str, int], spelled: str | None) -> Any:
-        # Two parts merge if the whole is a token: the best score first, and of the parts of one
-        # token those with the longest beginning, as in transformers.
-        found = [
-            (scores[id], at, len(token) - at, token)
-            for token, id in ids.items()
-            for at in range(1, len(token))
-            if token[:at] in ids and token[at:] in ids
-        ]
-        found.sort(key=lambda merge: merge[:3], reverse=True)
-        merges = [(token[:at], token[at:]) for _, at, _, token in found]
+        # The best score first, and of the parts of one token those with the longest beginning, as
+        # in transformers.
+        merges = merges_of(ids, lambda token, at: (-scores[ids[token]], -at, at - len(token)))
         name = tokens[unknown]
         return package.models.BPE(ids, merges, unk_token=name, fuse_unk=True, byte_fallback=True)
 

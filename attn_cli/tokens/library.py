@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from attn_cli.files import read_bytes
 from attn_cli.tokens.token import Token
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
+IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
 _LARGEST_FILE = 500_000_000
 _SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _UNSEEN = [byte for byte in range(0x100) if byte not in _SEEN]
@@ -34,6 +35,20 @@ _HIDDEN = re.compile(rb'\\u[0-9A-Fa-f]{4}([^"]*[^"\\])?"\s*:\s*["[]')
 def spell(text: str) -> str:
     """`text` in the characters that byte-level vocabularies write its bytes with."""
     return text.encode().decode("latin-1").translate(ALPHABET)
+
+
+def merges_of(
+    pieces: Mapping[str, Any], rank: Callable[[str, int], tuple[float, ...]]
+) -> list[tuple[str, str]]:
+    """Two pieces merge if together they are one: a piece and where it is cut, by their rank."""
+    found = [
+        (piece, at)
+        for piece in pieces
+        for at in range(1, len(piece))
+        if piece[:at] in pieces and piece[at:] in pieces
+    ]
+    found.sort(key=lambda cut: rank(*cut))
+    return [(piece[:at], piece[at:]) for piece, at in found]
 
 
 def load() -> Any:

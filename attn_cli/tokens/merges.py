@@ -8,10 +8,9 @@ from typing import Any
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_text
 from attn_cli.tokens import special
-from attn_cli.tokens.library import LibraryTokenizer, load
+from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("vocab.json", "merges.txt")
-_HINT = "--ids works without a tokenizer: --ids 5,6,7"
 _CLASS = "GPT2Tokenizer"
 _MODELS = ("gpt2", "gpt_neo", "gptj", "opt", "None")  # whose class it is where they name none
 _OTHERS = ("qwen2", "qwen3")  # whose class is another, whatever they name
@@ -26,7 +25,9 @@ def read(folder: Path) -> LibraryTokenizer:
     wanted = kind == _CLASS if kind else model in _MODELS
     if not wanted or model in _OTHERS:
         what = f"the class {shorten(kind)!r}" if kind else f"no class for {shorten(model)!r}"
-        raise ContentError(f"{folder} names {what} of tokenizer, but has no tokenizer.json", _HINT)
+        raise ContentError(
+            f"{folder} names {what} of tokenizer, but has no tokenizer.json", IDS_HINT
+        )
     vocabulary = special.config(folder, NAMES[0])
     lines, _ = read_text(folder / NAMES[1])
     pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]
@@ -43,7 +44,7 @@ def read(folder: Path) -> LibraryTokenizer:
         return LibraryTokenizer(made)
     except Exception as error:  # the library has no class of its own
         what = f"{folder} has a {NAMES[0]} and a {NAMES[1]} that do not go together"
-        raise ContentError(what, _HINT) from error
+        raise ContentError(what, IDS_HINT) from error
 
 
 def _check(vocabulary: dict[str, Any], merges: list[tuple[str, str]]) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.library import load
+from attn_cli.tokens.library import IDS_HINT, load
 
 _LARGEST = 100_000_000
-_HINT = "--ids works without a tokenizer: --ids 5,6,7"
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -47,7 +46,7 @@ def settings(folder: Path) -> dict[str, Any]:
     values = config(folder, "tokenizer_config.json")
     if values.get("split_special_tokens"):
         what = "wants special tokens cut like any text (split_special_tokens)"
-        raise ContentError(f"{folder} {what}, which attn does not do", _HINT)
+        raise ContentError(f"{folder} {what}, which attn does not do", IDS_HINT)
     if not values.get("extra_special_tokens") and "additional_special_tokens" in values:
         values["extra_special_tokens"] = values.pop("additional_special_tokens")
     if "added_tokens_decoder" in values:
@@ -125,17 +124,17 @@ def add(
 def ends(
     config: Mapping[str, Any], names: Mapping[str, str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The tokens that the config wants before and behind a text."""
+    """The tokens that the config wants before and after a text."""
     bos = config.get("add_bos_token") and "bos" in names
     eos = config.get("add_eos_token") and "eos" in names
     return (names["bos"],) if bos else (), (names["eos"],) if eos else ()
 
 
-def around(made: Any, before: Iterable[str], behind: Iterable[str]) -> Any:
+def around(made: Any, before: Iterable[str], after: Iterable[str]) -> Any:
     """The post-processor that puts these tokens around a text."""
-    before, behind = list(before), list(behind)
+    before, after = list(before), list(after)
     ids = [
         {"id": token, "ids": [made.token_to_id(token)], "tokens": [token]}
-        for token in dict.fromkeys([*before, *behind])
+        for token in dict.fromkeys([*before, *after])
     ]
-    return load().processors.TemplateProcessing(single=[*before, "$A", *behind], special_tokens=ids)
+    return load().processors.TemplateProcessing(single=[*before, "$A", *after], special_tokens=ids)

@@ -17,12 +17,11 @@ from typing import Any
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
 from attn_cli.tokens import special
-from attn_cli.tokens.library import EXTRA_HINT, LibraryTokenizer, load
+from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load, merges_of
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _LARGEST, _MOST = 16_000_000, 500_000  # bytes of a file, and pieces: Gemma has 262,144 in 4.7 MB
 _MARKED = _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6
-_HINT = "--ids works without a tokenizer: --ids 5,6,7"
 # The class where a folder names none, by the config's model_type; "" goes by the file alone.
 _CLASSES = {
     "llama": "", "gemma2": "GemmaTokenizer", "gemma3": "GemmaTokenizer",
@@ -68,7 +67,7 @@ def read(path: Path) -> LibraryTokenizer:
     elif kind not in _KINDS:
         what = f"the class {shorten(named)!r}" if named else "no class"
         known = ", ".join(filter(None, _KINDS))
-        raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", _HINT)
+        raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", IDS_HINT)
     try:
         if not kind and file.is_bpe:
             file = _renamed(file, config)
@@ -90,7 +89,7 @@ def read(path: Path) -> LibraryTokenizer:
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
-        raise ContentError(f"{path} cannot be turned into a tokenizer", _HINT) from error
+        raise ContentError(f"{path} cannot be turned into a tokenizer", IDS_HINT) from error
 
 
 def _renamed(file: _File, config: Mapping[str, Any]) -> _File:
@@ -118,17 +117,17 @@ def _read_file(path: Path) -> _File:
         if not data or not model.LoadFromSerializedProto(data):
             raise ValueError
         if (count := model.get_piece_size()) > _MOST:
-            raise ContentError(f"{path} has {count:,} pieces; attn reads up to {_MOST:,}", _HINT)
+            raise ContentError(f"{path} has {count:,} pieces; attn reads up to {_MOST:,}", IDS_HINT)
         ids = list(range(count))
         pieces, scores = tuple(model.id_to_piece(ids)), tuple(model.get_score(ids))
         kinds, trainer, normalizer = _parts(data)
     except ContentError:
         raise
     except Exception:  # the library has no class of its own
-        raise ContentError(f"{path} is not a SentencePiece model", _HINT) from None
+        raise ContentError(f"{path} is not a SentencePiece model", IDS_HINT) from None
     if trainer.get(3, 1) not in (1, 2):
         what = "is of words or characters; attn reads SentencePiece's unigram and BPE models"
-        raise ContentError(f"{path} {what}", _HINT)
+        raise ContentError(f"{path} {what}", IDS_HINT)
     named = {"unk": model.unk_id(), "bos": model.bos_id(), "eos": model.eos_id()}
     return _File(
         pieces=pieces,
@@ -195,28 +194,15 @@ def _parts(data: bytes) -> tuple[dict[int, list[int]], dict[int, Any], dict[int,
 
 
 def _by_id(file: _File) -> list[tuple[str, str]]:
-    """Two pieces merge if the whole is one: the lowest id first, then the shortest beginning."""
+    """The lowest id first, then the shortest beginning."""
     ids = {piece: id for id, piece in enumerate(file.pieces)}
-    found = [
-        (id, at, len(piece) - at, piece)
-        for piece, id in ids.items()
-        for at in range(1, len(piece))
-        if piece[:at] in ids and piece[at:] in ids
-    ]
-    found.sort(key=lambda merge: merge[:3])
-    return [(piece[:at], piece[at:]) for _, at, _, piece in found]
+    return merges_of(ids, lambda piece, at: (ids[piece], at))
 
 
 def _by_score(file: _File) -> list[tuple[str, str]]:
     """The best score first, among ordinary pieces alone, as SentencePiece itself merges."""
     ranks = {file.pieces[id]: (-file.scores[id], id) for id in file.ordinary}
-    found = [
-        (*rank, piece[:at], piece[at:])
-        for piece, rank in ranks.items()
-        for at in range(1, len(piece))
-        if piece[:at] in ranks and piece[at:] in ranks
-    ]
-    return [(left, right) for *_, left, right in sorted(found)]
+    return merges_of(ranks, lambda piece, at: (*ranks[piece], at))
 
 
 def _bpe(file: _File, package: Any, merges: list[tuple[str, str]], **options: Any) -> Any:
@@ -255,7 +241,7 @@ def _gemma(file: _File, config: Mapping[str, Any], package: Any) -> Any:
 def _extra_ids(config: Mapping[str, Any]) -> int:
     extra = config.get("extra_ids", 100)
     if type(extra) is not int or not 0 <= extra <= 10_000:
-        raise ContentError("extra_ids is no number up to 10,000", _HINT)
+        raise ContentError("extra_ids is no number up to 10,000", IDS_HINT)
     return extra
 
 
@@ -334,7 +320,7 @@ _DEFAULTS = {
         "cls": "[CLS]", "mask": "[MASK]",
     },
 }  # fmt: skip
-# The tokens that a class puts before and behind a text, whatever its config says.
+# The tokens that a class puts before and after a text, whatever its config says.
 _AROUND: dict[str, Callable[[Mapping[str, str]], tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "T5Tokenizer": lambda names: ((), (names["eos"],)),
     "DebertaV2Tokenizer": lambda names: ((names["cls"],), (names["sep"],)),

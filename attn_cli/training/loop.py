@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -189,7 +189,6 @@ def train(run: Run) -> Iterator[StepRecord]:
         tokens_here += batch.ids.size
         per_second = tokens_here / max(time.perf_counter() - began, 1e-9)
         left = run.settings.steps - step
-        seen = _look(run)
         yield StepRecord(
             step=step,
             steps=run.settings.steps,
@@ -201,11 +200,8 @@ def train(run: Run) -> Iterator[StepRecord]:
             tokens=batch.ids.size,
             tokens_per_second=per_second,
             seconds_left=left * run.settings.batch_tokens / per_second,
-            attention=seen.attention,
-            embedding=seen.embedding,
-            moved=seen.moved,
-            neighbours=seen.neighbours,
             neighbours_at_start=neighbours_at_start,
+            **_look(run),
         )
 
 
@@ -268,25 +264,18 @@ def _step(
     return State(step=step, parameters=parameters, moments=moments), computed.loss, length
 
 
-class _Seen(NamedTuple):
-    attention: np.ndarray
-    embedding: np.ndarray
-    moved: float
-    neighbours: tuple[Neighbour, ...]
-
-
-def _look(run: Run) -> _Seen:
-    """What the learner watches, of the run's state now."""
+def _look(run: Run) -> dict[str, Any]:
+    """What the learner watches of the run's state, as fields of a record."""
     parameters, word = run.state.parameters, run.watched.word
     embeddings = parameters["wte.weight"]
     no_vector = np.zeros(0, np.float32)
     moved = embeddings[word] - run.start_embeddings[word] if word >= 0 else no_vector
     # As in `_step`, where the next step will say that training diverged.
     with np.errstate(all="ignore"):
-        return _Seen(
-            attention=attention_to_key(parameters, run.watched, run.settings.heads),
+        return {
+            "attention": attention_to_key(parameters, run.watched, run.settings.heads),
             # A copy: a view would keep every step's whole vocabulary alive in the records.
-            embedding=embeddings[word].copy() if word >= 0 else no_vector,
-            moved=float(np.linalg.norm(moved)),
-            neighbours=neighbours(embeddings, run.watched, run.corpus),
-        )
+            "embedding": embeddings[word].copy() if word >= 0 else no_vector,
+            "moved": float(np.linalg.norm(moved)),
+            "neighbours": neighbours(embeddings, run.watched, run.corpus),
+        }

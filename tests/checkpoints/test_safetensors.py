@@ -6,15 +6,15 @@ import os
 import pickle
 import random
 import struct
-import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from attn_cli.checkpoints import safetensors as module
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError
+from measure import counted
 
 TENSORS = {
     "matrix": np.arange(6, dtype=np.float32).reshape(2, 3) - 2.5,
@@ -267,22 +267,31 @@ def test_the_same_checks_pass_what_is_right(opened):
         file_of({"a": entry("U8", (2**31, 2**31), (0, 2**62)), "b": entry(offsets=(0, 8))}),
     ],
 )
-def test_a_claim_costs_neither_memory_nor_time(opened, data):
-    tracemalloc.start()
-    began = time.perf_counter()
-    refusal(opened, data)
-    took, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert took < 1
-    assert peak < 1_000_000
+def test_a_claim_costs_neither_memory_nor_work(opened, data):
+    with counted() as work:
+        refusal(opened, data)
+    assert work.lines < 1000
+    assert work.memory < 100_000
 
 
-def test_many_names_before_one_that_stands_twice_take_no_quadratic_time(opened):
-    names = [*map(str, range(100_000)), "last", "last"]
-    data = file_of("{" + ",".join(f'"{name}":0' for name in names) + "}")
-    began = time.perf_counter()
-    assert "last stands twice" in refusal(opened, data).message
-    assert time.perf_counter() - began < 2
+def test_many_names_before_one_that_stands_twice_are_looked_at_a_few_times_each():
+    asked = []
+
+    class Name(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            asked.append(self)
+            return super().__hash__()
+
+        def __eq__(self, other):
+            asked.append(self)
+            return super().__eq__(other)
+
+    names = [*map(str, range(10_000)), "last", "last"]
+    with pytest.raises(module._Twice, match="last"):
+        module._no_twice([(Name(name), 0) for name in names])
+    assert len(asked) < 4 * len(names)
 
 
 # --- damage --------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ def test_without_any_file_ids_still_work(tmp_path):
     found = _tokenizer_of(tmp_path)
     assert isinstance(found, Absent)
     assert "--ids" in found.problem
+    assert "has no tokenizer.json, tokenizer.model, or vocab.json with merges.txt" in found.problem
 
 
 @pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "CamembertTokenizer", "MyTokenizer"])

@@ -35,7 +35,6 @@ CHARACTERS = st.characters(exclude_categories=["Cs"])
 TEXTS = st.lists(
     st.one_of(st.sampled_from(STORED["texts"]), st.sampled_from(FRAGMENTS), CHARACTERS), max_size=8
 ).map("".join)
-UNHURRIED = settings(deadline=None)
 
 
 def ids(tokens: tuple[Token, ...]) -> list[int]:
@@ -105,7 +104,6 @@ def test_the_ids_are_the_reference_librarys(name: str, folder: Path):
 
 @pytest.mark.parametrize("cuts", [0, 10**9], ids=["all tokens", "only those of the text"])
 @pytest.mark.parametrize("name", FILES)
-@UNHURRIED
 @given(text=TEXTS)
 def test_all_is_as_in_the_tokenizer_json(name: str, cuts: int, folder: Path, text: str):
     with pytest.MonkeyPatch.context() as patch:
@@ -127,7 +125,6 @@ def test_smollm2s_ids_are_the_reference_librarys():
         assert ids(tokenizer.encode(text)) == expected, text
 
 
-@UNHURRIED
 @given(text=TEXTS)
 def test_smollm2_gives_the_same_tokens_from_a_part_of_its_vocabulary(text: str):
     part, whole = from_metadata(smollm2(), "smollm2"), _whole_smollm2()
@@ -200,7 +197,6 @@ def test_merges_that_are_missing_or_wrong(merges: list | None, folder: Path):
 
 
 @pytest.mark.parametrize("pre", PRE_TOKENIZERS)
-@UNHURRIED
 @given(text=TEXTS)
 def test_every_cut_keeps_the_text(pre: str, text: str, folder: Path):
     metadata = changed(converted("gpt2", folder), pre=pre)
@@ -217,7 +213,6 @@ def test_cuts_of_one_regex_are_the_reference_librarys():
         assert PRE_TOKENIZERS[name].splits == (STORED["splits"][name],)
 
 
-@UNHURRIED
 @given(text=TEXTS)
 def test_smollms_cut_is_that_of_its_published_file(text: str):
     published = pre_tokenizers.Sequence(
@@ -346,7 +341,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama2"])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(changes=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(ODD), max_size=3))
 def test_only_our_errors_escape(name: str, changes: dict[str, Any], folder: Path):
     try:

@@ -30,7 +30,6 @@ TEXTS = st.lists(
     ),
     max_size=8,
 ).map("".join)
-UNHURRIED = settings(deadline=None)
 
 
 def ids(tokens: tuple[Token, ...]) -> list[int]:
@@ -60,7 +59,6 @@ def test_without_special_tokens_in_the_text_the_ids_are_sentencepieces():
 
 
 @pytest.mark.parametrize("name", BYTE_LEVEL)
-@UNHURRIED
 @given(text=TEXTS)
 def test_the_bytes_of_byte_level_tokens_are_the_prompt(name: str, text: str):
     if name == "qwen2":
@@ -75,7 +73,6 @@ def test_the_bytes_of_byte_level_tokens_are_the_prompt(name: str, text: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@UNHURRIED
 @given(text=TEXTS)
 def test_a_token_shows_its_bytes_or_has_them(name: str, text: str):
     end = 0
@@ -279,7 +276,7 @@ PLACES = {name: places(json.loads(FILES[name].read_text())) for name in ("llama3
 
 
 @pytest.mark.parametrize("name", PLACES)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(data=st.data())
 def test_only_our_errors_escape(name: str, data: st.DataObject, tmp_path_factory):
     contents = json.loads(FILES[name].read_text())

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
@@ -51,8 +51,6 @@ TEXTS = st.lists(
     max_size=14,
 ).map("".join)
 JOINED = ["the", "book", "中国", "最", "##ing", "##s", "'", ".", "!", "[UNK]", "Sam"]
-# A loaded machine must not fail a test that only asks what the answer is.
-UNHURRIED = settings(deadline=None)
 HAN = "[\u3400-\u9fff]"
 
 
@@ -107,14 +105,12 @@ def test_pencil_example():
     assert (tokenizer.size, tokenizer.unknown) == (8, 0)
 
 
-@UNHURRIED
 @given(TEXTS)
 def test_ids_and_offsets_are_the_librarys(text):
     assert_same(OURS, THEIRS, text)
     assert OURS.encode(text, special=False) == OURS.encode(text)
 
 
-@UNHURRIED
 @given(
     st.lists(st.text("中国人ab", min_size=1, max_size=4), unique=True),
     st.lists(st.text("ab#中", min_size=1, max_size=4), unique=True),
@@ -165,14 +161,12 @@ def without_our_spaces(text):
     return re.sub(rf" (?=[.,?!;:'])|(?<=') |(?<={HAN}) (?={HAN})", "", text)
 
 
-@UNHURRIED
 @given(st.lists(st.integers(0, OURS.size + 3), max_size=12))
 def test_decode_is_the_librarys_but_for_our_spaces(some):
     theirs = THEIRS.decode(some, skip_special_tokens=False)
     assert OURS.decode(some) == without_our_spaces(theirs)
 
 
-@UNHURRIED
 @given(st.lists(st.sampled_from(JOINED), max_size=9))
 def test_decode_near_marks_and_han(words):
     some = [OURS.id_of(word) for word in words]
@@ -202,7 +196,6 @@ def test_decode_of_encode(text, back):
     assert OURS.decode(ids(OURS.encode(text))) == back
 
 
-@UNHURRIED
 @given(TEXTS.filter(lambda text: not re.search("[\u2e80-\u9fff\uf900-\U0003ffff]", text)))
 def test_text_without_han_keeps_its_ids_through_decode(text):
     some = ids(OURS.encode(text))
@@ -399,7 +392,6 @@ def outcome(path):
         return None
 
 
-@UNHURRIED
 @given(st.binary(max_size=60), st.integers(0, len(SMALL)), st.integers(0, 60))
 def test_no_bytes_give_another_error(tmp_path_factory, junk, at, cut):
     path = tmp_path_factory.getbasetemp() / "fuzz.json"
@@ -427,7 +419,6 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@UNHURRIED
 @given(st.sampled_from(sorted(places(json.loads(SMALL)), key=repr)), JSON, st.booleans())
 def test_what_is_taken_of_a_changed_file_is_read_as_the_library_does(
     tmp_path_factory, place, value, drop
