@@ -194,16 +194,6 @@ def test_step_one_shows_what_x_is_made_from(golden_path, name, made):
         assert row_error(first.x, token + first.position_embedding) <= 1e-6
 
 
-def test_slopes_are_the_papers():
-    """Press et al. 2022, section 3: 8 heads have 1/2, 1/4, … 1/256; 12 add every other of 16."""
-    assert positions.alibi_slopes(8).tolist() == [2.0**-n for n in range(1, 9)]
-    sixteen = [2 ** (-n / 2) for n in range(1, 17)]
-    assert positions.alibi_slopes(12) == pytest.approx(
-        [2.0**-n for n in range(1, 9)] + sixteen[0:8:2], rel=1e-6
-    )
-    assert positions.alibi_slopes(1).tolist() == [2.0**-8]
-
-
 def test_the_bias_is_slope_times_key_position(golden_path):
     trace = session.trace(ids=[5, 36, 0, 8], model=str(golden_path / "bloom"))
     bias = trace.attention[1].bias

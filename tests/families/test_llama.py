@@ -4,16 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError
 from attn_cli.families import llama, mistral, qwen2, qwen3
-from attn_cli.maths import masks
-from attn_cli.maths.attention import attend, attend_lean
 from measure import row_error
 
 MODELS = (
@@ -77,10 +73,6 @@ def check_against(golden, model):
 
 def traced(folder):
     return session.trace(ids=[3, 1, 4, 1, 5, 9], model=str(folder))
-
-
-def zeros(q, k):
-    return np.zeros((len(q), q.shape[1], k.shape[1]), q.dtype)
 
 
 def assert_same_bits(one, two):
@@ -191,64 +183,6 @@ def test_tracing_the_weights_alone_changes_no_number(golden_copy, name):
     for block, whole in zip(alone.attention, everything.attention, strict=True):
         assert list(block.arrays) == ["weights"]
         assert row_error(block.weights, whole.weights) <= 1e-6
-
-
-def some_mask(kind, queries, keys, rng):
-    if kind == "window":
-        return masks.window(queries, keys, int(rng.integers(1, keys + 2)))
-    if kind == "prefix":
-        return masks.prefix(queries, keys, int(rng.integers(0, keys + 1)))
-    if kind == "scattered":
-        return rng.random((queries, keys)) < 0.3
-    return masks.causal(queries, keys) if kind == "causal" else masks.none(queries, keys)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    kind=st.sampled_from(["causal", "window", "prefix", "scattered", "none"]),
-    hidden_rows=st.booleans(),
-    block=st.sampled_from([1, 2, 3, 5, 128]),
-    temperature=st.sampled_from([1.0, 0.5, 0.0]),
-)
-def test_attend_lean_is_attend(seed, kind, hidden_rows, block, temperature):
-    rng = np.random.default_rng(seed)
-    groups, queries, earlier, width, value_width = rng.integers(1, 8, 5).tolist()
-    heads, keys = groups * int(rng.integers(1, 4)), queries + earlier - 1
-    q, k, v = (
-        2 * rng.standard_normal(shape)
-        for shape in ((heads, queries, width), (groups, keys, width), (groups, keys, value_width))
-    )
-    visible = some_mask(kind, queries, keys, rng)
-    if hidden_rows:
-        visible = visible & (rng.random(queries) < 0.6)[:, None]
-    scale = float(rng.choice([0.0, 0.3]))
-    options = {"scale": scale, "attention_temperature": temperature}
-    whole = attend(q, k, v, visible, **options)
-    lean = attend_lean(q, k, v, visible, **options, weights_HQK=zeros(q, k), block=block)
-    # In float64, where only a wrong step can make a difference.
-    assert row_error(lean.weights, whole.weights) <= 1e-12
-    assert row_error(lean.z, whole.z) <= 1e-12
-    assert lean.weights.dtype == lean.z.dtype == np.float64
-    nothing = np.zeros((0, 0, 0))
-    without = attend_lean(q, k, v, visible, **options, weights_HQK=nothing, block=block)
-    assert np.array_equal(without.z, lean.z)
-    assert [a.size for a in without[:4]] == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize("block", [1, 2, 128])
-def test_what_no_query_sees_poisons_neither(block):
-    rng = np.random.default_rng(0)
-    q, k, v = (rng.standard_normal((2, 5, 3)).astype(np.float32) for _ in "qkv")
-    visible = masks.hide_padding(masks.causal(5, 5), 2)
-    wanted = attend(q, k, v, visible)
-    k[:, 3], v[:, 4] = np.nan, np.inf
-    for found in (
-        attend(q, k, v, visible),
-        attend_lean(q, k, v, visible, weights_HQK=zeros(q, k), block=block),
-    ):
-        assert row_error(found.weights, wanted.weights) <= 1e-6
-        assert row_error(found.z, wanted.z) <= 1e-6
 
 
 # --- the two spellings of a config, its defaults, the names of tensors ---------------------------
