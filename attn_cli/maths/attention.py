@@ -82,9 +82,9 @@ def merge_heads(x_HQW: np.ndarray) -> np.ndarray:
 # --- step 3: dot products ------------------------------------------------------------------------
 
 
-def dot_products(q_HQW: np.ndarray, k_HKW: np.ndarray) -> np.ndarray:
+def dot_products(q_HQW: np.ndarray, k_HKW: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """How well each key answers each query: q·kᵀ, nothing else."""
-    return q_HQW @ k_HKW.swapaxes(-1, -2)
+    return np.matmul(q_HQW, k_HKW.swapaxes(-1, -2), out=out)
 
 
 def dot_products_vjp(
@@ -107,7 +107,7 @@ def scale_scores(
     """scores × scale, soft-capped, + bias. A cap of 0 or a bias of size 0: the family has none."""
     scaled = np.multiply(scores_HQK, scores_HQK.dtype.type(scale), out=out)
     if cap:
-        scaled = soft_cap(scaled, cap)
+        scaled[...] = soft_cap(scaled, cap)
     if bias_HQK.size:
         scaled += bias_HQK
     return scaled
@@ -122,7 +122,9 @@ def mask_scores(
     scaled_HQK: np.ndarray, visible_QK: np.ndarray, out: np.ndarray | None = None
 ) -> np.ndarray:
     """−∞ wherever the query may not look at the key."""
-    masked = scaled_HQK.copy() if out is None else out
+    masked = np.empty_like(scaled_HQK) if out is None else out
+    if masked is not scaled_HQK:
+        np.copyto(masked, scaled_HQK)
     if not visible_QK.all():
         np.copyto(masked, -np.inf, where=~visible_QK)
     return masked
@@ -136,7 +138,9 @@ def mask_scores_vjp(visible_QK: np.ndarray, grad_HQK: np.ndarray) -> np.ndarray:
 # --- step 5: softmax -----------------------------------------------------------------------------
 
 
-def softmax(masked: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+def softmax(
+    masked: np.ndarray, temperature: float = 1.0, out: np.ndarray | None = None
+) -> np.ndarray:
     """Shares of 1 along the last axis: exp(m / T) over its sum, the row maximum subtracted first.
 
     Temperature 0 puts all weight on the maximum, ties shared equally; a row of −∞ gives zeros.
@@ -145,7 +149,7 @@ def softmax(masked: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     top = np.where(np.isneginf(top), masked.dtype.type(0), top)
     with np.errstate(over="ignore", invalid="ignore"):
         if temperature == 1:
-            weights = masked - top
+            weights = np.subtract(masked, top, out=out)
             np.exp(weights, out=weights)
         elif temperature == 0:
             shifted = masked - top
@@ -157,6 +161,8 @@ def softmax(masked: np.ndarray, temperature: float = 1.0) -> np.ndarray:
             weights = np.exp(heated).astype(masked.dtype)
         total = weights.sum(axis=-1, keepdims=True)
         weights /= np.where(total == 0, masked.dtype.type(1), total)
+    if out is not None and weights is not out:
+        out[...] = weights
     return weights
 
 
@@ -257,24 +263,24 @@ def attend(
             continue
         visible_QK, at = visible_QK[:, columns], (at_Q[rows], at_K[columns])
 
-        def put(name: str, values: np.ndarray, rows=rows, columns=columns) -> None:
-            if name in kept:
-                kept[name][..., rows, columns] = values
-
-        scores = dot_products(q_HQW[..., rows, :], k_HKW[..., columns, :])
-        if terms:
-            put(PRODUCT, scores)
-        for name, term in terms.items():
+        # Where each step's numbers go: to what is kept of them, else over the step before, if
+        # nobody keeps that.
+        room = {name: array[..., rows, columns] for name, array in kept.items()}
+        scores = dot_products(
+            q_HQW[..., rows, :],
+            k_HKW[..., columns, :],
+            out=room.get(PRODUCT if terms else "scores"),
+        )
+        for i, (name, term) in enumerate(terms.items()):
             values = term(*at)
-            put(name, values)
-            scores = scores + values
-        put("scores", scores)
-        scaled = scale_scores(scores, factor, bias(*at), cap, out=scores)
-        put("scaled", scaled)
-        masked = mask_scores(scaled, visible_QK, out=scaled)
-        put("masked", masked)
-        shares = softmax(masked, attention_temperature)
-        put("weights", shares)
+            if name in room:
+                room[name][...] = values
+            scores = np.add(scores, values, out=room.get("scores") if i == len(terms) - 1 else None)
+        spare = None if "scores" in room else scores
+        scaled = scale_scores(scores, factor, bias(*at), cap, out=room.get("scaled", spare))
+        spare = None if "scaled" in room else scaled
+        masked = mask_scores(scaled, visible_QK, out=room.get("masked", spare))
+        shares = softmax(masked, attention_temperature, out=room.get("weights"))
         z[..., rows, :] = weighted_sum(shares, v_HKV[..., columns, :], visible_QK)
     nothing = np.zeros((0,) * len(shape), q_HQW.dtype)
     steps = {name: kept.get(name, nothing) for name in BEFORE_SUM}
