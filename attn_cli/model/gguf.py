@@ -65,8 +65,10 @@ def open_gguf(
     names = {key: f"{architecture}.{own}" for own, key in reversed(form.keys.items())}
     given = ConfigReader(values, where, names=names)
     form.say(given, values, file.tensors)
-    config = read_config(ConfigReader(values, where, names=names))
-    config = form.finish(config, given, file.tensors)
+    reader = ConfigReader(values, where, names=names)
+    config = form.finish(read_config(reader), given, file.tensors)
+    if reader.unknown:
+        raise _unknown(where, names.get(reader.unknown[0], reader.unknown[0]))
     return config, _stored_names(form, file.tensors, config)
 
 
@@ -85,10 +87,7 @@ def _config_values(
         if own == key or key in ignored or _is_of(own, form.harmless):
             continue
         if own not in form.keys:
-            raise ContentError(
-                f"{where}: the key {key} is unknown and could change the numbers",
-                f"if you know that it does not: --ignore-config {key}",
-            )
+            raise _unknown(where, key)
         value = metadata[key]
         if isinstance(value, list):
             if not value or any(other != value[0] for other in value):
@@ -96,6 +95,13 @@ def _config_values(
             value = value[0]
         found[form.keys[own]] = value
     return found
+
+
+def _unknown(where: str, key: str) -> ContentError:
+    return ContentError(
+        f"{where}: the key {key} is unknown and could change the numbers",
+        f"if you know that it does not: --ignore-config {key}",
+    )
 
 
 def file_names(form: Gguf, layers: int) -> dict[str, str]:

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from real_models import ATTN, FLOOR, measured
 
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.tensors import of_layers
 from attn_cli.opening.load import _family
 
 NUMBERS, LAYERS, HEADS, WIDTH, INNER = 150_000_000, 12, 12, 768, 3072
@@ -46,7 +48,8 @@ def make(folder: Path, kind: str, dtype: str) -> int:
 
     def shapes_with(rows: int) -> dict[str, tuple[int, ...]]:
         config["vocab_size"] = rows
-        return family.tensor_shapes(family.read_config({**config, "model_type": kind}, kind))
+        read = family.read_config(ConfigReader({**config, "model_type": kind}, kind))
+        return of_layers(family.shapes(read), read.layers)
 
     def numbers(shapes: dict[str, tuple[int, ...]]) -> int:
         return sum(int(np.prod(shape)) for shape in shapes.values())

@@ -10,8 +10,8 @@ import numpy as np
 
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import encode
-from attn_cli.model.cache import Cache
-from attn_cli.model.weights import in_memory
+from attn_cli.model.family import in_memory
+from attn_cli.model.stack import Cache
 from attn_cli.opening.load import load
 
 

@@ -90,12 +90,32 @@ def test_attn_model_sets_the_default(attn):
     assert (wrong.code, "no model 'no-such'" in wrong.said) == (1, True)
 
 
-def test_an_unknown_config_key_is_refused_or_ignored_by_name(attn, tiny_folder):
+def test_a_config_key_is_refused_or_ignored_by_name(attn, tiny_folder):
     config = tiny_folder / "config.json"
-    config.write_text(config.read_text().replace("{", '{"sliding_window": 7,', 1))
+    config.write_text(config.read_text().replace("{", '{"add_cross_attention": true,', 1))
     refused = attn("models", tiny_folder)
     assert refused.code == 1
-    assert "sliding_window" in refused.said
-    assert "--ignore-config" in refused.said
-    accepted = attn("models", tiny_folder, "--ignore-config", "sliding_window", "--json")
-    assert accepted.json["settings"] == {"ignore_config": ["sliding_window"]}
+    assert "add_cross_attention is true" in refused.said
+    assert "--ignore-config add_cross_attention" in refused.said
+    accepted = attn("models", tiny_folder, "--ignore-config", "add_cross_attention", "--json")
+    assert accepted.json["settings"] == {"ignore_config": ["add_cross_attention"]}
+
+
+def test_config_keys_that_the_reference_does_not_read_are_named_in_one_note(attn, tiny_folder):
+    config = tiny_folder / "config.json"
+    config.write_text(config.read_text().replace("{", '{"xyzzy": 7, "plugh": {"x": 1},', 1))
+    found = attn("trace", "the king", "-m", tiny_folder, "--json")
+    assert found.code == 0
+    plain = attn("trace", "the king", "--json").json
+    assert found.json["attention"] == plain["attention"]
+    assert [note for note in found.json["notes"] if note not in plain["notes"]] == [
+        "the config has keys that mean nothing to the reference library: plugh, xyzzy"
+    ]
+    page = attn("trace", "the king", "-m", tiny_folder)
+    assert "keys that mean nothing to the reference library: plugh, xyzzy" in page.said
+    one = attn("trace", "the king", "-m", tiny_folder, "--json", "--ignore-config", "plugh").json
+    assert one["settings"]["ignore_config"] == ["plugh"]
+    assert [note for note in one["notes"] if note not in plain["notes"]] == [
+        "the config key plugh was ignored, as --ignore-config asks",
+        "the config has keys that mean nothing to the reference library: xyzzy",
+    ]

@@ -11,6 +11,7 @@ from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError
 from attn_cli.families import gpt2
+from attn_cli.model.config import ConfigReader
 from measure import row_error
 
 RANDOM_MODELS = ("gpt2-a", "gpt2-b", "gpt2-c")
@@ -53,7 +54,9 @@ def test_goldens_hold_every_array_of_the_six_steps(golden_path, name):
     archive = golden_path / name / "activations.npz" if name != "tiny" else golden_path / "tiny.npz"
     golden = load_golden(archive)
     layers = {key.split(".")[0] for key in golden if "." in key}
-    names = vocabulary.DEFAULT_ARRAYS - {"bias", "q_unrotated", "k_unrotated"}
+    others = {name for name in vocabulary.ARRAYS if "content" in name}  # of DeBERTa
+    names = vocabulary.DEFAULT_ARRAYS - {"bias", "q_unrotated", "k_unrotated"} - others
+    assert len(others) == 3
     assert {f"{layer}.{name}" for layer in layers for name in names} <= set(golden)
 
 
@@ -250,24 +253,38 @@ def change_config(folder, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_an_unknown_config_key_is_refused_and_accepted_on_request(golden_copy):
+def test_a_key_that_is_refused_is_accepted_on_request(golden_copy):
     folder = golden_copy("gpt2-a")
     before = session.trace(ids=[1, 2, 3], model=str(folder)).logits
-    change_config(folder, rope_theta=1e4)
+    change_config(folder, add_cross_attention=True)
     with pytest.raises(ContentError) as refused:
         session.load(str(folder))
-    assert "rope_theta" in refused.value.message
+    assert "add_cross_attention" in refused.value.message
     assert str(folder / "config.json") in refused.value.message
-    assert "--ignore-config rope_theta" in refused.value.hint
-    model = session.load(str(folder), ignore_config=["rope_theta"])
+    assert "--ignore-config add_cross_attention" in refused.value.hint
+    model = session.load(str(folder), ignore_config=["add_cross_attention"])
     assert np.array_equal(session.trace(ids=[1, 2, 3], model=model).logits, before)
+
+
+def test_keys_that_the_reference_does_not_read_change_nothing_and_one_note_names_them(golden_copy):
+    folder = golden_copy("gpt2-a")
+    before = session.trace(ids=[1, 2, 3], model=str(folder))
+    change_config(folder, rope_theta=1e4, alibi=True, qk_norm=None)
+    after = session.trace(ids=[1, 2, 3], model=str(folder))
+    assert np.array_equal(after.logits, before.logits)
+    (said,) = [note for note in after.notes if note.key == "note.keys"]
+    assert said.values == {"keys": "alibi, qk_norm, rope_theta"}
+    assert not [note for note in before.notes if note.key == "note.keys"]
 
 
 def test_ignoring_one_key_does_not_ignore_another(golden_copy):
     folder = golden_copy("gpt2-a")
-    change_config(folder, rope_theta=1e4, alibi=True, qk_norm=True)
-    with pytest.raises(ContentError, match=r"alibi \(and 1 more\)"):
+    change_config(folder, rope_theta=1e4, alibi=True, qk_norm=True, add_cross_attention=True)
+    with pytest.raises(ContentError, match="add_cross_attention"):
         session.load(str(folder), ignore_config=["rope_theta"])
+    change_config(folder, add_cross_attention=False)
+    model = session.load(str(folder), ignore_config=["rope_theta"])
+    assert (model.ignored, model.unknown) == (("rope_theta",), ("alibi", "qk_norm"))
 
 
 @pytest.mark.parametrize(
@@ -314,7 +331,7 @@ def test_an_epsilon_beyond_float_is_refused(golden_copy):
 def test_defaults_are_those_of_the_reference():
     """transformers' GPT2Config without arguments, for the keys that may be left out."""
     needed = {"n_embd": 12, "n_layer": 1, "n_head": 3, "vocab_size": 5, "n_positions": 7}
-    config = gpt2.read_config(needed, "config.json")
+    config = gpt2.FAMILY.read_config(ConfigReader(needed, "config.json"))
     assert (config.inner_width, config.epsilon, config.activation) == (48, 1e-5, "gelu_new")
     assert (config.scale_by_width, config.scale_by_layer, config.tied) == (True, False, True)
 

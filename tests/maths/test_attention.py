@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from attn_cli.maths import attention as steps
 from attn_cli.maths import masks
+from measure import row_error
 
 F32 = np.float32
 SEEDS = st.integers(0, 2**32 - 1)
@@ -32,6 +33,12 @@ def drawn(seed, heads=3, groups=3, queries=4, keys=5, width=6, value_width=7):
         normal(rng, groups, keys, width),
         normal(rng, groups, keys, value_width),
     )
+
+
+def cells(array):
+    """An array (…, query, key) as a function of positions; the queries are the last ones."""
+    earlier = array.shape[-1] - array.shape[-2]
+    return lambda at_Q, at_K: array[..., (at_Q - earlier)[:, None], at_K]
 
 
 def plain_softmax(row, temperature=1.0):
@@ -81,8 +88,7 @@ def test_step_5_shares_out_one():
 
 def test_step_6_sums_and_pulls():
     weights, v = f32([[[1, 0], [0.75, 0.25]]]), f32([[[4, 0], [0, 8]]])
-    visible = masks.causal(2, 2)
-    z = steps.weighted_sum(weights, v, visible)
+    z = steps.weighted_sum(weights, v, masks.square(masks.causal, 2))
     assert z.tolist() == [[[4, 0], [3, 2]]]
     w_o, b_o = f32([[1, 0], [2, 1]]), f32([100, 200])
     # 4·1 + 0·2, 4·0 + 0·1; 3·1 + 2·2, 3·0 + 2·1
@@ -99,7 +105,7 @@ def test_two_heads_pull_through_their_own_rows_of_the_output_projection():
 def test_steps_3_to_6_at_once():
     q, k = f32([[[0, 0], [2 * math.log(3), 0]]]), f32([[[1, 5], [0, 5]]])
     v = f32([[[4, 0], [0, 8]]])
-    found = steps.attend(q, k, v, masks.causal(2, 2), scale=0.5)
+    found = steps.attend(q, k, v, masks.causal, scale=0.5)
     close = {"rtol": 1e-6, "atol": 1e-6}
     np.testing.assert_allclose(found.scores, [[[0, 0], [2 * math.log(3), 0]]], **close)
     np.testing.assert_allclose(found.scaled, [[[0, 0], [math.log(3), 0]]], **close)
@@ -110,7 +116,7 @@ def test_steps_3_to_6_at_once():
 
 def test_the_scale_left_out_is_one_over_the_root_of_the_width():
     q, k, v = drawn(0, width=4)
-    found = steps.attend(q, k, v, masks.none(4, 5))
+    found = steps.attend(q, k, v, masks.none)
     assert np.array_equal(found.scaled, found.scores / 2)
     assert steps.default_scale(64) == 0.125
 
@@ -166,8 +172,8 @@ def test_softmax_ignores_a_shift(logits, shift, temperature):
 def test_permuting_keys_with_their_values_changes_nothing(seed, order):
     q, k, v = drawn(seed)
     visible = np.random.default_rng(seed).random((4, 5)) < 0.7
-    before = steps.attend(q, k, v, visible)
-    after = steps.attend(q, k[:, order], v[:, order], visible[:, order])
+    before = steps.attend(q, k, v, cells(visible))
+    after = steps.attend(q, k[:, order], v[:, order], cells(visible[:, order]))
     np.testing.assert_allclose(after.weights, before.weights[..., order], rtol=0, atol=1e-6)
     np.testing.assert_allclose(after.z, before.z, rtol=0, atol=1e-5)
 
@@ -176,11 +182,11 @@ def test_permuting_keys_with_their_values_changes_nothing(seed, order):
 @given(SEEDS, st.integers(1, 4))
 def test_under_a_causal_mask_the_future_cannot_alter_the_past(seed, now):
     q, k, v = drawn(seed, queries=5)
-    before = steps.attend(q, k, v, masks.causal(5, 5))
+    before = steps.attend(q, k, v, masks.causal)
     other = drawn(seed + 1, queries=5)
     for array, replaced in zip((q, k, v), other, strict=True):
         array[:, now:] = 100 * replaced[:, now:]
-    after = steps.attend(q, k, v, masks.causal(5, 5))
+    after = steps.attend(q, k, v, masks.causal)
     assert np.array_equal(after.weights[:, :now], before.weights[:, :now])
     assert np.array_equal(after.z[:, :now], before.z[:, :now])
     assert not np.array_equal(after.z[:, now:], before.z[:, now:])
@@ -191,13 +197,11 @@ def test_under_a_causal_mask_the_future_cannot_alter_the_past(seed, now):
 def test_grouped_heads_are_their_keys_and_values_repeated(seed, sizes):
     heads, groups = sizes
     q, k, v = drawn(seed, heads=heads, groups=groups)
-    grouped = steps.attend(q, k, v, masks.causal(4, 5))
+    grouped = steps.attend(q, k, v, masks.causal)
     for head in range(heads):
         own = head * groups // heads
-        alone = steps.attend(
-            q[head : head + 1], k[own : own + 1], v[own : own + 1], masks.causal(4, 5)
-        )
-        for together, separate in zip(grouped, alone, strict=True):
+        alone = steps.attend(q[head : head + 1], k[own : own + 1], v[own : own + 1], masks.causal)
+        for together, separate in zip(grouped[:5], alone[:5], strict=True):
             np.testing.assert_allclose(together[head], separate[0], rtol=0, atol=1e-5)
 
 
@@ -215,10 +219,10 @@ def test_further_axes_in_front_are_a_batch():
     rng = np.random.default_rng(5)
     q, k, v = normal(rng, 2, 6, 4, 3), normal(rng, 2, 3, 5, 3), normal(rng, 2, 3, 5, 7)
     w, b = normal(rng, 42, 8), normal(rng, 8)
-    together = steps.attend(q, k, v, masks.causal(4, 5), attention_temperature=0.7)
+    together = steps.attend(q, k, v, masks.causal, attention_temperature=0.7)
     for i in range(2):
-        alone = steps.attend(q[i], k[i], v[i], masks.causal(4, 5), attention_temperature=0.7)
-        for batch, single in zip(together, alone, strict=True):
+        alone = steps.attend(q[i], k[i], v[i], masks.causal, attention_temperature=0.7)
+        for batch, single in zip(together[:5], alone[:5], strict=True):
             np.testing.assert_allclose(batch[i], single, rtol=0, atol=1e-6)
         np.testing.assert_allclose(
             steps.pull(together.z, w)[i], steps.pull(alone.z, w), rtol=0, atol=1e-5
@@ -230,12 +234,12 @@ def test_further_axes_in_front_are_a_batch():
 
 def test_float32_stays_float32():
     q, k, v = drawn(3)
-    for bias in (steps.NO_BIAS, normal(np.random.default_rng(0), 3, 4, 5)):
+    for bias in (steps.no_bias, cells(normal(np.random.default_rng(0), 3, 4, 5))):
         for temperature in (0.0, 0.5, 1.0):
             found = steps.attend(
-                q, k, v, masks.causal(4, 5), bias_HQK=bias, attention_temperature=temperature
+                q, k, v, masks.causal, bias=bias, attention_temperature=temperature
             )
-            assert {array.dtype for array in found} == {np.dtype(F32)}
+            assert {array.dtype for array in found[:5]} == {np.dtype(F32)}
 
 
 # --- temperature at its limits -------------------------------------------------------------------
@@ -264,9 +268,9 @@ def test_temperature_divides_logits_that_differ_by_more_than_float32_can_hold():
 @pytest.mark.parametrize("temperature", [0.0, 5e-324, 0.5, 1.0, 1e308])
 def test_a_row_without_a_visible_key_gives_zeros(temperature):
     q, k, v = drawn(1)
-    visible = masks.none(4, 5)
+    visible = np.ones((4, 5), bool)
     visible[2] = False
-    found = steps.attend(q, k, v, visible, attention_temperature=temperature)
+    found = steps.attend(q, k, v, cells(visible), attention_temperature=temperature)
     assert np.isneginf(found.masked[:, 2]).all()
     assert not found.weights[:, 2].any()
     assert not found.z[:, 2].any()
@@ -286,11 +290,10 @@ def test_huge_logits_are_sharp_not_nan(size):
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
 def test_what_is_behind_the_mask_poisons_nothing(poison):
     q, k, v = drawn(2, queries=5)
-    visible = masks.causal(5, 5)
-    before = steps.attend(q, k, v, visible)
+    before = steps.attend(q, k, v, masks.causal)
     k[:, 3], v[:, 3], q[:, 3] = poison, poison, poison
     with np.errstate(invalid="ignore"):
-        after = steps.attend(q, k, v, visible)
+        after = steps.attend(q, k, v, masks.causal)
     assert np.array_equal(after.weights[:, :3], before.weights[:, :3])
     np.testing.assert_allclose(after.z[:, :3], before.z[:, :3], rtol=0, atol=1e-6)
     # It is not swept under the rug where it can be seen.
@@ -300,7 +303,7 @@ def test_what_is_behind_the_mask_poisons_nothing(poison):
 def test_a_value_behind_the_mask_poisons_no_query_of_a_window():
     q, k, v = drawn(4, queries=5)
     v[1, 0, 2] = math.nan
-    found = steps.attend(q, k, v, masks.window(5, 5, 2))
+    found = steps.attend(q, k, v, lambda at_Q, at_K: masks.window(at_Q, at_K, 2))
     poisoned = np.isnan(found.z)
     assert poisoned[1, :2, 2].all()
     assert poisoned.sum() == 2
@@ -310,3 +313,116 @@ def test_a_nan_that_is_seen_stays_nan():
     assert np.isnan(steps.softmax(f32([1, math.nan, -math.inf]))).all()
     assert np.isnan(steps.softmax(f32([1, math.nan, -math.inf]), 0.0)).all()
     assert np.isnan(steps.softmax(f32([1, math.nan, -math.inf]), 0.5)).all()
+
+
+# --- one path, with less kept --------------------------------------------------------------------
+
+
+def some_mask(kind, queries, keys, rng):
+    at_Q, at_K = np.arange(keys - queries, keys), np.arange(keys)
+    if kind == "window":
+        return masks.window(at_Q, at_K, int(rng.integers(1, keys + 2)))
+    if kind == "prefix":
+        return masks.prefix(at_Q, at_K, int(rng.integers(0, keys + 1)))
+    if kind == "scattered":
+        return rng.random((queries, keys)) < 0.3
+    return masks.causal(at_Q, at_K) if kind == "causal" else masks.none(at_Q, at_K)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=SEEDS,
+    kind=st.sampled_from(["causal", "window", "prefix", "scattered", "none"]),
+    hidden_rows=st.booleans(),
+    block=st.sampled_from([1, 2, 3, 5, 128]),
+    temperature=st.sampled_from([1.0, 0.5, 0.0]),
+    biased=st.booleans(),
+    summed=st.booleans(),
+)
+def test_blocks_and_less_kept_change_no_number(
+    seed, kind, hidden_rows, block, temperature, biased, summed
+):
+    rng = np.random.default_rng(seed)
+    groups, queries, earlier, width, value_width = rng.integers(1, 8, 5).tolist()
+    heads, keys = groups * int(rng.integers(1, 4)), queries + earlier - 1
+    q, k, v = (
+        2 * rng.standard_normal(shape)
+        for shape in ((heads, queries, width), (groups, keys, width), (groups, keys, value_width))
+    )
+    visible = some_mask(kind, queries, keys, rng)
+    if hidden_rows:
+        visible = visible & (rng.random(queries) < 0.6)[:, None]
+    options = {"scale": float(rng.choice([0.0, 0.3])), "attention_temperature": temperature}
+    if biased:
+        options["bias"] = cells(rng.standard_normal((heads, queries, keys)))
+    if summed:
+        options["terms"] = {"more": cells(rng.standard_normal((heads, queries, keys)))}
+    given = (q, k, v, cells(visible))
+    whole = steps.attend(*given, **options)
+    lean = steps.attend(*given, **options, keep=("weights",), block=block)
+    # In float64, where only a wrong step can make a difference.
+    assert row_error(lean.weights, whole.weights) <= 1e-12
+    assert row_error(lean.z, whole.z) <= 1e-12
+    assert lean.weights.dtype == lean.z.dtype == np.float64
+    without = steps.attend(*given, **options, keep=(), block=block)
+    assert np.array_equal(without.z, lean.z)
+    assert [a.size for a in without[:4]] == [0, 0, 0, 0]
+    assert not lean.terms and not without.terms
+    every = {*steps.BEFORE_SUM, steps.PRODUCT, "more"}
+    parts = steps.attend(*given, **options, keep=every, block=block)
+    for found, wanted in zip(parts[:5], whole[:5], strict=True):
+        assert row_error(found, wanted) <= 1e-12
+    assert set(parts.terms) == ({steps.PRODUCT, "more"} if summed else set())
+    if summed:
+        assert row_error(sum(parts.terms.values()), whole.scores) <= 1e-12
+
+
+@pytest.mark.parametrize("block", [0, 1, 2, 128])
+def test_what_no_query_sees_poisons_neither(block):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 5, 3)).astype(F32) for _ in "qkv")
+
+    def visible(at_Q, at_K):
+        return masks.causal(at_Q, at_K) & masks.padding(at_Q, at_K, 3)
+
+    wanted = steps.attend(q, k, v, visible)
+    k[:, 3], v[:, 4] = np.nan, np.inf
+    for keep in (steps.BEFORE_SUM, ("weights",)):
+        found = steps.attend(q, k, v, visible, keep=keep, block=block)
+        assert row_error(found.weights, wanted.weights) <= 1e-6
+        assert row_error(found.z, wanted.z) <= 1e-6
+
+
+def test_weights_that_no_query_of_a_block_could_have_are_never_written_to():
+    """So that half of a causal mask takes no memory where `zeros` gives untouched pages."""
+    q, k, v = drawn(6, queries=5)
+    options = {"keep": ("weights",), "zeros": lambda shape, dtype: np.full(shape, 9, dtype)}
+    found = steps.attend(q, k, v, masks.causal, **options, block=2).weights
+    # Blocks of two queries: 0 and 1, 2 and 3, 4. Each writes up to its own last key.
+    last = [2, 2, 4, 4, 5]
+    assert all((found[:, i, end:] == 9).all() for i, end in enumerate(last))
+    assert all((found[:, i, :end] <= 1).all() for i, end in enumerate(last))
+
+
+def test_queries_may_begin_before_the_last_positions():
+    q, k, v = drawn(7)
+    first = steps.attend(q, k, v, masks.causal, start=0)
+    assert np.array_equal(np.isneginf(first.masked[0]), ~np.tri(4, 5, dtype=bool))
+    alone = steps.attend(q, k[:, :4], v[:, :4], masks.causal)
+    np.testing.assert_allclose(first.z, alone.z, rtol=0, atol=1e-6)
+    last = steps.attend(q, k, v, masks.causal)
+    assert np.array_equal(np.isneginf(last.masked[0]), ~np.tri(4, 5, k=1, dtype=bool))
+    assert np.array_equal(steps.attend(q, k, v, masks.causal, start=1).z, last.z)
+
+
+def test_terms_are_added_to_the_dot_products_before_the_scale():
+    q, k, v = drawn(8)
+    more = normal(np.random.default_rng(1), 3, 4, 5)
+    every = (*steps.BEFORE_SUM, steps.PRODUCT, "more")
+    found = steps.attend(
+        q, k, v, masks.none, scale=0.5, bias=cells(-more), terms={"more": cells(more)}, keep=every
+    )
+    assert np.array_equal(found.terms["more"], more)
+    assert np.array_equal(found.terms[steps.PRODUCT], steps.dot_products(q, k))
+    assert np.array_equal(found.scores, steps.dot_products(q, k) + more)
+    np.testing.assert_allclose(found.scaled, found.scores / 2 - more, rtol=0, atol=1e-6)

@@ -51,7 +51,7 @@ def arrays(*shapes):
 
 # Pairwise different sizes, so that no transposed axis can pass: batch 2, heads 3, positions 5.
 B, H, Q, K, W, M = 2, 3, 5, 4, 6, 7
-VISIBLE = masks.causal(Q, Q)
+VISIBLE = masks.square(masks.causal, Q)
 TARGETS = np.random.default_rng(0).integers(0, M, (B, Q))
 
 
@@ -143,9 +143,9 @@ def combine():
 
 def attend():
     q, k, v = arrays((B, H, Q, W), (B, H, Q, W), (B, H, Q, K))
-    weights = attention.attend(q, k, v, VISIBLE).weights
+    weights = attention.attend(q, k, v, masks.causal).weights
     return (
-        lambda q, k, v: attention.attend(q, k, v, VISIBLE).z,
+        lambda q, k, v: attention.attend(q, k, v, masks.causal).z,
         lambda r: attention.attend_vjp(q, k, v, VISIBLE, weights, r),
         (q, k, v),
     )

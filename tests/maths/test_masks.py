@@ -23,6 +23,11 @@ RULES = {
 }  # fmt: skip
 
 
+def at(queries, keys):
+    """The last `queries` positions of `keys`, and all of these."""
+    return np.arange(keys - queries, keys), np.arange(keys)
+
+
 def by_loops(queries, keys, rule):
     """rule(q, k) for the last `queries` positions of `keys`."""
     return [[rule(q, k) for k in range(keys)] for q in range(keys - queries, keys)]
@@ -32,51 +37,66 @@ def by_loops(queries, keys, rule):
 @pytest.mark.parametrize("name", RULES)
 def test_a_base_mask_is_its_rule(name, queries, keys):
     make, numbers, rule = RULES[name]
-    found = make(queries, keys, *numbers)
+    found = make(*at(queries, keys), *numbers)
     assert found.dtype == bool
     assert found.tolist() == by_loops(queries, keys, rule)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_part_of_a_base_mask_is_that_part_of_the_whole(name):
+    make, numbers, _ = RULES[name]
+    whole = make(*at(7, 7), *numbers)
+    queries, keys = np.array([6, 2, 3]), np.array([0, 4, 1, 5])
+    assert np.array_equal(make(queries, keys, *numbers), whole[np.ix_(queries, keys)])
+    assert np.array_equal(masks.square(lambda q, k: make(q, k, *numbers), 7), whole)
 
 
 @pytest.mark.parametrize(("queries", "keys"), SIZES)
 @pytest.mark.parametrize("width", NUMBERS[1:])
 def test_a_window_to_both_sides(queries, keys, width):
-    found = masks.window(queries, keys, width, both_sides=True)
+    found = masks.window(*at(queries, keys), width, both_sides=True)
     assert found.tolist() == by_loops(queries, keys, lambda q, k: abs(q - k) < width)
 
 
 @pytest.mark.parametrize(("queries", "keys"), SIZES)
 @pytest.mark.parametrize("last", NUMBERS)
 def test_padding_hides_the_last_keys_from_everyone(queries, keys, last):
-    found = masks.hide_padding(masks.causal(queries, keys), last)
+    here = at(queries, keys)
+    found = masks.causal(*here) & masks.padding(*here, keys - last)
+    assert found.dtype == bool
     assert found.tolist() == by_loops(queries, keys, lambda q, k: k <= q and k < keys - last)
 
 
 @pytest.mark.parametrize(("queries", "keys"), SIZES)
 def test_one_cell_is_hidden_and_no_other(queries, keys):
-    before = masks.causal(queries, keys)
+    here = at(queries, keys)
+    before = masks.causal(*here)
     for query, key in itertools.product(range(queries), range(keys)):
-        found = masks.hide_cell(before, query, key)
+        found = before & masks.block(*here, here[0][query], key)
+        assert found.dtype == bool
         wanted = before.tolist()
         wanted[query][key] = False
         assert found.tolist() == wanted
 
 
-def test_hiding_leaves_the_mask_it_was_given():
-    before = masks.none(3, 3)
-    before.flags.writeable = False
-    masks.hide_cell(before, 1, 2)
-    masks.hide_padding(before, 2)
-    assert before.all()
+def test_hiding_leaves_the_positions_it_was_given():
+    here = at(3, 3)
+    for positions in here:
+        positions.flags.writeable = False
+    masks.block(*here, 1, 2)
+    masks.padding(*here, 2)
+    assert masks.none(*here).all()
 
 
 def test_distance_counts_from_key_to_query():
-    assert masks.distance(2, 4).tolist() == [[2, 1, 0, -1], [3, 2, 1, 0]]
+    assert masks.distance(*at(2, 4)).tolist() == [[2, 1, 0, -1], [3, 2, 1, 0]]
 
 
 def test_masks_meet_where_they_should():
-    causal = masks.causal(4, 6)
-    assert np.array_equal(masks.window(4, 6, 6), causal)
-    assert not np.array_equal(masks.window(4, 6, 5), causal)
-    assert np.array_equal(masks.prefix(4, 6, 0), causal)
-    assert masks.prefix(4, 6, 6).all()
-    assert np.array_equal(masks.hide_padding(causal, 0), causal)
+    here = at(4, 6)
+    causal = masks.causal(*here)
+    assert np.array_equal(masks.window(*here, 6), causal)
+    assert not np.array_equal(masks.window(*here, 5), causal)
+    assert np.array_equal(masks.prefix(*here, 0), causal)
+    assert masks.prefix(*here, 6).all()
+    assert np.array_equal(causal & masks.padding(*here, 6), causal)

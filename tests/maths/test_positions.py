@@ -104,11 +104,11 @@ def test_angles_from_a_start_are_a_slice_of_angles_from_0(start, count):
         assert np.array_equal(part, whole[start:])
 
 
-def test_the_stretch_multiplies_cosine_and_sine():
+def test_the_factor_multiplies_cosine_and_sine():
     turns = positions.frequencies(6, 50.0)
-    plain, stretched = positions.angles(turns, 2, 5), positions.angles(turns, 2, 5, 1.3)
-    assert np.allclose(stretched, np.float32(1.3) * np.array(plain), rtol=1e-6)
-    assert stretched[0].dtype == stretched[1].dtype == np.float32
+    plain, multiplied = positions.angles(turns, 2, 5), positions.angles(turns, 2, 5, 1.3)
+    assert np.allclose(multiplied, np.float32(1.3) * np.array(plain), rtol=1e-6)
+    assert multiplied[0].dtype == multiplied[1].dtype == np.float32
 
 
 # --- the frequencies -----------------------------------------------------------------------------
@@ -210,3 +210,25 @@ def test_bounds_that_are_not_rounded_move_the_ramp():
         for whole in (True, False)
     )
     assert np.abs(rounded / exact - 1).max() > 0.01
+
+
+# --- linear biases -------------------------------------------------------------------------------
+
+
+def test_slopes_are_the_papers():
+    """Press et al. 2022, section 3: 8 heads have 1/2, 1/4, … 1/256; 12 add every other of 16."""
+    assert positions.alibi_slopes(8).tolist() == [2.0**-n for n in range(1, 9)]
+    sixteen = [2 ** (-n / 2) for n in range(1, 17)]
+    assert positions.alibi_slopes(12) == pytest.approx(
+        [2.0**-n for n in range(1, 9)] + sixteen[0:8:2], rel=1e-6
+    )
+    assert positions.alibi_slopes(1).tolist() == [2.0**-8]
+
+
+def test_the_bias_of_any_positions_is_slope_times_key_position():
+    slopes = positions.alibi_slopes(3)
+    found = positions.alibi(np.array([9, 2]), np.array([4, 0, 7, 1]), slopes)
+    assert found.shape == (3, 2, 4)
+    assert found.dtype == np.float32
+    for head, query, key in np.ndindex(found.shape):
+        assert found[head, query, key] == slopes[head] * (4, 0, 7, 1)[key]

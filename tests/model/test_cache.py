@@ -7,8 +7,8 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.analysis.sample import Sampling, draw, sample, stages_of
-from attn_cli.model.cache import Cache
-from attn_cli.model.stack import Request
+from attn_cli.model.stack import Cache, Request
+from attn_cli.records import Address
 from measure import row_error
 
 MODELS = (
@@ -28,10 +28,9 @@ def in_chunks(ids, lengths):
 def everything(model):
     facts = model.facts
     return Request(
-        layers=frozenset(range(facts.layers)),
+        blocks=frozenset(Address("decoder", "self", layer) for layer in range(facts.layers)),
         heads=tuple(range(facts.heads)),
         arrays=vocabulary.DEFAULT_ARRAYS,
-        last_layer=facts.layers - 1,
     )
 
 
@@ -53,8 +52,10 @@ def test_every_array_of_a_chunk_is_a_slice_of_the_whole(golden_copy, name, lengt
         blocks, last = session.run(model, chunk, everything(model), cache)
         end = start + len(chunk)
         assert cache.length == end
-        assert row_error(last.hidden, final.hidden[start:end]) <= TOLERANCE
-        for block, all_of_it in zip(blocks, whole, strict=True):
+        assert row_error(last.x, final.x[start:end]) <= TOLERANCE
+        assert list(blocks) == list(whole)
+        for address, block in blocks.items():
+            all_of_it = whole[address]
             assert block.arrays.keys() == all_of_it.arrays.keys()
             for array_name, found in block.arrays.items():
                 wanted = all_of_it.arrays[array_name]
@@ -98,17 +99,24 @@ def test_two_caches_of_one_model_know_nothing_of_each_other(golden_copy):
 # --- the cache alone -----------------------------------------------------------------------------
 
 
-def test_a_cache_gives_back_all_it_was_given_layer_by_layer():
+# No two differ in more than one part.
+ADDRESSES = (
+    Address("decoder", "self", 0), Address("decoder", "self", 1), Address("encoder", "self", 0),
+    Address("decoder", "cross", 0),
+)  # fmt: skip
+
+
+def test_a_cache_gives_back_all_it_was_given_block_by_block():
     rng = np.random.default_rng(0)
-    k = rng.standard_normal((2, 3, 300, 4)).astype(np.float32)
-    v = rng.standard_normal((2, 3, 300, 5)).astype(np.float32)
+    k = rng.standard_normal((4, 3, 300, 4)).astype(np.float32)
+    v = rng.standard_normal((4, 3, 300, 5)).astype(np.float32)
     cache, end = Cache(), 0
     for length in (1, 1, 62, 1, 63, 128, 1, 43):
         start, end = end, end + length
-        for layer in (0, 1):
-            found = cache.extend(layer, k[layer][:, start:end], v[layer][:, start:end])
-            assert np.array_equal(found[0], k[layer][:, :end])
-            assert np.array_equal(found[1], v[layer][:, :end])
+        for i, address in enumerate(ADDRESSES):
+            found = cache.extend(address, k[i][:, start:end], v[i][:, start:end])
+            assert np.array_equal(found[0], k[i][:, :end])
+            assert np.array_equal(found[1], v[i][:, :end])
             assert cache.length == start
         cache.advance(range(length))
     assert cache.length == end == 300
@@ -118,7 +126,8 @@ def test_a_growing_cache_copies_seldom():
     """Twice the room each time: a thousand steps grow it a few times, not a thousand."""
     cache, places = Cache(), set()
     for _ in range(1000):
-        k, _ = cache.extend(0, np.ones((1, 1, 1), np.float32), np.ones((1, 1, 1), np.float32))
+        one = np.ones((1, 1, 1), np.float32)
+        k, _ = cache.extend(ADDRESSES[0], one, one)
         places.add(k.__array_interface__["data"][0])
         cache.advance((0,))
     assert len(places) <= 6

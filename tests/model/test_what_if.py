@@ -14,7 +14,7 @@ from attn_cli.model.what_if import parse_mask, read_what_if
 IDS = [3, 1, 4, 1, 5]
 N = len(IDS)
 LAYERS, HEADS = 3, 2  # of gpt2-c
-CAUSAL = masks.causal(N, N)
+CAUSAL = masks.square(masks.causal, N)
 
 
 @pytest.fixture
@@ -36,6 +36,11 @@ def mask_file(tmp_path):
 
 def read(*words, temperature=1.0, without=()):
     return read_what_if(words, temperature, without, layers=LAYERS, heads=HEADS)
+
+
+def visible(found, own=masks.causal, *, both_sides=False):
+    """What the settings let each query see, as one square."""
+    return masks.square(found.visible(own, N, N, both_sides=both_sides), N)
 
 
 def by_loops(rule):
@@ -69,7 +74,7 @@ GOOD = {
 
 @pytest.mark.parametrize("word", GOOD)
 def test_a_mask_word_is_its_rule(word):
-    assert read(word).visible(CAUSAL).tolist() == by_loops(GOOD[word])
+    assert visible(read(word)).tolist() == by_loops(GOOD[word])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,7 @@ def test_what_is_no_mask_word_is_refused(word):
 )
 def test_a_number_beyond_the_prompt_is_refused_with_the_range(word, most):
     with pytest.raises(UsageError) as refused:
-        read(word).visible(CAUSAL)
+        visible(read(word))
     assert word in refused.value.message
     assert refused.value.hint == f"give 0 to {most}"
 
@@ -123,21 +128,22 @@ def test_the_order_of_words_does_not_matter(base):
     rule = {(): GOOD["causal"], ("none",): GOOD["none"], ("window:3",): lambda q, k: 0 <= q - k < 3}
     wanted = by_loops(lambda q, k: rule[base](q, k) and k < 4 and (q, k) not in ((3, 2), (4, 3)))
     for given in itertools.permutations([*base, "padding:1", "block:3:2", "block:4:3"]):
-        assert read(*given).visible(CAUSAL).tolist() == wanted
+        assert visible(read(*given)).tolist() == wanted
 
 
 def test_hides_start_from_the_models_own_mask_and_a_base_replaces_it():
-    own = masks.window(N, N, 2)
-    hidden = own.tolist()
+    def own(at_Q, at_K):
+        return masks.window(at_Q, at_K, 2)
+
+    hidden = masks.square(own, N).tolist()
     hidden[3][2] = False
-    assert read("block:3:2").visible(own).tolist() == hidden
-    assert read("causal").visible(own).tolist() == CAUSAL.tolist()
-    assert read().visible(own) is own
-    assert own.tolist() == masks.window(N, N, 2).tolist()
+    assert visible(read("block:3:2"), own).tolist() == hidden
+    assert visible(read("causal"), own).tolist() == CAUSAL.tolist()
+    assert read().visible(own, N, N, both_sides=False) is own
 
 
 def test_a_window_looks_to_both_sides_in_an_encoder():
-    found = read("window:2").visible(masks.none(N, N), both_sides=True)
+    found = visible(read("window:2"), masks.none, both_sides=True)
     assert found.tolist() == by_loops(lambda q, k: abs(q - k) < 2)
 
 
@@ -161,14 +167,14 @@ TEXT = words(PATTERN)
 def test_a_mask_file_is_its_cells(mask_file, content):
     path = mask_file(content)
     for word in (path, f"file:{path}"):
-        assert read(word).visible(CAUSAL).tolist() == PATTERN
+        assert visible(read(word)).tolist() == PATTERN
 
 
 def test_hides_take_away_from_a_file(mask_file):
     wanted = [row[:] for row in PATTERN]
     assert wanted[0][0]
     wanted[0][0] = False
-    assert read("block:0:0", mask_file(TEXT)).visible(CAUSAL).tolist() == wanted
+    assert visible(read("block:0:0", mask_file(TEXT))).tolist() == wanted
 
 
 @pytest.mark.parametrize(
@@ -201,7 +207,7 @@ def test_a_malformed_mask_file_is_refused(mask_file, content, reason):
 def test_a_mask_file_of_another_size_is_refused(mask_file, rows, columns):
     path = mask_file(words(np.ones((rows, columns))))
     with pytest.raises(ContentError) as refused:
-        read(path).visible(CAUSAL)
+        visible(read(path))
     assert path in refused.value.message
     assert f"{rows} × {columns} cells" in refused.value.message
     assert "needs 5 × 5" in refused.value.message

@@ -12,6 +12,8 @@ from rich.cells import cell_len
 from attn_cli.checkpoints.safetensors import encode
 from attn_cli.cli import app
 from attn_cli.families import gpt2
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.tensors import of_layers
 from attn_cli.training import tokenizer as making
 from attn_cli.views.text import label, pad, visible, widest
 
@@ -56,7 +58,8 @@ def model(tmp_path_factory):
     (folder / "config.json").write_text(json.dumps(raw))
     (folder / "tokenizer.json").write_text(json.dumps(contents))
     rng = np.random.default_rng(1)
-    shapes = gpt2.tensor_shapes(gpt2.read_config(raw, "here"))
+    config = gpt2.read_config(ConfigReader(raw, "here"))
+    shapes = of_layers(gpt2.shapes(config), config.layers)
     tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     (folder / "model.safetensors").write_bytes(encode(tensors, {}))
     return folder

@@ -4,6 +4,7 @@ The names of tensors are the library's own; keys, permutation and transposition 
 """
 
 import json
+import re
 
 import gguf
 import numpy as np
@@ -15,6 +16,7 @@ from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, NoModelError
 from attn_cli.model.stack import Request
+from attn_cli.records import Address
 from measure import row_error
 
 # The architecture that the converter gives each golden model: Mistral's is Llama's.
@@ -176,14 +178,16 @@ def computed(path, **options):
     model = session.load(str(path), **options)
     facts = model.facts
     request = Request(
-        layers=frozenset(range(facts.layers)),
+        blocks=frozenset(Address("decoder", "self", layer) for layer in range(facts.layers)),
         heads=tuple(range(facts.heads)),
         arrays=frozenset(vocabulary.ARRAYS),
-        last_layer=facts.layers - 1,
     )
-    blocks, final = session.run(model, IDS, request)
-    arrays = {f"{b.layer}.{name}": array for b in blocks for name, array in b.arrays.items()}
-    return arrays | {"logits": session.predict(model, final.hidden)}
+    blocks, end = session.run(model, IDS, request)
+    assert blocks.keys() == request.blocks
+    arrays = {
+        f"{b.layer}.{name}": array for b in blocks.values() for name, array in b.arrays.items()
+    }
+    return arrays | {"logits": session.predict(model, end.x)}
 
 
 def assert_same(found, wanted, tolerance):
@@ -265,7 +269,7 @@ def test_a_factor_without_a_type_is_linear(convert):
     found = config_of(convert, keys=lambda writer: writer.add_rope_scaling_factor(4.0)).rope
     wanted = [turn / 4 for turn in plain.frequencies]
     assert found.frequencies == pytest.approx(wanted, rel=1e-6)
-    assert found.stretch == 1
+    assert found.attention_factor == 1
 
 
 def test_a_factor_is_nothing_where_the_type_says_none(convert):
@@ -282,7 +286,7 @@ def test_attn_factor_multiplies_what_the_scaling_gives(convert, name):
     plain = config_of(convert, name).rope
     found = config_of(convert, name, keys=lambda w: w.add_rope_scaling_attn_factors(0.5)).rope
     assert found.frequencies == plain.frequencies
-    assert found.stretch == pytest.approx(plain.stretch / 2)
+    assert found.attention_factor == pytest.approx(plain.attention_factor / 2)
 
 
 def test_original_context_without_scaling_changes_nothing(convert):
@@ -309,6 +313,16 @@ def test_scaling_that_cannot_be_honoured_is_refused(convert, keys):
         config_of(convert, keys=keys)
 
 
+def test_a_key_that_its_kind_of_scaling_does_not_have_is_refused_by_the_files_name(convert):
+    key = "llama.rope.scaling.yarn_beta_fast"
+    path, folder = convert("llama-plain", keys=lambda w: w.add_rope_scaling_yarn_beta_fast(32.0))
+    with pytest.raises(ContentError) as refused:
+        session.load(path)
+    assert f"llama-plain.gguf: the key {key} is unknown" in refused.value.message
+    assert f"--ignore-config {key}" in refused.value.hint
+    assert_same(computed(path, ignore_config=[key]), computed(folder), 1e-6)
+
+
 # --- tensors that do not fit ---------------------------------------------------------------------
 
 
@@ -323,7 +337,7 @@ def added(name, *shape):
 @pytest.mark.parametrize(
     ("name", "tensors", "said"),
     [
-        ("llama-plain", without("blk.1.ffn_up.weight"), ("layers.1.mlp.up_proj", "missing")),
+        ("llama-plain", without("blk.1.ffn_up.weight"), ("blk.1.ffn_up.weight", "missing")),
         ("llama-plain", without("blk.1.ffn_up.weight", "output_norm.weight"), ("and 1 more",)),
         ("llama-plain", without("token_embd.weight"), ("token_embd.weight", "missing")),
         ("llama-plain", added("blk.0.attn_q_norm.weight", 6), ("blk.0.attn_q_norm", "no place")),
@@ -333,10 +347,10 @@ def added(name, *shape):
         ("llama-plain", added("output_norm.weight", 15), ("output_norm.weight is 15", "for 16")),
         ("llama-plain", added("output.weight", 16, 41), ("output.weight is 16 × 41",)),
         ("llama-plain", added("rope_freqs.weight", 2), ("2 rope factors",)),
-        ("llama-bias", without("blk.1.attn_k.bias"), ("layers.1.self_attn.k_proj.bias",)),
-        ("qwen2-window", without("blk.0.attn_q.bias"), ("layers.0.self_attn.q_proj.bias",)),
-        ("qwen3-yarn", without("blk.0.attn_q_norm.weight"), ("layers.0.self_attn.q_norm",)),
-        ("gpt2-a", without("blk.1.ffn_up.bias"), ("h.1.mlp.c_fc.bias", "missing")),
+        ("llama-bias", without("blk.1.attn_k.bias"), ("blk.1.attn_k.bias is missing",)),
+        ("qwen2-window", without("blk.0.attn_q.bias"), ("blk.0.attn_q.bias is missing",)),
+        ("qwen3-yarn", without("blk.0.attn_q_norm.weight"), ("blk.0.attn_q_norm.weight",)),
+        ("gpt2-a", without("blk.1.ffn_up.bias"), ("blk.1.ffn_up.bias", "missing")),
         ("gpt2-a", without("token_embd.weight"), ("token_embd.weight", "missing")),
         ("gpt2-a", added("wpe.weight", 23, 21), ("wpe.weight", "no place")),
         ("gpt2-a", added("blk.0.attn_qkv.weight", 21, 63), ("blk.0.attn_qkv.weight is 21 × 63",)),
@@ -395,65 +409,70 @@ def test_a_list_with_one_value_per_layer_is_taken_where_all_are_equal(convert):
 
 @pytest.mark.parametrize("counts", [[2, 2, 1], [4, 2, 2], [[2, 2], [2]], [[2], [2]], ["2", "2"]])
 def test_layers_that_differ_or_hold_no_number_are_refused(convert, counts):
-    with pytest.raises(ContentError, match=r"head_count_kv|num_key_value_heads"):
+    with pytest.raises(ContentError, match=r"llama\.attention\.head_count_kv "):
         config_of(convert, keys=instead("attention.head_count_kv", counts))
 
 
-VALUES = {
-    "head_count": ("attention.head_count", "num_attention_heads"),
-    "width": ("embedding_length", "hidden_size"),
-    "layers": ("block_count", "num_hidden_layers"),
-    "key_length": ("attention.key_length", "head_dim|head width"),
-    "window": ("attention.sliding_window", "window"),
-    "base": ("rope.freq_base", "rope_theta"),
-    "epsilon": ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
-}
-
-
 @pytest.mark.parametrize(
-    ("what", "kind", "value"),
+    ("key", "kind", "value"),
     [
-        ("head_count", gguf.GGUFValueType.STRING, "4"),
-        ("head_count", gguf.GGUFValueType.UINT32, 0),
-        ("head_count", gguf.GGUFValueType.INT32, -4),
-        ("head_count", gguf.GGUFValueType.FLOAT32, 4.0),
-        ("head_count", gguf.GGUFValueType.BOOL, True),
-        ("head_count", gguf.GGUFValueType.UINT64, 2**64 - 1),
-        ("width", gguf.GGUFValueType.STRING, "sixteen"),
-        ("width", gguf.GGUFValueType.UINT32, 0),
-        ("layers", gguf.GGUFValueType.UINT32, 2**31 - 1),
-        ("layers", gguf.GGUFValueType.UINT64, 2**64 - 1),
-        ("layers", gguf.GGUFValueType.INT8, -1),
-        ("key_length", gguf.GGUFValueType.UINT32, 2**31 - 2),
-        ("key_length", gguf.GGUFValueType.UINT32, 5),
-        ("key_length", gguf.GGUFValueType.STRING, "6"),
-        ("window", gguf.GGUFValueType.STRING, "4"),
-        ("window", gguf.GGUFValueType.FLOAT32, 4.0),
-        ("window", gguf.GGUFValueType.INT32, -4),
-        ("base", gguf.GGUFValueType.FLOAT32, float("nan")),
-        ("base", gguf.GGUFValueType.FLOAT32, float("inf")),
-        ("base", gguf.GGUFValueType.FLOAT32, -10000.0),
-        ("base", gguf.GGUFValueType.STRING, "10000"),
-        ("epsilon", gguf.GGUFValueType.FLOAT32, 0.0),
+        ("attention.head_count", gguf.GGUFValueType.STRING, "4"),
+        ("attention.head_count", gguf.GGUFValueType.UINT32, 0),
+        ("attention.head_count", gguf.GGUFValueType.INT32, -4),
+        ("attention.head_count", gguf.GGUFValueType.FLOAT32, 4.0),
+        ("attention.head_count", gguf.GGUFValueType.BOOL, True),
+        ("attention.head_count", gguf.GGUFValueType.UINT64, 2**64 - 1),
+        ("embedding_length", gguf.GGUFValueType.STRING, "sixteen"),
+        ("embedding_length", gguf.GGUFValueType.UINT32, 0),
+        ("block_count", gguf.GGUFValueType.UINT32, 2**31 - 1),
+        ("block_count", gguf.GGUFValueType.UINT64, 2**64 - 1),
+        ("block_count", gguf.GGUFValueType.INT8, -1),
+        ("attention.key_length", gguf.GGUFValueType.STRING, "6"),
+        ("attention.sliding_window", gguf.GGUFValueType.STRING, "4"),
+        ("attention.sliding_window", gguf.GGUFValueType.FLOAT32, 4.0),
+        ("attention.sliding_window", gguf.GGUFValueType.INT32, -4),
+        ("rope.freq_base", gguf.GGUFValueType.FLOAT32, float("nan")),
+        ("rope.freq_base", gguf.GGUFValueType.FLOAT32, float("inf")),
+        ("rope.freq_base", gguf.GGUFValueType.FLOAT32, -10000.0),
+        ("rope.freq_base", gguf.GGUFValueType.STRING, "10000"),
+        ("attention.layer_norm_rms_epsilon", gguf.GGUFValueType.FLOAT32, 0.0),
     ],
 )
-def test_values_that_cannot_be_honoured_are_refused(convert, what, kind, value):
-    key, said = VALUES[what]
-    with pytest.raises(ContentError, match=said) as refused:
+def test_values_that_cannot_be_honoured_are_refused_by_the_files_key(convert, key, kind, value):
+    with pytest.raises(
+        ContentError, match=rf"llama-plain\.gguf: llama\.{re.escape(key)} "
+    ) as refused:
         config_of(convert, keys=instead(key, value, kind))
-    assert "llama-plain.gguf" in refused.value.message
     assert len(refused.value.message) < 400
+
+
+@pytest.mark.parametrize("width", [2**31 - 2, 5])
+def test_a_width_of_a_head_that_cannot_rotate_is_refused(convert, width):
+    widths = ("attention.key_length", "attention.value_length", "rope.dimension_count")
+    for count, said in (
+        (1, rf"llama\.attention\.value_length differs from the head width {width}"),
+        (3, rf"llama\.attention\.key_length {width} is not an even number"),
+    ):
+
+        def keys(writer, count=count):
+            for key in widths[:count]:
+                instead(key, width, gguf.GGUFValueType.UINT32)(writer)
+
+        with pytest.raises(ContentError, match=rf"llama-plain\.gguf: {said}"):
+            config_of(convert, keys=keys)
 
 
 @pytest.mark.parametrize("key", ["attention.value_length", "rope.dimension_count"])
 def test_values_and_rotations_of_another_width_are_refused(convert, key):
-    with pytest.raises(ContentError, match="differs from the head width 6"):
+    with pytest.raises(
+        ContentError, match=rf"llama\.{re.escape(key)} differs from the head width 6"
+    ):
         config_of(convert, keys=instead(key, 4, gguf.GGUFValueType.UINT32))
 
 
 @pytest.mark.parametrize("missing", ["block_count", "embedding_length", "attention.head_count"])
-def test_a_missing_key_is_named_as_in_a_config(convert, missing):
-    with pytest.raises(ContentError, match="is missing"):
+def test_a_missing_key_is_named_as_in_the_file(convert, missing):
+    with pytest.raises(ContentError, match=rf"the key llama\.{re.escape(missing)} is missing"):
         config_of(convert, keys=lambda writer: writer.kv_data[0].pop(f"llama.{missing}"))
 
 
@@ -522,9 +541,8 @@ def test_opening_reads_no_tensor_and_one_layer_touches_no_other(convert, monkeyp
     monkeypatch.setattr(Tensor, "rows", rows)
     model = session.load(path)
     assert (whole, by_row) == ([], [])
-    request = Request(
-        layers=frozenset([0]), heads=(0,), arrays=frozenset(["weights"]), last_layer=0
-    )
+    first = frozenset([Address("decoder", "self", 0)])
+    request = Request(blocks=first, heads=(0,), arrays=frozenset(["weights"]), whole=False)
     session.run(model, IDS, request)
     assert {name.split(".")[1] for name in whole} == {"0"}
     assert ("token_embd.weight", list(IDS)) in by_row

@@ -14,6 +14,8 @@ from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
+from attn_cli.families import gemma2, gemma3
+from attn_cli.model.gguf import open_gguf
 from measure import row_error
 
 WEIGHTS = "model.safetensors"
@@ -229,11 +231,10 @@ def test_scale_and_windows_follow_from_the_number_of_layers(convert, name, layer
 
 
 def config_of(metadata, path, name):
-    from attn_cli.families import gemma2, gemma3
-
     found = Gguf(Path(path))
     found.metadata = metadata
-    return {"gemma2": gemma2, "gemma3": gemma3}[name].open_gguf(found, name)[0]
+    family = {"gemma2": gemma2, "gemma3": gemma3}[name].FAMILY
+    return open_gguf(family.gguf, found, name, family.read_config)[0]
 
 
 def test_a_gemma3_file_without_a_window_sees_everything_everywhere(convert):
