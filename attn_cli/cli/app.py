@@ -1,4 +1,4 @@
-"""The `attn` command: the table of commands, and the boundary where errors become messages."""
+"""The `attn` command: the group of commands, and the boundary where errors become messages."""
 
 import errno
 import gc
@@ -17,20 +17,9 @@ from typer.exceptions import TyperException
 
 from attn_cli import __version__
 from attn_cli.cli import output
+from attn_cli.cli.commands import COMMANDS
 from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, shorten
 
-# Each command is the module of that name in this package, imported when it is the one typed.
-COMMANDS = {
-    "trace": "The six steps of attention, then the next-token prediction.",
-    "heads": "Every head of a layer side by side, and what each one adds.",
-    "mask": "What a mask hides, and how far the prediction moves.",
-    "sample": "Next-token probabilities under temperature; draws tokens.",
-    "loss": "Every position predicts its next token: what training sees.",
-    "train": "Train a small model on a text file, watching attention form.",
-    "verify": "How exact a trace is: against float64 and against other tools.",
-    "models": "What can be opened here; what is inside one checkpoint.",
-    "schema": "The JSON Schema of a command's document.",
-}
 _TERMINATED = 143
 _SHORT = 2000  # characters
 
@@ -57,7 +46,7 @@ class Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, known.help) for name, known in COMMANDS.items()])
 
 
 def build(name: str) -> Any:
@@ -134,8 +123,6 @@ def run(arguments: list[str]) -> int:
         )
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except output.ReaderGone:
-        return output.BROKEN_PIPE
     except AttnError as problem:
         return output.error(problem)
     except TyperException as problem:
@@ -151,7 +138,7 @@ def run(arguments: list[str]) -> int:
     except OSError as problem:
         return output.error(ContentError(f"cannot go on: {output.reason(problem)}"))
     except SystemExit as leaving:
-        # typer's own way out where the reader of its help page went away.
+        # typer's own way out where the reader of a pipe went away.
         if isinstance(leaving.__context__, BrokenPipeError):
             return output.BROKEN_PIPE
         return leaving.code if isinstance(leaving.code, int) else 0

@@ -9,8 +9,8 @@ from typer import Argument, Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.errors import UsageError, shorten
-
-FORMATS = ("table", "json", "ndjson", "csv", "npz")
+from attn_cli.views.formats import FORMATS
+from attn_cli.vocabulary import MASKS, WHAT_IFS
 
 
 def whole(option: str, low: int, high: int = 10**9 - 1) -> Callable[[Any], int]:
@@ -38,6 +38,15 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
 
 def _complete(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+_MASK_STARTS = ["".join(word.usage.partition(":")[:2]) for word in MASKS.values()]
+
+
+def _masks(*, base: bool, link: str) -> str:
+    """`causal, none or window:N`."""
+    *others, last = (word.usage for word in MASKS.values() if word.base == base)
+    return f"{', '.join(others)} {link} {last}"
 
 
 ModelName = Annotated[
@@ -108,11 +117,10 @@ class WhatIfOptions:
     mask: Annotated[
         list[str],
         Option(
-            "--mask", metavar="MASK", autocompletion=_complete(
-                "causal", "none", "window:", "prefix:", "file:", "padding:", "block:"
-            ),
-            help="causal, none, window:N, prefix:N or file:PATH replaces the model's mask; "
-            "padding:N and block:Q:K hide more. Repeatable.",
+            metavar="MASK",
+            autocompletion=_complete(*_MASK_STARTS),
+            help=f"{_masks(base=True, link='or')} replaces the model's mask; "
+            f"{_masks(base=False, link='and')} hide more. Repeatable.",
         ),
     ] = field(default_factory=list)  # fmt: skip
     attention_temperature: Annotated[
@@ -123,9 +131,12 @@ class WhatIfOptions:
         ),
     ] = 1.0  # fmt: skip
     without_head: Annotated[
-        list[str],
-        Option("--without-head", metavar="L.H", help="Remove head H of layer L. Repeatable."),
+        list[str], Option(metavar="L.H", help="Remove head H of layer L. Repeatable.")
     ] = field(default_factory=list)
+
+    def settings(self) -> dict[str, Any]:
+        """What was typed, under the names that `session.trace` has for it."""
+        return {name: getattr(self, name) for name in WHAT_IFS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +146,7 @@ class OutputOptions:
     format: Annotated[
         str,
         Option(
-            metavar="FORMAT", parser=one_of("--format", FORMATS), show_default="table",
+            metavar="FORMAT", parser=one_of("--format", tuple(FORMATS)), show_default="table",
             autocompletion=_complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
         ),
     ] = ""  # fmt: skip

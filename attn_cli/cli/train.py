@@ -2,19 +2,22 @@
 
 import os
 import shlex
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from typer import Argument, Option
 
 from attn_cli.cli import output
-from attn_cli.cli.options import FORMATS, OutputOptions, one_of, real, whole
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.options import OutputOptions, one_of, real, whole
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import read_text
 
 if TYPE_CHECKING:
     from attn_cli.training.loop import Run
+
+_FORMATS = COMMANDS["train"].formats
 
 EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
@@ -41,8 +44,8 @@ Rate = Annotated[
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 Format = Annotated[
     str,
-    Option(metavar="FORMAT", parser=one_of("--format", FORMATS[:2]), show_default="table",
-           help="table or json."),
+    Option(metavar="FORMAT", parser=one_of("--format", _FORMATS), show_default=_FORMATS[0],
+           help=f"{' or '.join(_FORMATS)}."),
 ]  # fmt: skip
 
 
@@ -90,6 +93,7 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from attn_cli.training import checkpoint, loop
     from attn_cli.training.data import read_corpus
+    from attn_cli.views import train as view
 
     if not out:
         raise UsageError("--out is empty", "give the folder of the checkpoint: --out DIR")
@@ -111,7 +115,16 @@ def command(
     except BaseException as problem:
         _rescue(problem, run, corpus, directory)
     checkpoint.save(directory, run)
-    _report(run, history, directory, json or format == "json")
+    found = loop.result_of(run, history, str(directory))
+    result = output.Result(
+        page=lambda look: [
+            *(view.render(last, history, settings, width=look.width) for last in history[-1:]),
+            view.render_result(found),
+        ],
+        found=found,
+        settings=asdict(settings),
+    )
+    output.deliver("train", OutputOptions(json=json or format == "json"), [result])
 
 
 def _rescue(problem: BaseException, run: "Run", corpus: str, directory: Path) -> NoReturn:
@@ -131,20 +144,3 @@ def _rescue(problem: BaseException, run: "Run", corpus: str, directory: Path) ->
             "free some and go on, or choose another --out and a smaller --context or --width",
         ) from None
     raise problem
-
-
-def _report(run: "Run", history: list, directory: Path, as_json: bool) -> None:
-    """What the run came to, on stdout."""
-    from dataclasses import asdict
-
-    from attn_cli.training.loop import result_of
-    from attn_cli.views import json, train
-
-    found = result_of(run, history, str(directory))
-    if as_json:
-        document = json.document("train", None, None, asdict(run.settings), found, ())
-        output.emit(json.encode(document) + b"\n")
-        return
-    look = output.look(OutputOptions())
-    last = [train.render(history[-1], history, run.settings, width=look.width)] if history else []
-    output.print_page([*last, train.render_result(found)], look)
