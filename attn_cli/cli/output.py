@@ -1,7 +1,5 @@
 """The only code that writes to the terminal: data to stdout, notes and errors to stderr."""
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason, write_bytes
 from attn_cli.views.formats import FORMATS
@@ -94,7 +93,7 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     found = "json" if options.json else options.format or _of_suffix(options.out, known)
     if found not in known:
         raise UsageError(f"this command cannot write {found}", f"one of {', '.join(known)}")
-    if FORMATS[found].binary and _is_stdout(options.out) and _is_terminal(sys.stdout):
+    if FORMATS[found].binary and _is_stdout(options.out) and CURRENT.get().is_screen:
         raise UsageError(f"{found} is binary and stdout is a terminal", f"--out {command}.{found}")
     return found
 
@@ -115,38 +114,14 @@ def _look(options: "OutputOptions") -> "Look":
     """How pages are drawn on this screen under these options."""
     from attn_cli.views.matrix import Look
 
+    streams = CURRENT.get()
     return Look(
-        width=screen_width(),
+        width=streams.width,
         digits=options.digits,
         full=options.full,
         columns_are_queries=options.layout == "columns",
-        colour=_is_stdout(options.out) and not _is_plain() and _is_terminal(sys.stdout),
+        colour=_is_stdout(options.out) and streams.is_screen and not streams.is_plain,
     )
-
-
-def screen_width() -> int:
-    """Columns to draw in: COLUMNS if given, else the terminal's, else 80."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isascii() and given.isdigit() and 0 < int(given[:5]) <= 10_000:
-        return max(int(given[:5]), 20)
-    if _is_terminal(sys.stdout):
-        try:
-            return max(os.get_terminal_size(sys.stdout.fileno()).columns, 20)
-        except OSError:
-            return 80
-    return 80
-
-
-def _is_plain() -> bool:
-    """Whether the user or the terminal wants no escape bytes."""
-    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "")
-
-
-def _is_terminal(stream: object) -> bool:
-    try:
-        return stream.isatty()
-    except (AttributeError, ValueError):
-        return False
 
 
 def print_page(items: Iterable["RenderableType"], look: "Look", out: str | None = None) -> None:
@@ -155,6 +130,7 @@ def print_page(items: Iterable["RenderableType"], look: "Look", out: str | None 
 
     from rich.console import Console
 
+    environ = CURRENT.get().environ
     # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring escapes into a pipe.
     console = Console(
         file=StringIO(),
@@ -166,7 +142,7 @@ def print_page(items: Iterable["RenderableType"], look: "Look", out: str | None 
         emoji=False,
         markup=False,
         highlight=False,
-        _environ={k: v for k, v in os.environ.items() if k in ("TERM", "COLORTERM")},
+        _environ={k: v for k, v in environ.items() if k in ("TERM", "COLORTERM")},
     )
     for item in items:
         console.print(item, soft_wrap=False)
@@ -186,7 +162,7 @@ def emit(data: bytes, out: str | None = None) -> None:
         write_bytes(Path(out), data)
         return
     try:
-        stream = sys.stdout.buffer
+        stream = CURRENT.get().stdout.buffer
         stream.write(data)
         stream.flush()
     except BrokenPipeError:
@@ -230,9 +206,10 @@ def error(problem: AttnError) -> int:
 def _to_stderr(text: str) -> None:
     from attn_cli.views.text import visible
 
+    stream = CURRENT.get().stderr
     try:
-        sys.stderr.buffer.write((visible(text) + "\n").encode("utf-8", "replace"))
-        sys.stderr.flush()
+        stream.buffer.write((visible(text) + "\n").encode("utf-8", "replace"))
+        stream.flush()
     except (OSError, ValueError, AttributeError):
         return  # nobody can be told
 
@@ -243,8 +220,9 @@ def follow(
     """Shows a run on stderr while it goes on: drawn on a terminal, lines now and then elsewhere."""
     from attn_cli.views import train
 
+    streams = CURRENT.get()
     history: list[StepRecord] = []
-    if quiet or not _is_terminal(sys.stderr) or _is_plain() or "TERM" not in os.environ:
+    if quiet or not streams.is_live:
         for record in records:
             history.append(record)
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
@@ -253,7 +231,7 @@ def follow(
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
+    console = Console(file=streams.stderr, _environ=streams.environ)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         drawn = 0.0
         for record in records:
