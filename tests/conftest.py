@@ -71,3 +71,17 @@ def golden_copy(tmp_path: Path) -> Callable[[str], Path]:
 def tiny_folder(tmp_path: Path) -> Path:
     """A copy of the embedded checkpoint that a test may change."""
     return shutil.copytree(GOLDEN.parents[1] / "attn_cli" / "data" / "tiny", tmp_path / "tiny")
+
+
+@pytest.fixture
+def chatml_folder(golden_copy: Callable[[str], Path]) -> Path:
+    """A golden model whose tokenizer has ChatML's markers in place of two entries."""
+    path = golden_copy("llama-plain")
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    vocabulary, added = tokenizer["model"]["vocab"], tokenizer["added_tokens"]
+    for last in sorted(vocabulary, key=vocabulary.get)[-2:]:
+        del vocabulary[last]
+    for id, marker in enumerate(("<|im_start|>", "<|im_end|>"), len(vocabulary)):
+        added.append({**added[0], "id": id, "content": marker})
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return path
