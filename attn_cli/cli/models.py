@@ -16,7 +16,7 @@ def command(
     name: Annotated[
         str | None, Argument(metavar="[MODEL]", help="A name or a path.", show_default=False)
     ] = None,
-    ignore_config: IgnoreConfig = [],  # noqa: B006 - typer's own way to declare a repeatable option
+    ignore_config: IgnoreConfig = (),
 ) -> None:
     """What can be opened on this machine; with MODEL, what is inside that checkpoint."""
     from attn_cli import session

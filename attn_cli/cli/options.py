@@ -2,8 +2,8 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -106,7 +106,7 @@ class PromptOptions:
         bool, Option("--no-special", help="Leave out tokens the tokenizer would add.")
     ] = False
     model: ModelName = vocabulary.DEFAULT_MODEL
-    ignore_config: IgnoreConfig = field(default_factory=list)
+    ignore_config: IgnoreConfig = ()
     quiet: Annotated[bool, Option("--quiet", help="No notes on stderr.")] = False
 
 
@@ -122,7 +122,7 @@ class WhatIfOptions:
             help=f"{_masks(base=True, link='or')} replaces the model's mask; "
             f"{_masks(base=False, link='and')} hide more. Repeatable.",
         ),
-    ] = field(default_factory=list)  # fmt: skip
+    ] = ()  # fmt: skip
     attention_temperature: Annotated[
         float,
         Option(
@@ -132,7 +132,7 @@ class WhatIfOptions:
     ] = 1.0  # fmt: skip
     without_head: Annotated[
         list[str], Option(metavar="L.H", help="Remove head H of layer L. Repeatable.")
-    ] = field(default_factory=list)
+    ] = ()
 
     def settings(self) -> dict[str, Any]:
         """What was typed, under the names that `session.trace` has for it."""
@@ -171,17 +171,14 @@ class OutputOptions:
 
 def flatten(command: Callable[..., None]) -> Callable[..., None]:
     """The same command with each parameter that is an option group spread out for typer."""
-    hints = get_type_hints(command, include_extras=True)
     groups: dict[str, type] = {}
     spread: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        kind = hints[parameter.name]
-        if is_dataclass(kind):
-            groups[parameter.name] = kind
-            spread.extend(_parameters(kind))
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(parameter.annotation):
+            groups[name] = parameter.annotation
+            spread.extend(inspect.signature(parameter.annotation).parameters.values())
         else:
-            keyword = parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
-            spread.append(keyword)
+            spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     def call(**values: Any) -> None:
         given = {
@@ -195,16 +192,3 @@ def flatten(command: Callable[..., None]) -> Callable[..., None]:
     call.__doc__ = command.__doc__
     call.__name__ = command.__name__
     return call
-
-
-def _parameters(group: type) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=hints[f.name],
-            default=f.default if f.default is not MISSING else f.default_factory(),
-        )
-        for f in fields(group)
-    ]

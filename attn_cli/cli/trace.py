@@ -53,7 +53,7 @@ def command(
     head: Heads = "0",
     query: Queries = "",
     key: Keys = "",
-    step: Steps = [],  # noqa: B006 - typer's own way to declare a repeatable option
+    step: Steps = (),
     parameters: Parameters = False,
     no_next: NoNext = False,
     max_tokens: MaxTokens = None,

@@ -155,16 +155,13 @@ class TrainingResult:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Run:
-    """A run under way. `state` is replaced as a whole once per step, never half a step.
-
-    `before` is the state of the step before, or the one that the run began with.
-    """
+    """A run under way. `state` is replaced as a whole once per step, never half a step."""
 
     settings: TrainingSettings
     corpus: Corpus
     watched: Watch
     state: State
-    before: State
+    before: State  # the state of the step before, at first the one that the run began with
     start_embeddings: np.ndarray = field(repr=False)  # (vocabulary, model), before step 1
 
     @property
@@ -185,13 +182,12 @@ def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None
         f"the watched prompt has {len(watched.ids)} tokens, the context is {settings.context}",
     )
     beginning = initial_state(settings, corpus)
-    state = state or beginning
     return Run(
         settings=settings,
         corpus=corpus,
         watched=watched,
-        state=state,
-        before=state,
+        state=state or beginning,
+        before=state or beginning,
         start_embeddings=beginning.parameters["wte.weight"],
     )
 
