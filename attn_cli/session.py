@@ -174,28 +174,24 @@ def trace(
     prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
     layers = parse.selection(layer, facts.layers, "--layer")
     chosen = [Address(facts.stack, "self", number) for number in layers]
+    settings = {
+        "mask": list(mask),
+        "attention_temperature": float(attention_temperature),
+        "without_head": list(without_head),
+    }
     request = Request(
         blocks=frozenset(chosen),
         heads=parse.selection(head, facts.heads, "--head"),
         arrays=_known(arrays),
         whole=next and facts.predicts,
-        what_if=read_what_if(
-            mask, attention_temperature, without_head,
-            stack=facts.stack, layers=facts.layers, heads=facts.heads,
-        ),
-    )  # fmt: skip
+        what_if=read_what_if(**settings, stack=facts.stack, layers=facts.layers, heads=facts.heads),
+    )
     _check_memory(len(prompt.tokens), request, facts)
     blocks, end = run(opened, prompt.ids, request)
     found = Trace(
         model=facts,
         prompt=prompt,
-        settings={
-            "mask": list(mask),
-            "attention_temperature": float(attention_temperature),
-            "without_head": list(without_head),
-            **prompt.settings,
-            "ignore_config": list(opened.ignored),
-        },
+        settings={**settings, **prompt.settings, "ignore_config": list(opened.ignored)},
         attention=tuple(blocks[address] for address in chosen),
         next=(),
         notes=(),

@@ -16,7 +16,7 @@ def test_every_array_comes_back_with_our_axes(trace):
     [block] = trace.attention
     arrays = to_arrays(trace)
     for name, array in block.arrays.items():
-        assert np.array_equal(find(arrays, block, name), array)
+        assert np.array_equal(find(arrays, trace.model, block, name), array)
     assert arrays["blocks.0.attn.hook_q"].shape[0] == 3  # positions first
 
 
@@ -24,5 +24,5 @@ def test_every_array_comes_back_with_our_axes(trace):
 def test_an_array_of_other_axes_is_found_as_it_is(trace, shape):
     [block] = trace.attention
     array = np.arange(np.prod(shape)).reshape(shape)
-    assert find({"blocks.0.attn.hook_q": array}, block, "q") is array
-    assert find({}, block, "q") is None
+    assert find({"blocks.0.attn.hook_q": array}, trace.model, block, "q") is array
+    assert find({}, trace.model, block, "q") is None
