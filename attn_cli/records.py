@@ -134,3 +134,15 @@ class Trace:
             if block.layer == layer:
                 return block
         raise KeyError(layer)
+
+
+def nonfinite(name: str, array: np.ndarray) -> int:
+    """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
+    if array.dtype == bool:
+        return 0
+    # A sum is finite only if every number is; numbers too large to add up are counted one by one.
+    with np.errstate(all="ignore"):
+        if name != "masked" and np.isfinite(array.sum()):
+            return 0
+    count = array.size - int(np.isfinite(array).sum())
+    return count - int(np.isneginf(array).sum()) if name == "masked" else count

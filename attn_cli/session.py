@@ -14,7 +14,7 @@ from attn_cli.model.stack import Final, Request
 from attn_cli.model.weights import Model
 from attn_cli.model.what_if import read_what_if
 from attn_cli.opening.load import load
-from attn_cli.records import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace
+from attn_cli.records import Attention, Candidate, ModelFacts, Prediction, Prompt, Trace, nonfinite
 from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
@@ -295,15 +295,3 @@ def _block_notes(block: Attention) -> Iterator[Note]:
         count = nonfinite(name, array)
         if count:
             yield note("note.nonfinite", layer=block.layer, name=name, count=count)
-
-
-def nonfinite(name: str, array: np.ndarray) -> int:
-    """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
-    if array.dtype == bool:
-        return 0
-    # A sum is finite only if every number is; numbers too large to add up are counted one by one.
-    with np.errstate(all="ignore"):
-        if name != "masked" and np.isfinite(array.sum()):
-            return 0
-    count = array.size - int(np.isfinite(array).sum())
-    return count - int(np.isneginf(array).sum()) if name == "masked" else count

@@ -42,7 +42,7 @@ def command(
                 found = heads(trace, number)
                 chosen = {**trace.settings, "layer": number, "head": list(trace.attention[0].heads)}
                 yield output.Result(
-                    page=lambda look, t=trace, f=found: view.render(t, f, look),
+                    page=lambda t=trace, f=found: view.page(t, f),
                     document=lambda t=trace, f=found, c=chosen: json.document(
                         "heads", t.model, t.prompt, c, f, t.notes
                     ),

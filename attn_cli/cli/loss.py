@@ -24,7 +24,7 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
             found = loss(model, read)
             notes = session.prompt_notes(model, read)
             yield output.Result(
-                page=lambda look, p=read, f=found: view.render(model.facts, p, f, look),
+                page=lambda p=read, f=found: view.page(model.facts, p, f),
                 document=lambda p=read, f=found, n=notes: json.document(
                     "loss", model.facts, p, p.settings, f, n
                 ),

@@ -60,7 +60,7 @@ def command(
             chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
                       "head": numbers[1]}  # fmt: skip
             yield output.Result(
-                page=lambda look, t=after, f=found, n=names: view.render(t, f, *n, look),
+                page=lambda t=after, f=found, n=names: view.page(t, f, *n),
                 document=lambda t=after, f=found, c=chosen: json.document(
                     "mask", t.model, t.prompt, c, f, t.notes
                 ),

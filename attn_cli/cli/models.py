@@ -27,7 +27,7 @@ def command(
     if name is None:
         found = listing()
         result = output.Result(
-            page=lambda look: view.render_listing(found),
+            page=lambda: view.listing(found),
             document=lambda: json.document("models", None, None, {}, found, ()),
         )
     else:
@@ -37,7 +37,7 @@ def command(
         notes = (note("note.no_tokenizer", problem=problem),) if problem else ()
         settings = {"ignore_config": list(ignore_config)}
         result = output.Result(
-            page=lambda look: view.render_contents(model.facts, inside),
+            page=lambda: view.contents(model.facts, inside),
             document=lambda: json.document("models", model.facts, None, settings, inside, notes),
             notes=notes,
         )

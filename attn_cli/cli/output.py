@@ -12,11 +12,10 @@ from attn_cli.files import is_read, reason, write_bytes
 from attn_cli.words import Note
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from attn_cli.cli.options import OutputOptions
     from attn_cli.training.loop import StepRecord, TrainingSettings
-    from attn_cli.views.matrix import Look
+    from attn_cli.views.items import Page
+    from attn_cli.views.look import Look
 
 BROKEN_PIPE = 141
 _REFRESH = 0.25
@@ -25,7 +24,7 @@ _REFRESH = 0.25
 class Result(NamedTuple):
     """One answer, ready to be drawn or written: only the form asked for is made."""
 
-    page: Callable[["Look"], list[Any]]
+    page: Callable[[], "Page"]
     document: Callable[[], dict[str, Any]]
     notes: tuple[Note, ...] = ()
 
@@ -103,29 +102,11 @@ def _to_stderr(text: str) -> None:
         return  # nobody can be told
 
 
-def print_page(items: Iterable["RenderableType"], look: "Look", out: str | None = None) -> None:
+def print_page(page: "Page", look: "Look", out: str | None = None) -> None:
     """Draws a page and writes it at once, so that a failure leaves stdout empty."""
-    from io import StringIO
+    from attn_cli.views.drawers import DRAWERS
 
-    from rich.console import Console
-
-    # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring escapes into a pipe.
-    console = Console(
-        file=StringIO(),
-        width=look.width,
-        force_terminal=look.colour,
-        color_system="auto" if look.colour else None,
-        no_color=not look.colour,
-        legacy_windows=False,
-        emoji=False,
-        markup=False,
-        highlight=False,
-        _environ={k: v for k, v in os.environ.items() if k in ("TERM", "COLORTERM")},
-    )
-    for item in items:
-        console.print(item, soft_wrap=False)
-    lines = console.file.getvalue().split("\n")
-    emit("\n".join(line.rstrip() for line in lines).encode("utf-8", "replace"), out)
+    emit(DRAWERS[look.view](page, look).encode("utf-8", "replace"), out)
 
 
 def screen_width() -> int:
@@ -191,7 +172,7 @@ def _of_suffix(out: str | None, known: tuple[str, ...]) -> str:
 
 def look(options: "OutputOptions") -> "Look":
     """How pages are drawn on this screen under these options."""
-    from attn_cli.views.matrix import Look
+    from attn_cli.views.look import Look
 
     return Look(
         width=screen_width(),
@@ -199,6 +180,7 @@ def look(options: "OutputOptions") -> "Look":
         full=options.full,
         columns_are_queries=options.layout == "columns",
         colour=has_colour(options.out),
+        terminal={k: v for k, v in os.environ.items() if k in ("TERM", "COLORTERM")},
     )
 
 
@@ -206,7 +188,8 @@ def follow(
     records: Iterable["StepRecord"], settings: "TrainingSettings", *, quiet: bool
 ) -> list["StepRecord"]:
     """Shows a run on stderr while it goes on: drawn on a terminal, lines now and then elsewhere."""
-    from attn_cli.views import train
+    from attn_cli.views import table, train
+    from attn_cli.views.look import Look
 
     history: list[StepRecord] = []
     if quiet or not _is_terminal(sys.stderr) or _is_plain() or "TERM" not in os.environ:
@@ -215,7 +198,7 @@ def follow(
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
                 _to_stderr(train.line(record))
         return history
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
 
     console = Console(stderr=True)
@@ -225,8 +208,10 @@ def follow(
             history.append(record)
             now = time.monotonic()
             if now - drawn > _REFRESH:
-                width = console.width
-                live.update(train.render(record, history, settings, width=width), refresh=True)
+                drawn_page = table.renderables(
+                    train.page(record, history, settings), Look(width=console.width)
+                )
+                live.update(Group(*drawn_page), refresh=True)
                 drawn = now
     return history
 
@@ -235,7 +220,7 @@ def deliver(options: "OutputOptions", results: Iterable[Result], *, quiet: bool)
     """Writes results as pages or as documents, one document to a line. Raises UsageError."""
     kind = chosen_format(options, ("table", "json", "ndjson"))
     drawn = look(options) if kind == "table" else None
-    pages: list[RenderableType] = []
+    pages: Page = []
     lines: list[bytes] = []
     for result in results:
         if drawn is None:
@@ -245,7 +230,7 @@ def deliver(options: "OutputOptions", results: Iterable[Result], *, quiet: bool)
             continue
         for remark in result.notes:
             tell(remark, quiet=quiet)
-        pages.extend(result.page(drawn))
+        pages.extend(result.page())
     if drawn is None:
         emit(b"".join(lines), options.out)
     else:

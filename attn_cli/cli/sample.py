@@ -92,7 +92,7 @@ def command(
             asked = 0 if draws else max_tokens
             notes += stop_note(model, read, [d.id for d in found.drawn], asked)
             yield output.Result(
-                page=lambda look, p=read, f=found: view.render(model.facts, p, f, chosen, look),
+                page=lambda p=read, f=found: view.page(model.facts, p, f, chosen),
                 document=lambda p=read, f=found, n=notes: json.document(
                     "sample", model.facts, p, {**chosen, **p.settings}, f, n
                 ),

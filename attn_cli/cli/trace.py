@@ -23,7 +23,6 @@ from attn_cli.words import note
 if TYPE_CHECKING:
     from attn_cli.model.weights import Model
     from attn_cli.records import Prompt, Trace
-    from attn_cli.views.matrix import Look
 
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
@@ -88,7 +87,7 @@ def command(
             for remark in found.notes:
                 output.tell(remark, quiet=prompt.quiet)
         if kind == "table":
-            pages.extend(_page(found, output.look(out), steps, (queries, keys), prompt.quiet))
+            pages.extend(_page(found, out.full, steps, (queries, keys), prompt.quiet))
         else:
             documents.append(_encode(found, kind, each))
     if kind == "table":
@@ -129,7 +128,7 @@ def _continued(model: "Model", read: "Prompt", max_tokens: int | None) -> "Promp
 
 def _page(
     trace: "Trace",
-    look: "Look",
+    full: bool,
     steps: frozenset[int],
     cells: tuple[tuple[int, ...], tuple[int, ...]],
     quiet: bool,
@@ -137,10 +136,10 @@ def _page(
     from attn_cli.views import trace as view
 
     count = view.count_tables(trace, steps)
-    if count > view.MOST_TABLES and not look.full:
+    if count > view.MOST_TABLES and not full:
         output.note("trace.too_many", count=count, quiet=quiet)
         steps = frozenset()
-    return view.render(trace, look, steps=steps, queries=cells[0], keys=cells[1])
+    return view.page(trace, steps=steps, queries=cells[0], keys=cells[1])
 
 
 def _encode(trace: "Trace", kind: str, each: bool) -> bytes:

@@ -233,6 +233,5 @@ def _report(run: "Run", history: list, directory: Path, as_json: bool) -> None:
         document = json.document("train", None, None, asdict(run.settings), found, ())
         output.emit(json.encode(document) + b"\n")
         return
-    look = output.look(OutputOptions())
-    last = [train.render(history[-1], history, run.settings, width=look.width)] if history else []
-    output.print_page([*last, train.render_result(found)], look)
+    last = train.page(history[-1], history, run.settings) if history else []
+    output.print_page([*last, *train.result(found)], output.look(OutputOptions()))

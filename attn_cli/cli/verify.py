@@ -38,7 +38,7 @@ def command(
             settings = {"against": against, **read.settings}
             notes = session.prompt_notes(model, read)
             yield output.Result(
-                page=lambda look, p=read, f=found: view.render(model.facts, p, f),
+                page=lambda p=read, f=found: view.page(model.facts, p, f),
                 document=lambda p=read, f=found, s=settings, n=notes: json.document(
                     "verify", model.facts, p, s, f, n
                 ),

@@ -8,8 +8,7 @@ import numpy as np
 import orjson
 
 from attn_cli import __version__, vocabulary
-from attn_cli.records import Attention, ModelFacts, Prompt, Trace
-from attn_cli.session import nonfinite
+from attn_cli.records import Attention, ModelFacts, Prompt, Trace, nonfinite
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
