@@ -23,10 +23,8 @@ def page(trace: Trace, found: "Heads") -> Page:
         Heading(trace.model, trace.prompt, note("page.layer", layer=found.layer)),
         _headline(found, names[-1]),
         Grids(names, [head.head for head in found.heads], found.weights),
-        say("heads.summary", "title"),
         _summary(found, single=len(names) == 1),
         say("heads.what", query=names[-1], output=found.output_norm),
-        say("heads.where", "title"),
         _looks(found, names),
         _sum(found, trace.model.heads),
     ]
@@ -51,12 +49,10 @@ def _summary(found: "Heads", *, single: bool) -> Columns:
     """A `single` token has no previous one to look at."""
     columns = [Column(note("column.head_number"), [str(h.head) for h in found.heads], "left")]
     for key in _SUMMARY:
-        header = note(f"heads.{key}")
-        if single and key == "previous_share":
-            columns.append(Column(header, ["–" for _ in found.heads], "right"))
-        else:
-            columns.append(Column(header, [getattr(head, key) for head in found.heads]))
-    return Columns(columns)
+        none = single and key == "previous_share"
+        cells = ["–" if none else getattr(head, key) for head in found.heads]
+        columns.append(Column(note(f"heads.{key}"), cells, "right" if none else "number"))
+    return Columns(note("heads.summary"), columns)
 
 
 def _looks(found: "Heads", names: list[str]) -> Columns:
@@ -65,7 +61,7 @@ def _looks(found: "Heads", names: list[str]) -> Columns:
     for head in found.heads:
         keys = [names[key] for key in head.looks_at]
         columns.append(Column(note("column.head", head=head.head), keys, "left"))
-    return Columns(columns, "last")
+    return Columns(note("heads.where"), columns, "last")
 
 
 def _sum(found: "Heads", heads: int) -> Say:

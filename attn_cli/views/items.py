@@ -91,6 +91,7 @@ class Column(NamedTuple):
 class Columns(NamedTuple):
     """A table of columns; `most` says which rows matter most if not all are shown."""
 
+    title: Words
     columns: Sequence[Column]
     most: Literal["", "first", "last"] = ""
 

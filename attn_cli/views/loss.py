@@ -32,8 +32,7 @@ def page(model: ModelFacts, prompt: Prompt, found: "Loss") -> Page:
         Heading(model, prompt),
         _headline(found),
         say("loss.what", predictions=trained),
-        say("loss.title", "title"),
-        Columns(columns),
+        Columns(note("loss.title"), columns),
     ]
 
 

@@ -8,7 +8,7 @@ from attn_cli.records import Trace
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say
 from attn_cli.views.text import label, labels, visible
-from attn_cli.words import note
+from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.mask import Cell, MaskEffect
@@ -27,16 +27,12 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     causal = np.tri(len(names), dtype=bool)
     if any(np.array_equal(seen, causal) for seen in (found.visible_after, found.visible_before)):
         items.append(say("mask.why"))
-    if found.removed:
-        items += [say("mask.removed", "title"), _cells(found.removed, names)]
-    if found.added:
-        items += [say("mask.added", "title"), _cells(found.added, names)]
+    changed = (("mask.removed", found.removed), ("mask.added", found.added))
+    items += [_cells(note(title), cells, names) for title, cells in changed if cells]
     items.append(Matrix(note("mask.weights_before"), found.weights_before, names, names))
     items.append(Matrix(note("mask.weights_after"), found.weights_after, names, names))
-    items += [say("mask.moved", "title"), _moved(found, names)]
-    if found.next_after:
-        items += [say("mask.next", "title"), _next(found)]
-    return items
+    items.append(_moved(found, names))
+    return [*items, _next(found)] if found.next_after else items
 
 
 def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:
@@ -62,26 +58,21 @@ def _all_or_nothing(found: "MaskEffect") -> tuple[np.ndarray, np.ndarray]:
     return before & ~after, after & ~before
 
 
-def _cells(cells: "tuple[Cell, ...]", names: list[str]) -> Columns:
+def _cells(title: Note, cells: "tuple[Cell, ...]", names: list[str]) -> Columns:
     columns = (
         Column(note("column.query"), [names[cell.query] for cell in cells], "left"),
         Column(note("column.key"), [names[cell.key] for cell in cells], "left"),
         Column("scaled", [cell.scaled for cell in cells]),
         Column(note("column.weight"), [cell.weight for cell in cells]),
     )
-    return Columns(columns, "first")
+    return Columns(title, columns, "first")
 
 
 def _moved(found: "MaskEffect", names: list[str]) -> Columns:
     gone, new = _all_or_nothing(found)
-    moved = [
-        note("mask.gone")
-        if lost
-        else note("mask.new")
-        if came
-        else numbers.Number(m, found.moved, 0)
-        for lost, came, m in zip(gone, new, found.moved, strict=True)
-    ]
+    moved = [numbers.Number(share, found.moved, 0) for share in found.moved.tolist()]
+    for where, word in ((gone, note("mask.gone")), (new, note("mask.new"))):
+        moved = [word if here else cell for here, cell in zip(where, moved, strict=True)]
     columns = (
         Column(note("column.query"), names, "left"),
         Column(note("mask.column_moved"), moved, "right"),
@@ -89,7 +80,7 @@ def _moved(found: "MaskEffect", names: list[str]) -> Columns:
         Column(note("mask.column_change"), found.output_change),
         Column(note("mask.column_length"), found.output_norm),
     )
-    return Columns(columns)
+    return Columns(note("mask.moved"), columns)
 
 
 def _next(found: "MaskEffect") -> Columns:
@@ -103,4 +94,4 @@ def _next(found: "MaskEffect") -> Columns:
         Column(note("mask.column_after"), after, "fine"),
         Column("", after, "bar"),
     )
-    return Columns(columns)
+    return Columns(note("mask.next"), columns)

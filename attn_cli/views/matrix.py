@@ -40,38 +40,28 @@ def widest(texts: Iterable[str]) -> int:
 
 def draw_matrix(item: Matrix, look: Look) -> Iterator[RenderableType]:
     """The tables under a line with name, shape and which axis is which."""
-    values, rows, columns, axes = item.values, item.rows, item.columns, item.axes
-    if not (axes or item.summed) and look.columns_are_queries:
-        values, rows, columns, axes = values.T, columns, rows, note("axes.rows_keys")
+    if look.columns_are_queries and not (item.axes or item.summed):
+        turned = {"values": item.values.T, "rows": item.columns, "columns": item.rows}
+        item = item._replace(**turned, axes=note("axes.rows_keys"))
     text = Text(f"\n    {item.name}", "dim" if item.summed else "bold")
     if not item.summed:
-        shape = " × ".join(map(str, values.shape))
-        text.append(f"   {shape}   {axes or note('axes.rows_queries')}", "not bold dim")
+        shape = " × ".join(map(str, item.values.shape))
+        text.append(f"   {shape}   {item.axes or note('axes.rows_queries')}", "not bold dim")
     if item.remark:
         text.append(f"   {item.remark}", "not bold yellow")
     yield text
-    tables = list(_matrix_tables(values, rows, columns, look, ruled=item.summed))
+    tables = list(_matrix_tables(item, look))
     yield from (Padding(table, (0, 0, 0, INDENT)) for table, _ in tables)
     if item.elided and any(elided for _, elided in tables):
         yield Padding(Text(str(item.elided)), (0, 1, 0, INDENT))
 
 
-def _matrix_tables(
-    values: np.ndarray,
-    rows: Sequence[object],
-    columns: Sequence[object],
-    look: Look,
-    *,
-    ruled: bool,
-) -> Iterator[tuple[Table, bool]]:
-    """One table, or with `look.full` as many panels as the width needs; whether it has gaps.
-
-    `ruled` rules off the last row.
-    """
-    rows, columns = list(map(str, rows)), list(map(str, columns))
+def _matrix_tables(item: Matrix, look: Look) -> Iterator[tuple[Table, bool]]:
+    """One table, or with `look.full` as many panels as the width needs; whether it has gaps."""
+    values, rows, columns = item.values, list(map(str, item.rows)), list(map(str, item.columns))
     kept_rows = _middle_out(len(rows), len(rows) if look.full else _MOST_ROWS)
     real = [i for i in kept_rows if i != _GAP]
-    if ruled:
+    if item.summed:
         kept_rows.insert(-1, _RULE)
     texts = np.array(numbers.column(values[real], look.digits), dtype=object)
     texts = texts.reshape(len(real), len(columns))
@@ -85,7 +75,7 @@ def _matrix_tables(
         max([cell_len(name), *(len(text) for text in texts[:, j])])
         for j, name in enumerate(columns)
     ]
-    strong = _strength(values[real])
+    strong = _strength(values[real]) * look.colour
     for chosen in _chosen(widths, look.width - INDENT - label_width - 2, look.full):
         table = _table()
         table.add_column("", no_wrap=True, width=label_width)
@@ -99,7 +89,7 @@ def _matrix_tables(
                 cells.append(Text("\n".join(dots), no_wrap=True))
                 continue
             table.add_column(Text(columns[j]), no_wrap=True, width=widths[j], justify="right")
-            cells.append(_column(texts[:, j], strong[:, j], kept_rows, widths[j], look.colour))
+            cells.append(_column(texts[:, j], strong[:, j], kept_rows, widths[j]))
         table.add_row(*cells)
         yield table, _GAP in kept_rows or _GAP in chosen
 
@@ -133,19 +123,13 @@ def _strength(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), np.where(np.signbit(values), -level, level), 0)
 
 
-def _column(
-    texts: Sequence[str],
-    strength: Sequence[int],
-    kept_rows: Sequence[int],
-    width: int,
-    colour: bool,
-) -> Text:
+def _column(texts: Sequence[str], strength: np.ndarray, kept_rows: list[int], width: int) -> Text:
     lines = iter(zip(texts, strength, strict=True))
     cell = Text(no_wrap=True)
     marks = {_GAP: ("⋮", 0), _RULE: ("─" * width, 0)}
     for place, i in enumerate(kept_rows):
         text, level = marks[i] if i in marks else next(lines)
-        style = _STYLES[abs(int(level))][int(level < 0)] if colour and level else ""
+        style = _STYLES[abs(int(level))][int(level < 0)] if level else ""
         cell.append(text if place == 0 else "\n" + text, style)
     return cell
 
@@ -168,6 +152,7 @@ def _panels(widths: Sequence[int], room: int) -> Iterator[list[int]]:
 
 def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
     """The table, and below it how many rows are left out."""
+    yield Text("\n " + numbers.in_words(item.title, look.digits), "bold")
     count = len(item.columns[0].cells)
     shown = count if look.full or not item.most else min(count, _MOST_ROWS)
     rows = slice(count - shown, count) if item.most == "last" else slice(shown)

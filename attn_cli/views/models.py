@@ -7,7 +7,7 @@ from attn_cli.records import ModelFacts
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Words, say
 from attn_cli.views.text import visible
-from attn_cli.words import note
+from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.opening.listing import Contents, Listed, Listing
@@ -18,10 +18,9 @@ def listing(found: "Listing") -> Page:
     items: Page = []
     for place in dict.fromkeys(row.place for row in found.models):
         rows = [row for row in found.models if row.place == place]
-        items.append(say(f"models.{place}", "title"))
         opening = [row for row in rows if row.opens]
-        if opening:
-            items.append(_opening(opening))
+        title = f"models.{place}"
+        items.append(_opening(note(title), opening) if opening else say(title, "title"))
         for row in rows:
             if not row.opens:
                 family = f" ({visible(row.family)})" if row.family else ""
@@ -31,7 +30,7 @@ def listing(found: "Listing") -> Page:
     return [*items, say("models.looked", folders=folders), say("models.folder")]
 
 
-def _opening(rows: "Sequence[Listed]") -> Columns:
+def _opening(title: Note, rows: "Sequence[Listed]") -> Columns:
     sizes = [numbers.size(row.bytes) if row.bytes else "–" for row in rows]
     counts = [numbers.count(n) if (n := row.parameters) else note("models.any") for row in rows]
     columns = [
@@ -44,7 +43,7 @@ def _opening(rows: "Sequence[Listed]") -> Columns:
     if any(row.remark for row in rows):
         remarks = [note(f"models.{row.remark}") if row.remark else "" for row in rows]
         columns.append(Column("", remarks, "left"))
-    return Columns(columns)
+    return Columns(title, columns)
 
 
 def contents(model: ModelFacts, found: "Contents") -> Page:
@@ -69,12 +68,9 @@ def contents(model: ModelFacts, found: "Contents") -> Page:
     )
     return [
         Heading(model),
-        say("models.config", "title"),
-        Columns(config),
-        say("models.parts", "title"),
-        Columns(parts),
-        say("models.tensors", "title"),
-        Columns(tensors),
+        Columns(note("models.config"), config),
+        Columns(note("models.parts"), parts),
+        Columns(note("models.tensors"), tensors),
         say("models.tokens", size=numbers.count(found.tokens)),
     ]
 

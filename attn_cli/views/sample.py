@@ -20,24 +20,20 @@ def page(model: ModelFacts, prompt: Prompt, found: "Sample", settings: dict) -> 
         Heading(model, prompt),
         _headline(found, settings["temperature"], total),
         say("sample.order", order=order),
-        say("sample.candidates", "title", query=names[-1], kept=found.kept, total=total),
-        _candidates(found),
+        _candidates(found, query=names[-1], total=total),
     ]
     if found.sweep:
-        items += [say("sample.sweep", "title"), _sweep(found)]
+        items.append(_sweep(found))
     if found.counts:
-        return [
-            *items,
-            say("sample.counts", "title", draws=settings["draws"], seed=seed),
-            _counts(found),
-        ]
+        title = note("sample.counts", draws=settings["draws"], seed=seed)
+        return [*items, Columns(title, _counts(found))]
     drawn = (
         Column(note("sample.column_position"), [str(t.position) for t in found.drawn], "right"),
         Column(note("column.token"), [label(token.text) for token in found.drawn], "left"),
         Column(note("column.probability"), [t.probability for t in found.drawn], "fine"),
     )
     told = visible(prompt.text if prompt.has_text else " ".join(names))
-    items += [say("sample.drawn", "title", seed=seed), Columns(drawn)]
+    items.append(Columns(note("sample.drawn", seed=seed), drawn))
     return [*items, say("sample.text", prompt=told, text=visible(found.text))]
 
 
@@ -71,7 +67,8 @@ def _filtered(found: "Sample", total: int) -> Say:
     )  # fmt: skip
 
 
-def _candidates(found: "Sample") -> Columns:
+def _candidates(found: "Sample", *, query: str, total: int) -> Columns:
+    title = note("sample.candidates", query=query, kept=found.kept, total=total)
     rows = found.candidates
     columns = (
         Column("", [str(c.rank) for c in rows], "right"),
@@ -81,22 +78,22 @@ def _candidates(found: "Sample") -> Columns:
         *(Column(name, [c.after[i] for c in rows], "fine") for i, name in enumerate(found.filters)),
         Column("", [c.after[-1] for c in rows], "bar"),
     )
-    return Columns(columns)
+    return Columns(title, columns)
 
 
 def _sweep(found: "Sample") -> Columns:
     names = [label(c.text) for c in found.candidates]
     heats = (Column(f"{h.temperature:g}", h.probabilities, "fine") for h in found.sweep)
-    return Columns((Column(note("column.token"), names, "left"), *heats))
+    columns = (Column(note("column.token"), names, "left"), *heats)
+    return Columns(note("sample.sweep"), columns)
 
 
-def _counts(found: "Sample") -> Columns:
+def _counts(found: "Sample") -> tuple[Column, ...]:
     rows = found.counts
-    columns = (
+    return (
         Column(note("column.token"), [label(c.text) for c in rows], "left"),
         Column(note("sample.column_expected"), [c.expected for c in rows], "fine"),
         Column(note("sample.column_observed"), [c.observed for c in rows], "fine"),
         Column(note("sample.column_count"), [str(c.count) for c in rows], "right"),
         Column("", [c.observed for c in rows], "bar"),
     )
-    return Columns(columns)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from io import StringIO
 
-import numpy as np
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
@@ -79,10 +78,9 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
 
 def _tokens(prompt: Prompt, width: int) -> Iterator[Text]:
     """Each token behind a bar that no token can hold; a line ends between two tokens."""
-    styles = ("italic dim" if token.special else "" for token in prompt.tokens)
     parts = [
-        Text.assemble(("▏", "dim"), (label(text, 40), style))
-        for text, style in zip(prompt.labels, styles, strict=True)
+        Text.assemble(("▏", "dim"), (label(token.text, 40), "italic dim" if token.special else ""))
+        for token in prompt.tokens
     ]
     count = counted(len(parts), "page.tokens_one", "page.tokens_many")
     line = Text(" ")
@@ -96,10 +94,9 @@ def _tokens(prompt: Prompt, width: int) -> Iterator[Text]:
 
 def _step_title(item: items.StepTitle, look: Look) -> Drawn:
     step = vocabulary.STEPS[item.number - 1]
-    text = Text(f"\n {step.number}  ", "bold")
-    text.append(f"{step.name:<15}", "bold")
-    text.append(str(item.equation) or step.equation, "cyan")
-    yield text
+    name, equation = f"{step.name:<15}", str(item.equation) or step.equation
+    number = f"\n {step.number}  "
+    yield Text.assemble(number, (name, "bold"), (equation, "cyan"), style="bold")
 
 
 def _shares(item: items.Shares, look: Look) -> Drawn:
@@ -115,8 +112,7 @@ def _shares(item: items.Shares, look: Look) -> Drawn:
 def _product(item: items.Product, look: Look) -> Drawn:
     """The first terms, and the sum."""
     shown, count = item.left[:_TERMS], len(item.left)
-    both = np.concatenate([shown, item.right[:_TERMS]])
-    texts = numbers.column(both, look.digits)
+    texts = numbers.column([*shown, *item.right[:_TERMS]], look.digits)
     pairs = zip(texts[: len(shown)], texts[len(shown) :], strict=True)
     terms = " + ".join(f"{a}×{b}" for a, b in pairs)
     if len(shown) < count:

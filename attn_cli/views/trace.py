@@ -91,16 +91,11 @@ class HeadView:
 
     def parameter(self, name: str) -> Matrix:
         """A learned matrix, or a learned vector as a matrix of one row."""
-        values, axes = np.atleast_2d(self.arrays[name]), vocabulary.ARRAYS[name].axes
-        vector = self.arrays[name].ndim == 1
-        return Matrix(
-            name,
-            values,
-            [""] if vector else _numbered(values.shape[0]),
-            _numbered(values.shape[1]),
-            axes=note("axes.matrix", rows="1" if vector else axes[-2], columns=axes[-1]),
-            elided=note("parameters.elided", name=name),
-        )
+        values, elided = np.atleast_2d(self.arrays[name]), note("parameters.elided", name=name)
+        own = [axis for axis in vocabulary.ARRAYS[name].axes if axis not in ("head", "kv_head")]
+        axes = note("axes.matrix", rows=own[0] if len(own) == 2 else "1", columns=own[-1])
+        rows = _numbered(len(values)) if len(own) == 2 else [""]
+        return Matrix(name, values, rows, _numbered(values.shape[1]), axes, elided=elided)
 
     def _named(self, positions: Sequence[int]) -> list[str]:
         return [self.names[i] for i in positions]
@@ -127,7 +122,7 @@ def page(
     heads = [(block, place) for block in trace.attention for place in range(len(block.heads))]
     one = _where(*heads[0]) if len(heads) == 1 else ""
     found: Page = [Heading(trace.model, trace.prompt, one)]
-    changes = what_if_words(trace)
+    changes = _changes(trace)
     if changes:
         found.append(say("trace.what_if", "what-if", changes=changes))
     names = labels(trace.prompt.labels)
@@ -147,7 +142,7 @@ def page(
     return found
 
 
-def what_if_words(trace: Trace) -> str:
+def _changes(trace: Trace) -> str:
     """The changes a user asked for, as options: `--mask none`."""
     changes = []
     for name, (option, neutral) in vocabulary.WHAT_IFS.items():
@@ -334,16 +329,13 @@ def _weighted_values(view: HeadView) -> Matrix:
     columns = [note("column.weight"), *_numbered(moved.shape[1])]
     names: list[Words] = [view.names[i] for i in view.keys]
     values = rows[view.keys]
-    title = note("sum.table", keys=_keys(len(names)))
+    keys = counted(len(rows), "sum.key_one", "sum.key_many")
+    title = note("sum.table", keys=keys)
     if len(left_out):
         names.append(note("sum.others"))
         values = np.concatenate([values, left_out.sum(axis=0, keepdims=True)])
-        title = note("sum.part", keys=len(view.keys), all=_keys(len(rows)))
+        title = note("sum.part", keys=len(view.keys), all=keys)
     return Matrix(title, np.concatenate([values, [total]]), [*names, "Σ"], columns, summed=True)
-
-
-def _keys(count: int) -> Note:
-    return counted(count, "sum.key_one", "sum.key_many")
 
 
 # Each with the arrays without which there is nothing to say.

@@ -14,32 +14,26 @@ if TYPE_CHECKING:
 
 def page(model: ModelFacts, prompt: Prompt, found: "Verification") -> Page:
     """The verdict in words, then a row per array."""
+    verdict, error = note(f"verdict.{found.verdict}"), numbers.power(found.largest)
     items: Page = [
         Heading(model, prompt),
-        say(
-            "verify.headline", "headline", verdict=_verdict(found.verdict), layers=found.layers,
-            error=numbers.power(found.largest),
-        ),
+        say("verify.headline", "headline", verdict=verdict, layers=found.layers, error=error),
         say("verify.what"),
-        say("verify.float64", "title"),
-        _table(found.float64),
-    ]  # fmt: skip
+        _table(note("verify.float64"), found.float64),
+    ]
     if found.reference:
-        source = visible(found.reference_source)
-        items += [say("verify.reference", "title", source=source), _table(found.reference)]
+        source = note("verify.reference", source=visible(found.reference_source))
+        items.append(_table(source, found.reference))
     return items
 
 
-def _verdict(verdict: str) -> Note:
-    return note(f"verdict.{verdict}")
-
-
-def _table(rows: "tuple[StepError, ...]") -> Columns:
+def _table(title: Note, rows: "tuple[StepError, ...]") -> Columns:
+    verdicts = [note(f"verdict.{row.verdict}") for row in rows]
     columns = (
         Column(note("column.step"), [str(row.step) for row in rows], "left"),
         Column(note("column.array"), [row.name for row in rows], "left"),
         Column(note("verify.column_error"), [numbers.power(row.error) for row in rows], "right"),
         Column(note("verify.column_layer"), [str(row.layer) for row in rows], "right"),
-        Column(note("verify.column_verdict"), [_verdict(row.verdict) for row in rows], "left"),
+        Column(note("verify.column_verdict"), verdicts, "left"),
     )
-    return Columns(columns)
+    return Columns(title, columns)
