@@ -1,5 +1,6 @@
 """The page of `attn mask`: the mask as a picture, what it hides, and what moves."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +59,7 @@ def _all_or_nothing(found: "MaskEffect") -> tuple[np.ndarray, np.ndarray]:
     return before & ~after, after & ~before
 
 
-def _cells(title: Note, cells: "tuple[Cell, ...]", names: list[str]) -> Columns:
+def _cells(title: Note, cells: "Sequence[Cell]", names: list[str]) -> Columns:
     columns = (
         Column(note("column.query"), [names[cell.query] for cell in cells], "left"),
         Column(note("column.key"), [names[cell.key] for cell in cells], "left"),

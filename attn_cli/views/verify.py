@@ -1,5 +1,6 @@
 """The page of `attn verify`: the largest error of every array, and what to think of it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attn_cli.records import ModelFacts, Prompt
@@ -27,7 +28,7 @@ def page(model: ModelFacts, prompt: Prompt, found: "Verification") -> Page:
     return items
 
 
-def _table(title: Note, rows: "tuple[StepError, ...]") -> Columns:
+def _table(title: Note, rows: "Sequence[StepError]") -> Columns:
     verdicts = [note(f"verdict.{row.verdict}") for row in rows]
     columns = (
         Column(note("column.step"), [str(row.step) for row in rows], "left"),

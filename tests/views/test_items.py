@@ -1,0 +1,127 @@
+"""Every page is made of items whose words stand in the word table, and every item can be drawn."""
+
+import re
+
+import pytest
+
+import attn_cli
+from attn_cli import session, vocabulary
+from attn_cli.analysis.sample import Sampling
+from attn_cli.analysis.verify import read_reference, verify
+from attn_cli.opening.listing import contents, listing
+from attn_cli.views import heads, loss, mask, models, numbers, sample, table, trace
+from attn_cli.views import verify as verify_view
+from attn_cli.views.items import Columns, Matrix, Say, say
+from attn_cli.views.look import Look
+from attn_cli.words import Note, en, note
+
+PROMPT = "the greatest thinker in China is"
+EVERY = {"steps": frozenset(range(1, 7)), "queries": range(6), "keys": range(6)}
+
+
+@pytest.fixture(scope="module")
+def pages():
+    model = session.load("tiny")
+    prompt = session.tokenise(model, PROMPT)
+    before, after = (attn_cli.trace(PROMPT, mask=words) for words in (["none"], ["window:2"]))
+    warm = Sampling(temperature=1.5)
+    drawn = attn_cli.sample(model, prompt, warm, seed=1, draws=5, sweep=[0.5])
+    settings = {"temperature": 1.5, "seed": 1, "draws": 5}
+    checked = verify(model, prompt, *read_reference(None, model, prompt))
+    return {
+        "trace": trace.page(after, **EVERY),
+        "heads": heads.page(before, attn_cli.heads(before)),
+        "mask": mask.page(after, attn_cli.mask(before, after), "no mask", "--mask window:2"),
+        "sample": sample.page(model.facts, prompt, drawn, settings),
+        "loss": loss.page(model.facts, prompt, attn_cli.loss(model, prompt)),
+        "verify": verify_view.page(model.facts, prompt, checked),
+        "models": models.listing(listing()),
+        "model": models.contents(model.facts, contents(model)),
+    }
+
+
+def said(value):
+    """Every word of an item: notes, and the notes that fill them in."""
+    if isinstance(value, Note):
+        yield value
+        yield from (inner for filling in value.values.values() for inner in said(filling))
+    elif isinstance(value, tuple | list):
+        yield from (note for part in value for note in said(part))
+
+
+def test_every_word_of_a_page_stands_in_the_table_and_is_filled_in(pages):
+    for name, page in pages.items():
+        found = [note for item in page for note in said(item)]
+        assert found, name
+        for one in found:
+            names = set(re.findall(r"{(\w+)}", en.SENTENCES[one.key]))
+            assert names <= set(one.values), one.key
+
+
+def test_headers_are_words_of_the_table_or_names(pages):
+    names = {*vocabulary.ARRAYS, "temperature", "top_k", "top_p", "min_p"}
+    for name, page in pages.items():
+        tables = [item for item in page if isinstance(item, Columns)]
+        assert tables or name == "trace"
+        for item in tables:
+            assert isinstance(item.title, Note)
+            for column in item.columns:
+                text = isinstance(column.header, str) and re.search(r"[a-z]", column.header)
+                assert not text or column.header in names, column.header
+            assert len({len(column.cells) for column in item.columns}) == 1
+
+
+def test_every_page_begins_with_the_model_and_an_answer(pages):
+    assert [item.words.key for item in pages["trace"][1:2]] == ["trace.what_if"]
+    for name in ("heads", "mask", "sample", "loss", "verify"):
+        assert pages[name][0].model.name == "tiny"
+        assert pages[name][1].role == "headline", name
+
+
+def test_the_mask_is_told_in_the_terms_of_the_record(pages):
+    keys = [item.words.key for item in pages["mask"] if isinstance(item, Say)]
+    assert keys == ["mask.headline", "mask.compared"]
+    titles = [item.title.key for item in pages["mask"] if isinstance(item, Columns)]
+    assert titles == ["mask.removed", "mask.moved", "mask.next"]
+    assert [len(t.columns[0].cells) for t in pages["mask"] if isinstance(t, Columns)][:2] == [25, 6]
+    hidden = 36 - 11
+    assert pages["mask"][1].words.values["removed"] == hidden
+    names = [str(item.name) for item in pages["mask"] if isinstance(item, Matrix)]
+    assert names == ["weights before", "weights after"]
+
+
+def test_numbers_are_written_where_the_page_is_drawn():
+    told = say("sum.here", query="is", pull=0.5, output=1.0, cosine=-0.25)
+    assert "by 0.50 " in numbers.in_words(told.words, 2)
+    assert "cosine between them −0.250" in numbers.in_words(told.words, 3)
+    moved, rest = numbers.together(0.04, 0.5)
+    assert numbers.in_words(moved, 0) == "0.04"
+    assert numbers.in_words(note("mask.moves", query="is", moved=rest), 3) == (
+        "`is` moves 0.500 of its attention"
+    )
+    assert numbers.in_words(3, 2) == "3"
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("width", [24, 80])
+def test_every_page_can_be_drawn(pages, width, full):
+    for name, page in pages.items():
+        look = Look(width=width, full=full, columns_are_queries=full)
+        text = table.draw(page, look)
+        assert max(map(len, text.splitlines())) <= width, name
+        assert "Note(" not in text
+        assert ("more" in text) <= (not full or "more" in " ".join(en.SENTENCES.values())), name
+
+
+def test_long_tables_are_cut_at_the_end_that_matters_less():
+    from attn_cli.views.items import Column
+
+    cells = [f"row {i}" for i in range(30)]
+    for most, shown in (("first", "row 0"), ("last", "row 29")):
+        item = Columns("", [Column("", cells, "left")], most)
+        short, whole = (table.draw([item], Look(full=full)) for full in (False, True))
+        assert shown in short
+        assert short.count("row") == 12
+        assert "… 18 more (--full shows all)" in short
+        assert whole.count("row") == 30
+    assert table.draw([Columns("", [Column("", cells, "left")])], Look()).count("row") == 30
