@@ -83,11 +83,9 @@ def draw_progress(item: Progress, look: Look) -> Iterator[RenderableType]:
     """` step  250 / 2500  ██▌        80,000 tokens/s   0:56 left`, its parts never moving."""
     step = str(item.step).rjust(len(str(item.steps)))
     counted = f" {sentence('training.step', step=step, steps=item.steps)}  "
-    speed = sentence(
-        "training.progress",
-        tokens=numbers.count(item.tokens_per_second).rjust(9),
-        left=numbers.clock(item.seconds_left).rjust(7),
-    )
+    left = numbers.clock(item.seconds_left).rjust(7)
+    tokens = numbers.count(item.tokens_per_second).rjust(9)
+    speed = sentence("training.progress", tokens=tokens, left=left)
     room = max(0, min(40, look.width - len(counted) - len(speed) - 2))
     text = Text(counted, "bold", no_wrap=True, overflow="ellipsis", end="\n")
     text.append(numbers.bar(item.step / item.steps, room).ljust(room), "green")

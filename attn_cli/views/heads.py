@@ -18,7 +18,8 @@ _SUMMARY = ("entropy", "first_share", "previous_share", "self_share", "norm", "c
 
 def page(trace: Trace, found: "Heads") -> Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
-    names = labels(trace.prompt.labels)
+    names, whole = labels(trace.prompt.labels), len(found.heads) == trace.model.heads
+    error = "NaN" if np.isnan(found.largest_error) else numbers.power(found.largest_error)
     return [
         Heading(trace.model, trace.prompt, note("page.layer", layer=found.layer)),
         _headline(found, names[-1]),
@@ -26,7 +27,7 @@ def page(trace: Trace, found: "Heads") -> Page:
         _summary(found, single=len(names) == 1),
         say("heads.what", query=names[-1], output=found.output_norm),
         _looks(found, names),
-        _sum(found, trace.model.heads),
+        say("heads.sum", error=error) if whole else say("heads.part"),
     ]
 
 
@@ -62,10 +63,3 @@ def _looks(found: "Heads", names: list[str]) -> Columns:
         keys = [names[key] for key in head.looks_at]
         columns.append(Column(note("column.head", head=head.head), keys, "left"))
     return Columns(note("heads.where"), columns, "last")
-
-
-def _sum(found: "Heads", heads: int) -> Say:
-    if len(found.heads) < heads:
-        return say("heads.part")
-    wrong = np.isnan(found.largest_error)
-    return say("heads.sum", error="NaN" if wrong else numbers.power(found.largest_error))

@@ -54,8 +54,8 @@ class Matrix(NamedTuple):
 
     name: Words
     values: np.ndarray
-    rows: Sequence[Words]
-    columns: Sequence[Words]
+    rows: Sequence[Words | int]
+    columns: Sequence[Words | int]
     axes: Words = ""
     remark: Words = ""
     elided: Words = ""

@@ -1,5 +1,6 @@
 """Documents: strict JSON, one line per array (ndjson). Masked −∞ and every non-finite is null."""
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -98,8 +99,6 @@ def prompt_document(prompt: Prompt) -> dict[str, Any]:
 
 
 def _token(position: int, token: Token) -> dict[str, Any]:
-    from base64 import b64encode
-
     return {
         "position": position,
         "id": token.id,

@@ -27,11 +27,10 @@ def page(model: ModelFacts, prompt: Prompt, found: "Loss") -> Page:
         Column(note("loss.column_best"), [label(row.best.text) for row in rows], "left"),
         Column(note("loss.column_its"), [row.best.probability for row in rows], "fine"),
     )
-    trained = counted(len(rows), "loss.trained_one", "loss.trained_many")
     return [
         Heading(model, prompt),
         _headline(found),
-        say("loss.what", predictions=trained),
+        say("loss.what", predictions=counted(len(rows), "loss.trained_one", "loss.trained_many")),
         Columns(note("loss.title"), columns),
     ]
 

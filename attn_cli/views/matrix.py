@@ -162,10 +162,8 @@ def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
     yield from _column_tables(headers, cells, left, look.width - INDENT)
     if shown < count:
         more = sentence("mask.more", count=count - shown)
-        if item.most == "last":
-            yield Text(f"    {more}", "dim")
-        else:
-            yield Padding(Text(more), (0, 1, 0, INDENT))
+        below = Padding(Text(more), (0, 1, 0, INDENT))
+        yield Text(f"    {more}", "dim") if item.most == "last" else below
 
 
 def _texts(column: Column, cells: Sequence[object], digits: int) -> list[str]:

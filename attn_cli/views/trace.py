@@ -78,7 +78,7 @@ class HeadView:
         """An array whose rows are tokens: these positions of it."""
         values = self.arrays[name][positions]
         axes = note("axes.tokens", axis=vocabulary.ARRAYS[name].axes[-1])
-        columns = _numbered(values.shape[1])
+        columns = range(values.shape[1])
         return Matrix(
             title or name, values, self._named(positions), columns, axes, self._kind(name)
         )
@@ -94,18 +94,14 @@ class HeadView:
         values, elided = np.atleast_2d(self.arrays[name]), note("parameters.elided", name=name)
         own = [axis for axis in vocabulary.ARRAYS[name].axes if axis not in ("head", "kv_head")]
         axes = note("axes.matrix", rows=own[0] if len(own) == 2 else "1", columns=own[-1])
-        rows = _numbered(len(values)) if len(own) == 2 else [""]
-        return Matrix(name, values, rows, _numbered(values.shape[1]), axes, elided=elided)
+        rows = range(len(values)) if len(own) == 2 else [""]
+        return Matrix(name, values, rows, range(values.shape[1]), axes, elided=elided)
 
     def _named(self, positions: Sequence[int]) -> list[str]:
         return [self.names[i] for i in positions]
 
     def _kind(self, name: str) -> str:
         return vocabulary.WHAT_IF if name in self.block.what_if else ""
-
-
-def _numbered(count: int) -> list[str]:
-    return [str(i) for i in range(count)]
 
 
 def count_tables(trace: Trace, steps: frozenset[int]) -> int:
@@ -326,7 +322,7 @@ def _weighted_values(view: HeadView) -> Matrix:
     rows = np.concatenate([weights[:, None], moved], axis=1)
     left_out = np.delete(rows, view.keys, axis=0)
     total = [float(weights.sum()), *view.arrays["z"][view.query].tolist()]
-    columns = [note("column.weight"), *_numbered(moved.shape[1])]
+    columns = [note("column.weight"), *range(moved.shape[1])]
     names: list[Words] = [view.names[i] for i in view.keys]
     values = rows[view.keys]
     keys = counted(len(rows), "sum.key_one", "sum.key_many")

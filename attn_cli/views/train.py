@@ -15,7 +15,6 @@ from attn_cli.words import note, sentence
 
 if TYPE_CHECKING:
     from attn_cli.training.loop import StepRecord, TrainingResult, TrainingSettings
-    from attn_cli.training.watch import Neighbour
 
 _RECENT = 50
 
@@ -34,7 +33,8 @@ def page(
         items += [title, Gauges(record.attention)]
     if record.neighbours:
         word = label(settings.watched_word)
-        lists = [_ranking(record.neighbours), _ranking(record.neighbours_at_start)]
+        found = (record.neighbours, record.neighbours_at_start)
+        lists = [[(label(n.text, 20), n.cosine) for n in neighbours] for neighbours in found]
         items += [
             say("training.neighbours", "lead", word=word),
             Rankings((note("training.now"), note("training.start")), lists),
@@ -57,10 +57,6 @@ def _loss(history: "Sequence[StepRecord]", steps: int) -> Page:
 
 def _nats(**values: float) -> dict[str, str]:
     return {name: numbers.fixed(value, 3) for name, value in values.items()}
-
-
-def _ranking(neighbours: "Sequence[Neighbour]") -> list[tuple[str, float]]:
-    return [(label(neighbour.text, 20), neighbour.cosine) for neighbour in neighbours]
 
 
 def line(record: "StepRecord") -> str:
