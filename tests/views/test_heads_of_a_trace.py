@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import attn_cli
+from attn_cli import vocabulary
 from attn_cli.views import table
 from attn_cli.views import trace as view
-from attn_cli.views.items import Matrix, say
+from attn_cli.views.items import Matrix, StepTitle, say
 from attn_cli.views.look import Look
+from attn_cli.words import note
 
 PROMPT = "the greatest thinker in China is"
 
@@ -39,6 +41,34 @@ def test_only_the_chosen_queries_and_keys_are_shown(trace):
     assert (first.rows, first.columns) == (["thinker", "is"], ["the", "greatest"])
     scores = trace.attention[0].scores[0]
     assert np.array_equal(first.values, scores[np.ix_([2, 5], [0, 1])])
+
+
+def test_what_enters_a_layer_is_shown_once_for_all_its_heads(trace):
+    items = page(trace, 1)
+    assert [item.number for item in items if isinstance(item, StepTitle)] == [1, 1]
+    assert [str(i.name) for i in items if isinstance(i, Matrix)] == [
+        "token_embedding", "position_embedding", "x = their sum", "x"
+    ]  # fmt: skip
+
+
+def test_parameters_say_which_axis_is_which():
+    names = vocabulary.PARAMETERS | {"q", "k", "v", "z", "head_output", "output", "x"}
+    found = attn_cli.trace(PROMPT, layer=0, head=0, arrays=names)
+    items = {
+        item.name: item
+        for item in page(found, 2, 6)
+        if isinstance(item, Matrix) and item.name in vocabulary.PARAMETERS
+    }
+    assert set(items) == vocabulary.PARAMETERS
+    for name, axes in (
+        ("w_q", ("model", "width")),
+        ("b_k", ("1", "width")),
+        ("b_o", ("1", "model")),
+    ):
+        assert items[name].axes == note("axes.matrix", rows=axes[0], columns=axes[1])
+        assert items[name].elided == note("parameters.elided", name=name)
+    assert np.array_equal(items["w_v"].values, found.attention[0].w_v[0])
+    assert (items["b_o"].rows, items["b_o"].values.shape) == ([""], (1, 32))
 
 
 def test_the_sum_is_that_of_the_rows_above_it(trace):

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 import attn_cli
@@ -11,7 +12,7 @@ from attn_cli.analysis.verify import read_reference, verify
 from attn_cli.opening.listing import contents, listing
 from attn_cli.views import heads, loss, mask, models, numbers, sample, table, trace
 from attn_cli.views import verify as verify_view
-from attn_cli.views.items import Columns, Matrix, Say, say
+from attn_cli.views.items import Column, Columns, Matrix, Product, Say, Shares, say
 from attn_cli.views.look import Look
 from attn_cli.words import Note, en, note
 
@@ -113,8 +114,6 @@ def test_every_page_can_be_drawn(pages, width, full):
 
 
 def test_long_tables_are_cut_at_the_end_that_matters_less():
-    from attn_cli.views.items import Column
-
     cells = [f"row {i}" for i in range(30)]
     for most, shown in (("first", "row 0"), ("last", "row 29")):
         item = Columns("", [Column("", cells, "left")], most)
@@ -124,3 +123,59 @@ def test_long_tables_are_cut_at_the_end_that_matters_less():
         assert "… 18 more (--full shows all)" in short
         assert whole.count("row") == 30
     assert table.draw([Columns("", [Column("", cells, "left")])], Look()).count("row") == 30
+
+
+def test_a_matrix_says_that_it_is_cut_only_where_the_page_wants_it():
+    values, labels = np.arange(900.0).reshape(30, 30), range(30)
+    told = Matrix("w_q", values, labels, labels, note("axes.tokens", axis="model"))
+    silent = table.draw([told], Look())
+    assert silent.startswith("\n    w_q   30 × 30   rows: tokens   columns: model\n")
+    assert silent.count("… 18 more") == 1
+    assert silent.rstrip("\n") + "\n" == silent
+    elided = told._replace(elided=note("parameters.elided", name="w_q"))
+    cut = "    … part of w_q is left out; --full shows all of it\n"
+    assert table.draw([elided], Look()) == silent + cut
+    assert table.draw([elided], Look(full=True)) == table.draw([told], Look(full=True))
+    assert table.draw([elided], Look(full=True, width=400)).count("more") == 0
+
+
+def test_a_matrix_of_queries_and_keys_is_turned_round_and_no_other():
+    item = Matrix("scores", np.array([[1.0, 2.0]]), ["q"], ["k", "l"])
+    rows, columns = (
+        table.draw([item], Look(columns_are_queries=turned)).split("\n") for turned in (False, True)
+    )
+    assert rows[1].endswith("scores   1 × 2   rows: queries   columns: keys")
+    assert columns[1].endswith("scores   2 × 1   rows: keys   columns: queries")
+    assert [line.split() for line in columns[4:6]] == [["k", "1.00"], ["l", "2.00"]]
+    tokens = item._replace(axes=note("axes.tokens", axis="width"))
+    looks = (Look(), Look(columns_are_queries=True))
+    assert len({table.draw([tokens], look) for look in looks}) == 1
+
+
+def test_probabilities_keep_two_decimals_and_bars_are_shares():
+    item = Columns(
+        note("loss.title"),
+        (
+            Column(note("column.token"), ["a", note("mask.gone"), 3], "left"),
+            Column("scaled", [0.5, 0.25, float("nan")]),
+            Column(note("column.probability"), [0.5, 0.25, 0.125], "fine"),
+            Column("", [0.5, 0, 1], "bar"),
+        ),
+    )
+    lines = table.draw([item], Look(digits=0)).splitlines()
+    assert lines[1] == " each position and its next token"
+    assert [line.split() for line in lines[4:]] == [
+        ["a", "0", "0.50", "█" * 8], ["all", "gone", "0", "0.25"], ["3", "NaN", "0.12", "█" * 16],
+    ]  # fmt: skip
+    shares = Shares(["a"], [0.5], fine=True)
+    assert table.draw([shares], Look(digits=0)).split() == ["a", "0.50", "█" * 12]
+    assert table.draw([shares._replace(fine=False)], Look(digits=0)).split()[1] == "0"
+
+
+def test_a_product_shows_its_first_terms():
+    item = Product(("is", "the"), np.array([1.0, 2, 3, 4]), np.array([5.0, 6, 7, 8]), 70.0)
+    assert table.draw([item], Look(digits=0)) == (
+        "      is · the = 1×5 + 2×6 + 3×7 + … 1 more terms = 70\n"
+    )
+    short = Product(("is", "the"), np.array([2.0]), np.array([3.0]), 6.0)
+    assert table.draw([short], Look(digits=1)) == "      is · the = 2.0×3.0 = 6.0\n"
