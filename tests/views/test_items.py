@@ -9,7 +9,7 @@ import attn_cli
 from attn_cli import session, vocabulary
 from attn_cli.analysis.sample import Sampling
 from attn_cli.analysis.verify import read_reference, verify
-from attn_cli.opening.listing import contents, listing
+from attn_cli.opening.listing import Listed, Listing, contents, listing
 from attn_cli.views import heads, loss, mask, models, numbers, sample, table, trace
 from attn_cli.views import verify as verify_view
 from attn_cli.views.items import Column, Columns, Matrix, Product, Say, Shares, say
@@ -179,3 +179,50 @@ def test_a_product_shows_its_first_terms():
     )
     short = Product(("is", "the"), np.array([2.0]), np.array([3.0]), 6.0)
     assert table.draw([short], Look(digits=1)) == "      is · the = 2.0×3.0 = 6.0\n"
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        ("plain", "    {}\n"),
+        ("headline", "\n {}\n"),
+        ("title", "\n {}\n"),
+        ("block", "\n {}\n"),
+        ("what-if", " {}\n"),
+        ("aside", " {}\n"),
+        ("lead", "\n {}\n"),
+        ("line", " {}\n"),
+    ],
+)
+def test_each_role_has_its_place(role, expected):
+    assert table.draw([say("mask.same", role)], Look()) == expected.format(
+        en.SENTENCES["mask.same"]
+    )
+
+
+def test_numbers_of_a_column_stand_together(pages):
+    (summary, _) = (item for item in pages["heads"] if isinstance(item, Columns))
+    assert [column.kind for column in summary.columns] == ["left", *["number"] * 6]
+    model = session.load("tiny")
+    single = heads.page(attn_cli.trace("the"), attn_cli.heads(attn_cli.trace("the")))
+    (summary, _) = (item for item in single if isinstance(item, Columns))
+    assert summary.columns[3][1:] == (["–"] * model.facts.heads, "right")
+
+
+def test_errors_are_told_against_what(pages):
+    model = session.load("tiny")
+    source = read_reference(None, model, session.tokenise(model, PROMPT))[1]
+    titles = [item.title for item in pages["verify"] if isinstance(item, Columns)]
+    assert titles == [note("verify.float64"), note("verify.reference", source=source)]
+
+
+def test_what_does_not_open_is_told_with_its_reason_and_not_in_the_table():
+    shared = {"parameters": 5, "bytes": 20, "quantisation": "", "place": "hub", "remark": ""}
+    good = Listed(name="a", family="f", opens=True, reason="", **shared)
+    bad = Listed(name="b\x1b", family="g", opens=False, reason="no", **shared)
+    columns, broken, *_ = models.listing(Listing(models=(good, bad), folders=("/x",)))
+    assert columns.title == note("models.hub")
+    assert [column.cells for column in columns.columns] == [["a"], ["f"], ["5"], ["20 B"], ["–"]]
+    assert broken == say("models.broken", name="b\\x1b", family=" (g)", reason="no")
+    alone = models.listing(Listing(models=(bad,), folders=()))
+    assert alone[:2] == [say("models.hub", "title"), broken]
