@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.errors import StyleSyntaxError
+from rich.style import Style
 
 import attn_cli
 from attn_cli import vocabulary
@@ -54,6 +56,56 @@ def imported(path: Path) -> set[str]:
     return found
 
 
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {module_of(path) for path in MODULES}
+
+
+class RunTimeImports(ast.NodeVisitor):
+    """The package's modules that running a file may import; for type checkers only is not that."""
+
+    def __init__(self):
+        self.found = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        typing_only = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in node.orelse if typing_only else [node.test, *node.body, *node.orelse]:
+            self.visit(inner)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.found |= {alias.name for alias in node.names}
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            self.found.add(inner if inner in NAMES else node.module)
+
+
+def imported_at_run_time(source: str) -> set[str]:
+    visitor = RunTimeImports()
+    visitor.visit(ast.parse(source))
+    inside = {name for name in visitor.found if name in NAMES}
+    # A package comes with its modules; the front door itself imports nothing until it is asked.
+    packages = {name.rpartition(".")[0] for name in inside}
+    return (inside | packages) & NAMES - {"attn_cli"}
+
+
+GRAPH = {module_of(path): imported_at_run_time(path.read_text()) for path in MODULES}
+
+
+def reached(start: str, graph: dict[str, set[str]] = GRAPH) -> set[str]:
+    """Every module that importing and using `start` brings in, through others too."""
+    found, left = set(), [start]
+    while left:
+        new = graph.get(left.pop(), set()) - found
+        found |= new
+        left.extend(new)
+    return found
+
+
 def wrong_direction(part: str, names: set[str]) -> list[str]:
     used = {n.split(".")[1] for n in names if n.startswith("attn_cli.") and n.count(".")}
     return sorted(n for n in used if n in LEVEL and LEVEL[n] < LEVEL[part])
@@ -77,11 +129,91 @@ def test_an_upward_import_would_be_seen():
     assert wrong_direction("maths", {"attn_cli.views.page", "numpy"}) == ["views"]
 
 
-def test_views_never_import_families_and_maths_only_numpy():
+@pytest.mark.parametrize("path", inner_modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downwards_through_others_too(path):
+    assert wrong_direction(part_of(path), reached(module_of(path))) == []
+
+
+VIEWS = [path for path in MODULES if part_of(path) == "views"]
+DOCUMENTS = ("json", "csv", "npz", "schema")
+UNITS = {" GiB"}
+PAGES = [path for path in VIEWS if path.stem not in DOCUMENTS]
+DRAWERS = ("table", "matrix", "charts", "drawers")
+
+
+@pytest.mark.parametrize("path", VIEWS, ids=lambda p: p.stem)
+def test_views_reach_neither_families_nor_what_stands_above_them(path):
+    found = reached(module_of(path))
+    parts = {name.split(".")[1] for name in found}
+    assert parts & {"families", "training", "opening", "session", "cli"} == set()
+    assert {name for name in found if name.startswith("attn_cli.analysis.")} <= {
+        "attn_cli.analysis.heads"
+    }
+
+
+def test_a_way_through_others_would_be_seen():
+    graph = {"attn_cli.views.x": {"attn_cli.analysis.y"}, "attn_cli.analysis.y": {"attn_cli.cli.z"}}
+    assert reached("attn_cli.views.x", graph) == {"attn_cli.analysis.y", "attn_cli.cli.z"}
+    assert "attn_cli.families" in reached("attn_cli.session")
+    assert "attn_cli.families" in reached("attn_cli.analysis.verify")
+    hidden = (
+        "if TYPE_CHECKING:\n from attn_cli.session import trace\n"
+        "else:\n from attn_cli import parse\n"
+        "def f():\n from attn_cli.views.json import encode\n import attn_cli.words.en\n"
+    )
+    assert imported_at_run_time(hidden) == {
+        "attn_cli.parse", "attn_cli.views.json", "attn_cli.views", "attn_cli.words.en",
+        "attn_cli.words",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_what_makes_a_page_does_not_know_how_it_is_drawn(path):
+    if path.stem not in DRAWERS:
+        modules = [module_of(path), *reached(module_of(path))]
+        assert not {name.rpartition(".")[2] for name in modules if "views." in name} & {*DRAWERS}
+        for module in modules:
+            file = ROOT / f"{module.replace('.', '/')}.py"
+            assert not file.exists() or "rich" not in {n.split(".")[0] for n in imported(file)}
+
+
+def literals(source: str) -> set[str]:
+    """The string literals of a file, docstrings left out."""
+    nodes = list(ast.walk(ast.parse(source)))
+    docs = {id(n.value) for n in nodes if isinstance(n, ast.Expr)}
+    return {
+        n.value
+        for n in nodes
+        if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in docs
+    }
+
+
+def is_style(text: str) -> bool:
+    try:
+        return bool(Style.parse(text))
+    except StyleSyntaxError:
+        return False
+
+
+def words(source: str) -> set[str]:
+    """Literals with a letter and a space, other than Rich's styles."""
+    found = {text for text in literals(source) if re.search(r"[^\W\d_]", text) and " " in text}
+    return {text for text in found if not is_style(text)}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_no_word_that_a_user_reads_stands_in_a_page_or_a_drawer(path):
+    assert words(path.read_text()) <= UNITS
+
+
+def test_a_word_in_a_page_would_be_seen():
+    source = """'A doc string.'\nx = f'{n} more'\ny = ('bold dim', 'key.only', '  ·  ')"""
+    assert words(source) == {" more"}
+
+
+def test_maths_imports_only_numpy():
     for path in MODULES:
         names = imported(path)
-        if part_of(path) == "views":
-            assert not any(name.startswith("attn_cli.families") for name in names), path
         if part_of(path) == "maths":
             roots = {name.split(".")[0] for name in names}
             assert roots <= {"numpy", "math", "typing", "types", "collections", "attn_cli"}, path

@@ -40,7 +40,7 @@ def command(
             for number in layers:
                 found = heads(trace, number)
                 chosen = {**trace.settings, "layer": number, "head": list(trace.attention[0].heads)}
-                page = partial(view.render, trace, found)
+                page = partial(view.page, trace, found)
                 yield output.Result(page, found, model.facts, read, chosen, trace.notes)
 
     output.deliver("heads", out, results(), quiet=prompt.quiet)

@@ -24,7 +24,7 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
         for read in prompts(prompt, model):
             found = loss(model, read)
             notes = session.prompt_notes(model, read)
-            page = partial(view.render, model.facts, read, found)
+            page = partial(view.page, model.facts, read, found)
             yield output.Result(page, found, model.facts, read, read.settings, notes)
 
     output.deliver("loss", out, results(), quiet=prompt.quiet)

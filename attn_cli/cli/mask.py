@@ -57,7 +57,7 @@ def command(
             found = mask(before, after, *numbers, top=top)
             chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
                       "head": numbers[1]}  # fmt: skip
-            page = partial(view.render, after, found, *names)
+            page = partial(view.page, after, found, *names)
             yield output.Result(page, found, model.facts, read, chosen, after.notes)
 
     output.deliver("mask", out, results(), quiet=prompt.quiet)

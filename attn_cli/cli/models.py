@@ -25,7 +25,7 @@ def command(
 
     if name is None:
         found = listing()
-        result = output.Result(lambda _: view.render_listing(found), found)
+        result = output.Result(lambda: view.listing(found), found)
     else:
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)
@@ -33,7 +33,7 @@ def command(
         notes = (note("note.no_tokenizer", problem=problem),) if problem else ()
         settings = {"ignore_config": list(ignore_config)}
         result = output.Result(
-            lambda _: view.render_contents(model.facts, inside),
+            lambda: view.contents(model.facts, inside),
             inside, model.facts, None, settings, notes,
         )  # fmt: skip
     output.deliver("models", out, [result])

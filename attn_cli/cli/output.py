@@ -14,12 +14,11 @@ from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from attn_cli.cli.options import OutputOptions
-    from attn_cli.records import ModelFacts, Prompt
+    from attn_cli.records import Facts, Prompt
     from attn_cli.training.loop import StepRecord, TrainingSettings
-    from attn_cli.views.matrix import Look
+    from attn_cli.views.items import Page
+    from attn_cli.views.look import Look
 
 BROKEN_PIPE = 141
 _REFRESH = 0.25
@@ -28,9 +27,9 @@ _REFRESH = 0.25
 class Result(NamedTuple):
     """One answer: the record found, what its document says beside it, and how to draw its page."""
 
-    page: Callable[["Look"], list[Any]]
+    page: Callable[[], "Page"]
     found: Any
-    model: "ModelFacts | None" = None
+    model: "Facts | None" = None
     prompt: "Prompt | None" = None
     settings: Mapping[str, Any] = {}
     notes: tuple[Note, ...] = ()
@@ -57,14 +56,14 @@ def deliver(
         raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
     arrays = form.arrays if command == "trace" else ""
     drawn = None if form.documents or arrays else _look(options)
-    items: list[RenderableType] = []
+    items: Page = []
     data: list[bytes] = []
     for result in results:
         if arrays or not form.documents:  # no place for notes
             for remark in result.notes:
                 tell(remark, quiet=quiet)
         if drawn:
-            items.extend(result.page(drawn))
+            items.extend(result.page())
         elif arrays and not each:
             data.append(import_module(arrays).render(result.found))
         else:
@@ -112,7 +111,7 @@ def _of_suffix(out: str | None, known: tuple[str, ...]) -> str:
 
 def _look(options: "OutputOptions") -> "Look":
     """How pages are drawn on this screen under these options."""
-    from attn_cli.views.matrix import Look
+    from attn_cli.views.look import Look
 
     streams = CURRENT.get()
     return Look(
@@ -121,33 +120,15 @@ def _look(options: "OutputOptions") -> "Look":
         full=options.full,
         columns_are_queries=options.layout == "columns",
         colour=_is_stdout(options.out) and streams.is_screen and not streams.is_plain,
+        terminal={k: v for k, v in streams.environ.items() if k in ("TERM", "COLORTERM")},
     )
 
 
-def print_page(items: Iterable["RenderableType"], look: "Look", out: str | None = None) -> None:
+def print_page(page: "Page", look: "Look", out: str | None = None) -> None:
     """Draws a page and writes it at once, so that a failure leaves stdout empty."""
-    from io import StringIO
+    from attn_cli.views.drawers import DRAWERS
 
-    from rich.console import Console
-
-    environ = CURRENT.get().environ
-    # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring escapes into a pipe.
-    console = Console(
-        file=StringIO(),
-        width=look.width,
-        force_terminal=look.colour,
-        color_system="auto" if look.colour else None,
-        no_color=not look.colour,
-        legacy_windows=False,
-        emoji=False,
-        markup=False,
-        highlight=False,
-        _environ={k: v for k, v in environ.items() if k in ("TERM", "COLORTERM")},
-    )
-    for item in items:
-        console.print(item, soft_wrap=False)
-    lines = console.file.getvalue().split("\n")
-    emit("\n".join(line.rstrip() for line in lines).encode("utf-8", "replace"), out)
+    emit(DRAWERS[look.view](page, look).encode("utf-8", "replace"), out)
 
 
 def emit(data: bytes, out: str | None = None) -> None:
@@ -218,7 +199,8 @@ def follow(
     records: Iterable["StepRecord"], settings: "TrainingSettings", *, quiet: bool
 ) -> list["StepRecord"]:
     """Shows a run on stderr while it goes on: drawn on a terminal, lines now and then elsewhere."""
-    from attn_cli.views import train
+    from attn_cli.views import table, train
+    from attn_cli.views.look import Look
 
     streams = CURRENT.get()
     history: list[StepRecord] = []
@@ -228,7 +210,7 @@ def follow(
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
                 _to_stderr(train.line(record))
         return history
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
 
     console = Console(file=streams.stderr, _environ=streams.environ)
@@ -238,7 +220,8 @@ def follow(
             history.append(record)
             now = time.monotonic()
             if now - drawn > _REFRESH:
-                width = console.width
-                live.update(train.render(record, history, settings, width=width), refresh=True)
+                page = train.page(record, history, settings)
+                items = table.renderables(page, Look(width=console.width))
+                live.update(Group(*items), refresh=True)
                 drawn = now
     return history

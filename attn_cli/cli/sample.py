@@ -91,7 +91,7 @@ def command(
             notes = session.prompt_notes(model, read)
             asked = 0 if draws else max_tokens
             notes += stop_note(model, read, [d.id for d in found.drawn], asked)
-            page = partial(view.render, model.facts, read, found, chosen)
+            page = partial(view.page, model.facts, read, found, chosen)
             settings = {**chosen, **read.settings}
             yield output.Result(page, found, model.facts, read, settings, notes)
 

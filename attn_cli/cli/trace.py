@@ -23,7 +23,6 @@ from attn_cli.words import Note, note
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
     from attn_cli.records import Prompt, Trace
-    from attn_cli.views.matrix import Look
 
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
@@ -83,7 +82,7 @@ def command(
                 "queries": parse.positions(query, found.prompt.labels, "--query"),
                 "keys": parse.positions(key, found.prompt.labels, "--key"),
             }
-            page = partial(_page, found, quiet=prompt.quiet, **shown)
+            page = partial(_page, found, out.full, quiet=prompt.quiet, **shown)
             yield output.Result(page, found, notes=notes)
 
     output.deliver("trace", out, results(), quiet=prompt.quiet, each=bool(prompt.each))
@@ -115,12 +114,12 @@ def _continued(
 
 
 def _page(
-    trace: "Trace", look: "Look", *, quiet: bool, steps: frozenset[int], **cells: tuple[int, ...]
+    trace: "Trace", full: bool, *, quiet: bool, steps: frozenset[int], **cells: tuple[int, ...]
 ) -> list[Any]:
     from attn_cli.views import trace as view
 
     count = view.count_tables(trace, steps)
-    if count > view.MOST_TABLES and not look.full:
+    if count > view.MOST_TABLES and not full:
         output.note("trace.too_many", count=count, quiet=quiet)
         steps = frozenset()
-    return view.render(trace, look, steps=steps, **cells)
+    return view.page(trace, steps=steps, **cells)

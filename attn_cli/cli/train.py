@@ -117,9 +117,9 @@ def command(
     checkpoint.save(directory, run)
     found = loop.result_of(run, history, str(directory))
     result = output.Result(
-        page=lambda look: [
-            *(view.render(last, history, settings, width=look.width) for last in history[-1:]),
-            view.render_result(found),
+        page=lambda: [
+            *(item for last in history[-1:] for item in view.page(last, history, settings)),
+            *view.result(found),
         ],
         found=found,
         settings=asdict(settings),

@@ -37,7 +37,7 @@ def command(
             settings = {"against": against, **read.settings}
             notes = session.prompt_notes(model, read)
             yield output.Result(
-                lambda _, p=read, f=found: view.render(model.facts, p, f),
+                lambda p=read, f=found: view.page(model.facts, p, f),
                 found, model.facts, read, settings, notes,
             )  # fmt: skip
 

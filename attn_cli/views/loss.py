@@ -1,50 +1,47 @@
 """The page of `attn loss`: one row per position, then the mean and the perplexity."""
 
 import math
+from typing import TYPE_CHECKING
 
-from attn_cli.analysis.loss import Loss
 from attn_cli.records import Facts, Prompt
-from attn_cli.views import numbers, page
-from attn_cli.views.matrix import Look
+from attn_cli.views import numbers
+from attn_cli.views.items import Column, Columns, Heading, Page, Say, say
 from attn_cli.views.text import label
-from attn_cli.words import sentence
+from attn_cli.words import counted, note
+
+if TYPE_CHECKING:
+    from attn_cli.analysis.loss import Loss
 
 
-def render(model: Facts, prompt: Prompt, found: Loss, look: Look) -> page.Page:
+def page(model: Facts, prompt: Prompt, found: "Loss") -> Page:
     """What came next, how likely it was, what it cost, and what was guessed."""
     rows = found.positions
-    digits = max(look.digits, 2)
-    columns = [
-        [str(row.position) for row in rows],
-        [label(row.token) for row in rows],
-        [label(row.next_token) for row in rows],
-        numbers.column([row.probability for row in rows], digits),
-        ["–" if math.isnan(row.loss) else str(row.rank) for row in rows],
-        numbers.column([row.loss for row in rows], digits),
-        [label(row.best.text) for row in rows],
-        numbers.column([row.best.probability for row in rows], digits),
-    ]
-    key = "loss.trained_one" if len(rows) == 1 else "loss.trained_many"
-    trained = sentence(key, count=len(rows))
-    headers = ("", "after", "comes", "probability", "rank", "loss", "best guess", "its probability")
+    ranks = ["–" if math.isnan(row.loss) else str(row.rank) for row in rows]
+    columns = (
+        Column("", [str(row.position) for row in rows], "right"),
+        Column(note("loss.column_after"), [label(row.token) for row in rows], "left"),
+        Column(note("loss.column_comes"), [label(row.next_token) for row in rows], "left"),
+        Column(note("column.probability"), [row.probability for row in rows], "fine"),
+        Column(note("loss.column_rank"), ranks, "right"),
+        Column(note("loss.column_loss"), [row.loss for row in rows], "fine"),
+        Column(note("loss.column_best"), [label(row.best.text) for row in rows], "left"),
+        Column(note("loss.column_its"), [row.best.probability for row in rows], "fine"),
+    )
     return [
-        page.heading(model),
-        page.tokens_line(prompt),
-        _headline(found, digits),
-        page.say("loss.what", predictions=trained),
-        page.title("loss.title"),
-        page.columns_table(headers, columns, left=(1, 2, 6)),
+        Heading(model, prompt),
+        _headline(found),
+        say("loss.what", predictions=counted(len(rows), "loss.trained_one", "loss.trained_many")),
+        Columns(note("loss.title"), columns),
     ]
 
 
-def _headline(found: Loss, digits: int) -> object:
+def _headline(found: "Loss") -> Say:
     numbered = [row for row in found.positions if not math.isnan(row.loss)]
     right, count = sum(row.rank == 1 for row in numbered), len(found.positions)
     if len(numbered) < count:
-        broken = count - len(numbered)
-        return page.headline("loss.nan", broken=broken, count=count, right=right)
-    return page.headline(
-        "loss.one" if count == 1 else "loss.headline", right=right, count=count,
-        mean=numbers.number(found.mean, digits),
+        return say("loss.nan", "headline", broken=count - len(numbered), count=count, right=right)
+    return say(
+        "loss.one" if count == 1 else "loss.headline", "headline", right=right, count=count,
+        mean=numbers.Number(found.mean, [found.mean]),
         perplexity=numbers.number(found.perplexity, 1),
     )  # fmt: skip

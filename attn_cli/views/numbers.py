@@ -1,11 +1,38 @@
-"""Every digit a user sees in a table is written here."""
+"""Every digit a user sees in a page is written here."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.words import Note, sentence
+
 _BLOCKS = " ▏▎▍▌▋▊▉"
+
+
+class Number(NamedTuple):
+    """A number in a sentence or a cell with the decimals, at least `least`, of `all` that are
+    compared with it, itself included. One that stands alone is a float."""
+
+    value: float
+    all: Sequence[float]
+    least: int = 2
+
+
+def together(*values: float) -> tuple[Number, ...]:
+    """Numbers that are compared, with the same decimals."""
+    return tuple(Number(value, values) for value in values)
+
+
+def in_words(said: object, digits: int) -> str:
+    """A sentence, a number or ready text as a user reads it."""
+    if isinstance(said, Note):
+        return sentence(said.key, **{k: in_words(v, digits) for k, v in said.values.items()})
+    if isinstance(said, Number):
+        pattern = _pattern(np.asarray(said.all, np.float64), max(digits, said.least))
+        return _one(said.value, pattern)
+    return number(said, digits) if isinstance(said, float) else str(said)
 
 
 def column(values: Iterable[float] | np.ndarray, digits: int) -> list[str]:
@@ -15,14 +42,17 @@ def column(values: Iterable[float] | np.ndarray, digits: int) -> list[str]:
     numbers that would not fit.
     """
     numbers = np.asarray(values, dtype=np.float64).ravel()
+    pattern = _pattern(numbers, digits)
+    return [_one(value, pattern) for value in numbers.tolist()]
+
+
+def _pattern(numbers: np.ndarray, digits: int) -> str:
     finite = np.abs(numbers[np.isfinite(numbers)])
     largest = float(finite.max()) if finite.size else 0.0
     if largest >= 1e5 or 0 < largest < 1e-6:
-        pattern = f"%.{digits}e"
-    else:
-        extra = max(0, -math.floor(math.log10(largest)) - 1) if largest else 0
-        pattern = f"%.{digits + extra}f"
-    return [_one(value, pattern) for value in numbers.tolist()]
+        return f"%.{digits}e"
+    extra = max(0, -math.floor(math.log10(largest)) - 1) if largest else 0
+    return f"%.{digits + extra}f"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -38,6 +68,28 @@ def _one(value: float, pattern: str) -> str:
             return text[1:] if not text.strip("-0.") else f"−{text[1:]}"
         return text
     return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
+
+
+def count(value: float) -> str:
+    """A whole number, its thousands apart."""
+    return f"{value:,.0f}"
+
+
+def fixed(value: float, decimals: int = 2) -> str:
+    """So many decimals whatever the size, for what is drawn anew in the same place."""
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def power(value: float) -> str:
+    """An error, of which only the size matters."""
+    return f"{value:.1e}"
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03`, without the hours below one hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def bar(share: float, width: int) -> str:

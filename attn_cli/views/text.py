@@ -1,9 +1,7 @@
 """Text that came from outside, made safe and visible for a screen."""
 
 import unicodedata
-from collections.abc import Iterable
-
-from rich.cells import cell_len
+from collections.abc import Sequence
 
 # Format characters hide or reorder what stands around them; the rest prints nothing of its own.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -32,13 +30,8 @@ def _escape(char: str) -> str:
     code = ord(char)
     if char in "\n\t\r":
         return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}[char]
-    return (
-        f"\\x{code:02x}"
-        if code < 0x100
-        else f"\\u{code:04x}"
-        if code < 0x10000
-        else f"\\U{code:08x}"
-    )
+    kind, width = ("x", 2) if code < 0x100 else ("u", 4) if code < 0x10000 else ("U", 8)
+    return f"\\{kind}{code:0{width}x}"
 
 
 def label(text: str, limit: int = 14) -> str:
@@ -47,11 +40,8 @@ def label(text: str, limit: int = 14) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
-def pad(text: str, width: int) -> str:
-    """`text` filled with spaces to `width` columns of the screen; CJK takes two."""
-    return text + " " * (width - cell_len(text))
-
-
-def widest(texts: Iterable[str]) -> int:
-    """The columns of the widest text."""
-    return max((cell_len(text) for text in texts), default=0)
+def labels(texts: Sequence[str]) -> list[str]:
+    """A heading for each token, numbered where the same text stands twice."""
+    shown = [label(text) for text in texts]
+    twice = {text for text in shown if shown.count(text) > 1} if len(shown) < 1000 else set()
+    return [f"{text}·{i}" if text in twice else text for i, text in enumerate(shown)]

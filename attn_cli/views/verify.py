@@ -1,37 +1,40 @@
 """The page of `attn verify`: the largest error of every array, and what to think of it."""
 
-from attn_cli.analysis.verify import StepError, Verification
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from attn_cli.records import Facts, Prompt
-from attn_cli.views import page
+from attn_cli.views import numbers
+from attn_cli.views.items import Column, Columns, Heading, Page, say
 from attn_cli.views.text import visible
+from attn_cli.words import Note, note
+
+if TYPE_CHECKING:
+    from attn_cli.analysis.verify import StepError, Verification
 
 
-def render(model: Facts, prompt: Prompt, found: Verification) -> page.Page:
+def page(model: Facts, prompt: Prompt, found: "Verification") -> Page:
     """The verdict in words, then a row per array."""
-    items: page.Page = [
-        page.heading(model),
-        page.tokens_line(prompt),
-        page.headline(
-            "verify.headline", verdict=found.verdict, error=f"{found.largest:.1e}",
-            layers=found.layers,
-        ),
-        page.say("verify.what"),
-        page.title("verify.float64"),
-        _table(found.float64),
-    ]  # fmt: skip
+    verdict, error = note(f"verdict.{found.verdict}"), numbers.power(found.largest)
+    items: Page = [
+        Heading(model, prompt),
+        say("verify.headline", "headline", verdict=verdict, layers=found.layers, error=error),
+        say("verify.what"),
+        _table(note("verify.float64"), found.float64),
+    ]
     if found.reference:
-        source = visible(found.reference_source)
-        items += [page.title("verify.reference", source=source), _table(found.reference)]
+        source = note("verify.reference", source=visible(found.reference_source))
+        items.append(_table(source, found.reference))
     return items
 
 
-def _table(rows: tuple[StepError, ...]) -> object:
-    columns = [
-        [str(row.step) for row in rows],
-        [row.name for row in rows],
-        [f"{row.error:.1e}" for row in rows],
-        [str(row.layer) for row in rows],
-        [row.verdict for row in rows],
-    ]
-    headers = ("step", "array", "largest error", "in layer", "verdict")
-    return page.columns_table(headers, columns, left=(0, 1, 4))
+def _table(title: Note, rows: "Sequence[StepError]") -> Columns:
+    verdicts = [note(f"verdict.{row.verdict}") for row in rows]
+    columns = (
+        Column(note("column.step"), [str(row.step) for row in rows], "left"),
+        Column(note("column.array"), [row.name for row in rows], "left"),
+        Column(note("verify.column_error"), [numbers.power(row.error) for row in rows], "right"),
+        Column(note("verify.column_layer"), [str(row.layer) for row in rows], "right"),
+        Column(note("verify.column_verdict"), verdicts, "left"),
+    )
+    return Columns(title, columns)

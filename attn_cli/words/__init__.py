@@ -23,6 +23,11 @@ def note(key: str, /, **values: object) -> Note:
     return Note(key, values)
 
 
+def counted(count: int, one: str, many: str) -> Note:
+    """The remark of one thing, or that of many with their `count`."""
+    return Note(one if count == 1 else many, {"count": count})
+
+
 def sentence(key: str, /, **values: object) -> str:
     """The sentence of `key` with its `{names}` filled in. Raises KeyError for an unknown key."""
     return LANGUAGES["en"][key].format(**values)

@@ -1,16 +1,14 @@
 """`attn heads`: grids, summaries and the sum, each as the document says."""
 
-import io
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import attn_cli
 from attn_cli.views import heads as view
-from attn_cli.views.matrix import Look
+from attn_cli.views.items import say
 
 PROMPT = "the greatest thinker in China is"
 TOKENS = PROMPT.split()
@@ -147,10 +145,8 @@ def test_a_single_token_has_no_previous_one(attn):
     assert attn("heads", "the", "--json").json["result"]["heads"][0]["previous_share"] is None
 
 
-def rendered(trace):
-    console = Console(width=80, file=io.StringIO())
-    console.print(*view.render(trace, attn_cli.heads(trace), Look()))
-    return " ".join(console.file.getvalue().split())
+def items_of(trace):
+    return view.page(trace, attn_cli.heads(trace))
 
 
 def test_heads_that_are_not_numbers_are_not_ranked(found):
@@ -163,8 +159,11 @@ def test_heads_that_are_not_numbers_are_not_ranked(found):
         return replace(trace, attention=(replace(block, arrays=arrays),))
 
     rest = found["heads"][1:]
-    page = rendered(broken([0]))
-    assert f"head {min(rest, key=lambda h: h['entropy'])['head']} looks most sharply" in page
-    assert f"head {max(rest, key=lambda h: h['norm'])['head']} pulls" in page
-    assert "largest error NaN" in page
-    assert "no head can be ranked" in rendered(broken([0, 1, 2, 3]))
+    items = items_of(broken([0]))
+    headline = items[1]
+    assert (headline.words.key, headline.role) == ("heads.headline", "headline")
+    ranked = headline.words.values
+    assert ranked["sharpest"] == min(rest, key=lambda h: h["entropy"])["head"]
+    assert ranked["strongest"] == max(rest, key=lambda h: h["norm"])["head"]
+    assert items[-1] == say("heads.sum", error="NaN")
+    assert items_of(broken([0, 1, 2, 3]))[1] == say("heads.nothing", "headline", layer=0)

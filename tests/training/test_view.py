@@ -6,16 +6,19 @@ from io import StringIO
 import numpy as np
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 
 from attn_cli.training import data, loop
 from attn_cli.training.watch import Neighbour
-from attn_cli.views import train
+from attn_cli.views import charts, numbers, table, train
+from attn_cli.views.items import Chart, Gauges, Progress, Rankings, Say
+from attn_cli.views.look import Look
 
 
 def drawn(record, history, settings, width=80):
     console = Console(file=StringIO(), width=width, color_system=None)
-    console.print(train.render(record, history, settings, width=width))
+    page = train.page(record, history, settings)
+    console.print(Group(*table.renderables(page, Look(width=width))))
     return console.file.getvalue().splitlines()
 
 
@@ -92,12 +95,23 @@ def test_a_corpus_of_few_words_has_few_neighbours():
     assert any("0." in line for line in drawn(record, [record], settings))
 
 
-def test_chart_heights(records):
-    made = [
-        replace(records[0], step=step, loss=loss, floor=1.0)
-        for step, loss in ((1, 5.0), (2, 4.0), (3, 3.0), (4, 0.5))
-    ]
-    heights = train.chart_heights(made, 8, 4)
+def test_the_items_are_what_the_record_says(records, settings):
+    record = records[-1]
+    page = train.page(record, records, settings)
+    assert [type(item) for item in page if not isinstance(item, Say)] == [
+        Progress, Chart, Gauges, Rankings
+    ]  # fmt: skip
+    progress, _, chart, _, gauges, _, rankings, _ = page
+    assert progress[:2] == (12, 12)
+    assert list(chart.at) == list(range(1, 13))
+    assert chart.values == [r.loss - r.floor for r in records]
+    assert gauges.values is record.attention
+    now = [(neighbour.text, neighbour.cosine) for neighbour in record.neighbours]
+    assert rankings.lists[0] == now
+
+
+def test_chart_heights():
+    heights = charts.chart_heights(Chart((1, 2, 3, 4), (4.0, 3.0, 2.0, -0.5), 8), 4)
     np.testing.assert_allclose(heights[:2], [3.5, 0.75])
     assert np.isnan(heights[2:]).all()
 
@@ -106,7 +120,7 @@ def test_chart_heights(records):
     ("seconds", "expected"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")]
 )
 def test_clock(seconds, expected):
-    assert train.clock(seconds) == expected
+    assert numbers.clock(seconds) == expected
 
 
 def test_the_progress_bar_and_the_chart_grow_with_the_steps(records, settings):

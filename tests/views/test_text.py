@@ -15,7 +15,8 @@ from attn_cli.families import gpt2
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import of_layers
 from attn_cli.training import tokenizer as making
-from attn_cli.views.text import label, pad, visible, widest
+from attn_cli.views.matrix import pad, widest
+from attn_cli.views.text import label, visible
 
 HOSTILE = (
     "[/INST]", "[red]", "[bold]x[/bold]", ":smile:", "\x1b[31m", "\x1b]0;t\x07", "\u202e", "\u200d",

@@ -1,0 +1,142 @@
+"""A page is a list of plain items: what is said and shown, in order.
+
+Nothing here knows of widths, colours or decimals. Words travel as notes and numbers as numbers,
+which a drawer writes with `numbers.in_words`; ready text is safe for a screen.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from attn_cli.records import Facts, Prompt
+from attn_cli.words import Note
+
+Page = list[NamedTuple]
+Words = str | Note
+Role = Literal["plain", "headline", "title", "block", "what-if", "aside", "lead", "line"]
+
+
+class Say(NamedTuple):
+    """A sentence: a `plain` one explains; a `headline` answers before the numbers, a `title` heads
+    a part and `block` one block's part, a `lead` leads into what follows, a `line` adds to it."""
+
+    words: Note
+    role: Role = "plain"
+
+
+def say(key: str, role: Role = "plain", /, **values: object) -> Say:
+    """The sentence of `key` in the word table, with what fills it in."""
+    return Say(Note(key, values), role)
+
+
+class Heading(NamedTuple):
+    """The model and which part of it is meant; below it the tokens, or where the model is from."""
+
+    model: Facts
+    prompt: Prompt | None = None
+    where: Words = ""
+
+
+class StepTitle(NamedTuple):
+    """The title of one of the six steps; `equation` replaces that of the vocabulary."""
+
+    number: int
+    equation: Words = ""
+
+
+class Matrix(NamedTuple):
+    """A matrix (row, column). Without `axes` rows are queries and columns are keys.
+
+    `remark` says what kind of numbers these are, `elided` what to say if some are left out;
+    `summed`: the last row is the sum of those above it.
+    """
+
+    name: Words
+    values: np.ndarray
+    rows: Sequence[Words | int]
+    columns: Sequence[Words | int]
+    axes: Words = ""
+    remark: Words = ""
+    elided: Words = ""
+    summed: bool = False
+
+
+class Shares(NamedTuple):
+    """Parts of 1, each with its name; `fine` with at least two decimals."""
+
+    names: Sequence[str]
+    values: Sequence[float]
+    fine: bool = False
+
+
+class Product(NamedTuple):
+    """A dot product written out: the names and values of two vectors, and the result."""
+
+    names: tuple[str, str]
+    left: np.ndarray
+    right: np.ndarray
+    result: float
+
+
+class Column(NamedTuple):
+    """A column under its header. Cells are words, aligned `left` or `right`, or floats: each a
+    `number` or, with at least two decimals, a `fine` one, or a share of 1 as a `bar`."""
+
+    header: Words
+    cells: Sequence[object]
+    kind: Literal["left", "right", "number", "fine", "bar"] = "number"
+
+
+class Columns(NamedTuple):
+    """A table of columns; `most` says which rows matter most if not all are shown."""
+
+    title: Words
+    columns: Sequence[Column]
+    most: Literal["", "first", "last"] = ""
+
+
+class Grids(NamedTuple):
+    """The weights (head, query, key) of several heads, small and side by side."""
+
+    names: Sequence[str]
+    heads: Sequence[int]
+    weights: np.ndarray
+
+
+class Picture(NamedTuple):
+    """A mask (query, key), and the one it is compared with."""
+
+    names: Sequence[str]
+    before: np.ndarray
+    after: np.ndarray
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    step: int
+    steps: int
+    tokens_per_second: float
+    seconds_left: float
+
+
+class Chart(NamedTuple):
+    """The values at some steps, counted from 1, of a run of `steps`."""
+
+    at: Sequence[int]
+    values: Sequence[float]
+    steps: int
+
+
+class Gauges(NamedTuple):
+    """Shares of 1 (layer, head)."""
+
+    values: np.ndarray
+
+
+class Rankings(NamedTuple):
+    """Lists under their headers, side by side: names with numbers from −1 to 1, best first."""
+
+    headers: Sequence[Words]
+    lists: Sequence[Sequence[tuple[str, float]]]

@@ -1,0 +1,21 @@
+"""How a page is drawn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """The drawer's settings: columns of the screen, decimals, and what may be left out.
+
+    `columns_are_queries` turns (query, key) matrices round; `colour` says whether styles are kept,
+    and `terminal` holds TERM and COLORTERM, which say what colours there are.
+    """
+
+    view: str = "table"
+    width: int = 80
+    digits: int = 2
+    full: bool = False
+    columns_are_queries: bool = False
+    colour: bool = False
+    terminal: Mapping[str, str] = field(default_factory=dict)
