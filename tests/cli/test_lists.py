@@ -104,6 +104,21 @@ def test_formats_are_named_in_help_hints_completion_and_readme(attn):
     assert rows == [name for name, form in FORMATS.items() if form.arrays]
 
 
+def test_the_suffixes_that_people_have_typed_stay():
+    suffixes = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
+    assert suffixes == {
+        ".txt": "table", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv",
+        ".npz": "npz",
+    }  # fmt: skip
+
+
+def test_with_each_line_ndjson_is_one_whole_document_to_a_line(attn):
+    asked = ("trace", "--each", "line", "--format")
+    lines = attn(*asked, "ndjson", stdin=b"the king\nthe queen\n")
+    assert [line["prompt"]["text"] for line in lines.lines] == ["the king", "the queen"]
+    assert lines.out == attn(*asked, "json", stdin=b"the king\nthe queen\n").out
+
+
 def test_only_a_format_without_a_place_for_notes_tells_them(attn):
     asked = ("trace", "the \u2603", "--step", 5, "--format")
     told = {kind for kind in FORMATS if "note: " in attn(*asked, kind).said}
@@ -124,9 +139,10 @@ def test_only_a_format_without_a_place_for_notes_tells_them(attn):
 @pytest.mark.parametrize("name", ["trace", "heads", "mask"])
 def test_masks_are_named_in_help_hint_completion_and_readme(attn, name):
     page = flat(attn(name, "--help"))
-    said = page.partition("--mask MASK ")[2].partition("Repeatable.")[0]
-    words = "replaces the model's mask; and hide more. or".split()
-    assert [w.strip(",;") for w in said.split() if w not in words] == USAGES
+    *bases, last = (word.usage for word in MASKS.values() if word.base)
+    others = " and ".join(word.usage for word in MASKS.values() if not word.base)
+    said = f"--mask MASK {', '.join(bases)} or {last} replaces the model's mask; {others} hide more"
+    assert said in page
     assert completed(name, "--mask", "") == [re.sub(":.*", ":", usage) for usage in USAGES]
     assert completed(name, "--mask", "win") == ["window:"]
     assert f"known: {', '.join(USAGES)}\n" in attn(name, PROMPT, "--mask", "diagonal").said
