@@ -49,8 +49,5 @@ def _rows(block: Attention, name: str, tokens: list[str]) -> Iterator[tuple[Any,
         start = (block.stack, block.kind, block.layer, head, spec.step, name)
         for i, row in enumerate(np.atleast_2d(matrix)):
             for j, value in enumerate(row):
-                yield (*start, i, j, row_tokens[i], column_tokens[j], _number(value))
-
-
-def _number(value: Any) -> str:
-    return str(int(value)) if isinstance(value, np.bool_) else str(value)
+                number = str(int(value)) if isinstance(value, np.bool_) else str(value)
+                yield (*start, i, j, row_tokens[i], column_tokens[j], number)

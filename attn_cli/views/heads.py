@@ -13,8 +13,6 @@ from attn_cli.words import note
 if TYPE_CHECKING:
     from attn_cli.analysis.heads import Heads
 
-_SUMMARY = ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine")
-
 
 def page(trace: Trace, found: "Heads") -> Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
@@ -49,7 +47,7 @@ def _headline(found: "Heads", query: str) -> Say:
 def _summary(found: "Heads", *, single: bool) -> Columns:
     """A `single` token has no previous one to look at."""
     columns = [Column(note("column.head_number"), [str(h.head) for h in found.heads], "left")]
-    for key in _SUMMARY:
+    for key in ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine"):
         none = single and key == "previous_share"
         cells = ["–" if none else getattr(head, key) for head in found.heads]
         columns.append(Column(note(f"heads.{key}"), cells, "right" if none else "number"))

@@ -82,8 +82,7 @@ def _matrix_tables(item: Matrix, look: Look) -> Iterator[tuple[Table, bool]]:
         cells = [Text("\n".join(row_labels), no_wrap=True)]
         for j in chosen:
             if j == _GAP:
-                left_out = len(columns) - len(chosen) + 1
-                name = _more(left_out)
+                name = _more(len(columns) - len(chosen) + 1)
                 table.add_column(Text(name), no_wrap=True, width=cell_len(name), justify="center")
                 dots = ["─" * cell_len(name) if i == _RULE else "…" for i in kept_rows]
                 cells.append(Text("\n".join(dots), no_wrap=True))
