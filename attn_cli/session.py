@@ -174,16 +174,14 @@ def trace(
     prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
     layers = parse.selection(layer, facts.layers, "--layer")
     chosen = [Address(facts.stack, "self", number) for number in layers]
+    sizes = {"stack": facts.stack, "layers": facts.layers, "heads": facts.heads}
     request = Request(
         blocks=frozenset(chosen),
         heads=parse.selection(head, facts.heads, "--head"),
         arrays=_known(arrays),
         whole=next and facts.predicts,
-        what_if=read_what_if(
-            mask, attention_temperature, without_head,
-            stack=facts.stack, layers=facts.layers, heads=facts.heads,
-        ),
-    )  # fmt: skip
+        what_if=read_what_if(mask, attention_temperature, without_head, **sizes),
+    )
     _check_memory(len(prompt.tokens), request, facts)
     blocks, end = run(opened, prompt.ids, request)
     found = Trace(

@@ -266,16 +266,7 @@ def attend(
         # Where each step's numbers go: to what is kept of them, else over the step before, if
         # nobody keeps that.
         room = {name: array[..., rows, columns] for name, array in kept.items()}
-        scores = dot_products(
-            q_HQW[..., rows, :],
-            k_HKW[..., columns, :],
-            out=room.get(PRODUCT if terms else "scores"),
-        )
-        for i, (name, term) in enumerate(terms.items()):
-            values = term(*at)
-            if name in room:
-                room[name][...] = values
-            scores = np.add(scores, values, out=room.get("scores") if i == len(terms) - 1 else None)
+        scores = _summed(q_HQW[..., rows, :], k_HKW[..., columns, :], terms, at, room)
         spare = None if "scores" in room else scores
         scaled = scale_scores(scores, factor, bias(*at), cap, out=room.get("scaled", spare))
         spare = None if "scaled" in room else scaled
@@ -285,6 +276,23 @@ def attend(
     nothing = np.zeros((0,) * len(shape), q_HQW.dtype)
     steps = {name: kept.get(name, nothing) for name in BEFORE_SUM}
     return Attended(**steps, z=z, terms={n: kept[n] for n in kept if n not in steps})
+
+
+def _summed(
+    q_HQW: np.ndarray,
+    k_HKW: np.ndarray,
+    terms: Mapping[str, Relation],
+    at: tuple[np.ndarray, np.ndarray],
+    room: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """The dot products, and the terms added to them; each goes to its `room`, if it has one."""
+    scores = dot_products(q_HQW, k_HKW, out=room.get(PRODUCT if terms else "scores"))
+    for i, (name, term) in enumerate(terms.items()):
+        values = term(*at)
+        if name in room:
+            room[name][...] = values
+        scores = np.add(scores, values, out=room.get("scores") if i == len(terms) - 1 else None)
+    return scores
 
 
 def _span(visible_QK: np.ndarray) -> slice:
