@@ -135,3 +135,17 @@ def _write(path, architecture, add, tensors, kinds=None):
 def write_gguf() -> Callable[..., str]:
     """Writes tensors with the package; `add(writer)` adds the keys, `kinds` says what bytes are."""
     return _write
+
+
+@pytest.fixture
+def chatml_folder(golden_copy: Callable[[str], Path]) -> Path:
+    """A golden model whose tokenizer has ChatML's markers in place of two entries."""
+    path = golden_copy("llama-plain")
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    vocabulary, added = tokenizer["model"]["vocab"], tokenizer["added_tokens"]
+    for last in sorted(vocabulary, key=vocabulary.get)[-2:]:
+        del vocabulary[last]
+    for id, marker in enumerate(("<|im_start|>", "<|im_end|>"), len(vocabulary)):
+        added.append({**added[0], "id": id, "content": marker})
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return path

@@ -1,12 +1,11 @@
-"""The `attn` command: the table of commands, and the boundary where errors become messages."""
+"""The `attn` command: the group of commands, and the boundary where errors become messages."""
 
-import errno
 import gc
-import io
 import os
 import signal
 import sys
 import warnings
+from contextlib import redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
@@ -17,20 +16,10 @@ from typer.exceptions import TyperException
 
 from attn_cli import __version__
 from attn_cli.cli import output
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.streams import CURRENT, Streams
 from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, shorten
 
-# Each command is the module of that name in this package, imported when it is the one typed.
-COMMANDS = {
-    "trace": "The six steps of attention, then the next-token prediction.",
-    "heads": "Every head of a layer side by side, and what each one adds.",
-    "mask": "What a mask hides, and how far the prediction moves.",
-    "sample": "Next-token probabilities under temperature; draws tokens.",
-    "loss": "Every position predicts its next token: what training sees.",
-    "train": "Train a small model on a text file, watching attention form.",
-    "verify": "How exact a trace is: against float64 and against other tools.",
-    "models": "What can be opened here; what is inside one checkpoint.",
-    "schema": "The JSON Schema of a command's document.",
-}
 _TERMINATED = 143
 _SHORT = 2000  # characters
 
@@ -57,7 +46,7 @@ class Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, known.help) for name, known in COMMANDS.items()])
 
 
 def build(name: str) -> Any:
@@ -68,7 +57,13 @@ def build(name: str) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
     single.command(name, epilog=epilog)(flatten(module.command))
-    return typer.main.get_command(single)
+    command = typer.main.get_command(single)
+    for option in command.params:
+        if option.envvar:  # typer would ask the process
+            option.resolve_envvar_value = lambda _, name=option.envvar: (
+                CURRENT.get().environ.get(name) or None
+            )
+    return command
 
 
 app = typer.Typer(cls=Commands, rich_markup_mode=None, invoke_without_command=True)
@@ -86,16 +81,6 @@ def root(
         typer.echo(ctx.get_help())
 
 
-class _Closed(io.RawIOBase):
-    """Stands in for a stdout that was closed before we started: writing fails, as it should."""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        raise OSError(errno.EBADF, "closed")
-
-
 def _terminate(*_: Any) -> None:
     raise Terminated
 
@@ -107,8 +92,6 @@ def main() -> None:
     # A library's remarks on numbers that overflow are not for the user; notes count them.
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _terminate)
-    if sys.stdout is None:
-        sys.stdout = io.TextIOWrapper(_Closed())
     _choose_threads(sys.argv[1:])
     code = run(sys.argv[1:])
     # Everything is flushed; taking the interpreter apart would cost 10 ms and could only complain.
@@ -126,16 +109,22 @@ def _choose_threads(arguments: list[str]) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def run(arguments: list[str]) -> int:
-    """One run of the command line; returns the exit code. Every error ends here as a message."""
+def run(arguments: list[str], streams: Streams | None = None) -> int:
+    """One run of the command line; returns the exit code. Every error ends here as a message.
+
+    Without `streams`, on those of the process.
+    """
+    streams = streams or Streams()
+    CURRENT.set(streams)
+    # What typer uses where it is not told.
+    width = max(min(streams.width, 80) - 2, 50)
     try:
-        result = typer.main.get_command(app).main(
-            arguments, prog_name="attn", standalone_mode=False
-        )
-        sys.stdout.flush()
+        with redirect_stdout(streams.stdout):  # for what typer itself prints
+            result = typer.main.get_command(app).main(
+                arguments, prog_name="attn", standalone_mode=False, terminal_width=width
+            )
+        streams.stdout.flush()
         return result if isinstance(result, int) else 0
-    except output.ReaderGone:
-        return output.BROKEN_PIPE
     except AttnError as problem:
         return output.error(problem)
     except TyperException as problem:
@@ -151,7 +140,7 @@ def run(arguments: list[str]) -> int:
     except OSError as problem:
         return output.error(ContentError(f"cannot go on: {output.reason(problem)}"))
     except SystemExit as leaving:
-        # typer's own way out where the reader of its help page went away.
+        # typer's own way out where the reader of a pipe went away.
         if isinstance(leaving.__context__, BrokenPipeError):
             return output.BROKEN_PIPE
         return leaving.code if isinstance(leaving.code, int) else 0
@@ -167,7 +156,7 @@ def _from_typer(problem: TyperException) -> AttnError:
 
 
 def _from_bug(problem: Exception) -> AttnError:
-    if os.environ.get("ATTN_DEBUG"):
+    if CURRENT.get().environ.get("ATTN_DEBUG"):
         raise problem
     return AttnError(
         "this should not have happened: a fault in attn itself",

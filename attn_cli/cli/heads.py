@@ -1,5 +1,7 @@
 """`attn heads`: every head of a layer side by side."""
 
+from functools import partial
+
 from attn_cli import parse
 from attn_cli.cli import output
 from attn_cli.cli.options import Heads, Layers, OutputOptions, PromptOptions, WhatIfOptions
@@ -23,30 +25,22 @@ def command(
     from attn_cli import session
     from attn_cli.analysis.heads import NEEDS, heads
     from attn_cli.views import heads as view
-    from attn_cli.views import json
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     layers = parse.selection(layer, model.facts.layers, "--layer")
-    if len(layers) > 1 and output.chosen_format(out) == "json":
+    if len(layers) > 1 and output.chosen_format("heads", out) == "json":
         raise UsageError("several layers are several documents", "--format ndjson, or one --layer")
 
     def results():
         for read in prompts(prompt, model):
             trace = session.trace(
-                prompt=read, model=model, layer=layers, head=head,
-                arrays=NEEDS | {"b_o", "visible"}, mask=what_if.mask,
-                attention_temperature=what_if.attention_temperature,
-                without_head=what_if.without_head, next=False,
+                prompt=read, model=model, layer=layers, head=head, next=False,
+                arrays=NEEDS | {"b_o", "visible"}, **what_if.settings(),
             )  # fmt: skip
             for number in layers:
                 found = heads(trace, number)
                 chosen = {**trace.settings, "layer": number, "head": list(trace.attention[0].heads)}
-                yield output.Result(
-                    page=lambda look, t=trace, f=found: view.render(t, f, look),
-                    document=lambda t=trace, f=found, c=chosen: json.document(
-                        "heads", t.model, t.prompt, c, f, t.notes
-                    ),
-                    notes=trace.notes,
-                )
+                page = partial(view.render, trace, found)
+                yield output.Result(page, found, model.facts, read, chosen, trace.notes)
 
-    output.deliver(out, results(), quiet=prompt.quiet)
+    output.deliver("heads", out, results(), quiet=prompt.quiet)

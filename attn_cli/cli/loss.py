@@ -1,5 +1,7 @@
 """`attn loss`: what training sees."""
 
+from functools import partial
+
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions
 from attn_cli.cli.prompts import prompts
@@ -14,7 +16,6 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
     """Every position predicts its next token at once: probability, loss and best guess of each."""
     from attn_cli import session
     from attn_cli.analysis.loss import loss
-    from attn_cli.views import json
     from attn_cli.views import loss as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
@@ -23,12 +24,7 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
         for read in prompts(prompt, model):
             found = loss(model, read)
             notes = session.prompt_notes(model, read)
-            yield output.Result(
-                page=lambda look, p=read, f=found: view.render(model.facts, p, f, look),
-                document=lambda p=read, f=found, n=notes: json.document(
-                    "loss", model.facts, p, p.settings, f, n
-                ),
-                notes=notes,
-            )
+            page = partial(view.render, model.facts, read, found)
+            yield output.Result(page, found, model.facts, read, read.settings, notes)
 
-    output.deliver(out, results(), quiet=prompt.quiet)
+    output.deliver("loss", out, results(), quiet=prompt.quiet)

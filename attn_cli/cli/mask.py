@@ -1,5 +1,6 @@
 """`attn mask`: what a mask hides, and what moves."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Option
@@ -31,7 +32,6 @@ def command(
     """
     from attn_cli import session
     from attn_cli.analysis.mask import NEEDS, mask
-    from attn_cli.views import json
     from attn_cli.views import mask as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
@@ -46,10 +46,8 @@ def command(
 
             def run(words, read=read):
                 return session.trace(
-                    prompt=read, model=model, layer=numbers[0], head=numbers[1],
-                    arrays=NEEDS, mask=words, top=model.facts.vocabulary,
-                    attention_temperature=what_if.attention_temperature,
-                    without_head=what_if.without_head,
+                    prompt=read, model=model, layer=numbers[0], head=numbers[1], arrays=NEEDS,
+                    top=model.facts.vocabulary, **{**what_if.settings(), "mask": words},
                 )  # fmt: skip
 
             after, before = run(what_if.mask), run([])
@@ -59,12 +57,7 @@ def command(
             found = mask(before, after, *numbers, top=top)
             chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
                       "head": numbers[1]}  # fmt: skip
-            yield output.Result(
-                page=lambda look, t=after, f=found, n=names: view.render(t, f, *n, look),
-                document=lambda t=after, f=found, c=chosen: json.document(
-                    "mask", t.model, t.prompt, c, f, t.notes
-                ),
-                notes=after.notes,
-            )
+            page = partial(view.render, after, found, *names)
+            yield output.Result(page, found, model.facts, read, chosen, after.notes)
 
-    output.deliver(out, results(), quiet=prompt.quiet)
+    output.deliver("mask", out, results(), quiet=prompt.quiet)

@@ -16,20 +16,16 @@ def command(
     name: Annotated[
         str | None, Argument(metavar="[MODEL]", help="A name or a path.", show_default=False)
     ] = None,
-    ignore_config: IgnoreConfig = [],  # noqa: B006 - typer's own way to declare a repeatable option
+    ignore_config: IgnoreConfig = (),
 ) -> None:
     """What can be opened on this machine; with MODEL, what is inside that checkpoint."""
     from attn_cli import session
     from attn_cli.opening.listing import contents, listing
-    from attn_cli.views import json
     from attn_cli.views import models as view
 
     if name is None:
         found = listing()
-        result = output.Result(
-            page=lambda look: view.render_listing(found),
-            document=lambda: json.document("models", None, None, {}, found, ()),
-        )
+        result = output.Result(lambda _: view.render_listing(found), found)
     else:
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)
@@ -37,8 +33,7 @@ def command(
         notes = (note("note.no_tokenizer", problem=problem),) if problem else ()
         settings = {"ignore_config": list(ignore_config)}
         result = output.Result(
-            page=lambda look: view.render_contents(model.facts, inside),
-            document=lambda: json.document("models", model.facts, None, settings, inside, notes),
-            notes=notes,
-        )
-    output.deliver(out, [result], quiet=False)
+            lambda _: view.render_contents(model.facts, inside),
+            inside, model.facts, None, settings, notes,
+        )  # fmt: skip
+    output.deliver("models", out, [result])

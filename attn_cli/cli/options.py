@@ -2,15 +2,15 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.errors import UsageError, shorten
-
-FORMATS = ("table", "json", "ndjson", "csv", "npz")
+from attn_cli.views.formats import FORMATS
+from attn_cli.vocabulary import MASKS, WHAT_IFS
 
 
 def whole(option: str, low: int, high: int = 10**9 - 1) -> Callable[[Any], int]:
@@ -38,6 +38,15 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
 
 def _complete(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+_MASK_STARTS = ["".join(word.usage.partition(":")[:2]) for word in MASKS.values()]
+
+
+def _masks(*, base: bool, link: str) -> str:
+    """`causal, none or window:N`."""
+    *others, last = (word.usage for word in MASKS.values() if word.base == base)
+    return f"{', '.join(others)} {link} {last}"
 
 
 ModelName = Annotated[
@@ -97,7 +106,7 @@ class PromptOptions:
         bool, Option("--no-special", help="Leave out tokens the tokenizer would add.")
     ] = False
     model: ModelName = vocabulary.DEFAULT_MODEL
-    ignore_config: IgnoreConfig = field(default_factory=list)
+    ignore_config: IgnoreConfig = ()
     quiet: Annotated[bool, Option("--quiet", help="No notes on stderr.")] = False
 
 
@@ -108,13 +117,12 @@ class WhatIfOptions:
     mask: Annotated[
         list[str],
         Option(
-            "--mask", metavar="MASK", autocompletion=_complete(
-                "causal", "none", "window:", "prefix:", "file:", "padding:", "block:"
-            ),
-            help="causal, none, window:N, prefix:N or file:PATH replaces the model's mask; "
-            "padding:N and block:Q:K hide more. Repeatable.",
+            metavar="MASK",
+            autocompletion=_complete(*_MASK_STARTS),
+            help=f"{_masks(base=True, link='or')} replaces the model's mask; "
+            f"{_masks(base=False, link='and')} hide more. Repeatable.",
         ),
-    ] = field(default_factory=list)  # fmt: skip
+    ] = ()  # fmt: skip
     attention_temperature: Annotated[
         float,
         Option(
@@ -123,9 +131,12 @@ class WhatIfOptions:
         ),
     ] = 1.0  # fmt: skip
     without_head: Annotated[
-        list[str],
-        Option("--without-head", metavar="L.H", help="Remove head H of layer L. Repeatable."),
-    ] = field(default_factory=list)
+        list[str], Option(metavar="L.H", help="Remove head H of layer L. Repeatable.")
+    ] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """What was typed, under the names that `session.trace` has for it."""
+        return {name: getattr(self, name) for name in WHAT_IFS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +146,7 @@ class OutputOptions:
     format: Annotated[
         str,
         Option(
-            metavar="FORMAT", parser=one_of("--format", FORMATS), show_default="table",
+            metavar="FORMAT", parser=one_of("--format", tuple(FORMATS)), show_default="table",
             autocompletion=_complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
         ),
     ] = ""  # fmt: skip
@@ -160,17 +171,14 @@ class OutputOptions:
 
 def flatten(command: Callable[..., None]) -> Callable[..., None]:
     """The same command with each parameter that is an option group spread out for typer."""
-    hints = get_type_hints(command, include_extras=True)
     groups: dict[str, type] = {}
     spread: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        kind = hints[parameter.name]
-        if is_dataclass(kind):
-            groups[parameter.name] = kind
-            spread.extend(_parameters(kind))
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(parameter.annotation):
+            groups[name] = parameter.annotation
+            spread.extend(inspect.signature(parameter.annotation).parameters.values())
         else:
-            keyword = parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
-            spread.append(keyword)
+            spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     def call(**values: Any) -> None:
         given = {
@@ -184,16 +192,3 @@ def flatten(command: Callable[..., None]) -> Callable[..., None]:
     call.__doc__ = command.__doc__
     call.__name__ = command.__name__
     return call
-
-
-def _parameters(group: type) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=hints[f.name],
-            default=f.default if f.default is not MISSING else f.default_factory(),
-        )
-        for f in fields(group)
-    ]

@@ -1,20 +1,23 @@
 """The only code that writes to the terminal: data to stdout, notes and errors to stderr."""
 
-import os
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason, write_bytes
+from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from attn_cli.cli.options import OutputOptions
+    from attn_cli.records import ModelFacts, Prompt
     from attn_cli.training.loop import StepRecord, TrainingSettings
     from attn_cli.views.matrix import Look
 
@@ -23,21 +26,134 @@ _REFRESH = 0.25
 
 
 class Result(NamedTuple):
-    """One answer, ready to be drawn or written: only the form asked for is made."""
+    """One answer: the record found, what its document says beside it, and how to draw its page."""
 
     page: Callable[["Look"], list[Any]]
-    document: Callable[[], dict[str, Any]]
+    found: Any
+    model: "ModelFacts | None" = None
+    prompt: "Prompt | None" = None
+    settings: Mapping[str, Any] = {}
     notes: tuple[Note, ...] = ()
 
 
-class ReaderGone(Exception):
-    """The reader of our pipe went away; there is nobody to tell."""
+# --- results -------------------------------------------------------------------------------------
+
+
+def deliver(
+    command: str,
+    options: "OutputOptions",
+    results: Iterable[Result],
+    *,
+    quiet: bool = False,
+    each: bool = False,
+) -> None:
+    """Writes results as pages, documents or arrays, all at once. Raises UsageError.
+
+    With `each`, every result is a document of its own, one to a line.
+    """
+    kind = chosen_format(command, options)
+    form = FORMATS[kind]
+    if each and form.arrays and not form.documents:
+        raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
+    arrays = form.arrays if command == "trace" else ""
+    drawn = None if form.documents or arrays else _look(options)
+    items: list[RenderableType] = []
+    data: list[bytes] = []
+    for result in results:
+        if arrays or not form.documents:  # no place for notes
+            for remark in result.notes:
+                tell(remark, quiet=quiet)
+        if drawn:
+            items.extend(result.page(drawn))
+        elif arrays and not each:
+            data.append(import_module(arrays).render(result.found))
+        else:
+            data.append(_document(command, result))
+    if drawn:
+        print_page(items, drawn, options.out)
+    else:
+        emit(b"".join(data), options.out)
+
+
+def _document(command: str, result: Result) -> bytes:
+    from attn_cli.views import json
+
+    _, found, model, prompt, settings, notes = result
+    if command == "trace":
+        return json.encode(json.trace_document(found)) + b"\n"
+    return json.encode(json.document(command, model, prompt, settings, found, notes)) + b"\n"
+
+
+def chosen_format(command: str, options: "OutputOptions") -> str:
+    """The format asked for: --json, --format, or the suffix of --out. Raises UsageError."""
+    if options.json and options.format not in ("", "json"):
+        raise UsageError(f"--json and --format {options.format} contradict each other")
+    _refuse_empty(options.out)
+    known = COMMANDS[command].formats
+    found = "json" if options.json else options.format or _of_suffix(options.out, known)
+    if found not in known:
+        raise UsageError(f"this command cannot write {found}", f"one of {', '.join(known)}")
+    if FORMATS[found].binary and _is_stdout(options.out) and CURRENT.get().is_screen:
+        raise UsageError(f"{found} is binary and stdout is a terminal", f"--out {command}.{found}")
+    return found
+
+
+def _of_suffix(out: str | None, known: tuple[str, ...]) -> str:
+    """The format that --out's suffix names; the first one where there is none."""
+    suffix = Path(out or "").suffix
+    if not suffix:
+        return known[0]
+    for name, form in FORMATS.items():
+        if suffix.lower() in form.suffixes:
+            return name
+    names = " ".join(s for name in (*known[1:], known[0]) for s in FORMATS[name].suffixes)
+    raise UsageError(f"--out: the suffix {suffix} is unknown", f"{names}, or give --format")
+
+
+def _look(options: "OutputOptions") -> "Look":
+    """How pages are drawn on this screen under these options."""
+    from attn_cli.views.matrix import Look
+
+    streams = CURRENT.get()
+    return Look(
+        width=streams.width,
+        digits=options.digits,
+        full=options.full,
+        columns_are_queries=options.layout == "columns",
+        colour=_is_stdout(options.out) and streams.is_screen and not streams.is_plain,
+    )
+
+
+def print_page(items: Iterable["RenderableType"], look: "Look", out: str | None = None) -> None:
+    """Draws a page and writes it at once, so that a failure leaves stdout empty."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    environ = CURRENT.get().environ
+    # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring escapes into a pipe.
+    console = Console(
+        file=StringIO(),
+        width=look.width,
+        force_terminal=look.colour,
+        color_system="auto" if look.colour else None,
+        no_color=not look.colour,
+        legacy_windows=False,
+        emoji=False,
+        markup=False,
+        highlight=False,
+        _environ={k: v for k, v in environ.items() if k in ("TERM", "COLORTERM")},
+    )
+    for item in items:
+        console.print(item, soft_wrap=False)
+    lines = console.file.getvalue().split("\n")
+    emit("\n".join(line.rstrip() for line in lines).encode("utf-8", "replace"), out)
 
 
 def emit(data: bytes, out: str | None = None) -> None:
     """Writes a whole result, to a file or to stdout, which `-` means too.
 
-    Raises ContentError, UsageError, ReaderGone.
+    Raises ContentError, UsageError, and BrokenPipeError where the reader of a pipe went away.
     """
     if not _is_stdout(out):
         _refuse_empty(out)
@@ -46,13 +162,14 @@ def emit(data: bytes, out: str | None = None) -> None:
         write_bytes(Path(out), data)
         return
     try:
-        stream = sys.stdout.buffer
+        stream = CURRENT.get().stdout.buffer
         stream.write(data)
         stream.flush()
     except BrokenPipeError:
-        raise ReaderGone from None
+        raise
     except (OSError, ValueError, AttributeError) as error:
-        raise ContentError(f"cannot write to standard output: {_why(error)}") from None
+        why = reason(error) if isinstance(error, OSError) else "it is closed"
+        raise ContentError(f"cannot write to standard output: {why}") from None
 
 
 def _is_stdout(out: str | None) -> bool:
@@ -64,14 +181,7 @@ def _refuse_empty(out: str | None) -> None:
         raise UsageError("--out is empty", "give a file name: --out FILE; - is standard output")
 
 
-def _why(error: BaseException) -> str:
-    return reason(error) if isinstance(error, OSError) else "it is closed"
-
-
-def refuse_terminal(kind: str, out: str | None) -> None:
-    """Binary data does not belong on a screen. Raises UsageError."""
-    if _is_stdout(out) and _is_terminal(sys.stdout):
-        raise UsageError(f"{kind} is binary and stdout is a terminal", f"--out trace.{kind}")
+# --- remarks -------------------------------------------------------------------------------------
 
 
 def note(key: str, /, *, quiet: bool = False, **values: object) -> None:
@@ -96,110 +206,12 @@ def error(problem: AttnError) -> int:
 def _to_stderr(text: str) -> None:
     from attn_cli.views.text import visible
 
+    stream = CURRENT.get().stderr
     try:
-        sys.stderr.buffer.write((visible(text) + "\n").encode("utf-8", "replace"))
-        sys.stderr.flush()
+        stream.buffer.write((visible(text) + "\n").encode("utf-8", "replace"))
+        stream.flush()
     except (OSError, ValueError, AttributeError):
         return  # nobody can be told
-
-
-def print_page(items: Iterable["RenderableType"], look: "Look", out: str | None = None) -> None:
-    """Draws a page and writes it at once, so that a failure leaves stdout empty."""
-    from io import StringIO
-
-    from rich.console import Console
-
-    # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring escapes into a pipe.
-    console = Console(
-        file=StringIO(),
-        width=look.width,
-        force_terminal=look.colour,
-        color_system="auto" if look.colour else None,
-        no_color=not look.colour,
-        legacy_windows=False,
-        emoji=False,
-        markup=False,
-        highlight=False,
-        _environ={k: v for k, v in os.environ.items() if k in ("TERM", "COLORTERM")},
-    )
-    for item in items:
-        console.print(item, soft_wrap=False)
-    lines = console.file.getvalue().split("\n")
-    emit("\n".join(line.rstrip() for line in lines).encode("utf-8", "replace"), out)
-
-
-def screen_width() -> int:
-    """Columns to draw in: COLUMNS if given, else the terminal's, else 80."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isascii() and given.isdigit() and 0 < int(given[:5]) <= 10_000:
-        return max(int(given[:5]), 20)
-    if _is_terminal(sys.stdout):
-        try:
-            return max(os.get_terminal_size(sys.stdout.fileno()).columns, 20)
-        except OSError:
-            return 80
-    return 80
-
-
-def has_colour(out: str | None = None) -> bool:
-    """Whether escape bytes may be written at all."""
-    return _is_stdout(out) and not _is_plain() and _is_terminal(sys.stdout)
-
-
-def _is_plain() -> bool:
-    """Whether the user or the terminal wants no escape bytes."""
-    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "")
-
-
-def _is_terminal(stream: object) -> bool:
-    try:
-        return stream.isatty()
-    except (AttributeError, ValueError):
-        return False
-
-
-_SUFFIXES = {
-    ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv", ".npz": "npz",
-    ".txt": "table",
-}  # fmt: skip
-
-
-def chosen_format(options: "OutputOptions", known: tuple[str, ...] = ()) -> str:
-    """The format asked for: --json, --format, or the suffix of --out. Raises UsageError.
-
-    `known` restricts it to what a command can write.
-    """
-    if options.json and options.format not in ("", "json"):
-        raise UsageError(f"--json and --format {options.format} contradict each other")
-    _refuse_empty(options.out)
-    found = "json" if options.json else options.format or _of_suffix(options.out, known)
-    if known and found not in known:
-        raise UsageError(f"this command cannot write {found}", f"one of {', '.join(known)}")
-    if found == "npz":
-        refuse_terminal(found, options.out)
-    return found
-
-
-def _of_suffix(out: str | None, known: tuple[str, ...]) -> str:
-    """The format that --out's suffix names; a table where there is none. Raises UsageError."""
-    suffix = Path(out or "").suffix
-    if suffix and suffix.lower() not in _SUFFIXES:
-        names = " ".join(name for name, kind in _SUFFIXES.items() if not known or kind in known)
-        raise UsageError(f"--out: the suffix {suffix} is unknown", f"{names}, or give --format")
-    return _SUFFIXES.get(suffix.lower(), "table")
-
-
-def look(options: "OutputOptions") -> "Look":
-    """How pages are drawn on this screen under these options."""
-    from attn_cli.views.matrix import Look
-
-    return Look(
-        width=screen_width(),
-        digits=options.digits,
-        full=options.full,
-        columns_are_queries=options.layout == "columns",
-        colour=has_colour(options.out),
-    )
 
 
 def follow(
@@ -208,8 +220,9 @@ def follow(
     """Shows a run on stderr while it goes on: drawn on a terminal, lines now and then elsewhere."""
     from attn_cli.views import train
 
+    streams = CURRENT.get()
     history: list[StepRecord] = []
-    if quiet or not _is_terminal(sys.stderr) or _is_plain() or "TERM" not in os.environ:
+    if quiet or not streams.is_live:
         for record in records:
             history.append(record)
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
@@ -218,7 +231,7 @@ def follow(
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
+    console = Console(file=streams.stderr, _environ=streams.environ)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         drawn = 0.0
         for record in records:
@@ -229,24 +242,3 @@ def follow(
                 live.update(train.render(record, history, settings, width=width), refresh=True)
                 drawn = now
     return history
-
-
-def deliver(options: "OutputOptions", results: Iterable[Result], *, quiet: bool) -> None:
-    """Writes results as pages or as documents, one document to a line. Raises UsageError."""
-    kind = chosen_format(options, ("table", "json", "ndjson"))
-    drawn = look(options) if kind == "table" else None
-    pages: list[RenderableType] = []
-    lines: list[bytes] = []
-    for result in results:
-        if drawn is None:
-            from attn_cli.views.json import encode
-
-            lines.append(encode(result.document()) + b"\n")
-            continue
-        for remark in result.notes:
-            tell(remark, quiet=quiet)
-        pages.extend(result.page(drawn))
-    if drawn is None:
-        emit(b"".join(lines), options.out)
-    else:
-        print_page(pages, drawn, options.out)

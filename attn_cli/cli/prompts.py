@@ -1,19 +1,16 @@
 """Where prompts come from: TEXT, a file, standard input, ids, or the sample prompt."""
 
 import json
-import os
 import re
 import select
-import stat
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attn_cli import files, parse, vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import PromptOptions
+from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import ContentError, UsageError
 
 if TYPE_CHECKING:
@@ -24,14 +21,6 @@ _WAIT = 1.0
 _MAX_STDIN = 1 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
-    """One prompt as it was given: a text, or ids."""
-
-    text: str = ""
-    ids: tuple[int, ...] = ()
-
-
 def prompts(options: PromptOptions, model: "Model") -> "Iterator[Prompt]":
     """The prompts that were asked for, tokenised one by one; a single one unless `--each` is given.
 
@@ -40,30 +29,29 @@ def prompts(options: PromptOptions, model: "Model") -> "Iterator[Prompt]":
     from attn_cli import session
 
     for source in _sources(options):
-        yield session.tokenise(
-            model, source.text, ids=source.ids, special=not options.no_special, chat=options.chat
-        )
+        yield session.tokenise(model, **source, special=not options.no_special, chat=options.chat)
 
 
-def _sources(options: PromptOptions) -> tuple[_Source, ...]:
+def _sources(options: PromptOptions) -> list[dict[str, Any]]:
+    """Each prompt as it was given: a text, or ids."""
     given = [name for name, value in
              (("TEXT", options.text), ("--file", options.file), ("--ids", options.ids))
              if value is not None]  # fmt: skip
     if len(given) > 1:
         raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
     if options.ids is not None:
-        return (_Source(ids=_ids(options.ids)),)
+        return [{"ids": _ids(options.ids)}]
     if options.text not in (None, "-"):
         if options.each:
             raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
-        return (_Source(text=_typed(options.text)),)
+        return [{"text": _typed(options.text)}]
     data, where = _raw(options)
     text, notes = files.decode(data, where)
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
     if options.each:
-        return tuple(_lines(text, where, options.quiet))
-    return (_Source(text=re.sub(r"\r?\n\Z", "", text)),)
+        return [{"text": line} for line in _lines(text, where, options.quiet)]
+    return [{"text": re.sub(r"\r?\n\Z", "", text)}]
 
 
 def _typed(text: str) -> str:
@@ -85,28 +73,20 @@ def _ids(text: str) -> tuple[int, ...]:
 def _raw(options: PromptOptions) -> tuple[bytes, str]:
     if options.file is not None:
         return files.read_bytes(Path(options.file)), options.file
-    if options.text == "-" or _is_fed():
+    if options.text == "-" or CURRENT.get().is_fed:
         return _read_stdin(options.quiet), "standard input"
     output.note("note.sample_prompt", quiet=options.quiet)
     return vocabulary.SAMPLE_PROMPT.encode(), "the sample prompt"
 
 
-def _is_fed() -> bool:
-    """Whether standard input is a pipe or a file, rather than a terminal or nothing."""
-    try:
-        mode = os.fstat(0).st_mode
-    except OSError:
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-
-
 def _read_stdin(quiet: bool) -> bytes:
-    if sys.stdin is None:
+    streams = CURRENT.get()
+    if streams.stdin is None:
         raise ContentError("standard input is closed", "give the prompt as TEXT or --file")
     try:
-        if not select.select([0], [], [], _WAIT)[0]:
+        if not select.select([streams.stdin], [], [], _WAIT)[0]:
             output.note("note.waiting", quiet=quiet)
-        data = sys.stdin.buffer.read(_MAX_STDIN + 1)
+        data = streams.stdin.buffer.read(_MAX_STDIN + 1)
     except (OSError, ValueError) as error:
         raise ContentError(f"cannot read standard input: {files.reason(error)}") from None
     if len(data) > _MAX_STDIN:
@@ -114,7 +94,7 @@ def _read_stdin(quiet: bool) -> bytes:
     return data
 
 
-def _lines(text: str, where: str, quiet: bool) -> Iterator[_Source]:
+def _lines(text: str, where: str, quiet: bool) -> Iterator[str]:
     lines = text.removesuffix("\n").split("\n")
     kept = [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
     filled = [(number, line) for number, line in kept if line.strip()]
@@ -133,7 +113,7 @@ def _lines(text: str, where: str, quiet: bool) -> Iterator[_Source]:
             )
         if any("\ud800" <= char <= "\udfff" for char in found):
             raise ContentError(f"{where}: line {number} holds half a surrogate pair, not text")
-        yield _Source(text=found)
+        yield found
 
 
 def _text_of(line: str) -> str | None:

@@ -1,5 +1,6 @@
 """`attn sample`: temperature, filters, and the draw."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Option
@@ -68,7 +69,6 @@ def command(
 
     from attn_cli import session
     from attn_cli.analysis.sample import Sampling, sample, stop_note
-    from attn_cli.views import json
     from attn_cli.views import sample as view
 
     if draws and max_tokens > 1:
@@ -91,12 +91,8 @@ def command(
             notes = session.prompt_notes(model, read)
             asked = 0 if draws else max_tokens
             notes += stop_note(model, read, [d.id for d in found.drawn], asked)
-            yield output.Result(
-                page=lambda look, p=read, f=found: view.render(model.facts, p, f, chosen, look),
-                document=lambda p=read, f=found, n=notes: json.document(
-                    "sample", model.facts, p, {**chosen, **p.settings}, f, n
-                ),
-                notes=notes,
-            )
+            page = partial(view.render, model.facts, read, found, chosen)
+            settings = {**chosen, **read.settings}
+            yield output.Result(page, found, model.facts, read, settings, notes)
 
-    output.deliver(out, results(), quiet=prompt.quiet)
+    output.deliver("sample", out, results(), quiet=prompt.quiet)

@@ -6,28 +6,19 @@ from typing import Annotated
 from typer import Argument, Option
 
 from attn_cli.cli import output
+from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.options import one_of
 
 EXAMPLES = ("attn schema", "attn schema sample > sample.schema.json")
 
-# The records that the `result` of each command's document is written from.
-RESULTS = {
-    "trace": (),
-    "heads": ("attn_cli.analysis.heads:Heads",),
-    "mask": ("attn_cli.analysis.mask:MaskEffect",),
-    "sample": ("attn_cli.analysis.sample:Sample",),
-    "loss": ("attn_cli.analysis.loss:Loss",),
-    "train": ("attn_cli.training.loop:TrainingResult",),
-    "verify": ("attn_cli.analysis.verify:Verification",),
-    "models": ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
-}
+_NAMES = tuple(name for name, known in COMMANDS.items() if known.records)
 
 
 def command(
     name: Annotated[
         str,
-        Argument(metavar="[COMMAND]", parser=one_of("COMMAND", tuple(RESULTS)),
-                 help=f"One of {', '.join(RESULTS)}."),
+        Argument(metavar="[COMMAND]", parser=one_of("COMMAND", _NAMES),
+                 help=f"One of {', '.join(_NAMES)}."),
     ] = "trace",
     out: Annotated[str | None, Option("--out", metavar="FILE", help="Write there.")] = None,
 ) -> None:  # fmt: skip
@@ -42,7 +33,7 @@ def document_schema(name: str) -> dict:
     from attn_cli.views.schema import schema
 
     kinds = []
-    for place in RESULTS[name]:
+    for place in COMMANDS[name].records:
         module, _, kind = place.partition(":")
         kinds.append(getattr(import_module(module), kind))
     return schema(name, tuple(kinds))

@@ -1,6 +1,7 @@
 """`attn trace`: the six steps, as tables or as a document."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -17,8 +18,7 @@ from attn_cli.cli.options import (
     WhatIfOptions,
 )
 from attn_cli.cli.prompts import prompts
-from attn_cli.errors import UsageError
-from attn_cli.words import note
+from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
@@ -53,7 +53,7 @@ def command(
     head: Heads = "0",
     query: Queries = "",
     key: Keys = "",
-    step: Steps = [],  # noqa: B006 - typer's own way to declare a repeatable option
+    step: Steps = (),
     parameters: Parameters = False,
     no_next: NoNext = False,
     max_tokens: MaxTokens = None,
@@ -67,34 +67,26 @@ def command(
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     steps = parse.steps(step) if step else frozenset(range(1, 7))
-    kind = output.chosen_format(out)
-    each = bool(prompt.each)
-    if each and kind in ("csv", "npz"):
-        raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
-    pages: list[Any] = []
-    documents: list[bytes] = []
-    for read in prompts(prompt, model):
-        longer = _continued(model, read, max_tokens)
-        found = session.trace(
-            prompt=longer, model=model, layer=layer, head=head,
-            arrays=_arrays(kind, steps, parameters), mask=what_if.mask,
-            attention_temperature=what_if.attention_temperature,
-            without_head=what_if.without_head, next=not no_next, top=top,
-        )  # fmt: skip
-        found = _with_notes(found, model, len(read.tokens), max_tokens)
-        queries = parse.positions(query, found.prompt.labels, "--query")
-        keys = parse.positions(key, found.prompt.labels, "--key")
-        if kind != "json":  # the other formats have no place for notes
-            for remark in found.notes:
-                output.tell(remark, quiet=prompt.quiet)
-        if kind == "table":
-            pages.extend(_page(found, output.look(out), steps, (queries, keys), prompt.quiet))
-        else:
-            documents.append(_encode(found, kind, each))
-    if kind == "table":
-        output.print_page(pages, output.look(out), out.out)
-    else:
-        output.emit(b"".join(documents), out.out)
+    arrays = _arrays(output.chosen_format("trace", out), steps, parameters)
+
+    def results():
+        for read in prompts(prompt, model):
+            longer, settings, notes = _continued(model, read, max_tokens)
+            found = session.trace(
+                prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
+                next=not no_next, top=top, **what_if.settings(),
+            )  # fmt: skip
+            settings, notes = {**found.settings, **settings}, found.notes + notes
+            found = replace(found, settings=settings, notes=notes)
+            shown = {
+                "steps": steps,
+                "queries": parse.positions(query, found.prompt.labels, "--query"),
+                "keys": parse.positions(key, found.prompt.labels, "--key"),
+            }
+            page = partial(_page, found, quiet=prompt.quiet, **shown)
+            yield output.Result(page, found, notes=notes)
+
+    output.deliver("trace", out, results(), quiet=prompt.quiet, each=bool(prompt.each))
 
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
@@ -108,31 +100,22 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
     return shown
 
 
-def _with_notes(found: "Trace", model: "Model", before: int, asked: int | None) -> "Trace":
-    """The trace with what there is to say of the tokens that were added to the prompt."""
-    from attn_cli.analysis.sample import stop_note
-
+def _continued(
+    model: "Model", read: "Prompt", asked: int | None
+) -> tuple["Prompt", dict[str, int], tuple[Note, ...]]:
+    """The prompt with so many more tokens, and what document and notes say of them."""
     if not asked:
-        return found
-    added = found.prompt.ids[before:]
-    notes = (note("note.continued", count=len(added)),)
-    notes += stop_note(model, found.prompt, added, asked)
-    settings_now = {**found.settings, "max_tokens": asked, "added_tokens": len(added)}
-    return replace(found, settings=settings_now, notes=found.notes + notes)
+        return read, {}, ()
+    from attn_cli.analysis.sample import continued, stop_note
 
-
-def _continued(model: "Model", read: "Prompt", max_tokens: int | None) -> "Prompt":
-    from attn_cli.analysis.sample import continued
-
-    return continued(model, read, max_tokens) if max_tokens else read
+    longer = continued(model, read, asked)
+    added = longer.ids[len(read.tokens) :]
+    notes = (note("note.continued", count=len(added)), *stop_note(model, longer, added, asked))
+    return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
 
 
 def _page(
-    trace: "Trace",
-    look: "Look",
-    steps: frozenset[int],
-    cells: tuple[tuple[int, ...], tuple[int, ...]],
-    quiet: bool,
+    trace: "Trace", look: "Look", *, quiet: bool, steps: frozenset[int], **cells: tuple[int, ...]
 ) -> list[Any]:
     from attn_cli.views import trace as view
 
@@ -140,20 +123,4 @@ def _page(
     if count > view.MOST_TABLES and not look.full:
         output.note("trace.too_many", count=count, quiet=quiet)
         steps = frozenset()
-    return view.render(trace, look, steps=steps, queries=cells[0], keys=cells[1])
-
-
-def _encode(trace: "Trace", kind: str, each: bool) -> bytes:
-    if kind == "csv":
-        from attn_cli.views import csv
-
-        return csv.render(trace)
-    if kind == "npz":
-        from attn_cli.views import npz
-
-        return npz.render(trace)
-    from attn_cli.views import json
-
-    if kind == "json" or each:
-        return json.encode(json.trace_document(trace)) + b"\n"
-    return b"".join(json.encode(line) + b"\n" for line in json.ndjson_lines(trace))
+    return view.render(trace, look, steps=steps, **cells)

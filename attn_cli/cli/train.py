@@ -1,27 +1,23 @@
 """`attn train`: trains a small model on a text file and shows attention forming."""
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+import shlex
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from typer import Argument, Option
 
 from attn_cli.cli import output
-from attn_cli.cli.options import FORMATS, OutputOptions, one_of, real, whole
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.options import OutputOptions, one_of, real, whole
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.files import read_text, reason
+from attn_cli.files import read_text
 
 if TYPE_CHECKING:
-    from attn_cli.training.data import Corpus
-    from attn_cli.training.loop import Run, State, StepRecord, TrainingSettings
+    from attn_cli.training.loop import Run
 
-# What `checkpoint.save` writes.
-_WRITTEN = (
-    "model.safetensors", "config.json", "tokenizer.json", "training.safetensors", "training.json",
-)  # fmt: skip
+_FORMATS = COMMANDS["train"].formats
 
 EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
@@ -48,8 +44,8 @@ Rate = Annotated[
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 Format = Annotated[
     str,
-    Option(metavar="FORMAT", parser=one_of("--format", FORMATS[:2]), show_default="table",
-           help="table or json."),
+    Option(metavar="FORMAT", parser=one_of("--format", _FORMATS), show_default=_FORMATS[0],
+           help=f"{' or '.join(_FORMATS)}."),
 ]  # fmt: skip
 
 
@@ -97,142 +93,54 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from attn_cli.training import checkpoint, loop
     from attn_cli.training.data import read_corpus
+    from attn_cli.views import train as view
 
     if not out:
         raise UsageError("--out is empty", "give the folder of the checkpoint: --out DIR")
     directory = Path(out)
-    given = training.given()
     if not resume:
-        _refuse_to_overwrite(directory)
+        checkpoint.refuse_to_overwrite(directory)
     text = read_corpus(read_text(Path(corpus))[0])
-    settings = _settings(directory, given, text, resume)
-    _check_memory(settings, text)
-    run = loop.start(
-        settings, text, checkpoint.resume(directory, settings, text) if resume else None
-    )
-    _make(directory)
-    states = deque([run.state], maxlen=2)
+    if resume:
+        settings = replace(checkpoint.saved_settings(directory), **training.given())
+    else:
+        settings = loop.settings_for(text, training.given())
+    loop.check_memory(settings, text)
+    state = checkpoint.resume(directory, settings, text) if resume else None
+    run = loop.start(settings, text, state)
+    # Before the first step, so that no run ends with nowhere to go.
+    checkpoint.make_folder(directory)
     try:
-        history = output.follow(_kept(loop.train(run), run, states), settings, quiet=quiet)
+        history = output.follow(loop.train(run), settings, quiet=quiet)
     except BaseException as problem:
-        _rescue(problem, run, states[0], corpus, directory)
+        _rescue(problem, run, corpus, directory)
     checkpoint.save(directory, run)
-    _report(run, history, directory, json or format == "json")
+    found = loop.result_of(run, history, str(directory))
+    result = output.Result(
+        page=lambda look: [
+            *(view.render(last, history, settings, width=look.width) for last in history[-1:]),
+            view.render_result(found),
+        ],
+        found=found,
+        settings=asdict(settings),
+    )
+    output.deliver("train", OutputOptions(json=json or format == "json"), [result])
 
 
-def _refuse_to_overwrite(directory: Path) -> None:
-    from attn_cli.training import checkpoint
-
-    if checkpoint.unfinished(directory):
-        raise UsageError(f"{directory} holds an unfinished training", "--resume goes on with it")
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory} is a file, not a folder", "choose another --out")
-    held = [name for name in _WRITTEN if os.path.lexists(directory / name)]
-    if held:
-        what = "a model" if held[0] == _WRITTEN[0] else held[0]
-        raise UsageError(f"{directory} already holds {what}", "choose another --out")
-
-
-def _check_memory(settings: "TrainingSettings", corpus: "Corpus") -> None:
-    """Refuses, before anything is allocated, a run whose largest step cannot fit."""
-    # Weights of every layer are kept for the way back, which has about five such arrays at a time.
-    rows = max(1, settings.batch_tokens // settings.context)
-    cells = rows * settings.heads * settings.context**2
-    attention = 4 * cells * (settings.layers + 5)
-    # Parameters, two moments and gradients, the new ones of the first three, and the state before.
-    width = settings.width
-    size = 12 * settings.layers * width**2 + width * (corpus.tokenizer.size + settings.context)
-    parameters = 4 * size * 10
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if attention + parameters > have:
-        smaller = "--context" if attention > parameters else "--width, or fewer --layers"
-        raise ContentError(
-            f"a step needs {attention / 2**30:.1f} GiB for the attention of rows of "
-            f"{settings.context:,} tokens and {parameters / 2**30:.1f} GiB for parameters, "
-            f"this machine has {have / 2**30:.1f} GiB",
-            f"choose a smaller {smaller}",
-        )
-
-
-def _kept(
-    records: Iterable["StepRecord"], run: "Run", states: "deque[State]"
-) -> Iterator["StepRecord"]:
-    """The records, while `states` holds the run's last two states."""
-    for record in records:
-        states.append(run.state)
-        yield record
-
-
-def _rescue(
-    problem: BaseException, run: "Run", before: "State", corpus: str, directory: Path
-) -> NoReturn:
+def _rescue(problem: BaseException, run: "Run", corpus: str, directory: Path) -> NoReturn:
     """Saves what was learnt before the problem, says so, and lets the problem through."""
-    import shlex
-    import traceback
-
     from attn_cli.training import checkpoint
 
-    again = f"attn train {shlex.quote(corpus)} --out {shlex.quote(str(directory))} --resume"
-    # The arrays of the step that failed are in the way of saving.
-    traceback.clear_frames(problem.__traceback__)
-    diverged = isinstance(problem, UsageError)
-    if diverged:
-        # It is the state last reached that gives no number; the one before it gave one.
-        run.state = before
+    resumable = checkpoint.rescue(directory, run, problem)
     step = run.state.step
-    if step > 0:
-        checkpoint.save(directory, run)
-        if diverged or run.finished:
-            output.note("training.saved_model", step=step, directory=directory)
-        else:
-            output.note("training.saved", step=step, again=again)
+    if step and resumable:
+        again = shlex.join(["attn", "train", corpus, "--out", str(directory), "--resume"])
+        output.note("training.saved", step=step, again=again)
+    elif step:
+        output.note("training.saved_model", step=step, directory=directory)
     if isinstance(problem, MemoryError):
         raise ContentError(
             f"not enough memory for step {step + 1}",
             "free some and go on, or choose another --out and a smaller --context or --width",
         ) from None
     raise problem
-
-
-def _make(directory: Path) -> None:
-    """Before the first step, so that no run ends with nowhere to go."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ContentError(f"cannot make the folder {directory}: {reason(error)}") from None
-    if not os.access(directory, os.W_OK):
-        raise ContentError(f"cannot write into {directory}", "choose another --out")
-
-
-def _settings(
-    directory: Path, given: dict[str, Any], corpus: "Corpus", resume: bool
-) -> "TrainingSettings":
-    from dataclasses import replace
-
-    from attn_cli.training import checkpoint, loop
-    from attn_cli.training.watch import watchable
-
-    if resume:
-        return replace(checkpoint.saved_settings(directory), **given)
-    # What is watched unless the user says otherwise is in our corpus, but need not be in theirs.
-    if not watchable(corpus, loop.TrainingSettings().watched_prompt):
-        unwatched = {"watched_prompt": "", "watched_key": "", "watched_word": ""}
-        return loop.TrainingSettings(**(unwatched | given))
-    return loop.TrainingSettings(**given)
-
-
-def _report(run: "Run", history: list, directory: Path, as_json: bool) -> None:
-    """What the run came to, on stdout."""
-    from dataclasses import asdict
-
-    from attn_cli.training.loop import result_of
-    from attn_cli.views import json, train
-
-    found = result_of(run, history, str(directory))
-    if as_json:
-        document = json.document("train", None, None, asdict(run.settings), found, ())
-        output.emit(json.encode(document) + b"\n")
-        return
-    look = output.look(OutputOptions())
-    last = [train.render(history[-1], history, run.settings, width=look.width)] if history else []
-    output.print_page([*last, train.render_result(found)], look)

@@ -26,7 +26,6 @@ def command(
     """Recomputes a trace in float64 and compares; then with stored or given activations."""
     from attn_cli import session
     from attn_cli.analysis.verify import read_reference, verify
-    from attn_cli.views import json
     from attn_cli.views import verify as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
@@ -38,11 +37,8 @@ def command(
             settings = {"against": against, **read.settings}
             notes = session.prompt_notes(model, read)
             yield output.Result(
-                page=lambda look, p=read, f=found: view.render(model.facts, p, f),
-                document=lambda p=read, f=found, s=settings, n=notes: json.document(
-                    "verify", model.facts, p, s, f, n
-                ),
-                notes=notes,
-            )
+                lambda _, p=read, f=found: view.render(model.facts, p, f),
+                found, model.facts, read, settings, notes,
+            )  # fmt: skip
 
-    output.deliver(out, results(), quiet=prompt.quiet)
+    output.deliver("verify", out, results(), quiet=prompt.quiet)

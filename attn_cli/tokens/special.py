@@ -12,7 +12,7 @@ from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
 from attn_cli.tokens.library import IDS_HINT, load
 
-_LARGEST = 100_000_000
+_LARGEST = 32_000_000
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 

@@ -6,6 +6,8 @@ latter changes from save to save, in one atomic write, so that no interruption l
 """
 
 import json
+import os
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -27,6 +29,7 @@ _STATE = "training.safetensors"
 _SETTINGS = "training.json"
 _STEP = "step"
 _PARTS = ("parameter", "first", "second")
+_WRITTEN = ("model.safetensors", "config.json", "tokenizer.json", _STATE, _SETTINGS)
 _DAMAGED = "train again without resuming; the saved training state is damaged or incomplete"
 
 
@@ -35,10 +38,7 @@ def save(directory: Path, run: Run) -> None:
 
     A finished run's heads are put in order (see `order_heads`). Raises ContentError.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ContentError(f"cannot make the folder {directory}: {reason(error)}") from None
+    make_folder(directory)
     parameters = run.state.parameters
     if run.finished:
         attention = attention_to_key(parameters, run.watched, run.settings.heads)
@@ -52,6 +52,44 @@ def save(directory: Path, run: Run) -> None:
     if run.finished:
         _remove(directory / _SETTINGS)
         _remove(directory / _STATE)
+
+
+def rescue(directory: Path, run: Run, problem: BaseException) -> bool:
+    """Saves what was learnt before the problem, if anything; whether the run can be resumed.
+
+    A run that diverged goes back to the last state that gave a loss.
+    """
+    # The arrays of the step that failed are in the way of saving.
+    traceback.clear_frames(problem.__traceback__)
+    diverged = isinstance(problem, UsageError)
+    if diverged:
+        # It is the state last reached that gives no number; the one before it gave one.
+        run.state = run.before
+    if run.state.step > 0:
+        save(directory, run)
+    return not (diverged or run.finished)
+
+
+def make_folder(directory: Path) -> None:
+    """Makes the folder if it is not there. Raises ContentError where nothing can be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ContentError(f"cannot make the folder {directory}: {reason(error)}") from None
+    if not os.access(directory, os.W_OK):
+        raise ContentError(f"cannot write into {directory}", "choose another --out")
+
+
+def refuse_to_overwrite(directory: Path) -> None:
+    """Raises UsageError where the folder holds a run or a model, or is no folder."""
+    if unfinished(directory):
+        raise UsageError(f"{directory} holds an unfinished training", "--resume goes on with it")
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file, not a folder", "choose another --out")
+    held = [name for name in _WRITTEN if os.path.lexists(directory / name)]
+    if held:
+        what = "a model" if held[0] == _WRITTEN[0] else held[0]
+        raise UsageError(f"{directory} already holds {what}", "choose another --out")
 
 
 def unfinished(directory: Path) -> bool:

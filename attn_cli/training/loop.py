@@ -1,17 +1,18 @@
 """Training: a generator that makes one step per record. Who iterates says when to stop and save."""
 
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.errors import UsageError
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.training import adamw, model
 from attn_cli.training.data import Corpus, draw_batch
-from attn_cli.training.watch import Neighbour, Watch, attention_to_key, neighbours, watch
+from attn_cli.training.watch import Neighbour, Watch, attention_to_key, neighbours, watch, watchable
 
 _LARGEST_SEED = 2**32 - 1
 _LAST = 100
@@ -64,6 +65,35 @@ class TrainingSettings:
             width=self.width,
             heads=self.heads,
             layers=self.layers,
+        )
+
+
+def settings_for(corpus: Corpus, given: Mapping[str, Any]) -> TrainingSettings:
+    """The settings of a new run: what is given, and the defaults that suit the corpus."""
+    # What is watched unless the user says otherwise is in our corpus, but need not be in theirs.
+    if not watchable(corpus, TrainingSettings().watched_prompt):
+        given = {"watched_prompt": "", "watched_key": "", "watched_word": "", **given}
+    return TrainingSettings(**given)
+
+
+def check_memory(settings: TrainingSettings, corpus: Corpus) -> None:
+    """Refuses, before anything is allocated, a run whose largest step cannot fit."""
+    # Weights of every layer are kept for the way back, which has about five such arrays at a time.
+    rows = max(1, settings.batch_tokens // settings.context)
+    cells = rows * settings.heads * settings.context**2
+    attention = 4 * cells * (settings.layers + 5)
+    # Parameters, two moments and gradients, the new ones of the first three, and the state before.
+    width = settings.width
+    size = 12 * settings.layers * width**2 + width * (corpus.tokenizer.size + settings.context)
+    parameters = 4 * size * 10
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if attention + parameters > have:
+        smaller = "--context" if attention > parameters else "--width, or fewer --layers"
+        raise ContentError(
+            f"a step needs {attention / 2**30:.1f} GiB for the attention of rows of "
+            f"{settings.context:,} tokens and {parameters / 2**30:.1f} GiB for parameters, "
+            f"this machine has {have / 2**30:.1f} GiB",
+            f"choose a smaller {smaller}",
         )
 
 
@@ -131,6 +161,7 @@ class Run:
     corpus: Corpus
     watched: Watch
     state: State
+    before: State  # the state of the step before, at first the one that the run began with
     start_embeddings: np.ndarray = field(repr=False)  # (vocabulary, model), before step 1
 
     @property
@@ -156,6 +187,7 @@ def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None
         corpus=corpus,
         watched=watched,
         state=state or beginning,
+        before=state or beginning,
         start_embeddings=beginning.parameters["wte.weight"],
     )
 
@@ -185,7 +217,8 @@ def train(run: Run) -> Iterator[StepRecord]:
             tokens=run.settings.batch_tokens,
         )
         rate = learning_rate(run.settings, step)
-        run.state, loss, length = _step(run, batch.ids, batch.targets, step, rate)
+        state, loss, length = _step(run, batch.ids, batch.targets, step, rate)
+        run.before, run.state = run.state, state
         tokens_here += batch.ids.size
         per_second = tokens_here / max(time.perf_counter() - began, 1e-9)
         left = run.settings.steps - step

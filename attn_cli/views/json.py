@@ -1,6 +1,6 @@
-"""Documents: strict JSON, one line per array (ndjson). Masked −∞ and every non-finite is null."""
+"""Documents: strict JSON. Masked −∞ and every non-finite is null."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -138,13 +138,14 @@ def _block(block: Attention) -> dict[str, Any]:
         "kv_heads": list(block.kv_heads),
         "scale": np.float32(block.scale),
         **({"soft_cap": np.float32(block.soft_cap)} if block.soft_cap else {}),
-        "arrays": {name: _array(block, name, array) for name, array in block.arrays.items()},
+        "arrays": {n: array_document(block, n, array) for n, array in block.arrays.items()},
     }
 
 
-def _array(
+def array_document(
     block: Attention, name: str, values: np.ndarray, axes: tuple[str, ...] = ()
 ) -> dict[str, Any]:
+    """An array of a block with what its values are; `axes` are those of a part of it."""
     spec = vocabulary.ARRAYS[name]
     found = {
         "step": spec.step,
@@ -156,19 +157,3 @@ def _array(
     if bad:
         found["nonfinite"] = bad
     return {**found, "values": values}
-
-
-def ndjson_lines(trace: Trace) -> Iterator[dict[str, Any]]:
-    """One line per array and head, then one for `next`."""
-    for block in trace.attention:
-        where = {"stack": block.stack, "kind": block.kind, "layer": block.layer}
-        for name, array in block.arrays.items():
-            axes = vocabulary.ARRAYS[name].axes
-            heads = {"head": block.heads, "kv_head": block.kv_heads}.get(axes[0], ())
-            for i, number in enumerate(heads):
-                picked = {"head": None, "kv_head": None, axes[0]: number}
-                yield {**where, **picked, "name": name, **_array(block, name, array[i], axes[1:])}
-            if not heads:
-                none = {"head": None, "kv_head": None}
-                yield {**where, **none, "name": name, **_array(block, name, array)}
-    yield {"next": [record(entry) for entry in trace.next]}

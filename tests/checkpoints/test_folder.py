@@ -345,8 +345,8 @@ def test_a_config_that_is_no_file_is_refused_at_once(sharded, kind):
 
 def test_a_config_too_large_to_be_one_is_not_read(sharded):
     with (sharded / "config.json").open("wb") as file:
-        file.truncate(100_000_001)
-    assert "more than 100,000,000 bytes" in refusal(sharded)
+        file.truncate(32_000_001)
+    assert "more than 32,000,000 bytes" in refusal(sharded)
 
 
 def test_numbers_and_text_of_a_json_object_are_kept(tmp_path):

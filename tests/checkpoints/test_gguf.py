@@ -264,6 +264,31 @@ def test_opening_counts_a_large_vocabulary_and_keeps_none_of_it(path: Path) -> N
     assert file.metadata["tokens"][99_999] == "token 99999"
 
 
+def test_the_smallest_entry_may_be_the_end_of_a_file(path: Path) -> None:
+    file = opened(path, whole((entry("", U8, b"\7"),), alignment=1))
+    assert dict(file.metadata) == {"": 7}
+    words = array(STRING, 2, text("x") + text(""))
+    file = opened(path, whole((entry("a", ARRAY, words),), alignment=1))
+    assert file.metadata["a"] == ["x", ""]
+    longest = "k" * 65_535
+    assert dict(opened(path, whole((entry(longest, U8, b"\7"),))).metadata) == {longest: 7}
+
+
+def test_a_message_does_not_grow_with_a_name(path: Path) -> None:
+    with pytest.raises(ContentError, match="two entries") as caught:
+        opened(path, whole((entry("k" * 60_000, U8, b"\7"),) * 2))
+    assert len(caught.value.message) < 400 + len(str(path))
+
+
+def test_an_array_may_hold_131_072_arrays_and_not_one_more(path: Path) -> None:
+    def nested(count: int) -> bytes:
+        return whole((entry("a", ARRAY, array(ARRAY, count, array(U8, 0) * count)),))
+
+    assert len(opened(path, nested(1 << 17)).metadata["a"]) == 1 << 17
+    with pytest.raises(ContentError, match="claims 131,073 arrays within a"):
+        opened(path, nested((1 << 17) + 1))
+
+
 def test_fields_have_the_type_that_is_asked_for(path: Path) -> None:
     file = opened(path, SMALL)
     assert file.field("llama.block_count", int) == 30
@@ -313,6 +338,8 @@ MALFORMED = {
     "nesting": (whole((entry("a", ARRAY, DEEP),)), "nested deeper than 4 in a"),
     "alignment 0": (whole((aligned(bytes(4)),)), "its alignment"),
     "alignment 48": (whole((aligned(struct.pack("<I", 48)),)), "its alignment"),
+    "alignment 4": (whole((aligned(struct.pack("<I", 4)),)), "its alignment"),
+    "alignment 2^21": (whole((aligned(struct.pack("<I", 1 << 21)),)), "its alignment"),
     "alignment 2^31": (whole((aligned(struct.pack("<I", 1 << 31)),)), "its alignment"),
     "alignment of 8 bytes": (whole((aligned(struct.pack("<Q", 32), U64),)), "its alignment"),
     "alignment as text": (whole((word("general.alignment", "32"),)), "its alignment"),
@@ -373,7 +400,7 @@ def test_a_tensor_of_whole_numbers_is_named_when_read(path: Path) -> None:
         (b"\n<!DOCTYPE html><html><head><title>404</title>", "HTML page"),
         (struct.pack("<Q", 60) + b'{"a":{"dtype":"F32"}}', "a safetensors file"),
         (b"PK\x03\x04" + bytes(40), "PyTorch pickle"),
-        (b"tjgg" + bytes(40), "the format before GGUF"),
+        *((magic + bytes(40), "the format before GGUF") for magic in (b"lmgg", b"fmgg", b"tjgg")),
         (bytes(40), "attn reads GGUF"),
     ],
 )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from attn_cli.checkpoints import safetensors as module
+from attn_cli.checkpoints import tensor
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError
 from measure import counted
@@ -154,10 +155,19 @@ def test_rows_are_rows_of_the_whole(opened, packed, dtype):
     file = opened(packed({"before": ("U8", (3,), b"abc"), "t": (dtype, (7, 3, 2), data)}))
     whole = file["t"].read()
     assert np.array_equal(whole, values)
-    for indices in ([0], [6, 0, 6, 3], range(7), []):
+    for indices in ([0], [6, 0, 6, 3], range(7), range(2, 5), range(1, 7, 2), []):
         found = file["t"].rows(indices)
         assert found.dtype == np.float32
         assert np.array_equal(found, whole[list(indices)])
+
+
+def test_a_tensor_releases_its_own_bytes_and_no_others(opened, packed, monkeypatch):
+    released = []
+    monkeypatch.setattr(tensor, "forget", lambda data, begin, end: released.append(data[begin:end]))
+    file = opened(packed({"a": ("U8", (3,), b"abc"), "b": ("U8", (2, 2), b"defg")}))
+    for name in ("b", "a"):
+        file[name].release()
+    assert released == [b"defg", b"abc"]
 
 
 def test_what_is_no_float_is_listed_but_not_read(opened, packed):

@@ -1,6 +1,5 @@
 """Two ways to run the command: inside this process, which is fast, and as a real process."""
 
-import contextlib
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from attn_cli.cli import app
+from attn_cli.cli.streams import Streams
 
 # What a machine may have set, and would change a result.
 _UNSET = (
@@ -90,37 +90,6 @@ class _Stream(io.BytesIO):
         return self._terminal
 
 
-@contextlib.contextmanager
-def _standard_input(data: bytes | None) -> Iterator[None]:
-    """Descriptor 0 and sys.stdin read `data` from a file; None is what is neither file nor pipe."""
-    saved, old = os.dup(0), sys.stdin
-    with tempfile.TemporaryFile() if data is not None else open(os.devnull, "rb") as file:
-        if data is not None:
-            file.write(data)
-            file.seek(0)
-        os.dup2(file.fileno(), 0)
-        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
-        try:
-            yield
-        finally:
-            sys.stdin = old
-            os.dup2(saved, 0)
-            os.close(saved)
-
-
-@contextlib.contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    saved = dict(os.environ)
-    for name in _UNSET:
-        os.environ.pop(name, None)
-    os.environ.update({"TERM": "xterm-256color", **changes})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
-
-
 def run(
     *arguments: object,
     stdin: bytes | None = None,
@@ -129,22 +98,23 @@ def run(
     env: Mapping[str, str] | None = None,
 ) -> Result:
     """One run of the command line in this process; `terminal` lends stdout and stderr a screen."""
-    changes = {**(env or {}), **({"COLUMNS": str(columns)} if columns else {})}
-    out, err = _Stream(terminal), _Stream(terminal)
-    old = sys.stdout, sys.stderr
-    with _standard_input(stdin), _environment(changes):
-        sys.stdout = io.TextIOWrapper(out, encoding="utf-8")
-        sys.stderr = io.TextIOWrapper(err, encoding="utf-8")
-        try:
-            code = app.run([str(argument) for argument in arguments])
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            # Detached, so that no wrapper that goes away closes the bytes below it.
-            sys.stdout.detach()
-            sys.stderr.detach()
-            sys.stdout, sys.stderr = old
-    return check(Result(code, out.getvalue(), err.getvalue()), terminal)
+    environ = {"TERM": "xterm-256color", **(env or {})}
+    if columns:
+        environ["COLUMNS"] = str(columns)
+    # Without `stdin`, one that is neither file nor pipe.
+    with tempfile.TemporaryFile() if stdin is not None else open(os.devnull, "rb") as file:
+        if stdin is not None:
+            file.write(stdin)
+            file.seek(0)
+        out, err = _Stream(terminal), _Stream(terminal)
+        streams = Streams(
+            stdin=io.TextIOWrapper(file),
+            stdout=io.TextIOWrapper(out, encoding="utf-8"),
+            stderr=io.TextIOWrapper(err, encoding="utf-8"),
+            environ=environ,
+        )
+        code = app.run([str(argument) for argument in arguments], streams)
+        return check(Result(code, out.getvalue(), err.getvalue()), terminal)
 
 
 def start(*arguments: object, env: Mapping[str, str] | None = None, **more: Any) -> Any:

@@ -13,10 +13,10 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
+from attn_cli import session
 from attn_cli.errors import Terminated
 
 PROMPT = "the greatest thinker in China is"
@@ -196,10 +196,11 @@ def test_the_context_itself_is_not_too_long(attn):
 
 
 @pytest.mark.slow
-def test_a_million_tokens_are_refused_in_seconds(attn):
-    began = time.monotonic()
+def test_a_million_tokens_are_refused_before_any_pass(attn, monkeypatch):
+    passes = []
+    monkeypatch.setattr(session, "run", lambda *asked: passes.append(asked))
     refused(attn("trace", stdin=b"the " * 1_000_000), 1, "1,000,000 tokens", "at most 256")
-    assert time.monotonic() - began < 20
+    assert passes == []
 
 
 def test_a_prompt_above_the_memory_is_refused_with_what_it_needs(attn, monkeypatch):

@@ -1,4 +1,4 @@
-"""`attn trace`: every number on the page is a number of the document, and can be redone by hand."""
+"""`attn trace`: every number on the page is a number of the document."""
 
 import re
 
@@ -150,34 +150,6 @@ def test_the_prediction_is_the_documents(page, document):
         rank, text, share = line.split()[:3]
         assert (rank, text) == (str(candidate["rank"]), candidate["text"])
         assert share == as_shown(candidate["probability"], share)
-
-
-# --- by hand -------------------------------------------------------------------------------------
-
-
-def test_the_document_can_be_redone_by_hand(attn):
-    found = attn("trace", PROMPT, "--json", "--parameters", "--head", "all", "--layer", 1).json
-    block = found["attention"][0]
-    array = {
-        n: np.array(a["values"], object).astype(float) for n, a in block["arrays"].items()
-    }  # fmt: skip
-    for letter in "qkv":
-        product = array["normed"] @ array[f"w_{letter}"] + array[f"b_{letter}"][:, None]
-        np.testing.assert_allclose(array[letter], product, atol=1e-5)
-    scores = array["q"] @ array["k"].swapaxes(1, 2)
-    np.testing.assert_allclose(array["scores"], scores, atol=1e-4)
-    np.testing.assert_allclose(array["scaled"], scores * block["scale"], atol=1e-4)
-    visible = array["visible"].astype(bool)
-    assert (visible == np.tri(6, dtype=bool)).all()
-    assert (np.isnan(array["masked"]) == ~visible).all()
-    np.testing.assert_array_equal(array["masked"][:, visible], array["scaled"][:, visible])
-    powers = np.exp(np.where(visible, array["scaled"], -np.inf))
-    weights = powers / powers.sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(array["weights"], weights, atol=1e-5)
-    np.testing.assert_allclose(array["z"], weights @ array["v"], atol=1e-5)
-    np.testing.assert_allclose(array["head_output"], array["z"] @ array["w_o"], atol=1e-5)
-    total = array["head_output"].sum(axis=0) + array["b_o"]
-    np.testing.assert_allclose(array["output"], total, atol=1e-5)
 
 
 # --- options -------------------------------------------------------------------------------------

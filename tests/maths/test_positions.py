@@ -183,6 +183,7 @@ def yarn_turn(i, width, base, factor, fast, slow, context, whole):
         (6, 30.0, 4.0, 3.0, 1.0, 25),
         (6, 1e6, 4.0, 32.0, 32.0, 32768),
         (4, 1e6, 2.0, 32.0, 1.0, 32),
+        (6, 30.0, 4.0, 512.0, 1.0, 11309),  # the slow bound is beyond the last dimension
     ],
 )
 def test_yarn_scaling_ramps_between_fast_and_slow(width, base, factor, fast, slow, context, whole):
@@ -193,6 +194,15 @@ def test_yarn_scaling_ramps_between_fast_and_slow(width, base, factor, fast, slo
     wanted = [yarn_turn(i, width, *arguments, whole) for i in range(width // 2)]
     assert found.dtype == np.float32
     assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_yarns_ramp_is_a_thousandth_of_a_dimension_wide_where_both_bounds_are_one():
+    width, base, factor, context = 6, 100.0, 4.0, 64
+    plain = positions.frequencies(width, base)
+    turns = context / (2 * math.pi) * base ** (-2 * 1.9996 / width)  # of dimension 1.9996
+    found = positions.yarn_scaling(plain, base, factor, turns, turns, context, whole_bounds=False)
+    assert found[:2].tolist() == plain[:2].tolist()
+    assert found[2] == pytest.approx(plain[2] * (0.4 / factor + 0.6), rel=1e-3)
 
 
 def test_yarn_keeps_the_first_turn_and_squeezes_the_last():

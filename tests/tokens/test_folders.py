@@ -9,7 +9,7 @@ import pytest
 
 from attn_cli.errors import ContentError
 from attn_cli.opening.load import _tokenizer_of
-from attn_cli.tokens import merges, spm
+from attn_cli.tokens import merges, special, spm
 from attn_cli.tokens.absent import Absent
 from attn_cli.tokens.library import LibraryTokenizer
 from attn_cli.tokens.wordpiece import WordPiece
@@ -191,6 +191,16 @@ def test_models_of_words_or_characters_are_refused(folder, kind):
     file.write_bytes(file.read_bytes() + settings)
     with pytest.raises(ContentError, match="is of words or characters"):
         spm.read(file)
+
+
+def test_special_tokens_map_has_the_last_word_where_the_config_lists_no_added_tokens(folder):
+    place = folder("older")
+    config = json.loads((place / "tokenizer_config.json").read_text())
+    token = {"bos_token": "the"}
+    (place / "tokenizer_config.json").write_text(json.dumps(config | {"bos_token": "a"}))
+    (place / "special_tokens_map.json").write_text(json.dumps(token))
+    assert special.settings(place)["bos_token"] == "the"
+    assert _tokenizer_of(place).encode("x")[0].text == "the"
 
 
 def test_special_tokens_that_are_to_be_cut_are_refused(folder):

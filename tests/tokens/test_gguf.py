@@ -369,3 +369,19 @@ def test_merges_are_those_of_a_library_built_by_hand():
         assert ids(tokenizer.encode(text)) == made.encode(text).ids
     with pytest.raises(ContentError, match="no token for the byte 0x64"):
         tokenizer.encode("abd")
+
+
+def test_of_merges_of_one_score_the_longest_beginning_comes_first_then_the_longest_end():
+    """As transformers sorts them; ids do not decide."""
+    tokens = ["<unk>", "<s>", "</s>", "▁", *"zabc", "za", "bc", "zab", "abc"]
+    scores = dict.fromkeys(tokens, -9.0) | {"bc": -1.0, "za": -2.0, "abc": -2.0, "zab": -2.0}
+
+    def pieces(text: str) -> list[str]:
+        metadata = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": tokens}
+        metadata["tokenizer.ggml.scores"] = [scores[token] for token in tokens]
+        tokenizer = from_metadata(metadata, "x.gguf")
+        return [token.text for token in tokenizer.encode(text, special=False)]
+
+    assert pieces("zabc") == [" ", "z", "abc"]
+    scores["bc"] = -3.0
+    assert pieces("zabc") == [" ", "zab", "c"]

@@ -156,3 +156,11 @@ def test_two_steps_are_adamw_on_the_clipped_gradients_of_the_drawn_batches(corpu
         assert length > 0.05
         assert (record.loss, record.gradient_length) == (computed.loss, length)
         assert record.floor == batch.floor
+
+
+def test_a_watched_key_is_its_last_occurrence_and_nothing_watched_has_none(corpus):
+    watched = loop.watch(corpus, prompt="the cat sees the mouse", key="the", word="")
+    assert (watched.key, watched.word) == (3, -1)
+    none = loop.watch(corpus, prompt="", key="the", word="dog")
+    assert (none.key, none.ids.size) == (-1, 0)
+    assert none.word == corpus.tokenizer.id_of("dog")

@@ -1,0 +1,150 @@
+"""Formats, masks, commands and what-ifs are one list each, from which help and hints follow."""
+
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+
+from attn_cli.cli.app import build
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.options import WhatIfOptions
+from attn_cli.views.formats import FORMATS
+from attn_cli.vocabulary import MASKS, WHAT_IFS
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+PROMPT = "the greatest thinker in China is"
+USAGES = [word.usage for word in MASKS.values()]
+
+
+def flat(result):
+    return " ".join(result.text.split())
+
+
+def completed(command, option, start):
+    """What the shell offers after `attn COMMAND OPTION START`."""
+    found = build(command)
+    chosen = next(known for known in found.params if option in known.opts)
+    context = typer.Context(found, info_name=command)
+    return [item.value for item in chosen.shell_complete(context, start)]
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands(attn):
+    lines = attn("--help").text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    listed = dict(line.split(maxsplit=1) for line in lines)
+    assert listed == {name: command.help for name, command in COMMANDS.items()}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_the_module_of_its_name(attn, name):
+    module = import_module(f"attn_cli.cli.{name}")
+    assert all(example.startswith("attn ") for example in module.EXAMPLES)
+    assert " ".join(module.command.__doc__.split("\n")[0].split()) in flat(attn(name, "--help"))
+    assert set(COMMANDS[name].formats) <= set(FORMATS)
+
+
+def test_schemas_are_those_of_the_commands_with_records(attn):
+    documented = [name for name, command in COMMANDS.items() if command.records]
+    assert f"One of {', '.join(documented)}." in flat(attn("schema", "--help"))
+    assert [name for name in COMMANDS if attn("schema", name).code == 0] == documented
+
+
+def test_the_lists_need_the_standard_library_only():
+    code = (
+        "import sys, attn_cli.cli.commands, attn_cli.views.formats, attn_cli.vocabulary\n"
+        "print([n for n in ('typer', 'numpy', 'rich', 'orjson') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30)
+    assert done.stdout == b"[]\n"
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_suffix_chooses_its_format(attn, tmp_path, kind):
+    expected = attn("trace", PROMPT, "--format", kind).out
+    for suffix in (*FORMATS[kind].suffixes, *map(str.upper, FORMATS[kind].suffixes)):
+        path = tmp_path / f"x{suffix}"
+        assert attn("trace", PROMPT, "--out", path).out == b""
+        assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if COMMANDS[name].formats])
+def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, name):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("the king is a man\n")
+    training = (corpus, "--out", tmp_path / "m", "--steps", 1, "--width", 4, "--context", 8)
+    asked = {"train": training, "models": ()}.get(name, (PROMPT,))
+    known = COMMANDS[name].formats
+    for kind in FORMATS:
+        result = attn(name, *asked, "--format", kind)
+        assert (result.code == 0) == (kind in known), result
+        assert result.code == 0 or f"hint: one of {', '.join(known)}\n" in result.said
+        if (tmp_path / "m").exists():
+            (tmp_path / "m").rename(tmp_path / kind)
+
+
+def test_formats_are_named_in_help_hints_completion_and_readme(attn):
+    assert f"{', '.join(FORMATS)}." in flat(attn("trace", "--help"))
+    assert f"one of {', '.join(FORMATS)}\n" in attn("trace", "--format", "xml").said
+    assert completed("trace", "--format", "") == list(FORMATS)
+    suffixes = [suffix for form in FORMATS.values() for suffix in form.suffixes]
+    said = attn("trace", PROMPT, "--out", "x.html").said
+    assert sorted(re.findall(r"\.\w+", said.partition("hint: ")[2])) == sorted(suffixes)
+    table = README.partition("| document | holds |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
+    assert rows == [name for name, form in FORMATS.items() if form.arrays]
+
+
+def test_only_a_format_without_a_place_for_notes_tells_them(attn):
+    asked = ("trace", "the \u2603", "--step", 5, "--format")
+    told = {kind for kind in FORMATS if "note: " in attn(*asked, kind).said}
+    assert told == {name for name, form in FORMATS.items() if form.arrays or not form.documents}
+    for kind in FORMATS:
+        assert attn(*asked, kind, "--quiet").said == ""
+    lines = ("--each", "line", "--format")
+    for kind, form in FORMATS.items():
+        result = attn("trace", *lines, kind, stdin=b"the king\nthe queen\n")
+        single = not form.documents and form.arrays
+        assert (result.code == 2) == bool(single)
+        assert not single or f"--each cannot be written as {kind}" in result.said
+
+
+# --- masks and what-ifs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["trace", "heads", "mask"])
+def test_masks_are_named_in_help_hint_completion_and_readme(attn, name):
+    page = flat(attn(name, "--help"))
+    said = page.partition("--mask MASK ")[2].partition("Repeatable.")[0]
+    words = "replaces the model's mask; and hide more. or".split()
+    assert [w.strip(",;") for w in said.split() if w not in words] == USAGES
+    assert completed(name, "--mask", "") == [re.sub(":.*", ":", usage) for usage in USAGES]
+    assert completed(name, "--mask", "win") == ["window:"]
+    assert f"known: {', '.join(USAGES)}\n" in attn(name, PROMPT, "--mask", "diagonal").said
+
+
+def test_the_readme_names_the_masks_and_the_what_ifs():
+    masks = re.search(r"any other mask you give \((.*?)\)", README, re.DOTALL)[1]
+    assert re.findall(r"`(.*?)`", masks) == [usage for usage in USAGES if usage != "causal"]
+    settings = re.search(r"What-if\s+settings \((.*?)\)", README, re.DOTALL)[1]
+    options = [option.split()[0] for option in re.findall(r"`(.*?)`", settings)]
+    assert options == [known.option for known in WHAT_IFS.values()]
+
+
+def test_what_ifs_are_the_options_and_the_settings_of_a_trace(attn):
+    assert [known.name for known in fields(WhatIfOptions)] == list(WHAT_IFS)
+    assert [f.default for f in fields(WhatIfOptions)] == [w.neutral for w in WHAT_IFS.values()]
+    page = flat(attn("trace", "--help"))
+    assert all(f" {known.option} " in page for known in WHAT_IFS.values())
+    assert WhatIfOptions(mask=["none"]).settings() == {
+        "mask": ["none"], "attention_temperature": 1.0, "without_head": ()
+    }  # fmt: skip
