@@ -248,54 +248,51 @@ def attend(
     k_HKW, v_HKV = repeat_heads(k_GKW, heads), repeat_heads(v_GKV, heads)
     first = keys - queries if start < 0 else start
     at_Q, at_K = np.arange(first, first + queries), np.arange(keys)
-    shape, dtype = (*q_HQW.shape[:-1], keys), q_HQW.dtype
-    options = (scale or default_scale(q_HQW.shape[-1]), cap, bias, terms, attention_temperature)
-    wanted = [n for n in ((*terms, PRODUCT) if terms else ()) + BEFORE_SUM if n in keep]
+    factor = q_HQW.dtype.type(scale or default_scale(q_HQW.shape[-1]))
+    names = (*terms, PRODUCT, *BEFORE_SUM) if terms else BEFORE_SUM
+    shape = (*q_HQW.shape[:-1], keys)
+    wanted = [name for name in names if name in keep]
     every = wanted not in ([], ["weights"])  # keys, not only those that are seen
-    kept = {name: (np.empty if every else zeros)(shape, dtype) for name in wanted}
-    z = np.zeros((*q_HQW.shape[:-1], v_HKV.shape[-1]), dtype)
+    kept = {name: (np.empty if every else zeros)(shape, q_HQW.dtype) for name in wanted}
+    z = np.zeros((*q_HQW.shape[:-1], v_HKV.shape[-1]), q_HQW.dtype)
     for begin in range(0, queries, block or queries):
         rows = slice(begin, begin + (block or queries))
         visible_QK = visible(at_Q[rows], at_K)
         columns = slice(0, keys) if every else _span(visible_QK)
         if columns.start == columns.stop:
             continue
+        visible_QK, at = visible_QK[:, columns], (at_Q[rows], at_K[columns])
+
+        # Where each step's numbers go: to what is kept of them, else over the step before, if
+        # nobody keeps that.
         room = {name: array[..., rows, columns] for name, array in kept.items()}
-        parts = q_HQW[..., rows, :], k_HKW[..., columns, :], v_HKV[..., columns, :]
-        at = at_Q[rows], at_K[columns]
-        z[..., rows, :] = _attend(*parts, visible_QK[:, columns], at, options, room)
-    nothing = np.zeros((0,) * len(shape), dtype)
+        scores = _summed(q_HQW[..., rows, :], k_HKW[..., columns, :], terms, at, room)
+        spare = None if "scores" in room else scores
+        scaled = scale_scores(scores, factor, bias(*at), cap, out=room.get("scaled", spare))
+        spare = None if "scaled" in room else scaled
+        masked = mask_scores(scaled, visible_QK, out=room.get("masked", spare))
+        shares = softmax(masked, attention_temperature, out=room.get("weights"))
+        z[..., rows, :] = weighted_sum(shares, v_HKV[..., columns, :], visible_QK)
+    nothing = np.zeros((0,) * len(shape), q_HQW.dtype)
     steps = {name: kept.get(name, nothing) for name in BEFORE_SUM}
     return Attended(**steps, z=z, terms={n: kept[n] for n in kept if n not in steps})
 
 
-def _attend(
+def _summed(
     q_HQW: np.ndarray,
     k_HKW: np.ndarray,
-    v_HKV: np.ndarray,
-    visible_QK: np.ndarray,
+    terms: Mapping[str, Relation],
     at: tuple[np.ndarray, np.ndarray],
-    options: tuple[float, float, Relation, Mapping[str, Relation], float],
     room: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """z of some queries over some keys, which stand `at` these positions.
-
-    A step's numbers go to the `room` there is for them, else over those of the step before if
-    nobody keeps these.
-    """
-    scale, cap, bias, terms, attention_temperature = options
+    """The dot products, and the terms added to them; each goes to its `room`, if it has one."""
     scores = dot_products(q_HQW, k_HKW, out=room.get(PRODUCT if terms else "scores"))
-    for i, (name, term) in enumerate(terms.items(), 1):
+    for i, (name, term) in enumerate(terms.items()):
         values = term(*at)
         if name in room:
             room[name][...] = values
-        scores = np.add(scores, values, out=room.get("scores") if i == len(terms) else None)
-    spare = None if "scores" in room else scores
-    scaled = scale_scores(scores, scale, bias(*at), cap, out=room.get("scaled", spare))
-    spare = None if "scaled" in room else scaled
-    masked = mask_scores(scaled, visible_QK, out=room.get("masked", spare))
-    weights = softmax(masked, attention_temperature, out=room.get("weights"))
-    return weighted_sum(weights, v_HKV, visible_QK)
+        scores = np.add(scores, values, out=room.get("scores") if i == len(terms) - 1 else None)
+    return scores
 
 
 def _span(visible_QK: np.ndarray) -> slice:
