@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attn_cli.checkpoints import dequantise as module
-from attn_cli.checkpoints.dequantise import BY_NAME, TYPES, dequantise
+from attn_cli.checkpoints.dequantise import BY_NAME, FILE_TYPES, TYPES, dequantise
 from attn_cli.errors import ContentError
 
 Kind = gguf.GGMLQuantizationType
@@ -45,6 +45,12 @@ def test_the_table_agrees_with_the_package() -> None:
     assert BY_NAME["Q8_1"][1:] == (32, 36)
     assert {name: BY_NAME[name][1:] for name in sizes} == sizes
     assert {number: kind.name for number, kind in TYPES.items()} == {k.value: k.name for k in Kind}
+
+
+def test_mixtures_are_named_as_in_the_package() -> None:
+    for number, name in FILE_TYPES.items():
+        theirs = gguf.LlamaFileType(number).name
+        assert theirs.partition("_")[2].removesuffix("_MOE") == name
 
 
 @pytest.mark.parametrize("dtype", READ)

@@ -304,6 +304,12 @@ def test_no_weights_at_all_are_named_by_the_file_expected(sharded):
     for name in (*SHARDS, INDEX):
         (sharded / name).unlink()
     assert str(sharded / SINGLE) in refusal(sharded)
+    for there, hint in (("", "the download may be incomplete"), ("tf.h5", "it has tf.h5")):
+        if there:
+            (sharded / there).write_bytes(b"")
+        with pytest.raises(ContentError) as refused:
+            open_folder(sharded)
+        assert refused.value.hint == hint
 
 
 # --- config.json ---------------------------------------------------------------------------------

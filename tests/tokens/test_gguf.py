@@ -385,3 +385,14 @@ def test_of_merges_of_one_score_the_longest_beginning_comes_first_then_the_longe
     assert pieces("zabc") == [" ", "z", "abc"]
     scores["bc"] = -3.0
     assert pieces("zabc") == [" ", "zab", "c"]
+
+
+def test_an_unknown_token_that_no_type_marks_is_always_among_the_vocabulary():
+    metadata = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": ["<unk>", "<s>", "</s>", "▁", "a"],
+        "tokenizer.ggml.scores": [0.0] * 5,
+        "tokenizer.ggml.token_type": [NORMAL, CONTROL, CONTROL, NORMAL, NORMAL],
+    }
+    tokenizer = from_metadata(metadata, "x.gguf")
+    assert ids(tokenizer.encode("a☃", special=False)) == [3, 4, 0]
