@@ -207,3 +207,11 @@ def test_the_formats_of_the_table_are_complete():
     for form in FORMATS.values():
         written = form.first + form.before + form.after
         assert all(marker in written for marker in form.markers)
+
+
+def test_an_end_that_the_user_typed_is_special_whatever_the_file_calls_it():
+    file = metadata("mistral")
+    end = file["tokenizer.ggml.tokens"].index("</s>")
+    file["tokenizer.ggml.token_type"][end] = USER_DEFINED
+    tokens = turn(from_metadata(file, "x.gguf"), "a</s>b").tokens
+    assert [token.special for token in tokens if token.id == end] == [True]
