@@ -250,7 +250,7 @@ def read(path: Path) -> WordPiece:
     """
     large = os.path.isfile(path) and os.path.getsize(path) > _LARGEST_FILE
     data = b"" if large else read_bytes(path)
-    if b'"WordPiece"' not in data or b"Normalizer" in data:
+    if b'"WordPiece"' not in data:
         raise AnotherForm(f"{path} is not as training writes it")
     try:
         return WordPiece(json.loads(data.decode()))

@@ -124,6 +124,38 @@ def test_without_a_class_the_config_of_the_model_decides(folder):
         spm.read(place / "tokenizer.model")
 
 
+def test_the_class_may_be_named_in_the_config_of_the_model(folder):
+    place = folder("gemma")
+    before = _tokenizer_of(place).encode("the thinker", special=False)
+    (place / "tokenizer_config.json").unlink()
+    (place / "config.json").write_text('{"tokenizer_class": "GemmaTokenizerFast"}')
+    assert _tokenizer_of(place).encode("the thinker", special=False) == before
+
+
+def test_deberta_lowers_and_cuts_at_marks_where_the_config_says_so(folder):
+    place = folder("deberta")
+    path = place / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+
+    def spans(text, **more):
+        path.write_text(json.dumps(config | more))
+        return [(t.id, t.span) for t in _tokenizer_of(place).encode(text, special=False)]
+
+    lower = spans("the thinker")
+    assert spans("THE Thinker", do_lower_case=True) == lower
+    assert spans("THE Thinker", do_lower_case=False) != lower
+    ends = {end for _, (_, end) in spans("the.thinker", split_by_punct=True)}
+    assert {3, 4} <= ends
+
+
+def test_gpt2s_end_token_is_special_whatever_else_the_config_names(folder):
+    place = folder("gpt2")
+    names = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "the", "eos_token": "the"}
+    (place / "tokenizer_config.json").write_text(json.dumps(names))
+    [token] = _tokenizer_of(place).encode("<|endoftext|>")
+    assert token.special
+
+
 @pytest.mark.parametrize("package", ["sentencepiece", "tokenizers"])
 def test_a_missing_package_is_named_with_the_command(golden_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
@@ -243,7 +275,7 @@ def test_a_model_of_too_many_pieces_is_refused(folder):
     (b"{", b"a b"), (b"[]", b"a b"), (b"{}", b"a b"), (b'{"a": 0, "b": 1}', b"a b"),
     (b'{"a": 0, "b": 0}', b""), (b'{"a": "x"}', b""), (b'{"a": -1}', b""),
     (b'{"a": 0}', b"a"), (b'{"a": 0}', b"a b c"),
-    (b'{"a": 0}', b"\xff"), (b'{"a": 100000000000}', b""),
+    (b'{"a": 0}', b"\xff"), (b'{"a": 100000000000}', b""), (b'{"a": 2147483648}', b""),
 ])  # fmt: skip
 def test_a_vocabulary_and_merges_that_do_not_fit_are_refused(folder, vocabulary, pairs):
     place = folder("gpt2")

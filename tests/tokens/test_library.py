@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens.library import LibraryTokenizer, read
+from attn_cli.tokens.library import ALPHABET, LibraryTokenizer, read
 from attn_cli.tokens.token import Token
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -301,3 +301,24 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: int):
     path = tmp_path / "tokenizer.json"
     path.write_bytes(contents[: len(contents) * share // 100])
     refused(path)
+
+
+def test_a_byte_that_is_lost_in_one_place_and_kept_in_another_is_refused():
+    alphabet = {chr(char): id for id, char in enumerate(ALPHABET.values())}
+    del alphabet["~"]
+    made = Tokenizer(models.BPE(alphabet, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_tokens(["a~"])
+    tokenizer = LibraryTokenizer(made)
+    assert [token.text for token in tokenizer.encode("a~ b")] == ["a~", " ", "b"]
+    with pytest.raises(ContentError, match="no token for the byte 0x7E"):
+        tokenizer.encode("a~ ~")
+
+
+def test_a_decoder_that_replaces_something_else_than_a_space_mark_says_nothing_of_spaces():
+    made = Tokenizer(models.WordLevel({"a_b": 0, "<unk>": 1}, "<unk>"))
+    made.decoder = decoders.Replace("_", "-")
+    tokenizer = LibraryTokenizer(made)
+    assert [token.text for token in tokenizer.encode("a_b")] == ["a_b"]
+    assert (tokenizer.id_of("a_b"), tokenizer.id_of("a b")) == (0, -1)

@@ -216,6 +216,17 @@ def test_ids_may_have_holes():
     tokenizer = WordPiece(with_vocab({"[UNK]": 7, "a": 40}))
     assert (tokenizer.size, tokenizer.unknown) == (41, 7)
     assert tokenizer.decode([40, 8, 7]) == "a [UNK]"
+    assert WordPiece(with_vocab({"[UNK]": 0, "a": 2**32 - 1})).size == 2**32
+
+
+def test_the_longest_entry_is_found():
+    assert ids(WordPiece(file_of({"[UNK]": 0, "abcdef": 1}, {})).encode("abcdef")) == [1]
+
+
+def test_a_word_of_the_corpus_may_be_the_name_of_a_part_of_other_files(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(build(["the BertNormalizer of the ByteLevel"])))
+    assert read(path).encode("BertNormalizer")[0].text == "BertNormalizer"
 
 
 # ---------------------------------------------------------------- build and read
