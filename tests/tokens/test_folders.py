@@ -144,8 +144,11 @@ def test_deberta_lowers_and_cuts_at_marks_where_the_config_says_so(folder):
     lower = spans("the thinker")
     assert spans("THE Thinker", do_lower_case=True) == lower
     assert spans("THE Thinker", do_lower_case=False) != lower
-    ends = {end for _, (_, end) in spans("the.thinker", split_by_punct=True)}
-    assert {3, 4} <= ends
+    whole = [(0, 3), (3, 4), (4, 11)]
+    assert [span for _, span in spans("the.thinker")] == whole
+    # Each part has a space of its own before it.
+    parts = [(0, 3), (3, 4), (3, 4), (4, 11)]
+    assert [span for _, span in spans("the.thinker", split_by_punct=True)] == parts
 
 
 def test_gpt2s_end_token_is_special_whatever_else_the_config_names(folder):
