@@ -59,7 +59,7 @@ def _method(section: Any, key: str) -> str:
     bits = next((section[name] for name in _BITS if name in section), None)
     # As the reference reads it, these two decide, with or without the method's name.
     for name, loaded in (("load_in_4bit", 4), ("load_in_8bit", 8)):
-        if section.get(name) is True:
+        if section.get(name):
             kind, bits = "bitsandbytes", loaded
             break
     if kind is None and (key == "quantization" or "group_size" in section):
@@ -102,7 +102,7 @@ def check_folder(path: Path) -> None:
             f"{path} holds GGUF files, of which each is a model", f"open one: {path / first}"
         )
     forms = [form for end, form in _OTHER_FORMS.items() if any(n.endswith(end) for n in names)]
-    if "onnx" in names and "ONNX" not in forms:
+    if "onnx" in names:
         forms.append("ONNX")
     if forms:
         raise ContentError(

@@ -64,9 +64,13 @@ def test_the_key_of_mlx_is_refused_too():
     values = {"quantization": {"group_size": 64, "bits": 8}, "quantization_config": None}
     message, _ = refused(refusals.check_config, values, WHERE)
     assert "quantization says that the weights are quantised by MLX in 8 bits" in message
+    message, _ = refused(refusals.check_config, {"quantization": {"bits": 3}}, WHERE)
+    assert "by MLX in 3 bits" in message
 
 
-@pytest.mark.parametrize("section", [{}, {"bits": "4"}, "gptq", 4, [], True, {"quant_method": 3}])
+@pytest.mark.parametrize(
+    "section", [{}, {"bits": "4"}, "gptq", 4, [], True, {"quant_method": 3}, {"bits": 10**9}]
+)
 def test_a_section_that_does_not_say_how_is_refused_without_a_name(section):
     message, _ = refused(refusals.check_config, {"quantization_config": section}, WHERE)
     assert "quantised, which attn does not read" in message
@@ -195,7 +199,7 @@ def test_other_forms_are_named(folder, names, wanted):
 
 
 def test_the_hint_says_which_part_opens(folder):
-    path = folder(**dict.fromkeys(("modules.json", "0_Transformer/", "b.gguf")))
+    path = folder(**dict.fromkeys(("modules.json", "0_Transformer/", "b.gguf", "c.gguf")))
     _, hint = refused(refusals.check_folder, path)
     assert hint == f"open the model in it: {path / '0_Transformer'}"
     (path / "modules.json").unlink()
