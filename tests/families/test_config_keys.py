@@ -166,7 +166,7 @@ def test_a_key_does_what_it_does_in_the_reference(family, golden):
 def test_what_changes_nothing_in_any_model_is_taken_in_silence(family, golden):
     model = golden(FIRST[family])
     harmless = {key: entry for key, entry in EVERY.items() if key not in EVERYWHERE}
-    assert {entry["effect"] for entry in harmless.values()} == {"same"}
+    assert "other" not in {entry["effect"] for entry in harmless.values()}
     for values in (
         {key: entry["trial"] for key, entry in harmless.items()},
         {key: entry["default"] for key, entry in harmless.items() if "default" in entry},
@@ -195,8 +195,8 @@ def test_a_default_may_stand_there(family, golden):
 @pytest.mark.parametrize("family", FIRST)
 def test_a_null_is_as_good_as_absent_where_the_reference_reads_it_so(family, golden):
     wrong = {}
-    for key, (entry, _) in own_keys(family).items():
-        model = golden(FIRST[family])
+    for key, (entry, name) in own_keys(family).items():
+        model = golden(name)
         none, without = model.changed({key: None}), model.changed({}, drop=[key])
         if entry["null"] == "absent" and without[1] is not None and not without[2]:
             wrong[key] = complaint("same", key, none, without[1])
