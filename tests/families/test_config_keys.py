@@ -15,6 +15,7 @@ import pytest
 from attn_cli import session
 from attn_cli.errors import ContentError
 from attn_cli.families import FAMILIES
+from attn_cli.model.config import ConfigReader
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MEASURED = json.loads((GOLDEN / "config_keys.json").read_text())
@@ -65,8 +66,8 @@ def opened(folder, config, ignored=()):
 
 def read_published(config):
     """What a family makes of a config, without tensors."""
-    family = importlib.import_module(f"attn_cli.families.{FAMILIES[config['model_type']]}")
-    return family.read_config(config, "config.json")
+    family = importlib.import_module(f"attn_cli.families.{FAMILIES[config['model_type']]}").FAMILY
+    return family.read_config(ConfigReader(config, "config.json"))
 
 
 # -------------------------------------------------------------------------------------------------
