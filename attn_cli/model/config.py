@@ -106,6 +106,7 @@ class ConfigReader:
 
     def either(self, key: str, other: str, *, high: int = 2**31 - 1) -> int:
         """A whole number under one of two names; the first has the last word."""
+        self._asked.add(other)
         second = self.integer(other, high=high) if self.has(other) else None
         return self.integer(key, second, high=high)
 
