@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from attn_cli.records import ModelFacts, Prompt
+from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token
 from attn_cli.views import table
 from attn_cli.views.items import Heading
 from attn_cli.views.look import Look
 from attn_cli.views.text import label
 
-MODEL = ModelFacts(
+MODEL = Facts(
     name="m", family="f", source="s", layers=1, heads=1, kv_heads=1, model_width=2, head_width=2,
     vocabulary=3, context=0, parameters=4,
 )  # fmt: skip

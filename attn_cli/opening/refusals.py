@@ -1,0 +1,170 @@
+"""What is recognised and does not open: each is refused by its name, with what opens instead."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attn_cli.errors import ContentError, shorten
+
+_UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
+_SECTIONS = ("quantization_config", "quantization")
+_METHODS = {
+    "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8",
+    "fbgemm_fp8": "FBGEMM FP8", "mxfp4": "MXFP4", "compressed-tensors": "compressed-tensors",
+    "hqq": "HQQ", "aqlm": "AQLM", "eetq": "EETQ", "quanto": "Quanto", "torchao": "torchao",
+}  # fmt: skip
+# What a number of bits is called by those that state it as a number.
+_BITS = ("bits", "w_bit", "nbits")
+_SAFETENSORS = "attn reads model.safetensors and pytorch_model.bin"
+# Weights in a form that attn does not read, by how their names end.
+_OTHER_FORMS = {
+    ".h5": "TensorFlow", ".ckpt.index": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX",
+    ".tflite": "TensorFlow Lite", ".mlmodel": "Core ML", ".ot": "Rust",
+}  # fmt: skip
+_GGUF_PARTS = {
+    "adapter": "a LoRA adapter",
+    "mmproj": "the part of a model that makes vectors of pictures or sound",
+    "imatrix": "statistics for quantising",
+}
+_GGUF_PROJECTORS = ("clip",)
+_SHOWN = 8
+
+
+def check_config(
+    values: Mapping[str, Any], where: str, ignored: Collection[str] = (), inside: str = ""
+) -> None:
+    """Refuses quantised weights, said at the top or in `text_config`. Null says nothing.
+
+    Raises ContentError.
+    """
+    for key in _SECTIONS:
+        section = values.get(key)
+        if section is not None and key not in ignored:
+            raise ContentError(
+                f"{where}: {inside}{key} says that the weights are quantised"
+                f"{_method(section, key)}, which attn does not read",
+                _UNQUANTISED,
+            )
+    text = values.get("text_config")
+    if isinstance(text, Mapping) and not inside:
+        check_config(text, where, ignored, "text_config: ")
+
+
+def _method(section: Any, key: str) -> str:
+    """` by GPTQ in 4 bits`, as far as the section says so."""
+    if not isinstance(section, Mapping):
+        return ""
+    kind = section.get("quant_method")
+    bits = next((section[name] for name in _BITS if name in section), None)
+    # As the reference reads it, these two decide, with or without the method's name.
+    for name, loaded in (("load_in_4bit", 4), ("load_in_8bit", 8)):
+        if section.get(name):
+            kind, bits = "bitsandbytes", loaded
+            break
+    if kind is None and (key == "quantization" or "group_size" in section):
+        kind = "MLX"
+    name = _METHODS.get(kind, shorten(kind)) if isinstance(kind, str) else ""
+    shown = f" in {bits} bits" if type(bits) is int and 0 < bits < 100 else ""
+    return (f" by {name}" if name else "") + shown
+
+
+def unknown_type(values: Mapping[str, Any], where: str, families: Iterable[str]) -> ContentError:
+    """What to say of a `model_type` that is none of `families`, the kinds that open."""
+    kind, code = values.get("model_type"), values.get("auto_map")
+    if kind is None:
+        what = f"{where}: the key model_type is missing"
+    else:
+        what = f"{where}: the model type {shorten(repr(kind))} is not supported"
+    if isinstance(code, Mapping) and any(name.startswith("AutoModel") for name in code):
+        what += ", and code that comes with a model (auto_map) is never run"
+    known = list(families)
+    rest = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    kinds = f"{', '.join(known[:_SHOWN])}{rest}"
+    return ContentError(what, f"attn knows {kinds}; attn models lists what opens here")
+
+
+def check_folder(path: Path) -> None:
+    """Refuses a folder that is something else than a model's: an adapter, a pipeline, other forms.
+
+    For a folder that lacks config.json or weights that attn reads. Raises ContentError where it is
+    known what it is.
+    """
+    try:
+        names = set(os.listdir(path))
+    except OSError:
+        return
+    if "config.json" not in names:
+        _refuse_other_layouts(path, names)
+    if any(name.endswith(".gguf") for name in names):
+        first = min(name for name in names if name.endswith(".gguf"))
+        raise ContentError(
+            f"{path} holds GGUF files, of which each is a model", f"open one: {path / first}"
+        )
+    forms = [form for end, form in _OTHER_FORMS.items() if any(n.endswith(end) for n in names)]
+    if "onnx" in names:
+        forms.append("ONNX")
+    if forms:
+        raise ContentError(
+            f"{path} has weights for {' and '.join(dict.fromkeys(forms))} only", _SAFETENSORS
+        )
+
+
+def _refuse_other_layouts(path: Path, names: set[str]) -> None:
+    if "adapter_config.json" in names:
+        raise _adapter(path)
+    if "model_index.json" in names:
+        raise ContentError(
+            f"{path} is a diffusers pipeline, which makes pictures", "attn opens language models"
+        )
+    if names & {"modules.json", "config_sentence_transformers.json"}:
+        inner = next((n for n in sorted(names) if n.endswith("_Transformer")), "")
+        raise ContentError(
+            f"{path} is a sentence-transformers folder without a config.json of its own",
+            f"open the model in it: {path / inner}" if inner else _SAFETENSORS,
+        )
+    if "params.json" in names and any(n.startswith("consolidated") for n in names):
+        maker = "Mistral" if {"tekken.json", "consolidated.safetensors"} & names else "Meta"
+        raise ContentError(
+            f"{path} is a model in {maker}'s own form (params.json, consolidated weights)",
+            "open the folder that has config.json and model.safetensors",
+        )
+
+
+def _adapter(path: Path) -> ContentError:
+    from attn_cli.checkpoints.folder import read_json_object
+
+    base = read_json_object(path / "adapter_config.json").get("base_model_name_or_path")
+    of = f" for {shorten(base)}" if isinstance(base, str) and base else ""
+    return ContentError(
+        f"{path} is a LoRA adapter{of}, not a model",
+        "open the base model, or merge the two: merge_and_unload() and save_pretrained() of PEFT",
+    )
+
+
+def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
+    """Refuses a part of a model, what goes with one, and a mixture of experts.
+
+    Raises ContentError.
+    """
+    kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
+    if architecture in _GGUF_PROJECTORS:
+        kind = "mmproj"
+    if isinstance(kind, str) and kind in _GGUF_PARTS:
+        raise ContentError(
+            f"{where} is {_GGUF_PARTS[kind]}, not a language model",
+            "open the model's own file, which is another",
+        )
+    parts, number = metadata.get("split.count"), metadata.get("split.no")
+    if type(parts) is int and parts > 1:
+        which = f"part {number + 1}" if type(number) is int else "a part"
+        raise ContentError(
+            f"{where} is {which} of {parts} of a split model",
+            "llama-gguf-split --merge FIRST-PART WHOLE.gguf makes one file of them",
+        )
+    experts = metadata.get(f"{architecture}.expert_count")
+    if type(experts) is int and experts > 0:
+        raise ContentError(
+            f"{where}: {architecture}.expert_count is {experts}: a mixture of experts, "
+            "which attn does not know"
+        )

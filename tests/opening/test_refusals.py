@@ -1,0 +1,263 @@
+"""What is known and does not open is refused by its name, with what opens instead."""
+
+import json
+
+import pytest
+
+from attn_cli.errors import ContentError
+from attn_cli.opening import refusals
+
+WHERE = "here/config.json"
+INSTEAD = "open a GGUF file of it, or the folder that it was quantised from"
+
+
+def refused(call, *given, **named):
+    """The message and hint of the refusal, on at most two lines each."""
+    with pytest.raises(ContentError) as problem:
+        call(*given, **named)
+    message, hint = problem.value.message, problem.value.hint
+    assert "\n" not in message + hint and len(message) < 300
+    return message, hint
+
+
+# --- quantised weights ---------------------------------------------------------------------------
+
+METHODS = {
+    "GPTQ in 4 bits": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False},
+    "AWQ in 4 bits": {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True},
+    "AWQ in 3 bits": {"quant_method": "awq", "w_bit": 3, "q_group_size": 128},
+    "bitsandbytes in 4 bits": {
+        "quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False,
+        "bnb_4bit_quant_type": "nf4",
+    },
+    "bitsandbytes in 8 bits": {"load_in_8bit": True, "llm_int8_threshold": 6.0},
+    "FP8": {"quant_method": "fp8", "weight_block_size": [128, 128], "fmt": "e4m3"},
+    "FBGEMM FP8": {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0},
+    "MXFP4": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]},
+    "compressed-tensors": {"quant_method": "compressed-tensors", "format": "float-quantized"},
+    "HQQ": {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
+    "AQLM in 2 bits": {"quant_method": "aqlm", "nbits": 2},
+    "EETQ": {"quant_method": "eetq", "weights": "int8"},
+    "Quanto": {"quant_method": "quanto", "weights": "int8"},
+    "torchao": {"quant_method": "torchao", "quant_type": "int4_weight_only"},
+    "MLX in 4 bits": {"group_size": 64, "bits": 4, "mode": "affine"},
+    "auto-round in 4 bits": {"quant_method": "auto-round", "bits": 4},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_quantised_weights_are_refused_by_the_name_of_the_method(name):
+    section = METHODS[name]
+    message, hint = refused(refusals.check_config, {"quantization_config": section}, WHERE)
+    assert message == (
+        f"{WHERE}: quantization_config says that the weights are quantised by {name}, "
+        "which attn does not read"
+    )
+    assert hint == INSTEAD
+    inside, _ = refused(
+        refusals.check_config, {"text_config": {"quantization_config": section}}, WHERE
+    )
+    assert inside == message.replace(": quant", ": text_config: quant")
+
+
+def test_the_key_of_mlx_is_refused_too():
+    values = {"quantization": {"group_size": 64, "bits": 8}, "quantization_config": None}
+    message, _ = refused(refusals.check_config, values, WHERE)
+    assert "quantization says that the weights are quantised by MLX in 8 bits" in message
+    message, _ = refused(refusals.check_config, {"quantization": {"bits": 3}}, WHERE)
+    assert "by MLX in 3 bits" in message
+
+
+@pytest.mark.parametrize(
+    "section", [{}, {"bits": "4"}, "gptq", 4, [], True, {"quant_method": 3}, {"bits": 10**9}]
+)
+def test_a_section_that_does_not_say_how_is_refused_without_a_name(section):
+    message, _ = refused(refusals.check_config, {"quantization_config": section}, WHERE)
+    assert "quantised, which attn does not read" in message
+
+
+def test_a_long_name_of_a_method_is_shortened():
+    section = {"quant_method": 500 * "x"}
+    message, _ = refused(refusals.check_config, {"quantization_config": section}, WHERE)
+    assert "500 characters" in message
+
+
+@pytest.mark.parametrize("values", [
+    {}, {"quantization_config": None}, {"quantization": None, "text_config": None},
+    {"text_config": {"quantization_config": None}}, {"text_config": 3},
+])  # fmt: skip
+def test_null_is_as_good_as_nothing(values):
+    refusals.check_config(values, WHERE)
+    assert values.get("quantization_config") is None
+
+
+def test_what_the_user_ignores_is_let_through():
+    section = METHODS["FP8"]
+    values = {"quantization_config": section, "text_config": {"quantization_config": section}}
+    refusals.check_config(values, WHERE, ("quantization_config",))
+    refused(refusals.check_config, values, WHERE, ("quantization",))
+
+
+# --- other model types ---------------------------------------------------------------------------
+
+KINDS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "bloom", "opt")
+
+
+def test_an_unknown_type_is_named_with_the_kinds_that_open():
+    problem = refusals.unknown_type({"model_type": "mamba"}, WHERE, KINDS)
+    assert problem.message == f"{WHERE}: the model type 'mamba' is not supported"
+    assert problem.hint == (
+        "attn knows gpt2, llama, mistral, qwen2, qwen3, gemma2, gemma3, phi3 and 2 more; "
+        "attn models lists what opens here"
+    )
+    few = refusals.unknown_type({"model_type": "mamba"}, WHERE, KINDS[:2])
+    assert few.hint == "attn knows gpt2, llama; attn models lists what opens here"
+
+
+def test_code_that_comes_with_a_model_is_never_run():
+    own = {"AutoConfig": "configuration_x.XConfig", "AutoModelForCausalLM": "modeling_x.X"}
+    problem = refusals.unknown_type({"model_type": "x", "auto_map": own}, WHERE, KINDS)
+    assert "'x' is not supported, and code that comes with a model (auto_map)" in problem.message
+    tokenizer = {"AutoTokenizer": ["tokenization_x.X", None]}
+    for harmless in (tokenizer, None, "x", []):
+        problem = refusals.unknown_type({"model_type": "x", "auto_map": harmless}, WHERE, KINDS)
+        assert "auto_map" not in problem.message
+
+
+@pytest.mark.parametrize("kind", [3, [], {}, "", 400 * "x", "\x1b[31m"])
+def test_a_type_that_is_no_word_is_shown_safely(kind):
+    problem = refusals.unknown_type({"model_type": kind}, WHERE, KINDS)
+    assert len(problem.message) < 150 and "\x1b" not in problem.message
+    missing = refusals.unknown_type({}, WHERE, KINDS)
+    assert missing.message == f"{WHERE}: the key model_type is missing"
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Makes a folder of these names; a value other than None is what the file holds, as JSON."""
+
+    def make(**files):
+        for name, contents in files.items():
+            path = tmp_path / name
+            if name.endswith("/"):
+                path.mkdir()
+            else:
+                path.write_text("" if contents is None else json.dumps(contents))
+        return tmp_path
+
+    return make
+
+
+def test_an_adapter_is_named_with_its_base(folder):
+    path = folder(
+        **{"adapter_config.json": {"base_model_name_or_path": "meta-llama/Llama-2-7b-hf"}},
+        **{"adapter_model.safetensors": None},
+    )
+    message, hint = refused(refusals.check_folder, path)
+    assert message == f"{path} is a LoRA adapter for meta-llama/Llama-2-7b-hf, not a model"
+    assert "merge_and_unload" in hint and "base model" in hint
+
+
+@pytest.mark.parametrize("base", [None, 3, "", ["a"]])
+def test_an_adapter_of_nothing_that_is_named(folder, base):
+    path = folder(**{"adapter_config.json": {"base_model_name_or_path": base}})
+    message, _ = refused(refusals.check_folder, path)
+    assert message == f"{path} is a LoRA adapter, not a model"
+
+
+@pytest.mark.parametrize(("names", "maker"), [
+    (("params.json", "consolidated.safetensors", "tekken.json"), "Mistral"),
+    (("params.json", "consolidated.00.pth", "tekken.json"), "Mistral"),
+    (("params.json", "consolidated-00001-of-00002.safetensors", "tekken.json"), "Mistral"),
+    (("params.json", "consolidated.00.pth", "tokenizer.model"), "Meta"),
+])  # fmt: skip
+def test_the_makers_own_form_is_named(folder, names, maker):
+    message, hint = refused(refusals.check_folder, folder(**dict.fromkeys(names)))
+    assert f"{maker}'s own form" in message and "params.json" in message
+    assert "config.json and model.safetensors" in hint
+
+
+@pytest.mark.parametrize(("names", "wanted"), [
+    (("model_index.json", "unet/"), "diffusers"),
+    (("modules.json", "0_Transformer/", "1_Pooling/"), "sentence-transformers"),
+    (("config_sentence_transformers.json",), "sentence-transformers"),
+    (("config.json", "tf_model.h5"), "for TensorFlow only"),
+    (("config.json", "model.ckpt.index"), "for TensorFlow only"),
+    (("config.json", "flax_model.msgpack"), "for Flax only"),
+    (("config.json", "tf_model.h5", "flax_model.msgpack"), "for TensorFlow and Flax only"),
+    (("config.json", "onnx/"), "for ONNX only"),
+    (("config.json", "model.onnx", "onnx/"), "for ONNX only"),
+    (("config.json", "rust_model.ot"), "for Rust only"),
+    (("x-Q8_0.gguf", "README.md"), "holds GGUF files"),
+])  # fmt: skip
+def test_other_forms_are_named(folder, names, wanted):
+    message, hint = refused(refusals.check_folder, folder(**dict.fromkeys(names)))
+    assert wanted in message and hint
+
+
+def test_the_hint_says_which_part_opens(folder):
+    path = folder(**dict.fromkeys(("modules.json", "0_Transformer/", "b.gguf", "c.gguf")))
+    _, hint = refused(refusals.check_folder, path)
+    assert hint == f"open the model in it: {path / '0_Transformer'}"
+    (path / "modules.json").unlink()
+    _, hint = refused(refusals.check_folder, path)
+    assert hint == f"open one: {path / 'b.gguf'}"
+
+
+@pytest.mark.parametrize("names", [
+    (), ("README.md",), ("config.json",), ("params.json",), ("consolidated.00.pth",),
+    ("config.json", "adapter_config.json"), ("config.json", "modules.json"),
+    ("config.json", "params.json", "consolidated.safetensors"),
+])  # fmt: skip
+def test_a_folder_that_is_nothing_known_is_left_to_others(folder, names):
+    path = folder(**dict.fromkeys(names))
+    refusals.check_folder(path)
+    refusals.check_folder(path / "missing")
+    assert {file.name for file in path.iterdir()} == set(names)
+
+
+def test_an_adapters_file_that_is_no_json_is_said(folder, tmp_path):
+    folder(**{"adapter_config.json": []})
+    message, _ = refused(refusals.check_folder, tmp_path)
+    assert "is not a JSON object" in message
+
+
+# --- GGUF ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("metadata", "wanted"), [
+    ({"general.type": "adapter", "general.architecture": "llama"}, "a LoRA adapter, not a"),
+    ({"general.type": "mmproj", "general.architecture": "clip"}, "makes vectors of pictures"),
+    ({"general.architecture": "clip"}, "makes vectors of pictures"),
+    ({"general.type": "imatrix"}, "statistics for quantising"),
+    ({"split.count": 3, "split.no": 0}, "is part 1 of 3 of a split model"),
+    ({"split.count": 3, "split.no": 2, "general.type": "model"}, "is part 3 of 3"),
+    ({"split.count": 2, "split.no": "x"}, "is a part of 2"),
+    ({"general.architecture": "llama", "llama.expert_count": 8}, "llama.expert_count is 8"),
+    ({"general.architecture": "qwen2moe", "qwen2moe.expert_count": 60}, "mixture of experts"),
+])  # fmt: skip
+def test_gguf_files_that_are_no_whole_model_are_named(metadata, wanted):
+    message, _ = refused(refusals.check_gguf, metadata, "a.gguf")
+    assert message.startswith("a.gguf") and wanted in message
+
+
+@pytest.mark.parametrize("metadata", [
+    {}, {"general.type": "model", "general.architecture": "llama"}, {"general.type": 3},
+    {"split.count": 0}, {"split.count": 1, "split.no": 0}, {"split.count": "2"},
+    {"general.architecture": "llama", "llama.expert_count": 0, "llama.expert_used_count": 0},
+    {"general.architecture": "llama", "qwen2.expert_count": 4},
+    {"general.architecture": ["clip"], "general.type": ["adapter"]},
+    {"general.architecture": "llama", "llama.expert_count": True},
+])  # fmt: skip
+def test_other_gguf_files_are_let_through(metadata):
+    given = dict(metadata)
+    refusals.check_gguf(metadata, "a.gguf")
+    assert metadata == given
+
+
+def test_the_hint_for_a_split_file_is_the_tool_that_merges():
+    _, hint = refused(refusals.check_gguf, {"split.count": 2, "split.no": 1}, "a.gguf")
+    assert hint.startswith("llama-gguf-split --merge")
