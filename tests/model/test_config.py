@@ -137,5 +137,5 @@ def test_equal_shares_and_two_names():
         ConfigReader({"new": 3, "old": 0}, "c").either("new", "old")
     assert ConfigReader({"a": [1, 2.5]}, "c").positives("a", 2) == (1.0, 2.5)
     for value in ([1], [1, 0], [1, True], "ab"):
-        with pytest.raises(ContentError, match="^c: a is "):
+        with pytest.raises(ContentError, match=r"^c: a is "):
             ConfigReader({"a": value}, "c").positives("a", 2)
