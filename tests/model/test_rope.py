@@ -198,7 +198,6 @@ def test_settings_that_cannot_be_honoured_are_refused(values, said):
         ({"rope_type": "linear", "factor": 2.0}, {"beta_fast": 1.0}),
         (LLAMA3, {"attention_factor": 1.5}),
         ({}, {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0}),
-        ({"rope_type": "default"}, {"partial_rotary_factor": 0.5}),
         ({"rope_type": "default"}, {"mrope_section": [1, 2, 3]}),
     ],
 )
