@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from attn_cli import session
+from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.model.family import Model
 from attn_cli.training import tokenizer as making
 
@@ -61,6 +62,22 @@ def packed() -> Callable[[Mapping[str, Entry]], bytes]:
 def golden_path() -> Path:
     """The folder of reference activations, to be read only."""
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def repack() -> Callable[[Path, Callable[[dict[str, Entry]], dict[str, Entry]]], None]:
+    """Packs a folder's float32 tensors anew, as `change` of (dtype, shape, bytes) has them."""
+
+    def repacked(folder, change):
+        path = folder / "model.safetensors"
+        entries = {
+            name: ("F32", tensor.shape, tensor.read().tobytes())
+            for name, tensor in open_safetensors(path).items()
+        }
+        path.unlink()  # the old file may still be mapped
+        path.write_bytes(pack(change(entries)))
+
+    return repacked
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attn_cli.records import Trace
+
 
 def row_error(found: np.ndarray, wanted: np.ndarray) -> float:
     """max |a − b| / max(1, max |b| of that row), as `attn verify` has it; −∞ must meet −∞."""
@@ -17,6 +19,16 @@ def row_error(found: np.ndarray, wanted: np.ndarray) -> float:
     a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
     assert np.isfinite(a).all()
     return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
+
+
+def same_bits(one: Trace, two: Trace) -> bool:
+    """Whether two traces hold the same arrays and logits, to the last bit."""
+    pairs = list(zip(one.attention, two.attention, strict=True))
+    return np.array_equal(one.logits, two.logits) and all(
+        a.arrays.keys() == b.arrays.keys()
+        and all(np.array_equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
+        for a, b in pairs
+    )
 
 
 @dataclass

@@ -42,9 +42,12 @@ def test_a_base_mask_is_its_rule(name, queries, keys):
     assert found.tolist() == by_loops(queries, keys, rule)
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_a_part_of_a_base_mask_is_that_part_of_the_whole(name):
-    make, numbers, _ = RULES[name]
+HIDES = {"padding": (masks.padding, (3,)), "block": (masks.block, (2, 4))}
+
+
+@pytest.mark.parametrize("name", [*RULES, *HIDES])
+def test_a_part_of_a_mask_is_that_part_of_the_whole(name):
+    make, numbers = (RULES | HIDES)[name][:2]
     whole = make(*at(7, 7), *numbers)
     queries, keys = np.array([6, 2, 3]), np.array([0, 4, 1, 5])
     assert np.array_equal(make(queries, keys, *numbers), whole[np.ix_(queries, keys)])

@@ -1,0 +1,145 @@
+"""What is read of a file, when, and that half precision is exactly its widened values."""
+
+import numpy as np
+import pytest
+
+from attn_cli import session
+from attn_cli.checkpoints.safetensors import open_safetensors
+from measure import row_error, same_bits
+
+WEIGHTS = "model.safetensors"
+
+
+# --- half precision -------------------------------------------------------------------------------
+
+
+def bf16_bytes(array):
+    return (array.view(np.uint32) >> 16).astype("<u2").tobytes()
+
+
+def f16_bytes(array):
+    return array.astype("<f2").tobytes()
+
+
+def widen_bf16(data, shape):
+    return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+
+
+def widen_f16(data, shape):
+    return np.frombuffer(data, "<f2").astype(np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "narrow", "widen"), [("F16", f16_bytes, widen_f16), ("BF16", bf16_bytes, widen_bf16)]
+)
+def test_half_precision_gives_exactly_what_its_widened_values_give(
+    golden_copy, packed, dtype, narrow, widen
+):
+    folder = golden_copy("gpt2-a")
+    stored = open_safetensors(folder / "model.safetensors")
+    data = {name: narrow(np.array(stored[name].read())) for name in stored}
+    shapes = {name: stored[name].shape for name in data}
+    traces = []
+    for entries in (
+        {name: (dtype, shapes[name], data[name]) for name in data},
+        {name: ("F32", shapes[name], widen(data[name], shapes[name]).tobytes()) for name in data},
+    ):
+        (folder / "model.safetensors").write_bytes(packed(entries))
+        traces.append(session.trace(ids=[3, 1, 4, 1, 5], model=str(folder)))
+    half, full = traces
+    assert same_bits(half, full)
+    assert [list(block.arrays) for block in half.attention] == [
+        list(block.arrays) for block in full.attention
+    ]
+    assert half.logits.dtype == np.float32
+
+
+def test_bf16_gives_exactly_what_its_widened_values_give(golden_copy, tmp_path, packed, repack):
+    """Tensors that must be widened are read a layer ahead, by another thread."""
+    folder = golden_copy("qwen3-yarn")
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    for file in ("config.json", "tokenizer.json"):
+        (wide / file).write_bytes((folder / file).read_bytes())
+
+    def halves(entries):
+        return {
+            name: ("BF16", shape, (np.frombuffer(data, "<u4") >> 16).astype("<u2").tobytes())
+            for name, (_, shape, data) in entries.items()
+        }
+
+    repack(folder, halves)
+    stored = open_safetensors(folder / WEIGHTS)
+    widened = {n: ("F32", i.shape, i.read().tobytes()) for n, i in stored.items()}
+    (wide / WEIGHTS).write_bytes(packed(widened))
+    traces = [session.trace(ids=[3, 1, 4, 1, 5, 9], model=str(place)) for place in (wide, folder)]
+    assert same_bits(*traces)
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+def test_one_layer_of_gpt2_without_prediction_touches_no_other_layer(golden_copy, spied):
+    model, spy = spied(golden_copy("gpt2-a"))
+    session.trace(ids=[7, 7, 2], model=model, layer=0, next=False)
+    assert {name.split("h.")[1][0] for name in spy.whole} == {"0"}
+    assert spy.by_row == [
+        ("transformer.wte.weight", [7, 7, 2]),
+        ("transformer.wpe.weight", [0, 1, 2]),
+    ]
+
+
+@pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
+def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, name, spied):
+    model, spy = spied(golden_copy(name))
+    session.trace(ids=[7, 7, 2], model=model, layer=0, next=False)
+    assert {name.split("layers.")[1][0] for name in spy.whole} == {"0"}
+    assert len(spy.whole) == len(set(spy.whole))
+    assert spy.by_row == [("model.embed_tokens.weight", [7, 7, 2])]
+
+
+def test_a_prediction_of_gpt2_reads_every_layer_and_the_output_matrix_once(golden_copy, spied):
+    model, spy = spied(golden_copy("gpt2-b"))
+    session.trace(ids=[7, 7, 2], model=model, layer=0)
+    assert {name.split("h.")[1][0] for name in spy.whole if "h." in name} == set("0123")
+    assert spy.whole.count("lm_head.weight") == 1
+    assert "transformer.wte.weight" not in spy.whole
+
+
+def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy, spied):
+    model, spy = spied(golden_copy("llama-bias"))
+    session.trace(ids=[7, 7, 2], model=model, layer=0)
+    assert {name.split("layers.")[1][0] for name in spy.whole if "layers." in name} == set("01")
+    assert spy.whole.count("lm_head.weight") == 1
+    assert "model.embed_tokens.weight" not in spy.whole
+
+
+def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, repack, spied):
+    """The next layer is read ahead; behind the last one asked for there is none."""
+    folder = golden_copy("llama-plain")
+
+    def halves(entries):
+        return {
+            name: ("F16", shape, np.frombuffer(data, "<f4").astype("<f2").tobytes())
+            for name, (_, shape, data) in entries.items()
+        }
+
+    repack(folder, halves)
+    model, spy = spied(folder)
+    session.trace(ids=[7, 7, 2], model=model, layer=1, next=False)
+    assert {name.split("layers.")[1][0] for name in spy.whole} == {"0", "1"}
+
+
+@pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
+def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypatch, name, spied):
+    folder = golden_copy(name)
+    wanted = session.trace(ids=[7, 7, 2], model=str(folder)).logits
+    monkeypatch.setattr("attn_cli.model.weights._ROWS", 8)
+    model, spy = spied(folder)
+    found = session.trace(ids=[7, 7, 2], model=model, layer=0).logits
+    assert row_error(found, wanted) <= 1e-6
+    matrix = "model.embed_tokens.weight" if name == "llama-plain" else "lm_head.weight"
+    assert matrix not in spy.whole
+    read = [rows for place, rows in spy.by_row if place == matrix and rows != [7, 7, 2]]
+    assert max(map(len, read)) == 8
+    assert sorted(row for rows in read for row in rows) == list(range(found.size))
