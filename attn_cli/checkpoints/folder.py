@@ -84,10 +84,8 @@ def _inside(folder: Path, name: str) -> Path:
 
 def open_folder(path: Path) -> Folder:
     """Reads the configs and the headers of the weights. Raises ContentError."""
-    config = read_json_object(path / "config.json")
-    forms = [(name + end, end) for name in (_SINGLE, _PICKLED) for end in ("", _INDEX)]
-    form = next((form for form in forms if os.path.lexists(path / form[0])), None)
-    if form is None:
+    config, form = read_json_object(path / "config.json"), _form(path)
+    if not form:
         names = sorted(os.listdir(path)) if path.is_dir() else []
         other = [n for n in names if n.endswith(_OTHER_WEIGHTS)]
         raise ContentError(
@@ -102,6 +100,17 @@ def open_folder(path: Path) -> Folder:
         generation=read_json_object(generation) if os.path.lexists(generation) else {},
         tensors=open_shards(weights, opener) if form[1] else opener(weights),
     )
+
+
+def is_model(path: Path) -> bool:
+    """Whether a folder has a config and weights of a form that is read here."""
+    return os.path.lexists(path / "config.json") and bool(_form(path))
+
+
+def _form(path: Path) -> tuple[str, ...]:
+    """The file that the weights are read from, and how an index ends if it is one; or nothing."""
+    forms = [(name + end, end) for name in (_SINGLE, _PICKLED) for end in ("", _INDEX)]
+    return next((form for form in forms if os.path.lexists(path / form[0])), ())
 
 
 def _opener(name: str) -> Opener:

@@ -15,7 +15,7 @@ from attn_cli.maths.masks import causal
 from attn_cli.maths.positions import alibi, alibi_slopes
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
-from attn_cli.model.gguf import Gguf, named, reinterleaved
+from attn_cli.model.gguf import HARMLESS, Gguf, named, reinterleaved
 from attn_cli.model.project import interleaved, unembedded
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
@@ -30,6 +30,12 @@ _HARMLESS = frozenset(
     skip_bias_add_qkv unk_token_id
     """.split()
 )
+# The reference has renamed these, the first the other way round.
+_OTHER_SPELLING = {
+    "hidden_size": "n_embed",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+}
 _FUSED = "self_attention.query_key_value"
 
 
@@ -44,20 +50,14 @@ class Config(EqualHeads):
 
 def read_config(reader: ConfigReader) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
-    # The reference has renamed these; where both stand, the first has the last word.
-    width = reader.integer("n_embed" if reader.has("n_embed") else "hidden_size")
-    heads = reader.either("n_head", "num_attention_heads")
-    layers = reader.either("n_layer", "num_hidden_layers", high=MOST_LAYERS)
-    if width % heads:
-        named_heads = reader.named("n_head")
-        raise reader.error(
-            f"{reader.named('hidden_size')} {width} does not divide by {named_heads} {heads}"
-        )
+    for own, other in _OTHER_SPELLING.items():
+        reader.take(own, other)
+    width, heads = reader.equal_shares("hidden_size", "n_head")
     parts, exact = reader.integer("pretraining_tp", 1), reader.flag("slow_but_exact", False)
     if parts > 1 and exact:  # the reference then leaves two biases out
         raise reader.error(f"slow_but_exact with pretraining_tp {parts} is not known here")
     config = Config(
-        layers=layers,
+        layers=reader.integer("n_layer", high=MOST_LAYERS),
         heads=heads,
         model_width=width,
         vocabulary=reader.integer("vocab_size"),
@@ -66,7 +66,7 @@ def read_config(reader: ConfigReader) -> Config:
         normed_residual=reader.flag("apply_residual_connection_post_layernorm", False),
         tied=reader.flag("tie_word_embeddings", True),
     )
-    reader.finish(_HARMLESS | {"hidden_size", "n_embed"})
+    reader.finish(_HARMLESS)
     return config
 
 
@@ -167,7 +167,7 @@ _GGUF = Gguf(
         "attention.layer_norm_epsilon": "layer_norm_epsilon",
     },
     # The context is that of training: ALiBi has no last position.
-    harmless=frozenset({"vocab_size", "context_length"}),
+    harmless=HARMLESS | {"context_length"},
     tensors=named(
         {
             "word_embeddings": "token_embd",

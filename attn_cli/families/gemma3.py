@@ -11,7 +11,7 @@ from attn_cli.families import gemma2, llama
 from attn_cli.families.gemma2 import HARMLESS, Config, LeftOut, gemma_config
 from attn_cli.families.llama import sizes
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.rope import Rope, scaled_rope
+from attn_cli.model.rope import Rope, scaled_rope, whole_heads
 from attn_cli.model.tensors import Naming
 
 # What the reference's config class has where config.json leaves a key out; a null cap is none.
@@ -26,8 +26,8 @@ _KINDS = ("full_attention", "sliding_attention")
 # The keys of a config for pictures and text that are about pictures.
 _OF_PICTURES = frozenset(
     """
-    boi_token_index eoi_token_index image_token_index image_token_id mm_tokens_per_image
-    vision_config
+    boi_token_id boi_token_index eoi_token_id eoi_token_index image_token_id image_token_index
+    mm_tokens_per_image vision_config
     """.split()
 )
 
@@ -44,13 +44,11 @@ def read_config(reader: ConfigReader) -> Config:
     shared = sizes(reader, activation="hidden_activation")
     period = reader.integer("sliding_window_pattern")
     reader.integer("_sliding_window_pattern", period)
+    # The reference does not read them here.
+    for key in ("attn_logit_softcapping", *(["final_logit_softcapping"] if pictures else [])):
+        reader.only(key)
     ropes = _ropes(reader, shared["head_width"], shared["context"])
     config = replace(gemma_config(reader, shared, *ropes, period), head_norm=True)
-    ignored = {"attn_logit_softcapping": config.attention_cap}
-    ignored |= {"final_logit_softcapping": config.logit_cap} if pictures else {}
-    for key, cap in ignored.items():
-        if cap:
-            raise reader.error(f"{reader.named(key)} is set, which the reference ignores")
     reader.finish(HARMLESS)
     return config
 
@@ -64,13 +62,14 @@ def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
     kinds = reader.section("rope_parameters")
     sections = [kinds.section(kind) for kind in _KINDS]
+    whole_heads(reader, *sections)
     if newer and (not newer.keys() & set(_KINDS) or older):
         message = "rope_parameters and rope_scaling contradict each other"
         raise reader.error(
             message if older else "rope_parameters is not by kind of layer",
             f"the reference has {' and '.join(_KINDS)} in rope_parameters",
         )
-    kinds.finish()
+    kinds.leave()
     if older:
         sections[0] = reader.section("rope_scaling")
     return tuple(

@@ -28,6 +28,13 @@ _ACTIVATIONS = {
     "relu": layer_maths.relu,
     "silu": layer_maths.silu,
 }
+# The reference library's names for these keys in every family.
+_STANDARD = {
+    "n_embd": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_positions": "max_position_embeddings",
+}
 # Dropout acts in training only; the summary keys belong to a classification head.
 _HARMLESS = frozenset(
     """
@@ -52,6 +59,8 @@ class Config(EqualHeads):
 
 def read_config(reader: ConfigReader) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
+    for own, standard in _STANDARD.items():
+        reader.take(own, standard)
     width, heads = reader.equal_shares("n_embd", "n_head")
     config = Config(
         layers=reader.integer("n_layer", high=MOST_LAYERS),

@@ -55,6 +55,7 @@ class Config(EqualHeads):
 def read_config(reader: ConfigReader) -> Config:
     """Raises ContentError for a config that cannot be honoured exactly."""
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
+    reader.only("head_dim", width // heads)
     context = reader.integer("max_position_embeddings")
     section = rope_section(reader)
     rotating = rotated_width(section, reader, "rotary_pct", 0.25, width // heads)

@@ -14,6 +14,7 @@ from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.layers import linear, rms_norm
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
+from attn_cli.model.gguf import HARMLESS as HARMLESS_IN_GGUF
 from attn_cli.model.gguf import Gguf, named, unpaired
 from attn_cli.model.project import Arrays, apart, unembedded
 from attn_cli.model.rope import Rope, read_rope, rotated
@@ -89,8 +90,9 @@ def sizes(
     """
     width, heads = reader.integer("hidden_size"), reader.integer("num_attention_heads")
     kv_heads = reader.integer("num_key_value_heads", heads)
-    head_width = reader.integer("head_dim", head_dim, low=0)
-    if heads % kv_heads or (width % heads and not head_width):
+    head_width = reader.integer("head_dim", head_dim or max(1, width // heads))
+    shared = not (head_dim or reader.has("head_dim"))
+    if heads % kv_heads or (width % heads and shared):
         parts = {
             "hidden_size": width,
             "num_attention_heads": heads,
@@ -98,7 +100,6 @@ def sizes(
         }
         first, second, third = (f"{reader.named(key)} {parts[key]}" for key in parts)
         raise reader.error(f"{first}, {second} and {third} do not divide")
-    head_width = head_width or width // heads
     if head_width % 2 or head_width > _WIDEST_HEAD:
         raise reader.error(
             f"{reader.named('head_dim')} {head_width} is not an even number up to {_WIDEST_HEAD}",
@@ -124,16 +125,24 @@ def window_width(reader: ConfigReader) -> int:
     return reader.integer("sliding_window", 0 if reader.says("sliding_window") else 4096, low=0)
 
 
+def needs_kv_heads(reader: ConfigReader) -> None:
+    """For a family whose class has a number of its own where config.json leaves the key out."""
+    if not reader.says("num_key_value_heads"):
+        reader.integer("num_key_value_heads")
+
+
 def layer_windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     """Qwen's rule: layers from `max_window_layers` on have the window, or as `layer_types` says."""
     width = window_width(reader)
     first = reader.integer("max_window_layers", 28, low=0)
     kinds = reader.words("layer_types", ("full_attention", "sliding_attention"), layers)
+    slides = [kind == "sliding_attention" for kind in kinds]
+    slides = slides or [layer >= first for layer in range(layers)]
     if not reader.flag("use_sliding_window", False):
-        width = 0
-    if kinds:
-        return tuple(width if kind == "sliding_attention" else 0 for kind in kinds)
-    return tuple(width if layer >= first else 0 for layer in range(layers))
+        return (0,) * layers
+    if any(slides) and not reader.has("sliding_window") and not width:
+        raise reader.error("sliding_window is null, and there are layers that need it")
+    return tuple(width if here else 0 for here in slides)
 
 
 def shapes(config: Config) -> Shapes:
@@ -164,7 +173,7 @@ def shapes(config: Config) -> Shapes:
 def naming(config: Config) -> Naming:
     """Stored frequencies carry nothing; a tied output may stand there again."""
     tied = copies(config, "embed_tokens.weight")
-    return Naming(("model.",), ("*.rotary_emb.inv_freq",), copies=tied)
+    return Naming(("model.", "transformer."), ("*.rotary_emb.inv_freq",), copies=tied)
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -266,6 +275,7 @@ def say(
             values["partial_rotary_factor"] = 1.0 if value == width else (value + 0.5) / width
         elif value != width:
             raise reader.error(f"{reader.named(key)} differs from the head width {width}")
+    values.setdefault("num_key_value_heads", None)  # as many as heads
     scaling = {key: values.pop(key) for key in _SCALING if key in values}
     # A factor without a type is linear, as llama.cpp reads it.
     kind = values.pop("scaling", "linear" if "factor" in scaling else "none")
@@ -330,7 +340,7 @@ GGUF = Gguf(
         "rope.scaling.yarn_beta_slow": "beta_slow",
         "rope.scaling.original_context_length": "original_max_position_embeddings",
     },
-    harmless=frozenset({"vocab_size", "rope.scaling.finetuned"}),
+    harmless=HARMLESS_IN_GGUF | {"rope.scaling.finetuned"},
     left_out=(_FACTORS, _SHORT_FACTORS, _LONG_FACTORS),
     tensors=named(
         {

@@ -47,17 +47,22 @@ class ConfigReader:
         ignored: Iterable[str] = (),
         *,
         names: Mapping[str, str] = MappingProxyType({}),
+        within: str = "",
         unknown: list[str] | None = None,
     ) -> None:
         self._ignored = frozenset(ignored)
         self._values = {key: values[key] for key in values if key not in self._ignored}
-        self._names, self._where = names, where
+        self._names, self._where, self._within = dict(names), where, within
         self._asked: set[str] = set()
         self.unknown: list[str] = [] if unknown is None else unknown
 
     def error(self, message: str, hint: str = "") -> ContentError:
         """The bare fact as an error that says where."""
         return ContentError(f"{self._where}: {message}", hint)
+
+    @property
+    def _in_gguf(self) -> bool:
+        return any("." in name for name in self._names.values())
 
     def named(self, key: str) -> str:
         """The key as the user's file has it."""
@@ -67,14 +72,16 @@ class ConfigReader:
         """The reader of an object within, or of `values` that stand for it."""
         inner = self.mapping(key) if values is None else values
         # The keys of a GGUF file say in full where they belong.
-        where = self._where if self._names else f"{self._where}: {key}"
-        return ConfigReader(inner, where, self._ignored, names=self._names, unknown=self.unknown)
+        where = self._where if self._in_gguf else f"{self._where}: {key}"
+        return self._again(inner, where, f"{self._within}{key}.")
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> "ConfigReader":
         """The same config with values for the keys that are not there. A null stays: it is one."""
-        values = {**defaults, **self._values}
+        return self._again({**defaults, **self._values}, self._where, self._within)
+
+    def _again(self, values: Mapping[str, Any], where: str, within: str) -> "ConfigReader":
         return ConfigReader(
-            values, self._where, self._ignored, names=self._names, unknown=self.unknown
+            values, where, self._ignored, names=self._names, within=within, unknown=self.unknown
         )
 
     def has(self, key: str) -> bool:
@@ -104,11 +111,12 @@ class ConfigReader:
             raise self._unfit(key, value, f"a whole number from {low} to {high}")
         return value
 
-    def either(self, key: str, other: str, *, high: int = 2**31 - 1) -> int:
-        """A whole number under one of two names; the first has the last word."""
-        self._asked.add(other)
-        second = self.integer(other, high=high) if self.has(other) else None
-        return self.integer(key, second, high=high)
+    def take(self, own: str, standard: str) -> None:
+        """Another spelling of a key, which has the last word where both stand."""
+        self._asked.add(standard)
+        if self.has(standard):
+            self._values[own] = self._values[standard]
+            self._names[own] = standard
 
     def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
         """A width that divides by the count of heads, and that count."""
@@ -182,19 +190,29 @@ class ConfigReader:
             )
         return value
 
-    def only(self, key: str, *neutral: Any, hint: str = "") -> None:
-        """A key that may be there with a value that changes nothing: another is not known here."""
-        value = self._get(key, neutral[0])
-        if value not in neutral:
+    def only(self, key: str, *neutral: Any, null: bool = True) -> None:
+        """A key that may be there with a `neutral` value, which changes nothing, or null if so.
+
+        Another is not known here, and the user may say that it changes nothing either.
+        """
+        self._asked.add(key)
+        value = self._values.get(key)
+        if key in self._values and value not in neutral and not (null and value is None):
             raise self.error(
                 f"{self.named(key)} is {shorten(json.dumps(value))}, which attn does not know",
-                hint or f"if it changes no number: --ignore-config {self.named(key)}",
+                f"if it changes no number: --ignore-config {self.named(key)}",
             )
 
     def finish(self, harmless: Iterable[str] = ()) -> None:
+        """The end of a model's config: refuses what changes any family, and see `leave`."""
+        self.only("is_causal", True, null=False)
+        self.only("per_layer_config", {})
+        self.leave(_ANY_FAMILY | set(harmless))
+
+    def leave(self, harmless: Iterable[str] = ()) -> None:
         """Notes the keys that are neither asked for nor harmless: the reference reads them not."""
-        known = self._asked | _ANY_FAMILY | set(harmless)
-        self.unknown += sorted(key for key in self._values if key not in known)
+        known = self._asked | set(harmless)
+        self.unknown += sorted(self._within + key for key in self._values if key not in known)
 
 
 # Keys of any family that say how a checkpoint was made or is sampled from, not what it computes.
@@ -209,6 +227,11 @@ _ANY_FAMILY = frozenset(
     return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
     temperature tf_legacy_loss tokenizer_class top_k top_p torch_dtype torchscript
     transformers_version typical_p use_bfloat16 use_cache bad_words_ids begin_suppress_tokens
-    chunk_size_feed_forward
+    chunk_size_feed_forward _commit_hash _attn_implementation add_cross_attention
+    assistant_confidence_threshold assistant_lookbehind attn_implementation
+    cross_attention_hidden_size encoder_repetition_penalty epsilon_cutoff eta_cutoff
+    experts_implementation gradient_checkpointing is_decoder is_encoder_decoder name_or_path
+    num_assistant_tokens num_assistant_tokens_schedule num_labels target_lookbehind
+    tie_encoder_decoder tie_last_hidden_states
     """.split()
 )

@@ -15,6 +15,10 @@ Arrange = Callable[[np.ndarray], np.ndarray]
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
+# The count of experts is of mixtures, refused before, or none.
+HARMLESS = frozenset({"vocab_size", "expert_count", "expert_used_count"})
+
+
 def _nothing(config: Any) -> dict[str, Arrange]:
     return {}
 
@@ -41,7 +45,7 @@ class Gguf:
 
     keys: Mapping[str, str]
     tensors: Mapping[str, str]
-    harmless: frozenset[str] = frozenset({"vocab_size"})
+    harmless: frozenset[str] = HARMLESS
     left_out: tuple[str, ...] = ()
     say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = _as_given
     arrange: Callable[[Any], Mapping[str, Arrange]] = _nothing

@@ -12,8 +12,15 @@ from attn_cli.maths import positions
 from attn_cli.maths.positions import rotate
 from attn_cli.model.config import ConfigReader
 
-# `type` is the name that `rope_type` had before; the last three are only repeated elsewhere.
-_HARMLESS = frozenset({"type", "rope_type", "finetuned", "max_position_embeddings", "rope_theta"})
+# A kind of scaling reads its own of these and leaves the others; the last four are of no kind.
+_HARMLESS = frozenset(
+    """
+    type rope_type factor attention_factor beta_fast beta_slow short_factor long_factor
+    low_freq_factor high_freq_factor mscale mscale_all_dim truncate
+    original_max_position_embeddings finetuned max_position_embeddings rope_theta
+    partial_rotary_factor
+    """.split()
+)
 _ORIGINAL = "original_max_position_embeddings"
 
 
@@ -62,8 +69,15 @@ def rotated(
 def read_rope(reader: ConfigReader, width: int, context: int) -> Rope:
     """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x). Raises ContentError."""
     section = rope_section(reader)
+    whole_heads(section, reader)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     return scaled_rope(section, reader, base, width, context)
+
+
+def whole_heads(*readers: ConfigReader) -> None:
+    """Refuses a share of a head's dimensions, in a family whose heads rotate whole."""
+    for reader in readers:
+        reader.only("partial_rotary_factor", 1.0)
 
 
 def rope_section(
@@ -108,7 +122,8 @@ def scaled_rope(
             rope = _SCALINGS[kind](section, base, width, context, original)
     except (ArithmeticError, ValueError):
         raise _impossible(section) from None
-    section.finish(_HARMLESS)
+    section.only("mrope_section")
+    section.leave(_HARMLESS)
     _finite(np.array(rope.long_frequencies), section)
     return replace(rope, frequencies=_finite(np.array(rope.frequencies), section))
 
@@ -163,7 +178,8 @@ def _yarn(section: ConfigReader, base: float, width: int, context: int, original
         section.positive("beta_fast", 32.0),
         section.positive("beta_slow", 1.0),
         original,
-        whole_bounds=section.flag("truncate", True),
+        # A null is the reference's false, though what is missing is true.
+        whole_bounds=section.flag("truncate", not section.says("truncate")),
     )
     return _rope(scaled, section.positive("attention_factor", inferred))
 

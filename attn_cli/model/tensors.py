@@ -104,7 +104,7 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
 
 # Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward.
 _OTHER_HEAD = re.compile(
-    r"(score|classifier|classification_head|qa_outputs|multiple_choice_head|v_head|summary)\..*"
+    r"(score|classifier|qa_outputs|multiple_choice_head|v_head|value_head|summary)\..*"
 )
 
 

@@ -2,14 +2,14 @@
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from attn_cli import parse, vocabulary
-from attn_cli.checkpoints.folder import INCOMPLETE, open_folder, read_json_object
+from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.random import RandomTensors
 from attn_cli.errors import ContentError, UsageError, shorten
@@ -27,7 +27,7 @@ from attn_cli.model.tensors import (
     other_heads,
     untrue_copies,
 )
-from attn_cli.opening import places
+from attn_cli.opening import places, refusals
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.absent import Absent, deferred
@@ -73,21 +73,22 @@ def family_of(name: str) -> str:
     return shorten(kind) if isinstance(kind, str) else ""
 
 
-def _family(kind: object, where: str) -> Family:
+def _family(config: Mapping[str, Any], where: str, key: str = "model_type") -> Family:
+    kind = config.get(key)
     if not isinstance(kind, str) or kind not in FAMILIES:
-        shown = shorten(repr(kind))
-        raise ContentError(
-            f"{where}: the model type {shown} is not supported", f"attn knows {', '.join(FAMILIES)}"
-        )
+        raise refusals.unknown_type(config, where, dict.fromkeys(FAMILIES.values()), key)
     return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}").FAMILY
 
 
 def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
+    if not is_model(place.path):
+        refusals.check_folder(place.path)
     folder = open_folder(place.path)
-    where, tensors = str(place.path), folder.tensors
-    kind = folder.config.get("model_type")
-    reader = ConfigReader(folder.config, str(place.path / "config.json"), ignored)
-    family = _family(kind, str(place.path / "config.json"))
+    where, of_config = str(place.path), str(place.path / "config.json")
+    tensors, kind = folder.tensors, folder.config.get("model_type")
+    refusals.check_config(folder.config, of_config, ignored)
+    family = _family(folder.config, of_config)
+    reader = ConfigReader(folder.config, of_config, ignored)
     config = family.read_config(reader)
     naming = family.naming(config)
     stored = names_in_folder(tensors, naming, where)
@@ -135,8 +136,9 @@ def _tokenizer_of(folder: Path) -> Tokenizer:
 
 def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
     file, where = Gguf(place.path), str(place.path)
+    refusals.check_gguf(file.metadata, where)
     kind = file.metadata.get("general.architecture")
-    family = _family(kind, where)
+    family = _family(file.metadata, where, "general.architecture")
     if family.gguf is None:
         raise ContentError(
             f"{where}: the architecture {kind} is not what the converters write",
@@ -201,7 +203,7 @@ def _random_model(name: str) -> Model:
             f"heads {numbers['heads']}",
             "each head takes an equal share of the width",
         )
-    family = _family(UNTRAINED, name)
+    family = _family({"model_type": UNTRAINED}, name)
     tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
     values = family.untrained({**numbers, "vocabulary": tokenizer.size})
     config = family.read_config(ConfigReader(values, name))

@@ -69,11 +69,13 @@ def _method(section: Any, key: str) -> str:
     return (f" by {name}" if name else "") + shown
 
 
-def unknown_type(values: Mapping[str, Any], where: str, families: Iterable[str]) -> ContentError:
-    """What to say of a `model_type` that is none of `families`, the kinds that open."""
-    kind, code = values.get("model_type"), values.get("auto_map")
+def unknown_type(
+    values: Mapping[str, Any], where: str, families: Iterable[str], key: str = "model_type"
+) -> ContentError:
+    """What to say where `key` names none of `families`, the kinds that open."""
+    kind, code = values.get(key), values.get("auto_map")
     if kind is None:
-        what = f"{where}: the key model_type is missing"
+        what = f"{where}: the key {key} is missing"
     else:
         what = f"{where}: the model type {shorten(repr(kind))} is not supported"
     if isinstance(code, Mapping) and any(name.startswith("AutoModel") for name in code):
@@ -163,7 +165,7 @@ def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
             "llama-gguf-split --merge FIRST-PART WHOLE.gguf makes one file of them",
         )
     experts = metadata.get(f"{architecture}.expert_count")
-    if type(experts) is int and experts > 0:
+    if type(experts) in (int, float) and experts > 0:
         raise ContentError(
             f"{where}: {architecture}.expert_count is {experts}: a mixture of experts, "
             "which attn does not know"

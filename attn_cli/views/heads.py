@@ -38,9 +38,8 @@ def _headline(found: "Heads", query: str) -> Say:
     sharpest = min(sharp, key=lambda head: head.entropy)
     strongest = max(strong, key=lambda head: head.norm)
     return say(
-        "heads.headline", "headline", layer=found.layer, query=query,
-        sharpest=sharpest.head, entropy=sharpest.entropy,
-        strongest=strongest.head, norm=strongest.norm,
+        "heads.headline", "headline", layer=found.layer, query=query, norm=strongest.norm,
+        sharpest=sharpest.head, entropy=sharpest.entropy, strongest=strongest.head,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ it cannot change what the reference computes, and one note names all such keys.
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from attn_cli import session
 from attn_cli.errors import ContentError
 from attn_cli.families import FAMILIES
+from attn_cli.model.config import ConfigReader
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MEASURED = json.loads((GOLDEN / "config_keys.json").read_text())
@@ -52,6 +54,19 @@ REFUSED = {
 }  # fmt: skip
 
 
+# What the reference's code has for a key that is no field of its class, where it is missing.
+IN_CODE = {
+    "llama-plain": {"rope_theta": 10_000.0},
+    "qwen2-window": {"rope_theta": 10_000.0},
+    "gemma2": {"rope_theta": 10_000.0},
+    "gemma3": {
+        "sliding_window_pattern": 6, "rope_theta": 1_000_000.0, "rope_local_base_freq": 10_000.0,
+    },
+    "phi3-short": {"rope_theta": 10_000.0},
+    "neox-parallel": {"rotary_pct": 0.25, "rotary_emb_base": 10_000},
+}  # fmt: skip
+
+
 # --- what opening a changed model gives: the one place that knows attn's own functions -----------
 
 
@@ -63,10 +78,16 @@ def opened(folder, config, ignored=()):
     return found.logits, {str(note) for note in found.notes}
 
 
+def read(folder, config):
+    """What a family makes of a folder's config."""
+    (folder / "config.json").write_text(json.dumps(config))
+    return session.load(str(folder)).config
+
+
 def read_published(config):
     """What a family makes of a config, without tensors."""
-    family = importlib.import_module(f"attn_cli.families.{FAMILIES[config['model_type']]}")
-    return family.read_config(config, "config.json")
+    family = importlib.import_module(f"attn_cli.families.{FAMILIES[config['model_type']]}").FAMILY
+    return family.read_config(ConfigReader(config, "config.json"))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -88,17 +109,28 @@ class Golden:
 
     def changed(self, values, drop=(), ignored=()):
         """The error's text, the logits and the new notes with these keys changed."""
+        config = self.with_changes(values, drop)
+        try:
+            logits, notes = opened(self.folder, config, ignored)
+        except ContentError as problem:
+            return f"{problem.message}\n{problem.hint}", None, set()
+        return "", logits, notes - self.notes
+
+    def reading(self, values, drop=()):
+        """What the family makes of it, or None where it does not open."""
+        try:
+            return read(self.folder, self.with_changes(values, drop))
+        except ContentError:
+            return None
+
+    def with_changes(self, values, drop):
         config = json.loads(json.dumps(self.config))
         for key in [*drop, *values]:
             holder, name = self.holder(config, key)
             holder.pop(name, None)
             if key in values:
                 holder[name] = values[key]
-        try:
-            logits, notes = opened(self.folder, config, ignored)
-        except ContentError as problem:
-            return f"{problem.message}\n{problem.hint}", None, set()
-        return "", logits, notes - self.notes
+        return config
 
     def holder(self, config, key):
         """The object that a key stands in, and its name there."""
@@ -193,6 +225,33 @@ def test_a_default_may_stand_there(family, golden):
 
 
 @pytest.mark.parametrize("family", FIRST)
+def test_a_key_that_is_missing_has_the_default_of_the_reference(family, golden):
+    model, wrong = golden(FIRST[family]), []
+    for key, entry in MEASURED["families"][family].items():
+        if entry.get("default") is not None and key not in SIZES[family].split():
+            missing = model.reading({}, [key])
+            if missing is not None and missing != model.reading({key: entry["default"]}):
+                wrong.append(key)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", IN_CODE)
+def test_a_key_of_older_files_that_is_missing_has_the_default_of_the_reference(name, golden):
+    model = golden(f"{name}, older")
+    for key, default in IN_CODE[name].items():
+        missing = model.reading({}, [key])
+        assert missing == model.reading({key: default})
+        assert missing not in (None, model.reading({}))
+
+
+@pytest.mark.parametrize("name", sorted({*FIRST.values(), *MEASURED["older"]}))
+def test_files_of_the_reference_have_no_key_that_is_not_known(name, golden):
+    for model in [golden(name), *([golden(f"{name}, older")] if name in MEASURED["older"] else [])]:
+        said = "\n".join(model.notes)
+        assert [key for key in model.config if re.search(rf"\b{key}\b", said)] == []
+
+
+@pytest.mark.parametrize("family", FIRST)
 def test_a_null_is_as_good_as_absent_where_the_reference_reads_it_so(family, golden):
     wrong = {}
     for key, (entry, name) in own_keys(family).items():
@@ -203,6 +262,16 @@ def test_a_null_is_as_good_as_absent_where_the_reference_reads_it_so(family, gol
         if entry["null"] == "other" and without[1] is not None:
             wrong[key] = complaint("other", key, none, without[1])
     assert {key: what for key, what in wrong.items() if what} == {}
+
+
+@pytest.mark.parametrize(("name", "key"), [
+    ("mistral-window", "sliding_window"), ("gemma2", "attn_logit_softcapping"),
+    ("gemma2", "final_logit_softcapping"), ("llama-yarn", "rope_scaling.truncate"),
+])  # fmt: skip
+def test_a_null_that_means_something_is_not_as_good_as_absent(name, key, golden):
+    model = golden(name)
+    none, missing = model.reading({key: None}), model.reading({}, [key])
+    assert none is not None and missing is not None and none != missing
 
 
 @pytest.mark.parametrize("family", FIRST)
@@ -272,9 +341,10 @@ def pictures(tmp_path):
 def test_the_config_around_a_text_config_is_judged_too(pictures):
     folder, config = pictures
     logits, notes = opened(folder, config)
-    outer = MEASURED["families"]["gemma3"]
-    known = {key: entry["default"] for key, entry in outer.items() if "default" in entry}
-    again, same = opened(folder, config | known | {"image_token_id": 5})
+    every = {key: entry for key, entry in EVERY.items() if key not in EVERYWHERE}
+    outer = every | MEASURED["families"]["gemma3"]
+    known = {key: entry.get("default", 5) for key, entry in outer.items()}
+    again, same = opened(folder, config | known)
     assert np.array_equal(again, logits) and same == notes
     _, more = opened(folder, config | {"xyzzy": 1})
     assert len(more - notes) == 1 and "xyzzy" in (more - notes).pop()

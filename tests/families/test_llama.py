@@ -223,19 +223,28 @@ def test_defaults_are_those_of_the_reference():
     assert (plain.activation, plain.tied, plain.windows) == ("silu", False, (0,) * 30)
     assert not (plain.qkv_bias or plain.output_bias or plain.mlp_bias or plain.head_norm)
     assert plain.rope.frequencies == pytest.approx((1, 1e4**-0.5), rel=1e-6)
-    assert read(mistral).windows == (4096,) * 30
-    assert read(mistral, sliding_window=None).windows == (0,) * 30
-    second = read(qwen2, use_sliding_window=True)
+    # Their classes have a number of their own, which no published file relies on.
+    kv = {"num_key_value_heads": None}
+    for family in (mistral, qwen2, qwen3):
+        with pytest.raises(ContentError, match="num_key_value_heads is missing"):
+            read(family)
+        assert read(family, **kv).kv_heads == 3
+    assert read(mistral, **kv).windows == (4096,) * 30
+    assert read(mistral, **kv, sliding_window=None).windows == (0,) * 30
+    second = read(qwen2, **kv, use_sliding_window=True)
     assert second.windows == (0,) * 28 + (4096,) * 2
     assert (second.qkv_bias, second.output_bias) == (True, False)
-    assert read(qwen2, sliding_window=7).windows == (0,) * 30
-    third = read(qwen3)
+    assert read(qwen2, **kv, sliding_window=7).windows == (0,) * 30
+    with pytest.raises(ContentError, match="sliding_window is null"):
+        read(qwen2, **kv, use_sliding_window=True, sliding_window=None)
+    third = read(qwen3, **kv)
     assert (third.head_width, third.head_norm, third.qkv_bias) == (128, True, False)
 
 
 def test_layer_types_say_which_layers_have_the_window():
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
     values = {"num_hidden_layers": 3, "use_sliding_window": True, "sliding_window": 6}
+    values["num_key_value_heads"] = 3
     assert read(qwen3, **values, layer_types=kinds).windows == (6, 0, 6)
     with pytest.raises(ContentError, match="layer_types"):
         read(qwen3, **values, layer_types=kinds[:2])
@@ -310,10 +319,13 @@ def test_a_rotary_key_that_the_reference_does_not_read_is_named_too(golden_copy,
     folder = golden_copy(name)
     before = traced(folder)
     rope = read_json(folder / "config.json")["rope_parameters"]
-    change_config(folder, rope_parameters={**rope, "mrope_section": [1, 2]})
+    change_config(folder, rope_parameters={**rope, "xyzzy": [1, 2]})
     after = traced(folder)
     assert same_bits(before, after)
-    assert (noted(before), noted(after)) == ([], ["mrope_section"])
+    assert (noted(before), noted(after)) == ([], ["rope_parameters.xyzzy"])
+    change_config(folder, rope_parameters={**rope, "mrope_section": [1, 2]})
+    with pytest.raises(ContentError, match=r"mrope_section is \[1, 2\]"):
+        session.load(str(folder))
     model = session.load(str(folder), ignore_config=["mrope_section"])
     assert (model.ignored, model.unknown) == (("mrope_section",), ())
 

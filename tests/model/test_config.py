@@ -20,7 +20,6 @@ DEFAULTS = {
     "choice": (lambda reader: reader.choice("a", ("x", "y"), "y"), "y"),
     "mapping": (lambda reader: reader.mapping("a"), {}),
     "words": (lambda reader: reader.words("a", ("x", "y"), 2), ()),
-    "either": (lambda reader: reader.either("b", "a"), 7),
     "only": (lambda reader: reader.only("a", False), None),
 }
 UNFIT = {
@@ -66,9 +65,6 @@ def test_a_key_that_changes_something_is_refused_with_what_to_do():
     with pytest.raises(ContentError, match="a is true, which attn does not know") as refused:
         ConfigReader({"a": True}, "c").only("a", False)
     assert "--ignore-config a" in refused.value.hint
-    with pytest.raises(ContentError) as refused:
-        ConfigReader({"a": True}, "c").only("a", False, hint="open the folder")
-    assert refused.value.hint == "open the folder"
     ConfigReader({"a": True}, "c", ["a"]).only("a", False)
     ConfigReader({"a": 2}, "c").only("a", 1, 2)
 
@@ -79,7 +75,7 @@ def test_keys_that_nobody_asks_for_are_unknown_wherever_they_stand():
     assert (reader.integer("a"), inner.integer("b")) == (1, 3)
     inner.finish()
     reader.finish({"harmless"})
-    assert reader.unknown == ["y", "z"]
+    assert reader.unknown == ["inner.y", "z"]
     assert inner.unknown is reader.unknown
 
 
@@ -126,15 +122,36 @@ def test_defaults_of_a_family_fill_what_is_absent_and_not_a_null():
     assert filled.unknown is reader.unknown
 
 
-def test_equal_shares_and_two_names():
-    reader = ConfigReader({"w": 12, "h": 5, "new": 3, "old": 4}, "c")
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"own": 3}, 3),
+        ({"standard": 4}, 4),
+        ({"own": 3, "standard": 4}, 4),
+        ({"own": 3, "standard": None}, 3),
+        ({"own": None, "standard": 4}, 4),
+    ],
+)
+def test_another_spelling_of_a_key_has_the_last_word(values, wanted):
+    reader = ConfigReader(values, "c")
+    reader.take("own", "standard")
+    assert reader.integer("own") == wanted
+    reader.finish()
+    assert reader.unknown == []
+
+
+def test_a_value_is_refused_under_the_name_that_it_has_in_the_file():
+    for values, name in (({"own": 0}, "own"), ({"own": 1, "standard": 0}, "standard")):
+        reader = ConfigReader(values, "c")
+        reader.take("own", "standard")
+        with pytest.raises(ContentError, match=f"^c: {name} is 0"):
+            reader.integer("own")
+
+
+def test_equal_shares_and_lists_of_numbers():
     with pytest.raises(ContentError, match="w 12 does not divide by h 5"):
-        reader.equal_shares("w", "h")
+        ConfigReader({"w": 12, "h": 5}, "c").equal_shares("w", "h")
     assert ConfigReader({"w": 12, "h": 4}, "c").equal_shares("w", "h") == (12, 4)
-    assert reader.either("new", "old") == 3
-    assert ConfigReader({"old": 4}, "c").either("new", "old") == 4
-    with pytest.raises(ContentError, match="old is 0"):
-        ConfigReader({"new": 3, "old": 0}, "c").either("new", "old")
     assert ConfigReader({"a": [1, 2.5]}, "c").positives("a", 2) == (1.0, 2.5)
     for value in ([1], [1, 0], [1, True], "ab"):
         with pytest.raises(ContentError, match=r"^c: a is "):

@@ -305,7 +305,6 @@ def test_original_context_without_scaling_changes_nothing(convert):
         lambda w: w.add_rope_scaling_factor(float("nan")),
         lambda w: w.add_rope_scaling_attn_factors(0.0),
         lambda w: w.add_rope_scaling_yarn_ext_factor(1.0),
-        lambda w: w.add_rope_scaling_yarn_beta_fast(32.0),
     ],
 )
 def test_scaling_that_cannot_be_honoured_is_refused(convert, keys):
@@ -313,14 +312,9 @@ def test_scaling_that_cannot_be_honoured_is_refused(convert, keys):
         config_of(convert, keys=keys)
 
 
-def test_a_key_that_its_kind_of_scaling_does_not_have_is_refused_by_the_files_name(convert):
-    key = "llama.rope.scaling.yarn_beta_fast"
+def test_a_key_that_its_kind_of_scaling_does_not_read_changes_nothing(convert):
     path, folder = convert("llama-plain", keys=lambda w: w.add_rope_scaling_yarn_beta_fast(32.0))
-    with pytest.raises(ContentError) as refused:
-        session.load(path)
-    assert f"llama-plain.gguf: the key {key} is unknown" in refused.value.message
-    assert f"--ignore-config {key}" in refused.value.hint
-    assert_same(computed(path, ignore_config=[key]), computed(folder), 1e-6)
+    assert_same(computed(path), computed(folder), 1e-6)
 
 
 # --- tensors that do not fit ---------------------------------------------------------------------
@@ -368,7 +362,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(convert, name, tensors, sai
 
 @pytest.mark.parametrize("name", ["llama-plain", "qwen2-window", "qwen3-yarn", "gpt2-a"])
 def test_an_unknown_key_is_refused_and_accepted_on_request(convert, name):
-    key = f"{ARCHITECTURES[name]}.expert_count"
+    key = f"{ARCHITECTURES[name]}.strange_count"
     path, folder = convert(name, keys=lambda writer: writer.add_uint32(key, 8))
     with pytest.raises(ContentError) as refused:
         session.load(path)
@@ -514,7 +508,7 @@ def test_a_file_without_an_architecture_is_refused(tmp_path, write_gguf):
         lambda writer: writer.kv_data[0].pop("general.architecture"),
         {"a": np.ones((2, 2), np.float32)},
     )
-    with pytest.raises(ContentError, match="model type None is not supported"):
+    with pytest.raises(ContentError, match=r"the key general\.architecture is missing"):
         session.load(path)
 
 

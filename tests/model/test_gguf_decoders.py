@@ -268,7 +268,7 @@ def test_ollamas_own_gemma3_files_open(convert):
 
 @pytest.mark.parametrize(("name", "keys", "match"), [
     ("gemma2", lambda w: w.add_float32("gemma2.attn_logit_softcapping_x", 1.0), "softcapping_x"),
-    ("gemma3", lambda w: w.add_float32("gemma3.attn_logit_softcapping", 1.0), "softcapping is set"),
+    ("gemma3", lambda w: w.add_float32("gemma3.attn_logit_softcapping", 1.0), "softcapping is 1"),
     ("phi3-short", lambda w: w.add_float32("phi3.expert_count", 2.0), "expert_count"),
     ("bloom", lambda w: w.add_float32("bloom.attention.max_alibi_bias", 4.0), "max_alibi_bias"),
     ("neox-parallel", lambda w: w.add_float32("gptneox.rope.scaling.factor", 2.0), "scaling"),

@@ -198,15 +198,34 @@ def test_settings_that_cannot_be_honoured_are_refused(values, said):
         ({"rope_type": "linear", "factor": 2.0}, {"beta_fast": 1.0}),
         (LLAMA3, {"attention_factor": 1.5}),
         ({}, {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0}),
-        ({"rope_type": "default"}, {"mrope_section": [1, 2, 3]}),
+        ({"rope_type": "default"}, {"partial_rotary_factor": 1.0}),
+        ({"rope_type": "default"}, {"mrope_section": None}),
     ],
 )
 @pytest.mark.parametrize("spell", [newer, older])
-def test_a_key_that_nothing_asks_for_changes_nothing_and_is_named(spell, known, more):
+def test_a_key_that_its_kind_does_not_read_changes_nothing(spell, known, more):
+    """Keys of other kinds say nothing here; what no kind has is named."""
+    section = "rope_scaling" if spell is older else "rope_parameters"
     assert unknown(spell(**known)) == []
-    assert unknown(spell(**known, **more)) == list(more)
+    assert unknown(spell(**known, **more)) == []
     assert read(spell(**known, **more)) == read(spell(**known))
-    assert unknown(spell(**known, **more, xyzzy=None)) == [*more, "xyzzy"]
+    assert unknown(spell(**known, **more, xyzzy=None)) == [f"{section}.xyzzy"]
+
+
+@pytest.mark.parametrize("spell", [newer, older])
+def test_a_share_of_the_dimensions_is_refused_where_heads_rotate_whole(spell):
+    for values in (spell(partial_rotary_factor=0.5), spell() | {"partial_rotary_factor": 0.5}):
+        with pytest.raises(ContentError, match=r"partial_rotary_factor is 0\.5"):
+            read(values)
+        assert read(values, ignored=["partial_rotary_factor"]) == read(spell())
+
+
+def test_a_truncate_of_null_is_false_as_the_reference_reads_it():
+    whole, cut, null = (
+        read(newer(**YARN, original_max_position_embeddings=60, **more)).frequencies
+        for more in ({}, {"truncate": False}, {"truncate": None})
+    )
+    assert null == cut != whole
 
 
 def test_a_key_may_be_ignored_on_request():
