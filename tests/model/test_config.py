@@ -20,6 +20,7 @@ DEFAULTS = {
     "choice": (lambda reader: reader.choice("a", ("x", "y"), "y"), "y"),
     "mapping": (lambda reader: reader.mapping("a"), {}),
     "words": (lambda reader: reader.words("a", ("x", "y"), 2), ()),
+    "take": (lambda reader: reader.take("b", "a") or reader.integer("b"), 7),
     "only": (lambda reader: reader.only("a", False), None),
 }
 UNFIT = {
@@ -65,6 +66,10 @@ def test_a_key_that_changes_something_is_refused_with_what_to_do():
     with pytest.raises(ContentError, match="a is true, which attn does not know") as refused:
         ConfigReader({"a": True}, "c").only("a", False)
     assert "--ignore-config a" in refused.value.hint
+    for value in (None, False):
+        with pytest.raises(ContentError, match=f"a is {'null' if value is None else 'false'}"):
+            ConfigReader({"a": value}, "c").only("a", True, null=False)
+    ConfigReader({"a": None}, "c").only("a")
     ConfigReader({"a": True}, "c", ["a"]).only("a", False)
     ConfigReader({"a": 2}, "c").only("a", 1, 2)
 
@@ -73,7 +78,7 @@ def test_keys_that_nobody_asks_for_are_unknown_wherever_they_stand():
     reader = ConfigReader({"a": 1, "z": 2, "inner": {"b": 3, "y": 4}, "harmless": 5}, "c")
     inner = reader.section("inner")
     assert (reader.integer("a"), inner.integer("b")) == (1, 3)
-    inner.finish()
+    inner.leave()
     reader.finish({"harmless"})
     assert reader.unknown == ["inner.y", "z"]
     assert inner.unknown is reader.unknown
@@ -83,7 +88,7 @@ def test_ignored_keys_are_not_there_in_sections_too():
     reader = ConfigReader({"a": "x", "inner": {"a": "y", "b": 3}}, "c", ["a"])
     inner = reader.section("inner")
     assert (reader.integer("a", 1), inner.integer("a", 2), inner.integer("b")) == (1, 2, 3)
-    inner.finish()
+    inner.leave()
     reader.finish()
     assert reader.unknown == []
 
@@ -140,19 +145,30 @@ def test_another_spelling_of_a_key_has_the_last_word(values, wanted):
     assert reader.unknown == []
 
 
-def test_a_value_is_refused_under_the_name_that_it_has_in_the_file():
-    for values, name in (({"own": 0}, "own"), ({"own": 1, "standard": 0}, "standard")):
-        reader = ConfigReader(values, "c")
-        reader.take("own", "standard")
-        with pytest.raises(ContentError, match=f"^c: {name} is 0"):
-            reader.integer("own")
-
-
-def test_equal_shares_and_lists_of_numbers():
+def test_equal_shares_and_two_names():
+    reader = ConfigReader({"w": 12, "h": 5, "new": 3, "old": 4}, "c")
     with pytest.raises(ContentError, match="w 12 does not divide by h 5"):
-        ConfigReader({"w": 12, "h": 5}, "c").equal_shares("w", "h")
+        reader.equal_shares("w", "h")
     assert ConfigReader({"w": 12, "h": 4}, "c").equal_shares("w", "h") == (12, 4)
+    reader.take("old", "new")
+    assert reader.integer("old") == 3
+    only_old, other = ConfigReader({"old": 4}, "c"), ConfigReader({"old": 3, "new": 0}, "c")
+    only_old.take("old", "new")
+    assert only_old.integer("old") == 4
+    other.take("old", "new")
+    with pytest.raises(ContentError, match="new is 0"):
+        other.integer("old")
     assert ConfigReader({"a": [1, 2.5]}, "c").positives("a", 2) == (1.0, 2.5)
     for value in ([1], [1, 0], [1, True], "ab"):
         with pytest.raises(ContentError, match=r"^c: a is "):
             ConfigReader({"a": value}, "c").positives("a", 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("is_causal", False), ("is_causal", None), ("per_layer_config", {"0": {}})]
+)
+def test_what_changes_every_family_is_refused_at_the_end(key, value):
+    with pytest.raises(ContentError, match=f"{key} is "):
+        ConfigReader({key: value}, "c").finish()
+    ConfigReader({key: value}, "c", [key]).finish()
+    ConfigReader({key: value}, "c").leave({key})
