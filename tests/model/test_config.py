@@ -127,6 +127,24 @@ def test_defaults_of_a_family_fill_what_is_absent_and_not_a_null():
     assert filled.unknown is reader.unknown
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"own": 3}, 3),
+        ({"standard": 4}, 4),
+        ({"own": 3, "standard": 4}, 4),
+        ({"own": 3, "standard": None}, 3),
+        ({"own": None, "standard": 4}, 4),
+    ],
+)
+def test_another_spelling_of_a_key_has_the_last_word(values, wanted):
+    reader = ConfigReader(values, "c")
+    reader.take("own", "standard")
+    assert reader.integer("own") == wanted
+    reader.finish()
+    assert reader.unknown == []
+
+
 def test_equal_shares_and_two_names():
     reader = ConfigReader({"w": 12, "h": 5, "new": 3, "old": 4}, "c")
     with pytest.raises(ContentError, match="w 12 does not divide by h 5"):
