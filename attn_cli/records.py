@@ -1,7 +1,7 @@
 """The frozen records of a trace: what every command reads and every format writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +28,9 @@ class Attention:
     Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order. `what_if` names the
     arrays that a changed mask, attention temperature or head has touched; the others are real.
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
-    `removed` are the heads of the layer that `--without-head` took away.
+    `removed` are the heads of the layer that `--without-head` took away. `shown` are numbers that
+    only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
+    asked for, what `attention` and `mlp` add to the stream and the next layer's `x`.
     """
 
     stack: str
@@ -40,6 +42,7 @@ class Attention:
     soft_cap: float = 0.0
     removed: tuple[int, ...] = ()
     arrays: Mapping[str, np.ndarray]
+    shown: Mapping[str, np.ndarray] = field(default_factory=dict)
     what_if: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> np.ndarray:
@@ -84,7 +87,8 @@ class Facts:
     """A model in numbers, and what a page says of it. `layers` and `heads` are those of `stack`.
 
     `context` 0 means unbounded; `encoder` is (layers, heads) where there are two stacks, else ().
-    The rest, not part of documents: `predicts`: whether there is an output matrix; words of
+    The rest, not part of documents: `predicts`: whether there is an output matrix; `epsilon` of
+    the norms and what is added to their stored weights, the cap on the logits; words of
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
     and key is normalised; how many of a head's dimensions are `rotated`, and the factor on them,
     layer by layer; the `slopes` of ALiBi, head by head.
@@ -106,6 +110,9 @@ class Facts:
     trained: bool = True
     predicts: bool = True
     norm: str = "layer"
+    epsilon: float = 0.0
+    norm_base: float = 0.0
+    logit_cap: float = 0.0
     head_norm: bool = False
     embedding: str = "token"
     residual: str = "added"

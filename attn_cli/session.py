@@ -3,15 +3,17 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from attn_cli import parse, vocabulary
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.maths.attention import softmax
+from attn_cli.model import family
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Cache, End, Request
-from attn_cli.model.what_if import read_what_if
+from attn_cli.model.what_if import UNCHANGED, WhatIf, read_what_if
 from attn_cli.opening.load import load
 from attn_cli.records import (
     Address,
@@ -119,14 +121,16 @@ def run(
     return blocks, End(np.zeros((0, model.facts.model_width), np.float32), False)
 
 
-def logits(model: Model, ids: tuple[int, ...]) -> np.ndarray:
+def logits(model: Model, ids: tuple[int, ...], changes: WhatIf = UNCHANGED) -> np.ndarray:
     """Logits (position, vocabulary) at every position of a prompt. Raises ContentError."""
-    return predict(model, run(model, ids, Request())[1].x)
+    return predict(model, run(model, ids, Request(what_if=changes))[1].x)
 
 
-def next_logits(model: Model, ids: tuple[int, ...], cache: Cache | None = None) -> np.ndarray:
+def next_logits(
+    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: WhatIf = UNCHANGED
+) -> np.ndarray:
     """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
-    return predict(model, run(model, ids, Request(), cache)[1].x[-1:])[0]
+    return predict(model, run(model, ids, Request(what_if=changes), cache)[1].x[-1:])[0]
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
@@ -140,7 +144,7 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
             "attn trace and attn heads show its attention",
         )
     with np.errstate(all="ignore"):
-        return model.family.predict(model, x)
+        return family.predict(model, x)
 
 
 def trace(
@@ -153,8 +157,10 @@ def trace(
     head: str | int | Iterable[int] = "all",
     arrays: Iterable[str] = vocabulary.LIGHT_ARRAYS,
     mask: Sequence[str] = (),
+    mask_value: float | None = None,
     attention_temperature: float = 1.0,
     without_head: Sequence[str] = (),
+    without: Sequence[str] = (),
     next: bool = True,
     top: int = 5,
     special: bool = True,
@@ -165,9 +171,9 @@ def trace(
     The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised; with `chat` the
     text is a user's turn in the model's chat format.
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
-    matrices); `mask` and `without_head` take the
-    words of the command line (`window:3`, `0.2`). Without `next`, layers behind the last chosen
-    one are not computed. Raises UsageError and ContentError.
+    matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
+    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed. Raises
+    UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
     facts = opened.facts
@@ -176,15 +182,17 @@ def trace(
     chosen = [Address(facts.stack, "self", number) for number in layers]
     settings = {
         "mask": list(mask),
+        "mask_value": mask_value,
         "attention_temperature": float(attention_temperature),
         "without_head": list(without_head),
+        "without": list(without),
     }
     request = Request(
         blocks=frozenset(chosen),
         heads=parse.selection(head, facts.heads, "--head"),
         arrays=_known(arrays),
         whole=next and facts.predicts,
-        what_if=read_what_if(**settings, stack=facts.stack, layers=facts.layers, heads=facts.heads),
+        what_if=what_if(opened, prompt, **settings),
     )
     _check_memory(len(prompt.tokens), request, facts)
     blocks, end = run(opened, prompt.ids, request)
@@ -200,6 +208,17 @@ def trace(
     if request.whole:
         found = _with_prediction(opened, found, end, top)
     return replace(found, notes=_notes(opened, found))
+
+
+def what_if(model: Model, prompt: Prompt, **settings: Any) -> WhatIf:
+    """The what-if settings, under the names of `vocabulary.WHAT_IFS`, for this model and prompt.
+
+    Raises UsageError, and ContentError for a mask file.
+    """
+    facts = model.facts
+    return read_what_if(
+        **settings, stack=facts.stack, layers=facts.layers, heads=facts.heads, tokens=prompt.labels
+    )
 
 
 def _known(arrays: Iterable[str]) -> frozenset[str]:

@@ -12,7 +12,10 @@ class Step(NamedTuple):
 
 
 class ArraySpec(NamedTuple):
-    """An array of a trace: its step, its axes in order, and whether it must be asked for."""
+    """An array of a trace: its step, its axes in order, and whether it must be asked for.
+
+    Step 0 is none: what comes after attention.
+    """
 
     step: int
     axes: tuple[str, ...]
@@ -22,15 +25,16 @@ class ArraySpec(NamedTuple):
 class MaskWord(NamedTuple):
     """A word of `--mask`, with the numbers that it takes as its `usage` shows them.
 
-    A `base` replaces the model's own mask, the others hide more of it; `least` is the smallest
-    number, and each number is at most what `most` names of the prompt: its last `query` or `key`,
-    or its count of `keys`; nothing where anything goes.
+    A `base` replaces the model's own mask, the others hide more of it, or `opens` some of it;
+    `least` is the smallest number, and each number is at most what `most` names of the prompt: its
+    last `query` or `key`, or its count of `keys`; nothing where anything goes.
     """
 
     usage: str
     base: bool
     least: int = 0
     most: tuple[str, ...] = ()
+    opens: bool = False
 
 
 class WhatIf(NamedTuple):
@@ -58,6 +62,8 @@ ARRAYS = {
     "position_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
     "x": ArraySpec(1, ("query", "model")),
     "key_x": ArraySpec(1, ("key", "model"), opt_in=True),
+    "w_norm": ArraySpec(1, ("model",), opt_in=True),
+    "b_norm": ArraySpec(1, ("model",), opt_in=True),
     "normed": ArraySpec(1, ("query", "model")),
     "w_q": ArraySpec(2, ("head", "model", "width"), opt_in=True),
     "b_q": ArraySpec(2, ("head", "width"), opt_in=True),
@@ -84,6 +90,7 @@ ARRAYS = {
     "b_o": ArraySpec(6, ("model",), opt_in=True),
     "head_output": ArraySpec(6, ("head", "query", "model")),
     "output": ArraySpec(6, ("query", "model")),
+    "mlp_output": ArraySpec(0, ("query", "model"), opt_in=True),
 }
 
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
@@ -98,8 +105,9 @@ EMBEDDINGS = ("token", "sum", "projected", "scaled", "normed")
 # onto normed.
 RESIDUALS = ("added", "normed", "after", "onto_normed")
 NORMS = ("layer", "rms")
-# How positions enter: vectors added in step 1, rotation in step 2, a bias in step 4, not at all.
-POSITIONS = ("learned", "rotary", "bias", "none")
+# How positions enter, and the first array that they change: vectors added in step 1, rotation in
+# step 2, a bias in step 4, not at all.
+POSITIONS = {"learned": "position_embedding", "rotary": "q", "bias": "scaled", "none": ""}
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"
@@ -112,13 +120,19 @@ MASKS = {
     "prefix": MaskWord("prefix:N", base=True, most=("keys",)),
     "file": MaskWord("file:PATH", base=True),
     "padding": MaskWord("padding:N", base=False, most=("keys",)),
+    "padding-left": MaskWord("padding-left:N", base=False, most=("keys",)),
     "block": MaskWord("block:Q:K", base=False, most=("query", "key")),
+    "sinks": MaskWord("sinks:K", base=False, most=("keys",), opens=True),
 }
 WHAT_IFS = {
     "mask": WhatIf("--mask", ()),
+    "mask_value": WhatIf("--mask-value", None),
     "attention_temperature": WhatIf("--attention-temperature", 1.0),
     "without_head": WhatIf("--without-head", ()),
+    "without": WhatIf("--without", ()),
 }
+# What `--without` leaves out, `mlp:L` in one layer.
+WITHOUT = ("positions", "scale", "mlp:L")
 
 SAMPLE_PROMPT = "the greatest thinker in China is"
 DEFAULT_MODEL = "tiny"

@@ -16,10 +16,10 @@ from attn_cli.maths.positions import alibi, alibi_slopes
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import HARMLESS, Gguf, named, reinterleaved
-from attn_cli.model.project import interleaved, unembedded
+from attn_cli.model.project import interleaved
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, layer_normed
+from attn_cli.model.weights import LayerWeights, entering, layer_normed
 from attn_cli.records import Facts
 
 # What training did, and how its machines shared the sums; `seq_length` bounds nothing.
@@ -93,6 +93,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         facts,
         embedding="normed",
+        epsilon=config.epsilon,
         positions="bias",
         residual="onto_normed" if config.normed_residual else "added",
         slopes=tuple(alibi_slopes(config.heads).tolist()),
@@ -110,10 +111,11 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     )
     bias = partial(alibi, slopes_H=alibi_slopes(config.heads).astype(x.dtype))
     for parts in stack.layers("h."):
-        normed = layer_normed(parts, "input_layernorm", x, config.epsilon)
+        entry = entering(parts, "input_layernorm", x, config.epsilon)
+        normed = entry["normed"]
         weight, b = parts[f"{_FUSED}.weight"], parts[f"{_FUSED}.bias"]
         output = yield from stack.attend(
-            {**first, "x": x, "normed": normed, **interleaved(normed, weight, b, config.heads)},
+            {**first, **entry, **interleaved(normed, weight, b, config.heads)},
             visible=causal,
             w_o=parts["self_attention.dense.weight"].T,
             b_o=parts["self_attention.dense.bias"],
@@ -121,13 +123,13 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         )
         x, first = (normed if config.normed_residual else x) + output, {}
         normed = layer_normed(parts, "post_attention_layernorm", x, config.epsilon)
-        x = (normed if config.normed_residual else x) + _mlp(parts, normed)
+        inner = stack.mlp(_mlp(parts, normed))
+        x = yield from stack.after((normed if config.normed_residual else x) + inner)
     return stack.end(x)
 
 
-def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    normed = layer_normed(model.weights, "ln_f", x, model.config.epsilon)
-    return unembedded(model, normed, "word_embeddings.weight")
+def final(model: Model, x: np.ndarray) -> np.ndarray:
+    return layer_normed(model.weights, "ln_f", x, model.config.epsilon)
 
 
 def _mlp(parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
@@ -179,4 +181,6 @@ _GGUF = Gguf(
     },
 )
 
-FAMILY = Family(read_config, shapes, naming, describe, forward, predict, _GGUF)
+FAMILY = Family(
+    read_config, shapes, naming, describe, forward, final, "word_embeddings.weight", _GGUF
+)

@@ -9,11 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from attn_cli.families import llama
-from attn_cli.families.llama import gated_mlp, norm, project, sizes
-from attn_cli.maths.layers import soft_cap
+from attn_cli.families.llama import entering_norm, gated_mlp, norm, project, sizes
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.gguf import named
@@ -102,6 +99,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         llama.describe(facts, config),
         embedding="scaled",
         residual="normed",
+        logit_cap=config.logit_cap,
         attention_factors=tuple(rope.attention_factor for rope in ropes),
     )
 
@@ -111,28 +109,23 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     stack = Stack(model, ids, request, cache, restart_beyond=config.rope.limit)
     token = model.weights.rows("embed_tokens.weight", stack.ids)
     x, first = token * token.dtype.type(config.model_width**0.5), {"token_embedding": token}
-    ropes = [rope.angles(stack.positions) for rope in (config.rope, config.local_rope)]
+    ropes = [stack.angles(rope) for rope in (config.rope, config.local_rope)]
     for parts in stack.layers("layers."):
-        normed, angles = norm(config, parts, "input_layernorm", x), ropes[windows[stack.layer] > 0]
-        projected = rotated(project(config, parts, normed), *angles)
+        entry, angles = entering_norm(config, parts, x), ropes[windows[stack.layer] > 0]
         output = yield from stack.attend(
-            {**first, "x": x, "normed": normed, **projected},
+            {**first, **entry, **rotated(project(config, parts, entry["normed"]), angles)},
             visible=causal_or_window(windows[stack.layer]),
             w_o=parts["self_attn.o_proj.weight"].T,
             b_o=bias_of(parts, "self_attn.o_proj"),
             scale=config.scale,
             soft_cap=config.attention_cap,
         )
-        x, first = x + norm(config, parts, "post_attention_layernorm", output), {}
+        added, first = norm(config, parts, "post_attention_layernorm", output), {}
+        x = x + added
         inner = gated_mlp(config, parts, norm(config, parts, "pre_feedforward_layernorm", x))
-        x = x + norm(config, parts, "post_feedforward_layernorm", inner)
+        more = norm(config, parts, "post_feedforward_layernorm", stack.mlp(inner))
+        x = yield from stack.after(x + more, added, more)
     return stack.end(x)
-
-
-def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of a layer's vectors (position, model), capped."""
-    logits, cap = llama.predict(model, x), model.config.logit_cap
-    return soft_cap(logits, cap) if cap else logits
 
 
 # --- the same model in a GGUF file, which holds what a norm multiplies by as it is ---------------
@@ -204,6 +197,5 @@ FAMILY = replace(
     shapes=shapes,
     describe=describe,
     forward=forward,
-    predict=predict,
     gguf=GGUF,
 )

@@ -15,10 +15,10 @@ from attn_cli.maths.masks import causal
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named
-from attn_cli.model.project import Arrays, apart, unembedded
+from attn_cli.model.project import Arrays, apart
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, layer_normed, transposed
+from attn_cli.model.weights import LayerWeights, entering, layer_normed, transposed
 from attn_cli.records import Facts
 
 _ACTIVATIONS = {
@@ -113,34 +113,33 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    return replace(facts, embedding="sum", positions="learned")
+    return replace(facts, embedding="sum", positions="learned", epsilon=config.epsilon)
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     config, weights = model.config, model.weights
     stack = Stack(model, ids, request, cache)
     token = weights.rows("wte.weight", stack.ids)
-    position = weights.rows("wpe.weight", stack.positions)
+    position = stack.placed(weights.rows("wpe.weight", stack.positions))
     x = embed(token, position)
     first = {"token_embedding": token, "position_embedding": position}
     for parts in stack.layers("h."):
-        normed = layer_normed(parts, "ln_1", x, config.epsilon)
+        entry = entering(parts, "ln_1", x, config.epsilon)
         output = yield from stack.attend(
-            {**first, "x": x, "normed": normed, **_project(config, parts, normed)},
+            {**first, **entry, **_project(config, parts, entry["normed"])},
             visible=causal,
             w_o=parts["attn.c_proj.weight"],
             b_o=parts["attn.c_proj.bias"],
             scale=_scale(config, stack.layer),
         )
         x, first = x + output, {}
-        x = x + _mlp(config, parts, layer_normed(parts, "ln_2", x, config.epsilon))
+        inner = stack.mlp(_mlp(config, parts, layer_normed(parts, "ln_2", x, config.epsilon)))
+        x = yield from stack.after(x + inner)
     return stack.end(x)
 
 
-def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    return unembedded(
-        model, layer_normed(model.weights, "ln_f", x, model.config.epsilon), "wte.weight"
-    )
+def final(model: Model, x: np.ndarray) -> np.ndarray:
+    return layer_normed(model.weights, "ln_f", x, model.config.epsilon)
 
 
 def _scale(config: Config, layer: int) -> float:
@@ -201,4 +200,6 @@ _GGUF = Gguf(
     ),
 )  # fmt: skip
 
-FAMILY = Family(read_config, shapes, naming, describe, forward, predict, _GGUF, untrained)
+FAMILY = Family(
+    read_config, shapes, naming, describe, forward, final, "wte.weight", _GGUF, untrained
+)

@@ -15,11 +15,11 @@ from attn_cli.maths.masks import causal
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named, reinterleaved
-from attn_cli.model.project import Arrays, interleaved, unembedded
+from attn_cli.model.project import Arrays, interleaved
 from attn_cli.model.rope import Rope, rope_section, rotated, rotated_width, scaled_rope
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, bias_of, layer_normed
+from attn_cli.model.weights import LayerWeights, bias_of, entering, layer_normed
 from attn_cli.records import Facts
 
 _ACTIVATIONS = {
@@ -108,6 +108,7 @@ def naming(config: Config) -> Naming:
 def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         facts,
+        epsilon=config.epsilon,
         positions="rotary",
         rotated=2 * len(config.rope.frequencies),
         attention_factors=(config.rope.attention_factor,) * config.layers,
@@ -118,26 +119,24 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     x = model.weights.rows("embed_in.weight", stack.ids)
-    angles = rope.angles(stack.positions)
+    angles = stack.angles(rope)
     for parts in stack.layers("layers."):
-        normed = layer_normed(parts, "input_layernorm", x, config.epsilon)
+        entry = entering(parts, "input_layernorm", x, config.epsilon)
         output = yield from stack.attend(
-            {"x": x, "normed": normed, **rotated(_project(config, parts, normed), *angles)},
+            {**entry, **rotated(_project(config, parts, entry["normed"]), angles)},
             visible=causal,
             w_o=parts["attention.dense.weight"].T,
             b_o=bias_of(parts, "attention.dense"),
         )
         before, x = x, x + output
         into = before if config.parallel else x
-        x = x + _mlp(
-            config, parts, layer_normed(parts, "post_attention_layernorm", into, config.epsilon)
-        )
+        normed = layer_normed(parts, "post_attention_layernorm", into, config.epsilon)
+        x = yield from stack.after(x + stack.mlp(_mlp(config, parts, normed)))
     return stack.end(x)
 
 
-def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    normed = layer_normed(model.weights, "final_layer_norm", x, model.config.epsilon)
-    return unembedded(model, normed, "embed_in.weight")
+def final(model: Model, x: np.ndarray) -> np.ndarray:
+    return layer_normed(model.weights, "final_layer_norm", x, model.config.epsilon)
 
 
 def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
@@ -194,4 +193,4 @@ _GGUF = Gguf(
     },
 )
 
-FAMILY = Family(read_config, shapes, naming, describe, forward, predict, _GGUF)
+FAMILY = Family(read_config, shapes, naming, describe, forward, final, "embed_in.weight", _GGUF)

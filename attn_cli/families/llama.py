@@ -16,7 +16,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import HARMLESS as HARMLESS_IN_GGUF
 from attn_cli.model.gguf import Gguf, named, unpaired
-from attn_cli.model.project import Arrays, apart, unembedded
+from attn_cli.model.project import Arrays, apart
 from attn_cli.model.rope import Rope, read_rope, rotated
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
@@ -178,6 +178,8 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         facts,
         norm="rms",
+        epsilon=config.epsilon,
+        norm_base=config.norm_base,
         head_norm=config.head_norm,
         positions="rotary",
         rotated=2 * len(config.rope.frequencies),
@@ -189,23 +191,30 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = rope.angles(stack.positions)
+    angles = stack.angles(rope)
     for parts in stack.layers("layers."):
-        normed = norm(config, parts, "input_layernorm", x)
+        entry = entering_norm(config, parts, x)
         output = yield from stack.attend(
-            {"x": x, "normed": normed, **rotated(project(config, parts, normed), *angles)},
+            {**entry, **rotated(project(config, parts, entry["normed"]), angles)},
             visible=causal_or_window(config.windows[stack.layer]),
             w_o=parts["self_attn.o_proj.weight"].T,
             b_o=bias_of(parts, "self_attn.o_proj"),
         )
         x = x + output
-        x = x + gated_mlp(config, parts, norm(config, parts, "post_attention_layernorm", x))
+        normed = norm(config, parts, "post_attention_layernorm", x)
+        x = yield from stack.after(x + stack.mlp(gated_mlp(config, parts, normed)))
     return stack.end(x)
 
 
-def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    normed = norm(model.config, model.weights, "norm", x)
-    return unembedded(model, normed, "embed_tokens.weight")
+def final(model: Model, x: np.ndarray) -> np.ndarray:
+    return norm(model.config, model.weights, "norm", x)
+
+
+def entering_norm(config: Config, parts: LayerWeights, x: np.ndarray) -> Arrays:
+    """What enters a layer, the norm before attention, and what it gives."""
+    weight = parts["input_layernorm.weight"]
+    whole = config.norm_base + weight if config.norm_base else weight
+    return {"x": x, "w_norm": whole, "normed": rms_norm(x, whole, config.epsilon)}
 
 
 def norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
@@ -360,5 +369,12 @@ GGUF = Gguf(
 )
 
 FAMILY = Family(
-    read_config, shapes, naming, describe, forward, predict, replace(GGUF, arrange=unpaired_rows)
+    read_config,
+    shapes,
+    naming,
+    describe,
+    forward,
+    final,
+    "embed_tokens.weight",
+    replace(GGUF, arrange=unpaired_rows),
 )

@@ -14,10 +14,10 @@ from attn_cli.maths.layers import layer_norm, linear
 from attn_cli.maths.masks import causal
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
-from attn_cli.model.project import Arrays, apart, unembedded
+from attn_cli.model.project import Arrays, apart
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, bias_of
+from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering
 from attn_cli.records import Facts
 
 _ACTIVATIONS = {
@@ -111,6 +111,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         embedding="projected" if config.projected else "sum",
         residual="added" if config.norm_first else "after",
         positions="learned",
+        epsilon=_EPSILON,
     )
 
 
@@ -121,35 +122,43 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     if config.projected:
         token = token @ weights["decoder.project_in.weight"].T
     rows = [position + _FIRST_POSITION for position in stack.positions]
-    position = weights.rows("decoder.embed_positions.weight", range(rows[0], rows[-1] + 1))
+    position = stack.placed(weights.rows("decoder.embed_positions.weight", rows))
     x, first = embed(token, position), {"token_embedding": token, "position_embedding": position}
     for parts in stack.layers("decoder.layers."):
-        normed = {"normed": _norm(config, parts, _FIRST, x)} if config.norm_first else {}
+        entry = _entering(config, parts, x)
         output = yield from stack.attend(
-            {**first, "x": x, **normed, **_project(config, parts, normed.get("normed", x))},
+            {**first, **entry, **_project(config, parts, entry.get("normed", x))},
             visible=causal,
             w_o=parts["self_attn.out_proj.weight"].T,
             b_o=bias_of(parts, "self_attn.out_proj"),
         )
         x, first = x + output, {}
         if config.norm_first:
-            x = x + _mlp(config, parts, _norm(config, parts, _SECOND, x))
+            inner = stack.mlp(_mlp(config, parts, _norm(config, parts, _SECOND, x)))
+            x = yield from stack.after(x + inner)
         else:
             x = _norm(config, parts, _FIRST, x)
-            x = _norm(config, parts, _SECOND, x + _mlp(config, parts, x))
+            inner = stack.mlp(_mlp(config, parts, x))
+            x = yield from stack.after(_norm(config, parts, _SECOND, x + inner))
     return stack.end(x)
 
 
 _FIRST, _SECOND = "self_attn_layer_norm", "final_layer_norm"
 
 
-def predict(model: Model, x: np.ndarray) -> np.ndarray:
+def final(model: Model, x: np.ndarray) -> np.ndarray:
     config, weights = model.config, model.weights
     if config.last_norm:
         x = _norm(config, weights, "decoder.final_layer_norm", x)
     if config.projected:
         x = x @ weights["decoder.project_out.weight"].T
-    return unembedded(model, x, "decoder.embed_tokens.weight")
+    return x
+
+
+def _entering(config: Config, parts: LayerWeights, x: np.ndarray) -> Arrays:
+    if config.norm_first and config.affine:
+        return entering(parts, _FIRST, x, _EPSILON)
+    return {"x": x, "normed": _norm(config, parts, _FIRST, x)} if config.norm_first else {"x": x}
 
 
 def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
@@ -175,4 +184,6 @@ def _mlp(config: Config, parts: LayerWeights, into: np.ndarray) -> np.ndarray:
     return linear(active, parts["fc2.weight"].T, bias_of(parts, "fc2"))
 
 
-FAMILY = Family(read_config, shapes, naming, describe, forward, predict)
+FAMILY = Family(
+    read_config, shapes, naming, describe, forward, final, "decoder.embed_tokens.weight"
+)

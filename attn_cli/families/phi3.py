@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from attn_cli.families import llama
-from attn_cli.families.llama import ACTIVATIONS, Config, norm, sizes
+from attn_cli.families.llama import ACTIVATIONS, Config, entering_norm, norm, sizes
 from attn_cli.maths.attention import split_heads
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
@@ -69,16 +69,17 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = rope.angles(stack.positions)
+    angles = stack.angles(rope)
     for parts in stack.layers("layers."):
-        normed = norm(config, parts, "input_layernorm", x)
+        entry = entering_norm(config, parts, x)
         output = yield from stack.attend(
-            {"x": x, "normed": normed, **rotated(_project(config, parts, normed), *angles)},
+            {**entry, **rotated(_project(config, parts, entry["normed"]), angles)},
             visible=causal_or_window(config.windows[stack.layer]),
             w_o=parts["self_attn.o_proj.weight"].T,
         )
         x = x + output
-        x = x + _mlp(config, parts, norm(config, parts, "post_attention_layernorm", x))
+        normed = norm(config, parts, "post_attention_layernorm", x)
+        x = yield from stack.after(x + stack.mlp(_mlp(config, parts, normed)))
     return stack.end(x)
 
 

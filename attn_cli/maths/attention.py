@@ -119,14 +119,17 @@ def scale_scores_vjp(scale: float, grad_HQK: np.ndarray) -> np.ndarray:
 
 
 def mask_scores(
-    scaled_HQK: np.ndarray, visible_QK: np.ndarray, out: np.ndarray | None = None
+    scaled_HQK: np.ndarray,
+    visible_QK: np.ndarray,
+    value: float = -np.inf,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """−∞ wherever the query may not look at the key."""
+    """`value`, −∞ but to show why, wherever the query may not look at the key."""
     masked = np.empty_like(scaled_HQK) if out is None else out
     if masked is not scaled_HQK:
         np.copyto(masked, scaled_HQK)
     if not visible_QK.all():
-        np.copyto(masked, -np.inf, where=~visible_QK)
+        np.copyto(masked, value, where=~visible_QK)
     return masked
 
 
@@ -229,6 +232,7 @@ def attend(
     cap: float = 0.0,
     bias: Relation = no_bias,
     terms: Mapping[str, Relation] = NO_TERMS,
+    mask_value: float = -np.inf,
     attention_temperature: float = 1.0,
     start: int = -1,
     keep: Collection[str] = BEFORE_SUM,
@@ -238,7 +242,8 @@ def attend(
     """Steps 3 to 6 for one block of every family. A scale of 0 means 1 / √width.
 
     `visible`, `bias` and `terms` are asked for by positions: keys count from 0, queries from
-    `start` (−1: they are the last positions). The terms are added to the dot products, which are
+    `start` (−1: they are the last positions). `mask_value` stands where a key is hidden. The terms
+    are added to the dot products, which are
     then a term of their own, `PRODUCT`. Queries go in blocks (0: all at once); where nobody keeps
     what comes before the softmax, a block looks only at the keys between its first and last
     visible one, so that half of a causal mask costs no time. What is not in `keep` has size 0;
@@ -252,7 +257,8 @@ def attend(
     names = (*terms, PRODUCT, *BEFORE_SUM) if terms else BEFORE_SUM
     shape = (*q_HQW.shape[:-1], keys)
     wanted = [name for name in names if name in keep]
-    every = wanted not in ([], ["weights"])  # keys, not only those that are seen
+    # All keys count, not only those that are seen.
+    every = wanted not in ([], ["weights"]) or mask_value != -np.inf
     kept = {name: (np.empty if every else zeros)(shape, q_HQW.dtype) for name in wanted}
     z = np.zeros((*q_HQW.shape[:-1], v_HKV.shape[-1]), q_HQW.dtype)
     for begin in range(0, queries, block or queries):
@@ -270,8 +276,10 @@ def attend(
         spare = None if "scores" in room else scores
         scaled = scale_scores(scores, factor, bias(*at), cap, out=room.get("scaled", spare))
         spare = None if "scaled" in room else scaled
-        masked = mask_scores(scaled, visible_QK, out=room.get("masked", spare))
+        masked = mask_scores(scaled, visible_QK, mask_value, out=room.get("masked", spare))
         shares = softmax(masked, attention_temperature, out=room.get("weights"))
+        if mask_value != -np.inf:  # hidden keys have a share then
+            visible_QK = np.ones_like(visible_QK)
         z[..., rows, :] = weighted_sum(shares, v_HKV[..., columns, :], visible_QK)
     nothing = np.zeros((0,) * len(shape), q_HQW.dtype)
     steps = {name: kept.get(name, nothing) for name in BEFORE_SUM}

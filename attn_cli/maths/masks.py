@@ -40,9 +40,19 @@ def prefix(queries_Q: np.ndarray, keys_K: np.ndarray, length: int) -> np.ndarray
     return causal(queries_Q, keys_K) | (keys_K < length)[None, :]
 
 
-def padding(queries_Q: np.ndarray, keys_K: np.ndarray, first: int) -> np.ndarray:
-    """The keys from position `first` on are hidden from everyone."""
-    return none(queries_Q, keys_K) & (keys_K < first)[None, :]
+def padding(queries_Q: np.ndarray, keys_K: np.ndarray, first: int, end: int) -> np.ndarray:
+    """The keys from position `first` up to `end` are hidden from everyone."""
+    return none(queries_Q, keys_K) & ((keys_K < first) | (keys_K >= end))[None, :]
+
+
+def padding_left(queries_Q: np.ndarray, keys_K: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` keys are hidden from everyone."""
+    return none(queries_Q, keys_K) & (keys_K >= count)[None, :]
+
+
+def sinks(queries_Q: np.ndarray, keys_K: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` keys, which every query of a window may see as well. Xiao et al. 2023."""
+    return none(queries_Q, keys_K) & (keys_K < count)[None, :]
 
 
 def block(queries_Q: np.ndarray, keys_K: np.ndarray, query: int, key: int) -> np.ndarray:

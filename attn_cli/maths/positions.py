@@ -70,12 +70,11 @@ def yarn_scaling(
 
 
 def angles(
-    frequencies_R: np.ndarray, start: int, count: int, factor: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine (P, R) of position × frequency for `count` positions, times `factor`."""
-    positions = np.arange(start, start + count, dtype=np.float32)
-    angle = positions[:, None] * frequencies_R[None, :]
-    return np.cos(angle) * np.float32(factor), np.sin(angle) * np.float32(factor)
+    frequencies_R: np.ndarray, positions_P: np.ndarray, factor: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cosine and sine (P, R) of position × frequency, times `factor`, and that angle in radians."""
+    angle = positions_P[:, None] * frequencies_R[None, :]
+    return np.cos(angle) * np.float32(factor), np.sin(angle) * np.float32(factor), angle
 
 
 def rotate(x_HPW: np.ndarray, cos_PR: np.ndarray, sin_PR: np.ndarray) -> np.ndarray:

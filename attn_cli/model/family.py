@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from attn_cli.maths.layers import soft_cap
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import Gguf
 from attn_cli.model.stack import Pass
-from attn_cli.model.tensors import Naming, Shapes
+from attn_cli.model.tensors import OUTPUT, Naming, Shapes
 from attn_cli.model.weights import Weights
 from attn_cli.records import Facts
 from attn_cli.tokens.token import Tokenizer
@@ -22,8 +23,9 @@ class Family:
     `read_config` raises ContentError for a config that cannot be honoured exactly. `shapes` names
     every tensor, with `*` for the number of a layer. `describe` adds what pages say to the facts.
     `forward` is a pass (see `Stack`): it yields the record of each block and returns its `End`.
-    `predict` makes logits (position, vocabulary) of any layer's vectors (position, model).
-    `gguf` is how GGUF files have it; `untrained` makes a config of sizes, for random models.
+    `final` makes of any layer's vectors (position, model) those that the output matrix takes, which
+    is the `embedding` where the two are tied. `gguf` is how GGUF files have it; `untrained` makes a
+    config of sizes, for random models.
     """
 
     read_config: Callable[[ConfigReader], Any]
@@ -31,7 +33,8 @@ class Family:
     naming: Callable[[Any], Naming]
     describe: Callable[[Facts, Any], Facts]
     forward: Callable[..., Pass]
-    predict: Callable[["Model", np.ndarray], np.ndarray]
+    final: Callable[["Model", np.ndarray], np.ndarray]
+    embedding: str
     gguf: Gguf | None = None
     untrained: Callable[[dict[str, int]], dict[str, Any]] | None = None
 
@@ -62,6 +65,18 @@ class Model:
     def tokenizer(self) -> Tokenizer:
         """Opened when it is first asked for."""
         return self.open_tokenizer()
+
+
+def output_matrix(model: Model) -> str:
+    """The tensor whose rows (vocabulary, model) the final vectors are compared with."""
+    return model.family.embedding if model.config.tied else OUTPUT
+
+
+def predict(model: Model, x: np.ndarray) -> np.ndarray:
+    """Logits (position, vocabulary) of any layer's vectors (position, model)."""
+    logits = model.weights.times_rows(output_matrix(model), model.family.final(model, x))
+    cap = model.facts.logit_cap
+    return soft_cap(logits, cap) if cap else logits
 
 
 def in_memory(model: Model) -> Model:

@@ -1,12 +1,9 @@
 """Step 2 as families do it: queries, keys and values, with the parameters that made them."""
 
-from typing import Any
-
 import numpy as np
 
 from attn_cli.maths.attention import project
 from attn_cli.maths.layers import linear
-from attn_cli.model.tensors import OUTPUT
 
 Arrays = dict[str, np.ndarray]
 
@@ -36,8 +33,3 @@ def interleaved(x: np.ndarray, w_NM: np.ndarray, b_N: np.ndarray, heads: int) ->
         if b_N.size:
             arrays[f"b_{letter}"] = b_N.reshape(heads, 3, -1)[:, i]
     return arrays
-
-
-def unembedded(model: Any, x: np.ndarray, tied: str) -> np.ndarray:
-    """Logits (position, vocabulary): x · the output matrix, which may be the embedding `tied`."""
-    return model.weights.times_rows(tied if model.config.tied else OUTPUT, x)

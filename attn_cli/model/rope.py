@@ -1,9 +1,10 @@
 """The rotary settings of a config, in the reference library's older and newer spelling."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,14 @@ _HARMLESS = frozenset(
 _ORIGINAL = "original_max_position_embeddings"
 
 
+class Angles(NamedTuple):
+    """Cosine and sine, times the attention factor, and the angle itself; (position, pair)."""
+
+    cosine: np.ndarray
+    sine: np.ndarray
+    angle: np.ndarray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rope:
     """`frequencies` per pair of dimensions; the `attention_factor` multiplies cosine and sine.
@@ -36,11 +45,12 @@ class Rope:
     long_frequencies: tuple[float, ...] = ()
     limit: int = 0
 
-    def angles(self, of: range) -> tuple[np.ndarray, np.ndarray]:
-        """Cosine and sine (position, pair) of these positions."""
-        beyond = self.limit and of.stop > self.limit
+    def angles(self, at: Sequence[int]) -> Angles:
+        """The angles of these positions."""
+        beyond = self.limit and max(at) >= self.limit
         of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
-        return positions.angles(of_pairs, of.start, len(of), self.attention_factor)
+        at_P = np.array(at, np.float32)
+        return Angles(*positions.angles(of_pairs, at_P, self.attention_factor))
 
     def slowed(self, factors: np.ndarray, reader: ConfigReader) -> "Rope":
         """The same with each frequency divided by its factor, as GGUF stores Llama 3's scaling."""
@@ -58,12 +68,11 @@ class Rope:
         return replace(self.slowed(short, reader), long_frequencies=beyond, limit=limit)
 
 
-def rotated(
-    arrays: Mapping[str, np.ndarray], cosine: np.ndarray, sine: np.ndarray
-) -> dict[str, np.ndarray]:
+def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarray]:
     """The arrays with q and k rotated; what they were are q_unrotated and k_unrotated."""
-    after = {letter: rotate(arrays[letter], cosine, sine) for letter in "qk"}
-    return {**arrays, **{f"{letter}_unrotated": arrays[letter] for letter in "qk"}, **after}
+    after = {letter: rotate(arrays[letter], by.cosine, by.sine) for letter in "qk"}
+    before = {f"{letter}_unrotated": arrays[letter] for letter in "qk"}
+    return {**arrays, **before, **after, "angles": by.angle}
 
 
 def read_rope(reader: ConfigReader, width: int, context: int) -> Rope:

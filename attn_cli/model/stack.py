@@ -7,15 +7,17 @@ which yields the record and returns the block's output, and ends with `end`:
     for parts in stack.layers("h."):
         normed = layer_norm(x, …)
         output = yield from stack.attend({"x": x, "normed": normed, **projections}, …)
-        x = x + output + mlp(…)
+        x = x + output
+        inner = stack.mlp(mlp(…))
+        x = yield from stack.after(x + inner)
     return stack.end(x)
 
 It is lazy: who wants no more records closes it, and nothing after the last one is computed.
 """
 
 import mmap
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +36,7 @@ from attn_cli.maths.attention import (
     pull,
 )
 from attn_cli.maths.masks import Visible
+from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.weights import NOTHING, LayerWeights
 from attn_cli.model.what_if import WhatIf
 from attn_cli.records import Address, Attention
@@ -145,11 +148,31 @@ class Stack:
         self.name, self.ids, self.start, self._both_sides = name, ids, start, both_sides
         self.layer, self.touched = -1, False
         self._model, self._request, self._cache = model, request, cache
+        what_if = request.what_if
+        self._placeless = what_if.leaves_out("positions", name)
+        self._skipped = what_if.skipped if what_if.stack == name else 0
+        self._pending: list[tuple[Attention, np.ndarray]] = []
+        self._mlp: tuple[np.ndarray, bool] = NOTHING, False
 
     @property
-    def positions(self) -> range:
-        """Those of `ids`."""
+    def indices(self) -> range:
+        """Where `ids` stand in the text."""
         return range(self.start, self.start + len(self.ids))
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """What the model counts `ids` as, from the first that `padding-left` leaves."""
+        if not self._skipped:
+            return self.indices
+        return [max(0, index - self._skipped) for index in self.indices]
+
+    def placed(self, vectors: np.ndarray) -> np.ndarray:
+        """The vectors that positions add, or zeros under `--without positions`."""
+        return np.zeros_like(vectors) if self._placeless else vectors
+
+    def angles(self, rope: Rope) -> Angles:
+        """By how much queries and keys rotate: not at all under `--without positions`."""
+        return rope.angles([0] * len(self.ids) if self._placeless else self.positions)
 
     def layers(self, prefix: str) -> Iterator[LayerWeights]:
         """The tensors of each layer that is needed, by their names after `prefix` and number."""
@@ -157,6 +180,42 @@ class Stack:
         for layer, parts in enumerate(self._model.weights.layers(prefix, last)):
             self.layer = layer
             yield parts
+
+    def mlp(self, output: np.ndarray) -> np.ndarray:
+        """What the feed-forward network of the layer gives, or zeros under `--without mlp:L`."""
+        what_if = self._request.what_if
+        removed = self.name == what_if.stack and self.layer in what_if.without_mlp
+        if removed:
+            output = np.zeros_like(output)
+        self._mlp = output, self.touched or removed
+        self.touched = self.touched or removed
+        return output
+
+    def after(
+        self, x: np.ndarray, attention: np.ndarray = NOTHING, mlp: np.ndarray = NOTHING
+    ) -> Generator[Attention, None, np.ndarray]:
+        """The end of a layer, which gives `x`: yields the records that wait for it; returns x.
+
+        `attention` and `mlp` are what the two parts add to the stream, where that is not their
+        output as it is.
+        """
+        gives, touched = self._mlp
+        gives = gives.view()
+        gives.flags.writeable = False
+        for record, output in self._pending:
+            shown = {
+                "attention": attention if attention.size else output,
+                "mlp": mlp if mlp.size else gives,
+                "x": x,
+            }
+            yield replace(
+                record,
+                arrays={**record.arrays, "mlp_output": gives},
+                what_if=record.what_if | (frozenset({"mlp_output"}) if touched else frozenset()),
+                shown={**record.shown, **shown},
+            )
+        self._pending.clear()
+        return x
 
     def end(self, x: np.ndarray) -> End:
         """What the pass comes to; the cache has its positions from now on."""
@@ -192,9 +251,14 @@ class Stack:
         q, k = arrays["q"], arrays["k"]
         sizes = self.start + len(self.ids), k.shape[1]
         seen = what_if.visible(visible, *sizes, both_sides=self._both_sides)
-        scale = scale or default_scale(q.shape[-1])
+        scale = 1.0 if "scale" in what_if.without else scale or default_scale(q.shape[-1])
+        if self._placeless:
+            bias = no_bias
+        elif self._skipped:
+            bias = _counted_from(self._skipped, bias)
         steps = attend(
             q, k, arrays["v"], seen, scale=scale, cap=soft_cap, bias=bias, terms=terms,
+            mask_value=what_if.mask_value,
             attention_temperature=what_if.attention_temperature, start=self.start,
             keep=wanted & {*BEFORE_SUM, *terms, PRODUCT}, zeros=_untouched, block=_BLOCK,
         )  # fmt: skip
@@ -207,7 +271,7 @@ class Stack:
         touched = moved or self._touched(what_if, visible, seen, sizes)
         self.touched = self.touched or bool(touched)
         if block in self._request.blocks:
-            at = np.array(self.positions), np.arange(sizes[1])
+            at = np.array(self.indices), np.arange(sizes[1])
             arrays |= {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
             arrays |= {"z": steps.z, "output": output, "w_o": w_o.reshape(len(z), -1, len(w_o[0]))}
             arrays |= {"b_o": b_o} if b_o.size else {}
@@ -217,18 +281,31 @@ class Stack:
                 arrays["bias"] = values
             if "head_output" in wanted:
                 arrays["head_output"] = pull(z, w_o)
-            yield self._record(block, arrays, scale, soft_cap, removed, touched)
+            record = self._record(block, arrays, scale, soft_cap, removed, touched)
+            if "mlp_output" in wanted:
+                self._pending.append((record, output))
+            else:
+                yield record
         return output
 
     def _touched(
         self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int]
     ) -> frozenset[str]:
         """The arrays of this layer that the settings change, where nothing before was changed."""
+        enter = vocabulary.POSITIONS[self._model.facts.positions]
+        if enter and (self._placeless or self._skipped):
+            return vocabulary.arrays_from(enter)
+        if "scale" in what_if.without:
+            return vocabulary.arrays_from("scaled")
         at_K = np.arange(sizes[1])
         if what_if.masks and any(
-            (own(at_Q, at_K) != seen(at_Q, at_K)).any() for at_Q in _blocks(self.positions)
+            (own(at_Q, at_K) != seen(at_Q, at_K)).any() for at_Q in _blocks(self.indices)
         ):
             return vocabulary.arrays_from("visible")
+        if what_if.mask_value != -np.inf and any(
+            not seen(at_Q, at_K).all() for at_Q in _blocks(self.indices)
+        ):
+            return vocabulary.arrays_from("masked")
         if what_if.attention_temperature != 1:
             return vocabulary.arrays_from("weights")
         return vocabulary.arrays_from("head_output") if what_if.removed(self.layer) else frozenset()
@@ -265,8 +342,14 @@ class Stack:
             soft_cap=soft_cap,
             removed=removed,
             arrays=arrays,
+            shown={"angles": computed["angles"]} if "angles" in computed else {},
             what_if=touched & frozenset(arrays),
         )
+
+
+def _counted_from(first: int, bias: Relation) -> Relation:
+    """A bias whose positions count from this one."""
+    return lambda at_Q, at_K: bias(np.maximum(at_Q - first, 0), np.maximum(at_K - first, 0))
 
 
 def _blocks(positions: range) -> Iterator[np.ndarray]:

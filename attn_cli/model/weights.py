@@ -165,6 +165,14 @@ def layer_normed(
     return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], epsilon)
 
 
+def entering(
+    parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
+) -> dict[str, np.ndarray]:
+    """What enters a layer, the layer norm before attention, and what it gives."""
+    norm = {"w_norm": parts[f"{name}.weight"], "b_norm": parts[f"{name}.bias"]}
+    return {"x": x, **norm, "normed": layer_normed(parts, name, x, epsilon)}
+
+
 def bias_of(parts: LayerWeights | Weights, name: str) -> np.ndarray:
     """The bias of a map, of size 0 if it has none."""
     return parts.get(f"{name}.bias", NOTHING)

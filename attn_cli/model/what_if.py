@@ -11,9 +11,9 @@ from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.files import read_text
 from attn_cli.maths import masks
 from attn_cli.maths.masks import Visible
-from attn_cli.parse import INTEGER, index
+from attn_cli.parse import INTEGER, index, positions, selection
 from attn_cli.records import Address
-from attn_cli.vocabulary import MASKS
+from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,19 +30,29 @@ class Mask:
 class WhatIf:
     """The changes a user asked for; the default changes nothing.
 
-    `without_head` holds (layer, head) pairs. They act on every layer of one attention: that of
-    `stack` and `kind`.
+    `length` is that of the prompt, which the numbers of masks are of (0: of whatever is there).
+    `mask_value` stands where the mask hides. `without_head` holds (layer, head) pairs,
+    `without_mlp` layers, `without` words of `vocabulary.WITHOUT`. They act on every layer of one
+    attention, that of `stack` and `kind`, or of that stack.
     """
 
     masks: tuple[Mask, ...] = ()
+    length: int = 0
+    mask_value: float = -math.inf
     attention_temperature: float = 1.0
     without_head: frozenset[tuple[int, int]] = frozenset()
+    without_mlp: frozenset[int] = frozenset()
+    without: frozenset[str] = frozenset()
     stack: str = "decoder"
     kind: str = "self"
 
     def at(self, address: Address) -> "WhatIf":
         """What of it acts on one block."""
         return self if (address.stack, address.kind) == (self.stack, self.kind) else WhatIf()
+
+    def leaves_out(self, word: str, stack: str) -> bool:
+        """Whether a stack goes without this: `positions`."""
+        return word in self.without and stack == self.stack
 
     def removed(self, layer: int) -> tuple[int, ...]:
         """The heads of a layer that are removed."""
@@ -55,30 +65,47 @@ class WhatIf:
         """
         visible = own
         for mask in self.masks:
-            visible = _applied(mask, visible, queries, keys, both_sides)
+            if mask.kind == "file":
+                visible = _from_file(mask, queries, keys)
+            else:
+                length = self.length or keys
+                visible = _applied(mask, visible, self.length or queries, length, both_sides)
         return visible
+
+    @property
+    def skipped(self) -> int:
+        """How many positions at the left are not counted."""
+        return sum(mask.numbers[0] for mask in self.masks if mask.kind == "padding-left")
+
+
+UNCHANGED = WhatIf()
 
 
 def _applied(mask: Mask, before: Visible, queries: int, keys: int, both_sides: bool) -> Visible:
-    if mask.kind == "file":
-        if mask.rows.shape != (queries, keys):
-            raise ContentError(
-                f"{mask.word} has {mask.rows.shape[0]} × {mask.rows.shape[1]} cells, "
-                f"this prompt needs {queries} × {keys}",
-                "one row of 0/1 for each query, one column for each key",
-            )
-        return lambda at_Q, at_K: mask.rows[np.ix_(at_Q, at_K)]
-    _check_range(mask, {"query": queries - 1, "key": keys - 1, "keys": keys})
-    make, numbers = getattr(masks, mask.kind), mask.numbers
+    numbers = _numbers(mask, {"query": queries - 1, "key": keys - 1, "keys": keys})
+    make = getattr(masks, mask.kind.replace("-", "_"))
     if mask.kind == "padding":
-        numbers = (keys - numbers[0],)
+        numbers = keys - numbers[0], keys
     sides = {"both_sides": both_sides} if mask.kind == "window" else {}
     if MASKS[mask.kind].base:
         return lambda at_Q, at_K: make(at_Q, at_K, *numbers, **sides)
+    if MASKS[mask.kind].opens:
+        return lambda at_Q, at_K: before(at_Q, at_K) | make(at_Q, at_K, *numbers)
     return lambda at_Q, at_K: before(at_Q, at_K) & make(at_Q, at_K, *numbers)
 
 
-def _check_range(mask: Mask, limits: dict[str, int]) -> None:
+def _from_file(mask: Mask, queries: int, keys: int) -> Visible:
+    if mask.rows.shape != (queries, keys):
+        raise ContentError(
+            f"{mask.word} has {mask.rows.shape[0]} × {mask.rows.shape[1]} cells, "
+            f"this prompt needs {queries} × {keys}",
+            "one row of 0/1 for each query, one column for each key",
+        )
+    return lambda at_Q, at_K: mask.rows[np.ix_(at_Q, at_K)]
+
+
+def _numbers(mask: Mask, limits: dict[str, int]) -> tuple[int, ...]:
+    """The numbers of a mask word, each within the prompt. Raises UsageError."""
     for number, name in zip(mask.numbers, MASKS[mask.kind].most, strict=False):
         if number > limits[name]:
             raise UsageError(
@@ -86,70 +113,125 @@ def _check_range(mask: Mask, limits: dict[str, int]) -> None:
                 f"{limits['keys']} tokens",
                 f"give 0 to {limits[name]}",
             )
+    return mask.numbers
 
 
 def read_what_if(
     mask: Sequence[str] = (),
+    mask_value: float | None = None,
     attention_temperature: float = 1.0,
     without_head: Sequence[str] = (),
+    without: Sequence[str] = (),
     *,
     stack: str = "decoder",
     kind: str = "self",
     layers: int,
     heads: int,
+    tokens: Sequence[str] = (),
 ) -> WhatIf:
-    """The what-if settings of one run. Raises UsageError, and ContentError for a mask file."""
-    given = tuple(parse_mask(word) for word in mask)
+    """The what-if settings of one run. Raises UsageError, and ContentError for a mask file.
+
+    Mask words may name a token of `tokens`, the prompt's texts.
+    """
+    given = tuple(parse_mask(word, tokens) for word in mask)
     bases = [m.word for m in given if MASKS[m.kind].base]
     if len(bases) > 1:
         every = [name for name, known in MASKS.items() if known.base]
         more = [name for name in MASKS if name not in every]
         raise UsageError(
             f"two base masks: {bases[0]} and {bases[1]}",
-            f"give at most one of {', '.join(every)}; {' and '.join(more)} add to it",
+            f"give at most one of {', '.join(every)}; {', '.join(more)} add to it",
         )
-    if not math.isfinite(attention_temperature) or attention_temperature < 0:
-        raise UsageError(
-            f"attention temperature {attention_temperature} is out of range",
-            "a finite number, 0 or more",
-        )
+    _finite(attention_temperature, "attention temperature", 0)
+    if mask_value is not None:
+        _finite(mask_value, "mask value", -math.inf)
+    parts = [part for word in without for part in word.split(",")]
     return WhatIf(
-        # The base comes first whatever the order typed, since the others take away from it.
-        masks=tuple(sorted(given, key=lambda m: not MASKS[m.kind].base)),
+        # The base comes first whatever the order typed, since the others change it; what opens
+        # cells comes next, so that what hides them has the last word.
+        masks=tuple(sorted(given, key=lambda m: (not MASKS[m.kind].base, not MASKS[m.kind].opens))),
+        length=len(tokens),
+        mask_value=-math.inf if mask_value is None else mask_value,
         attention_temperature=attention_temperature,
-        without_head=frozenset(_removed_head(word, layers, heads) for word in without_head),
+        without_head=frozenset(
+            pair for word in without_head for pair in _removed_heads(word, layers, heads)
+        ),
+        without_mlp=frozenset(
+            layer
+            for part in parts
+            if part.startswith("mlp:")
+            for layer in selection(part.removeprefix("mlp:"), layers, "--without mlp: layer")
+        ),
+        without=frozenset(_left_out(part) for part in parts if not part.startswith("mlp:")),
         stack=stack,
         kind=kind,
     )
 
 
-def _removed_head(word: str, layers: int, heads: int) -> tuple[int, int]:
-    layer, dot, head = word.partition(".")
-    if not (dot and INTEGER.fullmatch(layer) and INTEGER.fullmatch(head)):
-        raise UsageError(f"--without-head {shorten(word)!r} is not L.H", "for example 0.3")
-    return (
-        index(layer, layers, "--without-head: layer"),
-        index(head, heads, "--without-head: head"),
-    )
+def _finite(number: float, name: str, low: float) -> None:
+    if not math.isfinite(number) or number < low:
+        more = "" if low < 0 else f", {low} or more"
+        raise UsageError(f"{name} {number} is out of range", f"a finite number{more}")
 
 
-def parse_mask(word: str) -> Mask:
+def _left_out(word: str) -> str:
+    if word not in WITHOUT or ":" in word:
+        raise UsageError(f"--without {shorten(word)!r} is unknown", f"one of {', '.join(WITHOUT)}")
+    return word
+
+
+def _removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
+    """The (layer, head) pairs of `0.3`, `0.1,2`, `1.0-2` or `0.all`."""
+    layer, dot, chosen = word.partition(".")
+    if not (dot and INTEGER.fullmatch(layer) and chosen):
+        raise UsageError(
+            f"--without-head {shorten(word)!r} is not L.H", "for example 0.3, or 0.1,2, or 0.all"
+        )
+    at = index(layer, layers, "--without-head: layer")
+    return [(at, head) for head in selection(chosen, heads, "--without-head: head")]
+
+
+def parse_mask(word: str, tokens: Sequence[str] = ()) -> Mask:
     """One word of `--mask`. Raises UsageError, and ContentError for an unreadable mask file."""
     name, colon, rest = word.partition(":")
     if name in MASKS and name != "file":
-        numbers, known = rest.split(":") if colon else [], MASKS[name]
-        fits = len(numbers) == known.usage.count(":") and all(
-            INTEGER.fullmatch(n) and int(n) >= known.least for n in numbers
-        )
-        if not fits:
+        known = MASKS[name]
+        count = known.usage.count(":")
+        parts = _split(rest, count, tokens) if colon else []
+        numbers = [_position(part, place, known, tokens, word) for place, part in enumerate(parts)]
+        if len(numbers) != count:
             raise UsageError(f"--mask {shorten(word)} is not understood", f"write {known.usage}")
+        if any(number < known.least for number in numbers):
+            raise UsageError(
+                f"--mask {shorten(word)} is out of range", f"{known.usage}, from {known.least}"
+            )
         empty = np.zeros((0, 0), bool)
-        return Mask(word=word, kind=name, numbers=tuple(int(n) for n in numbers), rows=empty)
+        return Mask(word=word, kind=name, numbers=tuple(numbers), rows=empty)
     path = rest if name == "file" and rest else word
     if path == word and not _exists(path):
         known = ", ".join(word.usage for word in MASKS.values())
         raise UsageError(f"--mask {shorten(word)!r} is no mask and no file", f"known: {known}")
     return Mask(word=word, kind="file", rows=_mask_rows(Path(path)))
+
+
+def _split(text: str, count: int, tokens: Sequence[str]) -> list[str]:
+    """The parts of a mask word; a token may hold a colon itself."""
+    parts = text.split(":")
+    if count == 2 and len(parts) > 2:
+        ways = [(":".join(parts[:n]), ":".join(parts[n:])) for n in range(1, len(parts))]
+        named = [way for way in ways if all(INTEGER.fullmatch(p) or p in tokens for p in way)]
+        return list(named[0]) if named else parts
+    return parts
+
+
+def _position(part: str, place: int, known: MaskWord, tokens: Sequence[str], word: str) -> int:
+    """A number, or the position of a token where the word takes positions."""
+    if INTEGER.fullmatch(part):
+        return int(part)
+    takes = place < len(known.most) and known.most[place] in ("query", "key")
+    if not takes or not tokens:
+        raise UsageError(f"--mask {shorten(word)} is not understood", f"write {known.usage}")
+    return positions(part, tokens, f"--mask {known.usage}")[-1]
 
 
 def _exists(path: str) -> bool:
