@@ -10,7 +10,7 @@ from typer import Argument, Option
 from attn_cli import parse, vocabulary
 from attn_cli.errors import UsageError, shorten
 from attn_cli.views.formats import FORMATS
-from attn_cli.vocabulary import MASKS, WHAT_IFS
+from attn_cli.vocabulary import MASKS, WHAT_IFS, WITHOUT
 
 
 def whole(option: str, low: int, high: int = 10**9 - 1) -> Callable[[Any], int]:
@@ -130,9 +130,20 @@ class WhatIfOptions:
             help="weights = softmax(masked / T).",
         ),
     ] = 1.0  # fmt: skip
+    mask_value: Annotated[
+        float | None,
+        Option(metavar="V", parser=real("--mask-value", -3e38, 3e38),
+               help="Put V where −∞ belongs, to see what goes wrong.", show_default="-inf"),
+    ] = None  # fmt: skip
     without_head: Annotated[
-        list[str], Option(metavar="L.H", help="Remove head H of layer L. Repeatable.")
-    ] = ()
+        list[str],
+        Option(metavar="L.H", help="Remove head H of layer L; L.0,2 and L.all too. Repeatable."),
+    ] = ()  # fmt: skip
+    without: Annotated[
+        list[str],
+        Option(metavar="WORD", autocompletion=_complete(*WITHOUT),
+               help=f"Leave out {', '.join(WITHOUT)}. Repeatable."),
+    ] = ()  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
         """What was typed, under the names that `session.trace` has for it."""
