@@ -131,7 +131,7 @@ def _changes(trace: Trace) -> str:
     changes = []
     for name, (option, neutral) in vocabulary.WHAT_IFS.items():
         value = trace.settings[name]
-        words = value if isinstance(value, list) else [f"{value:g}"] * (value != neutral)
+        words = value if isinstance(value, list) else [] if value == neutral else [f"{value:g}"]
         changes += [f"{option} {word}" for word in words]
     return visible(" ".join(changes))
 
