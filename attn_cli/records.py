@@ -82,13 +82,35 @@ class Prediction:
     candidates: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ending:
+    """How a prediction comes about, for pages: from the last layer's vector to every token's score.
+
+    `x` (model) at its position; `final` (model) after the last norm, of which `w_norm` and `b_norm`
+    are the parameters (size 0 where there is none); `vectors` (candidate, model) the candidates'
+    rows of the output matrix. With the largest logit `top`, `total` is Σ e^(logit − top) over the
+    vocabulary; `others` counts the tokens that are no candidates, `share` is their probability.
+    """
+
+    x: np.ndarray
+    final: np.ndarray
+    w_norm: np.ndarray
+    b_norm: np.ndarray
+    vectors: np.ndarray
+    top: float
+    total: float
+    others: int
+    share: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """A model in numbers, and what a page says of it. `layers` and `heads` are those of `stack`.
 
     `context` 0 means unbounded; `encoder` is (layers, heads) where there are two stacks, else ().
     The rest, not part of documents: `predicts`: whether there is an output matrix; `epsilon` of
-    the norms and what is added to their stored weights, the cap on the logits; words of
+    the norms and what is added to their stored weights, the name of the last one (none: ""), the
+    cap on the logits; words of
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
     and key is normalised; how many of a head's dimensions are `rotated`, and the factor on them,
     layer by layer; the `slopes` of ALiBi, head by head.
@@ -110,9 +132,11 @@ class Facts:
     trained: bool = True
     predicts: bool = True
     norm: str = "layer"
+    affine: bool = True
     epsilon: float = 0.0
     norm_base: float = 0.0
     logit_cap: float = 0.0
+    last_norm: str = ""
     head_norm: bool = False
     embedding: str = "token"
     residual: str = "added"
@@ -157,7 +181,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trace:
-    """Everything one forward pass computed that was asked for. `logits` (position, vocabulary)."""
+    """Everything one forward pass computed that was asked for. `logits` (position, vocabulary).
+
+    `ending` has one entry for each of `next` if `mlp_output` was asked for.
+    """
 
     model: Facts
     prompt: Prompt
@@ -166,6 +193,7 @@ class Trace:
     next: tuple[Prediction, ...]
     notes: tuple[Note, ...]
     logits: np.ndarray
+    ending: tuple[Ending, ...] = ()
 
     def block(self, layer: int, *, stack: str = "", kind: str = "self") -> Attention:
         """A traced block, of the model's own stack unless one is named.

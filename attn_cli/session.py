@@ -19,6 +19,7 @@ from attn_cli.records import (
     Address,
     Attention,
     Candidate,
+    Ending,
     Facts,
     Prediction,
     Prompt,
@@ -206,7 +207,8 @@ def trace(
         logits=np.zeros((0, facts.vocabulary), np.float32),
     )
     if request.whole:
-        found = _with_prediction(opened, found, end, top)
+        told = "mlp_output" in request.arrays
+        found = _with_prediction(opened, found, end, top, told)
     return replace(found, notes=_notes(opened, found))
 
 
@@ -228,14 +230,37 @@ def _known(arrays: Iterable[str]) -> frozenset[str]:
     return frozenset(arrays)
 
 
-def _with_prediction(model: Model, found: Trace, end: End, top: int) -> Trace:
+def _with_prediction(model: Model, found: Trace, end: End, top: int, told: bool) -> Trace:
     logits_PV = predict(model, end.x[-1:])
     prediction = Prediction(
         position=len(found.prompt.tokens) - 1,
         provenance=vocabulary.WHAT_IF if end.touched else vocabulary.REAL,
         candidates=rank(model, logits_PV[0], top),
     )
-    return replace(found, next=(prediction,), logits=logits_PV)
+    ending = (_ending(model, end.x[-1:], logits_PV[0], prediction.candidates),) if told else ()
+    return replace(found, next=(prediction,), logits=logits_PV, ending=ending)
+
+
+@np.errstate(all="ignore")
+def _ending(
+    model: Model, x_PM: np.ndarray, logits_V: np.ndarray, candidates: Sequence[Candidate]
+) -> Ending:
+    weights, name = model.weights, model.facts.last_norm
+    norm = weights.get(f"{name}.weight", np.zeros(0, np.float32))
+    if model.facts.norm_base and norm.size:
+        norm = model.facts.norm_base + norm
+    top = float(np.nanmax(logits_V))
+    return Ending(
+        x=x_PM[0],
+        final=model.family.final(model, x_PM)[0],
+        w_norm=norm,
+        b_norm=weights.get(f"{name}.bias", np.zeros(0, np.float32)),
+        vectors=weights.rows(family.output_matrix(model), [c.id for c in candidates]),
+        top=top,
+        total=float(np.exp(logits_V.astype(np.float64) - top).sum()),
+        others=logits_V.size - len(candidates),
+        share=max(0.0, 1 - sum(c.probability for c in candidates)),
+    )
 
 
 def rank(model: Model, logits_V: np.ndarray, top: int) -> tuple[Candidate, ...]:

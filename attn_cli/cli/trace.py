@@ -41,7 +41,10 @@ NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 
 # What a step's page needs of other steps, to say what happened in this sentence.
-_EXPLAINED_WITH = {1: ("bias",), 2: ("normed",), 3: ("q", "k", "visible"), 6: ("weights", "v")}
+_EXPLAINED_WITH = {
+    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",), 5: ("masked", "visible"),
+    6: ("weights", "v"),
+}  # fmt: skip
 
 
 def command(
@@ -95,6 +98,7 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
         names |= vocabulary.EMBEDDING_PARTS | {"b_q", "b_o"}
     shown = {n for n in names if vocabulary.ARRAYS[n].step in steps}
     if kind == "table":
+        shown |= {"mlp_output"} if len(steps) == len(vocabulary.STEPS) else set()
         shown |= {n for step in steps for n in _EXPLAINED_WITH.get(step, ())}
     return shown
 
@@ -122,4 +126,4 @@ def _page(
     if count > view.MOST_TABLES and not full:
         output.note("trace.too_many", count=count, quiet=quiet)
         steps = frozenset()
-    return view.page(trace, steps=steps, **cells)
+    return view.page(trace, steps=steps, full=full, **cells)

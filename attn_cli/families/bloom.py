@@ -94,6 +94,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         facts,
         embedding="normed",
         epsilon=config.epsilon,
+        last_norm="ln_f",
         positions="bias",
         residual="onto_normed" if config.normed_residual else "added",
         slopes=tuple(alibi_slopes(config.heads).tolist()),

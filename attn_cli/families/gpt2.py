@@ -113,7 +113,9 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    return replace(facts, embedding="sum", positions="learned", epsilon=config.epsilon)
+    return replace(
+        facts, embedding="sum", positions="learned", epsilon=config.epsilon, last_norm="ln_f"
+    )
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:

@@ -109,6 +109,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         facts,
         epsilon=config.epsilon,
+        last_norm="final_layer_norm",
         positions="rotary",
         rotated=2 * len(config.rope.frequencies),
         attention_factors=(config.rope.attention_factor,) * config.layers,

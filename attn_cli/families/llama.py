@@ -179,6 +179,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         facts,
         norm="rms",
         epsilon=config.epsilon,
+        last_norm="norm",
         norm_base=config.norm_base,
         head_norm=config.head_norm,
         positions="rotary",

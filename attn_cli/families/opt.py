@@ -111,7 +111,9 @@ def describe(facts: Facts, config: Config) -> Facts:
         embedding="projected" if config.projected else "sum",
         residual="added" if config.norm_first else "after",
         positions="learned",
+        affine=config.affine,
         epsilon=_EPSILON,
+        last_norm="decoder.final_layer_norm" if config.last_norm else "",
     )
 
 

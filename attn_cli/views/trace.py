@@ -10,10 +10,10 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
-from attn_cli.records import Attention, Facts, Prediction, Trace
-from attn_cli.views import numbers
+from attn_cli.records import Attention, Facts, Trace
+from attn_cli.views import ending, numbers
 from attn_cli.views.items import Heading, Matrix, Page, Product, Say, Shares, StepTitle, Words, say
-from attn_cli.views.text import label, labels, visible
+from attn_cli.views.text import labels, visible
 from attn_cli.words import Note, counted, note
 
 MOST_TABLES = 200
@@ -37,6 +37,7 @@ class HeadView:
     queries: list[int]
     keys: list[int]
     names: list[str]
+    full: bool
 
     @property
     def query(self) -> int:
@@ -62,8 +63,12 @@ class HeadView:
         """The length of the query's vector."""
         return float(np.linalg.norm(self.arrays[name][self.query]))
 
-    def rows(self, name: str, positions: Sequence[int], title: Words = "") -> Matrix:
-        """An array whose rows are tokens: these positions of it."""
+    def rows(
+        self, name: str, positions: Sequence[int], title: Words = "", *, few: bool = False
+    ) -> Matrix:
+        """An array whose rows are tokens: these positions of it, or the query's and one more."""
+        if few and not self.full:
+            positions = [n for n in positions if n in (positions[0], self.query)]
         values = self.arrays[name][positions]
         axes = note("axes.tokens", axis=vocabulary.ARRAYS[name].axes[-1])
         columns = range(values.shape[1])
@@ -100,9 +105,15 @@ def count_tables(trace: Trace, steps: frozenset[int]) -> int:
 
 @np.errstate(all="ignore")
 def page(
-    trace: Trace, *, steps: frozenset[int], queries: Sequence[int], keys: Sequence[int]
+    trace: Trace,
+    *,
+    steps: frozenset[int],
+    queries: Sequence[int],
+    keys: Sequence[int],
+    full: bool = False,
 ) -> Page:
-    """The whole page. `queries` and `keys` are the positions to show as rows and columns."""
+    """The whole page. `queries` and `keys` are the positions to show as rows and columns, the last
+    of `queries` the one that is followed."""
     heads = [(block, place) for block in trace.attention for place in range(len(block.heads))]
     one = _where(*heads[0]) if len(heads) == 1 else ""
     found: Page = [Heading(trace.model, trace.prompt, one)]
@@ -110,20 +121,42 @@ def page(
     if changes:
         found.append(say("trace.what_if", "what-if", changes=changes))
     names = labels(trace.prompt.labels)
+    whole = steps == frozenset(range(1, 7))
+    if whole:
+        at = (heads[0][0].layer, heads[0][0].heads[0]) if one else None
+        found.extend(ending.opening(trace, at, names[queries[-1]]))
     for block, place in heads if steps else ():
         if not one:
             found.append(Say(_where(block, place), "block"))
         view = HeadView(
             trace=trace, block=block, head=block.heads[place], arrays=_of_head(trace, block, place),
-            queries=list(queries), keys=list(keys), names=names,
+            queries=list(queries), keys=list(keys), names=names, full=full,
         )  # fmt: skip
         for number, (step, *needed) in enumerate(_STEPS, 1):
             # What enters the layer is the same for each of its heads.
             if number in steps and view.has(*needed) and not (number == 1 and place):
                 found.extend(step(view))
+        if whole and place == len(block.heads) - 1:
+            last = block.layer == trace.model.layers_of(block.stack) - 1
+            found.extend(
+                ending.after_layer(block, trace.model, view.query, names[view.query], last=last)
+            )
+    parameters = bool(heads) and "w_norm" in heads[0][0].arrays
     for entry in trace.next:
-        found.extend(_prediction(entry, trace.model.layers))
+        query = names[entry.position]
+        found.extend(
+            ending.prediction(entry, trace.ending, trace.model, query, parameters=parameters)
+        )
+    if whole and one and (best := _best_key(view)) >= 0:
+        found.extend(ending.try_next(trace, *heads[0], view.query, best))
     return found
+
+
+def _best_key(view: "HeadView") -> int:
+    """The visible key that the followed query looks at most, -1 if it sees none."""
+    seen = np.flatnonzero(view.arrays["visible"][view.query])
+    weights = view.arrays["weights"][view.query]
+    return int(seen[np.argmax(weights[seen])]) if seen.size else -1
 
 
 def _changes(trace: Trace) -> str:
@@ -149,14 +182,6 @@ def _of_head(trace: Trace, block: Attention, place: int) -> dict[str, np.ndarray
     }
 
 
-def _prediction(found: Prediction, layers: int) -> Items:
-    """The candidates for the next token, likeliest first."""
-    what_if = found.provenance == vocabulary.WHAT_IF
-    yield say("next.what_if" if what_if else "next.title", "title", layers=layers)
-    names = [f"{c.rank:>2}  {label(c.text, 24)}" for c in found.candidates]
-    yield Shares(names, [c.probability for c in found.candidates], fine=True)
-
-
 def _embed(view: HeadView) -> Items:
     layer, made = view.block.layer, view.facts.embedding
     if layer:
@@ -180,7 +205,7 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
     if made == "projected":
         yield say("embed.projected")
     if view.has(*_PARTS):
-        yield from (view.rows(name, view.tokens) for name in _PARTS)
+        yield from (view.rows(name, view.tokens, few=True) for name in _PARTS)
         yield view.rows("x", view.tokens, note("embed.sum"))
         token, place, x = (view.length(name) for name in (*_PARTS, "x"))
         here = {"query": view.names[view.query], "position": view.query}
@@ -204,6 +229,11 @@ def _project(view: HeadView) -> Items:
     yield say("project.what" if view.facts.trained else "project.random")
     if normed:
         yield say("project.normed", norm=note(f"norm.{view.facts.norm}"))
+        if view.has("x"):
+            x, query = view.arrays["x"][view.query], view.names[view.query]
+            told = {"name": "normed", "parameters": view.has("w_norm")}
+            yield from ending.norm_words(view.facts, x, query, **told)
+        yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
         yield view.rows("normed", view.tokens)
     if view.has("w_q"):
         names = ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v")
@@ -214,7 +244,11 @@ def _project(view: HeadView) -> Items:
         yield say("project.heads")
     if view.has("q_unrotated", "k_unrotated"):
         yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
-        yield say("project.rotary")
+        angles = view.block.shown["angles"][view.query][None]
+        half = angles.shape[1]
+        yield say("project.rotary", half=half, query=view.names[view.query])
+        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
+        yield Matrix(note("project.angles"), angles, [""], range(half), axes)
         facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
         if facts.rotated < facts.head_width:
             yield say("project.partial", width=facts.head_width, count=facts.rotated)
@@ -238,24 +272,25 @@ def _dot_products(view: HeadView) -> Items:
 
 
 def _scale_and_mask(view: HeadView) -> Items:
-    capped, biased = view.block.soft_cap, view.has("bias")
-    title = note("scale.title_capped") if capped else ""
-    yield StepTitle(4, note("scale.title_biased") if biased else title)
-    width, scale = view.trace.model.head_width, view.block.scale
-    if abs(scale * width**0.5 - 1) < 1e-6:
-        yield say("scale.what", width=width)
-    else:
-        yield say("scale.other", scale=numbers.number(scale, 4))
-    if capped:
-        yield say("scale.capped", cap=f"{capped:g}")
+    block, width, biased = view.block, view.trace.model.head_width, view.has("bias")
+    scale, cap = numbers.number(block.scale, 4), f"{block.soft_cap:g}"
+    kind = "root" if abs(block.scale * width**0.5 - 1) < 1e-6 else "factor"
+    kind = "plain" if block.scale == 1 else kind
+    title = "capped" if block.soft_cap else "biased" if biased else kind
+    yield StepTitle(4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap))
+    what = {"root": "scale.what", "factor": "scale.other", "plain": "scale.plain"}[kind]
+    yield say(what, width=width, root=width**0.5, scale=scale)
+    if block.soft_cap:
+        yield say("scale.capped", cap=cap)
     if biased:
         slope = view.facts.slopes[view.head]
         yield from (say("scale.biased", slope=numbers.number(slope, 4)), view.cells("bias"))
-    yield from (view.cells("scaled"), *_mask(view.arrays["visible"]), view.cells("masked"))
+    yield from (view.cells("scaled"), *_mask(view), view.cells("masked"))
 
 
-def _mask(visible: np.ndarray) -> Items:
+def _mask(view: HeadView) -> Items:
     """What is hidden, and why, where it is a mask of a kind."""
+    visible, value = view.arrays["visible"], view.trace.settings["mask_value"]
     hidden = int((~visible).sum())
     if not hidden:
         yield say("mask.nothing")
@@ -264,16 +299,29 @@ def _mask(visible: np.ndarray) -> Items:
     width = int(visible.sum(axis=1).max())
     window = masks.square(partial(masks.window, width=width), len(visible))
     if np.array_equal(visible, masks.square(masks.causal, len(visible))):
-        yield say("mask.causal")
+        pair = ending.causal_example(view.names, _best_key(view) if view.has("weights") else -1)
+        example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
+        yield say("mask.causal", example=example)
     elif np.array_equal(visible, window):
         yield say("mask.window", before=width - 1)
+    if value is not None:
+        yield say("scale.value", value=f"{value:g}")
 
 
 def _softmax(view: HeadView) -> Items:
-    yield from (StepTitle(5), say("softmax.what"))
     temperature = view.trace.settings["attention_temperature"]
-    if temperature != 1:
-        yield say("softmax.heated", temperature=f"{temperature:g}")
+    heated = note("softmax.title_heated", temperature=f"{temperature:g}")
+    yield StepTitle(5, heated if temperature not in (0, 1) else note("softmax.title"))
+    yield say("softmax.what")
+    if temperature == 0:
+        yield say("softmax.cold")
+    elif view.has("masked"):
+        row = view.arrays["masked"][view.query].astype(np.float64)
+        top = float(row.max())
+        total = float(np.exp((row - top) / temperature).sum()) if np.isfinite(top) else 0.0
+        words = {"query": view.names[view.query], "top": top, "total": total}
+        yield from [say("softmax.heated", temperature=f"{temperature:g}")] * (temperature != 1)
+        yield say("softmax.row", **words)
     yield from (view.cells("weights"), say("softmax.here", query=view.names[view.query]))
     row = view.arrays["weights"][view.query]
     order = np.argsort(-row, kind="stable")[:4].tolist()

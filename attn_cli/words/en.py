@@ -33,6 +33,27 @@ SENTENCES = {
     "page.tokens_many": "{count} tokens",
     "page.more": "… {count} more",
     "page.terms": "… {count} more terms",
+    "page.opening": "A model reads text as {tokens}. Each is a vector, a list of {width} numbers, "
+    "that passes through {layers}; in each layer {heads} tokens take from one another. This page "
+    "follows `{query}` {through} and on to the next token. A token plays three parts, so it gets "
+    "three vectors: a query that asks, a key that queries are matched with, and a value that "
+    "others take.{marks}",
+    "page.token": "tokens, here 1",
+    "page.tokens": "tokens, here {count}",
+    "page.layer_one": "1 layer",
+    "page.layer_many": "{count} layers",
+    "page.head_one": "1 head lets",
+    "page.head_many": "{count} heads let",
+    "page.through": "through head {head} of layer {layer}",
+    "page.all": "through the heads below",
+    "page.marks": " In names of tokens {marks}.",
+    "page.mark_space": "`␣` is a space that belongs to the token",
+    "page.mark_pieces": "`##` goes on with the word before",
+    "page.mark_twice": "`·0` is the position, where two tokens look alike",
+    "page.two": "{first}, and {rest}",
+    "page.try": "try next",
+    "page.try_mask": "`{query}` looks at `{key}` most. Hide it: {command}",
+    "page.try_heads": "All heads of this layer side by side: {command}",
     "column.query": "query",
     "column.key": "key",
     "column.token": "token",
@@ -43,21 +64,22 @@ SENTENCES = {
     "column.name": "name",
     "column.step": "step",
     "column.array": "array",
+    "column.length": "length",
     # the six steps: what each is, for someone who has never seen the formula
-    "embed.what": "Each token becomes a list of {width} numbers that training has placed so that "
-    "directions carry meaning. Where the token stands adds a second list; x is their sum.",
-    "embed.random": "Each token becomes a list of {width} numbers, random ones here: this model "
-    "has not been trained. Where the token stands adds a second list; x is their sum.",
-    "embed.plain": "Each token becomes a list of {width} numbers that training has placed so that "
-    "directions carry meaning{made}. Its position is not added here: {where}.",
+    "embed.what": "Training has placed these lists of {width} numbers so that directions carry "
+    "meaning. A second vector says where the token stands.",
+    "embed.random": "These lists of {width} numbers are random: this model has not been trained. A "
+    "second vector says where the token stands.",
+    "embed.plain": "Training has placed these lists of {width} numbers so that directions carry "
+    "meaning{made}. Their position is not added here: {where}.",
     "embed.token": "",
     "embed.scaled": ", multiplied by √{width} on the way in",
     "embed.normed": ", brought to a common scale by a layer norm on the way in",
     "embed.projected": "The vectors stored are of another width: `token_embedding` is what a "
     "matrix, learned as well, makes of them.",
-    "embed.given": "What enters layer {layer}: what the layer before it gave, which is not a mere "
-    "sum here: a norm acts on the whole of it in every layer.",
-    "embed.turned": "it turns queries and keys in step 2",
+    "embed.given": "The output of the layer before. In this model it is no plain sum: every layer "
+    "normalises all of it.",
+    "embed.turned": "it rotates queries and keys in step 2",
     "embed.biased": "it enters in step 4, as a bias on the scores",
     "embed.sum": "x = their sum",
     "embed.title_token": "x = token vector",
@@ -77,43 +99,64 @@ SENTENCES = {
     "to a common scale.",
     "norm.layer": "layer norm",
     "norm.rms": "RMS norm",
+    "norm.formula_layer": "{name} = (x − mean) ÷ √(variance + ε) × w_norm + b_norm with ε = "
+    "{epsilon}{base}{weights}. For `{query}` the mean is {mean}, the root {root}.",
+    "norm.formula_rms": "{name} = x ÷ √(mean of x² + ε) × w_norm with ε = "
+    "{epsilon}{base}{weights}. For `{query}` the root is {root}.",
+    "norm.formula_plain": "{name} = (x − mean) ÷ √(variance + ε) with ε = {epsilon}. For `{query}` "
+    "the mean is {mean}, the root {root}.",
+    "norm.one_more": "; w_norm is 1 + the weight in the file",
+    "norm.hidden": " (--parameters shows both)",
+    "norm.shown": "",
     "project.bias": "To each product the bias of its map is added (--parameters shows W and b).",
     "project.title_heads": "q, k = norm(normed·W_Q, normed·W_K)   v = normed·W_V",
-    "project.heads": "Each query and each key is then brought to a common scale by an RMS norm of "
-    "its own; what is below comes behind it.",
-    "project.partial": "Of the {width} numbers of a head only the first {count} turn.",
-    "project.stretched": "What turns is made {ratio} times as long on the way.",
-    "project.rotary": "Rotary positions: pairs of numbers of each query and key are turned by an "
-    "angle that grows with the position, so that their dot product depends on the distance.",
-    "dot.what": "How well does each key answer each query? Multiply number by number and add: one "
-    "score for every pair of tokens.",
-    "dot.here": "Of the keys it may see, `{key}` answers `{query}` best:",
-    "scale.what": "Dividing by √{width}, the root of the head's width, keeps scores in the range "
-    "where softmax can still choose.",
+    "project.heads": "Each query and each key is then normalised by an RMS norm of its own, and "
+    "that is what follows.",
+    "project.partial": "Only the first {count} of a head's {width} dimensions are rotated.",
+    "project.stretched": "The attention factor makes what is rotated {ratio} times as long.",
+    "project.rotary": "Rotary positions: dimensions i and i + {half} rotate together, (a, b) → "
+    "(a·cos − b·sin, a·sin + b·cos), by an angle that grows with the position, so that a dot "
+    "product depends on the distance alone. The angles of `{query}`, in radians:",
+    "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
+    "one score for every pair of tokens.",
+    "dot.here": "The keys that `{query}` may see, the best match last:",
+    "scale.what": "Dividing by √{width} = {root}, the root of the head's width, keeps scores in "
+    "the range where softmax can still choose.",
     "scale.other": "The scores are multiplied by {scale} to keep them in the range where softmax "
     "can still choose.",
-    "scale.title_capped": "scaled = c·tanh(scores × scale / c)   masked = −∞ if hidden",
-    "scale.title_biased": "scaled = scores × scale + bias   masked = −∞ where hidden",
-    "scale.capped": "Then a soft cap bends each to stay between −{cap} and {cap}: {cap} · "
-    "tanh(scaled / {cap}).",
+    "scale.title_capped": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = −∞ if hidden",
+    "scale.title_biased": "scaled = scores × {scale} + bias   masked = −∞ where hidden",
+    "scale.capped": "A soft cap then bends each to stay between −{cap} and {cap}.",
     "scale.biased": "To this a bias is added that depends on positions alone; `scaled` holds it. "
     "Here it is {slope} for each position of the key, so that nearer keys gain on earlier ones.",
-    "mask.what": "The mask hides {hidden} of {cells} cells. A hidden cell is −∞, which softmax "
-    "turns into 0.",
-    "mask.causal": "It keeps the future from the past: while training, each word is guessed from "
-    "those before it, so no query may look at a later key.",
+    "scale.title_root": "scaled = scores ÷ √{width}   masked = −∞ where not visible",
+    "scale.title_factor": "scaled = scores × {scale}   masked = −∞ where not visible",
+    "scale.title_plain": "scaled = scores   masked = −∞ where not visible",
+    "scale.plain": "Nothing is divided here: the scale is 1.",
+    "scale.value": "Under --mask-value hidden cells hold {value} instead of −∞.",
+    "mask.what": "The mask hides {hidden} of {cells} cells, drawn as −∞, which softmax turns into "
+    "0.",
+    "mask.causal": "It keeps the future from the past: this model writes from left to right and "
+    "guesses each token from those before it{example}. (--layout columns draws queries as "
+    "columns, as the well-known animation does.)",
     "mask.window": "A window: each query sees itself and, at most, the {before} tokens before it.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
     "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
-    "softmax.what": "e to the power of each of a query's scores, divided by the sum of them: each "
-    "query's shares add up to 1. Larger scores take more than their part.",
-    "softmax.heated": "Before that, every number is divided by the attention temperature "
-    "{temperature}.",
+    "project.angles": "angle",
+    "project.pairs": "pairs",
+    "softmax.what": "Each query's weights are shares of 1. Larger scores take more than their "
+    "share; a hidden cell gets none and is drawn as ·.",
+    "softmax.heated": "The attention temperature {temperature} divides every difference first.",
     "softmax.here": "`{query}` looks at",
+    "softmax.title": "weights = e^(masked − largest) ÷ their sum, for each query",
+    "softmax.title_heated": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum",
+    "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
+    "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
+    "share it.",
     "sum.what": "Each token takes the values of the tokens it looks at, in those shares. What "
     "`{query}` takes from each, and the sum:",
-    "sum.pull": "Through the head's slice of W_O, z becomes head_output: the vector by which this "
-    "head pulls each token.",
+    "sum.pull": "Through the head's slice of W_O, z becomes head_output, by which this head pulls "
+    "each token.",
     "sum.removed": "--without-head removed this head: whatever z is, its head_output is 0, and it "
     "pulls no token.",
     "sum.table": "weight × v   {keys} and the sum",
@@ -129,8 +172,24 @@ SENTENCES = {
     "sum.bias": " and the bias b_O",
     "sum.here": "This head pulls `{query}` by {pull} (the block's whole pull is {output}; cosine "
     "between them {cosine}).",
-    "next.title": "next token after all {layers} layers",
-    "next.what_if": "next token after all {layers} layers, under the what-if settings",
+    "next.title": "next token after {layers}",
+    "next.what_if": "next token after {layers}, under the what-if settings",
+    "next.after_one": "the only layer",
+    "next.after_many": "all {count} layers",
+    "next.what": "A token's score, its logit, is the dot product of `final` with the token's own "
+    "vector; softmax turns the scores of all {tokens} tokens into probabilities.",
+    "next.cap": "A token's score, its logit, is the dot product of `final` with the token's own "
+    "vector, bent by a soft cap: {cap} · tanh(dot ÷ {cap}). Softmax turns the scores of all "
+    "{tokens} tokens into probabilities.",
+    "next.table": "`{query}`",
+    "next.final": "final",
+    "next.x": "x",
+    "next.rows": "vectors",
+    "next.logit": "logit",
+    "next.power": "e^(logit − top)",
+    "next.others": "{count} others",
+    "next.total": "The powers of all {tokens} tokens add up to {total}; a probability is a share "
+    "of that.",
     "axes.rows_queries": "rows: queries   columns: keys",
     "axes.rows_keys": "rows: keys   columns: queries",
     "axes.tokens": "rows: tokens   columns: {axis}",
@@ -138,6 +197,19 @@ SENTENCES = {
     "trace.too_many": "{count} tables are not printed; --full prints them all, --layer, --head or "
     "--step fewer",
     "trace.what_if": "what-if: {changes}; the arrays it touches are marked",
+    "after.title": "the rest of layer {layer}",
+    "after.what": "Attention's output is added to x. A feed-forward network then works on each "
+    "token alone, and what it gives is added too.",
+    "after.norms": "A norm of its own acts on each of the two first: the rows show what is added.",
+    "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
+    "network works on each token alone; what it gives is added, and that sum normalised.",
+    "after.onto_normed": "Attention's output is added to `normed`, not to x. A feed-forward "
+    "network works on a norm of that sum, and what it gives is added to the norm.",
+    "after.attention": "{sign}attention",
+    "after.mlp": "{sign}feed-forward",
+    "after.next": "{sign}x of layer {layer}",
+    "after.last": "{sign}after the last layer",
+    "after.table": "`{query}`",
     # heads
     "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} "
     "bits) and head {strongest} pulls `{query}` hardest ({norm}).",
@@ -186,6 +258,7 @@ SENTENCES = {
     "mask.column_before": "before",
     "mask.column_after": "after",
     "mask.same": "This mask changes nothing here.",
+    "mask.example": ", so that `{query}` may not look at `{key}`",
     # sample
     "sample.takes": "Temperature {temperature} takes {amount} from {token}{others}.",
     "sample.gives": "Temperature {temperature} gives {amount} to {token}{others}.",
