@@ -7,7 +7,7 @@ independently, so nothing but the sentence's own beginning can help to predict i
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,7 @@ class Corpus:
         return float(self.surprise.mean())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """One step's rows. Axes: row, position; `targets` are the next tokens of `ids`."""
 
     ids: np.ndarray
@@ -136,4 +135,4 @@ def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: in
     row_starts = np.concatenate([[0], ends[:-1, -1]])
     picked = laid[row_starts[:, None] + np.arange(length + 1)]
     ids = corpus.ids[picked]
-    return Batch(ids=ids[:, :-1], targets=ids[:, 1:], surprise=corpus.surprise[picked[:, 1:]])
+    return Batch(ids[:, :-1], ids[:, 1:], corpus.surprise[picked[:, 1:]])
