@@ -56,7 +56,6 @@ def span(
     mapped: mmap.mmap,
     begin: int,
     size: int,
-    *,
     dtype: str,
     shape: tuple[int, ...],
     where: str,

@@ -124,8 +124,7 @@ class StepRecord:
     neighbours_at_start: tuple[Neighbour, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
+class TrainingResult(NamedTuple):
     """What a run came to. `loss` and `floor` are means in nats over its last steps."""
 
     checkpoint: str
