@@ -4,8 +4,6 @@ What a checkpoint's tokenizer has as added tokens decides, never the model's nam
 files are data and are never rendered. What is written ends where the answer begins.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 

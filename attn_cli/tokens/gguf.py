@@ -3,8 +3,6 @@
 llama.cpp decides what the keys mean and what holds where one is absent (src/llama-vocab.cpp).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
