@@ -1,5 +1,6 @@
 """`attn models`: what can be opened, and what is inside one checkpoint."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Argument
@@ -25,15 +26,13 @@ def command(
 
     if name is None:
         found = listing()
-        result = output.Result(lambda: view.listing(found), found)
+        result = output.Result(partial(view.listing, found), found)
     else:
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)
         problem = model.tokenizer.problem
         notes = (note("note.no_tokenizer", problem=problem),) if problem else ()
         settings = {"ignore_config": list(ignore_config)}
-        result = output.Result(
-            lambda: view.contents(model.facts, inside),
-            inside, model.facts, None, settings, notes,
-        )  # fmt: skip
+        page = partial(view.contents, model.facts, inside)
+        result = output.Result(page, inside, model.facts, None, settings, notes)
     output.deliver("models", out, [result])

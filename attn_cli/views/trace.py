@@ -1,7 +1,6 @@
 """The page of `attn trace`: the six steps of each chosen layer and head, then the prediction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -22,8 +21,7 @@ _PARTS = ("token_embedding", "position_embedding")
 Items = Iterator[NamedTuple]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HeadView:
+class HeadView(NamedTuple):
     """One head of one block, and the queries and keys to show of it.
 
     `arrays` are this head's, without the head axis; `queries` and `keys` are positions, the last
@@ -174,7 +172,7 @@ def _embed(view: HeadView) -> Items:
 
 def _embedding_sum(view: HeadView, made: str) -> Items:
     """Where the position's vector is added to the token's."""
-    width = view.trace.model.model_width
+    width = view.facts.model_width
     yield StepTitle(1)
     yield say("embed.what" if view.facts.trained else "embed.random", width=width)
     if made == "projected":
@@ -189,7 +187,7 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
 
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
-    width = view.trace.model.model_width
+    width = view.facts.model_width
     where = note("embed.biased" if view.facts.positions == "bias" else "embed.turned")
     yield StepTitle(1, note(f"embed.title_{made}", width=width))
     yield say("embed.plain", width=width, made=note(f"embed.{made}", width=width), where=where)
@@ -241,7 +239,7 @@ def _scale_and_mask(view: HeadView) -> Items:
     capped, biased = view.block.soft_cap, view.has("bias")
     title = note("scale.title_capped") if capped else ""
     yield StepTitle(4, note("scale.title_biased") if biased else title)
-    width, scale = view.trace.model.head_width, view.block.scale
+    width, scale = view.facts.head_width, view.block.scale
     if abs(scale * width**0.5 - 1) < 1e-6:
         yield say("scale.what", width=width)
     else:
@@ -296,7 +294,7 @@ def _sum(view: HeadView) -> Items:
         yield view.parameter("b_o")
     added = note("sum.bias") if view.has("b_o") else ""
     then = note(f"sum.{view.facts.residual}")
-    yield say("sum.output", heads=view.trace.model.heads, bias=added, then=then)
+    yield say("sum.output", heads=view.facts.heads, bias=added, then=then)
     yield view.rows("output", view.queries)
     if not view.removed:
         pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))
