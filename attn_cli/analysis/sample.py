@@ -12,7 +12,6 @@ from attn_cli.maths.attention import softmax
 from attn_cli.model.family import Model, in_memory
 from attn_cli.model.stack import Cache
 from attn_cli.records import Candidate, Prompt
-from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
 
 
@@ -130,15 +129,11 @@ def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
     logits_V = session.next_logits(kept, prompt.ids, cache)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
     drawn = list(_generate(kept, prompt, greedy, max_tokens, rng, logits_V, cache))
-    added = tuple(_added(model, prompt, token.id) for token in drawn)
+    tokens = (session.token_of(model, token.id) for token in drawn)
+    # What ends the answer to a chat is special, as in the prompt.
+    added = tuple(replace(t, special=t.special or t.id in prompt.ends) for t in tokens)
     text = prompt.text + model.tokenizer.decode(token.id for token in drawn)
     return replace(prompt, text=text, tokens=prompt.tokens + added)
-
-
-def _added(model: Model, prompt: Prompt, id: int) -> Token:
-    """A token behind the prompt; what ends the answer to a chat is special, as in the prompt."""
-    token = session.token_of(model, id)
-    return replace(token, special=token.special or id in prompt.ends)
 
 
 def _ends(model: Model, prompt: Prompt) -> tuple[int, ...]:

@@ -44,9 +44,7 @@ def update(
     p ← p − rate · (m / (1 − β1ᵗ) / (√(v / (1 − β2ᵗ)) + ε) + decay · p)
     """
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
-    new: dict[str, np.ndarray] = {}
-    first: dict[str, np.ndarray] = {}
-    second: dict[str, np.ndarray] = {}
+    new, first, second = {}, {}, {}
     for name, parameter in parameters.items():
         gradient = gradients[name]
         m = first[name] = beta1 * moments.first[name] + (1 - beta1) * gradient

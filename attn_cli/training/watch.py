@@ -36,11 +36,11 @@ def watch(corpus: Corpus, *, prompt: str, key: str, word: str) -> Watch:
     # Pieces that the corpus never uses are trained by nothing, so they are nobody's neighbours.
     used = np.unique(corpus.ids)
     word_id = corpus.tokenizer.id_of(word) if word else -1
-    for token in tokens:
-        if token.id not in used:
-            raise _unknown(token.text)
-    if word and word_id not in used:
-        raise _unknown(word)
+    wanted = [(token.text, token.id) for token in tokens] + ([(word, word_id)] if word else [])
+    for text, id in wanted:
+        if id not in used:
+            what = f"the corpus has no {text!r}, so it cannot be watched"
+            raise UsageError(what, "watch words that the corpus has")
     places = [place for place, token in enumerate(tokens) if token.text == key]
     if tokens and not places:
         raise UsageError(
@@ -59,12 +59,6 @@ def watchable(corpus: Corpus, text: str) -> bool:
     """Whether every token of `text` stands in the corpus."""
     used = set(corpus.ids.tolist())
     return all(token.id in used for token in corpus.tokenizer.encode(text))
-
-
-def _unknown(word: str) -> UsageError:
-    return UsageError(
-        f"the corpus has no {word!r}, so it cannot be watched", "watch words that the corpus has"
-    )
 
 
 def attention_to_key(parameters: Parameters, watched: Watch, heads: int) -> np.ndarray:

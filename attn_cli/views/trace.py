@@ -48,11 +48,6 @@ class HeadView(NamedTuple):
     def facts(self) -> Facts:
         return self.trace.model
 
-    @property
-    def removed(self) -> bool:
-        """Whether `--without-head` took this head away."""
-        return self.head in self.block.removed
-
     def has(self, *names: str) -> bool:
         return all(name in self.arrays for name in names)
 
@@ -288,7 +283,8 @@ def _sum(view: HeadView) -> Items:
         yield view.parameter("w_o")
     if not view.has("head_output", "output"):
         return
-    yield say("sum.removed" if view.removed else "sum.pull")
+    removed = view.head in view.block.removed  # by --without-head
+    yield say("sum.removed" if removed else "sum.pull")
     yield view.rows("head_output", view.queries)
     if view.has("w_o", "b_o"):
         yield view.parameter("b_o")
@@ -296,7 +292,7 @@ def _sum(view: HeadView) -> Items:
     then = note(f"sum.{view.facts.residual}")
     yield say("sum.output", heads=view.facts.heads, bias=added, then=then)
     yield view.rows("output", view.queries)
-    if not view.removed:
+    if not removed:
         pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))
         lengths = {"pull": view.length("head_output"), "output": view.length("output")}
         yield say("sum.here", query=query, **lengths, cosine=cosine(pull, output))
