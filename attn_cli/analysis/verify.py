@@ -57,7 +57,8 @@ def verify(
     """
     names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
     found = session.trace(ids=prompt.ids, model=model, arrays=names, next=False)
-    exact = session.trace(ids=prompt.ids, model=_double(model), arrays=names, next=False)
+    double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
+    exact = session.trace(ids=prompt.ids, model=double, arrays=names, next=False)
     float64 = _worst(_against_float64(found, exact))
     compared = _worst(_against_file(found, reference, source)) if reference else ()
     largest = max((entry.error for entry in (*float64, *compared)), key=_badness)
@@ -89,10 +90,6 @@ def row_error(a: np.ndarray, b: np.ndarray) -> float:
         alike = (a == b) & ~np.isfinite(b)
         size = np.abs(np.where(alike, 0, b)).max(axis=-1, initial=1.0)
         return float((np.abs(np.where(alike, 0, a - b)).max(axis=-1, initial=0.0) / size).max())
-
-
-def _double(model: Model) -> Model:
-    return replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
 
 
 def _worst(errors: Iterator[tuple[str, int, float]]) -> tuple[StepError, ...]:

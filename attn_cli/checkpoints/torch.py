@@ -11,7 +11,6 @@ import struct
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +79,7 @@ def _tensor(
         return np.lib.stride_tricks.as_strided(values, view.shape, steps, writeable=False)
 
     release = (lambda: None) if place.packed else found.release
-    return replace(found, stored=stored, release=release)
+    return found._replace(stored=stored, release=release)
 
 
 def _state(table: Any, path: Path) -> dict[str, View]:

@@ -185,8 +185,7 @@ class WordPiece:
 
     def _make(self, id: int, start: int, end: int) -> Token:
         text = self._texts[id]
-        special = self._special.get(text, False)
-        return Token(id=id, text=text, span=(start, end), special=special)
+        return Token(id=id, text=text, span=(start, end), special=self._special.get(text, False))
 
     def _find_added(self, text: str) -> Iterator[tuple[int, int]]:
         """Leftmost, then longest, never overlapping: as the library's Aho-Corasick finds them."""

@@ -6,7 +6,6 @@ independently, so nothing but the sentence's own beginning can help to predict i
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +18,7 @@ END = "<|endoftext|>"
 _SHORTEST_ROW = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Corpus:
+class Corpus(NamedTuple):
     """All sentences one after the other. Axes: token of the corpus; sentence."""
 
     contents: Mapping[str, Any]  # what tokenizer.json holds
@@ -30,10 +28,6 @@ class Corpus:
     starts: np.ndarray  # (sentence + 1,), where each sentence starts, and the end of the last
     surprise: np.ndarray  # (token,), nats: -log p(token | its sentence up to it)
     sha256: str
-
-    @property
-    def sentences(self) -> int:
-        return len(self.starts) - 1
 
     @property
     def floor(self) -> float:
@@ -126,7 +120,7 @@ def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: in
     sizes = np.diff(corpus.starts)
     # So many of the shortest sentence fill a row and the one token more that its targets need.
     needed = -(-(length + 1) // int(sizes.min()))
-    drawn = rng.integers(corpus.sentences, size=(rows, needed))
+    drawn = rng.integers(sizes.size, size=(rows, needed))
     drawn_sizes = sizes[drawn]
     ends = drawn_sizes.cumsum().reshape(drawn.shape)
     # The drawn sentences laid end to end: corpus index of token i = i + (its sentence's offset).

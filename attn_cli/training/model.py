@@ -143,7 +143,7 @@ def _block(p: Parameters, x: np.ndarray, heads: int) -> tuple[Block, np.ndarray]
     normed = layers.layer_norm(x, p["ln_1.weight"], p["ln_1.bias"], EPSILON)
     # c_attn's columns are all queries, all keys, all values: three times as many heads in one map.
     qkv = attention.project(normed, p["attn.c_attn.weight"], p["attn.c_attn.bias"], 3 * heads)
-    attended = attention.attend(*_thirds(qkv), masks.causal, keep=("weights",))
+    attended = attention.attend(*np.split(qkv, 3, axis=-3), masks.causal, keep=("weights",))
     output = attention.combine(attended.z, p["attn.c_proj.weight"], p["attn.c_proj.bias"])
     middle = x + output
     middle_normed = layers.layer_norm(middle, p["ln_2.weight"], p["ln_2.bias"], EPSILON)
@@ -176,19 +176,12 @@ def _block_vjp(
     dz, g["attn.c_proj.weight"], g["attn.c_proj.bias"] = attention.combine_vjp(
         block.z, p["attn.c_proj.weight"], dmiddle
     )
-    dqkv = np.concatenate(
-        attention.attend_vjp(*_thirds(block.qkv), visible, block.weights, dz), axis=-3
-    )
+    q, k, v = np.split(block.qkv, 3, axis=-3)
+    dqkv = np.concatenate(attention.attend_vjp(q, k, v, visible, block.weights, dz), axis=-3)
     dnormed, g["attn.c_attn.weight"], g["attn.c_attn.bias"] = attention.project_vjp(
         block.normed, p["attn.c_attn.weight"], dqkv
     )
     return g, dmiddle + norm("ln_1", block.x, dnormed)
-
-
-def _thirds(qkv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries, keys and values out of one array with all their heads."""
-    heads = qkv.shape[-3] // 3
-    return qkv[..., :heads, :, :], qkv[..., heads : 2 * heads, :, :], qkv[..., 2 * heads :, :, :]
 
 
 def _unembed(
