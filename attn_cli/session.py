@@ -258,8 +258,8 @@ def _check_memory(tokens: int, request: Request, facts: Facts) -> None:
         )
 
 
-def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
-    """Notes on config keys ignored, the chat format, and what the tokenizer could not represent."""
+def model_notes(model: Model) -> tuple[Note, ...]:
+    """Notes on a model however it is used: its config, its tensors, its tokenizer."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.unknown:
         notes.append(note("note.keys", keys=_some(model.unknown)))
@@ -269,10 +269,16 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
         notes.append(note("note.untied", copy=copy, original=original))
-    if prompt.chat:
-        notes.append(note("note.chat", format=prompt.chat))
     if model.tokenizer.problem:
         notes.append(note("note.no_tokenizer", problem=model.tokenizer.problem))
+    return tuple(notes)
+
+
+def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
+    """The model's notes, on the chat format, and on what the tokenizer could not represent."""
+    notes = list(model_notes(model))
+    if prompt.chat:
+        notes.append(note("note.chat", format=prompt.chat))
     unknown = [
         prompt.text[slice(*token.span)]
         for token in prompt.tokens

@@ -7,7 +7,6 @@ from typer import Argument
 
 from attn_cli.cli import output
 from attn_cli.cli.options import IgnoreConfig, OutputOptions
-from attn_cli.words import note
 
 EXAMPLES = ("attn models", "attn models tiny", "attn models ./my-model --json | jq .result.parts")
 
@@ -30,9 +29,7 @@ def command(
     else:
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)
-        problem = model.tokenizer.problem
-        notes = (note("note.no_tokenizer", problem=problem),) if problem else ()
-        settings = {"ignore_config": list(ignore_config)}
         page = partial(view.contents, model.facts, inside)
+        settings, notes = {"ignore_config": list(ignore_config)}, session.model_notes(model)
         result = output.Result(page, inside, model.facts, None, settings, notes)
     output.deliver("models", out, [result])

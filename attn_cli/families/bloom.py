@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths.layers import gelu_tanh, layer_norm, linear
+from attn_cli.maths.layers import gelu_tanh, linear
 from attn_cli.maths.masks import causal
 from attn_cli.maths.positions import alibi, alibi_slopes
 from attn_cli.model.config import ConfigReader, EqualHeads
@@ -19,7 +19,7 @@ from attn_cli.model.gguf import HARMLESS, Gguf, named, reinterleaved
 from attn_cli.model.project import interleaved, unembedded
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights
+from attn_cli.model.weights import LayerWeights, layer_normed
 from attn_cli.records import Facts
 
 # What training did, and how its machines shared the sums; `seq_length` bounds nothing.
@@ -49,7 +49,6 @@ class Config(EqualHeads):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     for own, other in _OTHER_SPELLING.items():
         reader.take(own, other)
     width, heads = reader.equal_shares("hidden_size", "n_head")
@@ -71,7 +70,6 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def shapes(config: Config) -> Shapes:
-    """The name and shape of every tensor."""
     width = config.model_width
     found: Shapes = {"word_embeddings.weight": (config.vocabulary, width)}
     before = ("h.*.input_layernorm", "h.*.post_attention_layernorm")
@@ -88,12 +86,10 @@ def shapes(config: Config) -> Shapes:
 
 
 def naming(config: Config) -> Naming:
-    """A tied output may stand there again."""
     return Naming(("transformer.",), copies=copies(config, "word_embeddings.weight"))
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    """What pages say of it."""
     return replace(
         facts,
         embedding="normed",
@@ -109,12 +105,12 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     stack = Stack(model, ids, request, cache)
     token = weights.rows("word_embeddings.weight", stack.ids)
     x, first = (
-        _norm(config, weights, "word_embeddings_layernorm", token),
+        layer_normed(weights, "word_embeddings_layernorm", token, config.epsilon),
         {"token_embedding": token},
     )
     bias = partial(alibi, slopes_H=alibi_slopes(config.heads).astype(x.dtype))
     for parts in stack.layers("h."):
-        normed = _norm(config, parts, "input_layernorm", x)
+        normed = layer_normed(parts, "input_layernorm", x, config.epsilon)
         weight, b = parts[f"{_FUSED}.weight"], parts[f"{_FUSED}.bias"]
         output = yield from stack.attend(
             {**first, "x": x, "normed": normed, **interleaved(normed, weight, b, config.heads)},
@@ -124,19 +120,14 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
             bias=bias,
         )
         x, first = (normed if config.normed_residual else x) + output, {}
-        normed = _norm(config, parts, "post_attention_layernorm", x)
+        normed = layer_normed(parts, "post_attention_layernorm", x, config.epsilon)
         x = (normed if config.normed_residual else x) + _mlp(parts, normed)
     return stack.end(x)
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
-    normed = _norm(model.config, model.weights, "ln_f", x)
+    normed = layer_normed(model.weights, "ln_f", x, model.config.epsilon)
     return unembedded(model, normed, "word_embeddings.weight")
-
-
-def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], config.epsilon)
 
 
 def _mlp(parts: LayerWeights, normed: np.ndarray) -> np.ndarray:

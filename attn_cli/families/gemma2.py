@@ -53,7 +53,6 @@ class Config(llama.Config):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     reader = reader.with_defaults(_DEFAULTS)
     shared = sizes(reader, activation="hidden_activation")
     rope = read_rope(reader, shared["head_width"], shared["context"])
@@ -98,7 +97,6 @@ def shapes(config: Config) -> Shapes:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    """What pages say of it."""
     ropes = (config.local_rope if width else config.rope for width in config.windows)
     return replace(
         llama.describe(facts, config),
@@ -109,7 +107,6 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    """The order of operations."""
     config, windows = model.config, model.config.windows
     stack = Stack(model, ids, request, cache, restart_beyond=config.rope.limit)
     token = model.weights.rows("embed_tokens.weight", stack.ids)

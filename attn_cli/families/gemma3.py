@@ -33,7 +33,6 @@ _OF_PICTURES = frozenset(
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     pictures = reader.says("text_config")
     if pictures:
         tied = reader.flag("tie_word_embeddings", True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed
-from attn_cli.maths.layers import layer_norm, linear
+from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -18,7 +18,7 @@ from attn_cli.model.gguf import Gguf, named
 from attn_cli.model.project import Arrays, apart, unembedded
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, transposed
+from attn_cli.model.weights import LayerWeights, layer_normed, transposed
 from attn_cli.records import Facts
 
 _ACTIVATIONS = {
@@ -58,7 +58,6 @@ class Config(EqualHeads):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     for own, standard in _STANDARD.items():
         reader.take(own, standard)
     width, heads = reader.equal_shares("n_embd", "n_head")
@@ -81,7 +80,6 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def untrained(sizes: dict[str, int]) -> dict[str, Any]:
-    """The config.json of a random model of these sizes."""
     keys = {
         "layers": "n_layer", "heads": "n_head", "model_width": "n_embd", "context": "n_positions",
         "vocabulary": "vocab_size",
@@ -90,7 +88,6 @@ def untrained(sizes: dict[str, int]) -> dict[str, Any]:
 
 
 def shapes(config: Config) -> Shapes:
-    """The name and shape of every tensor."""
     width, inner = config.model_width, config.inner_width
     found: Shapes = {
         "wte.weight": (config.vocabulary, width),
@@ -116,12 +113,10 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    """What pages say of it."""
     return replace(facts, embedding="sum", positions="learned")
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    """The order of operations."""
     config, weights = model.config, model.weights
     stack = Stack(model, ids, request, cache)
     token = weights.rows("wte.weight", stack.ids)
@@ -129,7 +124,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     x = embed(token, position)
     first = {"token_embedding": token, "position_embedding": position}
     for parts in stack.layers("h."):
-        normed = _norm(config, parts, "ln_1", x)
+        normed = layer_normed(parts, "ln_1", x, config.epsilon)
         output = yield from stack.attend(
             {**first, "x": x, "normed": normed, **_project(config, parts, normed)},
             visible=causal,
@@ -138,17 +133,14 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
             scale=_scale(config, stack.layer),
         )
         x, first = x + output, {}
-        x = x + _mlp(config, parts, _norm(config, parts, "ln_2", x))
+        x = x + _mlp(config, parts, layer_normed(parts, "ln_2", x, config.epsilon))
     return stack.end(x)
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
-    return unembedded(model, _norm(model.config, model.weights, "ln_f", x), "wte.weight")
-
-
-def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], config.epsilon)
+    return unembedded(
+        model, layer_normed(model.weights, "ln_f", x, model.config.epsilon), "wte.weight"
+    )
 
 
 def _scale(config: Config, layer: int) -> float:

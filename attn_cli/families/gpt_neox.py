@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli.maths import layers as layer_maths
-from attn_cli.maths.layers import layer_norm, linear
+from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -19,7 +19,7 @@ from attn_cli.model.project import Arrays, interleaved, unembedded
 from attn_cli.model.rope import Rope, rope_section, rotated, rotated_width, scaled_rope
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, bias_of
+from attn_cli.model.weights import LayerWeights, bias_of, layer_normed
 from attn_cli.records import Facts
 
 _ACTIVATIONS = {
@@ -53,7 +53,6 @@ class Config(EqualHeads):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
     reader.only("head_dim", width // heads)
     context = reader.integer("max_position_embeddings")
@@ -84,7 +83,6 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def shapes(config: Config) -> Shapes:
-    """The name and shape of every tensor."""
     width, inner = config.model_width, config.inner_width
     found: Shapes = {"embed_in.weight": (config.vocabulary, width)}
     before = ("layers.*.input_layernorm", "layers.*.post_attention_layernorm")
@@ -108,7 +106,6 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    """What pages say of it."""
     return replace(
         facts,
         positions="rotary",
@@ -118,13 +115,12 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    """The order of operations."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     x = model.weights.rows("embed_in.weight", stack.ids)
     angles = rope.angles(stack.positions)
     for parts in stack.layers("layers."):
-        normed = _norm(config, parts, "input_layernorm", x)
+        normed = layer_normed(parts, "input_layernorm", x, config.epsilon)
         output = yield from stack.attend(
             {"x": x, "normed": normed, **rotated(_project(config, parts, normed), *angles)},
             visible=causal,
@@ -133,18 +129,15 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         )
         before, x = x, x + output
         into = before if config.parallel else x
-        x = x + _mlp(config, parts, _norm(config, parts, "post_attention_layernorm", into))
+        x = x + _mlp(
+            config, parts, layer_normed(parts, "post_attention_layernorm", into, config.epsilon)
+        )
     return stack.end(x)
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
-    normed = _norm(model.config, model.weights, "final_layer_norm", x)
+    normed = layer_normed(model.weights, "final_layer_norm", x, model.config.epsilon)
     return unembedded(model, normed, "embed_in.weight")
-
-
-def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], config.epsilon)
 
 
 def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:

@@ -61,7 +61,6 @@ class Config:
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     shared, bias = common(reader), reader.flag("attention_bias", False)
     config = Config(
         **shared,
@@ -146,7 +145,6 @@ def layer_windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
 
 
 def shapes(config: Config) -> Shapes:
-    """The name and shape of every tensor."""
     width, inner = config.model_width, config.inner_width
     q_width, kv_width = config.heads * config.head_width, config.kv_heads * config.head_width
     qkv = {
@@ -177,7 +175,6 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    """What pages say of it."""
     return replace(
         facts,
         norm="rms",
@@ -189,7 +186,6 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    """The order of operations."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     x = model.weights.rows("embed_tokens.weight", stack.ids)
@@ -208,7 +204,6 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
     normed = norm(model.config, model.weights, "norm", x)
     return unembedded(model, normed, "embed_tokens.weight")
 

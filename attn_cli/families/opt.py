@@ -60,7 +60,6 @@ class Config(EqualHeads):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
     first = reader.flag("do_layer_norm_before", True)
     removed = reader.flag("_remove_final_layer_norm", False)
@@ -84,7 +83,6 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def shapes(config: Config) -> Shapes:
-    """The name and shape of every tensor."""
     width, narrow, inner = config.model_width, config.embedding_width, config.inner_width
     layer = "decoder.layers.*."
     found: Shapes = {
@@ -104,12 +102,10 @@ def shapes(config: Config) -> Shapes:
 
 
 def naming(config: Config) -> Naming:
-    """A tied output may stand there again."""
     return Naming(("model.",), copies=copies(config, "decoder.embed_tokens.weight"))
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    """What pages say of it."""
     return replace(
         facts,
         embedding="projected" if config.projected else "sum",
@@ -119,7 +115,6 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    """The order of operations."""
     config, weights = model.config, model.weights
     stack = Stack(model, ids, request, cache)
     token = weights.rows("decoder.embed_tokens.weight", stack.ids)
@@ -149,7 +144,6 @@ _FIRST, _SECOND = "self_attn_layer_norm", "final_layer_norm"
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
-    """Logits (position, vocabulary) of a layer's vectors (position, model)."""
     config, weights = model.config, model.weights
     if config.last_norm:
         x = _norm(config, weights, "decoder.final_layer_norm", x)

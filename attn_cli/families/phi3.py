@@ -32,7 +32,6 @@ _ALIASES = dict.fromkeys(("su", "yarn"), "longrope")
 
 
 def read_config(reader: ConfigReader) -> Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     reader = reader.with_defaults(_DEFAULTS)
     shared = sizes(reader)
     section = rope_section(reader, _ALIASES)
@@ -67,7 +66,6 @@ def shapes(config: Config) -> Shapes:
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    """The order of operations."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     x = model.weights.rows("embed_tokens.weight", stack.ids)

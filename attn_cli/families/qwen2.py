@@ -7,7 +7,6 @@ from attn_cli.model.config import ConfigReader
 
 
 def read_config(reader: ConfigReader) -> llama.Config:
-    """Raises ContentError for a config that cannot be honoured exactly."""
     llama.needs_kv_heads(reader)
     shared = llama.common(reader)
     windows = llama.layer_windows(reader, shared["layers"])

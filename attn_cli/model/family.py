@@ -17,7 +17,7 @@ from attn_cli.tokens.token import Tokenizer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """Everything that tells a family from the others.
+    """Everything that tells a family from the others, each a function of that name in its file.
 
     `read_config` raises ContentError for a config that cannot be honoured exactly. `shapes` names
     every tensor, with `*` for the number of a layer. `describe` adds what pages say to the facts.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
+from attn_cli.maths.layers import layer_norm
 
 _ROWS = 8192
 NOTHING = np.zeros(0, np.float32)  # a bias that a model does not have
@@ -155,6 +156,13 @@ class LayerWeights:
 
 
 # --- what families do with the tensors of a layer ------------------------------------------------
+
+
+def layer_normed(
+    parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
+) -> np.ndarray:
+    """A layer norm by its name."""
+    return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], epsilon)
 
 
 def bias_of(parts: LayerWeights | Weights, name: str) -> np.ndarray:

@@ -23,7 +23,6 @@ _WEIGHTS = frozenset(
 )
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
 _NEEDED = (".json", ".safetensors", ".bin", ".model", ".txt")
-_SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
 def root() -> Path:
@@ -198,8 +197,3 @@ def _check_links(entry: Path, found: Path, repository: str) -> None:
             raise ContentError(f"the blob of {path} is missing", again(repository)) from None
         except OSError as error:
             raise ContentError(f"cannot read {path}: {reason(error)}") from None
-    if _SHARD.search(found.name):
-        raise ContentError(
-            f"{found} is one part of a model that is split over several GGUF files",
-            "llama-gguf-split --merge joins them",
-        )

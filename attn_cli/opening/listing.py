@@ -30,14 +30,14 @@ class Listed:
     """
 
     name: str
-    family: str
-    parameters: int
-    bytes: int
-    quantisation: str
+    family: str = ""
+    parameters: int = 0
+    bytes: int = 0
+    quantisation: str = ""
     place: str
-    opens: bool
-    reason: str
-    remark: str
+    opens: bool = False
+    reason: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +86,7 @@ def listing() -> Listing:
     names = [(name, PACKAGE, name) for name in EMBEDDED]
     names += [(name, PACKAGE, "packaged") for name in carried]
     found = [_listed(*entry) for entry in names]
-    untrained = Listed(
-        name="random", family=UNTRAINED, parameters=0, bytes=0, quantisation="", place=PACKAGE,
-        opens=True, reason="", remark="random",
-    )  # fmt: skip
+    untrained = Listed(name="random", family=UNTRAINED, place=PACKAGE, opens=True, remark="random")
     found += [untrained, *_stored(HUB, hub.root(), hub.names)]
     for store in ollama.roots():
         found += _stored(OLLAMA, store, lambda store=store: ollama.names_in(store))
@@ -101,12 +98,7 @@ def _stored(place: str, folder: Path, names: Callable[[], list[str]]) -> list[Li
     try:
         return [_listed(open_as(name, place), place, "") for name in names()]
     except ContentError as problem:
-        return [
-            Listed(
-                name=str(folder), family="", parameters=0, bytes=0, quantisation="", place=place,
-                opens=False, reason=problem.message, remark="",
-            )
-        ]  # fmt: skip
+        return [Listed(name=str(folder), place=place, reason=problem.message)]
 
 
 def open_as(name: str, place: str) -> str:
@@ -122,20 +114,18 @@ def open_as(name: str, place: str) -> str:
 
 
 def _listed(name: str, place: str, remark: str) -> Listed:
-    family, parameters, size, kind, reason = "", 0, 0, "", ""
+    here: dict[str, Any] = {"name": name, "place": place, "remark": remark}
     try:
         model = load(name)
-        family, parameters = model.facts.family, model.facts.parameters
         sizes = _sizes(model)
-        size, kind = sum(sizes.values()), _quantisation(model, sizes)
+        return Listed(
+            **here, family=model.facts.family, parameters=model.facts.parameters,
+            bytes=sum(sizes.values()), quantisation=_quantisation(model, sizes), opens=True,
+        )  # fmt: skip
     except AttnError as problem:
-        family, reason = family_of(name), _reason(problem)
+        return Listed(**here, family=family_of(name), reason=_reason(problem))
     except (MemoryError, OSError):
-        reason = "it cannot be read"
-    return Listed(
-        name=name, family=family, parameters=parameters, bytes=size, quantisation=kind,
-        place=place, opens=not reason, reason=reason, remark=remark,
-    )  # fmt: skip
+        return Listed(**here, reason="it cannot be read")
 
 
 def _reason(problem: AttnError) -> str:
@@ -150,8 +140,9 @@ def _reason(problem: AttnError) -> str:
 def _sizes(model: Model) -> dict[str, int]:
     """The bytes of the tensors of each type."""
     sizes: dict[str, int] = {}
-    for place in {stored.name for stored in model.weights.stored.values()}:
-        tensor = model.weights.tensors[place]
+    for tensor in {
+        stored.name: model.weights.tensors[stored.name] for stored in model.weights.stored.values()
+    }.values():
         sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.size
     return sizes
 
@@ -165,10 +156,7 @@ def _quantisation(model: Model, sizes: Mapping[str, int]) -> str:
 
 def contents(model: Model) -> Contents:
     """Reads headers only."""
-    tensors = tuple(
-        _tensor(name, model.weights.tensors[stored.name])
-        for name, stored in model.weights.stored.items()
-    )
+    tensors = tuple(_tensor(name, model.weights.tensor(name)) for name in model.weights.stored)
     parts: dict[str, list[Tensor]] = {}
     for tensor in tensors:
         kind = re.sub(r"\.\d+\.", ".*.", tensor.name).rpartition(".")[0]

@@ -39,18 +39,22 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
 def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:
     if not found.removed and not found.added:
         return say("mask.same", "headline")
-    first = found.next_before[0]
     gone, new = _all_or_nothing(found)
     # Half of the change counts, so that what moves is not counted twice; what vanishes moves whole.
     most = int(np.argmax(np.nan_to_num(np.where(gone | new, 1, found.moved))))
     key = "mask.vanishes" if gone[most] else "mask.appears" if new[most] else "mask.moves"
-    later = next(c.probability for c in found.next_after if c.id == first.id)
-    moved, now, then = numbers.together(float(found.moved[most]), first.probability, later)
-    return say(
-        "mask.headline", "headline", mask=after, removed=len(found.removed), added=len(found.added),
-        cells=found.visible_before.size, effect=note(key, query=names[most], moved=moved),
-        token=label(first.text), before=now, after=then,
-    )  # fmt: skip
+    first = found.next_before[:1]
+    later = [c.probability for b in first for c in found.next_after if c.id == b.id]
+    moved, *chances = numbers.together(
+        float(found.moved[most]), *(c.probability for c in first), *later
+    )
+    shown = {"removed": len(found.removed), "added": len(found.added)}
+    shown |= {"cells": found.visible_before.size, "mask": after}
+    effect = note(key, query=names[most], moved=moved)
+    if not first:  # the model predicts nothing
+        return say("mask.headline_alone", "headline", **shown, effect=effect)
+    now = {"token": label(first[0].text), "before": chances[0], "after": chances[1]}
+    return say("mask.headline", "headline", **shown, effect=effect, **now)
 
 
 def _all_or_nothing(found: "MaskEffect") -> tuple[np.ndarray, np.ndarray]:

@@ -160,6 +160,7 @@ SENTENCES = {
     # mask
     "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}, and "
     "{token} goes from {before} to {after}.",
+    "mask.headline_alone": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}.",
     "mask.moves": "`{query}` moves {moved} of its attention",
     "mask.vanishes": "`{query}` sees no key any more and all its attention is gone",
     "mask.appears": "`{query}` saw no key before and now does",

@@ -20,7 +20,7 @@ DEFAULTS = {
     "choice": (lambda reader: reader.choice("a", ("x", "y"), "y"), "y"),
     "mapping": (lambda reader: reader.mapping("a"), {}),
     "words": (lambda reader: reader.words("a", ("x", "y"), 2), ()),
-    "either": (lambda reader: reader.either("b", "a"), 7),
+    "take": (lambda reader: reader.take("b", "a") or reader.integer("b"), 7),
     "only": (lambda reader: reader.only("a", False), None),
 }
 UNFIT = {
@@ -66,9 +66,10 @@ def test_a_key_that_changes_something_is_refused_with_what_to_do():
     with pytest.raises(ContentError, match="a is true, which attn does not know") as refused:
         ConfigReader({"a": True}, "c").only("a", False)
     assert "--ignore-config a" in refused.value.hint
-    with pytest.raises(ContentError) as refused:
-        ConfigReader({"a": True}, "c").only("a", False, hint="open the folder")
-    assert refused.value.hint == "open the folder"
+    for value in (None, False):
+        with pytest.raises(ContentError, match=f"a is {'null' if value is None else 'false'}"):
+            ConfigReader({"a": value}, "c").only("a", True, null=False)
+    ConfigReader({"a": None}, "c").only("a")
     ConfigReader({"a": True}, "c", ["a"]).only("a", False)
     ConfigReader({"a": 2}, "c").only("a", 1, 2)
 
@@ -77,9 +78,9 @@ def test_keys_that_nobody_asks_for_are_unknown_wherever_they_stand():
     reader = ConfigReader({"a": 1, "z": 2, "inner": {"b": 3, "y": 4}, "harmless": 5}, "c")
     inner = reader.section("inner")
     assert (reader.integer("a"), inner.integer("b")) == (1, 3)
-    inner.finish()
+    inner.leave()
     reader.finish({"harmless"})
-    assert reader.unknown == ["y", "z"]
+    assert reader.unknown == ["inner.y", "z"]
     assert inner.unknown is reader.unknown
 
 
@@ -87,7 +88,7 @@ def test_ignored_keys_are_not_there_in_sections_too():
     reader = ConfigReader({"a": "x", "inner": {"a": "y", "b": 3}}, "c", ["a"])
     inner = reader.section("inner")
     assert (reader.integer("a", 1), inner.integer("a", 2), inner.integer("b")) == (1, 2, 3)
-    inner.finish()
+    inner.leave()
     reader.finish()
     assert reader.unknown == []
 
@@ -126,16 +127,48 @@ def test_defaults_of_a_family_fill_what_is_absent_and_not_a_null():
     assert filled.unknown is reader.unknown
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"own": 3}, 3),
+        ({"standard": 4}, 4),
+        ({"own": 3, "standard": 4}, 4),
+        ({"own": 3, "standard": None}, 3),
+        ({"own": None, "standard": 4}, 4),
+    ],
+)
+def test_another_spelling_of_a_key_has_the_last_word(values, wanted):
+    reader = ConfigReader(values, "c")
+    reader.take("own", "standard")
+    assert reader.integer("own") == wanted
+    reader.finish()
+    assert reader.unknown == []
+
+
 def test_equal_shares_and_two_names():
     reader = ConfigReader({"w": 12, "h": 5, "new": 3, "old": 4}, "c")
     with pytest.raises(ContentError, match="w 12 does not divide by h 5"):
         reader.equal_shares("w", "h")
     assert ConfigReader({"w": 12, "h": 4}, "c").equal_shares("w", "h") == (12, 4)
-    assert reader.either("new", "old") == 3
-    assert ConfigReader({"old": 4}, "c").either("new", "old") == 4
-    with pytest.raises(ContentError, match="old is 0"):
-        ConfigReader({"new": 3, "old": 0}, "c").either("new", "old")
+    reader.take("old", "new")
+    assert reader.integer("old") == 3
+    only_old, other = ConfigReader({"old": 4}, "c"), ConfigReader({"old": 3, "new": 0}, "c")
+    only_old.take("old", "new")
+    assert only_old.integer("old") == 4
+    other.take("old", "new")
+    with pytest.raises(ContentError, match="new is 0"):
+        other.integer("old")
     assert ConfigReader({"a": [1, 2.5]}, "c").positives("a", 2) == (1.0, 2.5)
     for value in ([1], [1, 0], [1, True], "ab"):
         with pytest.raises(ContentError, match=r"^c: a is "):
             ConfigReader({"a": value}, "c").positives("a", 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("is_causal", False), ("is_causal", None), ("per_layer_config", {"0": {}})]
+)
+def test_what_changes_every_family_is_refused_at_the_end(key, value):
+    with pytest.raises(ContentError, match=f"{key} is "):
+        ConfigReader({key: value}, "c").finish()
+    ConfigReader({key: value}, "c", [key]).finish()
+    ConfigReader({key: value}, "c").leave({key})

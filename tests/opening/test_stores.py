@@ -201,10 +201,15 @@ def test_a_folder_of_weights_wins_over_gguf_files_beside_it(hub_store, folder_fi
     assert hub.find("a/b:y") == snapshot / "y.gguf"
 
 
-def test_the_part_of_a_split_file_is_refused(hub_store, gguf_bytes):
-    hub_store.add("a/b", {"m-00001-of-00002.gguf": gguf_bytes})
-    with pytest.raises(ContentError, match="split over several"):
-        hub.find("a/b")
+def test_the_part_of_a_split_file_is_refused(hub_store, write_gguf, tmp_path):
+    def split(writer):
+        writer.add_uint16("split.no", 1)
+        writer.add_uint16("split.count", 2)
+
+    part = write_gguf(tmp_path / "x.gguf", "llama", split, {"a": np.ones((2, 2), np.float32)})
+    hub_store.add("a/b", {"m-00002-of-00002.gguf": Path(part).read_bytes()})
+    with pytest.raises(ContentError, match=r"is part 2 of 2 of a split model"):
+        session.load("a/b")
 
 
 def test_a_dangling_ref_says_how_to_go_on(hub_store, folder_files):
