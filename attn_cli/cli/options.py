@@ -65,7 +65,7 @@ ModelName = Annotated[
 ]  # fmt: skip
 IgnoreConfig = Annotated[
     list[str],
-    Option("--ignore-config", metavar="KEY", help="Accept this unknown key of config.json."),
+    Option("--ignore-config", metavar="KEY", help="Accept this refused key of the config."),
 ]
 
 Layers = Annotated[str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0,1, 0-1 or all.")]
