@@ -10,7 +10,7 @@ from rich.text import Text
 from attn_cli.views import numbers
 from attn_cli.views.items import Chart, Gauges, Grids, Picture, Progress, Rankings
 from attn_cli.views.look import Look
-from attn_cli.views.matrix import INDENT, pad, widest
+from attn_cli.views.strips import INDENT, pad, widest
 from attn_cli.words import sentence
 
 _CHART_ROWS = 5
