@@ -184,12 +184,14 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
     """The table, and below it how many rows are left out."""
-    yield Text("\n " + numbers.in_words(item.title, look.digits), STYLES["strong"])
+    title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
+    yield Padding(title, (1, 0, 0, 1))
     count = len(item.columns[0].cells)
     shown = count if look.full or not item.most else min(count, _MOST_ROWS)
     rows = slice(count - shown, count) if item.most == "last" else slice(shown)
     headers = [numbers.in_words(column.header, look.digits) for column in item.columns]
-    cells = [_texts(column, column.cells[rows], look.digits) for column in item.columns]
+    bar = min(_BAR, (look.width - INDENT) // 2 - 2)
+    cells = [_texts(column, column.cells[rows], look.digits, bar) for column in item.columns]
     left = [column.kind in ("left", "bar") for column in item.columns]
     yield from _column_tables(headers, cells, left, look.width - INDENT)
     if shown < count:
@@ -197,11 +199,11 @@ def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
         yield Padding(Text(more), (0, 1, 0, INDENT))
 
 
-def _texts(column: Column, cells: Sequence[object], digits: int) -> list[str]:
+def _texts(column: Column, cells: Sequence[object], digits: int, bar: int) -> list[str]:
     if column.kind in ("number", "fine"):
         return numbers.column(cells, max(digits, FINE) if column.kind == "fine" else digits)
     if column.kind == "bar":
-        return [numbers.bar(share, _BAR) for share in cells]
+        return [numbers.bar(share, bar) for share in cells]
     return [numbers.in_words(cell, digits) for cell in cells]
 
 

@@ -93,7 +93,7 @@ def side_by_side(
                 end = length + len(line)
                 spans.append(Span(end - len(text) - len(space), end, style))
             line += "  "
-        lines.append(line.rstrip())
+        lines.append(line[:-2])
         length += len(lines[-1]) + 1
         if i == -1:
             lines.append(" " * INDENT + "─" * (sum(widths) + 2 * len(widths) - 2))

@@ -15,14 +15,14 @@ from attn_cli.views import charts, items, matrix, numbers
 from attn_cli.views.items import Page
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import FINE
-from attn_cli.views.strips import INDENT, packed, pad, widest
+from attn_cli.views.strips import INDENT, fitted, packed, pad, widest
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
 Drawn = Iterator[RenderableType]
 _BAR = 24
 _TERMS = 3
-_PRODUCT = 6
+_INSET = 6
 _TERM_LINES = 3
 _TOKEN_LINES = 2
 # For a sentence of each role: its style, and the space around it.
@@ -116,13 +116,15 @@ def _step_title(item: items.StepTitle, look: Look) -> Drawn:
 
 
 def _shares(item: items.Shares, look: Look) -> Drawn:
-    width = widest(item.names)
     texts = numbers.column(item.values, max(look.digits, FINE) if item.fine else look.digits)
+    room = look.width - _INSET - widest(texts) - 4
+    names = fitted(item.names, room - _BAR // 3 if room > _BAR else room)
+    width = widest(names)
     lines = [
-        f"      {pad(name, width)}  {text}  {numbers.bar(value, _BAR)}".rstrip()
-        for name, text, value in zip(item.names, texts, item.values, strict=True)
+        f"{pad(name, width)}  {text}  {numbers.bar(value, min(_BAR, room - width))}".rstrip()
+        for name, text, value in zip(names, texts, item.values, strict=True)
     ]
-    yield Text("\n".join(lines))
+    yield Padding(Text("\n".join(lines)), (0, 0, 0, _INSET))
 
 
 def _product(item: items.Product, look: Look) -> Drawn:
@@ -135,7 +137,7 @@ def _products(item: items.Products, look: Look) -> Drawn:
     results = numbers.column(item.results, look.digits)
     shown = np.concatenate([item.left[None], item.right])
     left, *rights = np.reshape(numbers.column(shown, look.digits), shown.shape).tolist()
-    width, room = widest(item.names), look.width - _PRODUCT
+    width, room = widest(item.names), look.width - _INSET
     for name, right, result in zip(item.names, rights, results, strict=True):
         terms = [f"{a}×{b}" for a, b in zip(left, right, strict=True)]
         lines = _sum_lines(f"{item.name} · {pad(name, width)}", terms, result, room)
@@ -143,7 +145,7 @@ def _products(item: items.Products, look: Look) -> Drawn:
             more = sentence("page.terms", count=len(terms) - _TERMS)
             terms = [*terms[:_TERMS], more]
             lines = _sum_lines(f"{item.name} · {pad(name, width)}", terms, result, room)
-        yield Padding(Text("\n".join(lines), STYLES["term"]), (0, 0, 0, _PRODUCT))
+        yield Padding(Text("\n".join(lines), STYLES["term"]), (0, 0, 0, _INSET))
 
 
 def _sum_lines(name: str, terms: list[str], result: str, room: int) -> list[str]:

@@ -181,7 +181,7 @@ def test_a_product_shows_its_terms_where_they_take_a_few_lines():
     short, whole = (table.draw([many], Look(digits=0, full=full)) for full in (False, True))
     assert short == "      is · the = 1×1 + 2×1 + 3×1 + … 37 more terms = 820\n"
     assert whole.count("×") == 40
-    assert whole.endswith(" + 40×1 = 820\n")
+    assert whole.endswith(" + 40×1\n        = 820\n")
 
 
 def test_products_of_one_vector_stand_under_each_other():
