@@ -30,13 +30,16 @@ def draw_grids(item: Grids, look: Look) -> Iterator[RenderableType]:
     margin, count = widest(labels), len(labels)
     fitting = max(1, (look.width - margin - 7) // 2)
     start = 0 if look.full else max(0, count - min(_MOST_CELLS, fitting))
-    weights = item.weights[:, start:, start:]
+    shades = np.vectorize(lambda share: numbers.shade(share) * 2, otypes="O")(item.weights)
+    if item.hidden.size:
+        shades[:, item.hidden] = "· "
+    shades = shades[:, start:, start:]
     if look.columns_are_queries:
-        weights = weights.swapaxes(1, 2)
+        shades = shades.swapaxes(1, 2)
     labels = [pad(name, margin) for name in labels[start:]]
     lines: list[str] = []
     for first in range(0, len(labels), fitting):
-        shown = weights[:, :, first : first + fitting]
+        shown = shades[:, :, first : first + fitting]
         part = f" · {first}–{first + shown.shape[2] - 1}" if len(labels) > fitting else ""
         titles = [sentence("column.head", head=head) + part for head in item.heads]
         lines += _panel(titles, shown, labels, look.width - margin)
@@ -46,16 +49,16 @@ def draw_grids(item: Grids, look: Look) -> Iterator[RenderableType]:
         yield Padding(more, (1, 0, 0, INDENT))
 
 
-def _panel(titles: list[str], weights: np.ndarray, labels: list[str], room: int) -> Iterator[str]:
+def _panel(titles: list[str], shades: np.ndarray, labels: list[str], room: int) -> Iterator[str]:
     """The grids under their titles, in as many rows of grids as the room asks for."""
-    cell = max(2 * weights.shape[2] + 3, widest(titles) + 2)
+    cell = max(2 * shades.shape[2] + 3, widest(titles) + 2)
     across = max(1, (room - INDENT) // cell)
     for first in range(0, len(titles), across):
         chosen = range(first, min(first + across, len(titles)))
         title = f"    {pad('', widest(labels))}  {''.join(pad(titles[h], cell) for h in chosen)}"
         yield title.rstrip()
         for i, name in enumerate(labels):
-            rows = (pad("".join(numbers.shade(w) * 2 for w in weights[h, i]), cell) for h in chosen)
+            rows = (pad("".join(shades[h, i]), cell) for h in chosen)
             yield f"    {name}  {''.join(rows)}".rstrip()
         yield ""
 

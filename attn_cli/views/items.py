@@ -112,11 +112,13 @@ class Columns(NamedTuple):
 
 
 class Grids(NamedTuple):
-    """The weights (head, query, key) of several heads, small and side by side."""
+    """The weights (head, query, key) of several heads, small and side by side; a cell that is
+    `hidden` (query, key) has a mark of its own."""
 
     names: Sequence[str]
     heads: Sequence[int]
     weights: np.ndarray
+    hidden: np.ndarray = NOTHING
 
 
 class Picture(NamedTuple):

@@ -152,27 +152,38 @@ def _told(grid: _Grid, look: Look) -> tuple[Text, bool]:
     count = len(grid.headings)
     kept = _kept(count, count if look.full else _MOST_CELLS, grid.column)
     room = look.width - INDENT - 2 - max(map(widest, grid.texts))
-    names: list[str] = []
-    texts: list[str] = []
-    styles: list[str] = []
-    marked = []
-    for line, label in enumerate(grid.labels):
+    beside = room >= _NAME
+    if not beside:  # each number has a line of its own
+        room = look.width - INDENT
+    names, texts, styles, marked = [], [], [], {}
+    for line, words, cell, style in _one_by_one(grid, kept):
         if line in grid.marked:
-            marked.append(len(names))
-        for j in kept if grid.lines[line] >= 0 else [0]:
-            cell, style = (grid.texts[line, j], grid.styles[line, j]) if j >= 0 else ("", "")
-            name = label if grid.lines[line] < 0 else _more(-j)
-            if j >= 0 and grid.lines[line] >= 0:
-                name = f"{label} → {grid.headings[j]}"
-            parts = folded(name, room if room >= _NAME else look.width - INDENT)
-            under = room < _NAME
-            names += [*parts, cell] if under else parts
-            texts += [cell, *[""] * (len(parts) - 1)]
-            styles += [style, *[""] * (len(parts) - 1)]
-    strips = [Strip([], names, True)]
-    if room >= _NAME:
-        strips.append(Strip([], texts, False, styles))
-    return side_by_side(strips, marked=marked), min([*grid.lines, *kept], default=0) < 0
+            marked.setdefault(line, len(names))
+        whole = " ".join(words)
+        parts = [part for word in words for part in folded(word, room)]
+        parts = [whole] if cell_len(whole) <= room else parts
+        parts += [cell] * bool(cell and not beside)
+        names += parts
+        texts += [*[""] * (len(parts) - 1), cell]
+        styles += [*[""] * (len(parts) - 1), style]
+    strips = [Strip([], names, True, () if beside else styles)]
+    strips += [Strip([], texts, False, styles)] * beside
+    told = side_by_side(strips, marked=set(marked.values()))
+    return told, min([*grid.lines, *kept], default=0) < 0
+
+
+def _one_by_one(grid: _Grid, kept: list[int]) -> Iterator[tuple[int, list[str], str, str]]:
+    """The line, name, text and style of each cell, and of what is left out between them."""
+    for line, label in enumerate(grid.labels):
+        if grid.lines[line] < 0:
+            yield line, [label], "", ""
+            continue
+        for j in kept:
+            if j < 0:
+                yield line, [_more(-j)], "", ""
+            else:
+                name = [f"{label} →", grid.headings[j]]
+                yield line, name, grid.texts[line, j], grid.styles[line, j]
 
 
 def _signs(values: np.ndarray) -> np.ndarray:

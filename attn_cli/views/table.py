@@ -55,7 +55,7 @@ def draw(page: Page, look: Look) -> str:
 def renderables(page: Iterable[object], look: Look) -> Drawn:
     """What Rich prints, item by item."""
     for item in page:
-        yield from _DRAWN[type(item)](item, look)
+        yield from KINDS[type(item)](item, look)
 
 
 def _say(item: items.Say, look: Look) -> Drawn:
@@ -156,7 +156,7 @@ def _sum_lines(name: str, terms: list[str], result: str, room: int) -> list[str]
     return ["  " * bool(n) + " ".join(parts[i] for i in line) for n, line in enumerate(lines)]
 
 
-_DRAWN = {
+KINDS = {
     items.Say: _say,
     items.Heading: _heading,
     items.StepTitle: _step_title,
