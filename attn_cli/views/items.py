@@ -32,6 +32,14 @@ def say(key: str, role: Role = "plain", /, **values: object) -> Say:
     return Say(Note(key, values), role)
 
 
+def paragraph(*sentences: Say) -> Say:
+    """Sentences that go on in one paragraph."""
+    first, *rest = sentences
+    if not rest:
+        return first
+    return say("page.on", first=first.words, rest=paragraph(*rest).words)
+
+
 class Heading(NamedTuple):
     """The model and which part of it is meant; below it the tokens, or where the model is from."""
 

@@ -121,7 +121,7 @@ def _tables(grid: _Grid, look: Look, summed: bool) -> Iterator[tuple[Text, bool]
             else:
                 name = _more(-j)
                 strips.append(Strip([name], [f"{'…':^{len(name)}}"] * len(labels)))
-        table = side_by_side(strips, marked=grid.marked, summed=summed)
+        table = side_by_side(strips, marked=grid.marked, ruled=False, summed=summed)
         yield table, min([*grid.lines, *panel], default=0) < 0
 
 
@@ -196,7 +196,7 @@ def _signs(values: np.ndarray) -> np.ndarray:
 def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
     """The table, and below it how many rows are left out."""
     title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
-    yield Padding(title, (1, 0, 0, 1))
+    yield Padding(title, (1, 0, 0, 1)) if item.title else Text("")
     count = len(item.columns[0].cells)
     shown = count if look.full or not item.most else min(count, _MOST_ROWS)
     rows = slice(count - shown, count) if item.most == "last" else slice(shown)
