@@ -191,3 +191,19 @@ def test_names_cut_to_the_same_text_are_told_apart():
 
 def test_places_are_packed_in_order():
     assert packed([3, 3, 3, 9, 1], 6) == [[0, 1], [2], [3], [4]]
+
+
+def test_on_a_narrow_screen_lists_stand_below_each_other_and_bars_are_shorter():
+    lists = [[("Confucius", 0.5)], [("Mencius", -0.25)]]
+    ranked = kinds.Rankings(("now", "start"), lists)
+    assert [line.split() for line in drawn(ranked, 80)] == [
+        ["now", "start"], ["Confucius", "0.50", "Mencius", "−0.25"],
+    ]  # fmt: skip
+    assert [line.split() for line in drawn(ranked, 24)] == [
+        ["now"], ["Confucius", "0.50"], ["start"], ["Mencius", "−0.25"],
+    ]  # fmt: skip
+    bars = kinds.Columns(
+        "", [Column("token", ["is", "China"], "left"), Column("", [1, 0.5], "bar")]
+    )
+    assert [line.split()[-1] for line in drawn(bars, 20)[-2:]] == ["█" * 6, "█" * 3]
+    assert [line.split()[-1] for line in drawn(bars, 80)[-2:]] == ["█" * 16, "█" * 8]
