@@ -1,7 +1,7 @@
 """How a page is drawn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 # Every style of a page. A numbered colour of the 256 has a contrast of 4.5:1 or so on white and on
 # black alike; a terminal of 16 shows its own blue, red and magenta. Nothing is dim: half of a
@@ -20,8 +20,7 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(NamedTuple):
     """The drawer's settings: columns of the screen, decimals, and what may be left out.
 
     `columns_are_queries` turns (query, key) matrices round; `colour` says whether styles are kept,
@@ -34,4 +33,4 @@ class Look:
     full: bool = False
     columns_are_queries: bool = False
     colour: bool = False
-    terminal: Mapping[str, str] = field(default_factory=dict)
+    terminal: Mapping[str, str] = {}
