@@ -160,7 +160,7 @@ def _products(item: items.Products, look: Look) -> Drawn:
 def _sum_lines(name: str, terms: list[str], result: str, room: int) -> list[str]:
     """`name = term + term = result`, a line ending before a sign."""
     signed = [f"− {term[1:]}" if term[0] == "−" else f"+ {term}" for term in terms[1:]]
-    parts = [f"{name} = {terms[0]}", *signed, f"= {result}"]
+    parts = [f"{name} =", terms[0], *signed, f"= {result}"]
     lines = packed([cell_len(part) + 1 for part in parts], room - 1)
     return ["  " * bool(n) + " ".join(parts[i] for i in line) for n, line in enumerate(lines)]
 
