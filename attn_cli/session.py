@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attn_cli import parse, vocabulary
-from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.errors import ContentError, UsageError, some
 from attn_cli.maths.attention import softmax
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Cache, End, Request
@@ -158,7 +158,7 @@ def trace(
     text is a user's turn in the model's chat format.
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask` and `without_head` take the
-    words of the command line (`window:3`, `0.2`). Without `next`, layers behind the last chosen
+    words of the command line (`window:3`, `0.2`). Without `next`, layers after the last chosen
     one are not computed. Raises UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
@@ -254,9 +254,9 @@ def model_notes(model: Model) -> tuple[Note, ...]:
     """Notes on a model however it is used: its config, its tensors, its tokenizer."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.unknown:
-        notes.append(note("note.keys", keys=_some(model.unknown)))
+        notes.append(note("note.keys", keys=some(model.unknown)))
     if model.left_aside:
-        notes.append(note("note.left_aside", tensors=_some(model.left_aside)))
+        notes.append(note("note.left_aside", tensors=some(model.left_aside)))
     if not model.facts.predicts:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
@@ -278,15 +278,8 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     ]
     if not unknown:
         return tuple(notes)
-    words = _some(dict.fromkeys(unknown))
+    words = some(dict.fromkeys(unknown))
     return (*notes, note("note.unknown", words=words, model=model.facts.name))
-
-
-def _some(names: Iterable[object], most: int = 5) -> str:
-    """A list that a note can hold."""
-    every = list(map(str, names))
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(shorten(name) for name in every[:most]) + more
 
 
 def _notes(model: Model, found: Trace) -> tuple[Note, ...]:
@@ -300,7 +293,7 @@ def _block_notes(block: Attention) -> Iterator[Note]:
     visible = block.arrays.get("visible")
     if visible is not None and not visible.any(axis=1).all():
         rows = np.flatnonzero(~visible.any(axis=1)).tolist()
-        yield note("note.hidden_row", layer=block.layer, rows=_some(rows, 8))
+        yield note("note.hidden_row", layer=block.layer, rows=some(rows, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:

@@ -46,8 +46,9 @@ _BLOCK = 128  # queries
 class Request:
     """What to record, and whether to run to the end.
 
-    `blocks` are recorded: their `heads`, of the arrays named in `arrays`. A `whole` pass goes on
-    to the prediction.
+    `blocks` are recorded: the arrays named in `arrays`, of the `heads` in blocks of the model's
+    own stack, of every head if none is named and in other stacks. A `whole` pass goes on to the
+    prediction.
     """
 
     blocks: frozenset[Address] = frozenset()
@@ -207,7 +208,7 @@ class Stack:
         touched = moved or self._touched(what_if, visible, seen, sizes)
         self.touched = self.touched or bool(touched)
         if block in self._request.blocks:
-            at = np.array(self.positions), np.arange(sizes[1])
+            at = np.arange(self.start, sizes[0]), np.arange(sizes[1])
             arrays |= {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
             arrays |= {"z": steps.z, "output": output, "w_o": w_o.reshape(len(z), -1, len(w_o[0]))}
             arrays |= {"b_o": b_o} if b_o.size else {}
@@ -242,24 +243,23 @@ class Stack:
         removed: tuple[int, ...],
         touched: frozenset[str],
     ) -> Attention:
-        request = self._request
-        group = computed["q"].shape[0] // computed["k"].shape[0]
-        kv_heads = tuple(dict.fromkeys(head // group for head in request.heads))
-        picked = {"head": list(request.heads), "kv_head": list(kv_heads)}
+        request, every = self._request, tuple(range(len(computed["q"])))
+        named = request.heads if block.stack == self._model.facts.stack else ()
+        heads, group = named or every, len(every) // len(computed["k"])
+        kv_heads = heads if group == 1 else tuple(dict.fromkeys(head // group for head in heads))
+        picked = {"head": list(heads), "kv_head": list(kv_heads)} if heads != every else {}
         arrays = {}
         for name, spec in vocabulary.ARRAYS.items():
             if name in request.arrays and name in computed:
-                array = computed[name].view()
                 chosen = picked.get(spec.axes[0])
-                if chosen is not None and chosen != list(range(len(array))):
-                    array = array[chosen]
+                array = computed[name].view() if chosen is None else computed[name][chosen]
                 array.flags.writeable = False
                 arrays[name] = array
         return Attention(
             stack=block.stack,
             kind=block.kind,
             layer=block.layer,
-            heads=request.heads,
+            heads=heads,
             kv_heads=kv_heads,
             scale=scale,
             soft_cap=soft_cap,

@@ -11,7 +11,7 @@ import numpy as np
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.random import RandomTensors
+from attn_cli.checkpoints.random import random_tensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.model.config import ConfigReader
@@ -87,6 +87,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     where, of_config = str(place.path), str(place.path / "config.json")
     tensors, kind = folder.tensors, folder.config.get("model_type")
     refusals.check_config(folder.config, of_config, ignored)
+    refusals.check_tensors(tensors, where)
     family = _family(folder.config, of_config)
     reader = ConfigReader(folder.config, of_config, ignored)
     config = family.read_config(reader)
@@ -208,7 +209,7 @@ def _random_model(name: str) -> Model:
     values = family.untrained({**numbers, "vocabulary": tokenizer.size})
     config = family.read_config(ConfigReader(values, name))
     shapes = of_layers(family.shapes(config), config.layers)
-    tensors = RandomTensors(shapes, numbers["seed"]).tensors
+    tensors = random_tensors(shapes, numbers["seed"])
     place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
     return _model(
         facts=_facts(place, UNTRAINED, family, config, shapes, trained=False),

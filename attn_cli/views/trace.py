@@ -242,8 +242,9 @@ def _scale_and_mask(view: HeadView) -> Items:
     if capped:
         yield say("scale.capped", cap=f"{capped:g}")
     if biased:
-        slope = view.facts.slopes[view.head]
-        yield from (say("scale.biased", slope=numbers.number(slope, 4)), view.cells("bias"))
+        if view.facts.slopes:
+            yield say("scale.biased", slope=numbers.number(view.facts.slopes[view.head], 4))
+        yield view.cells("bias")
     yield from (view.cells("scaled"), *_mask(view.arrays["visible"]), view.cells("masked"))
 
 
@@ -258,7 +259,7 @@ def _mask(visible: np.ndarray) -> Items:
     window = masks.square(partial(masks.window, width=width), len(visible))
     if np.array_equal(visible, masks.square(masks.causal, len(visible))):
         yield say("mask.causal")
-    elif np.array_equal(visible, window):
+    elif width > 1 and np.array_equal(visible, window):
         yield say("mask.window", before=width - 1)
 
 

@@ -7,7 +7,7 @@ SENTENCES = {
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} is full",
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
-    "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
+    "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
     "note.left_aside": "tensors of a head that predicts no tokens were left aside: {tensors}",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
@@ -94,8 +94,7 @@ SENTENCES = {
     "can still choose.",
     "scale.title_capped": "scaled = c·tanh(scores × scale / c)   masked = −∞ if hidden",
     "scale.title_biased": "scaled = scores × scale + bias   masked = −∞ where hidden",
-    "scale.capped": "Then a soft cap bends each to stay between −{cap} and {cap}: {cap} · "
-    "tanh(scaled / {cap}).",
+    "scale.capped": "Then a soft cap bends each to stay between −{cap} and {cap}.",
     "scale.biased": "To this a bias is added that depends on positions alone; `scaled` holds it. "
     "Here it is {slope} for each position of the key, so that nearer keys gain on earlier ones.",
     "mask.what": "The mask hides {hidden} of {cells} cells. A hidden cell is −∞, which softmax "
