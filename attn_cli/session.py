@@ -162,7 +162,9 @@ def trace(
     one are not computed. Raises UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
-    facts = opened.facts
+    facts, arrays = opened.facts, frozenset(arrays)
+    if unknown := sorted(arrays - set(vocabulary.ARRAYS)):
+        raise UsageError(f"no array {unknown[0]!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
     prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
     layers = parse.selection(layer, facts.layers, "--layer")
     chosen = [Address(facts.stack, "self", number) for number in layers]
@@ -173,8 +175,8 @@ def trace(
     }
     request = Request(
         blocks=frozenset(chosen),
-        heads=parse.selection(head, facts.heads, "--head"),
-        arrays=_known(arrays),
+        heads={facts.stack: parse.selection(head, facts.heads, "--head")},
+        arrays=arrays,
         whole=next and facts.predicts,
         what_if=read_what_if(**settings, stack=facts.stack, layers=facts.layers, heads=facts.heads),
     )
@@ -192,13 +194,6 @@ def trace(
     if request.whole:
         found = _with_prediction(opened, found, end, top)
     return replace(found, notes=_notes(opened, found))
-
-
-def _known(arrays: Iterable[str]) -> frozenset[str]:
-    unknown = sorted(set(arrays) - set(vocabulary.ARRAYS))
-    if unknown:
-        raise UsageError(f"no array {unknown[0]!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
-    return frozenset(arrays)
 
 
 def _with_prediction(model: Model, found: Trace, end: End, top: int) -> Trace:

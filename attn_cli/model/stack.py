@@ -46,13 +46,12 @@ _BLOCK = 128  # queries
 class Request:
     """What to record, and whether to run to the end.
 
-    `blocks` are recorded: the arrays named in `arrays`, of the `heads` in blocks of the model's
-    own stack, of every head if none is named and in other stacks. A `whole` pass goes on to the
-    prediction.
+    `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack, of every
+    head where a stack is not named. A `whole` pass goes on to the prediction.
     """
 
     blocks: frozenset[Address] = frozenset()
-    heads: tuple[int, ...] = ()
+    heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
     whole: bool = True
     what_if: WhatIf = field(default_factory=WhatIf)
@@ -244,8 +243,7 @@ class Stack:
         touched: frozenset[str],
     ) -> Attention:
         request, every = self._request, tuple(range(len(computed["q"])))
-        named = request.heads if block.stack == self._model.facts.stack else ()
-        heads, group = named or every, len(every) // len(computed["k"])
+        heads, group = request.heads.get(block.stack, every), len(every) // len(computed["k"])
         kv_heads = heads if group == 1 else tuple(dict.fromkeys(head // group for head in heads))
         picked = {"head": list(heads), "kv_head": list(kv_heads)} if heads != every else {}
         arrays = {}

@@ -15,7 +15,7 @@ SAID = {
     },
     "gemma2": {
         "multiplied by √20": True, "turns queries and keys": True,
-        "bends each to stay between −3 and 3: 3 · tanh(scaled / 3)": True,
+        "bends each to stay between −3 and 3.": True,
         "sees itself and, at most, the 4 tokens before it": True,
         "a norm of its own brings it to scale": True, "multiplied by 0.3780": True,
         "keeps the future from the past": False, "c·tanh(scores × scale / c)": True,
