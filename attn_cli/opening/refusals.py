@@ -127,8 +127,9 @@ def _refuse_other_layouts(path: Path, names: set[str]) -> None:
             f"{path} is a sentence-transformers folder without a config.json of its own",
             f"open the model in it: {path / inner}" if inner else _SAFETENSORS,
         )
-    if any(n.startswith("consolidated") for n in names):
-        maker = "Mistral" if {"tekken.json", "consolidated.safetensors"} & names else "Meta"
+    if weights := [name for name in names if name.startswith("consolidated")]:
+        mistral = "tekken.json" in names or any(name.endswith(".safetensors") for name in weights)
+        maker = "Mistral" if mistral else "Meta"
         raise ContentError(
             f"{path} is a model in {maker}'s own form (consolidated weights, params.json)",
             "open the folder that has config.json and model.safetensors",
