@@ -295,8 +295,9 @@ def _scale_and_mask(view: HeadView) -> Items:
     said = [say(what, width=width, root=width**0.5, scale=scale)]
     yield paragraph(*said, *[say("scale.capped", cap=cap)] * bool(block.soft_cap))
     if biased:
-        slope = view.facts.slopes[view.head]
-        yield from (say("scale.biased", slope=numbers.number(slope, 4)), view.cells("bias"))
+        if view.facts.slopes:
+            yield say("scale.biased", slope=numbers.number(view.facts.slopes[view.head], 4))
+        yield view.cells("bias")
     yield from (view.cells("scaled"), *_mask(view), view.cells("masked"))
 
 
@@ -314,7 +315,7 @@ def _mask(view: HeadView) -> Items:
         pair = ending.causal_example(view.names, _best_key(view) if view.has("weights") else -1)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
         said.append(say("mask.causal", example=example))
-    elif np.array_equal(visible, window):
+    elif width > 1 and np.array_equal(visible, window):
         said.append(say("mask.window", before=width - 1))
     if value is not None:
         said.append(say("scale.value", value=f"{value:g}"))

@@ -7,7 +7,7 @@ SENTENCES = {
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} is full",
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
-    "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
+    "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
     "note.left_aside": "tensors of a head that predicts no tokens were left aside: {tensors}",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
