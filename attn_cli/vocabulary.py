@@ -96,7 +96,7 @@ ARRAYS = {
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
 EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
-LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
+LIGHT_ARRAYS = frozenset(n for n, spec in ARRAYS.items() if spec.step and n[:2] != "w_")
 
 # What a page tells of a model. What layer 0 makes of a token's vector: the vector itself, the sum
 # with its position's, that sum after a matrix, the vector times √width, its norm.

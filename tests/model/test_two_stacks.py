@@ -26,7 +26,7 @@ SOURCE, TARGET = (4, 1, 9, 16, 2, 2, 7), (3, 8, 0, 13, 5)
 STACKS = {"encoder": (ENCODER, SOURCE), "decoder": (DECODER, TARGET)}
 BLOCKS = [Address("encoder", "self", n) for n in range(ENCODER)]
 BLOCKS += [Address("decoder", kind, n) for n in range(DECODER) for kind in ("self", "cross")]
-EVERY = frozenset(vocabulary.ARRAYS)
+EVERY = frozenset(vocabulary.ARRAYS) - {"mlp_output"}  # there is no feed-forward network
 SCALES = {"encoder": 1.0, "decoder": 0.3}
 
 
