@@ -1,5 +1,6 @@
 """The words of attn: steps, arrays, axes. Code, options, JSON, tables take them from here."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
@@ -96,7 +97,7 @@ ARRAYS = {
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
 EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
-LIGHT_ARRAYS = frozenset(n for n, spec in ARRAYS.items() if spec.step and n[:2] != "w_")
+LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
 
 # What a page tells of a model. What layer 0 makes of a token's vector: the vector itself, the sum
 # with its position's, that sum after a matrix, the vector times √width, its norm.
@@ -155,3 +156,13 @@ def arrays_after(queries: bool, keys: bool) -> frozenset[str]:
     after = arrays_from("content_to_content")
     before = arrays_from(next(iter(ARRAYS))) - after
     return after | (before - _OF_KEYS if queries else after) | (_OF_KEYS if keys else after)
+
+
+def changes(settings: Mapping[str, Any]) -> list[str]:
+    """The what-if settings that change something, as they are typed: `--mask none`."""
+    found = []
+    for name, (option, neutral) in WHAT_IFS.items():
+        value = settings[name]
+        words = value if isinstance(value, list) else [] if value == neutral else [f"{value:g}"]
+        found += [f"{option} {word}" for word in words]
+    return found

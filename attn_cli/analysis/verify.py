@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,15 +14,14 @@ from attn_cli.files import read_bytes
 from attn_cli.hook_names import find, heads_in, hook_name
 from attn_cli.maths import attention as steps
 from attn_cli.model.family import Model
-from attn_cli.records import Attention, Facts, Prompt, Trace
+from attn_cli.records import Attention, Prompt, Trace
 
 NORMAL, SUSPECT = 5e-5, 1e-4
 _DATA = Path(__file__).parent.parent / "data" / "reference"
 _RECOMPUTED = ("scores", "scaled", "masked", "weights", "z", "head_output", "output")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepError:
+class StepError(NamedTuple):
     """The largest error of one array over all layers, and the layer where it is.
 
     The error of two rows is max |a − b| / max(1, max |b|).
@@ -34,8 +34,7 @@ class StepError:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(NamedTuple):
     """`float64` compares with a recomputation, `reference` with activations made elsewhere."""
 
     provenance: str
@@ -58,7 +57,8 @@ def verify(
     """
     names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
     found = session.trace(ids=prompt.ids, model=model, arrays=names, next=False)
-    exact = session.trace(ids=prompt.ids, model=_double(model), arrays=names, next=False)
+    double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
+    exact = session.trace(ids=prompt.ids, model=double, arrays=names, next=False)
     float64 = _worst(_against_float64(found, exact))
     compared = _worst(_against_file(found, reference, source)) if reference else ()
     largest = max((entry.error for entry in (*float64, *compared)), key=_badness)
@@ -92,26 +92,15 @@ def row_error(a: np.ndarray, b: np.ndarray) -> float:
         return float((np.abs(np.where(alike, 0, a - b)).max(axis=-1, initial=0.0) / size).max())
 
 
-def _double(model: Model) -> Model:
-    return replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
-
-
 def _worst(errors: Iterator[tuple[str, int, float]]) -> tuple[StepError, ...]:
     worst: dict[str, tuple[float, int]] = {}
     for name, layer, error in errors:
         if name not in worst or _badness(error) > _badness(worst[name][0]):
             worst[name] = error, layer
     return tuple(
-        StepError(
-            step=vocabulary.ARRAYS[name].step,
-            name=name,
-            error=error,
-            layer=layer,
-            verdict=verdict(error),
-        )
-        for name in vocabulary.ARRAYS
+        StepError(spec.step, name, *worst[name], verdict(worst[name][0]))
+        for name, spec in vocabulary.ARRAYS.items()
         if name in worst
-        for error, layer in [worst[name]]
     )
 
 
@@ -157,7 +146,11 @@ def _against_file(
             other = find(reference, found.model, block, name)
             if other is None or array.dtype == bool:
                 continue
-            ours = _heads_of(array, name, found.model, block, reference)
+            axis = vocabulary.ARRAYS[name].axes[0]
+            ours = array
+            if axis in ("head", "kv_head"):  # only the heads that the reference holds
+                held = heads_in(reference, found.model, block, axis)
+                ours = array[[n for n in held if 0 <= n < len(array)]]
             if other.shape != ours.shape:
                 raise ContentError(
                     f"{source}: {hook_name(found.model, block, name)} ({name}) does not fit: "
@@ -167,20 +160,6 @@ def _against_file(
             yield name, block.layer, row_error(ours, other)
     if not some:
         raise ContentError(f"{source} holds no array of this model", "names as in --format npz")
-
-
-def _heads_of(
-    array: np.ndarray,
-    name: str,
-    model: Facts,
-    block: Attention,
-    reference: Mapping[str, np.ndarray],
-) -> np.ndarray:
-    """Our array with only the heads that the reference holds."""
-    axis = vocabulary.ARRAYS[name].axes[0]
-    if axis not in ("head", "kv_head"):
-        return array
-    return array[[n for n in heads_in(reference, model, block, axis) if 0 <= n < len(array)]]
 
 
 def read_reference(

@@ -46,9 +46,9 @@ def deliver(
     quiet: bool = False,
     each: bool = False,
 ) -> None:
-    """Writes results as pages, documents or arrays, all at once. Raises UsageError.
+    """Writes results as pages, documents or arrays, all at once: a failure leaves stdout empty.
 
-    With `each`, every result is a document of its own, one to a line.
+    With `each`, every result is a document of its own, one to a line. Raises UsageError.
     """
     kind = chosen_format(command, options)
     form = FORMATS[kind]
@@ -69,9 +69,10 @@ def deliver(
         else:
             data.append(_document(command, result))
     if drawn:
-        print_page(items, drawn, options.out)
-    else:
-        emit(b"".join(data), options.out)
+        from attn_cli.views.drawers import DRAWERS
+
+        data.append(DRAWERS[drawn.view](items, drawn).encode("utf-8", "replace"))
+    emit(b"".join(data), options.out)
 
 
 def _document(command: str, result: Result) -> bytes:
@@ -122,13 +123,6 @@ def _look(options: "OutputOptions") -> "Look":
         colour=_is_stdout(options.out) and streams.is_screen and not streams.is_plain,
         terminal={k: v for k, v in streams.environ.items() if k in ("TERM", "COLORTERM")},
     )
-
-
-def print_page(page: "Page", look: "Look", out: str | None = None) -> None:
-    """Draws a page and writes it at once, so that a failure leaves stdout empty."""
-    from attn_cli.views.drawers import DRAWERS
-
-    emit(DRAWERS[look.view](page, look).encode("utf-8", "replace"), out)
 
 
 def emit(data: bytes, out: str | None = None) -> None:

@@ -24,16 +24,10 @@ def command(
 ) -> None:  # fmt: skip
     """The JSON Schema (draft 2020-12) that a command's JSON document follows."""
     from attn_cli.views.json import encode_pretty
-
-    output.emit(encode_pretty(document_schema(name)), out)
-
-
-def document_schema(name: str) -> dict:
-    """The schema of a command's document, as a dictionary."""
     from attn_cli.views.schema import schema
 
     kinds = []
     for place in COMMANDS[name].records:
         module, _, kind = place.partition(":")
         kinds.append(getattr(import_module(module), kind))
-    return schema(name, tuple(kinds))
+    output.emit(encode_pretty(schema(name, tuple(kinds))), out)

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from attn_cli import parse, vocabulary
-from attn_cli.cli import output
-from attn_cli.cli.options import (
-    Heads,
-    Layers,
-    MaxTokens,
-    OutputOptions,
-    PromptOptions,
-    Top,
-    WhatIfOptions,
-)
+from attn_cli.cli import options, output
 from attn_cli.cli.prompts import prompts
 from attn_cli.words import Note, note
 
@@ -48,18 +39,18 @@ _EXPLAINED_WITH = {
 
 
 def command(
-    prompt: PromptOptions,
-    what_if: WhatIfOptions,
-    out: OutputOptions,
-    layer: Layers = "0",
-    head: Heads = "0",
+    prompt: options.PromptOptions,
+    what_if: options.WhatIfOptions,
+    out: options.OutputOptions,
+    layer: options.Layers = "0",
+    head: options.Heads = "0",
     query: Queries = "",
     key: Keys = "",
     step: Steps = (),
     parameters: Parameters = False,
     no_next: NoNext = False,
-    max_tokens: MaxTokens = None,
-    top: Top = 5,
+    max_tokens: options.MaxTokens = None,
+    top: options.Top = 5,
 ) -> None:
     """The six steps of self-attention for a prompt, each matrix as a table.
 

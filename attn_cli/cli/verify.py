@@ -1,5 +1,6 @@
 """`attn verify`: how exact a trace is."""
 
+from functools import partial
 from typing import Annotated
 
 from typer import Option
@@ -36,9 +37,7 @@ def command(
             found = verify(model, read, reference, name)
             settings = {"against": against, **read.settings}
             notes = session.prompt_notes(model, read)
-            yield output.Result(
-                lambda p=read, f=found: view.page(model.facts, p, f),
-                found, model.facts, read, settings, notes,
-            )  # fmt: skip
+            page = partial(view.page, model.facts, read, found)
+            yield output.Result(page, found, model.facts, read, settings, notes)
 
     output.deliver("verify", out, results(), quiet=prompt.quiet)

@@ -9,7 +9,7 @@ from attn_cli.records import Trace
 
 
 def render(trace: Trace) -> bytes:
-    """The archive's bytes, the same for the same trace (see `exchange`)."""
+    """The archive's bytes, the same for the same trace (see `hook_names`)."""
     out = io.BytesIO()
     np.savez(out, **to_arrays(trace))
     return out.getvalue()
