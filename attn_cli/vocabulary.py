@@ -162,7 +162,8 @@ def changes(settings: Mapping[str, Any]) -> list[str]:
     """The what-if settings that change something, as they are typed: `--mask none`."""
     found = []
     for name, (option, neutral) in WHAT_IFS.items():
-        value = settings[name]
-        words = value if isinstance(value, list) else [] if value == neutral else [f"{value:g}"]
+        value = settings.get(name, neutral)
+        listed = isinstance(value, list | tuple)
+        words = value if listed else [] if value == neutral else [f"{value:g}"]
         found += [f"{option} {word}" for word in words]
     return found

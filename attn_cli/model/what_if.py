@@ -72,6 +72,13 @@ class WhatIf:
                 visible = _applied(mask, visible, self.length or queries, length, both_sides)
         return visible
 
+    def idle_sinks(self, windowed: bool) -> list[str]:
+        """The `sinks` that open nothing: no window is there, or they are none."""
+        bases = [mask.kind for mask in self.masks if MASKS[mask.kind].base]
+        narrow = windowed if not bases else bases[0] in ("window", "file")
+        sinks = [mask for mask in self.masks if mask.kind == "sinks"]
+        return [mask.word for mask in sinks if not narrow or mask.numbers == (0,)]
+
     @property
     def skipped(self) -> int:
         """How many positions at the left are not counted."""

@@ -102,9 +102,7 @@ def test_what_is_rotated_is_not_changed_itself():
 def test_angles_from_a_start_are_a_slice_of_angles_from_0(start, count):
     turns = positions.frequencies(8, 100.0)
     for part, whole in zip(
-        angles(turns, start, count),
-        angles(turns, 0, start + count),
-        strict=True,
+        angles(turns, start, count), angles(turns, 0, start + count), strict=True
     ):
         assert np.array_equal(part, whole[start:])
 
