@@ -41,7 +41,8 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
-def _complete(*words: str) -> Callable[[str], list[str]]:
+def complete(*words: str) -> Callable[[str], list[str]]:
+    """A completion for typer: those of a few words that begin as typed."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
@@ -62,7 +63,7 @@ ModelName = Annotated[
         "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
         help="tiny, smollm2, random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, a "
         "folder with config.json, org/name in the Hugging Face cache, or ollama:name[:tag].",
-        autocompletion=_complete("tiny", "random", "smollm2"),
+        autocompletion=complete("tiny", "random", "smollm2"),
     ),
 ]  # fmt: skip
 IgnoreConfig = Annotated[
@@ -123,7 +124,7 @@ class WhatIfOptions:
         list[str],
         Option(
             metavar="MASK",
-            autocompletion=_complete(*_MASK_STARTS),
+            autocompletion=complete(*_MASK_STARTS),
             help=f"{_masks('or', base=True)} replaces the model's mask; "
             f"{_masks('and', base=False, opens=False)} hide more; {_masks('and', opens=True)} "
             "shows a window the first keys. Repeatable. Q and K may be tokens.",
@@ -142,7 +143,7 @@ class WhatIfOptions:
     ] = ()  # fmt: skip
     without: Annotated[
         list[str],
-        Option(metavar="WORD", autocompletion=_complete(*WITHOUT),
+        Option(metavar="WORD", autocompletion=complete(*WITHOUT),
                help=f"Leave out {', '.join(WITHOUT)}. Repeatable."),
     ] = ()  # fmt: skip
 
@@ -160,7 +161,7 @@ class OutputOptions:
         str,
         Option(
             metavar="FORMAT", parser=one_of("--format", tuple(FORMATS)), show_default="table",
-            autocompletion=_complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
+            autocompletion=complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
         ),
     ] = ""  # fmt: skip
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False
@@ -174,7 +175,7 @@ class OutputOptions:
         str,
         Option(
             metavar="rows|columns", parser=one_of("--layout", ("rows", "columns")),
-            autocompletion=_complete("rows", "columns"),
+            autocompletion=complete("rows", "columns"),
             help="Queries as rows (papers) or as columns (the animated explanation).",
         ),
     ] = "rows"  # fmt: skip

@@ -338,17 +338,29 @@ SENTENCES = {
     # train
     "training.step": "step {step} / {steps}",
     "training.progress": "{tokens} tokens/s   {left} left",
-    "training.loss": "loss {loss}   floor {floor}   above {above}   nats per token",
-    "training.attention": "how much the last token of `{prompt}` looks at `{key}`",
+    "training.loss": "loss {loss}   floor {floor}   {side}   nats per token, the mean of up to "
+    "{recent} steps",
+    "training.attention": "how much the last token of `{prompt}` looks at `{key}`, most first",
     "training.neighbours": "nearest to `{word}`: words of similar vectors, by cosine",
     "training.moved": "`{word}` has moved {moved} from its random start",
     "training.now": "now",
     "training.start": "at the start",
     "training.line": "step {step} of {steps}   loss {loss}   floor {floor}   {tokens} tokens/s   "
     "{left} left",
-    "training.result": "{checkpoint}: {steps} steps in {time}; loss {loss} nats per token, {above} "
-    "above the entropy floor of what was drawn. Heads are saved in the order of their attention to "
-    "the watched token.",
+    "training.result": "{checkpoint}: {steps} steps in {time}; loss {loss} nats per token (the "
+    "mean of the last {last} steps), {side}.",
+    "training.above": "{amount} above the floor",
+    "training.below": "{amount} below the floor",
+    "training.over": "above {amount}",
+    "training.under": "below {amount}",
+    "training.what": "A loss is −ln p, p being the probability given to the token that came; its "
+    "unit is the nat. The floor is the loss of a model that knows how often each word follows each "
+    "beginning of a sentence in this corpus: no model that sees only what stands before can go "
+    "below it.",
+    "training.heads": "The heads of a layer are numbered by how much they look at the watched "
+    "token, here and in the file.",
+    "training.unmasked": "Without the mask each position could read the token that it was to "
+    "guess, which no loss punishes. There is none to read when the model writes. See: {command}",
     "training.saved": "saved after step {step}; go on with: {again}",
     "training.saved_model": "the model after step {step} is saved in {directory}",
     # verify
