@@ -62,6 +62,8 @@ SENTENCES = {
     "page.try_mask": "`{query}` looks at `{key}` most. Hide it: {command}",
     "page.try_heads": "All heads of this layer side by side: {command}",
     "page.onward": " and on to the next token",
+    "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
+    "its table's largest.",
     "column.query": "query",
     "column.key": "key",
     "column.token": "token",
