@@ -1,7 +1,8 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from attn_cli.maths.attention import softmax
 from attn_cli.model import family
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Cache, End, Request
-from attn_cli.model.what_if import UNCHANGED, WhatIf, read_what_if
+from attn_cli.model.what_if import WhatIf, read_what_if
 from attn_cli.opening.load import load
 from attn_cli.records import (
     Address,
@@ -114,18 +115,6 @@ def run(
     return blocks, End(np.zeros((0, model.facts.model_width), np.float32), False)
 
 
-def logits(model: Model, ids: tuple[int, ...], changes: WhatIf = UNCHANGED) -> np.ndarray:
-    """Logits (position, vocabulary) at every position of a prompt. Raises ContentError."""
-    return predict(model, run(model, ids, Request(what_if=changes))[1].x)
-
-
-def next_logits(
-    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: WhatIf = UNCHANGED
-) -> np.ndarray:
-    """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
-    return predict(model, run(model, ids, Request(what_if=changes), cache)[1].x[-1:])[0]
-
-
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
     """Logits (position, vocabulary) of any layer's vectors (position, model).
 
@@ -156,6 +145,7 @@ def trace(
     without: Sequence[str] = (),
     next: bool = True,
     top: int = 5,
+    ending: bool = False,
     special: bool = True,
     chat: bool = False,
 ) -> Trace:
@@ -165,7 +155,8 @@ def trace(
     text is a user's turn in the model's chat format.
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
-    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed. Raises
+    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed; with
+    `ending` the trace says how the prediction comes about. Raises
     UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
@@ -201,9 +192,8 @@ def trace(
         logits=np.zeros((0, facts.vocabulary), np.float32),
     )
     if request.whole:
-        told = "mlp_output" in request.arrays
-        found = _with_prediction(opened, found, end, top, told)
-    return replace(found, notes=_notes(opened, found))
+        found = _with_prediction(opened, found, end, top, ending)
+    return replace(found, notes=_notes(opened, found, request.what_if, end.touched))
 
 
 def what_if(model: Model, prompt: Prompt, **settings: Any) -> WhatIf:
@@ -213,8 +203,21 @@ def what_if(model: Model, prompt: Prompt, **settings: Any) -> WhatIf:
     """
     facts = model.facts
     return read_what_if(
-        **settings, stack=facts.stack, layers=facts.layers, heads=facts.heads, tokens=prompt.labels
+        **settings, stack=facts.stack, layers=facts.layers, heads=facts.heads, tokens=prompt.given
     )
+
+
+def idle_notes(
+    model: Model, typed: Mapping[str, Any], changes: WhatIf, touched: bool
+) -> tuple[Note, ...]:
+    """Notes on what-if settings without effect; `touched`: they have changed what is shown."""
+    idle = changes.idle_sinks(model.facts.windowed)
+    notes = [note("note.no_window", mask=f"--mask {word}") for word in idle]
+    words = [word for word in typed["mask"] if word not in idle]
+    others = vocabulary.changes({**typed, "mask": words})
+    if others and not touched:
+        notes.append(note("note.no_effect", changes=" ".join(others)))
+    return tuple(notes)
 
 
 def _with_prediction(model: Model, found: Trace, end: End, top: int, told: bool) -> Trace:
@@ -310,22 +313,39 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     notes = list(model_notes(model))
     if prompt.chat:
         notes.append(note("note.chat", format=prompt.chat))
+    if not prompt.has_text:
+        return tuple(notes)
     unknown = [
         prompt.text[slice(*token.span)]
         for token in prompt.tokens
-        if token.id == model.tokenizer.unknown and prompt.has_text
+        if token.id == model.tokenizer.unknown
     ]
-    if not unknown:
-        return tuple(notes)
-    words = some(dict.fromkeys(unknown))
-    return (*notes, note("note.unknown", words=words, model=model.facts.name))
+    for key, words in (("note.unknown", unknown), ("note.letters", _spelt(prompt))):
+        if words:
+            found = some(dict.fromkeys(words))
+            notes.append(note(key, words=found, model=model.facts.name))
+    return tuple(notes)
 
 
-def _notes(model: Model, found: Trace) -> tuple[Note, ...]:
+def _spelt(prompt: Prompt) -> list[str]:
+    """The words of the prompt that are cut into tokens of less than two letters on average."""
+    owner = {at: i for i, token in enumerate(prompt.tokens) for at in range(*token.span)}
+    found = []
+    for word in re.finditer(r"[^\W\d_]{2,}", prompt.text):
+        pieces = len({owner.get(at) for at in range(*word.span())})
+        # Scripts without capitals (Chinese, say) have one token to a character anyway.
+        if len(word[0]) < 2 * pieces and pieces > 1 and word[0].lower() != word[0].upper():
+            found.append(word[0])
+    return found
+
+
+def _notes(model: Model, found: Trace, changes: WhatIf, touched: bool) -> tuple[Note, ...]:
     of_blocks = (remark for block in found.attention for remark in _block_notes(block))
     bad = int(found.logits.size - np.isfinite(found.logits).sum())
     of_logits = (note("note.logits", count=bad),) if bad else ()
-    return (*prompt_notes(model, found.prompt), *of_blocks, *of_logits)
+    touched = touched or any(block.what_if for block in found.attention)
+    idle = idle_notes(model, found.settings, changes, touched)
+    return (*prompt_notes(model, found.prompt), *of_blocks, *of_logits, *idle)
 
 
 def _block_notes(block: Attention) -> Iterator[Note]:

@@ -2,8 +2,9 @@
 
 from functools import partial
 
+from attn_cli import vocabulary
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, PromptOptions
+from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions
 from attn_cli.cli.prompts import prompts
 
 EXAMPLES = (
@@ -12,7 +13,7 @@ EXAMPLES = (
 )
 
 
-def command(prompt: PromptOptions, out: OutputOptions) -> None:
+def command(prompt: PromptOptions, what_if: WhatIfOptions, out: OutputOptions) -> None:
     """Every position predicts its next token at once: probability, loss and best guess of each."""
     from attn_cli import session
     from attn_cli.analysis.loss import loss
@@ -22,9 +23,14 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
 
     def results():
         for read in prompts(prompt, model):
-            found = loss(model, read)
+            typed = what_if.settings()
+            changes = session.what_if(model, read, **typed)
+            found = loss(model, read, changes)
             notes = session.prompt_notes(model, read)
-            page = partial(view.page, model.facts, read, found)
-            yield output.Result(page, found, model.facts, read, read.settings, notes)
+            touched = found.provenance == vocabulary.WHAT_IF
+            notes += session.idle_notes(model, typed, changes, touched)
+            settings = {**typed, **read.settings}
+            page = partial(view.page, model.facts, read, found, settings)
+            yield output.Result(page, found, model.facts, read, settings, notes)
 
     output.deliver("loss", out, results(), quiet=prompt.quiet)

@@ -14,7 +14,8 @@ from attn_cli.words import sentence
 EXAMPLES = (
     'attn mask "the greatest thinker in China is"',
     'attn mask "the greatest thinker in China is" --mask window:2',
-    'attn mask "the greatest thinker in China is" --mask block:5:4 --layout columns',
+    'attn mask "the greatest thinker in China is" --mask block:is:China --layout columns',
+    'attn mask "the greatest thinker in China is" --mask-value 0',
 )
 
 
@@ -28,7 +29,8 @@ def command(
 ) -> None:
     """The mask as a picture, the cells it hides, and how weights, output and prediction move.
 
-    Compares --mask with the model's own mask; the model's own, or none given, with no mask at all.
+    Compares --mask with the model's own mask; the model's own, or none given, with no mask at all;
+    --mask-value with −∞.
     """
     from attn_cli import session
     from attn_cli.analysis.mask import NEEDS, mask
@@ -39,25 +41,32 @@ def command(
         parse.one(layer, model.facts.layers, "--layer"),
         parse.one(head, model.facts.heads, "--head"),
     ]
-    own = sentence("mask.own")
+    own, typed = sentence("mask.own"), " ".join(f"--mask {word}" for word in what_if.mask)
+    value = "" if what_if.mask_value is None else f"{what_if.mask_value:g}".replace("-", "−")
 
     def results():
         for read in prompts(prompt, model):
 
-            def run(words, read=read):
+            def run(read=read, **changed):
                 return session.trace(
                     prompt=read, model=model, layer=numbers[0], head=numbers[1], arrays=NEEDS,
-                    top=model.facts.vocabulary, **{**what_if.settings(), "mask": words},
+                    top=model.facts.vocabulary, **{**what_if.settings(), **changed},
                 )  # fmt: skip
 
-            after, before = run(what_if.mask), run([])
-            names = (own, " ".join(f"--mask {word}" for word in what_if.mask))
-            if (after.attention[0].visible == before.attention[0].visible).all():
-                before, names = run(["none"]), (sentence("mask.none"), names[1] or own)
+            after = run()
+            if what_if.mask_value is not None:
+                before = run(mask_value=None)
+                names = tuple(sentence("mask.value", value=v) for v in ("−∞", value))
+            else:
+                before, names = run(mask=[]), (own, typed or own)
+                if (after.attention[0].visible == before.attention[0].visible).all():
+                    before, names = run(mask=["none"]), (sentence("mask.none"), typed or own)
             found = mask(before, after, *numbers, top=top)
             chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
                       "head": numbers[1]}  # fmt: skip
             page = partial(view.page, after, found, *names)
-            yield output.Result(page, found, model.facts, read, chosen, after.notes)
+            # The page itself says what a mask like the model's own changes.
+            notes = tuple(note for note in after.notes if note.key != "note.no_effect")
+            yield output.Result(page, found, model.facts, read, chosen, notes)
 
     output.deliver("mask", out, results(), quiet=prompt.quiet)

@@ -41,17 +41,20 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
-def _complete(*words: str) -> Callable[[str], list[str]]:
+def complete(*words: str) -> Callable[[str], list[str]]:
+    """A completion for typer: those of a few words that begin as typed."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 _MASK_STARTS = ["".join(word.usage.partition(":")[:2]) for word in MASKS.values()]
 
 
-def _masks(*, base: bool, link: str) -> str:
-    """`causal, none or window:N`."""
-    *others, last = (word.usage for word in MASKS.values() if word.base == base)
-    return f"{', '.join(others)} {link} {last}"
+def _masks(link: str, **kind: bool) -> str:
+    """The words of one kind: `causal, none or window:N`."""
+    *others, last = (
+        word.usage for word in MASKS.values() if all(getattr(word, k) == v for k, v in kind.items())
+    )
+    return f"{', '.join(others)} {link} {last}" if others else last
 
 
 ModelName = Annotated[
@@ -60,7 +63,7 @@ ModelName = Annotated[
         "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
         help="tiny, smollm2, random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, a "
         "folder with config.json, org/name in the Hugging Face cache, or ollama:name[:tag].",
-        autocompletion=_complete("tiny", "random", "smollm2"),
+        autocompletion=complete("tiny", "random", "smollm2"),
     ),
 ]  # fmt: skip
 IgnoreConfig = Annotated[
@@ -121,31 +124,33 @@ class WhatIfOptions:
         list[str],
         Option(
             metavar="MASK",
-            autocompletion=_complete(*_MASK_STARTS),
-            help=f"{_masks(base=True, link='or')} replaces the model's mask; "
-            f"{_masks(base=False, link='and')} hide more. Repeatable.",
+            autocompletion=complete(*_MASK_STARTS),
+            help=f"{_masks('or', base=True)} replaces the model's mask; "
+            f"{_masks('and', base=False, opens=False)} hide more; {_masks('and', opens=True)} "
+            "shows a window the first keys. Repeatable. Q and K may be tokens.",
         ),
     ] = ()  # fmt: skip
-    attention_temperature: number(
-        float, "--attention-temperature", "T", 0, inf, "weights = softmax(masked / T)."
-    ) = 1.0
     mask_value: number(
         float | None, "--mask-value", "V", -3e38, 3e38,
         "Put V where −∞ belongs, to see what goes wrong.", show_default="-inf",
     ) = None  # fmt: skip
+    attention_temperature: number(
+        float, "--attention-temperature", "T", 0, inf, "weights = softmax(masked / T)."
+    ) = 1.0
     without_head: Annotated[
         list[str],
         Option(metavar="L.H", help="Remove head H of layer L; L.0,2 and L.all too. Repeatable."),
     ] = ()  # fmt: skip
     without: Annotated[
         list[str],
-        Option(metavar="WORD", autocompletion=_complete(*WITHOUT),
+        Option(metavar="WORD", autocompletion=complete(*WITHOUT),
                help=f"Leave out {', '.join(WITHOUT)}. Repeatable."),
     ] = ()  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
-        """What was typed, under the names that `session.trace` has for it."""
-        return {name: getattr(self, name) for name in WHAT_IFS}
+        """What was typed, under the names that `session.trace` and documents have for it."""
+        typed = {name: getattr(self, name) for name in WHAT_IFS}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in typed.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +161,7 @@ class OutputOptions:
         str,
         Option(
             metavar="FORMAT", parser=one_of("--format", tuple(FORMATS)), show_default="table",
-            autocompletion=_complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
+            autocompletion=complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
         ),
     ] = ""  # fmt: skip
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False
@@ -170,7 +175,7 @@ class OutputOptions:
         str,
         Option(
             metavar="rows|columns", parser=one_of("--layout", ("rows", "columns")),
-            autocompletion=_complete("rows", "columns"),
+            autocompletion=complete("rows", "columns"),
             help="Queries as rows (papers) or as columns (the animated explanation).",
         ),
     ] = "rows"  # fmt: skip

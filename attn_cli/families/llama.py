@@ -179,6 +179,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         norm_base=config.norm_base,
         head_norm=config.head_norm,
         positions="rotary",
+        windowed=any(config.windows),
         rotated=2 * len(config.rope.frequencies),
         attention_factors=(config.rope.attention_factor,) * config.layers,
     )

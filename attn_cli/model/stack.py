@@ -292,9 +292,10 @@ class Stack:
         self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int]
     ) -> frozenset[str]:
         """The arrays of this layer that the settings change, where nothing before was changed."""
-        enter = vocabulary.POSITIONS[self._model.facts.positions]
-        if enter and (self._placeless or self._skipped):
-            return vocabulary.arrays_from(enter)
+        if self._placeless or self._skipped:
+            enter = vocabulary.POSITIONS[self._model.facts.positions]
+            if enter:
+                return vocabulary.arrays_from(enter)
         if "scale" in what_if.without:
             return vocabulary.arrays_from("scaled")
         at_K = np.arange(sizes[1])

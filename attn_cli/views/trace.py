@@ -22,8 +22,9 @@ from attn_cli.views.items import (
     Words,
     paragraph,
     say,
+    what_ifs,
 )
-from attn_cli.views.text import labels, visible
+from attn_cli.views.text import labels
 from attn_cli.words import Note, counted, note
 
 MOST_TABLES = 200
@@ -127,9 +128,7 @@ def page(
     heads = [(block, place) for block in trace.attention for place in range(len(block.heads))]
     one = _where(*heads[0]) if len(heads) == 1 else ""
     found: Page = [Heading(trace.model, trace.prompt, one)]
-    changes = _changes(trace)
-    if changes:
-        found.append(say("trace.what_if", "what-if", changes=changes))
+    found.extend(what_ifs(trace.settings, "trace.what_if"))
     names = labels(trace.prompt.labels)
     whole = steps == frozenset(range(1, 7))
     if whole:
@@ -167,16 +166,6 @@ def _best_key(view: "HeadView") -> int:
     seen = np.flatnonzero(view.arrays["visible"][view.query])
     weights = view.arrays["weights"][view.query]
     return int(seen[np.argmax(weights[seen])]) if seen.size else -1
-
-
-def _changes(trace: Trace) -> str:
-    """The changes a user asked for, as options: `--mask none`."""
-    changes = []
-    for name, (option, neutral) in vocabulary.WHAT_IFS.items():
-        value = trace.settings[name]
-        words = value if isinstance(value, list) else [] if value == neutral else [f"{value:g}"]
-        changes += [f"{option} {word}" for word in words]
-    return visible(" ".join(changes))
 
 
 def _where(block: Attention, place: int) -> Note:

@@ -4,9 +4,16 @@ SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
+    "note.letters": "not in the vocabulary of {model}, cut into letters: {words}; lower case or "
+    "another --model may have them",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} is full",
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
+    "note.continued_what_if": "the {count} tokens after the prompt were added by the model under "
+    "the what-if settings",
+    "note.no_window": "{mask} has no effect: there is no window that it could open (--mask "
+    "window:N)",
+    "note.no_effect": "{changes} changes nothing that is shown here",
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
     "note.left_aside": "tensors of a head that predicts no tokens were left aside: {tensors}",
@@ -27,6 +34,7 @@ SENTENCES = {
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",
     "page.heads_many": "{count} heads",
+    "page.what_if": "what-if: {changes}",
     "page.layer": "layer {layer}",
     "page.head": "layer {layer} · head {head}",
     "page.tokens_one": "1 token",
@@ -215,6 +223,11 @@ SENTENCES = {
     # heads
     "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} "
     "bits) and head {strongest} pulls `{query}` hardest ({norm}).",
+    "heads.some": "Of the heads {heads} of layer {layer}, head {sharpest} looks most sharply "
+    "(entropy {entropy} bits) and head {strongest} pulls `{query}` hardest ({norm}); {left_out} of "
+    "{all} heads are not shown.",
+    "heads.one": "Head {heads} of layer {layer} has an entropy of {entropy} bits and pulls "
+    "`{query}` by {norm}; {left_out} of {all} heads are not shown.",
     "heads.nothing": "In layer {layer} no head can be ranked: their numbers are NaN or infinite.",
     "heads.last": "… the last {shown} of {count} tokens; --full shows all",
     "heads.grids": "weights   each row a query, each column a key, fuller = more",
@@ -246,9 +259,23 @@ SENTENCES = {
     "mask.picture": "the mask   ● sees   · hidden   − hidden by it   + opened by it",
     "mask.why": "Why the future must not reach the past: in training every position guesses its "
     "next token at once. Could a query see later keys, it would read the answer instead of "
-    "predicting it, and at work, when there is no future yet, it would know nothing.",
-    "mask.removed": "cells it hides, with the scaled score and the weight they had",
-    "mask.added": "cells it opens, with the scaled score they had",
+    "predicting it, and when it generates, where there is no future yet, it would know nothing.",
+    "mask.value": "{value} where hidden",
+    "mask.value_gets": "With {value}, hidden keys still get weight: `{query}` gives them {share} "
+    "of its attention, and {left} is left for the keys that it may see.",
+    "mask.value_low": "With {value}, hidden keys get no weight here: e to that power is nothing "
+    "beside the scores of the others.",
+    "mask.value_why": "Softmax takes e to the power of every score. e⁰ is 1, as much as an "
+    "ordinary score gives; only e to the power of −∞ is 0, whatever the others are. Zeros put in "
+    "after the softmax would not do: what the visible keys have left no longer sums to 1.",
+    "mask.valued": "hidden cells, which get a number instead of −∞",
+    "mask.shares": "the weights of each query, summed over the keys that it may see and the others",
+    "mask.column_visible": "visible keys",
+    "mask.column_hidden": "hidden keys",
+    "mask.column_weight": "weight before",
+    "mask.column_weight_after": "after",
+    "mask.removed": "cells it hides, with their scores and weights",
+    "mask.added": "cells it opens, with their scores and the weights they get",
     "mask.more": "… {count} more (--full shows all)",
     "mask.moved": "each token: attention moved to other keys, and how far `output` moves",
     "mask.next": "next token, before and after",
@@ -262,15 +289,19 @@ SENTENCES = {
     "mask.same": "This mask changes nothing here.",
     "mask.example": ", so `{query}` may not look at `{key}`",
     # sample
-    "sample.takes": "Temperature {temperature} takes {amount} from {token}{others}.",
-    "sample.gives": "Temperature {temperature} gives {amount} to {token}{others}.",
-    "sample.and_gives": " and gives {amount} to {token}",
-    "sample.and_takes": " and takes {amount} from {token}",
+    "sample.moves": "Temperature {temperature} moves {moved} of the probability: {loser} loses "
+    "most ({lost}), {gainer} gains most ({gained}).",
+    "sample.unmoved": "Temperature {temperature} moves no probability here.",
+    "sample.formula": "p = softmax(logits / T): every logit is divided by the temperature T first.",
+    "sample.formula_zero": "p = softmax(logits / T) for T → 0: the largest logit takes all.",
+    "sample.others": "{count} others",
     "sample.neutral": "Temperature 1 leaves the probabilities as the model gives them.",
     "sample.filtered": "With {filters}, {kept} of {total} tokens are left: {token} goes from "
     "{before} to {after}.",
     "sample.greedy": "Temperature 0 takes the likeliest token, {token}, every time.",
     "sample.order": "applied in this order: {order}",
+    "sample.filters": "applied in this order: {order}; what a filter drops gets 0, and the rest is "
+    "divided by its sum.",
     "sample.candidates": "candidates for the token after `{query}`   {kept} of {total} tokens left",
     "sample.drawn": "drawn with seed {seed}",
     "sample.text": "{prompt} → {text}",
@@ -284,12 +315,17 @@ SENTENCES = {
     "sample.column_count": "count",
     # loss
     "loss.headline": "{right} of {count} next tokens are the model's best guess; the mean loss is "
-    "{mean} nats, as uncertain as choosing among {perplexity} tokens.",
+    "{mean} nats, {means}.",
     "loss.what": "One pass answers every row at once: the causal mask lets each position see only "
-    "the tokens before it, so {predictions} from one sentence. "
-    "loss = −ln(probability of the token that really comes next).",
-    "loss.one": "{right} of 1 next token is the model's best guess; the loss is {mean} nats, as "
-    "uncertain as choosing among {perplexity} tokens.",
+    "the tokens before it, so {predictions} from one sentence.",
+    "loss.open": "One pass answers every row at once. Where the mask shows a position the token "
+    "that comes next, there is nothing to predict.",
+    "loss.formula": "loss = −ln(probability of the token that really comes next), in nats.",
+    "loss.one": "{right} of 1 next token is the model's best guess; the loss is {mean} nats, "
+    "{means}.",
+    "loss.uncertain": "as uncertain as choosing among {perplexity} tokens",
+    "loss.confident": "more than the {blind} of an even guess among all {vocabulary} tokens: "
+    "where the model is wrong, it is confidently wrong",
     "loss.nan": "{broken} of {count} losses are not numbers (NaN); {right} of the others are of "
     "the model's best guess.",
     "loss.trained_one": "1 prediction is trained",
@@ -304,17 +340,29 @@ SENTENCES = {
     # train
     "training.step": "step {step} / {steps}",
     "training.progress": "{tokens} tokens/s   {left} left",
-    "training.loss": "loss {loss}   floor {floor}   above {above}   nats per token",
-    "training.attention": "how much the last token of `{prompt}` looks at `{key}`",
+    "training.loss": "loss {loss}   floor {floor}   {side}   nats per token, the mean of up to "
+    "{recent} steps",
+    "training.attention": "how much the last token of `{prompt}` looks at `{key}`, most first",
     "training.neighbours": "nearest to `{word}`: words of similar vectors, by cosine",
     "training.moved": "`{word}` has moved {moved} from its random start",
     "training.now": "now",
     "training.start": "at the start",
     "training.line": "step {step} of {steps}   loss {loss}   floor {floor}   {tokens} tokens/s   "
     "{left} left",
-    "training.result": "{checkpoint}: {steps} steps in {time}; loss {loss} nats per token, {above} "
-    "above the entropy floor of what was drawn. Heads are saved in the order of their attention to "
-    "the watched token.",
+    "training.result": "{checkpoint}: {steps} steps in {time}; loss {loss} nats per token (the "
+    "mean of the last {last} steps), {side}.",
+    "training.above": "{amount} above the floor",
+    "training.below": "{amount} below the floor",
+    "training.over": "above {amount}",
+    "training.under": "below {amount}",
+    "training.what": "A loss is −ln p, p being the probability given to the token that came; its "
+    "unit is the nat. The floor is the loss of a model that knows how often each word follows each "
+    "beginning of a sentence in this corpus: no model that sees only what stands before can go "
+    "below it.",
+    "training.heads": "The heads of a layer are numbered by how much they look at the watched "
+    "token, here and in the file.",
+    "training.unmasked": "Without the mask each position could read the token that it was to "
+    "guess, which no loss punishes. There is none to read when the model writes. See: {command}",
     "training.saved": "saved after step {step}; go on with: {again}",
     "training.saved_model": "the model after step {step} is saved in {directory}",
     # verify

@@ -28,7 +28,7 @@ STACKS = {"encoder": (ENCODER, SOURCE), "decoder": (DECODER, TARGET)}
 BLOCKS = [Address("encoder", "self", n) for n in range(ENCODER)]
 BLOCKS += [Address("decoder", kind, n) for n in range(DECODER) for kind in ("self", "cross")]
 CHOSEN = {"encoder": (3, 1), "decoder": (2, 0)}
-EVERY = frozenset(vocabulary.ARRAYS)
+EVERY = frozenset(vocabulary.ARRAYS) - {"mlp_output"}  # there is no feed-forward network
 SCALES = {"encoder": 1.0, "decoder": 0.3}
 
 
