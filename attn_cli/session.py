@@ -156,8 +156,7 @@ def trace(
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
     `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed; with
-    `ending` the trace says how the prediction comes about. Raises
-    UsageError and ContentError.
+    `ending` the trace says how the prediction comes about. Raises UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
     facts, arrays = opened.facts, frozenset(arrays)
