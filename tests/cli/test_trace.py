@@ -142,9 +142,9 @@ def test_the_best_dot_product_is_spelt_out(attn, document):
     scores = [n if n is not None else -np.inf for n in head(document, "scores")[-1]]
     best = int(np.argmax(scores))
     q, k = head(document, "q")[-1], head(document, "k")[best]
-    first = f"is · {TOKENS[best]} = {q[0]:.2f}×{k[0]:.2f}".replace("-", "−")
-    assert first in page
-    assert f"5 more terms = {scores[best]:.2f}".replace("-", "−") in page
+    told = " + ".join(f"{a:.2f}×{b:.2f}" for a, b in zip(q, k, strict=True))
+    told = f"is · {TOKENS[best]} = {told} = {scores[best]:.2f}".replace("-", "−")
+    assert told.replace("+ −", "− ") in page
 
 
 def test_the_prediction_is_the_documents(page, document):
