@@ -207,3 +207,8 @@ def test_on_a_narrow_screen_lists_stand_below_each_other_and_bars_are_shorter():
     )
     assert [line.split()[-1] for line in drawn(bars, 20)[-2:]] == ["█" * 6, "█" * 3]
     assert [line.split()[-1] for line in drawn(bars, 80)[-2:]] == ["█" * 16, "█" * 8]
+
+
+def test_a_table_without_a_title_begins_with_its_headers():
+    bare = kinds.Columns("", [Column("token", ["is"], "left")])
+    assert drawn(bare, 80) == ["    token", "    ─────", "    is"]
