@@ -21,7 +21,7 @@ COMMANDS = {
     "trace": Command("The six steps of attention, then the next-token prediction.",
                      ("attn_cli.records:Trace",), tuple(FORMATS)),
     "heads": Command("Every head of a layer side by side, and what each one adds.",
-                     ("attn_cli.analysis.heads:Heads",)),
+                     ("attn_cli.analysis.heads:Heads", "attn_cli.analysis.heads:Layers")),
     "mask": Command("What a mask hides, and how far the prediction moves.",
                     ("attn_cli.analysis.mask:MaskEffect",)),
     "sample": Command("Next-token probabilities under temperature; draws tokens.",

@@ -4,7 +4,7 @@ from functools import partial
 
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions
-from attn_cli.cli.prompts import prompts
+from attn_cli.cli.prompts import answers
 
 EXAMPLES = (
     'attn loss "the greatest thinker in China is Confucius"',
@@ -12,7 +12,7 @@ EXAMPLES = (
 )
 
 
-def command(prompt: PromptOptions, out: OutputOptions) -> None:
+def command(prompt: PromptOptions, out: OutputOptions) -> int:
     """Every position predicts its next token at once: probability, loss and best guess of each."""
     from attn_cli import session
     from attn_cli.analysis.loss import loss
@@ -20,11 +20,11 @@ def command(prompt: PromptOptions, out: OutputOptions) -> None:
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
 
-    def results():
-        for read in prompts(prompt, model):
-            found = loss(model, read)
-            notes = session.prompt_notes(model, read)
-            page = partial(view.page, model.facts, read, found)
-            yield output.Result(page, found, model.facts, read, read.settings, notes)
+    def answer(read):
+        found = loss(model, read)
+        notes = session.prompt_notes(model, read)
+        page = partial(view.page, model.facts, read, found)
+        return output.Result(page, found, model.facts, read, read.settings, notes)
 
-    output.deliver("loss", out, results(), quiet=prompt.quiet)
+    results, each = answers(prompt, model, answer), bool(prompt.each)
+    return output.deliver("loss", out, results, quiet=prompt.quiet, each=each)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attn_cli.cli.commands import COMMANDS
-from attn_cli.cli.streams import CURRENT
+from attn_cli.cli.streams import CURRENT, write_all
 from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason, write_bytes
 from attn_cli.views.formats import FORMATS
@@ -25,7 +25,10 @@ _REFRESH = 0.25
 
 
 class Result(NamedTuple):
-    """One answer: the record found, what its document says beside it, and how to draw its page."""
+    """One answer: the record found, what its document says beside it, and how to draw its page.
+
+    `failed`: it is bad news, and the exit code says so too.
+    """
 
     page: Callable[[], "Page"]
     found: Any
@@ -33,6 +36,7 @@ class Result(NamedTuple):
     prompt: "Prompt | None" = None
     settings: Mapping[str, Any] = {}
     notes: tuple[Note, ...] = ()
+    failed: bool = False
 
 
 # --- results -------------------------------------------------------------------------------------
@@ -41,37 +45,46 @@ class Result(NamedTuple):
 def deliver(
     command: str,
     options: "OutputOptions",
-    results: Iterable[Result],
+    results: "Iterable[Result | None]",
     *,
     quiet: bool = False,
     each: bool = False,
-) -> None:
-    """Writes results as pages, documents or arrays, all at once. Raises UsageError.
+) -> int:
+    """Writes results as pages, documents or arrays, and returns the exit code. Raises UsageError.
 
-    With `each`, every result is a document of its own, one to a line.
+    All at once, but with `each`, where every result is a document of its own, one to a line, each
+    to stdout when it is made. None is one that failed.
     """
     kind = chosen_format(command, options)
     form = FORMATS[kind]
     if each and form.arrays and not form.documents:
         raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
-    arrays = form.arrays if command == "trace" else ""
-    drawn = None if form.documents or arrays else _look(options)
-    items: Page = []
-    data: list[bytes] = []
+    whole = form.documents and (each or not form.arrays or command != "trace")
+    at_once = not each or not _is_stdout(options.out) or CURRENT.get().is_screen
+    code, made, told = 0, [], set()
     for result in results:
-        if arrays or not form.documents:  # no place for notes
-            for remark in result.notes:
+        if result is None or result.failed:
+            code = 1
+        if result is None:
+            continue
+        for remark in result.notes:
+            if str(remark) not in told:
                 tell(remark, quiet=quiet)
-        if drawn:
-            items.extend(result.page())
-        elif arrays and not each:
-            data.append(import_module(arrays).render(result.found))
+            told.add(str(remark))
+        if whole:
+            made.append(_document(command, result))
+        elif form.arrays:
+            made.append(import_module(form.arrays).render(result.found))
         else:
-            data.append(_document(command, result))
-    if drawn:
-        print_page(items, drawn, options.out)
-    else:
-        emit(b"".join(data), options.out)
+            made.append(_drawn(result.page(), _look(options)))
+        if not at_once:
+            emit(made.pop())
+    if made:
+        data = b"".join(made)
+        paged = not (whole or form.arrays or options.no_pager) and _is_stdout(options.out)
+        if not (paged and CURRENT.get().page(data)):
+            emit(data, options.out)
+    return code
 
 
 def _document(command: str, result: Result) -> bytes:
@@ -91,7 +104,7 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     known = COMMANDS[command].formats
     found = "json" if options.json else options.format or _of_suffix(options.out, known)
     if found not in known:
-        raise UsageError(f"this command cannot write {found}", f"one of {', '.join(known)}")
+        raise UsageError(f"attn {command} cannot write {found}", f"one of {', '.join(known)}")
     if FORMATS[found].binary and _is_stdout(options.out) and CURRENT.get().is_screen:
         raise UsageError(f"{found} is binary and stdout is a terminal", f"--out {command}.{found}")
     return found
@@ -118,17 +131,16 @@ def _look(options: "OutputOptions") -> "Look":
         width=streams.width,
         digits=options.digits,
         full=options.full,
-        columns_are_queries=options.layout == "columns",
+        columns_are_queries=getattr(options, "layout", "") == "columns",
         colour=_is_stdout(options.out) and streams.is_screen and not streams.is_plain,
         terminal={k: v for k, v in streams.environ.items() if k in ("TERM", "COLORTERM")},
     )
 
 
-def print_page(page: "Page", look: "Look", out: str | None = None) -> None:
-    """Draws a page and writes it at once, so that a failure leaves stdout empty."""
+def _drawn(page: "Page", look: "Look") -> bytes:
     from attn_cli.views.drawers import DRAWERS
 
-    emit(DRAWERS[look.view](page, look).encode("utf-8", "replace"), out)
+    return DRAWERS[look.view](page, look).encode("utf-8", "replace")
 
 
 def emit(data: bytes, out: str | None = None) -> None:
@@ -143,9 +155,7 @@ def emit(data: bytes, out: str | None = None) -> None:
         write_bytes(Path(out), data)
         return
     try:
-        stream = CURRENT.get().stdout.buffer
-        stream.write(data)
-        stream.flush()
+        write_all(CURRENT.get().stdout, data)
     except BrokenPipeError:
         raise
     except (OSError, ValueError, AttributeError) as error:
@@ -189,8 +199,7 @@ def _to_stderr(text: str) -> None:
 
     stream = CURRENT.get().stderr
     try:
-        stream.buffer.write((visible(text) + "\n").encode("utf-8", "replace"))
-        stream.flush()
+        write_all(stream, (visible(text) + "\n").encode("utf-8", "replace"))
     except (OSError, ValueError, AttributeError):
         return  # nobody can be told
 

@@ -8,7 +8,7 @@ from typer import Option
 from attn_cli import parse
 from attn_cli.cli import output
 from attn_cli.cli.options import MaxTokens, OutputOptions, PromptOptions, Top, real, whole
-from attn_cli.cli.prompts import prompts
+from attn_cli.cli.prompts import answers
 from attn_cli.errors import UsageError
 
 EXAMPLES = (
@@ -60,7 +60,7 @@ def command(
     draws: Draws = 0,
     sweep: Sweep = "",
     top: Top = 10,
-) -> None:
+) -> int:
     """Next-token probabilities before and after temperature and each filter; then draws.
 
     Filters act in this order: temperature, top-k, top-p, min-p.
@@ -82,17 +82,17 @@ def command(
     }  # fmt: skip
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
 
-    def results():
-        for read in prompts(prompt, model):
-            found = sample(
-                model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
-                sweep=heats, top=top,
-            )  # fmt: skip
-            notes = session.prompt_notes(model, read)
-            asked = 0 if draws else max_tokens
-            notes += stop_note(model, read, [d.id for d in found.drawn], asked)
-            page = partial(view.page, model.facts, read, found, chosen)
-            settings = {**chosen, **read.settings}
-            yield output.Result(page, found, model.facts, read, settings, notes)
+    def answer(read):
+        found = sample(
+            model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
+            sweep=heats, top=top,
+        )  # fmt: skip
+        notes = session.prompt_notes(model, read)
+        asked = 0 if draws else max_tokens
+        notes += stop_note(model, read, [d.id for d in found.drawn], asked)
+        page = partial(view.page, model.facts, read, found, chosen)
+        settings = {**chosen, **read.settings}
+        return output.Result(page, found, model.facts, read, settings, notes)
 
-    output.deliver("sample", out, results(), quiet=prompt.quiet)
+    results, each = answers(prompt, model, answer), bool(prompt.each)
+    return output.deliver("sample", out, results, quiet=prompt.quiet, each=each)
