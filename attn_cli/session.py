@@ -52,7 +52,11 @@ def tokenise(
         tokens = tuple(_given(model, i) for i in ids)
         read = Prompt(text="", has_text=False, tokens=tokens, special=special)
     elif chat:
-        read = _turn(model, text, special)
+        found = turn(model.tokenizer, text, special=special)
+        read = Prompt(
+            text=found.text, has_text=True, tokens=found.tokens, special=special,
+            chat=found.format, ends=found.ends,
+        )  # fmt: skip
     else:
         tokens = model.tokenizer.encode(text, special=special)
         read = Prompt(text=text, has_text=True, tokens=tokens, special=special)
@@ -68,18 +72,6 @@ def tokenise(
             f"shorten it by {count - context:,} tokens",
         )
     return read
-
-
-def _turn(model: Model, text: str, special: bool) -> Prompt:
-    found = turn(model.tokenizer, text, special=special)
-    return Prompt(
-        text=found.text,
-        has_text=True,
-        tokens=found.tokens,
-        special=special,
-        chat=found.format,
-        ends=found.ends,
-    )
 
 
 def _given(model: Model, id: int) -> Token:

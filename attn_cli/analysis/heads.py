@@ -1,6 +1,7 @@
 """What each head of a layer does: where it looks, how sharply, and how hard it pulls."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +12,7 @@ from attn_cli.records import Attention, Trace
 NEEDS = frozenset({"weights", "head_output", "output"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadSummary:
+class HeadSummary(NamedTuple):
     """One head. Shares and entropy are means over the queries behind the first (of a single token
     they are its own, and `previous_share` is NaN: nothing stands before it).
 

@@ -1,18 +1,17 @@
 """What training sees: every position predicts its next token at once."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import session
+from attn_cli import session, vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cross_entropy
 from attn_cli.model.family import Model
 from attn_cli.records import Candidate, Prompt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositionLoss:
+class PositionLoss(NamedTuple):
     """One position: the token that really comes next, and how well it was predicted.
 
     `loss` = −ln(probability), in nats; `rank` is the place of the actual token among all, the last
@@ -29,8 +28,7 @@ class PositionLoss:
     best: Candidate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class Loss(NamedTuple):
     """All positions; `mean` in nats per token; `perplexity` = e^mean."""
 
     provenance: str
@@ -54,7 +52,7 @@ def loss(model: Model, prompt: Prompt) -> Loss:
     positions = tuple(
         _position(model, prompt, i, logits[i], float(nats)) for i, nats in enumerate(losses)
     )
-    return Loss(provenance="derived", positions=positions, mean=mean, perplexity=perplexity)
+    return Loss(vocabulary.DERIVED, positions, mean, perplexity)
 
 
 def _position(

@@ -1,6 +1,7 @@
 """What a mask does: which cells it hides, and how far weights, output and prediction move."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +13,7 @@ from attn_cli.records import Candidate, Trace
 NEEDS = frozenset({"scaled", "visible", "weights", "output"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(NamedTuple):
     """One (query, key) pair and its numbers before the mask changed it; positions count from 0."""
 
     query: int
@@ -66,10 +66,8 @@ def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 
     scaled = old.scaled[places[0]]
 
     def cells(chosen: np.ndarray) -> tuple[Cell, ...]:
-        return tuple(
-            Cell(query=q, key=k, scaled=float(scaled[q, k]), weight=float(weights[0][q, k]))
-            for q, k in np.argwhere(chosen).tolist()
-        )
+        places = np.argwhere(chosen).tolist()
+        return tuple(Cell(*at, float(scaled[*at]), float(weights[0][*at])) for at in places)
 
     likeliest = {c.id: c.text for trace in (before, after) for c in _candidates(trace)[:top]}
     return MaskEffect(

@@ -1,22 +1,21 @@
 """Temperature and filters: how logits become the token that is drawn."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import session
+from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.maths.attention import softmax
 from attn_cli.model.family import Model, in_memory
 from attn_cli.model.stack import Cache
-from attn_cli.records import Prompt
-from attn_cli.tokens.token import Token
+from attn_cli.records import Candidate, Prompt
 from attn_cli.words import Note, note
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class Sampling(NamedTuple):
     """How to draw. Filters act in the order of the fields; top_k 0, top_p 1, min_p 0 are off."""
 
     temperature: float = 1.0
@@ -31,19 +30,13 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleCandidate:
+class SampleCandidate(Candidate):
     """A possible next token; `after` holds its probability after each filter in order."""
 
-    rank: int
-    id: int
-    text: str
-    logit: float
-    probability: float
     after: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class Drawn(NamedTuple):
     """A token that was drawn to stand at `position`, and the probability it was drawn with."""
 
     position: int
@@ -52,8 +45,7 @@ class Drawn:
     probability: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class Count(NamedTuple):
     """How often a token was drawn, beside the share expected."""
 
     id: int
@@ -63,16 +55,14 @@ class Count:
     observed: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heat:
+class Heat(NamedTuple):
     """One column of a sweep: the probabilities of the candidates at one temperature."""
 
     temperature: float
     probabilities: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(NamedTuple):
     """`kept` counts the tokens left after all filters; `text` is what the drawn tokens spell."""
 
     provenance: str
@@ -106,32 +96,23 @@ def sample(
     cache = Cache()
     logits_V = session.next_logits(model, prompt.ids, cache)
     stages = list(stages_of(logits_V, sampling))
-    before = softmax(logits_V.astype(np.float64))
-    ids = session.likeliest(logits_V, top)
+    ranked = session.rank(model, logits_V, top)
     rng = np.random.default_rng(seed)
-    counts = _counts(model, stages[-1], draws, rng) if draws else ()
-    drawn = (
-        () if draws else tuple(_generate(model, prompt, sampling, max_tokens, rng, logits_V, cache))
-    )
+    counts = _counts(model, stages[-1], draws, rng)
+    asked = 0 if draws else max_tokens
+    drawn = tuple(_generate(model, prompt, sampling, asked, rng, logits_V, cache))
     return Sample(
-        provenance="derived",
+        provenance=vocabulary.DERIVED,
         filters=sampling.filters(),
         candidates=tuple(
-            SampleCandidate(
-                rank=place,
-                id=int(i),
-                text=session.token_of(model, int(i)).text,
-                logit=float(logits_V[i]),
-                probability=float(before[i]),
-                after=tuple(float(stage[i]) for stage in stages),
-            )
-            for place, i in enumerate(ids, 1)
+            SampleCandidate(**asdict(c), after=tuple(float(stage[c.id]) for stage in stages))
+            for c in ranked
         ),
         kept=int(np.count_nonzero(stages[-1])),
         drawn=drawn,
         text=model.tokenizer.decode(token.id for token in drawn),
         counts=counts,
-        sweep=tuple(_heat(logits_V, ids, temperature) for temperature in sweep),
+        sweep=tuple(_heat(logits_V, [c.id for c in ranked], warmth) for warmth in sweep),
     )
 
 
@@ -148,15 +129,11 @@ def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
     logits_V = session.next_logits(kept, prompt.ids, cache)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
     drawn = list(_generate(kept, prompt, greedy, max_tokens, rng, logits_V, cache))
-    added = tuple(_added(model, prompt, token.id) for token in drawn)
+    tokens = (session.token_of(model, token.id) for token in drawn)
+    # What ends the answer to a chat is special, as in the prompt.
+    added = tuple(replace(t, special=t.special or t.id in prompt.ends) for t in tokens)
     text = prompt.text + model.tokenizer.decode(token.id for token in drawn)
     return replace(prompt, text=text, tokens=prompt.tokens + added)
-
-
-def _added(model: Model, prompt: Prompt, id: int) -> Token:
-    """A token behind the prompt; what ends the answer to a chat is special, as in the prompt."""
-    token = session.token_of(model, id)
-    return replace(token, special=token.special or id in prompt.ends)
 
 
 def _ends(model: Model, prompt: Prompt) -> tuple[int, ...]:
@@ -235,9 +212,7 @@ def _generate(
         *_, probabilities = stages_of(logits_V, sampling)
         chosen = int(draw(probabilities, 1, rng)[0])
         token = session.token_of(model, chosen)
-        yield Drawn(
-            position=len(ids), id=chosen, text=token.text, probability=float(probabilities[chosen])
-        )
+        yield Drawn(len(ids), chosen, token.text, float(probabilities[chosen]))
         ids.append(chosen)
         full = model.facts.context and len(ids) >= model.facts.context
         if chosen in _ends(model, prompt) or full or len(ids) == len(prompt.ids) + max_tokens:
@@ -250,19 +225,14 @@ def _counts(
 ) -> tuple[Count, ...]:
     drawn = np.bincount(draw(probabilities, draws, rng), minlength=probabilities.size)
     shown = np.flatnonzero((drawn > 0) | (probabilities * draws >= 0.5))
-    order = shown[np.argsort(-probabilities[shown], kind="stable")]
+    order = shown[np.argsort(-probabilities[shown], kind="stable")].tolist()
+    texts = (session.token_of(model, id).text for id in order)
     return tuple(
-        Count(
-            id=int(i),
-            text=session.token_of(model, int(i)).text,
-            expected=float(probabilities[i]),
-            count=int(drawn[i]),
-            observed=float(drawn[i] / draws),
-        )
-        for i in order
+        Count(id, text, float(probabilities[id]), int(drawn[id]), float(drawn[id] / draws))
+        for id, text in zip(order, texts, strict=True)
     )
 
 
-def _heat(logits_V: np.ndarray, ids: np.ndarray, temperature: float) -> Heat:
+def _heat(logits_V: np.ndarray, ids: list[int], temperature: float) -> Heat:
     *_, probabilities = stages_of(logits_V, Sampling(temperature=temperature))
-    return Heat(temperature=temperature, probabilities=tuple(probabilities[ids].tolist()))
+    return Heat(temperature, tuple(probabilities[ids].tolist()))

@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ _DATA = Path(__file__).parent.parent / "data" / "reference"
 _RECOMPUTED = ("scores", "scaled", "masked", "weights", "z", "head_output", "output")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepError:
+class StepError(NamedTuple):
     """The largest error of one array over all layers, and the layer where it is.
 
     The error of two rows is max |a − b| / max(1, max |b|).
@@ -35,8 +35,7 @@ class StepError:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(NamedTuple):
     """`float64` compares with a recomputation, `reference` with activations made elsewhere."""
 
     provenance: str
@@ -59,7 +58,8 @@ def verify(
     """
     names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
     found = session.trace(ids=prompt.ids, model=model, arrays=names, next=False)
-    exact = session.trace(ids=prompt.ids, model=_double(model), arrays=names, next=False)
+    double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
+    exact = session.trace(ids=prompt.ids, model=double, arrays=names, next=False)
     float64 = _worst(_against_float64(found, exact))
     compared = _worst(_against_file(found, reference, source)) if reference else ()
     largest = max((entry.error for entry in (*float64, *compared)), key=_badness)
@@ -93,26 +93,15 @@ def row_error(a: np.ndarray, b: np.ndarray) -> float:
         return float((np.abs(np.where(alike, 0, a - b)).max(axis=-1, initial=0.0) / size).max())
 
 
-def _double(model: Model) -> Model:
-    return replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
-
-
 def _worst(errors: Iterator[tuple[str, int, float]]) -> tuple[StepError, ...]:
     worst: dict[str, tuple[float, int]] = {}
     for name, layer, error in errors:
         if name not in worst or _badness(error) > _badness(worst[name][0]):
             worst[name] = error, layer
     return tuple(
-        StepError(
-            step=vocabulary.ARRAYS[name].step,
-            name=name,
-            error=error,
-            layer=layer,
-            verdict=verdict(error),
-        )
-        for name in vocabulary.ARRAYS
+        StepError(spec.step, name, *worst[name], verdict(worst[name][0]))
+        for name, spec in vocabulary.ARRAYS.items()
         if name in worst
-        for error, layer in [worst[name]]
     )
 
 

@@ -134,8 +134,7 @@ def _q5_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _q5_1(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    numbers = _fifths(blocks[:, 4:8], blocks[:, 8:])
-    return numbers, _half(blocks[:, :2]), _half(blocks[:, 2:4])
+    return _fifths(blocks[:, 4:8], blocks[:, 8:]), _half(blocks[:, :2]), _half(blocks[:, 2:4])
 
 
 def _q8_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:

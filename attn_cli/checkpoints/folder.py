@@ -2,10 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
@@ -24,8 +23,7 @@ _INDEX = ".index.json"
 Opener = Callable[[Path], dict[str, Tensor]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Folder:
+class Folder(NamedTuple):
     """An opened folder: its configs and its tensors.
 
     `generation` is the config of sampling, empty where the folder has none.
@@ -48,22 +46,20 @@ def open_shards(index: Path, opener: Opener) -> dict[str, Tensor]:
     files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
     missing = [name for name, path in files.items() if not os.path.exists(path)]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ContentError(
-            f"the file {shorten(missing[0])}{more} of {index.parent} is missing", INCOMPLETE
-        )
+        raise ContentError(f"the file {_first(missing)} of {index.parent} is missing", INCOMPLETE)
     found: dict[str, Tensor] = {}
     for name, path in files.items():
         opened = opener(path)
         listed = {tensor for tensor, file in where.items() if file == name}
         different = sorted(listed ^ set(opened))
         if different:
-            more = f" and {len(different) - 1} more" if len(different) > 1 else ""
-            raise ContentError(
-                f"{index} and {name} disagree about the tensor {shorten(different[0])}{more}"
-            )
+            raise ContentError(f"{index} and {name} disagree about the tensor {_first(different)}")
         found |= opened
     return found
+
+
+def _first(names: Sequence[str]) -> str:
+    return shorten(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -92,14 +88,10 @@ def open_folder(path: Path) -> Folder:
             f"there is no {path / _SINGLE}, no {_PICKLED}, nor an index of shards",
             f"it has {shorten(', '.join(other))}" if other else INCOMPLETE,
         )
-    generation = path / _GENERATION
-    weights, opener = path / form[0], _opener(form[0])
-    return Folder(
-        path=path,
-        config=config,
-        generation=read_json_object(generation) if os.path.lexists(generation) else {},
-        tensors=open_shards(weights, opener) if form[1] else opener(weights),
-    )
+    place, weights, opener = path / _GENERATION, path / form[0], _opener(form[0])
+    generation = read_json_object(place) if os.path.lexists(place) else {}
+    tensors = open_shards(weights, opener) if form[1] else opener(weights)
+    return Folder(path, config, generation, tensors)
 
 
 def is_model(path: Path) -> bool:

@@ -129,18 +129,11 @@ class _Header:
             last = offset + size
             if start + last > len(self._data):
                 raise self.broken(f"tensor {name} runs past the end of the file")
-        return {
-            name: span(
-                self._data,
-                start + offset,
-                size,
-                dtype=dtype,
-                shape=shape,
-                where=f"{self._path}: tensor {name}:",
-                widen=dequantise,
-            )
-            for name, (offset, size, dtype, shape) in read.items()
-        }
+        tensors: dict[str, Tensor] = {}
+        for name, (offset, *stored) in read.items():
+            where = f"{self._path}: tensor {name}:"
+            tensors[name] = span(self._data, start + offset, *stored, where, dequantise)
+        return tensors
 
     def _tensor(self, what: str, alignment: int) -> tuple[int, int, str, tuple[int, ...]]:
         """Offset from where the tensors' bytes begin, size, type and shape."""

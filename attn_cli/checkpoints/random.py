@@ -20,16 +20,10 @@ class RandomTensors:
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], seed: int) -> None:
-        self.tensors = {
-            name: Tensor(
-                dtype="F32",
-                shape=shape,
-                size=4 * math.prod(shape),
-                where=name,
-                stored=partial(_drawn, seed, name, shape),
-            )
-            for name, shape in shapes.items()
-        }
+        self.tensors: dict[str, Tensor] = {}
+        for name, shape in shapes.items():
+            stored = partial(_drawn, seed, name, shape)
+            self.tensors[name] = Tensor("F32", shape, 4 * math.prod(shape), name, stored)
 
 
 def _drawn(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:

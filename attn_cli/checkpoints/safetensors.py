@@ -60,7 +60,7 @@ def open_safetensors(path: Path) -> dict[str, Tensor]:
         dtype, shape, begin, end = _checked(shorten(name), entry, broken)
         spans.append((begin, end, name))
         where = f"{path}: tensor {name}"
-        found[name] = span(data, start + begin, end - begin, dtype=dtype, shape=shape, where=where)
+        found[name] = span(data, start + begin, end - begin, dtype, shape, where)
     _check_coverage(spans, len(data) - start, broken)
     return found
 

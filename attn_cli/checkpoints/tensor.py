@@ -2,8 +2,8 @@
 
 import mmap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from attn_cli.checkpoints.mapped import forget
 from attn_cli.errors import ContentError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tensor:
+class Tensor(NamedTuple):
     """Type, shape and size in bytes as stored, and what reads it.
 
     `stored` gives the values as they are stored, rows along the first axis; `widen` makes float32
@@ -56,7 +55,6 @@ def span(
     mapped: mmap.mmap,
     begin: int,
     size: int,
-    *,
     dtype: str,
     shape: tuple[int, ...],
     where: str,
@@ -69,12 +67,5 @@ def span(
         raw = np.frombuffer(mapped, np.uint8, size, begin)
         return raw.reshape(rows, size // max(rows, 1))
 
-    return Tensor(
-        dtype=dtype,
-        shape=shape,
-        size=size,
-        where=where,
-        stored=stored,
-        widen=widen,
-        release=partial(forget, mapped, begin, begin + size),
-    )
+    release = partial(forget, mapped, begin, begin + size)
+    return Tensor(dtype, shape, size, where, stored, widen, release)

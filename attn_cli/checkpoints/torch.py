@@ -9,8 +9,8 @@ import io
 import mmap
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli.checkpoints.mapped import looks_like, map_file
-from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, Storage, View, walk
+from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, View, walk
 from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError, shorten
 
@@ -48,9 +48,9 @@ def open_torch(path: Path) -> dict[str, Tensor]:
     try:
         table, places = _zip(data, path) if zipped else _row(data, path)
         views = _state(table, path)
-        for storage in _storages(table):
-            if storage.key not in places:
-                raise Broken(f"a storage {shorten(storage.key)!r} that is not there")
+        for key in (view.storage.key for view in views.values()):
+            if key not in places:
+                raise Broken(f"a storage {shorten(key)!r} that is not there")
     except Broken as broken:
         looks = "" if zipped else looks_like(data[:64])
         hint = f"it looks like {looks}" if looks else "the file is damaged or incomplete"
@@ -65,15 +65,9 @@ def open_torch(path: Path) -> dict[str, Tensor]:
 def _tensor(
     data: mmap.mmap, view: View, place: _Place, where: str, unpack: Callable[[str], bytes]
 ) -> Tensor:
-    dtype, width, numel = view.storage.dtype, view.storage.size, view.storage.numel
-    found = span(
-        data,
-        place.begin + view.offset * width,
-        view.numel * width,
-        dtype=dtype,
-        shape=view.shape,
-        where=where,
-    )
+    _, dtype, width, numel = view.storage
+    begin = place.begin + view.offset * width
+    found = span(data, begin, view.numel * width, dtype, view.shape, where)
     if view.contiguous and not place.packed:
         return found
 
@@ -85,7 +79,7 @@ def _tensor(
         return np.lib.stride_tricks.as_strided(values, view.shape, steps, writeable=False)
 
     release = (lambda: None) if place.packed else found.release
-    return replace(found, stored=stored, release=release)
+    return found._replace(stored=stored, release=release)
 
 
 def _state(table: Any, path: Path) -> dict[str, View]:
@@ -122,8 +116,11 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     if order is not None and _contents(data, path, order, 16) != b"little":
         raise ContentError(f"{path} is big endian", "attn reads little-endian files")
     table = walk(Cursor(_contents(data, path, members[tables[0]], MOST)), str(path))
-    places, used = {}, _used(table)
-    for storage in _storages(table):
+    places: dict[str, _Place] = {}
+    used: Counter[str] = Counter()  # values of each storage that the tensors take, all together
+    for view in _views(table):
+        used[view.storage.key] += view.numel
+    for storage in {view.storage for view in _views(table)}:
         info = members.get(f"{prefix}data/{storage.key}")
         if info is None:
             continue  # told apart when the tensors are checked
@@ -136,18 +133,9 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     return table, places
 
 
-def _storages(table: Any) -> Iterator[Storage]:
+def _views(table: Any) -> list[View]:
     values = table.values() if type(table) is dict else ()
-    yield from {value.storage for value in values if type(value) is View}
-
-
-def _used(table: Any) -> dict[str, int]:
-    """How many values of each storage the tensors take, all together."""
-    used: dict[str, int] = {}
-    for value in table.values() if type(table) is dict else ():
-        if type(value) is View:
-            used[value.storage.key] = used.get(value.storage.key, 0) + value.numel
-    return used
+    return [value for value in values if type(value) is View]
 
 
 class _Sparing(io.FileIO):
@@ -219,7 +207,7 @@ def _row(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     table, keys = walk(cursor, str(path)), walk(cursor, str(path))
     if type(keys) is not list or not all(type(key) is str for key in keys):
         raise Broken("no list of storages")
-    known = {storage.key: storage for storage in _storages(table)}
+    known = {view.storage.key: view.storage for view in _views(table)}
     places: dict[str, _Place] = {}
     at = cursor.at
     for key in keys:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 
 def main() -> None:
@@ -27,7 +26,3 @@ def main() -> None:
         os._exit(130)
     except Terminated:
         os._exit(143)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

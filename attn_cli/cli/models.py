@@ -32,7 +32,7 @@ def command(
 
     if name is None:
         found = listing()
-        result = output.Result(lambda: view.listing(found), found)
+        result = output.Result(partial(view.listing, found), found)
     else:
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from math import inf
 from typing import Annotated, Any
 
 from typer import Argument, Context, Option
@@ -13,15 +14,19 @@ from attn_cli.cli.commands import COMMANDS
 from attn_cli.errors import AttnError, UsageError, shorten
 from attn_cli.vocabulary import MASKS, WHAT_IFS, WITHOUT
 
-
-def whole(option: str, low: int, high: int = 10**9 - 1) -> Callable[[Any], int]:
-    """A parser for typer: a whole number in a range, in ASCII digits."""
-    return lambda text: parse.integer(str(text), option, low, high)
+MOST = 10**9 - 1
 
 
-def real(option: str, low: float, high: float = float("inf")) -> Callable[[Any], float]:
-    """A parser for typer: a finite number in a range."""
-    return lambda text: parse.number(str(text), option, low, high)
+def number(
+    kind: Any, name: str, metavar: str, low: float, high: float, help: str, *short: str, **more: Any
+) -> Any:
+    """An option for typer that takes a whole or a real number, as `kind` says, in a range."""
+    read = parse.number if kind in (float, float | None) else parse.integer
+
+    def parser(text: Any) -> float:
+        return read(str(text), name, low, high)
+
+    return Annotated[kind, Option(name, *short, metavar=metavar, parser=parser, help=help, **more)]
 
 
 def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
@@ -88,7 +93,7 @@ ModelName = Annotated[
 ]  # fmt: skip
 IgnoreConfig = Annotated[
     list[str],
-    Option("--ignore-config", metavar="KEY", help="Accept this unknown key of config.json."),
+    Option("--ignore-config", metavar="KEY", help="Accept this refused key of the config."),
 ]
 
 Layers = Annotated[
@@ -114,12 +119,10 @@ Steps = Annotated[
            autocompletion=complete(*map(str, range(1, 7)), *parse.STEP_NAMES)),
 ]  # fmt: skip
 Quiet = Annotated[bool, Option("--quiet", help="No notes on stderr.")]
-Top = Annotated[int, Option(metavar="N", parser=whole("--top", 1), help="Candidates to show.")]
-MaxTokens = Annotated[
-    int | None,
-    Option("--max-tokens", "-n", metavar="N", parser=whole("--max-tokens", 1, 100_000),
-           help="Tokens to add, one after the other."),
-]  # fmt: skip
+Top = number(int, "--top", "N", 1, MOST, "Candidates to show.")
+MaxTokens = number(
+    int | None, "--max-tokens", "N", 1, 100_000, "Tokens to add, one after the other.", "-n"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,18 +180,13 @@ class WhatIfOptions:
             f"{_masks(base=False, link='and')} hide more. Repeatable.",
         ),
     ] = ()  # fmt: skip
-    attention_temperature: Annotated[
-        float,
-        Option(
-            metavar="T", parser=real("--attention-temperature", 0),
-            help="weights = softmax(masked / T).",
-        ),
-    ] = 1.0  # fmt: skip
-    mask_value: Annotated[
-        float | None,
-        Option(metavar="V", parser=real("--mask-value", -3e38, 3e38),
-               help="Put V where −∞ belongs, to see what goes wrong.", show_default="-inf"),
-    ] = None  # fmt: skip
+    attention_temperature: number(
+        float, "--attention-temperature", "T", 0, inf, "weights = softmax(masked / T)."
+    ) = 1.0
+    mask_value: number(
+        float | None, "--mask-value", "V", -3e38, 3e38,
+        "Put V where −∞ belongs, to see what goes wrong.", show_default="-inf",
+    ) = None  # fmt: skip
     without_head: Annotated[
         list[str],
         Option(metavar="L.H", help="Remove head H of layer L; L.0,2 and L.all too. Repeatable."),
@@ -214,9 +212,7 @@ class OutputOptions:
         str | None,
         Option("--out", metavar="FILE", help="Write there; its suffix chooses the format."),
     ] = None
-    digits: Annotated[
-        int, Option(metavar="N", parser=whole("--digits", 0, 9), help="Decimals in tables.")
-    ] = 2
+    digits: number(int, "--digits", "N", 0, 9, "Decimals in tables.") = 2
     full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
     no_pager: Annotated[
         bool, Option("--no-pager", help="Not through PAGER where a page is longer than the screen.")

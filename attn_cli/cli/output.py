@@ -90,7 +90,7 @@ def deliver(
 def _document(command: str, result: Result) -> bytes:
     from attn_cli.views import json
 
-    _, found, model, prompt, settings, notes = result
+    _, found, model, prompt, settings, notes, _ = result
     if command == "trace":
         return json.encode(json.trace_document(found)) + b"\n"
     return json.encode(json.document(command, model, prompt, settings, found, notes)) + b"\n"

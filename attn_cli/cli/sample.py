@@ -1,13 +1,14 @@
 """`attn sample`: temperature, filters, and the draw."""
 
 from functools import partial
+from math import inf
 from typing import Annotated
 
 from typer import Option
 
 from attn_cli import parse
 from attn_cli.cli import output
-from attn_cli.cli.options import MaxTokens, OutputOptions, PromptOptions, Top, real, whole
+from attn_cli.cli.options import MOST, MaxTokens, OutputOptions, PromptOptions, Top, number
 from attn_cli.cli.prompts import answers
 from attn_cli.errors import UsageError
 
@@ -17,34 +18,14 @@ EXAMPLES = (
     'attn sample "the" --max-tokens 12 --top-k 20 --seed 7',
 )
 
-
-Temperature = Annotated[
-    float,
-    Option("--temperature", "-t", metavar="T", parser=real("--temperature", 0),
-           help="0 takes the likeliest; above 1 evens out."),
-]  # fmt: skip
-TopK = Annotated[
-    int, Option(metavar="K", parser=whole("--top-k", 0), help="Keep the K likeliest; 0 = all.")
-]
-TopP = Annotated[
-    float,
-    Option(metavar="P", parser=real("--top-p", 0, 1),
-           help="Keep the fewest that reach P together; 1 = all."),
-]  # fmt: skip
-MinP = Annotated[
-    float,
-    Option(metavar="P", parser=real("--min-p", 0, 1),
-           help="Drop those below P times the likeliest; 0 = none."),
-]  # fmt: skip
-Seed = Annotated[
-    int | None,
-    Option("--seed", "-s", metavar="N", parser=whole("--seed", 0), help="Repeat a draw."),
-]
-Draws = Annotated[
-    int,
-    Option(metavar="N", parser=whole("--draws", 0, 10_000_000),
-           help="Draw the next token N times and count."),
-]  # fmt: skip
+Temperature = number(
+    float, "--temperature", "T", 0, inf, "0 takes the likeliest; above 1 evens out.", "-t"
+)
+TopK = number(int, "--top-k", "K", 0, MOST, "Keep the K likeliest; 0 = all.")
+TopP = number(float, "--top-p", "P", 0, 1, "Keep the fewest that reach P together; 1 = all.")
+MinP = number(float, "--min-p", "P", 0, 1, "Drop those below P times the likeliest; 0 = none.")
+Seed = number(int | None, "--seed", "N", 0, MOST, "Repeat a draw.", "-s")
+Draws = number(int, "--draws", "N", 0, 10_000_000, "Draw the next token N times and count.")
 Sweep = Annotated[str, Option(metavar="T,T,…", help="Several temperatures side by side.")]
 
 

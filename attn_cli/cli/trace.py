@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from attn_cli import parse, vocabulary
-from attn_cli.cli import output
-from attn_cli.cli.options import (
-    Heads,
-    Layers,
-    MatrixOptions,
-    MaxTokens,
-    PromptOptions,
-    Steps,
-    Top,
-    WhatIfOptions,
-)
+from attn_cli.cli import options, output
 from attn_cli.cli.prompts import answers
 from attn_cli.words import Note, note
 
@@ -55,19 +45,19 @@ _EXPLAINED_WITH = {
 
 
 def command(
-    prompt: PromptOptions,
-    what_if: WhatIfOptions,
-    out: MatrixOptions,
-    layer: Layers = "0",
-    head: Heads = "0",
+    prompt: options.PromptOptions,
+    what_if: options.WhatIfOptions,
+    out: options.MatrixOptions,
+    layer: options.Layers = "0",
+    head: options.Heads = "0",
     query: Queries = (),
     key: Keys = (),
-    step: Steps = (),
+    step: options.Steps = (),
     parameters: Parameters = False,
     after: After = False,
     no_next: NoNext = False,
-    max_tokens: MaxTokens = None,
-    top: Top = 5,
+    max_tokens: options.MaxTokens = None,
+    top: options.Top = 5,
 ) -> int:
     """The six steps of self-attention for a prompt, each matrix as a table.
 

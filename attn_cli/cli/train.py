@@ -3,13 +3,14 @@
 import os
 import shlex
 from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from typer import Argument, Option
 
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, real, whole
+from attn_cli.cli.options import OutputOptions, number
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import read_text
 
@@ -23,21 +24,18 @@ EXAMPLES = (
 )
 
 
-def _whole(option: str, low: int, high: int, shown: str, text: str = "") -> Any:
+def _whole(name: str, low: int, high: int, shown: str, text: str = "") -> Any:
     """A whole number that has no value here unless it is given; `shown` is what it then is."""
-    parser = whole(option, low, high)
-    return Annotated[int | None, Option(parser=parser, metavar="N", show_default=shown, help=text)]
+    return number(int | None, name, "N", low, high, text, show_default=shown)
 
 
 def _text(metavar: str, shown: str, text: str) -> Any:
     return Annotated[str | None, Option(metavar=metavar, show_default=shown, help=text)]
 
 
-Rate = Annotated[
-    float | None,
-    Option(parser=real("--learning-rate", 0), metavar="R", show_default="0.01",
-           help="The highest of the run."),
-]  # fmt: skip
+Rate = number(
+    float | None, "--learning-rate", "R", 0, inf, "The highest of the run.", show_default="0.01"
+)
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 
 

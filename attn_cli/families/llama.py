@@ -92,13 +92,9 @@ def sizes(
     head_width = reader.integer("head_dim", head_dim or max(1, width // heads))
     shared = not (head_dim or reader.has("head_dim"))
     if heads % kv_heads or (width % heads and shared):
-        parts = {
-            "hidden_size": width,
-            "num_attention_heads": heads,
-            "num_key_value_heads": kv_heads,
-        }
-        first, second, third = (f"{reader.named(key)} {parts[key]}" for key in parts)
-        raise reader.error(f"{first}, {second} and {third} do not divide")
+        first, second = (reader.named(key) for key in ("hidden_size", "num_attention_heads"))
+        third = f"{reader.named('num_key_value_heads')} {kv_heads}"
+        raise reader.error(f"{first} {width}, {second} {heads} and {third} do not divide")
     if head_width % 2 or head_width > _WIDEST_HEAD:
         raise reader.error(
             f"{reader.named('head_dim')} {head_width} is not an even number up to {_WIDEST_HEAD}",

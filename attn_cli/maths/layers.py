@@ -109,23 +109,13 @@ def cross_entropy(logits_PV: np.ndarray, targets_P: np.ndarray) -> np.ndarray:
     return log_total - np.take_along_axis(logits_PV, targets_P[..., None], axis=-1)[..., 0]
 
 
-def cross_entropy_vjp(
-    logits_PV: np.ndarray, targets_P: np.ndarray, grad_P: np.ndarray
-) -> np.ndarray:
-    """d loss/d logits = softmax(logits) − one-hot(target), times the position's own gradient."""
-    grad = np.exp(logits_PV - logits_PV.max(axis=-1, keepdims=True))
-    grad *= (grad_P / grad.sum(axis=-1))[..., None]
-    at_target = np.take_along_axis(grad, targets_P[..., None], axis=-1) - grad_P[..., None]
-    np.put_along_axis(grad, targets_P[..., None], at_target, axis=-1)
-    return grad
-
-
 def cross_entropy_with_gradient(
     logits_PV: np.ndarray, targets_P: np.ndarray, grad_P: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`cross_entropy` and `cross_entropy_vjp` sharing one exponential. It overwrites the logits.
+    """`cross_entropy`, and its gradient, softmax(logits) − one-hot(target), times the position's.
 
-    The vocabulary is the longest axis of training, so its array is the one not worth copying.
+    They share one exponential, which overwrites the logits: the vocabulary is the longest axis of
+    training, so its array is the one not worth copying.
     """
     at_target_P = np.take_along_axis(logits_PV, targets_P[..., None], axis=-1)[..., 0]
     top_P = logits_PV.max(axis=-1)

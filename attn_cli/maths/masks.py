@@ -4,6 +4,7 @@ Every mask is a function of positions, so that a part of it can be had without t
 suffixes: Q query position, K key position.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -40,8 +41,10 @@ def prefix(queries_Q: np.ndarray, keys_K: np.ndarray, length: int) -> np.ndarray
     return causal(queries_Q, keys_K) | (keys_K < length)[None, :]
 
 
-def padding(queries_Q: np.ndarray, keys_K: np.ndarray, first: int, end: int) -> np.ndarray:
-    """The keys from position `first` up to `end` are hidden from everyone."""
+def padding(
+    queries_Q: np.ndarray, keys_K: np.ndarray, first: int, end: float = math.inf
+) -> np.ndarray:
+    """The keys from position `first` on, up to `end`, are hidden from everyone."""
     return none(queries_Q, keys_K) & ((keys_K < first) | (keys_K >= end))[None, :]
 
 

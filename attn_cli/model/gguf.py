@@ -19,18 +19,6 @@ _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 HARMLESS = frozenset({"vocab_size", "expert_count", "expert_used_count"})
 
 
-def _nothing(config: Any) -> dict[str, Arrange]:
-    return {}
-
-
-def _as_given(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
-    """A family whose keys say it all."""
-
-
-def _as_read(config: Any, reader: ConfigReader, tensors: Mapping[str, Any]) -> Any:
-    return config
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gguf:
     """One architecture of GGUF as the folder form of its family.
@@ -47,9 +35,9 @@ class Gguf:
     tensors: Mapping[str, str]
     harmless: frozenset[str] = HARMLESS
     left_out: tuple[str, ...] = ()
-    say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = _as_given
-    arrange: Callable[[Any], Mapping[str, Arrange]] = _nothing
-    finish: Callable[[Any, ConfigReader, Mapping[str, Any]], Any] = _as_read
+    say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = lambda *_: None
+    arrange: Callable[[Any], Mapping[str, Arrange]] = lambda config: {}
+    finish: Callable[[Any, ConfigReader, Mapping[str, Any]], Any] = lambda config, *_: config
 
 
 def open_gguf(

@@ -161,15 +161,9 @@ def _linear(section: ConfigReader, base: float, width: int, *_: int) -> Rope:
 
 
 def _llama3(section: ConfigReader, base: float, width: int, context: int, original: int) -> Rope:
-    return _rope(
-        positions.llama3_scaling(
-            positions.frequencies(width, base),
-            section.positive("factor"),
-            section.positive("low_freq_factor"),
-            section.positive("high_freq_factor"),
-            original,
-        )
-    )
+    factors = (section.positive(key) for key in ("factor", "low_freq_factor", "high_freq_factor"))
+    plain = positions.frequencies(width, base)
+    return _rope(positions.llama3_scaling(plain, *factors, original))
 
 
 def _yarn(section: ConfigReader, base: float, width: int, context: int, original: int) -> Rope:

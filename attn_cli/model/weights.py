@@ -98,11 +98,8 @@ class Weights:
         with _helper() if last and ready.costs() else nullcontext() as helper:
             for layer in range(last + 1):
                 following = LayerWeights(self, f"{prefix}{layer + 1}.", tails)
-                ahead = (
-                    helper.submit(following.read_all)
-                    if helper and layer < last and following.costs()
-                    else None
-                )
+                needed = helper and layer < last and following.costs()
+                ahead = helper.submit(following.read_all) if helper and needed else None
                 yield ready
                 if not self.hold:
                     ready.release()

@@ -127,11 +127,8 @@ def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
     """What of a snapshot is the model: its folder, or one of its GGUF files."""
     files = list(gguf_files(snapshot))
     if file or kind:
-        chosen = [
-            name
-            for name in files
-            if name == file or (kind and kind.lower() in re.split(r"[.-]", name.lower()))
-        ]
+        marked = [n for n in files if kind and kind.lower() in re.split(r"[.-]", n.lower())]
+        chosen = [name for name in files if name == file or name in marked]
         if len(chosen) != 1:
             known = ", ".join(files) or "no GGUF files"
             raise ContentError(

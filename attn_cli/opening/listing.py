@@ -3,10 +3,11 @@
 import importlib.util
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ from attn_cli.opening.places import EMBEDDED, PACKAGES
 PLACES = PACKAGE, HUB, OLLAMA = "package", "hub", "ollama"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listed(NamedTuple):
     """One model by the name that `--model` takes, and whether it opens; if not, the reason why.
 
     `place` is one of `PLACES`. What is not known is empty or 0; `parameters` and `bytes` are 0 too
@@ -34,22 +34,20 @@ class Listed:
     parameters: int = 0
     bytes: int = 0
     quantisation: str = ""
-    place: str
+    place: str = ""
     opens: bool = False
     reason: str = ""
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(NamedTuple):
     """All of them, and the folders that were looked through."""
 
     models: tuple[Listed, ...]
     folders: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One stored tensor under the family's name for it."""
 
     name: str
@@ -59,8 +57,7 @@ class Tensor:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """Tensors of one kind over all layers: `h.*.attn.c_attn`."""
 
     name: str
@@ -68,8 +65,7 @@ class Part:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class Contents(NamedTuple):
     """One checkpoint: the family's reading of its config, its tensors, and their parts."""
 
     config: Mapping[str, Any]
@@ -139,11 +135,10 @@ def _reason(problem: AttnError) -> str:
 
 def _sizes(model: Model) -> dict[str, int]:
     """The bytes of the tensors of each type."""
-    sizes: dict[str, int] = {}
-    for tensor in {
-        stored.name: model.weights.tensors[stored.name] for stored in model.weights.stored.values()
-    }.values():
-        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.size
+    sizes = Counter[str]()
+    for name in {stored.name for stored in model.weights.stored.values()}:
+        tensor = model.weights.tensors[name]
+        sizes[tensor.dtype] += tensor.size
     return sizes
 
 
@@ -156,7 +151,11 @@ def _quantisation(model: Model, sizes: Mapping[str, int]) -> str:
 
 def contents(model: Model) -> Contents:
     """Reads headers only."""
-    tensors = tuple(_tensor(name, model.weights.tensor(name)) for name in model.weights.stored)
+    infos = {name: model.weights.tensor(name) for name in model.weights.stored}
+    tensors = tuple(
+        Tensor(name, info.dtype, info.shape, int(np.prod(info.shape, dtype=np.int64)), info.size)
+        for name, info in infos.items()
+    )
     parts: dict[str, list[Tensor]] = {}
     for tensor in tensors:
         kind = re.sub(r"\.\d+\.", ".*.", tensor.name).rpartition(".")[0]
@@ -167,15 +166,8 @@ def contents(model: Model) -> Contents:
         parameters=sum(tensor.parameters for tensor in tensors),
         bytes=sum(tensor.bytes for tensor in tensors),
         parts=tuple(
-            Part(
-                name=name, parameters=sum(t.parameters for t in of), bytes=sum(t.bytes for t in of)
-            )
+            Part(name, sum(t.parameters for t in of), sum(t.bytes for t in of))
             for name, of in parts.items()
         ),
         tensors=tensors,
     )
-
-
-def _tensor(name: str, info: Any) -> Tensor:
-    count = int(np.prod(info.shape, dtype=np.int64))
-    return Tensor(name=name, dtype=info.dtype, shape=info.shape, parameters=count, bytes=info.size)

@@ -27,7 +27,6 @@ _GGUF_PARTS = {
     "mmproj": "the part of a model that makes vectors of pictures or sound",
     "imatrix": "statistics for quantising",
 }
-_GGUF_PROJECTORS = ("clip",)
 _SHOWN = 8
 
 
@@ -58,10 +57,9 @@ def _method(section: Any, key: str) -> str:
     kind = section.get("quant_method")
     bits = next((section[name] for name in _BITS if name in section), None)
     # As the reference reads it, these two decide, with or without the method's name.
-    for name, loaded in (("load_in_4bit", 4), ("load_in_8bit", 8)):
-        if section.get(name):
-            kind, bits = "bitsandbytes", loaded
-            break
+    loaded = 4 if section.get("load_in_4bit") else 8 if section.get("load_in_8bit") else 0
+    if loaded:
+        kind, bits = "bitsandbytes", loaded
     if kind is None and (key == "quantization" or "group_size" in section):
         kind = "MLX"
     name = _METHODS.get(kind, shorten(kind)) if isinstance(kind, str) else ""
@@ -98,11 +96,9 @@ def check_folder(path: Path) -> None:
         return
     if "config.json" not in names:
         _refuse_other_layouts(path, names)
-    if any(name.endswith(".gguf") for name in names):
-        first = min(name for name in names if name.endswith(".gguf"))
-        raise ContentError(
-            f"{path} holds GGUF files, of which each is a model", f"open one: {path / first}"
-        )
+    if files := sorted(name for name in names if name.endswith(".gguf")):
+        what = f"{path} holds GGUF files, of which each is a model"
+        raise ContentError(what, f"open one: {path / files[0]}")
     forms = [form for end, form in _OTHER_FORMS.items() if any(n.endswith(end) for n in names)]
     if "onnx" in names:
         forms.append("ONNX")
@@ -150,7 +146,7 @@ def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
     Raises ContentError.
     """
     kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
-    if architecture in _GGUF_PROJECTORS:
+    if architecture == "clip":
         kind = "mmproj"
     if isinstance(kind, str) and kind in _GGUF_PARTS:
         raise ContentError(

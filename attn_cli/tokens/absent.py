@@ -21,7 +21,7 @@ def deferred(make: Callable[[], Tokenizer]) -> Callable[[], Tokenizer]:
 
 
 class Absent:
-    """Stands where a model has no usable tokenizer: ids work, texts do not."""
+    """Stands where a model has no usable tokenizer: ids work, texts raise ContentError."""
 
     size = 0
     unknown = -1
@@ -31,7 +31,6 @@ class Absent:
         self.problem = error.message + (f" ({error.hint})" if error.hint else "")
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
-        """Raises ContentError: a text cannot be read."""
         raise self.error
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -39,13 +38,10 @@ class Absent:
         return "".join(f"<{id}>" for id in ids)
 
     def token(self, id: int) -> Token:
-        """Raises KeyError: no id has a text."""
         raise KeyError(id)
 
     def id_of(self, text: str) -> int:
-        """-1: no text has an id."""
         return -1
 
     def added(self, text: str) -> int:
-        """Raises ContentError: whether there is such a token is not known."""
         raise self.error

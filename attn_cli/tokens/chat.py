@@ -4,8 +4,6 @@ What a checkpoint's tokenizer has as added tokens decides, never the model's nam
 files are data and are never rendered. What is written ends where the answer begins.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -109,15 +107,12 @@ def _recognised(tokenizer: Tokenizer) -> str:
             f"--chat: this model has the special tokens of {' and of '.join(found)}",
             "write the markers yourself: special tokens in the prompt are recognised",
         )
-    known = (f"{_opening(form)} ({name})" for name, form in FORMATS.items())
+    opening = {n: next(m for m in f.markers if f.before.startswith(m)) for n, f in FORMATS.items()}
+    known = (f"{marker} ({name})" for name, marker in opening.items())
     raise UsageError(
         "--chat: this model has the special tokens of no chat format that attn knows",
         f"it knows {', '.join(known)}",
     )
-
-
-def _opening(form: Format) -> str:
-    return next(marker for marker in form.markers if form.before.startswith(marker))
 
 
 def _needs_space(tokenizer: Tokenizer, marker: str) -> bool:

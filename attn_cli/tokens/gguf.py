@@ -3,8 +3,6 @@
 llama.cpp decides what the keys mean and what holds where one is absent (src/llama-vocab.cpp).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,14 +17,10 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 _SHORT, _CUTS = 400, 3
 
 
-class UnknownPreTokenizer(ContentError):
-    """The file names a way of cutting text that is not known here; ids still work."""
-
-
 def from_metadata(metadata: Mapping[str, Any], where: str) -> LibraryTokenizer:
     """The tokenizer that `metadata` describes; `where` names the file in errors.
 
-    Raises UnknownPreTokenizer, or ContentError for one that is malformed or not supported.
+    Raises ContentError for one that is malformed or not supported.
     """
     data = _Metadata(metadata, where)
     model = data.get("model", "")
@@ -41,8 +35,8 @@ class _Metadata:
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
         self._values, self._where = values, where
 
-    def broken(self, what: str, error: type[ContentError] = ContentError) -> ContentError:
-        return error(f"the tokenizer in {self._where} {what}", _HINT)
+    def broken(self, what: str) -> ContentError:
+        return ContentError(f"the tokenizer in {self._where} {what}", _HINT)
 
     def get(self, name: str, default: T) -> T:
         value = self._values.get(f"tokenizer.ggml.{name}", default)
@@ -140,7 +134,7 @@ class _GgmlTokenizer(LibraryTokenizer):
 def _byte_level(data: _Metadata) -> _Kind:
     name, package = data.get("pre", "default"), load()
     if name not in PRE_TOKENIZERS:
-        raise data.broken(f"cuts text in the unknown way {name[:40]!r}", UnknownPreTokenizer)
+        raise data.broken(f"cuts text in the unknown way {name[:40]!r}")
     pre, merges, cuts = PRE_TOKENIZERS[name], data.items("merges", str), package.pre_tokenizers
     splits = [cuts.Split(package.Regex(regex), "isolated") for regex in pre.splits]
     alphabet = cuts.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -3,8 +3,6 @@
 The package is in the extra `models`, and is imported where it is needed.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -87,23 +85,18 @@ class LibraryTokenizer:
 
     @cached_property
     def size(self) -> int:
-        """One more than the largest id."""
         return max(self._library.get_vocab().values(), default=-1) + 1
 
     @cached_property
     def unknown(self) -> int:
-        """The id of the unknown token, -1 when there is none."""
         model = self._library.model
         name = getattr(model, "unk_token", "<unk>")  # Unigram does not tell
         id = None if name is None else self._library.token_to_id(name)
         return -1 if id is None else id
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
-        """The tokens of `text`; `special` puts in those that the file's post-processor adds.
-
-        Special tokens written in the text are recognised. Raises ContentError for a byte that a
-        byte-level vocabulary has no entry for: the library would drop it without a word.
-        """
+        """Special tokens written in the text are recognised. Raises ContentError for a byte that a
+        byte-level vocabulary has no entry for: the library would drop it without a word."""
         try:
             found = self._library_for(text).encode(text, add_special_tokens=special)
         except ContentError:
@@ -122,12 +115,10 @@ class LibraryTokenizer:
         return tuple(tokens)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`, special tokens included; ids of no token are left out."""
         entries = [entry for id in ids if (entry := self._entry(id)) is not None]
         return self._decoder.decode(entries) if self._decoder else " ".join(entries)
 
     def token(self, id: int) -> Token:
-        """The token of `id`, with span (0, 0); a KeyError when there is none."""
         if self._entry(id) is None:
             raise KeyError(id)
         return self._make(id, (0, 0))
@@ -138,7 +129,6 @@ class LibraryTokenizer:
         return next((id for id in map(self._id, (spelled, text)) if id is not None), -1)
 
     def added(self, text: str) -> int:
-        """The id of the special or otherwise added token that is `text`, -1 when absent."""
         return self._added_ids.get(text, -1)
 
     @cached_property

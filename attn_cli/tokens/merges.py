@@ -1,7 +1,5 @@
 """`vocab.json` and `merges.txt`, as GPT-2 and OPT were first published: byte-level pieces."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

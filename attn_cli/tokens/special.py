@@ -1,7 +1,5 @@
 """What stands beside a vocabulary: the configs of its tokenizer, and the special tokens in them."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Mapping

@@ -6,13 +6,10 @@ The package `sentencepiece` gives pieces, scores and kinds. The few settings tha
 are read from the model's own bytes (its format: sentencepiece_model.proto), once it has taken them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
@@ -32,8 +29,7 @@ _GENERIC = frozenset({"PreTrainedTokenizer", "TokenizersBackend"})
 _AS_THE_FILE_SAYS = frozenset({"mistral", "phi3"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
+class _File(NamedTuple):
     """A SentencePiece model: its pieces, which of them are not ordinary, and its settings."""
 
     pieces: tuple[str, ...]
@@ -99,7 +95,7 @@ def _renamed(file: _File, config: Mapping[str, Any]) -> _File:
         if 0 <= int(id) < len(pieces) and special.text(entry) != pieces[int(id)]:
             pieces[int(id)] = special.text(entry)
             ordinary.discard(int(id))
-    return replace(file, pieces=tuple(pieces), ordinary=frozenset(ordinary))
+    return file._replace(pieces=tuple(pieces), ordinary=frozenset(ordinary))
 
 
 # --- the file ------------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 Ids and offsets are those of the `tokenizers` library, to which a file of any other form is left.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -148,10 +146,8 @@ class WordPiece:
         self.size = max(self._texts) + 1
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
-        """The tokens of `text`; added and special tokens are recognised wherever they stand.
-
-        `special` changes nothing: no such file adds tokens by itself.
-        """
+        """Added and special tokens are recognised wherever they stand. `special` changes nothing:
+        no such file adds tokens by itself."""
         tokens: list[Token] = []
         at = 0
         for start, end in self._find_added(text):
@@ -179,21 +175,17 @@ class WordPiece:
         return "".join(parts)
 
     def token(self, id: int) -> Token:
-        """The token of `id`, with span (0, 0); a KeyError when there is none."""
         return self._make(id, 0, 0)
 
     def id_of(self, text: str) -> int:
-        """The id of the entry that is exactly `text` (with its `##`), -1 when absent."""
         return self._ids.get(text, -1)
 
     def added(self, text: str) -> int:
-        """The id of the added token `text`, -1 when absent."""
         return self._ids[text] if text in self._special else -1
 
     def _make(self, id: int, start: int, end: int) -> Token:
         text = self._texts[id]
-        special = self._special.get(text, False)
-        return Token(id=id, text=text, span=(start, end), special=special)
+        return Token(id=id, text=text, span=(start, end), special=self._special.get(text, False))
 
     def _find_added(self, text: str) -> Iterator[tuple[int, int]]:
         """Leftmost, then longest, never overlapping: as the library's Aho-Corasick finds them."""

@@ -5,16 +5,15 @@ Nothing is changed in place: a run that is interrupted within a step still holds
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import cos, pi, sqrt
+from typing import NamedTuple
 
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moments:
+class Moments(NamedTuple):
     """Running means of the gradients (`first`) and of their squares (`second`)."""
 
     first: Arrays
@@ -23,10 +22,9 @@ class Moments:
 
 def no_moments(parameters: Arrays) -> Moments:
     """The moments before the first step: zeros."""
-    return Moments(
-        first={name: np.zeros_like(array) for name, array in parameters.items()},
-        second={name: np.zeros_like(array) for name, array in parameters.items()},
-    )
+    # Nothing is changed in place, so that both can be the same.
+    zeros = {name: np.zeros_like(array) for name, array in parameters.items()}
+    return Moments(zeros, zeros)
 
 
 def update(
@@ -46,9 +44,7 @@ def update(
     p ← p − rate · (m / (1 − β1ᵗ) / (√(v / (1 − β2ᵗ)) + ε) + decay · p)
     """
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
-    new: dict[str, np.ndarray] = {}
-    first: dict[str, np.ndarray] = {}
-    second: dict[str, np.ndarray] = {}
+    new, first, second = {}, {}, {}
     for name, parameter in parameters.items():
         gradient = gradients[name]
         m = first[name] = beta1 * moments.first[name] + (1 - beta1) * gradient
@@ -57,7 +53,7 @@ def update(
         if parameter.ndim > 1:
             change += weight_decay * parameter
         new[name] = parameter - learning_rate * change
-    return new, Moments(first=first, second=second)
+    return new, Moments(first, second)
 
 
 def scheduled(step: int, *, steps: int, warm_up: int, peak: float, final: float) -> float:

@@ -217,11 +217,7 @@ def _read_state(path: Path, settings: TrainingSettings, corpus: Corpus) -> State
         # Copies: the file they would be views of may be replaced by the next save.
         return {key: np.array(state[f"{name}.{key}"].read()) for key in like}
 
-    return State(
-        step=int(step),
-        parameters=part("parameter"),
-        moments=Moments(first=part("first"), second=part("second")),
-    )
+    return State(int(step), part("parameter"), Moments(part("first"), part("second")))
 
 
 def _json(values: Mapping[str, Any]) -> bytes:

@@ -6,8 +6,7 @@ independently, so nothing but the sentence's own beginning can help to predict i
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,7 @@ END = "<|endoftext|>"
 _SHORTEST_ROW = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Corpus:
+class Corpus(NamedTuple):
     """All sentences one after the other. Axes: token of the corpus; sentence."""
 
     contents: Mapping[str, Any]  # what tokenizer.json holds
@@ -32,17 +30,12 @@ class Corpus:
     sha256: str
 
     @property
-    def sentences(self) -> int:
-        return len(self.starts) - 1
-
-    @property
     def floor(self) -> float:
         """The entropy of the corpus in nats per token: no model can have a smaller mean loss."""
         return float(self.surprise.mean())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """One step's rows. Axes: row, position; `targets` are the next tokens of `ids`."""
 
     ids: np.ndarray
@@ -127,7 +120,7 @@ def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: in
     sizes = np.diff(corpus.starts)
     # So many of the shortest sentence fill a row and the one token more that its targets need.
     needed = -(-(length + 1) // int(sizes.min()))
-    drawn = rng.integers(corpus.sentences, size=(rows, needed))
+    drawn = rng.integers(sizes.size, size=(rows, needed))
     drawn_sizes = sizes[drawn]
     ends = drawn_sizes.cumsum().reshape(drawn.shape)
     # The drawn sentences laid end to end: corpus index of token i = i + (its sentence's offset).
@@ -136,4 +129,4 @@ def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: in
     row_starts = np.concatenate([[0], ends[:-1, -1]])
     picked = laid[row_starts[:, None] + np.arange(length + 1)]
     ids = corpus.ids[picked]
-    return Batch(ids=ids[:, :-1], targets=ids[:, 1:], surprise=corpus.surprise[picked[:, 1:]])
+    return Batch(ids[:, :-1], ids[:, 1:], corpus.surprise[picked[:, 1:]])

@@ -3,15 +3,15 @@
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.training import adamw, model
-from attn_cli.training.data import Corpus, draw_batch
+from attn_cli.training.data import Batch, Corpus, draw_batch
 from attn_cli.training.watch import Neighbour, Watch, attention_to_key, neighbours, watch, watchable
 
 _LARGEST_SEED = 2**32 - 1
@@ -58,15 +58,6 @@ class TrainingSettings:
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
 
-    def shape(self, vocabulary_size: int) -> model.Shape:
-        return model.Shape(
-            vocabulary=vocabulary_size,
-            context=self.context,
-            width=self.width,
-            heads=self.heads,
-            layers=self.layers,
-        )
-
 
 def settings_for(corpus: Corpus, given: Mapping[str, Any]) -> TrainingSettings:
     """The settings of a new run: what is given, and the defaults that suit the corpus."""
@@ -102,8 +93,7 @@ def _require(met: bool, message: str) -> None:
         raise UsageError(f"training: {message}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class State:
+class State(NamedTuple):
     """A model after `step` steps, and what the next step needs."""
 
     step: int
@@ -124,21 +114,17 @@ class StepRecord:
     steps: int
     loss: float
     floor: float
-    learning_rate: float
     gradient_length: float
-    row_length: int
     tokens: int
     tokens_per_second: float
     seconds_left: float
     attention: np.ndarray
-    embedding: np.ndarray  # (model,), the watched word's
-    moved: float  # the embedding's distance from where it started
+    moved: float  # how far the watched word's embedding is from where it started
     neighbours: tuple[Neighbour, ...]
     neighbours_at_start: tuple[Neighbour, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
+class TrainingResult(NamedTuple):
     """What a run came to. `loss` and `floor` are means in nats over its last steps."""
 
     checkpoint: str
@@ -162,7 +148,7 @@ class Run:
     watched: Watch
     state: State
     before: State  # the state of the step before, at first the one that the run began with
-    start_embeddings: np.ndarray = field(repr=False)  # (vocabulary, model), before step 1
+    start_embeddings: np.ndarray  # (vocabulary, model), before step 1
 
     @property
     def finished(self) -> bool:
@@ -195,8 +181,9 @@ def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None
 def initial_state(settings: TrainingSettings, corpus: Corpus) -> State:
     """The seed's random start: generator [seed, 0]; step s draws with [seed, s], from s = 1."""
     rng = np.random.default_rng([settings.seed, 0])
-    parameters = model.initial(settings.shape(corpus.tokenizer.size), rng)
-    return State(step=0, parameters=parameters, moments=adamw.no_moments(parameters))
+    sizes = (settings.context, settings.width, settings.heads, settings.layers)
+    parameters = model.initial(model.Shape(corpus.tokenizer.size, *sizes), rng)
+    return State(0, parameters, adamw.no_moments(parameters))
 
 
 def train(run: Run) -> Iterator[StepRecord]:
@@ -204,35 +191,26 @@ def train(run: Run) -> Iterator[StepRecord]:
 
     To stop, stop iterating. Raises UsageError when the loss is no longer a number.
     """
-    began = time.perf_counter()
-    tokens_here = 0
+    own, began, tokens_here = run.settings, time.perf_counter(), 0
     neighbours_at_start = neighbours(run.start_embeddings, run.watched, run.corpus)
     while not run.finished:
         step = run.state.step + 1
         batch = draw_batch(
-            run.corpus,
-            seed=run.settings.seed,
-            step=step,
-            context=run.settings.context,
-            tokens=run.settings.batch_tokens,
+            run.corpus, seed=own.seed, step=step, context=own.context, tokens=own.batch_tokens
         )
-        rate = learning_rate(run.settings, step)
-        state, loss, length = _step(run, batch.ids, batch.targets, step, rate)
+        state, loss, length = _step(run, batch, step)
         run.before, run.state = run.state, state
         tokens_here += batch.ids.size
         per_second = tokens_here / max(time.perf_counter() - began, 1e-9)
-        left = run.settings.steps - step
         yield StepRecord(
             step=step,
-            steps=run.settings.steps,
+            steps=own.steps,
             loss=loss,
             floor=batch.floor,
-            learning_rate=rate,
             gradient_length=length,
-            row_length=batch.ids.shape[1],
             tokens=batch.ids.size,
             tokens_per_second=per_second,
-            seconds_left=left * run.settings.batch_tokens / per_second,
+            seconds_left=(own.steps - step) * own.batch_tokens / per_second,
             neighbours_at_start=neighbours_at_start,
             **_look(run),
         )
@@ -256,26 +234,20 @@ def result_of(run: Run, history: Sequence[StepRecord], checkpoint: str) -> Train
     )
 
 
-def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """What `adamw.scheduled` says for these settings."""
-    return adamw.scheduled(
+def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
+    """The state after one step, the loss before it, and the gradients' length before clipping."""
+    settings, state, ids = run.settings, run.state, batch.ids
+    rate = adamw.scheduled(
         step,
         steps=settings.steps,
         warm_up=min(settings.warm_up_steps, settings.steps),
         peak=settings.peak_learning_rate,
         final=settings.final_learning_rate,
     )
-
-
-def _step(
-    run: Run, ids: np.ndarray, targets: np.ndarray, step: int, rate: float
-) -> tuple[State, float, float]:
-    """The state after one step, the loss before it, and the gradients' length before clipping."""
-    settings, state = run.settings, run.state
     # Too large a learning rate overflows; the check below says so, numpy need not warn as well.
     with np.errstate(all="ignore"):
         computed = model.loss_and_gradients(
-            state.parameters, ids, targets, np.ones(ids.shape, bool), heads=settings.heads
+            state.parameters, ids, batch.targets, np.ones(ids.shape, bool), heads=settings.heads
         )
         gradients, length = adamw.clip(computed.gradients, settings.gradient_limit)
         if not np.isfinite([computed.loss, length]).all():
@@ -294,21 +266,18 @@ def _step(
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
         )
-    return State(step=step, parameters=parameters, moments=moments), computed.loss, length
+    return State(step, parameters, moments), computed.loss, length
 
 
 def _look(run: Run) -> dict[str, Any]:
     """What the learner watches of the run's state, as fields of a record."""
     parameters, word = run.state.parameters, run.watched.word
     embeddings = parameters["wte.weight"]
-    no_vector = np.zeros(0, np.float32)
-    moved = embeddings[word] - run.start_embeddings[word] if word >= 0 else no_vector
+    moved = embeddings[word] - run.start_embeddings[word] if word >= 0 else 0.0
     # As in `_step`, where the next step will say that training diverged.
     with np.errstate(all="ignore"):
         return {
             "attention": attention_to_key(parameters, run.watched, run.settings.heads),
-            # A copy: a view would keep every step's whole vocabulary alive in the records.
-            "embedding": embeddings[word].copy() if word >= 0 else no_vector,
             "moved": float(np.linalg.norm(moved)),
             "neighbours": neighbours(embeddings, run.watched, run.corpus),
         }

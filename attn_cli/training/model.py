@@ -7,7 +7,7 @@ parameters' dtype. Radford et al. 2019, "Language Models are Unsupervised Multit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ EMBEDDING_SPREAD = 0.02
 Parameters = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class Shape(NamedTuple):
     """The sizes of a model. The width is divided among the heads."""
 
     vocabulary: int
@@ -30,8 +29,7 @@ class Shape:
     layers: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Block:
+class Block(NamedTuple):
     """What one layer computed and its backward pass reads again."""
 
     x: np.ndarray  # BPM
@@ -45,8 +43,7 @@ class Block:
     activated: np.ndarray  # BP(4M), after GELU
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Forward:
+class Forward(NamedTuple):
     """One forward pass up to the final layer norm; `logits` = normed · wteᵀ."""
 
     blocks: tuple[Block, ...]
@@ -55,14 +52,12 @@ class Forward:
     visible: np.ndarray  # PP
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LossAndGradients:
-    """The mean loss in nats over the counted positions, what it is made of, and its gradients."""
+class LossAndGradients(NamedTuple):
+    """The mean loss in nats over the counted positions, what it is the mean of, its gradients."""
 
     loss: float
     losses: np.ndarray  # BP, nats, whether counted or not
     gradients: dict[str, np.ndarray]
-    forward: Forward
 
 
 def initial(shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -112,12 +107,7 @@ def forward(parameters: Parameters, ids: np.ndarray, *, heads: int) -> Forward:
         block, x = _block(_layer(parameters, layer), x, heads)
         blocks.append(block)
     normed = layers.layer_norm(x, parameters["ln_f.weight"], parameters["ln_f.bias"], EPSILON)
-    return Forward(blocks=tuple(blocks), x=x, normed=normed, visible=visible)
-
-
-def logits(parameters: Parameters, ids: np.ndarray, *, heads: int) -> np.ndarray:
-    """(row, position, vocabulary): how much each token is expected next."""
-    return forward(parameters, ids, heads=heads).normed @ parameters["wte.weight"].T
+    return Forward(tuple(blocks), x, normed, visible)
 
 
 def loss_and_gradients(
@@ -139,8 +129,7 @@ def loss_and_gradients(
     gradients["wpe.weight"] = np.zeros_like(parameters["wpe.weight"])
     gradients["wpe.weight"][: ids.shape[-1]] = dpositions
     ordered = {name: gradients[name] for name in parameters}
-    loss = float((losses * share).sum())
-    return LossAndGradients(loss=loss, losses=losses, gradients=ordered, forward=passed)
+    return LossAndGradients(float((losses * share).sum()), losses, ordered)
 
 
 def _layer(parameters: Parameters, layer: int) -> dict[str, np.ndarray]:
@@ -154,25 +143,15 @@ def _block(p: Parameters, x: np.ndarray, heads: int) -> tuple[Block, np.ndarray]
     normed = layers.layer_norm(x, p["ln_1.weight"], p["ln_1.bias"], EPSILON)
     # c_attn's columns are all queries, all keys, all values: three times as many heads in one map.
     qkv = attention.project(normed, p["attn.c_attn.weight"], p["attn.c_attn.bias"], 3 * heads)
-    attended = attention.attend(*_thirds(qkv), masks.causal, keep=("weights",))
+    attended = attention.attend(*np.split(qkv, 3, axis=-3), masks.causal, keep=("weights",))
     output = attention.combine(attended.z, p["attn.c_proj.weight"], p["attn.c_proj.bias"])
     middle = x + output
     middle_normed = layers.layer_norm(middle, p["ln_2.weight"], p["ln_2.bias"], EPSILON)
     hidden = layers.linear(middle_normed, p["mlp.c_fc.weight"], p["mlp.c_fc.bias"])
     activated = layers.gelu_tanh(hidden)
     result = middle + layers.linear(activated, p["mlp.c_proj.weight"], p["mlp.c_proj.bias"])
-    block = Block(
-        x=x,
-        normed=normed,
-        qkv=qkv,
-        weights=attended.weights,
-        z=attended.z,
-        middle=middle,
-        middle_normed=middle_normed,
-        hidden=hidden,
-        activated=activated,
-    )
-    return block, result
+    seen = (attended.weights, attended.z)
+    return Block(x, normed, qkv, *seen, middle, middle_normed, hidden, activated), result
 
 
 def _block_vjp(
@@ -197,19 +176,12 @@ def _block_vjp(
     dz, g["attn.c_proj.weight"], g["attn.c_proj.bias"] = attention.combine_vjp(
         block.z, p["attn.c_proj.weight"], dmiddle
     )
-    dqkv = np.concatenate(
-        attention.attend_vjp(*_thirds(block.qkv), visible, block.weights, dz), axis=-3
-    )
+    q, k, v = np.split(block.qkv, 3, axis=-3)
+    dqkv = np.concatenate(attention.attend_vjp(q, k, v, visible, block.weights, dz), axis=-3)
     dnormed, g["attn.c_attn.weight"], g["attn.c_attn.bias"] = attention.project_vjp(
         block.normed, p["attn.c_attn.weight"], dqkv
     )
     return g, dmiddle + norm("ln_1", block.x, dnormed)
-
-
-def _thirds(qkv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries, keys and values out of one array with all their heads."""
-    heads = qkv.shape[-3] // 3
-    return qkv[..., :heads, :, :], qkv[..., heads : 2 * heads, :, :], qkv[..., 2 * heads :, :, :]
 
 
 def _unembed(

@@ -1,6 +1,6 @@
 """What a learner watches while a model trains: one head's attention forming, one word moving."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from attn_cli.training.model import Parameters, forward
 _NEIGHBOURS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Watch:
+class Watch(NamedTuple):
     """A prompt with one of its tokens, and a word; all as ids. Without a prompt `ids` is empty."""
 
     ids: np.ndarray  # (position,)
@@ -21,8 +20,7 @@ class Watch:
     candidates: np.ndarray  # the ids that can be its neighbours
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour:
+class Neighbour(NamedTuple):
     """A token and the cosine of its embedding with the watched one's."""
 
     text: str
@@ -38,11 +36,11 @@ def watch(corpus: Corpus, *, prompt: str, key: str, word: str) -> Watch:
     # Pieces that the corpus never uses are trained by nothing, so they are nobody's neighbours.
     used = np.unique(corpus.ids)
     word_id = corpus.tokenizer.id_of(word) if word else -1
-    for token in tokens:
-        if token.id not in used:
-            raise _unknown(token.text)
-    if word and word_id not in used:
-        raise _unknown(word)
+    wanted = [(token.text, token.id) for token in tokens] + ([(word, word_id)] if word else [])
+    for text, id in wanted:
+        if id not in used:
+            what = f"the corpus has no {text!r}, so it cannot be watched"
+            raise UsageError(what, "watch words that the corpus has")
     places = [place for place, token in enumerate(tokens) if token.text == key]
     if tokens and not places:
         raise UsageError(
@@ -63,12 +61,6 @@ def watchable(corpus: Corpus, text: str) -> bool:
     return all(token.id in used for token in corpus.tokenizer.encode(text))
 
 
-def _unknown(word: str) -> UsageError:
-    return UsageError(
-        f"the corpus has no {word!r}, so it cannot be watched", "watch words that the corpus has"
-    )
-
-
 def attention_to_key(parameters: Parameters, watched: Watch, heads: int) -> np.ndarray:
     """(layer, head): the weight with which the prompt's last token attends to the watched key."""
     if not watched.ids.size:
@@ -77,9 +69,7 @@ def attention_to_key(parameters: Parameters, watched: Watch, heads: int) -> np.n
     return np.stack([block.weights[0, :, -1, watched.key] for block in blocks])
 
 
-def neighbours(
-    embeddings: np.ndarray, watched: Watch, corpus: Corpus, count: int = _NEIGHBOURS
-) -> tuple[Neighbour, ...]:
+def neighbours(embeddings: np.ndarray, watched: Watch, corpus: Corpus) -> tuple[Neighbour, ...]:
     """The tokens whose embeddings point most nearly in the watched word's direction, nearest first.
 
     cos(a, b) = a·b / (|a| |b|).
@@ -89,11 +79,6 @@ def neighbours(
     own, others = embeddings[watched.word], embeddings[watched.candidates]
     lengths = np.sqrt((others * others).sum(axis=-1)) * np.sqrt(own @ own)
     cosines = (others @ own) / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
-    nearest = np.argsort(-cosines, kind="stable")[:count]
-    return tuple(
-        Neighbour(
-            text=corpus.tokenizer.token(int(watched.candidates[place])).text,
-            cosine=float(cosines[place]),
-        )
-        for place in nearest
-    )
+    nearest = np.argsort(-cosines, kind="stable")[:_NEIGHBOURS]
+    pairs = zip(watched.candidates[nearest].tolist(), cosines[nearest].tolist(), strict=True)
+    return tuple(Neighbour(corpus.tokenizer.token(id).text, cosine) for id, cosine in pairs)

@@ -1,20 +1,16 @@
 """The page of `attn heads`: every head as a small grid, then in numbers."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from attn_cli.analysis.heads import Heads
 from attn_cli.records import Trace
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say
 from attn_cli.views.text import labels
 from attn_cli.words import note
 
-if TYPE_CHECKING:
-    from attn_cli.analysis.heads import Heads
 
-
-def page(trace: Trace, found: "Heads") -> Page:
+def page(trace: Trace, found: Heads) -> Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
     names, whole = labels(trace.prompt.labels), len(found.heads) == trace.model.heads
     error = "NaN" if np.isnan(found.largest_error) else numbers.power(found.largest_error)
@@ -29,7 +25,7 @@ def page(trace: Trace, found: "Heads") -> Page:
     ]
 
 
-def _headline(found: "Heads", query: str) -> Say:
+def _headline(found: Heads, query: str) -> Say:
     """Names the sharpest and the strongest head, of those whose numbers are finite."""
     sharp = [head for head in found.heads if np.isfinite(head.entropy)]
     strong = [head for head in found.heads if np.isfinite(head.norm)]
@@ -43,7 +39,7 @@ def _headline(found: "Heads", query: str) -> Say:
     )  # fmt: skip
 
 
-def _summary(found: "Heads", *, single: bool) -> Columns:
+def _summary(found: Heads, *, single: bool) -> Columns:
     """A `single` token has no previous one to look at."""
     columns = [Column(note("column.head_number"), [str(h.head) for h in found.heads], "left")]
     for key in ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine"):
@@ -53,7 +49,7 @@ def _summary(found: "Heads", *, single: bool) -> Columns:
     return Columns(note("heads.summary"), columns)
 
 
-def _looks(found: "Heads", names: list[str]) -> Columns:
+def _looks(found: Heads, names: list[str]) -> Columns:
     """The most weighted key of each query, one column per head."""
     columns = [Column(note("column.query"), names, "left")]
     for head in found.heads:

@@ -116,10 +116,17 @@ def _token(position: int, token: Token) -> dict[str, Any]:
     }
 
 
+def field_names(value: Any) -> tuple[str, ...]:
+    """The fields of a record, or of a class of records; none of anything else."""
+    if is_dataclass(value):
+        return tuple(field.name for field in fields(value))
+    return getattr(value, "_fields", ())
+
+
 def record(value: Any) -> Any:
     """A record as JSON, field by field. Computed floats carry float32's precision and digits."""
-    if is_dataclass(value):
-        return {f.name: record(getattr(value, f.name)) for f in fields(value)}
+    if names := field_names(value):
+        return {name: record(getattr(value, name)) for name in names}
     if isinstance(value, tuple | list):
         return [record(item) for item in value]
     if isinstance(value, Mapping):

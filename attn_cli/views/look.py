@@ -1,11 +1,10 @@
 """How a page is drawn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(NamedTuple):
     """The drawer's settings: columns of the screen, decimals, and what may be left out.
 
     `columns_are_queries` turns (query, key) matrices round; `colour` says whether styles are kept,
@@ -18,4 +17,4 @@ class Look:
     full: bool = False
     columns_are_queries: bool = False
     colour: bool = False
-    terminal: Mapping[str, str] = field(default_factory=dict)
+    terminal: Mapping[str, str] = {}

@@ -1,14 +1,13 @@
 """The JSON Schema of each document, derived from the records it is written from."""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Facts, Prediction
-from attn_cli.views.json import MODEL
+from attn_cli.views.json import MODEL, field_names
 
 _VALUES = {
     "values": {
@@ -80,9 +79,9 @@ def of_type(kind: Any) -> dict[str, Any]:
     """The schema of a record, a tuple of records, or a simple value."""
     if kind in _SIMPLE:
         return _SIMPLE[kind]
-    if is_dataclass(kind):
+    if names := field_names(kind):
         hints = get_type_hints(kind)
-        return _object({f.name: of_type(hints[f.name]) for f in fields(kind)})
+        return _object({name: of_type(hints[name]) for name in names})
     if get_origin(kind) is tuple:
         return {"type": "array", "items": of_type(get_args(kind)[0])}
     if get_origin(kind) is Mapping:

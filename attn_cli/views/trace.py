@@ -1,7 +1,6 @@
 """The page of `attn trace`: the six steps of each chosen layer and head, then the prediction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -22,8 +21,7 @@ _PARTS = ("token_embedding", "position_embedding")
 Items = Iterator[NamedTuple]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HeadView:
+class HeadView(NamedTuple):
     """One head of one block, and the queries and keys to show of it.
 
     `arrays` are this head's, without the head axis; `queries` and `keys` are positions, the last
@@ -50,11 +48,6 @@ class HeadView:
     @property
     def facts(self) -> Facts:
         return self.trace.model
-
-    @property
-    def removed(self) -> bool:
-        """Whether `--without-head` took this head away."""
-        return self.head in self.block.removed
 
     def has(self, *names: str) -> bool:
         return all(name in self.arrays for name in names)
@@ -202,7 +195,7 @@ def _embed(view: HeadView) -> Items:
 
 def _embedding_sum(view: HeadView, made: str) -> Items:
     """Where the position's vector is added to the token's."""
-    width = view.trace.model.model_width
+    width = view.facts.model_width
     yield StepTitle(1)
     yield say("embed.what" if view.facts.trained else "embed.random", width=width)
     if made == "projected":
@@ -217,7 +210,7 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
 
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
-    width = view.trace.model.model_width
+    width = view.facts.model_width
     where = note("embed.biased" if view.facts.positions == "bias" else "embed.turned")
     yield StepTitle(1, note(f"embed.title_{made}", width=width))
     yield say("embed.plain", width=width, made=note(f"embed.{made}", width=width), where=where)
@@ -275,7 +268,7 @@ def _dot_products(view: HeadView) -> Items:
 
 
 def _scale_and_mask(view: HeadView) -> Items:
-    block, width, biased = view.block, view.trace.model.head_width, view.has("bias")
+    block, width, biased = view.block, view.facts.head_width, view.has("bias")
     scale, cap = numbers.number(block.scale, 4), f"{block.soft_cap:g}"
     kind = "root" if abs(block.scale * width**0.5 - 1) < 1e-6 else "factor"
     kind = "plain" if block.scale == 1 else kind
@@ -341,15 +334,16 @@ def _sum(view: HeadView) -> Items:
         yield view.parameter("w_o")
     if not view.has("head_output", "output"):
         return
-    yield say("sum.removed" if view.removed else "sum.pull")
+    removed = view.head in view.block.removed  # by --without-head
+    yield say("sum.removed" if removed else "sum.pull")
     yield view.rows("head_output", view.queries)
     if view.has("w_o", "b_o"):
         yield view.parameter("b_o")
     added = note("sum.bias") if view.has("b_o") else ""
     then = note(f"sum.{view.facts.residual}")
-    yield say("sum.output", heads=view.trace.model.heads, bias=added, then=then)
+    yield say("sum.output", heads=view.facts.heads, bias=added, then=then)
     yield view.rows("output", view.queries)
-    if not view.removed:
+    if not removed:
         pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))
         lengths = {"pull": view.length("head_output"), "output": view.length("output")}
         yield say("sum.here", query=query, **lengths, cosine=cosine(pull, output))

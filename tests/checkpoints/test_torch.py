@@ -495,6 +495,17 @@ def test_a_packed_storage_is_no_larger_than_its_tensors(refused):
     refused(data, "larger than its tensors")
 
 
+def test_a_packed_storage_may_be_as_large_as_its_tensors_together(tmp_path):
+    code = Code().raw(b"}(")
+    for offset, name in ((0, "a"), (2, "b")):
+        code.text(name).tensor("0", "FloatStorage", 6, (4 if offset else 2,), offset=offset)
+    data = zipped(code.raw(b"u").done(), {"0": BYTES}, compression=zipfile.ZIP_DEFLATED)
+    (tmp_path / "m.bin").write_bytes(data)
+    found = open_torch(tmp_path / "m.bin")
+    read = np.concatenate([found[name].read() for name in "ab"])
+    np.testing.assert_array_equal(read, np.frombuffer(BYTES, np.float32))
+
+
 def test_a_tensor_to_be_negated_is_refused(refused):
     """torch.load would give −1 where the storage has 1."""
     assert one().endswith(b"tRs.")

@@ -138,20 +138,20 @@ MODELS = {
     },
 }  # fmt: skip
 # Where each reference keeps its layers, and within a layer: the norm before the attention, the
-# attention, and the attention's output projection.
+# attention, the attention's output projection, and the last map of the feed-forward network.
 PARTS = {
-    "Gemma2": ("model.layers", "input_layernorm", "self_attn", "o_proj"),
-    "Gemma3": ("model.layers", "input_layernorm", "self_attn", "o_proj"),
-    "Phi3": ("model.layers", "input_layernorm", "self_attn", "o_proj"),
-    "GPTNeoX": ("gpt_neox.layers", "input_layernorm", "attention", "dense"),
-    "Bloom": ("transformer.h", "input_layernorm", "self_attention", "dense"),
-    "OPT": ("model.decoder.layers", "self_attn_layer_norm", "self_attn", "out_proj"),
+    "Gemma2": ("model.layers", "input_layernorm", "self_attn", "o_proj", "mlp.down_proj"),
+    "Gemma3": ("model.layers", "input_layernorm", "self_attn", "o_proj", "mlp.down_proj"),
+    "Phi3": ("model.layers", "input_layernorm", "self_attn", "o_proj", "mlp.down_proj"),
+    "GPTNeoX": ("gpt_neox.layers", "input_layernorm", "attention", "dense", "mlp.dense_4h_to_h"),
+    "Bloom": ("transformer.h", "input_layernorm", "self_attention", "dense", "mlp.dense_4h_to_h"),
+    "OPT": ("model.decoder.layers", "self_attn_layer_norm", "self_attn", "out_proj", "fc2"),
 }
 
 
 def listen(model: torch.nn.Module, kind: str) -> tuple[list[dict[str, torch.Tensor]], list]:
     """A dict for each layer that a forward pass will fill from the modules, and the hooks."""
-    path, norm, attention, projection = PARTS[kind]
+    path, norm, attention, projection, inner = PARTS[kind]
     seen, hooks = [], []
     for block in model.get_submodule(path):
         found = {}
@@ -175,6 +175,7 @@ def listen(model: torch.nn.Module, kind: str) -> tuple[list[dict[str, torch.Tens
                 keep_input("merged"), with_kwargs=True
             ),
             into.get_submodule(projection).register_forward_hook(keep("output")),
+            block.get_submodule(inner).register_forward_hook(keep("mlp_output")),
         ]
     return seen, hooks
 
@@ -211,7 +212,7 @@ class Spy:
 
 def projections(kind: str, spy: Spy, model: torch.nn.Module, found: dict, layer: int):
     """q, k and v of one layer as the reference's attention uses them, and BLOOM's bias."""
-    path, _, attention, _ = PARTS[kind]
+    path, _, attention, *_ = PARTS[kind]
     into = model.get_submodule(path)[layer].get_submodule(attention)
     if kind == "Bloom":
         fused = into.query_key_value(found["entered"])
@@ -248,6 +249,7 @@ def activations(model: torch.nn.Module, kind: str, ids: list[int]) -> dict[str, 
             "weights": weights,
             "z": found["merged"][0].unflatten(-1, (len(weights), -1)).transpose(0, 1),
             "output": found["output"][0],
+            "mlp_output": found["mlp_output"].reshape(found["x"][0].shape),
         }
         if torch.equal(found["normed"], found["entered"]):
             layer_arrays["normed"] = found["normed"][0]

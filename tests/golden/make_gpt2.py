@@ -107,6 +107,7 @@ def listen(model: torch.nn.Module) -> tuple[list[dict[str, torch.Tensor]], list]
             block.attn.c_attn.register_forward_hook(keep("fused")),
             block.attn.c_proj.register_forward_pre_hook(keep_input("merged")),
             block.attn.c_proj.register_forward_hook(keep("output")),
+            block.mlp.register_forward_hook(keep("mlp_output")),
         ]
     return seen, hooks
 
@@ -138,6 +139,7 @@ def layer_arrays(
         "z": z,
         "head_output": z @ w_o,
         "output": found["output"][0],
+        "mlp_output": found["mlp_output"][0],
     }  # fmt: skip
 
 
@@ -196,7 +198,8 @@ def main() -> None:
         "transformers": transformers.__version__,
         "tokenizers": tokenizers.__version__,
     }
-    (HERE / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
+    path = HERE / "versions.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **versions}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

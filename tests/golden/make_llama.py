@@ -164,6 +164,7 @@ def listen(model: torch.nn.Module) -> tuple[list[dict[str, torch.Tensor]], list]
             block.self_attn.v_proj.register_forward_hook(keep("v")),
             block.self_attn.o_proj.register_forward_pre_hook(keep_input("merged")),
             block.self_attn.o_proj.register_forward_hook(keep("output")),
+            block.mlp.register_forward_hook(keep("mlp_output")),
         ]
     return seen, hooks
 
@@ -197,6 +198,7 @@ def activations(model: torch.nn.Module, ids: list[int]) -> dict[str, np.ndarray]
             "weights": result.attentions[layer][0],
             "z": heads_of(found["merged"], width),
             "output": found["output"][0],
+            "mlp_output": found["mlp_output"][0],
         }
         arrays |= {f"{layer}.{name}": array.numpy() for name, array in layer_arrays.items()}
     return arrays

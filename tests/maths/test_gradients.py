@@ -74,11 +74,22 @@ def gelu_tanh():
     return layers.gelu_tanh, lambda r: layers.gelu_tanh_vjp(x, r), (x,)
 
 
+def cross_entropy_vjp(
+    logits_PV: np.ndarray, targets_P: np.ndarray, grad_P: np.ndarray
+) -> np.ndarray:
+    """d loss/d logits = softmax(logits) − one-hot(target), times the position's own gradient."""
+    grad = np.exp(logits_PV - logits_PV.max(axis=-1, keepdims=True))
+    grad *= (grad_P / grad.sum(axis=-1))[..., None]
+    at_target = np.take_along_axis(grad, targets_P[..., None], axis=-1) - grad_P[..., None]
+    np.put_along_axis(grad, targets_P[..., None], at_target, axis=-1)
+    return grad
+
+
 def cross_entropy():
     (logits,) = arrays((B, Q, M))
     return (
         lambda logits: layers.cross_entropy(logits, TARGETS),
-        lambda r: layers.cross_entropy_vjp(logits, TARGETS, r),
+        lambda r: cross_entropy_vjp(logits, TARGETS, r),
         (logits,),
     )
 
@@ -169,7 +180,8 @@ CASES = {
 
 
 def test_every_vjp_has_a_case_and_every_case_a_vjp():
-    assert vjp_names() == set(CASES)
+    """Cross entropy's own is here, the reference for the one that shares its exponential."""
+    assert vjp_names() == set(CASES) - {"layers.cross_entropy"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -220,7 +232,7 @@ def test_cross_entropy_with_gradient_is_the_pair(dtype):
     logits, grad = (a.astype(dtype) for a in arrays((B, Q, M), (B, Q)))
     logits[0, 0] *= 1000
     expected = layers.cross_entropy(logits, TARGETS)
-    expected_gradient = layers.cross_entropy_vjp(logits, TARGETS, grad)
+    expected_gradient = cross_entropy_vjp(logits, TARGETS, grad)
     losses, gradient = layers.cross_entropy_with_gradient(logits, TARGETS, grad)
     assert losses.dtype == gradient.dtype == dtype
     tight = 1e-5 if dtype == np.float32 else 1e-13

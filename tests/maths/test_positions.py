@@ -16,9 +16,14 @@ from attn_cli.maths import positions
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+def angles(turns, start, count, factor=1.0):
+    at = np.arange(start, start + count, dtype=np.float32)
+    return positions.angles(turns, at, factor)[:2]
+
+
 def some_angles(rng, start, count, half):
     turns = rng.uniform(1e-3, 1, half).astype(np.float32)
-    return turns, positions.angles(turns, start, count)
+    return turns, angles(turns, start, count)
 
 
 # --- the laws of a rotation ----------------------------------------------------------------------
@@ -64,7 +69,7 @@ def test_scores_depend_only_on_how_far_apart_two_positions_are(seed, shift):
     q, k = (rng.standard_normal((1, 1, 8)).astype(np.float32).repeat(6, axis=1) for _ in "qk")
 
     def scores(start):
-        cosine, sine = positions.angles(turns, start, 6)
+        cosine, sine = angles(turns, start, 6)
         one, two = (positions.rotate(x, cosine, sine)[0] for x in (q, k))
         return one @ two.T
 
@@ -90,23 +95,21 @@ def test_numbers_behind_the_rotated_ones_stay(seed):
 def test_what_is_rotated_is_not_changed_itself():
     x = np.ones((1, 2, 4), np.float32)
     x.flags.writeable = False
-    positions.rotate(x, *positions.angles(np.ones(2, np.float32), 1, 2))
+    positions.rotate(x, *angles(np.ones(2, np.float32), 1, 2))
 
 
 @given(start=st.integers(0, 300), count=st.integers(1, 20))
 def test_angles_from_a_start_are_a_slice_of_angles_from_0(start, count):
     turns = positions.frequencies(8, 100.0)
     for part, whole in zip(
-        positions.angles(turns, start, count),
-        positions.angles(turns, 0, start + count),
-        strict=True,
+        angles(turns, start, count), angles(turns, 0, start + count), strict=True
     ):
         assert np.array_equal(part, whole[start:])
 
 
 def test_the_factor_multiplies_cosine_and_sine():
     turns = positions.frequencies(6, 50.0)
-    plain, multiplied = positions.angles(turns, 2, 5), positions.angles(turns, 2, 5, 1.3)
+    plain, multiplied = angles(turns, 2, 5), angles(turns, 2, 5, 1.3)
     assert np.allclose(multiplied, np.float32(1.3) * np.array(plain), rtol=1e-6)
     assert multiplied[0].dtype == multiplied[1].dtype == np.float32
 

@@ -32,7 +32,7 @@ def test_an_end_is_surprising_where_the_sentence_may_go_on():
 
 
 def test_empty_lines_are_left_out_and_an_empty_corpus_is_refused():
-    assert data.read_corpus("a b\n\n  \nc\n").sentences == 2
+    assert len(data.read_corpus("a b\n\n  \nc\n").starts) == 2 + 1
     for text in ("", "\n\n"):
         with pytest.raises(ContentError, match="corpus is empty"):
             data.read_corpus(text)

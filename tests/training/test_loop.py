@@ -28,13 +28,10 @@ def test_one_record_per_step(corpus, settings):
     last = records[-1]
     assert last.steps == 12
     assert last.attention.shape == (2, 2)
-    assert last.embedding.shape == (8,)
     assert last.tokens == 128
     assert last.tokens_per_second > 0
     assert last.seconds_left == 0
     assert records[0].seconds_left > 0
-    assert last.row_length in (16, 32)
-    assert last.learning_rate == pytest.approx(settings.final_learning_rate)
     with pytest.raises(FrozenInstanceError):
         last.loss = 0.0
 
@@ -47,7 +44,6 @@ def test_the_watched_numbers_are_those_of_the_model(corpus, settings):
     blocks = model.forward(parameters, ids, heads=2).blocks
     np.testing.assert_array_equal(last.attention, [block.weights[0, :, 3, 1] for block in blocks])
     wte, dog = parameters["wte.weight"], corpus.tokenizer.id_of("dog")
-    np.testing.assert_array_equal(last.embedding, wte[dog])
     assert last.moved == pytest.approx(np.linalg.norm(wte[dog] - run.start_embeddings[dog]))
     nearest = last.neighbours[0]
     near = wte[corpus.tokenizer.id_of(nearest.text)]

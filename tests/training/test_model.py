@@ -24,7 +24,7 @@ def parameters():
 
 
 def loss(parameters):
-    logits = model.logits(parameters, IDS, heads=SHAPE.heads)
+    logits = model.forward(parameters, IDS, heads=SHAPE.heads).normed @ parameters["wte.weight"].T
     log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     return -np.take_along_axis(log_p, TARGETS[..., None], axis=-1)[..., 0][COUNTED].mean()
 
