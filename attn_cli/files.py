@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import select
+import shlex
 import stat
 import tempfile
 from collections.abc import Callable
@@ -123,8 +124,19 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise ContentError(
                 f"cannot write {path}: nothing reads from this FIFO", "start its reader first"
             ) from None
+        missing = _missing_folder(path) if isinstance(error, FileNotFoundError) else None
+        if missing:
+            raise ContentError(
+                f"cannot write {path}: there is no folder {missing}",
+                f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
+            ) from None
         hint = "" if special else _NOTHING_WRITTEN
         raise ContentError(f"cannot write {path}: {reason(error)}", hint) from None
+
+
+def _missing_folder(path: Path) -> Path | None:
+    """The first folder on the way to a file that is not there."""
+    return next((p for p in reversed(path.parents) if not os.path.lexists(p)), None)
 
 
 def _write_special(path: Path, data: bytes) -> None:

@@ -38,8 +38,8 @@ def block(stack, kind, layer):
         layer=layer,
         heads=(4, 1),
         kv_heads=(4, 1),
-        queries=(0, 1),
-        keys=(0, 1),
+        queries=(0, 1, 2),
+        keys=(0, 1, 2, 3, 4),
         scale=1.0,
         arrays=arrays,
     )  # fmt: skip

@@ -37,7 +37,8 @@ class Commands(TyperGroup):
         word = args[0]
         if word not in COMMANDS and not ctx.resilient_parsing and not word.startswith("-"):
             close = get_close_matches(word, COMMANDS, 1)
-            known = f"{quoted('trace', ' '.join(args))}; commands: {', '.join(COMMANDS)}"
+            words = [arg for arg in args if not arg.startswith("-")]
+            known = f"{quoted('trace', ' '.join(words))}; commands: {', '.join(COMMANDS)}"
             hint = f"did you mean attn {close[0]}?" if close else known
             raise UsageError(f"no command {shorten(word)!r}", hint)
         return super().resolve_command(ctx, args)
@@ -155,7 +156,9 @@ def _by_typer(arguments: list[str], streams: Streams) -> int:
             result = typer.main.get_command(app).main(
                 arguments, prog_name="attn", standalone_mode=False, terminal_width=width
             )
-    except SystemExit as leaving:  # how typer ends a completion
+    except SystemExit as leaving:  # how typer ends a completion, and where a reader left
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise leaving.__context__ from None
         result = leaving.code
     if printed.getvalue():
         output.emit(printed.getvalue().encode())

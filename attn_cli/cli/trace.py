@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
     'attn trace "the king is a man" --layer 1 --head all --step 5',
+    'attn trace "the king is a man" --query man --key king,is',
     "attn trace --json | jq '.attention[0].arrays.weights.values[0][-1]'",
 )
 

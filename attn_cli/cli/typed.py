@@ -39,7 +39,9 @@ class Single(TyperCommand):
                 quoted(self.name, text, rest),
             )
         extra = args[words[len(arguments)]]
-        raise UsageError(f"unexpected extra argument {shorten(extra)!r}", self.examples[0])
+        raise UsageError(
+            f"unexpected extra argument {shorten(extra)!r}", f"attn {self.name} --help"
+        )
 
     def _words(self, args: list[str]) -> list[int]:
         """The places of what is neither an option nor its value."""
@@ -67,7 +69,7 @@ class Single(TyperCommand):
 
     def _unknown(self, arg: str, name: str, options: list[str]) -> UsageError:
         takes_text = any(param.name == "text" for param in self.params)
-        close = get_close_matches(name, options, 1)
+        close = get_close_matches(name, options, 1) if name.startswith("--") else []
         if takes_text and (re.search(r"\s", arg) or not close):
             hint = f"a prompt that begins with a dash comes after --: {quoted(self.name, arg)}"
         else:
@@ -78,7 +80,7 @@ class Single(TyperCommand):
         shown = [line for line in self.examples if "|" not in line] or [f"attn {self.name}"]
         has = re.compile(rf"(^| )({'|'.join(option.opts)})[ =]")
         example = next((line for line in shown if has.search(line)), None)
-        means = option.help[:1].lower() + option.help[1:].rstrip(".")
+        means = option.help[:1].lower() + option.help[1:].removesuffix(" Repeatable.").rstrip(".")
         return UsageError(
             f"{name} needs a value, {option.metavar}: {means}",
             example or f"{shown[0]} {name} {option.metavar}",
