@@ -161,8 +161,8 @@ def started(unbuffered: dict[str, str]) -> Iterator[Callable[..., Any]]:
     """Starts the real command; whatever still runs at the end of the test is killed."""
     children = []
 
-    def begin(*arguments: object, **more: Any) -> Any:
-        children.append(start(*arguments, env=unbuffered, **more))
+    def begin(*arguments: object, env: Mapping[str, str] | None = None, **more: Any) -> Any:
+        children.append(start(*arguments, env={**unbuffered, **(env or {})}, **more))
         return children[-1]
 
     yield begin
