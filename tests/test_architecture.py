@@ -140,7 +140,7 @@ VIEWS = [path for path in MODULES if part_of(path) == "views"]
 DOCUMENTS = ("json", "csv", "npz", "schema")
 UNITS = {" GiB"}
 PAGES = [path for path in VIEWS if path.stem not in DOCUMENTS]
-DRAWERS = ("table", "matrix", "charts", "drawers")
+DRAWERS = ("table", "matrix", "strips", "charts", "drawers")
 
 
 @pytest.mark.parametrize("path", VIEWS, ids=lambda p: p.stem)

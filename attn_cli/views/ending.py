@@ -32,6 +32,7 @@ def opening(trace: Trace, where: tuple[int, int] | None, query: str) -> Iterator
         width=facts.model_width,
         query=query,
         through=note("page.through", head=where[1], layer=where[0]) if where else note("page.all"),
+        onward=note("page.onward") if trace.next else "",
         marks=note("page.marks", marks=_listed([note(key) for key in marks])) if marks else "",
     )
 
@@ -135,7 +136,7 @@ def _scores(
         rows += list(end.vectors)
         names += [label(c.text, 24) for c in found.candidates]
     axes = note("axes.matrix", rows=note("next.rows"), columns="model")
-    yield Matrix(note("next.table", query=query), np.stack(rows), names, range(len(rows[0])), axes)
+    yield Matrix(note("next.table"), np.stack(rows), names, range(len(rows[0])), axes)
 
 
 def try_next(trace: Trace, block: Attention, place: int, query: int, key: int) -> Iterator[object]:

@@ -14,12 +14,14 @@ from attn_cli.words import Note
 
 Page = list[NamedTuple]
 Words = str | Note
-Role = Literal["plain", "headline", "title", "block", "what-if", "aside", "lead", "line"]
+NOTHING = np.zeros(0, dtype=bool)
+Role = Literal["plain", "headline", "title", "block", "what-if", "aside", "lead", "line", "colours"]
 
 
 class Say(NamedTuple):
     """A sentence: a `plain` one explains; a `headline` answers before the numbers, a `title` heads
-    a part and `block` one block's part, a `lead` leads into what follows, a `line` adds to it."""
+    a part and `block` one block's part, a `lead` leads into what follows, a `line` adds to it;
+    `colours` is said only on a screen that has them."""
 
     words: Note
     role: Role = "plain"
@@ -49,7 +51,8 @@ class Matrix(NamedTuple):
     """A matrix (row, column). Without `axes` rows are queries and columns are keys.
 
     `remark` says what kind of numbers these are, `elided` what to say if some are left out;
-    `summed`: the last row is the sum of those above it.
+    `summed`: the last row is the sum of those above it. A cell that is `hidden` (no size: none
+    is) shows no number, −∞ apart; the row `marked` (−1: none) is the one to follow.
     """
 
     name: Words
@@ -60,6 +63,8 @@ class Matrix(NamedTuple):
     remark: Words = ""
     elided: Words = ""
     summed: bool = False
+    hidden: np.ndarray = NOTHING
+    marked: int = -1
 
 
 class Shares(NamedTuple):
@@ -77,6 +82,16 @@ class Product(NamedTuple):
     left: np.ndarray
     right: np.ndarray
     result: float
+
+
+class Products(NamedTuple):
+    """The dot products of one vector, `left` (width), with several, `right` (name, width)."""
+
+    name: str
+    names: Sequence[str]
+    left: np.ndarray
+    right: np.ndarray
+    results: np.ndarray
 
 
 class Column(NamedTuple):
@@ -97,11 +112,13 @@ class Columns(NamedTuple):
 
 
 class Grids(NamedTuple):
-    """The weights (head, query, key) of several heads, small and side by side."""
+    """The weights (head, query, key) of several heads, small and side by side; a cell that is
+    `hidden` (query, key) has a mark of its own."""
 
     names: Sequence[str]
     heads: Sequence[int]
     weights: np.ndarray
+    hidden: np.ndarray = NOTHING
 
 
 class Picture(NamedTuple):

@@ -3,6 +3,22 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+# Every style of a page. A numbered colour of the 256 has a contrast of 4.5:1 or so on white and on
+# black alike; a terminal of 16 shows its own blue, red and magenta. Nothing is dim: half of a
+# terminal's foreground is hard to read.
+STYLES = {
+    "above": "color(63)",
+    "above.large": "bold color(63)",
+    "below": "color(131)",
+    "below.large": "bold color(131)",
+    "bar": "color(63)",
+    "what-if": "color(163)",
+    "strong": "bold",
+    "block": "bold reverse",
+    "term": "italic",
+    "plain": "",
+}
+
 
 class Look(NamedTuple):
     """The drawer's settings: columns of the screen, decimals, and what may be left out.

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from io import StringIO
 
+import numpy as np
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
@@ -11,24 +13,29 @@ from attn_cli import vocabulary
 from attn_cli.records import Prompt
 from attn_cli.views import charts, items, matrix, numbers
 from attn_cli.views.items import Page
-from attn_cli.views.look import Look
-from attn_cli.views.matrix import FINE, INDENT, pad, widest
+from attn_cli.views.look import STYLES, Look
+from attn_cli.views.matrix import FINE
+from attn_cli.views.strips import INDENT, fitted, packed, pad, widest
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
 Drawn = Iterator[RenderableType]
 _BAR = 24
 _TERMS = 3
-# For a sentence of each role: what stands before it, its style, and the space around it.
+_INSET = 6
+_TERM_LINES = 3
+_TOKEN_LINES = 2
+# For a sentence of each role: its style, and the space around it.
 _ROLES = {
-    "plain": ("", "", (0, 1, 0, INDENT)),
-    "headline": ("", "bold", (1, 1, 0, 1)),
-    "title": ("\n ", "bold", ()),
-    "block": ("\n ", "bold reverse", ()),
-    "what-if": (" ", "yellow", ()),
-    "aside": (" ", "dim", ()),
-    "lead": ("\n ", "", ()),
-    "line": (" ", "", ()),
+    "plain": ("plain", (0, 1, 0, INDENT)),
+    "colours": ("plain", (0, 1, 0, INDENT)),
+    "headline": ("strong", (1, 1, 0, 1)),
+    "title": ("strong", (1, 0, 0, 1)),
+    "block": ("block", (1, 0, 0, 1)),
+    "what-if": ("what-if", (0, 0, 0, 1)),
+    "aside": ("plain", (0, 0, 0, 1)),
+    "lead": ("plain", (1, 0, 0, 1)),
+    "line": ("plain", (0, 0, 0, 1)),
 }
 
 
@@ -48,13 +55,13 @@ def draw(page: Page, look: Look) -> str:
 def renderables(page: Iterable[object], look: Look) -> Drawn:
     """What Rich prints, item by item."""
     for item in page:
-        yield from _DRAWN[type(item)](item, look)
+        yield from KINDS[type(item)](item, look)
 
 
 def _say(item: items.Say, look: Look) -> Drawn:
-    before, style, space = _ROLES[item.role]
-    text = Text(before + numbers.in_words(item.words, look.digits), style)
-    yield Padding(text, space) if space else text
+    style, space = _ROLES[item.role]
+    if item.role != "colours" or look.colour:
+        yield Padding(Text(numbers.in_words(item.words, look.digits), STYLES[style]), space)
 
 
 def _heading(item: items.Heading, look: Look) -> Drawn:
@@ -64,69 +71,98 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
         layers=counted(model.layers, "page.layers_one", "page.layers_many"),
         heads=counted(model.heads, "page.heads_one", "page.heads_many"),
     )  # fmt: skip
-    text = Text.assemble((f" {visible(model.name)}", "bold"), f" · {shape}")
+    text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}")
     if where:
         # On a line of its own where it would be torn apart on the usual screen.
         gap = "   " if text.cell_len + len(where) < 77 else "\n "
-        text.append(f"{gap}{where}", "bold")
+        text.append(f"{gap}{where}", STYLES["strong"])
     yield text
     if item.prompt:
-        yield from _tokens(item.prompt, look.width)
+        yield from _tokens(item.prompt, look)
     else:
-        yield Text(f"    {visible(model.source)}", "dim")
+        yield Text(f"    {visible(model.source)}")
 
 
-def _tokens(prompt: Prompt, width: int) -> Iterator[Text]:
-    """Each token behind a bar that no token can hold; a line ends between two tokens."""
+def _tokens(prompt: Prompt, look: Look) -> Iterator[Text]:
+    """Each token behind a bar that no token can hold; a line ends between two tokens. The first
+    and the last lines, where there are many, unless `look.full`."""
     parts = [
-        Text.assemble(("▏", "dim"), (label(token.text, 40), "italic dim" if token.special else ""))
+        Text.assemble("▏", (label(token.text, 40), STYLES["term" if token.special else "plain"]))
         for token in prompt.tokens
     ]
     count = counted(len(parts), "page.tokens_one", "page.tokens_many")
-    line = Text(" ")
-    for part in [*parts, Text(f"   {count}", "dim")]:
-        if line.cell_len > 1 and line.cell_len + part.cell_len > width:
-            yield line
-            line = Text(" ")
-        line.append_text(part)
-    yield line
+    parts.append(Text(f"   {count}"))
+    lines = packed([part.cell_len for part in parts], look.width - 1)
+    if look.full or len(lines) <= 2 * _TOKEN_LINES + 1:
+        left_out = 0
+    else:
+        left_out = sum(map(len, lines[_TOKEN_LINES:-_TOKEN_LINES]))
+    for number, line in enumerate(lines):
+        if not left_out or min(number, len(lines) - 1 - number) < _TOKEN_LINES:
+            yield Text.assemble(" ", *(parts[i] for i in line))
+        elif number == _TOKEN_LINES:
+            yield Text("  " + sentence("mask.more", count=left_out))
 
 
 def _step_title(item: items.StepTitle, look: Look) -> Drawn:
     step = vocabulary.STEPS[item.number - 1]
-    name, equation = f"{step.name:<15}", str(item.equation) or step.equation
-    number = f"\n {step.number}  "
-    yield Text.assemble(number, (name, "bold"), (equation, "cyan"), style="bold")
+    equation = str(item.equation) or step.equation
+    name = f"\n {item.number}  {step.name:<15}"
+    if cell_len(name) - 1 + cell_len(equation) < look.width:
+        yield Text.assemble((name, STYLES["strong"]), equation)
+    else:
+        yield Text(name.rstrip(), STYLES["strong"])
+        yield Padding(Text(equation), (0, 1, 0, INDENT))
 
 
 def _shares(item: items.Shares, look: Look) -> Drawn:
-    width = widest(item.names)
     texts = numbers.column(item.values, max(look.digits, FINE) if item.fine else look.digits)
+    room = look.width - _INSET - widest(texts) - 4
+    names = fitted(item.names, room - _BAR // 3 if room > _BAR else room)
+    width = widest(names)
     lines = [
-        f"      {pad(name, width)}  {text}  {numbers.bar(value, _BAR)}".rstrip()
-        for name, text, value in zip(item.names, texts, item.values, strict=True)
+        f"{pad(name, width)}  {text}  {numbers.bar(value, min(_BAR, room - width))}".rstrip()
+        for name, text, value in zip(names, texts, item.values, strict=True)
     ]
-    yield Text("\n".join(lines))
+    yield Padding(Text("\n".join(lines)), (0, 0, 0, _INSET))
 
 
 def _product(item: items.Product, look: Look) -> Drawn:
-    """The first terms, and the sum."""
-    shown, count = item.left[:_TERMS], len(item.left)
-    texts = numbers.column([*shown, *item.right[:_TERMS]], look.digits)
-    pairs = zip(texts[: len(shown)], texts[len(shown) :], strict=True)
-    terms = " + ".join(f"{a}×{b}" for a, b in pairs)
-    if len(shown) < count:
-        terms += f" + {sentence('page.terms', count=count - len(shown))}"
-    line = f"{' · '.join(item.names)} = {terms} = {numbers.number(item.result, look.digits)}"
-    yield Padding(Text(line, "italic"), (0, 0, 0, 6))
+    (name, other), right = item.names, item.right[None]
+    yield from _products(items.Products(name, [other], item.left, right, [item.result]), look)
 
 
-_DRAWN = {
+def _products(item: items.Products, look: Look) -> Drawn:
+    """Every term where they take a few lines or all is asked for, else the first; and the sum."""
+    results = numbers.column(item.results, look.digits)
+    shown = np.concatenate([item.left[None], item.right])
+    left, *rights = np.reshape(numbers.column(shown, look.digits), shown.shape).tolist()
+    width, room = widest(item.names), look.width - _INSET
+    for name, right, result in zip(item.names, rights, results, strict=True):
+        terms = [f"{a}×{b}" for a, b in zip(left, right, strict=True)]
+        lines = _sum_lines(f"{item.name} · {pad(name, width)}", terms, result, room)
+        if len(lines) > _TERM_LINES and not look.full:
+            more = sentence("page.terms", count=len(terms) - _TERMS)
+            terms = [*terms[:_TERMS], more]
+            lines = _sum_lines(f"{item.name} · {pad(name, width)}", terms, result, room)
+        yield Padding(Text("\n".join(lines), STYLES["term"]), (0, 0, 0, _INSET))
+
+
+def _sum_lines(name: str, terms: list[str], result: str, room: int) -> list[str]:
+    """`name = term + term = result`, a line ending before a sign."""
+    signed = [f"− {term[1:]}" if term[0] == "−" else f"+ {term}" for term in terms[1:]]
+    parts = [f"{name} = {terms[0]}", *signed, f"= {result}"]
+    lines = packed([cell_len(part) + 1 for part in parts], room - 1)
+    return ["  " * bool(n) + " ".join(parts[i] for i in line) for n, line in enumerate(lines)]
+
+
+KINDS = {
     items.Say: _say,
     items.Heading: _heading,
     items.StepTitle: _step_title,
     items.Shares: _shares,
     items.Product: _product,
+    items.Products: _products,
     items.Matrix: matrix.draw_matrix,
     items.Columns: matrix.draw_columns,
     items.Grids: charts.draw_grids,

@@ -269,7 +269,7 @@ def _dot_products(view: HeadView) -> Items:
 
 def _scale_and_mask(view: HeadView) -> Items:
     block, width, biased = view.block, view.facts.head_width, view.has("bias")
-    scale, cap = numbers.number(block.scale, 4), f"{block.soft_cap:g}"
+    scale, cap = f"{block.scale:.6g}", f"{block.soft_cap:g}"
     kind = "root" if abs(block.scale * width**0.5 - 1) < 1e-6 else "factor"
     kind = "plain" if block.scale == 1 else kind
     title = "capped" if block.soft_cap else "biased" if biased else kind

@@ -35,9 +35,8 @@ SENTENCES = {
     "page.terms": "… {count} more terms",
     "page.opening": "A model reads text as {tokens}. Each is a vector, a list of {width} numbers, "
     "that passes through {layers}; in each layer {heads} tokens take from one another. This page "
-    "follows `{query}` {through} and on to the next token. A token plays three parts, so it gets "
-    "three vectors: a query that asks, a key that queries are matched with, and a value that "
-    "others take.{marks}",
+    "follows `{query}` {through}{onward}. A token plays three parts, so it gets three vectors: a "
+    "query that asks, a key that queries are matched with, and a value that others take.{marks}",
     "page.token": "tokens, here 1",
     "page.tokens": "tokens, here {count}",
     "page.layer_one": "1 layer",
@@ -54,6 +53,9 @@ SENTENCES = {
     "page.try": "try next",
     "page.try_mask": "`{query}` looks at `{key}` most. Hide it: {command}",
     "page.try_heads": "All heads of this layer side by side: {command}",
+    "page.onward": " and on to the next token",
+    "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
+    "its table's largest.",
     "column.query": "query",
     "column.key": "key",
     "column.token": "token",
@@ -115,7 +117,7 @@ SENTENCES = {
     "project.partial": "Only the first {count} of a head's {width} dimensions are rotated.",
     "project.stretched": "The attention factor makes what is rotated {ratio} times as long.",
     "project.rotary": "Rotary positions: dimensions i and i + {half} rotate together, (a, b) → "
-    "(a·cos − b·sin, a·sin + b·cos), by an angle that grows with the position, so that a dot "
+    "(a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, so that a dot "
     "product depends on the distance alone. The angles of `{query}`, in radians:",
     "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
     "one score for every pair of tokens.",
@@ -181,7 +183,7 @@ SENTENCES = {
     "next.cap": "A token's score, its logit, is the dot product of `final` with the token's own "
     "vector, bent by a soft cap: {cap} · tanh(dot ÷ {cap}). Softmax turns the scores of all "
     "{tokens} tokens into probabilities.",
-    "next.table": "`{query}`",
+    "next.table": "from x to the scores",
     "next.final": "final",
     "next.x": "x",
     "next.rows": "vectors",

@@ -6,39 +6,41 @@ import pytest
 
 SAID = {
     "gpt2-a": {
-        "x is their sum": True, "soft cap": False, "bias is added that": False,
-        "it is added to x": True, "turned": False,
+        "where the token stands": True, "soft cap": False, "bias is added that": False,
+        "it is added to x": True, "rotate": False,
     },
     "llama-plain": {
-        "turns queries and keys": True, "x is their sum": False, "multiplied by √": False,
+        "rotate together": True, "where the token stands": False, "multiplied by √": False,
         "it is added to x": True,
     },
     "gemma2": {
-        "multiplied by √20": True, "turns queries and keys": True,
-        "bends each to stay between −3 and 3: 3 · tanh(scaled / 3)": True,
+        "multiplied by √20": True, "it rotates queries and keys": True,
+        "bends each to stay between −3 and 3": True,
         "sees itself and, at most, the 4 tokens before it": True,
-        "a norm of its own brings it to scale": True, "multiplied by 0.3780": True,
-        "keeps the future from the past": False, "c·tanh(scores × scale / c)": True,
+        "a norm of its own brings it to scale": True, "multiplied by 0.377964": True,
+        "keeps the future from the past": False, "3·tanh(scores × 0.377964 ÷ 3)": True,
     },
     "bloom": {
         "brought to a common scale by a layer norm": True, "as a bias on the scores": True,
-        "it is 0.2500 for each position": True, "turns queries": False, "soft cap": False,
-        "scores × scale + bias": True, "keeps the future from the past": True,
+        "it is 0.2500 for each position": True, "rotate": False, "soft cap": False,
+        "scores × 0.5 + bias": True, "keeps the future from the past": True,
     },
     "opt-behind": {
-        "x is their sum": True, "q = x·W_Q": True, "of another width": True,
+        "where the token stands": True, "q = x·W_Q": True, "of another width": True,
         "a norm brings the sum to scale": True,
     },
     "bloom-normed": {"added to `normed`, not to x": True, "it is added to x": False},
     "gemma3": {"q, k = norm(normed·W_Q, normed·W_K)": True, "an RMS norm of its own": True},
-    "qwen3-yarn": {"an RMS norm of its own": True, "times as long on the way": True},
+    "qwen3-yarn": {"an RMS norm of its own": True, "times as long": True},
     "phi3-short": {
-        "Of the 8 numbers of a head only the first 6 turn": True, "made 1.209 times as long": True,
+        "Only the first 6 of a head's 8 dimensions": True, "1.209 times as long": True,
     },
-    "llama-yarn": {"made 1.300 times as long": True, "only the first": False},
-    "opt-before": {"x is their sum": True, "q = normed·W_Q": True, "of another width": False},
+    "llama-yarn": {"1.300 times as long": True, "Only the first": False},
+    "opt-before": {
+        "where the token stands": True, "q = normed·W_Q": True, "of another width": False,
+    },
     "neox-parallel": {
-        "turns queries and keys": True, "the bias b_O": True, "only the first 4 turn": True,
+        "rotate together": True, "the bias b_O": True, "Only the first 4 of": True,
         "times as long": False, "an RMS norm of its own": False,
     },
 }  # fmt: skip

@@ -26,7 +26,7 @@ TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
 def test_a_line_ends_between_two_tokens_and_nothing_is_dropped(texts, width):
     tokens = tuple(Token(id=i, text=text, span=(0, 0)) for i, text in enumerate(texts))
     heading = Heading(MODEL, Prompt(text="", has_text=False, tokens=tokens))
-    model, *found = table.renderables([heading], Look(width=width))
+    model, *found = table.renderables([heading], Look(width=width, full=True))
     assert model.plain == " m · f · 1 layer × 1 head · width 2 (2 per head)"
     screen = Console(file=io.StringIO(), width=width, color_system=None)
     screen.print(*found, sep="\n")

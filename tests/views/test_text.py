@@ -15,7 +15,7 @@ from attn_cli.families import gpt2
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import of_layers
 from attn_cli.training import tokenizer as making
-from attn_cli.views.matrix import pad, widest
+from attn_cli.views.strips import pad, widest
 from attn_cli.views.text import label, visible
 
 HOSTILE = (
