@@ -199,7 +199,8 @@ def test_csv_has_a_row_per_number(trace):
             array, axes = array[int(row["head"])], axes[1:]
         place = (int(row["row"]), int(row["column"])) if array.ndim == 2 else int(row["column"])
         assert np.float32(row["value"]) == np.float32(array[place])
-        assert row["step"] == str(vocabulary.ARRAYS[row["name"]].step)
+        assert row["step"] == str(vocabulary.ARRAYS[row["name"]].step or "")
+        assert row["provenance"] == "real"
         tokens = PROMPT.split()
         of = [tokens[int(row[k])] if a in ("query", "key") else ""
               for k, a in (("row", axes[0]), ("column", axes[-1]))]  # fmt: skip
