@@ -2,7 +2,7 @@
 
 from attn_cli import parse
 from attn_cli.cli import output
-from attn_cli.cli.options import Heads, Layers, MatrixOptions, PromptOptions, WhatIfOptions
+from attn_cli.cli.options import Heads, Layers, OutputOptions, PromptOptions, WhatIfOptions
 from attn_cli.cli.prompts import answers
 
 EXAMPLES = (
@@ -14,7 +14,7 @@ EXAMPLES = (
 def command(
     prompt: PromptOptions,
     what_if: WhatIfOptions,
-    out: MatrixOptions,
+    out: OutputOptions,
     layer: Layers = "0",
     head: Heads = "all",
 ) -> int:

@@ -4,7 +4,7 @@ from functools import partial
 
 from attn_cli import parse
 from attn_cli.cli import output
-from attn_cli.cli.options import Head, Layer, MatrixOptions, PromptOptions, Top, WhatIfOptions
+from attn_cli.cli.options import Head, Layer, OutputOptions, PromptOptions, Top, WhatIfOptions
 from attn_cli.cli.prompts import answers
 from attn_cli.words import sentence
 
@@ -18,7 +18,7 @@ EXAMPLES = (
 def command(
     prompt: PromptOptions,
     what_if: WhatIfOptions,
-    out: MatrixOptions,
+    out: OutputOptions,
     layer: Layer = "0",
     head: Head = "0",
     top: Top = 5,

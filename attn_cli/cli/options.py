@@ -217,12 +217,6 @@ class OutputOptions:
     no_pager: Annotated[
         bool, Option("--no-pager", help="Not through PAGER where a page is longer than the screen.")
     ] = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixOptions(OutputOptions):
-    """The same where there are matrices of queries and keys."""
-
     layout: Annotated[
         str,
         Option(
@@ -261,11 +255,12 @@ def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int 
         else:
             spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
+    spread = [p for p in spread if p.name not in COMMANDS[name].lacks]
     spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
 
     def call(**values: Any) -> int | None:
         given = {
-            group: kind(**{f.name: values.pop(f.name) for f in fields(kind)})
+            group: kind(**{f.name: values.pop(f.name) for f in fields(kind) if f.name in values})
             for group, kind in groups.items()
         }
         return command(**given, **values)

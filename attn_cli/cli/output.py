@@ -60,6 +60,8 @@ def deliver(
     if each and form.arrays and not form.documents:
         raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
     whole = form.documents and (each or not form.arrays or command != "trace")
+    if whole or form.arrays:
+        _tell_unused(options, kind, quiet=quiet)
     at_once = not each or not _is_stdout(options.out) or CURRENT.get().is_screen
     code, made, told = 0, [], set()
     for result in results:
@@ -85,6 +87,14 @@ def deliver(
         if not (paged and CURRENT.get().page(data)):
             emit(data, options.out)
     return code
+
+
+def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
+    """Says which options act on pages only."""
+    neutral = {"digits": 2, "full": False, "layout": "rows"}
+    for name, value in neutral.items():
+        if getattr(options, name) != value:
+            note("note.unused", option=f"--{name}", format=kind, quiet=quiet)
 
 
 def _document(command: str, result: Result) -> bytes:
@@ -131,7 +141,7 @@ def _look(options: "OutputOptions") -> "Look":
         width=streams.width,
         digits=options.digits,
         full=options.full,
-        columns_are_queries=getattr(options, "layout", "") == "columns",
+        columns_are_queries=options.layout == "columns",
         colour=_is_stdout(options.out) and streams.is_screen and not streams.is_plain,
         terminal={k: v for k, v in streams.environ.items() if k in ("TERM", "COLORTERM")},
     )

@@ -48,7 +48,7 @@ _EXPLAINED_WITH = {
 def command(
     prompt: options.PromptOptions,
     what_if: options.WhatIfOptions,
-    out: options.MatrixOptions,
+    out: options.OutputOptions,
     layer: options.Layers = "0",
     head: options.Heads = "0",
     query: Queries = (),

@@ -125,6 +125,31 @@ def test_they_are_offered_where_they_act(attn, command):
         assert f"no such option: {option}" in attn(command, PROMPT, option, "is").said
 
 
+@pytest.mark.parametrize(
+    ("command", "lacks"),
+    [
+        ("trace", ()), ("heads", ()), ("mask", ()), ("sample", ("--layout",)),
+        ("loss", ("--layout",)), ("verify", ("--digits", "--layout")),
+        ("models", ("--digits", "--full", "--layout")),
+    ],
+)  # fmt: skip
+def test_an_option_that_would_do_nothing_is_not_offered_or_noted(attn, command, lacks):
+    values = {
+        "--digits": ("--digits", 3),
+        "--full": ("--full",),
+        "--layout": ("--layout", "columns"),
+    }
+    asked = (command, "tiny" if command == "models" else PROMPT)
+    for option, typed in values.items():
+        assert (option in attn(command, "--help").text) == (option not in lacks)
+        result = attn(*asked, *typed, "--json")
+        if option in lacks:
+            assert f"no such option: {option}" in result.said
+        else:
+            assert result.said == f"note: {option} changes nothing here: json is written in full\n"
+            assert attn(*asked, *typed, "--json", "--quiet").said == ""
+
+
 # --- what comes after attention ------------------------------------------------------------------
 
 
