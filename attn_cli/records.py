@@ -125,12 +125,12 @@ class Facts:
     """A model in numbers, and what a page says of it. `layers` and `heads` are those of `stack`.
 
     `context` 0 means unbounded; `encoder` is (layers, heads) where there are two stacks, else ().
-    The rest, not part of documents: `predicts`: whether there is an output matrix; `epsilon` of
-    the norms and what is added to their stored weights, the name of the last one (none: ""), the
-    cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
-    and key is normalised; how many of a head's dimensions are `rotated`, and the factor on them,
-    layer by layer; the `slopes` of ALiBi, head by head.
+    The rest, not part of documents: `predicts`: whether there is an output matrix; `epsilon` of the
+    norms and what is added to their stored weights, the name of the last one (none: ""), the cap on
+    the logits; words of `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`:
+    whether every query and key is normalised; `windowed`: whether the mask of a layer is a window;
+    how many of a head's dimensions are `rotated`, and the factor on them, layer by layer; the
+    `slopes` of ALiBi, head by head.
     """
 
     name: str
@@ -158,6 +158,7 @@ class Facts:
     embedding: str = "token"
     residual: str = "added"
     positions: str = "none"
+    windowed: bool = False
     rotated: int = 0
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
@@ -172,8 +173,8 @@ class Prompt:
     """Tokens and, unless only ids were given, the text they came from.
 
     `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
-    of a user's turn, and `ends` are the ids that end the answer to it. `given` are the
-    other keys of a JSON line.
+    of a user's turn, and `ends` are the ids that end the answer to it. The last `added` tokens are
+    the model's own. `other_keys` are those of a JSON line that are not its text.
     """
 
     text: str
@@ -182,7 +183,13 @@ class Prompt:
     special: bool = True
     chat: str = ""
     ends: tuple[int, ...] = ()
-    given: Mapping[str, Any] = field(default_factory=dict)
+    added: int = 0
+    other_keys: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The texts of the tokens that the model has not added."""
+        return self.labels[: len(self.tokens) - self.added]
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -202,7 +209,7 @@ class Prompt:
 class Trace:
     """Everything one forward pass computed that was asked for. `logits` (position, vocabulary).
 
-    `ending` has one entry for each of `next` if `mlp_output` was asked for.
+    `ending` has one entry for each of `next` if it was asked for.
     """
 
     model: Facts

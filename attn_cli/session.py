@@ -1,19 +1,20 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from attn_cli import parse, vocabulary
-from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.errors import ContentError, UsageError, some
 from attn_cli.maths.attention import softmax
 from attn_cli.model import family
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Cache, End, Request
-from attn_cli.model.what_if import UNCHANGED, WhatIf, read_what_if
+from attn_cli.model.what_if import WhatIf, read_what_if
 from attn_cli.opening.load import load
 from attn_cli.records import (
     Address,
@@ -114,18 +115,6 @@ def run(
     return blocks, End(np.zeros((0, model.facts.model_width), np.float32), False)
 
 
-def logits(model: Model, ids: tuple[int, ...], changes: WhatIf = UNCHANGED) -> np.ndarray:
-    """Logits (position, vocabulary) at every position of a prompt. Raises ContentError."""
-    return predict(model, run(model, ids, Request(what_if=changes))[1].x)
-
-
-def next_logits(
-    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: WhatIf = UNCHANGED
-) -> np.ndarray:
-    """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
-    return predict(model, run(model, ids, Request(what_if=changes), cache)[1].x[-1:])[0]
-
-
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
     """Logits (position, vocabulary) of any layer's vectors (position, model).
 
@@ -156,6 +145,7 @@ def trace(
     without: Sequence[str] = (),
     next: bool = True,
     top: int = 5,
+    ending: bool = False,
     special: bool = True,
     chat: bool = False,
 ) -> Trace:
@@ -165,11 +155,13 @@ def trace(
     text is a user's turn in the model's chat format.
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
-    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed. Raises
-    UsageError and ContentError.
+    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed; with
+    `ending` the trace says how the prediction comes about. Raises UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
-    facts = opened.facts
+    facts, arrays = opened.facts, frozenset(arrays)
+    if unknown := sorted(arrays - set(vocabulary.ARRAYS)):
+        raise UsageError(f"no array {unknown[0]!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
     prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
     layers = parse.selection(layer, facts.layers, "--layer")
     chosen = [Address(facts.stack, "self", number) for number in layers]
@@ -182,8 +174,8 @@ def trace(
     }
     request = Request(
         blocks=frozenset(chosen),
-        heads=parse.selection(head, facts.heads, "--head"),
-        arrays=_known(arrays),
+        heads={facts.stack: parse.selection(head, facts.heads, "--head")},
+        arrays=arrays,
         whole=next and facts.predicts,
         what_if=what_if(opened, prompt, **settings),
     )
@@ -199,9 +191,8 @@ def trace(
         logits=np.zeros((0, facts.vocabulary), np.float32),
     )
     if request.whole:
-        told = "mlp_output" in request.arrays
-        found = _with_prediction(opened, found, end, top, told)
-    return replace(found, notes=_notes(opened, found))
+        found = _with_prediction(opened, found, end, top, ending)
+    return replace(found, notes=_notes(opened, found, request.what_if, end.touched))
 
 
 def what_if(model: Model, prompt: Prompt, **settings: Any) -> WhatIf:
@@ -211,15 +202,21 @@ def what_if(model: Model, prompt: Prompt, **settings: Any) -> WhatIf:
     """
     facts = model.facts
     return read_what_if(
-        **settings, stack=facts.stack, layers=facts.layers, heads=facts.heads, tokens=prompt.labels
+        **settings, stack=facts.stack, layers=facts.layers, heads=facts.heads, tokens=prompt.given
     )
 
 
-def _known(arrays: Iterable[str]) -> frozenset[str]:
-    unknown = sorted(set(arrays) - set(vocabulary.ARRAYS))
-    if unknown:
-        raise UsageError(f"no array {unknown[0]!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
-    return frozenset(arrays)
+def idle_notes(
+    model: Model, typed: Mapping[str, Any], changes: WhatIf, touched: bool
+) -> tuple[Note, ...]:
+    """Notes on what-if settings without effect; `touched`: they have changed what is shown."""
+    idle = changes.idle_sinks(model.facts.windowed)
+    notes = [note("note.no_window", mask=f"--mask {word}") for word in idle]
+    words = [word for word in typed["mask"] if word not in idle]
+    others = vocabulary.changes({**typed, "mask": words})
+    if others and not touched:
+        notes.append(note("note.no_effect", changes=" ".join(others)))
+    return tuple(notes)
 
 
 def _with_prediction(model: Model, found: Trace, end: End, top: int, told: bool) -> Trace:
@@ -298,9 +295,9 @@ def model_notes(model: Model) -> tuple[Note, ...]:
     """Notes on a model however it is used: its config, its tensors, its tokenizer."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.unknown:
-        notes.append(note("note.keys", keys=_some(model.unknown)))
+        notes.append(note("note.keys", keys=some(model.unknown)))
     if model.left_aside:
-        notes.append(note("note.left_aside", tensors=_some(model.left_aside)))
+        notes.append(note("note.left_aside", tensors=some(model.left_aside)))
     if not model.facts.predicts:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
@@ -315,36 +312,46 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     notes = list(model_notes(model))
     if prompt.chat:
         notes.append(note("note.chat", format=prompt.chat))
+    if not prompt.has_text:
+        return tuple(notes)
     unknown = [
         prompt.text[slice(*token.span)]
         for token in prompt.tokens
-        if token.id == model.tokenizer.unknown and prompt.has_text
+        if token.id == model.tokenizer.unknown
     ]
-    if not unknown:
-        return tuple(notes)
-    words = _some(dict.fromkeys(unknown))
-    return (*notes, note("note.unknown", words=words, model=model.facts.name))
+    for key, words in (("note.unknown", unknown), ("note.letters", _spelt(prompt))):
+        if words:
+            found = some(dict.fromkeys(words))
+            notes.append(note(key, words=found, model=model.facts.name))
+    return tuple(notes)
 
 
-def _some(names: Iterable[object], most: int = 5) -> str:
-    """A list that a note can hold."""
-    every = list(map(str, names))
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(shorten(name) for name in every[:most]) + more
+def _spelt(prompt: Prompt) -> list[str]:
+    """The words of the prompt that are cut into tokens of less than two letters on average."""
+    owner = {at: i for i, token in enumerate(prompt.tokens) for at in range(*token.span)}
+    found = []
+    for word in re.finditer(r"[^\W\d_]{2,}", prompt.text):
+        pieces = len({owner.get(at) for at in range(*word.span())})
+        # Scripts without capitals (Chinese, say) have one token to a character anyway.
+        if len(word[0]) < 2 * pieces and pieces > 1 and word[0].lower() != word[0].upper():
+            found.append(word[0])
+    return found
 
 
-def _notes(model: Model, found: Trace) -> tuple[Note, ...]:
+def _notes(model: Model, found: Trace, changes: WhatIf, touched: bool) -> tuple[Note, ...]:
     of_blocks = (remark for block in found.attention for remark in _block_notes(block))
     bad = int(found.logits.size - np.isfinite(found.logits).sum())
     of_logits = (note("note.logits", count=bad),) if bad else ()
-    return (*prompt_notes(model, found.prompt), *of_blocks, *of_logits)
+    touched = touched or any(block.what_if for block in found.attention)
+    idle = idle_notes(model, found.settings, changes, touched)
+    return (*prompt_notes(model, found.prompt), *of_blocks, *of_logits, *idle)
 
 
 def _block_notes(block: Attention) -> Iterator[Note]:
     visible = block.arrays.get("visible")
     if visible is not None and not visible.any(axis=1).all():
         rows = np.flatnonzero(~visible.any(axis=1)).tolist()
-        yield note("note.hidden_row", layer=block.layer, rows=_some(rows, 8))
+        yield note("note.hidden_row", layer=block.layer, rows=some(rows, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:

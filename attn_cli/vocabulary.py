@@ -1,5 +1,6 @@
 """The words of attn: steps, arrays, axes. Code, options, JSON, tables take them from here."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
@@ -155,3 +156,14 @@ def arrays_after(queries: bool, keys: bool) -> frozenset[str]:
     after = arrays_from("content_to_content")
     before = arrays_from(next(iter(ARRAYS))) - after
     return after | (before - _OF_KEYS if queries else after) | (_OF_KEYS if keys else after)
+
+
+def changes(settings: Mapping[str, Any]) -> list[str]:
+    """The what-if settings that change something, as they are typed: `--mask none`."""
+    found = []
+    for name, (option, neutral) in WHAT_IFS.items():
+        value = settings.get(name, neutral)
+        listed = isinstance(value, list | tuple)
+        words = value if listed else [] if value == neutral else [f"{value:g}"]
+        found += [f"{option} {word}" for word in words]
+    return found

@@ -8,7 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attn_cli import session
+from attn_cli.model.family import Model
+from attn_cli.model.stack import Cache, Request
+from attn_cli.model.what_if import UNCHANGED, WhatIf
 from attn_cli.records import Trace
+
+
+def logits_of(model: Model, ids: tuple[int, ...], changes: WhatIf = UNCHANGED) -> np.ndarray:
+    """Logits (position, vocabulary) at every position of a prompt."""
+    return session.predict(model, session.run(model, ids, Request(what_if=changes))[1].x)
+
+
+def next_logits_of(
+    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: WhatIf = UNCHANGED
+) -> np.ndarray:
+    """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
+    end = session.run(model, ids, Request(what_if=changes), cache)[1]
+    return session.predict(model, end.x[-1:])[0]
 
 
 def row_error(found: np.ndarray, wanted: np.ndarray) -> float:

@@ -8,6 +8,8 @@ from attn_cli import session, vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cross_entropy
 from attn_cli.model.family import Model
+from attn_cli.model.stack import Request
+from attn_cli.model.what_if import UNCHANGED, WhatIf
 from attn_cli.records import Candidate, Prompt
 
 
@@ -37,14 +39,18 @@ class Loss(NamedTuple):
     perplexity: float
 
 
-def loss(model: Model, prompt: Prompt) -> Loss:
-    """The loss at every position of a tokenised prompt. Raises UsageError for a single token."""
+def loss(model: Model, prompt: Prompt, changes: WhatIf = UNCHANGED) -> Loss:
+    """The loss at every position of a tokenised prompt, under what-if settings.
+
+    Raises UsageError for a single token.
+    """
     if len(prompt.tokens) < 2:
         raise UsageError(
             "a loss needs at least two tokens", "the second is what the first predicts"
         )
     targets = np.array(prompt.ids[1:])
-    logits = session.logits(model, prompt.ids)[:-1].astype(np.float64)
+    end = session.run(model, prompt.ids, Request(what_if=changes))[1]
+    logits = session.predict(model, end.x)[:-1].astype(np.float64)
     with np.errstate(all="ignore"):
         losses = cross_entropy(logits, targets)
         mean = float(losses.mean())
@@ -52,7 +58,8 @@ def loss(model: Model, prompt: Prompt) -> Loss:
     positions = tuple(
         _position(model, prompt, i, logits[i], float(nats)) for i, nats in enumerate(losses)
     )
-    return Loss(vocabulary.DERIVED, positions, mean, perplexity)
+    provenance = vocabulary.WHAT_IF if end.touched else vocabulary.DERIVED
+    return Loss(provenance, positions, mean, perplexity)
 
 
 def _position(

@@ -10,16 +10,22 @@ from attn_cli.errors import UsageError
 from attn_cli.maths.attention import softmax
 from attn_cli.records import Candidate, Trace
 
-NEEDS = frozenset({"scaled", "visible", "weights", "output"})
+NEEDS = frozenset({"scaled", "visible", "masked", "weights", "output"})
 
 
 class Cell(NamedTuple):
-    """One (query, key) pair and its numbers before the mask changed it; positions count from 0."""
+    """One (query, key) pair; positions count from 0.
+
+    `scaled` and `weight` are those before the mask changed it, or `scaled` after where it was
+    opened; `masked` and `weight_after` those with it.
+    """
 
     query: int
     key: int
     scaled: float
+    masked: float
     weight: float
+    weight_after: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,7 +33,9 @@ class MaskEffect:
     """One head under two masks: `before` (without the mask in question) and `after` (with it).
 
     `visible_*` and `weights_*` are (query, key). `removed` are the cells hidden only after,
-    `added` those visible only after. `moved` is the share of each query's attention that changed
+    `added` those visible only after, `valued` those that stay hidden and get a number instead of −∞
+    (a mask value). `hidden_share` is the share of each query's weights after that goes to hidden
+    keys. `moved` is the share of each query's attention that changed
     place, ½ Σ |after − before|; `output_change` the length of the change of `output` per token and
     `output_norm` the length of `output` before. `next_before` and `next_after` hold the same
     tokens, the likeliest before and the likeliest after, each in the order of its own ranks.
@@ -40,6 +48,8 @@ class MaskEffect:
     visible_after: np.ndarray
     removed: tuple[Cell, ...]
     added: tuple[Cell, ...]
+    valued: tuple[Cell, ...]
+    hidden_share: np.ndarray
     weights_before: np.ndarray
     weights_after: np.ndarray
     moved: np.ndarray
@@ -63,11 +73,13 @@ def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 
     old, new = blocks
     weights = [block.weights[place] for block, place in zip(blocks, places, strict=True)]
     seen_old, seen_new = old.visible, new.visible
-    scaled = old.scaled[places[0]]
+    added, masked = seen_new & ~seen_old, new.masked[places[1]]
+    scaled = np.where(added, new.scaled[places[1]], old.scaled[places[0]])
 
     def cells(chosen: np.ndarray) -> tuple[Cell, ...]:
-        places = np.argwhere(chosen).tolist()
-        return tuple(Cell(*at, float(scaled[*at]), float(weights[0][*at])) for at in places)
+        four = (scaled, masked, *weights)
+        return tuple(Cell(q, k, *(float(array[q, k]) for array in four))
+                     for q, k in np.argwhere(chosen).tolist())  # fmt: skip
 
     likeliest = {c.id: c.text for trace in (before, after) for c in _candidates(trace)[:top]}
     return MaskEffect(
@@ -77,7 +89,9 @@ def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 
         visible_before=seen_old,
         visible_after=seen_new,
         removed=cells(seen_old & ~seen_new),
-        added=cells(seen_new & ~seen_old),
+        added=cells(added),
+        valued=cells(~seen_old & ~seen_new & (masked > old.masked[places[0]])),
+        hidden_share=np.where(seen_new, 0, weights[1]).sum(axis=-1),
         weights_before=weights[0],
         weights_after=weights[1],
         moved=np.abs(weights[1] - weights[0]).sum(axis=-1) / 2,

@@ -10,7 +10,8 @@ from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.maths.attention import softmax
 from attn_cli.model.family import Model, in_memory
-from attn_cli.model.stack import Cache
+from attn_cli.model.stack import Cache, Ids, Request
+from attn_cli.model.what_if import UNCHANGED, WhatIf
 from attn_cli.records import Candidate, Prompt
 from attn_cli.words import Note, note
 
@@ -36,6 +37,32 @@ class SampleCandidate(Candidate):
     after: tuple[float, ...]
 
 
+class Others(NamedTuple):
+    """Every token that is no candidate, together: how many, and as in `SampleCandidate`."""
+
+    count: int
+    probability: float
+    after: tuple[float, ...]
+
+
+class Change(NamedTuple):
+    """The probability of one token before and after temperature."""
+
+    id: int
+    text: str
+    before: float
+    after: float
+
+
+class Shift(NamedTuple):
+    """What temperature moves, over the whole vocabulary: how much of the probability in all, and
+    which token `loses` and which `gains` most."""
+
+    moved: float
+    loses: Change
+    gains: Change
+
+
 class Drawn(NamedTuple):
     """A token that was drawn to stand at `position`, and the probability it was drawn with."""
 
@@ -55,6 +82,15 @@ class Count(NamedTuple):
     observed: float
 
 
+class OtherCounts(NamedTuple):
+    """The tokens that could be drawn and are not listed, together; `tokens` is how many."""
+
+    tokens: int
+    expected: float
+    count: int
+    observed: float
+
+
 class Heat(NamedTuple):
     """One column of a sweep: the probabilities of the candidates at one temperature."""
 
@@ -68,10 +104,13 @@ class Sample(NamedTuple):
     provenance: str
     filters: tuple[str, ...]
     candidates: tuple[SampleCandidate, ...]
+    others: Others
+    shift: Shift
     kept: int
     drawn: tuple[Drawn, ...]
     text: str
     counts: tuple[Count, ...]
+    other_counts: OtherCounts
     sweep: tuple[Heat, ...]
 
 
@@ -85,38 +124,75 @@ def sample(
     draws: int = 0,
     sweep: Sequence[float] = (),
     top: int = 10,
+    changes: WhatIf = UNCHANGED,
 ) -> Sample:
     """Ranks the candidates for the next token, filters them, and draws.
 
     Draws `max_tokens` tokens one after the other, until the end token or the context is full; or,
-    with `draws`, that many times the first. Raises ContentError.
+    with `draws`, that many times the first. What-if settings change every pass. Raises
+    ContentError.
     """
-    if max_tokens > 1:
-        model = in_memory(model)
-    cache = Cache()
-    logits_V = session.next_logits(model, prompt.ids, cache)
+    reader = _Reader(in_memory(model) if max_tokens > 1 else model, changes)
+    logits_V = reader.next(prompt.ids)
     stages = list(stages_of(logits_V, sampling))
+    before = softmax(logits_V.astype(np.float64))
     ranked = session.rank(model, logits_V, top)
+    ids = [candidate.id for candidate in ranked]
     rng = np.random.default_rng(seed)
-    counts = _counts(model, stages[-1], draws, rng)
+    counts, other_counts = _counts(model, logits_V, stages[-1], draws, top, rng)
     asked = 0 if draws else max_tokens
-    drawn = tuple(_generate(model, prompt, sampling, asked, rng, logits_V, cache))
+    drawn = tuple(_generate(reader, prompt, sampling, asked, rng, logits_V))
     return Sample(
-        provenance=vocabulary.DERIVED,
+        provenance=vocabulary.WHAT_IF if reader.touched else vocabulary.DERIVED,
         filters=sampling.filters(),
         candidates=tuple(
             SampleCandidate(**asdict(c), after=tuple(float(stage[c.id]) for stage in stages))
             for c in ranked
         ),
+        others=Others(
+            logits_V.size - len(ids), _rest(before, ids), tuple(_rest(s, ids) for s in stages)
+        ),
+        shift=_shift(model, before, stages[0]),
         kept=int(np.count_nonzero(stages[-1])),
         drawn=drawn,
         text=model.tokenizer.decode(token.id for token in drawn),
         counts=counts,
-        sweep=tuple(_heat(logits_V, [c.id for c in ranked], warmth) for warmth in sweep),
+        other_counts=other_counts,
+        sweep=tuple(_heat(logits_V, ids, warmth) for warmth in sweep),
     )
 
 
-def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
+def _rest(probabilities_V: np.ndarray, ids: Sequence[int]) -> float:
+    """What all but these have together."""
+    return float(np.delete(probabilities_V, ids).sum())
+
+
+def _shift(model: Model, before_V: np.ndarray, after_V: np.ndarray) -> Shift:
+    change_V = after_V - before_V
+
+    def of(id: int) -> Change:
+        return Change(id, session.token_of(model, id).text, float(before_V[id]), float(after_V[id]))
+
+    moved = float(np.abs(change_V).sum() / 2)
+    return Shift(moved, of(int(change_V.argmin())), of(int(change_V.argmax())))
+
+
+class _Reader:
+    """A model that reads a text piece by piece; `touched`: a what-if has changed a pass."""
+
+    def __init__(self, model: Model, changes: WhatIf) -> None:
+        self.model, self._changes, self.touched = model, changes, False
+        self._cache = Cache()
+
+    def next(self, ids: Ids) -> np.ndarray:
+        """Logits (vocabulary) for the token after these, which follow those read before."""
+        request = Request(what_if=self._changes)
+        end = session.run(self.model, ids, request, self._cache)[1]
+        self.touched = self.touched or end.touched
+        return session.predict(self.model, end.x[-1:])[0]
+
+
+def continued(model: Model, prompt: Prompt, max_tokens: int, changes: WhatIf = UNCHANGED) -> Prompt:
     """The prompt with what the model adds to it, always the likeliest token.
 
     It stops at an end token, and where the context is full.
@@ -125,15 +201,14 @@ def continued(model: Model, prompt: Prompt, max_tokens: int) -> Prompt:
     if room <= 0:
         return prompt
     max_tokens = min(max_tokens, room)
-    greedy, kept, cache = Sampling(temperature=0), in_memory(model), Cache()
-    logits_V = session.next_logits(kept, prompt.ids, cache)
+    greedy, reader = Sampling(temperature=0), _Reader(in_memory(model), changes)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
-    drawn = list(_generate(kept, prompt, greedy, max_tokens, rng, logits_V, cache))
+    drawn = list(_generate(reader, prompt, greedy, max_tokens, rng, reader.next(prompt.ids)))
     tokens = (session.token_of(model, token.id) for token in drawn)
     # What ends the answer to a chat is special, as in the prompt.
     added = tuple(replace(t, special=t.special or t.id in prompt.ends) for t in tokens)
     text = prompt.text + model.tokenizer.decode(token.id for token in drawn)
-    return replace(prompt, text=text, tokens=prompt.tokens + added)
+    return replace(prompt, text=text, tokens=prompt.tokens + added, added=len(added))
 
 
 def _ends(model: Model, prompt: Prompt) -> tuple[int, ...]:
@@ -153,8 +228,9 @@ def stop_note(model: Model, prompt: Prompt, after: Sequence[int], asked: int) ->
 def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
     """The probabilities after temperature and after each filter that acts, in float64.
 
-    Temperature 0 takes the likeliest token, the lowest id on a tie. Raises ContentError where the
-    logits leave nothing to draw from.
+    Temperature 0 takes the likeliest token, the lowest id on a tie. Filters rank by the logits,
+    which no temperature rounds to ties. Raises ContentError where the logits leave nothing to draw
+    from.
     """
     if np.isnan(logits_V).any() or np.isposinf(logits_V).any() or np.isneginf(logits_V).all():
         raise ContentError(
@@ -168,10 +244,10 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
         probabilities = softmax(logits_V.astype(np.float64), sampling.temperature)
     yield probabilities
     if sampling.top_k > 0:
-        probabilities = _keep(probabilities, session.likeliest(probabilities, sampling.top_k))
+        probabilities = _keep(probabilities, session.likeliest(logits_V, sampling.top_k))
         yield probabilities
     if sampling.top_p < 1:
-        probabilities = _keep(probabilities, nucleus(probabilities, sampling.top_p))
+        probabilities = _keep(probabilities, nucleus(logits_V, probabilities, sampling.top_p))
         yield probabilities
     if sampling.min_p > 0:
         least = sampling.min_p * probabilities.max()
@@ -179,9 +255,9 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
         yield probabilities
 
 
-def nucleus(probabilities_V: np.ndarray, share: float) -> np.ndarray:
+def nucleus(logits_V: np.ndarray, probabilities_V: np.ndarray, share: float) -> np.ndarray:
     """The fewest likeliest ids that reach `share` together, at least one. Holtzman et al. 2020."""
-    order = np.argsort(-probabilities_V, kind="stable")
+    order = np.argsort(-logits_V, kind="stable")
     before = np.cumsum(probabilities_V[order]) - probabilities_V[order]
     return order[(before < share) | (np.arange(order.size) == 0)]
 
@@ -199,15 +275,14 @@ def draw(probabilities_V: np.ndarray, count: int, rng: np.random.Generator) -> n
 
 
 def _generate(
-    model: Model,
+    reader: _Reader,
     prompt: Prompt,
     sampling: Sampling,
     max_tokens: int,
     rng: np.random.Generator,
     logits_V: np.ndarray,
-    cache: Cache,
 ) -> Iterator[Drawn]:
-    ids = list(prompt.ids)
+    model, ids = reader.model, list(prompt.ids)
     for _ in range(max_tokens):
         *_, probabilities = stages_of(logits_V, sampling)
         chosen = int(draw(probabilities, 1, rng)[0])
@@ -217,20 +292,30 @@ def _generate(
         full = model.facts.context and len(ids) >= model.facts.context
         if chosen in _ends(model, prompt) or full or len(ids) == len(prompt.ids) + max_tokens:
             return
-        logits_V = session.next_logits(model, (chosen,), cache)
+        logits_V = reader.next((chosen,))
 
 
 def _counts(
-    model: Model, probabilities: np.ndarray, draws: int, rng: np.random.Generator
-) -> tuple[Count, ...]:
-    drawn = np.bincount(draw(probabilities, draws, rng), minlength=probabilities.size)
-    shown = np.flatnonzero((drawn > 0) | (probabilities * draws >= 0.5))
-    order = shown[np.argsort(-probabilities[shown], kind="stable")].tolist()
-    texts = (session.token_of(model, id).text for id in order)
-    return tuple(
-        Count(id, text, float(probabilities[id]), int(drawn[id]), float(drawn[id] / draws))
-        for id, text in zip(order, texts, strict=True)
-    )
+    model: Model,
+    logits_V: np.ndarray,
+    probabilities_V: np.ndarray,
+    draws: int,
+    top: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[Count, ...], OtherCounts]:
+    """The `top` likeliest that could be drawn, each counted, and the rest together."""
+    if not draws:
+        return (), OtherCounts(0, 0.0, 0, 0.0)
+    drawn = np.bincount(draw(probabilities_V, draws, rng), minlength=probabilities_V.size)
+    possible = [i for i in session.likeliest(logits_V, top).tolist() if probabilities_V[i]]
+    listed = tuple(
+        Count(i, session.token_of(model, i).text, float(probabilities_V[i]), int(drawn[i]),
+              float(drawn[i] / draws))
+        for i in possible
+    )  # fmt: skip
+    count = draws - sum(found.count for found in listed)
+    tokens = int(np.count_nonzero(probabilities_V)) - len(listed)
+    return listed, OtherCounts(tokens, _rest(probabilities_V, possible), count, count / draws)
 
 
 def _heat(logits_V: np.ndarray, ids: list[int], temperature: float) -> Heat:

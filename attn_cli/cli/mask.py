@@ -11,7 +11,8 @@ from attn_cli.words import sentence
 EXAMPLES = (
     'attn mask "the greatest thinker in China is"',
     'attn mask "the greatest thinker in China is" --mask window:2',
-    'attn mask "the greatest thinker in China is" --mask block:5:4 --layout columns',
+    'attn mask "the greatest thinker in China is" --mask block:is:China --layout columns',
+    'attn mask "the greatest thinker in China is" --mask-value 0',
 )
 
 
@@ -25,7 +26,8 @@ def command(
 ) -> int:
     """The mask as a picture, the cells it hides, and how weights, output and prediction move.
 
-    Compares --mask with the model's own mask; the model's own, or none given, with no mask at all.
+    Compares --mask with the model's own mask; the model's own, or none given, with no mask at all;
+    --mask-value with −∞.
     """
     from attn_cli import session
     from attn_cli.analysis.mask import NEEDS, mask
@@ -36,24 +38,31 @@ def command(
         parse.one(layer, model.facts.layers, "--layer"),
         parse.one(head, model.facts.heads, "--head"),
     ]
-    own = sentence("mask.own")
+    own, typed = sentence("mask.own"), " ".join(f"--mask {word}" for word in what_if.mask)
+    value = "" if what_if.mask_value is None else f"{what_if.mask_value:g}".replace("-", "−")
 
     def answer(read):
-        def run(words):
+        def run(**changed):
             return session.trace(
                 prompt=read, model=model, layer=numbers[0], head=numbers[1], arrays=NEEDS,
-                top=model.facts.vocabulary, **{**what_if.settings(), "mask": words},
+                top=model.facts.vocabulary, **{**what_if.settings(), **changed},
             )  # fmt: skip
 
-        after, before = run(what_if.mask), run([])
-        names = (own, " ".join(f"--mask {word}" for word in what_if.mask))
-        if (after.attention[0].visible == before.attention[0].visible).all():
-            before, names = run(["none"]), (sentence("mask.none"), names[1] or own)
+        after = run()
+        if what_if.mask_value is not None:
+            before = run(mask_value=None)
+            names = tuple(sentence("mask.value", value=v) for v in ("−∞", value))
+        else:
+            before, names = run(mask=[]), (own, typed or own)
+            if (after.attention[0].visible == before.attention[0].visible).all():
+                before, names = run(mask=["none"]), (sentence("mask.none"), typed or own)
         found = mask(before, after, *numbers, top=top)
         chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
                   "head": numbers[1]}  # fmt: skip
         page = partial(view.page, after, found, *names)
-        return output.Result(page, found, model.facts, read, chosen, after.notes)
+        # The page itself says what a mask like the model's own changes.
+        notes = tuple(note for note in after.notes if note.key != "note.no_effect")
+        return output.Result(page, found, model.facts, read, chosen, notes)
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("mask", out, results, quiet=prompt.quiet, each=each)

@@ -43,7 +43,7 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
 
 
 def complete(*words: str) -> Callable[[str], list[str]]:
-    """Completes one of a few words."""
+    """A completion for typer: those of a few words that begin as typed."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
@@ -76,10 +76,12 @@ def _numbers(fact: str) -> Callable[[Context, str], list[str]]:
 _MASK_STARTS = ["".join(word.usage.partition(":")[:2]) for word in MASKS.values()]
 
 
-def _masks(*, base: bool, link: str) -> str:
-    """`causal, none or window:N`."""
-    *others, last = (word.usage for word in MASKS.values() if word.base == base)
-    return f"{', '.join(others)} {link} {last}"
+def _masks(link: str, **kind: bool) -> str:
+    """The words of one kind: `causal, none or window:N`."""
+    *others, last = (
+        word.usage for word in MASKS.values() if all(getattr(word, k) == v for k, v in kind.items())
+    )
+    return f"{', '.join(others)} {link} {last}" if others else last
 
 
 ModelName = Annotated[
@@ -176,17 +178,18 @@ class WhatIfOptions:
         Option(
             metavar="MASK",
             autocompletion=complete(*_MASK_STARTS),
-            help=f"{_masks(base=True, link='or')} replaces the model's mask; "
-            f"{_masks(base=False, link='and')} hide more. Repeatable.",
+            help=f"{_masks('or', base=True)} replaces the model's mask; "
+            f"{_masks('and', base=False, opens=False)} hide more; {_masks('and', opens=True)} "
+            "shows a window the first keys. Repeatable. Q and K may be tokens.",
         ),
     ] = ()  # fmt: skip
-    attention_temperature: number(
-        float, "--attention-temperature", "T", 0, inf, "weights = softmax(masked / T)."
-    ) = 1.0
     mask_value: number(
         float | None, "--mask-value", "V", -3e38, 3e38,
         "Put V where −∞ belongs, to see what goes wrong.", show_default="-inf",
     ) = None  # fmt: skip
+    attention_temperature: number(
+        float, "--attention-temperature", "T", 0, inf, "weights = softmax(masked / T)."
+    ) = 1.0
     without_head: Annotated[
         list[str],
         Option(metavar="L.H", help="Remove head H of layer L; L.0,2 and L.all too. Repeatable."),
@@ -198,8 +201,9 @@ class WhatIfOptions:
     ] = ()  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
-        """What was typed, under the names that `session.trace` has for it."""
-        return {name: getattr(self, name) for name in WHAT_IFS}
+        """What was typed, under the names that `session.trace` and documents have for it."""
+        typed = {name: getattr(self, name) for name in WHAT_IFS}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in typed.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

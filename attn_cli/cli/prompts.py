@@ -43,7 +43,7 @@ def answers(
     for place, source in _lines(options):
         try:
             text, given = source()
-            result = answer(replace(read(text), given=given))
+            result = answer(replace(read(text), other_keys=given))
         except AttnError as problem:
             failed = ContentError(f"{place}: {problem.message}", problem.hint)
             if options.strict:

@@ -6,9 +6,17 @@ from typing import Annotated
 
 from typer import Option
 
-from attn_cli import parse
+from attn_cli import parse, vocabulary
 from attn_cli.cli import output
-from attn_cli.cli.options import MOST, MaxTokens, OutputOptions, PromptOptions, Top, number
+from attn_cli.cli.options import (
+    MOST,
+    MaxTokens,
+    OutputOptions,
+    PromptOptions,
+    Top,
+    WhatIfOptions,
+    number,
+)
 from attn_cli.cli.prompts import answers
 from attn_cli.errors import UsageError
 
@@ -31,6 +39,7 @@ Sweep = Annotated[str, Option(metavar="T,T,…", help="Several temperatures side
 
 def command(
     prompt: PromptOptions,
+    what_if: WhatIfOptions,
     out: OutputOptions,
     temperature: Temperature = 1.0,
     top_k: TopK = 0,
@@ -61,18 +70,22 @@ def command(
         "seed": secrets.randbelow(10**9) if seed is None else seed,
         "max_tokens": max_tokens, "draws": draws, "sweep": heats,
     }  # fmt: skip
+    typed = what_if.settings()
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
 
     def answer(read):
+        changes = session.what_if(model, read, **typed)
         found = sample(
             model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
-            sweep=heats, top=top,
+            sweep=heats, top=top, changes=changes,
         )  # fmt: skip
         notes = session.prompt_notes(model, read)
+        touched = found.provenance == vocabulary.WHAT_IF
+        notes += session.idle_notes(model, typed, changes, touched)
         asked = 0 if draws else max_tokens
         notes += stop_note(model, read, [d.id for d in found.drawn], asked)
-        page = partial(view.page, model.facts, read, found, chosen)
-        settings = {**chosen, **read.settings}
+        settings = {**typed, **chosen, **read.settings}
+        page = partial(view.page, model.facts, read, found, settings)
         return output.Result(page, found, model.facts, read, settings, notes)
 
     results, each = answers(prompt, model, answer), bool(prompt.each)

@@ -71,13 +71,14 @@ def command(
     steps = parse.steps(step) if step else frozenset(range(1, 7))
     parse.selection(layer, model.facts.layers, "--layer")
     parse.selection(head, model.facts.heads, "--head")
-    arrays = _arrays(output.chosen_format("trace", out), steps, parameters, after)
+    kind = output.chosen_format("trace", out)
+    arrays = _arrays(kind, steps, parameters, after)
 
     def answer(read):
-        longer, settings, notes = _continued(model, read, max_tokens)
+        longer, settings, notes = _continued(model, read, max_tokens, what_if.settings())
         found = session.trace(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-            next=not no_next, top=top, **what_if.settings(),
+            next=not no_next, top=top, ending=kind == "table", **what_if.settings(),
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
@@ -109,16 +110,18 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
 
 
 def _continued(
-    model: "Model", read: "Prompt", asked: int | None
+    model: "Model", read: "Prompt", asked: int | None, typed: dict[str, Any]
 ) -> tuple["Prompt", dict[str, int], tuple[Note, ...]]:
     """The prompt with so many more tokens, and what document and notes say of them."""
     if not asked:
         return read, {}, ()
+    from attn_cli import session
     from attn_cli.analysis.sample import continued, stop_note
 
-    longer = continued(model, read, asked)
+    longer = continued(model, read, asked, session.what_if(model, read, **typed))
     added = longer.ids[len(read.tokens) :]
-    notes = (note("note.continued", count=len(added)), *stop_note(model, longer, added, asked))
+    key = "note.continued_what_if" if vocabulary.changes(typed) else "note.continued"
+    notes = (note(key, count=len(added)), *stop_note(model, longer, added, asked))
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from typer import Argument, Option
 
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, number
+from attn_cli.cli.options import OutputOptions, complete, number, one_of
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import read_text
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
     "attn train samples/corpus.txt --out my-model --resume",
+    "attn train samples/corpus.txt --out cheat --steps 300 --mask none",
     'attn trace "the greatest thinker in China is" --model my-model',
 )
 
@@ -36,6 +37,12 @@ def _text(metavar: str, shown: str, text: str) -> Any:
 Rate = number(
     float | None, "--learning-rate", "R", 0, inf, "The highest of the run.", show_default="0.01"
 )
+Mask = Annotated[
+    str | None,
+    Option(metavar="MASK", parser=one_of("--mask", ("causal", "none")), show_default="causal",
+           autocompletion=complete("causal", "none"),
+           help="none trains without the mask, to see why there is one."),
+]  # fmt: skip
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 
 
@@ -50,6 +57,7 @@ class TrainingOptions:
     steps: _whole("--steps", 1, 10**9 - 1, "2000") = None
     seed: _whole("--seed", 0, 10**9 - 1, "0") = None
     learning_rate: Rate = None
+    mask: Mask = None
     watch: _text("WORD", "China", "The word whose vector is shown moving; '' for none.") = None
     watch_prompt: _text("TEXT", "sample prompt", "Its last token is watched; '' for none.") = None
     watch_key: _text("TOKEN", "China", "The token it may come to look at.") = None
@@ -106,10 +114,11 @@ def command(
         _rescue(problem, run, corpus, directory)
     checkpoint.save(directory, run)
     found = loop.result_of(run, history, str(directory))
+    begin = settings.watched_prompt or text.tokenizer.decode(text.ids[:2].tolist())
     result = output.Result(
         page=lambda: [
             *(item for last in history[-1:] for item in view.page(last, history, settings)),
-            *view.result(found),
+            *view.result(found, settings, begin),
         ],
         found=found,
         settings=asdict(settings),

@@ -53,9 +53,15 @@ def padding_left(queries_Q: np.ndarray, keys_K: np.ndarray, count: int) -> np.nd
     return none(queries_Q, keys_K) & (keys_K >= count)[None, :]
 
 
-def sinks(queries_Q: np.ndarray, keys_K: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` keys, which every query of a window may see as well. Xiao et al. 2023."""
-    return none(queries_Q, keys_K) & (keys_K < count)[None, :]
+def sinks(
+    queries_Q: np.ndarray, keys_K: np.ndarray, count: int, *, both_sides: bool = False
+) -> np.ndarray:
+    """The first `count` keys, which a query may see although its window is past them.
+
+    A decoder's query sees no later key there either. Xiao et al. 2023, "StreamingLLM".
+    """
+    earlier = none(queries_Q, keys_K) if both_sides else causal(queries_Q, keys_K)
+    return earlier & (keys_K < count)[None, :]
 
 
 def block(queries_Q: np.ndarray, keys_K: np.ndarray, query: int, key: int) -> np.ndarray:

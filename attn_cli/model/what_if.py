@@ -66,11 +66,18 @@ class WhatIf:
         visible = own
         for mask in self.masks:
             if mask.kind == "file":
-                visible = _from_file(mask, queries, keys)
+                visible = _from_file(mask, own, self.length or queries, self.length or keys)
             else:
                 length = self.length or keys
                 visible = _applied(mask, visible, self.length or queries, length, both_sides)
         return visible
+
+    def idle_sinks(self, windowed: bool) -> list[str]:
+        """The `sinks` that open nothing: no window is there, or they are none."""
+        bases = [mask.kind for mask in self.masks if MASKS[mask.kind].base]
+        narrow = windowed if not bases else bases[0] in ("window", "file")
+        sinks = [mask for mask in self.masks if mask.kind == "sinks"]
+        return [mask.word for mask in sinks if not narrow or mask.numbers == (0,)]
 
     @property
     def skipped(self) -> int:
@@ -86,22 +93,30 @@ def _applied(mask: Mask, before: Visible, queries: int, keys: int, both_sides: b
     make = getattr(masks, mask.kind.replace("-", "_"))
     if mask.kind == "padding":
         numbers = keys - numbers[0], keys
-    sides = {"both_sides": both_sides} if mask.kind == "window" else {}
+    sides = {"both_sides": both_sides} if mask.kind in ("window", "sinks") else {}
     if MASKS[mask.kind].base:
         return lambda at_Q, at_K: make(at_Q, at_K, *numbers, **sides)
     if MASKS[mask.kind].opens:
-        return lambda at_Q, at_K: before(at_Q, at_K) | make(at_Q, at_K, *numbers)
+        return lambda at_Q, at_K: before(at_Q, at_K) | make(at_Q, at_K, *numbers, **sides)
     return lambda at_Q, at_K: before(at_Q, at_K) & make(at_Q, at_K, *numbers)
 
 
-def _from_file(mask: Mask, queries: int, keys: int) -> Visible:
+def _from_file(mask: Mask, own: Visible, queries: int, keys: int) -> Visible:
+    """The rows of a file; what comes after the prompt has the model's own mask."""
     if mask.rows.shape != (queries, keys):
         raise ContentError(
             f"{mask.word} has {mask.rows.shape[0]} × {mask.rows.shape[1]} cells, "
             f"this prompt needs {queries} × {keys}",
             "one row of 0/1 for each query, one column for each key",
         )
-    return lambda at_Q, at_K: mask.rows[np.ix_(at_Q, at_K)]
+
+    def visible(at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
+        seen = own(at_Q, at_K)
+        rows, columns = np.flatnonzero(at_Q < queries), np.flatnonzero(at_K < keys)
+        seen[np.ix_(rows, columns)] = mask.rows[np.ix_(at_Q[rows], at_K[columns])]
+        return seen
+
+    return visible
 
 
 def _numbers(mask: Mask, limits: dict[str, int]) -> tuple[int, ...]:

@@ -36,14 +36,13 @@ _DAMAGED = "train again without resuming; the saved training state is damaged or
 def save(directory: Path, run: Run) -> None:
     """Writes the folder, with the training state if the run is unfinished, without it otherwise.
 
-    A finished run's heads are put in order (see `order_heads`). Raises ContentError.
+    The model's heads are put in order (see `order_heads`). Raises ContentError.
     """
     make_folder(directory)
-    parameters = run.state.parameters
-    if run.finished:
-        attention = attention_to_key(parameters, run.watched, run.settings.heads)
-        parameters = order_heads(parameters, attention, run.settings.heads)
-    else:
+    settings, parameters = run.settings, run.state.parameters
+    attention = attention_to_key(parameters, run.watched, settings.heads, settings.visible)
+    parameters = order_heads(parameters, attention, settings.heads)
+    if not run.finished:
         _save_state(directory, run)
     write_bytes(directory / "tokenizer.json", _json(run.corpus.contents))
     write_bytes(directory / "config.json", _json(_config(run.settings, run.corpus)))

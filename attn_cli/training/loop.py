@@ -10,12 +10,15 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError, UsageError
+from attn_cli.maths import masks
+from attn_cli.maths.masks import Visible
 from attn_cli.training import adamw, model
 from attn_cli.training.data import Batch, Corpus, draw_batch
 from attn_cli.training.watch import Neighbour, Watch, attention_to_key, neighbours, watch, watchable
 
 _LARGEST_SEED = 2**32 - 1
-_LAST = 100
+LAST = 100
+MASKS_OF_TRAINING = ("causal", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,12 @@ class TrainingSettings:
     watched_prompt: str = vocabulary.SAMPLE_PROMPT
     watched_key: str = "China"
     watched_word: str = "China"
+    mask: str = "causal"
+
+    @property
+    def visible(self) -> Visible:
+        """The mask, as a function of positions."""
+        return getattr(masks, self.mask)
 
     def __post_init__(self) -> None:
         for name in ("layers", "heads", "width", "steps", "batch_tokens"):
@@ -55,6 +64,7 @@ class TrainingSettings:
             _require(0 < getattr(self, name) < float("inf"), f"{name} must be above 0")
         for name in ("final_learning_rate", "weight_decay"):
             _require(0 <= getattr(self, name) < float("inf"), f"{name} must be at least 0")
+        _require(self.mask in MASKS_OF_TRAINING, f"mask must be {' or '.join(MASKS_OF_TRAINING)}")
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
 
@@ -218,7 +228,7 @@ def train(run: Run) -> Iterator[StepRecord]:
 
 def result_of(run: Run, history: Sequence[StepRecord], checkpoint: str) -> TrainingResult:
     """Sums up the steps made here; the loss is NaN if there were none."""
-    last = history[-_LAST:]
+    last = history[-LAST:]
     tokens = sum(record.tokens for record in history)
     return TrainingResult(
         checkpoint=checkpoint,
@@ -247,8 +257,9 @@ def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
     # Too large a learning rate overflows; the check below says so, numpy need not warn as well.
     with np.errstate(all="ignore"):
         computed = model.loss_and_gradients(
-            state.parameters, ids, batch.targets, np.ones(ids.shape, bool), heads=settings.heads
-        )
+            state.parameters, ids, batch.targets, np.ones(ids.shape, bool), heads=settings.heads,
+            mask=settings.visible,
+        )  # fmt: skip
         gradients, length = adamw.clip(computed.gradients, settings.gradient_limit)
         if not np.isfinite([computed.loss, length]).all():
             raise UsageError(
@@ -277,7 +288,9 @@ def _look(run: Run) -> dict[str, Any]:
     # As in `_step`, where the next step will say that training diverged.
     with np.errstate(all="ignore"):
         return {
-            "attention": attention_to_key(parameters, run.watched, run.settings.heads),
+            "attention": attention_to_key(
+                parameters, run.watched, run.settings.heads, run.settings.visible
+            ),
             "moved": float(np.linalg.norm(moved)),
             "neighbours": neighbours(embeddings, run.watched, run.corpus),
         }

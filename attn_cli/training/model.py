@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.maths import attention, layers, masks
+from attn_cli.maths.masks import Visible
 
 EPSILON = 1e-5
 EMBEDDING_SPREAD = 0.02
@@ -97,24 +98,31 @@ def layer_count(parameters: Parameters) -> int:
     return sum(name.endswith(".ln_1.weight") for name in parameters)
 
 
-def forward(parameters: Parameters, ids: np.ndarray, *, heads: int) -> Forward:
+def forward(
+    parameters: Parameters, ids: np.ndarray, *, heads: int, mask: Visible = masks.causal
+) -> Forward:
     """Token ids (row, position) through every layer; rows start at position 0."""
     positions = ids.shape[-1]
-    visible = masks.square(masks.causal, positions)
     x = attention.embed(parameters["wte.weight"][ids], parameters["wpe.weight"][:positions])
     blocks = []
     for layer in range(layer_count(parameters)):
-        block, x = _block(_layer(parameters, layer), x, heads)
+        block, x = _block(_layer(parameters, layer), x, heads, mask)
         blocks.append(block)
     normed = layers.layer_norm(x, parameters["ln_f.weight"], parameters["ln_f.bias"], EPSILON)
-    return Forward(tuple(blocks), x, normed, visible)
+    return Forward(tuple(blocks), x, normed, masks.square(mask, positions))
 
 
 def loss_and_gradients(
-    parameters: Parameters, ids: np.ndarray, targets: np.ndarray, counted: np.ndarray, *, heads: int
+    parameters: Parameters,
+    ids: np.ndarray,
+    targets: np.ndarray,
+    counted: np.ndarray,
+    *,
+    heads: int,
+    mask: Visible = masks.causal,
 ) -> LossAndGradients:
     """Cross-entropy of `targets` (row, position), averaged over the `counted` positions."""
-    passed = forward(parameters, ids, heads=heads)
+    passed = forward(parameters, ids, heads=heads, mask=mask)
     share = counted.astype(passed.normed.dtype) / max(1, int(counted.sum()))
     losses, dnormed, dwte = _unembed(parameters["wte.weight"], passed.normed, targets, share)
     gradients = {"wte.weight": dwte}
@@ -138,12 +146,12 @@ def _layer(parameters: Parameters, layer: int) -> dict[str, np.ndarray]:
     return {n.removeprefix(prefix): a for n, a in parameters.items() if n.startswith(prefix)}
 
 
-def _block(p: Parameters, x: np.ndarray, heads: int) -> tuple[Block, np.ndarray]:
+def _block(p: Parameters, x: np.ndarray, heads: int, mask: Visible) -> tuple[Block, np.ndarray]:
     """x + attention(norm x), then + MLP(norm of that): what it computed, and its output."""
     normed = layers.layer_norm(x, p["ln_1.weight"], p["ln_1.bias"], EPSILON)
     # c_attn's columns are all queries, all keys, all values: three times as many heads in one map.
     qkv = attention.project(normed, p["attn.c_attn.weight"], p["attn.c_attn.bias"], 3 * heads)
-    attended = attention.attend(*np.split(qkv, 3, axis=-3), masks.causal, keep=("weights",))
+    attended = attention.attend(*np.split(qkv, 3, axis=-3), mask, keep=("weights",))
     output = attention.combine(attended.z, p["attn.c_proj.weight"], p["attn.c_proj.bias"])
     middle = x + output
     middle_normed = layers.layer_norm(middle, p["ln_2.weight"], p["ln_2.bias"], EPSILON)

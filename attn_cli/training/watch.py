@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.errors import UsageError
+from attn_cli.maths import masks
+from attn_cli.maths.masks import Visible
 from attn_cli.training.data import Corpus
 from attn_cli.training.model import Parameters, forward
 
@@ -61,11 +63,13 @@ def watchable(corpus: Corpus, text: str) -> bool:
     return all(token.id in used for token in corpus.tokenizer.encode(text))
 
 
-def attention_to_key(parameters: Parameters, watched: Watch, heads: int) -> np.ndarray:
+def attention_to_key(
+    parameters: Parameters, watched: Watch, heads: int, mask: Visible = masks.causal
+) -> np.ndarray:
     """(layer, head): the weight with which the prompt's last token attends to the watched key."""
     if not watched.ids.size:
         return np.zeros((0, 0), np.float32)
-    blocks = forward(parameters, watched.ids[None], heads=heads).blocks
+    blocks = forward(parameters, watched.ids[None], heads=heads, mask=mask).blocks
     return np.stack([block.weights[0, :, -1, watched.key] for block in blocks])
 
 

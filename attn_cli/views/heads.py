@@ -5,7 +5,7 @@ import numpy as np
 from attn_cli.analysis.heads import Heads
 from attn_cli.records import Trace
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say
+from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say, what_ifs
 from attn_cli.views.text import labels
 from attn_cli.words import note
 
@@ -16,7 +16,8 @@ def page(trace: Trace, found: Heads) -> Page:
     error = "NaN" if np.isnan(found.largest_error) else numbers.power(found.largest_error)
     return [
         Heading(trace.model, trace.prompt, note("page.layer", layer=found.layer)),
-        _headline(found, names[-1]),
+        *what_ifs(trace.settings),
+        _headline(found, names[-1], trace.model.heads),
         Grids(names, [head.head for head in found.heads], found.weights),
         _summary(found, single=len(names) == 1),
         say("heads.what", query=names[-1], output=found.output_norm),
@@ -25,17 +26,22 @@ def page(trace: Trace, found: Heads) -> Page:
     ]
 
 
-def _headline(found: Heads, query: str) -> Say:
-    """Names the sharpest and the strongest head, of those whose numbers are finite."""
+def _headline(found: Heads, query: str, all_heads: int) -> Say:
+    """Names the sharpest and the strongest head, of those shown whose numbers are finite."""
     sharp = [head for head in found.heads if np.isfinite(head.entropy)]
     strong = [head for head in found.heads if np.isfinite(head.norm)]
     if not sharp or not strong:
         return say("heads.nothing", "headline", layer=found.layer)
     sharpest = min(sharp, key=lambda head: head.entropy)
     strongest = max(strong, key=lambda head: head.norm)
+    left_out = all_heads - len(found.heads)
+    key = (
+        "heads.headline" if not left_out else "heads.some" if len(found.heads) > 1 else "heads.one"
+    )
     return say(
-        "heads.headline", "headline", layer=found.layer, query=query, norm=strongest.norm,
+        key, "headline", layer=found.layer, query=query, norm=strongest.norm, left_out=left_out,
         sharpest=sharpest.head, entropy=sharpest.entropy, strongest=strongest.head,
+        heads=", ".join(str(head.head) for head in found.heads), all=all_heads,
     )  # fmt: skip
 
 

@@ -4,12 +4,14 @@ Nothing here knows of widths, colours or decimals. Words travel as notes and num
 which a drawer writes with `numbers.in_words`; ready text is safe for a screen.
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from attn_cli import vocabulary
 from attn_cli.records import Facts, Prompt
+from attn_cli.views.text import visible
 from attn_cli.words import Note
 
 Page = list[NamedTuple]
@@ -30,6 +32,20 @@ class Say(NamedTuple):
 def say(key: str, role: Role = "plain", /, **values: object) -> Say:
     """The sentence of `key` in the word table, with what fills it in."""
     return Say(Note(key, values), role)
+
+
+def paragraph(*sentences: Say) -> Say:
+    """Sentences that go on in one paragraph."""
+    first, *rest = sentences
+    if not rest:
+        return first
+    return say("page.on", first=first.words, rest=paragraph(*rest).words)
+
+
+def what_ifs(settings: Mapping[str, Any], key: str = "page.what_if") -> Page:
+    """The line at a page's head that says which what-if settings act; nothing if none does."""
+    typed = visible(" ".join(vocabulary.changes(settings)))
+    return [say(key, "what-if", changes=typed)] if typed else []
 
 
 class Heading(NamedTuple):

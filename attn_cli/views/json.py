@@ -100,7 +100,7 @@ def _facts(model: Facts) -> dict[str, Any]:
 def prompt_document(prompt: Prompt) -> dict[str, Any]:
     """Text (null for ids) and tokens; the other keys of a JSON line where it had some."""
     tokens = [_token(i, token) for i, token in enumerate(prompt.tokens)]
-    given = {"given": dict(prompt.given)} if prompt.given else {}
+    given = {"given": dict(prompt.other_keys)} if prompt.other_keys else {}
     return {"text": prompt.text if prompt.has_text else None, "tokens": tokens, **given}
 
 

@@ -7,12 +7,15 @@ import numpy as np
 
 from attn_cli.records import Trace
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say
+from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say, what_ifs
 from attn_cli.views.text import label, labels, visible
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.mask import Cell, MaskEffect
+
+
+_NOTHING = 1e-6
 
 
 def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
@@ -21,15 +24,17 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     masks = {"before": visible(before), "after": visible(after)}
     items: Page = [
         Heading(trace.model, trace.prompt),
+        *what_ifs(trace.settings),
         _headline(found, names, masks["after"]),
         say("mask.compared", "aside", **masks, layer=found.layer, head=found.head),
         Picture(names, found.visible_before, found.visible_after),
     ]
-    causal = np.tri(len(names), dtype=bool)
-    if any(np.array_equal(seen, causal) for seen in (found.visible_after, found.visible_before)):
-        items.append(say("mask.why"))
-    changed = (("mask.removed", found.removed), ("mask.added", found.added))
-    items += [_cells(note(title), cells, names) for title, cells in changed if cells]
+    changed = {"removed": found.removed, "added": found.added, "valued": found.valued}
+    if any(cell.key > cell.query for cells in changed.values() for cell in cells):
+        items.append(say("mask.value_why" if found.valued else "mask.why"))
+    items += [_cells(note(f"mask.{key}"), cells, names) for key, cells in changed.items() if cells]
+    if found.valued:
+        items.append(_shares(found, names))
     items.append(Matrix(note("mask.weights_before"), found.weights_before, names, names))
     items.append(Matrix(note("mask.weights_after"), found.weights_after, names, names))
     items.append(_moved(found, names))
@@ -37,6 +42,8 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
 
 
 def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:
+    if found.valued:
+        return _valued(found, names, after)
     if not found.removed and not found.added:
         return say("mask.same", "headline")
     gone, new = _all_or_nothing(found)
@@ -57,6 +64,29 @@ def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:
     return say("mask.headline", "headline", **shown, effect=effect, **now)
 
 
+def _valued(found: "MaskEffect", names: list[str], value: str) -> Say:
+    """What a number instead of −∞ lets through."""
+    most = int(np.argmax(np.nan_to_num(found.hidden_share)))
+    share = float(found.hidden_share[most])
+    if share < _NOTHING:
+        return say("mask.value_low", "headline", value=value)
+    hidden, left = numbers.together(share, 1 - share)
+    return say("mask.value_gets", "headline", value=value, query=names[most], share=hidden,
+               left=left)  # fmt: skip
+
+
+def _shares(found: "MaskEffect", names: list[str]) -> Columns:
+    """Each query's weights over visible and hidden keys."""
+    columns = (
+        Column(note("column.query"), names, "left"),
+        Column(note("mask.column_visible"), found.weights_after.sum(axis=-1) - found.hidden_share,
+               "fine"),
+        Column(note("mask.column_hidden"), found.hidden_share, "fine"),
+        Column("", found.hidden_share, "bar"),
+    )  # fmt: skip
+    return Columns(note("mask.shares"), columns)
+
+
 def _all_or_nothing(found: "MaskEffect") -> tuple[np.ndarray, np.ndarray]:
     """Which queries see no key any more, and which saw none before."""
     before, after = found.visible_before.any(axis=1), found.visible_after.any(axis=1)
@@ -68,7 +98,9 @@ def _cells(title: Note, cells: "Sequence[Cell]", names: list[str]) -> Columns:
         Column(note("column.query"), [names[cell.query] for cell in cells], "left"),
         Column(note("column.key"), [names[cell.key] for cell in cells], "left"),
         Column("scaled", [cell.scaled for cell in cells]),
-        Column(note("column.weight"), [cell.weight for cell in cells]),
+        Column("masked", [cell.masked for cell in cells]),
+        Column(note("mask.column_weight"), [cell.weight for cell in cells], "fine"),
+        Column(note("mask.column_weight_after"), [cell.weight_after for cell in cells], "fine"),
     )
     return Columns(title, columns, "first")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Heading, Page, Say, say
+from attn_cli.views.items import Column, Columns, Heading, Page, Say, say, what_ifs
 from attn_cli.views.text import label, labels, visible
 from attn_cli.words import note
 
@@ -18,8 +18,10 @@ def page(model: Facts, prompt: Prompt, found: "Sample", settings: dict) -> Page:
     order = ", ".join(f"{name} {settings[name]:g}" for name in found.filters)
     items: Page = [
         Heading(model, prompt),
+        *what_ifs(settings),
         _headline(found, settings["temperature"], total),
-        say("sample.order", order=order),
+        say("sample.formula" if settings["temperature"] else "sample.formula_zero"),
+        say("sample.order" if len(found.filters) == 1 else "sample.filters", order=order),
         _candidates(found, query=names[-1], total=total),
     ]
     if found.sweep:
@@ -43,15 +45,15 @@ def _headline(found: "Sample", temperature: float, total: int) -> Say:
         return say("sample.greedy", "headline", token=label(first.text))
     if temperature == 1:
         return _filtered(found, total)
-    lost = first.probability - first.after[0]
-    gains = [(c.after[0] - c.probability, c) for c in found.candidates[1:]]
-    gain, other = max(gains, key=lambda pair: pair[0] * (1 if lost > 0 else -1), default=(0, first))
-    taken, given = numbers.together(abs(lost), abs(gain))
-    back = "sample.and_gives" if lost > 0 else "sample.and_takes"
+    moved, loses, gains = found.shift
+    if not moved:
+        return say("sample.unmoved", "headline", temperature=f"{temperature:g}")
+    all_moved, lost, gained = numbers.together(
+        moved, loses.before - loses.after, gains.after - gains.before
+    )
     return say(
-        "sample.takes" if lost > 0 else "sample.gives", "headline", temperature=f"{temperature:g}",
-        amount=taken, token=label(first.text),
-        others=note(back, amount=given, token=label(other.text)) if gain else "",
+        "sample.moves", "headline", temperature=f"{temperature:g}", moved=all_moved, lost=lost,
+        gained=gained, loser=label(loses.text), gainer=label(gains.text),
     )  # fmt: skip
 
 
@@ -69,31 +71,54 @@ def _filtered(found: "Sample", total: int) -> Say:
 
 def _candidates(found: "Sample", *, query: str, total: int) -> Columns:
     title = note("sample.candidates", query=query, kept=found.kept, total=total)
-    rows = found.candidates
+    rows, more = found.candidates, found.others
+    rest = [note("sample.others", count=more.count)] if more.count else []
+    logits = [c.logit for c in rows]
+
+    def shares(listed: list[float], of_others: float) -> list[float]:
+        return [*listed, *(of_others for _ in rest)]
+
+    after = [shares([c.after[i] for c in rows], more.after[i]) for i in range(len(found.filters))]
+    before = shares([c.probability for c in rows], more.probability)
     columns = (
-        Column("", [str(c.rank) for c in rows], "right"),
-        Column(note("column.token"), [label(c.text) for c in rows], "left"),
-        Column(note("sample.column_logit"), [c.logit for c in rows], "fine"),
-        Column(note("sample.column_before"), [c.probability for c in rows], "fine"),
-        *(Column(name, [c.after[i] for c in rows], "fine") for i, name in enumerate(found.filters)),
-        Column("", [c.after[-1] for c in rows], "bar"),
-    )
+        Column("", [*(str(c.rank) for c in rows), *("" for _ in rest)], "right"),
+        Column(note("column.token"), [*(label(c.text) for c in rows), *rest], "left"),
+        Column(
+            note("sample.column_logit"),
+            [*(numbers.Number(logit, logits) for logit in logits), *("" for _ in rest)], "right",
+        ),
+        Column(note("sample.column_before"), before, "fine"),
+        *(Column(name, cells, "fine") for name, cells in zip(found.filters, after, strict=True)),
+        Column("", after[-1], "bar"),
+    )  # fmt: skip
     return Columns(title, columns)
 
 
 def _sweep(found: "Sample") -> Columns:
-    names = [label(c.text) for c in found.candidates]
-    heats = (Column(f"{h.temperature:g}", h.probabilities, "fine") for h in found.sweep)
-    columns = (Column(note("column.token"), names, "left"), *heats)
-    return Columns(note("sample.sweep"), columns)
+    rest = [note("sample.others", count=found.others.count)] if found.others.count else []
+    names = [*(label(c.text) for c in found.candidates), *rest]
+    heats = (
+        Column(
+            f"{heat.temperature:g}",
+            [*heat.probabilities, *(max(0.0, 1 - sum(heat.probabilities)) for _ in rest)], "fine",
+        )
+        for heat in found.sweep
+    )  # fmt: skip
+    return Columns(note("sample.sweep"), (Column(note("column.token"), names, "left"), *heats))
 
 
 def _counts(found: "Sample") -> tuple[Column, ...]:
-    rows = found.counts
+    """The tokens listed, and in the last row all others that could be drawn."""
+    more = found.other_counts
+    rows = [(label(c.text), c.expected, c.observed, c.count) for c in found.counts]
+    if more.tokens:
+        others = note("sample.others", count=more.tokens)
+        rows.append((others, more.expected, more.observed, more.count))
+    names, expected, observed, counts = zip(*rows, strict=True)
     return (
-        Column(note("column.token"), [label(c.text) for c in rows], "left"),
-        Column(note("sample.column_expected"), [c.expected for c in rows], "fine"),
-        Column(note("sample.column_observed"), [c.observed for c in rows], "fine"),
-        Column(note("sample.column_count"), [str(c.count) for c in rows], "right"),
-        Column("", [c.observed for c in rows], "bar"),
+        Column(note("column.token"), names, "left"),
+        Column(note("sample.column_expected"), expected, "fine"),
+        Column(note("sample.column_observed"), observed, "fine"),
+        Column(note("sample.column_count"), [str(count) for count in counts], "right"),
+        Column("", observed, "bar"),
     )

@@ -3,6 +3,7 @@
 The loss against what the corpus allows, a head forming, a word moving.
 """
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from attn_cli.training.loop import StepRecord, TrainingResult, TrainingSettings
 
 _RECENT = 50
+MEAN_OF = 100  # steps, that the loss of a result is of
 
 
 def page(
@@ -30,7 +32,8 @@ def page(
     if record.attention.size:
         prompt = label(settings.watched_prompt, 60).replace("␣", " ")
         title = say("training.attention", "lead", prompt=prompt, key=label(settings.watched_key))
-        items += [title, Gauges(record.attention)]
+        # As they are saved, so that a number means the same head there.
+        items += [title, Gauges(-np.sort(-record.attention, axis=1))]
     if record.neighbours:
         word = label(settings.watched_word)
         found = (record.neighbours, record.neighbours_at_start)
@@ -49,8 +52,10 @@ def _loss(history: "Sequence[StepRecord]", steps: int) -> Page:
     loss = float(np.mean([step.loss for step in recent]))
     floor = float(np.mean([step.floor for step in recent]))
     # A batch's own floor is known, so the distance to it does not jump from batch to batch.
+    key = "training.under" if loss < floor else "training.over"
+    side = note(key, amount=numbers.fixed(abs(loss - floor), 3))
     return [
-        say("training.loss", "lead", **_nats(loss=loss, floor=floor, above=loss - floor)),
+        say("training.loss", "lead", **_nats(loss=loss, floor=floor), side=side, recent=_RECENT),
         Chart([step.step for step in history], [step.loss - step.floor for step in history], steps),
     ]
 
@@ -68,9 +73,22 @@ def line(record: "StepRecord") -> str:
     )  # fmt: skip
 
 
-def result(found: "TrainingResult") -> Page:
-    """What a run came to, and what to type next."""
-    loss, above = (numbers.number(n, 3) for n in (found.loss, found.loss - found.floor))
+def result(found: "TrainingResult", settings: "TrainingSettings", begin: str) -> Page:
+    """What a run came to, in which terms, and what to type next; `begin` begins a text."""
+    distance = found.loss - found.floor
+    loss, above = (numbers.number(n, 3) for n in (found.loss, abs(distance)))
     done = {"steps": found.steps, "time": numbers.clock(found.seconds)}
-    checkpoint = visible(found.checkpoint)
-    return [say("training.result", "lead", checkpoint=checkpoint, **done, loss=loss, above=above)]
+    checkpoint, last = visible(found.checkpoint), min(MEAN_OF, len(found.losses))
+    side = note("training.below" if distance < 0 else "training.above", amount=above)
+    items: Page = [
+        say("training.result", "lead", checkpoint=checkpoint, **done, loss=loss, last=last,
+            side=side),
+        say("training.what", "lead"),
+    ]  # fmt: skip
+    if settings.mask == "none":
+        command = ["attn", "sample", begin, "--model", found.checkpoint]
+        again = shlex.join([*command, "--max-tokens", "12", "--temperature", "0"])
+        items.append(say("training.unmasked", "lead", command=visible(again)))
+    elif settings.watched_prompt:
+        items.append(say("training.heads", "lead"))
+    return items

@@ -4,10 +4,17 @@ SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
+    "note.letters": "not in the vocabulary of {model}, cut into letters: {words}; lower case or "
+    "another --model may have them",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} is full",
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
-    "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
+    "note.continued_what_if": "the {count} tokens after the prompt were added by the model under "
+    "the what-if settings",
+    "note.no_window": "{mask} has no effect: there is no window that it could open (--mask "
+    "window:N)",
+    "note.no_effect": "{changes} changes nothing that is shown here",
+    "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
     "note.left_aside": "tensors of a head that predicts no tokens were left aside: {tensors}",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
@@ -28,16 +35,17 @@ SENTENCES = {
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",
     "page.heads_many": "{count} heads",
+    "page.what_if": "what-if: {changes}",
     "page.layer": "layer {layer}",
     "page.head": "layer {layer} · head {head}",
     "page.tokens_one": "1 token",
     "page.tokens_many": "{count} tokens",
     "page.more": "… {count} more",
     "page.terms": "… {count} more terms",
-    "page.opening": "A model reads text as {tokens}. Each is a vector, a list of {width} numbers, "
-    "that passes through {layers}; in each layer {heads} tokens take from one another. This page "
-    "follows `{query}` {through}{onward}. A token plays three parts, so it gets three vectors: a "
-    "query that asks, a key that queries are matched with, and a value that others take.{marks}",
+    "page.opening": "A model reads text as {tokens}, each a vector of {width} numbers. In each of "
+    "its {layers}, {heads} tokens take from one another. This page follows `{query}` "
+    "{through}{onward}. A token plays three parts, so it gets three vectors: its query asks, its "
+    "key is matched with queries, its value is what others take.{marks}",
     "page.token": "tokens, here 1",
     "page.tokens": "tokens, here {count}",
     "page.layer_one": "1 layer",
@@ -55,6 +63,7 @@ SENTENCES = {
     "page.try_mask": "`{query}` looks at `{key}` most. Hide it: {command}",
     "page.try_heads": "All heads of this layer side by side: {command}",
     "page.onward": " and on to the next token",
+    "page.on": "{first} {rest}",
     "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
     "its table's largest.",
     "column.query": "query",
@@ -91,12 +100,12 @@ SENTENCES = {
     "embed.title_stream": "x = what the layers before have left",
     "embed.stream": "What enters layer {layer}: the token's vector plus everything the layers "
     "before it have added. This sum is called the residual stream.",
-    "embed.here": "For `{query}` the token gives a vector of length {token}, position {position} "
-    "adds one of length {place}, and their sum x has length {x}.",
+    "embed.here": "Lengths of these vectors of `{query}`: token {token}, position {position}: "
+    "{place}, x {x}.",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
-    "and a value. The query asks, the key answers, the value is what moves.",
-    "project.random": "Three linear maps turn each vector into a query, a key and a value. Their "
-    "numbers are random here, before any training: what follows is right, but means nothing yet.",
+    "and a value.",
+    "project.random": "Three linear maps, random here, before any training, turn each vector into "
+    "a query, a key and a value.",
     "parameters.elided": "… part of {name} is left out; --full shows all of it",
     "project.normed": "They start from `normed`: x after the {norm}, which brings every vector "
     "to a common scale.",
@@ -122,9 +131,11 @@ SENTENCES = {
     "product depends on the distance alone. The angles of `{query}`, in radians:",
     "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
     "one score for every pair of tokens.",
-    "dot.here": "The keys that `{query}` may see, the best match last:",
-    "scale.what": "Dividing by √{width} = {root}, the root of the head's width, keeps scores in "
-    "the range where softmax can still choose.",
+    "dot.here": "For `{query}`, dimension by dimension:",
+    "dot.table": "q × k of `{query}`",
+    "dot.score": "score",
+    "scale.what": "√{width} = {root}, the root of the head's width, keeps scores in softmax's "
+    "range.",
     "scale.other": "The scores are multiplied by {scale} to keep them in the range where softmax "
     "can still choose.",
     "scale.title_capped": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = −∞ if hidden",
@@ -139,9 +150,9 @@ SENTENCES = {
     "scale.value": "Under --mask-value hidden cells hold {value} instead of −∞.",
     "mask.what": "The mask hides {hidden} of {cells} cells, drawn as −∞, which softmax turns into "
     "0.",
-    "mask.causal": "It keeps the future from the past: this model writes from left to right and "
-    "guesses each token from those before it{example}. (--layout columns draws queries as "
-    "columns, as the well-known animation does.)",
+    "mask.causal": "It keeps the future from the past: this model writes from left to "
+    "right{example}. (--layout columns draws queries as columns, as the well-known animation "
+    "does.)",
     "mask.window": "A window: each query sees itself and, at most, the {before} tokens before it.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
     "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
@@ -156,10 +167,9 @@ SENTENCES = {
     "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
-    "sum.what": "Each token takes the values of the tokens it looks at, in those shares. What "
-    "`{query}` takes from each, and the sum:",
-    "sum.pull": "Through the head's slice of W_O, z becomes head_output, by which this head pulls "
-    "each token.",
+    "sum.what": "What `{query}` takes of each token's value, and the sum. Numbers are rounded only "
+    "for the screen; --digits 6 shows more.",
+    "sum.pull": "The head's slice of W_O turns z into head_output, its pull on each token.",
     "sum.removed": "--without-head removed this head: whatever z is, its head_output is 0, and it "
     "pulls no token.",
     "sum.table": "weight × v   {keys} and the sum",
@@ -167,23 +177,22 @@ SENTENCES = {
     "sum.key_one": "1 key",
     "sum.key_many": "{count} keys",
     "sum.others": "other keys",
-    "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; {then}.",
+    "sum.output": "All {heads} heads' pulls{bias} make output; {then}.",
     "sum.added": "it is added to x",
     "sum.normed": "a norm of its own brings it to scale before it is added to x",
     "sum.after": "it is added to x, and a norm brings the sum to scale",
     "sum.onto_normed": "it is added to `normed`, not to x",
     "sum.bias": " and the bias b_O",
-    "sum.here": "This head pulls `{query}` by {pull} (the block's whole pull is {output}; cosine "
-    "between them {cosine}).",
+    "sum.here": "Length of the pull on `{query}`: this head {pull}, the block {output}; cosine "
+    "{cosine}.",
     "next.title": "next token after {layers}",
     "next.what_if": "next token after {layers}, under the what-if settings",
     "next.after_one": "the only layer",
     "next.after_many": "all {count} layers",
-    "next.what": "A token's score, its logit, is the dot product of `final` with the token's own "
-    "vector; softmax turns the scores of all {tokens} tokens into probabilities.",
-    "next.cap": "A token's score, its logit, is the dot product of `final` with the token's own "
-    "vector, bent by a soft cap: {cap} · tanh(dot ÷ {cap}). Softmax turns the scores of all "
-    "{tokens} tokens into probabilities.",
+    "next.what": "A token's logit is the dot product of `final` and the token's own vector; "
+    "softmax turns all {tokens} logits into probabilities.",
+    "next.cap": "A token's logit is the dot product of `final` and the token's own vector, bent by "
+    "a soft cap: {cap} · tanh(dot ÷ {cap}); softmax turns all {tokens} logits into probabilities.",
     "next.table": "from x to the scores",
     "next.final": "final",
     "next.x": "x",
@@ -191,8 +200,7 @@ SENTENCES = {
     "next.logit": "logit",
     "next.power": "e^(logit − top)",
     "next.others": "{count} others",
-    "next.total": "The powers of all {tokens} tokens add up to {total}; a probability is a share "
-    "of that.",
+    "next.total": "All {tokens} powers add up to {total}; each probability is its share of that.",
     "axes.rows_queries": "rows: queries   columns: keys",
     "axes.rows_keys": "rows: keys   columns: queries",
     "axes.tokens": "rows: tokens   columns: {axis}",
@@ -216,6 +224,11 @@ SENTENCES = {
     # heads
     "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} "
     "bits) and head {strongest} pulls `{query}` hardest ({norm}).",
+    "heads.some": "Of the heads {heads} of layer {layer}, head {sharpest} looks most sharply "
+    "(entropy {entropy} bits) and head {strongest} pulls `{query}` hardest ({norm}); {left_out} of "
+    "{all} heads are not shown.",
+    "heads.one": "Head {heads} of layer {layer} has an entropy of {entropy} bits and pulls "
+    "`{query}` by {norm}; {left_out} of {all} heads are not shown.",
     "heads.nothing": "In layer {layer} no head can be ranked: their numbers are NaN or infinite.",
     "heads.last": "… the last {shown} of {count} tokens; --full shows all",
     "heads.grids": "weights   each row a query, each column a key, fuller = more",
@@ -247,9 +260,23 @@ SENTENCES = {
     "mask.picture": "the mask   ● sees   · hidden   − hidden by it   + opened by it",
     "mask.why": "Why the future must not reach the past: in training every position guesses its "
     "next token at once. Could a query see later keys, it would read the answer instead of "
-    "predicting it, and at work, when there is no future yet, it would know nothing.",
-    "mask.removed": "cells it hides, with the scaled score and the weight they had",
-    "mask.added": "cells it opens, with the scaled score they had",
+    "predicting it, and when it generates, where there is no future yet, it would know nothing.",
+    "mask.value": "{value} where hidden",
+    "mask.value_gets": "With {value}, hidden keys still get weight: `{query}` gives them {share} "
+    "of its attention, and {left} is left for the keys that it may see.",
+    "mask.value_low": "With {value}, hidden keys get no weight here: e to that power is nothing "
+    "beside the scores of the others.",
+    "mask.value_why": "Softmax takes e to the power of every score. e⁰ is 1, as much as an "
+    "ordinary score gives; only e to the power of −∞ is 0, whatever the others are. Zeros put in "
+    "after the softmax would not do: what the visible keys have left no longer sums to 1.",
+    "mask.valued": "hidden cells, which get a number instead of −∞",
+    "mask.shares": "the weights of each query, summed over the keys that it may see and the others",
+    "mask.column_visible": "visible keys",
+    "mask.column_hidden": "hidden keys",
+    "mask.column_weight": "weight before",
+    "mask.column_weight_after": "after",
+    "mask.removed": "cells it hides, with their scores and weights",
+    "mask.added": "cells it opens, with their scores and the weights they get",
     "mask.more": "… {count} more (--full shows all)",
     "mask.moved": "each token: attention moved to other keys, and how far `output` moves",
     "mask.next": "next token, before and after",
@@ -261,17 +288,21 @@ SENTENCES = {
     "mask.column_before": "before",
     "mask.column_after": "after",
     "mask.same": "This mask changes nothing here.",
-    "mask.example": ", so that `{query}` may not look at `{key}`",
+    "mask.example": ", so `{query}` may not look at `{key}`",
     # sample
-    "sample.takes": "Temperature {temperature} takes {amount} from {token}{others}.",
-    "sample.gives": "Temperature {temperature} gives {amount} to {token}{others}.",
-    "sample.and_gives": " and gives {amount} to {token}",
-    "sample.and_takes": " and takes {amount} from {token}",
+    "sample.moves": "Temperature {temperature} moves {moved} of the probability: {loser} loses "
+    "most ({lost}), {gainer} gains most ({gained}).",
+    "sample.unmoved": "Temperature {temperature} moves no probability here.",
+    "sample.formula": "p = softmax(logits / T): every logit is divided by the temperature T first.",
+    "sample.formula_zero": "p = softmax(logits / T) for T → 0: the largest logit takes all.",
+    "sample.others": "{count} others",
     "sample.neutral": "Temperature 1 leaves the probabilities as the model gives them.",
     "sample.filtered": "With {filters}, {kept} of {total} tokens are left: {token} goes from "
     "{before} to {after}.",
     "sample.greedy": "Temperature 0 takes the likeliest token, {token}, every time.",
     "sample.order": "applied in this order: {order}",
+    "sample.filters": "applied in this order: {order}; what a filter drops gets 0, and the rest is "
+    "divided by its sum.",
     "sample.candidates": "candidates for the token after `{query}`   {kept} of {total} tokens left",
     "sample.drawn": "drawn with seed {seed}",
     "sample.text": "{prompt} → {text}",
@@ -285,12 +316,17 @@ SENTENCES = {
     "sample.column_count": "count",
     # loss
     "loss.headline": "{right} of {count} next tokens are the model's best guess; the mean loss is "
-    "{mean} nats, as uncertain as choosing among {perplexity} tokens.",
+    "{mean} nats, {means}.",
     "loss.what": "One pass answers every row at once: the causal mask lets each position see only "
-    "the tokens before it, so {predictions} from one sentence. "
-    "loss = −ln(probability of the token that really comes next).",
-    "loss.one": "{right} of 1 next token is the model's best guess; the loss is {mean} nats, as "
-    "uncertain as choosing among {perplexity} tokens.",
+    "the tokens before it, so {predictions} from one sentence.",
+    "loss.open": "One pass answers every row at once. Where the mask shows a position the token "
+    "that comes next, there is nothing to predict.",
+    "loss.formula": "loss = −ln(probability of the token that really comes next), in nats.",
+    "loss.one": "{right} of 1 next token is the model's best guess; the loss is {mean} nats, "
+    "{means}.",
+    "loss.uncertain": "as uncertain as choosing among {perplexity} tokens",
+    "loss.confident": "more than the {blind} of an even guess among all {vocabulary} tokens: "
+    "where the model is wrong, it is confidently wrong",
     "loss.nan": "{broken} of {count} losses are not numbers (NaN); {right} of the others are of "
     "the model's best guess.",
     "loss.trained_one": "1 prediction is trained",
@@ -305,17 +341,29 @@ SENTENCES = {
     # train
     "training.step": "step {step} / {steps}",
     "training.progress": "{tokens} tokens/s   {left} left",
-    "training.loss": "loss {loss}   floor {floor}   above {above}   nats per token",
-    "training.attention": "how much the last token of `{prompt}` looks at `{key}`",
+    "training.loss": "loss {loss}   floor {floor}   {side}   nats per token, the mean of up to "
+    "{recent} steps",
+    "training.attention": "how much the last token of `{prompt}` looks at `{key}`, most first",
     "training.neighbours": "nearest to `{word}`: words of similar vectors, by cosine",
     "training.moved": "`{word}` has moved {moved} from its random start",
     "training.now": "now",
     "training.start": "at the start",
     "training.line": "step {step} of {steps}   loss {loss}   floor {floor}   {tokens} tokens/s   "
     "{left} left",
-    "training.result": "{checkpoint}: {steps} steps in {time}; loss {loss} nats per token, {above} "
-    "above the entropy floor of what was drawn. Heads are saved in the order of their attention to "
-    "the watched token.",
+    "training.result": "{checkpoint}: {steps} steps in {time}; loss {loss} nats per token (the "
+    "mean of the last {last} steps), {side}.",
+    "training.above": "{amount} above the floor",
+    "training.below": "{amount} below the floor",
+    "training.over": "above {amount}",
+    "training.under": "below {amount}",
+    "training.what": "A loss is −ln p, p being the probability given to the token that came; its "
+    "unit is the nat. The floor is the loss of a model that knows how often each word follows each "
+    "beginning of a sentence in this corpus: no model that sees only what stands before can go "
+    "below it.",
+    "training.heads": "The heads of a layer are numbered by how much they look at the watched "
+    "token, here and in the file.",
+    "training.unmasked": "Without the mask each position could read the token that it was to "
+    "guess, which no loss punishes. There is none to read when the model writes. See: {command}",
     "training.saved": "saved after step {step}; go on with: {again}",
     "training.saved_model": "the model after step {step} is saved in {directory}",
     # verify

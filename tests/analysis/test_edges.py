@@ -10,10 +10,10 @@ from attn_cli.analysis.verify import row_error, verdict
 
 def test_the_nucleus_ends_where_the_share_is_reached():
     shares = np.array([0.25, 0.5, 0.125, 0.125])
-    assert nucleus(shares, 0.5).tolist() == [1]
-    assert nucleus(shares, 0.75).tolist() == [1, 0]
-    assert nucleus(shares, 0.76).tolist() == [1, 0, 2]
-    assert nucleus(shares, 0.0).tolist() == [1]
+    assert nucleus(np.log(shares), shares, 0.5).tolist() == [1]
+    assert nucleus(np.log(shares), shares, 0.75).tolist() == [1, 0]
+    assert nucleus(np.log(shares), shares, 0.76).tolist() == [1, 0, 2]
+    assert nucleus(np.log(shares), shares, 0.0).tolist() == [1]
 
 
 def test_min_p_keeps_what_is_exactly_at_the_limit():
@@ -27,7 +27,7 @@ def test_equals_rank_by_the_lower_id(monkeypatch):
     model = session.load("tiny")
     prompt = session.tokenise(model, ids=[9, 7])
     logits = np.zeros((2, model.facts.vocabulary), np.float32)
-    monkeypatch.setattr(session, "logits", lambda *_: logits)
+    monkeypatch.setattr(session, "predict", lambda *_: logits)
     found = loss(model, prompt)
     assert found.positions[0].rank == 8
     assert found.positions[0].best.id == 0

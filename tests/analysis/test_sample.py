@@ -54,13 +54,14 @@ def ranked(shares):
     return sorted(shares, key=lambda i: (-shares[i], i))
 
 
-def top_k(shares, k):
-    return renormalised({i: shares[i] for i in ranked(shares)[:k]})
+def top_k(logits, shares, k):
+    kept = [i for i in ranked(logits) if i in shares][:k]
+    return renormalised({i: shares[i] for i in kept})
 
 
-def top_p(shares, p):
+def top_p(logits, shares, p):
     kept, total = {}, 0.0
-    for i in ranked(shares):
+    for i in [i for i in ranked(logits) if i in shares]:
         if total >= p:
             break
         kept[i] = shares[i]
@@ -68,7 +69,7 @@ def top_p(shares, p):
     return renormalised(kept)
 
 
-def min_p(shares, p):
+def min_p(logits, shares, p):
     least = p * max(shares.values())
     return renormalised({i: share for i, share in shares.items() if share >= least})
 
@@ -83,6 +84,8 @@ CASES = [
     (1.0, 1, None, None),
     (0.0, 5, 0.5, 0.5),
     (1e308, 3, None, None),
+    (1e17, 3, None, None),
+    (1e18, None, 0.01, None),
     (5e-324, None, None, None),
 ]
 
@@ -94,7 +97,7 @@ def test_each_stage_is_what_plain_python_says(draw, logits, temperature, k, p, m
     for name, value, keep in (("top_k", k, top_k), ("top_p", p, top_p), ("min_p", m, min_p)):
         if value is not None:
             filters[name] = value
-            expected.append(keep(expected[-1], value))
+            expected.append(keep(logits, expected[-1], value))
     found = draw(**filters, top=30)
     assert found.filters == tuple(filters)
     for candidate in found.candidates:
@@ -120,7 +123,7 @@ def test_draws_follow_the_shares(draw, logits):
     """Chi-square over the cells that expect at least 5, the rest together; a fixed seed."""
     draws = 20_000
     found = draw(draws=draws, seed=11, temperature=1.2, top_p=0.95).counts
-    shares = top_p(heated(logits, 1.2), 0.95)
+    shares = top_p(logits, heated(logits, 1.2), 0.95)
     assert sum(count.count for count in found) == draws
     square = 0.0
     for count in found:
@@ -139,7 +142,7 @@ def test_a_skewed_draw_would_be_seen(draw, logits):
     """The same statistic refuses draws that were made at another temperature."""
     draws = 20_000
     found = draw(draws=draws, seed=11, temperature=1.2, top_p=0.95).counts
-    wrong = top_p(heated(logits, 1.0), 0.999)
+    wrong = top_p(logits, heated(logits, 1.0), 0.999)
     square = sum(
         (c.count - wrong[c.id] * draws) ** 2 / (wrong[c.id] * draws) for c in found if c.id in wrong
     )

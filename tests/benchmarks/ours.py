@@ -10,8 +10,8 @@ import numpy as np
 
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import encode
-from attn_cli.model.family import in_memory
-from attn_cli.model.stack import Cache
+from attn_cli.model.family import Model, in_memory
+from attn_cli.model.stack import Cache, Request
 from attn_cli.opening.load import load
 
 
@@ -30,13 +30,17 @@ def warm(folder: str, length: int) -> dict[str, float]:
     return {"seconds": min(seconds)}
 
 
+def next_logits_of(model: Model, ids: tuple[int, ...], cache: Cache) -> np.ndarray:
+    return session.predict(model, session.run(model, ids, Request(), cache)[1].x[-1:])[0]
+
+
 def decode(folder: str, count: int) -> dict[str, float]:
     model, cache = in_memory(load(folder)), Cache()
-    logits = session.next_logits(model, (1195, 6823, 4321, 2991, 281, 5018), cache)
-    session.next_logits(model, (int(logits.argmax()),), cache)
+    logits = next_logits_of(model, (1195, 6823, 4321, 2991, 281, 5018), cache)
+    next_logits_of(model, (int(logits.argmax()),), cache)
     start = time.perf_counter()
     for _ in range(count):
-        logits = session.next_logits(model, (int(logits.argmax()),), cache)
+        logits = next_logits_of(model, (int(logits.argmax()),), cache)
     return {"per_second": count / (time.perf_counter() - start)}
 
 

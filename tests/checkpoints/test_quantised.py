@@ -16,6 +16,7 @@ from attn_cli import session, vocabulary
 from attn_cli.checkpoints.dequantise import BY_NAME
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
+from measure import logits_of
 
 IDS = (3, 1, 4, 1, 5, 9, 2)
 LAYERS, WIDTH, HEADS, KV_HEADS, ROWS, CONTEXT, EPSILON, BASE = 2, 256, 8, 2, 19, 32, 0.5, 100.0
@@ -152,7 +153,7 @@ def computed(path):
         f"{b.layer}.{name}": array for b in found.attention for name, array in b.arrays.items()
     }
     assert {f"{n}.{name}" for n in range(LAYERS) for name in ("x", "w_q", "output")} <= set(arrays)
-    return arrays | {"logits": session.logits(model, IDS)}
+    return arrays | {"logits": logits_of(model, IDS)}
 
 
 def different(found, wanted):

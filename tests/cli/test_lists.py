@@ -168,13 +168,15 @@ def test_what_the_shell_completes(process, words, expected):
 # --- masks and what-ifs --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["trace", "heads", "mask"])
+@pytest.mark.parametrize("name", ["trace", "heads", "mask", "sample", "loss"])
 def test_masks_are_named_in_help_hint_completion_and_readme(attn, name):
     page = flat(attn(name, "--help"))
     *bases, last = (word.usage for word in MASKS.values() if word.base)
-    others = " and ".join(word.usage for word in MASKS.values() if not word.base)
-    said = f"--mask MASK {', '.join(bases)} or {last} replaces the model's mask; {others} hide more"
-    assert said in page
+    *hides, hide = (w.usage for w in MASKS.values() if not w.base and not w.opens)
+    (opens,) = (word.usage for word in MASKS.values() if word.opens)
+    said = f"--mask MASK {', '.join(bases)} or {last} replaces the model's mask; "
+    said += f"{', '.join(hides)} and {hide} hide more; {opens} shows a window the first keys"
+    assert said in page.replace("padding- left", "padding-left")
     assert completed(name, "--mask", "") == [re.sub(":.*", ":", usage) for usage in USAGES]
     assert completed(name, "--mask", "win") == ["window:"]
     assert f"known: {', '.join(USAGES)}\n" in attn(name, PROMPT, "--mask", "diagonal").said
@@ -194,5 +196,25 @@ def test_what_ifs_are_the_options_and_the_settings_of_a_trace(attn):
     page = flat(attn("trace", "--help"))
     assert all(f" {known.option} " in page for known in WHAT_IFS.values())
     assert WhatIfOptions(mask=["none"]).settings() == {
-        "mask": ["none"], "attention_temperature": 1.0, "without_head": ()
+        "mask": ["none"], "mask_value": None, "attention_temperature": 1.0, "without_head": [],
+        "without": [],
     }  # fmt: skip
+    assert completed("trace", "--without", "") == ["positions", "scale", "mlp:L"]
+
+
+@pytest.mark.parametrize("name", ["trace", "heads", "mask", "sample", "loss"])
+def test_every_command_that_runs_a_model_takes_the_what_ifs_and_stores_them(attn, name):
+    page = flat(attn(name, "--help"))
+    assert all(f" {known.option} " in page for known in WHAT_IFS.values())
+    typed = {
+        "mask": ["window:3", "sinks:1"], "mask_value": -4, "attention_temperature": 1.5,
+        "without_head": ["0.1", "1.all"], "without": ["scale", "mlp:0"],
+    }  # fmt: skip
+    options = []
+    for key, value in typed.items():
+        for word in value if isinstance(value, list) else [value]:
+            options.append(f"{WHAT_IFS[key].option}={word}")
+    settings = attn(name, PROMPT, *options, "--json").json["settings"]
+    assert {key: settings[key] for key in typed} == typed
+    head = " ".join(attn(name, PROMPT, *options, columns=300).text.splitlines()[2:4])
+    assert f"what-if: {' '.join(options).replace('=', ' ')}" in head

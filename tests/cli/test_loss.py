@@ -57,14 +57,14 @@ def test_the_same_command_prints_the_same_bytes(attn):
 
 
 def test_what_is_not_a_number_is_no_right_guess(attn, monkeypatch):
-    real = session.logits
+    real = session.predict
 
-    def broken(model, ids):
-        logits = np.array(real(model, ids))
+    def broken(model, x):
+        logits = np.array(real(model, x))
         logits[[0, 2]] = np.nan
         return logits
 
-    monkeypatch.setattr(session, "logits", broken)
+    monkeypatch.setattr(session, "predict", broken)
     rows = attn("loss", PROMPT, "--json").json["result"]["positions"]
     assert rows[0]["loss"] is None
     assert rows[0]["rank"] == rows[2]["rank"] > 1

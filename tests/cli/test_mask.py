@@ -79,7 +79,9 @@ def test_removed_cells_are_listed_with_their_scores_and_full_lists_all(attn):
     assert len(rows) == len(found) == 15
     for row, cell in zip(rows, found, strict=True):
         assert row[:2] == [TOKENS[cell["query"]], TOKENS[cell["key"]]]
-        assert row[2:] == [f"{cell['scaled']:.2f}".replace("-", "−"), f"{cell['weight']:.2f}"]
+        assert cell["masked"] is None and cell["weight_after"] == 0
+        scaled = f"{cell['scaled']:.2f}".replace("-", "−")
+        assert row[2:] == [scaled, "−∞", f"{cell['weight']:.2f}", "0.00"]
 
 
 def test_a_file_holds_a_mask(attn, tmp_path):

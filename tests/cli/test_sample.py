@@ -67,11 +67,6 @@ def test_the_page_shows_the_documents_numbers_and_the_order(attn, sample):
         cells = next(line for line in page.splitlines() if line.startswith(start)).split()
         numbers = [candidate["logit"], candidate["probability"], *candidate["after"]]
         assert cells[2:8] == [f"{number:.2f}" for number in numbers]
-    first, *others = found["candidates"]
-    lost = first["probability"] - first["after"][0]
-    gain, text = max((c["after"][0] - c["probability"], c["text"]) for c in others)
-    told = f"Temperature 1.5 takes {lost:.2f} from Confucius and gives {gain:.2f} to {text}."
-    assert told in " ".join(page.split())
     assert f"{PROMPT} → {found['text']}" in page
 
 
@@ -80,7 +75,11 @@ def test_the_page_shows_the_documents_numbers_and_the_order(attn, sample):
     [
         ((), "Temperature 1 leaves the probabilities as the model gives them."),
         (("-t", 0), "Temperature 0 takes the likeliest token, Confucius, every time."),
-        (("-t", 0.5), "Temperature 0.5 gives 0."),
+        (
+            ("-t", 0.5),
+            "Temperature 0.5 moves 0.23 of the probability: Sun loses most (0.07), "
+            "Confucius gains most (0.23).",
+        ),
     ],
 )
 def test_the_headline_says_what_temperature_does(attn, options, start):
@@ -90,7 +89,8 @@ def test_the_headline_says_what_temperature_does(attn, options, start):
 def test_draws_page_counts_every_draw(attn):
     page = attn("sample", PROMPT, "--draws", 300, "--seed", 1, "-t", 0.7).text
     table = page.partition("300 draws with seed 1")[2].splitlines()[3:]
-    assert sum(int(line.split()[3]) for line in table) == 300
+    counts = [re.search(r" \d\.\d\d +\d\.\d\d +(\d+)", line)[1] for line in table]
+    assert sum(map(int, counts)) == 300
 
 
 @pytest.mark.parametrize("options", [("-n", 5), ("--draws", 50), ("--sweep", "0,1,2")])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 
 import pytest
@@ -268,3 +269,41 @@ def test_an_empty_out_is_not_the_current_folder(attn, corpus, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert attn("train", corpus, "--out", "", *SMALL, "--steps", 1).code == 2
     assert list(tmp_path.iterdir()) == [corpus]
+
+
+def test_a_run_without_the_mask_says_how_to_see_what_it_writes(attn, train, tmp_path):
+    page = " ".join(train("m", "--steps", 3, "--mask", "none").text.split())
+    assert "Without the mask each position could read the token that it was to guess" in page
+    again = shlex.split(page.partition("See: attn ")[2])
+    assert again == ["sample", "the cat", "--model", str(tmp_path / "m"), "--max-tokens", "12",
+                     "--temperature", "0"]  # fmt: skip
+    assert attn(*again).code == 0
+    assert "Without the mask" not in train("honest", "--steps", 3).text
+    assert train("x", "--mask", "window:2").code == 2
+    assert attn("train", "--help").text.count("--mask MASK") == 1
+
+
+def test_an_unfinished_run_goes_on_with_its_mask(train, tmp_path, interrupt):
+    mend = interrupt(2, KeyboardInterrupt())
+    train("m", "--steps", 4, "--mask", "none")
+    mend()
+    assert "has mask none, not causal" in train("m", "--resume", "--mask", "causal").said
+    assert train("m", "--resume", "--json").json["settings"]["mask"] == "none"
+
+
+def test_the_end_says_which_mean_the_loss_is_and_what_floor_and_nats_are(train):
+    watched = ("--watch-prompt", "the cat", "--watch-key", "cat", "--watch", "dog")
+    page = " ".join(train("m", "--steps", 5, *watched).text.split())
+    assert "nats per token (the mean of the last 5 steps)" in page
+    assert "the mean of up to 50 steps" in page
+    assert "A loss is −ln p" in page and "The floor is the loss of a model that" in page
+
+
+def test_the_screen_numbers_the_heads_as_the_file_does(attn, train, tmp_path):
+    watched = ("--watch-prompt", "the cat sees", "--watch-key", "cat", "--watch", "dog")
+    page = train("m", "--steps", 5, *watched).text
+    blocks = attn("trace", "the cat sees", "-m", tmp_path / "m", "-l", "all", "-H", "all", "--json")
+    for block in blocks.json["attention"]:
+        shares = [f"{head[-1][1]:.2f}" for head in block["arrays"]["weights"]["values"]]
+        row = re.search(rf"layer {block['layer']}  (.*)", page)[1]
+        assert re.findall(r"\d\.\d\d", row) == shares == sorted(shares, reverse=True)

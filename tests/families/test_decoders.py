@@ -11,7 +11,7 @@ from attn_cli.errors import ContentError
 from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.stack import Cache
-from measure import row_error, same_bits
+from measure import logits_of, next_logits_of, row_error, same_bits
 
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
@@ -74,7 +74,7 @@ def reference(folder):
 def errors(golden, model):
     """The largest error of every array over the layers, and of the logits at every position."""
     trace = session.trace(ids=golden["ids"].tolist(), model=model)
-    found = {"logits": row_error(session.logits(model, trace.prompt.ids), golden["logits"])}
+    found = {"logits": row_error(logits_of(model, trace.prompt.ids), golden["logits"])}
     assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
     for block in trace.attention:
         wanted = {
@@ -143,10 +143,10 @@ def test_positions_computed_one_after_the_other_give_the_same(golden_path, name,
     ids = tuple(np.random.default_rng(3).integers(0, model.facts.vocabulary, 13).tolist())
     cache, at = Cache(), 0
     for count in chunks:
-        found = session.next_logits(model, ids[at : at + count], cache)
+        found = next_logits_of(model, ids[at : at + count], cache)
         at += count
         assert cache.ids == ids[:at]
-        assert row_error(found, session.logits(model, ids[:at])[-1]) <= TOLERANCE
+        assert row_error(found, logits_of(model, ids[:at])[-1]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["neox-parallel", "bloom", "phi3-short", "opt-before", "opt-bare"])

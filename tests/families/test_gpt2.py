@@ -11,7 +11,7 @@ from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import gpt2
 from attn_cli.model.config import ConfigReader
-from measure import row_error
+from measure import logits_of, row_error
 
 RANDOM_MODELS = ("gpt2-a", "gpt2-b", "gpt2-c")
 TOLERANCE = 1e-5
@@ -35,7 +35,7 @@ def check_against(golden, model, prompt):
         else:
             assert found.dtype == np.float32
             assert row_error(found, wanted) <= TOLERANCE, f"layer {layer}: {name}"
-    assert row_error(session.logits(model, trace.prompt.ids), golden["logits"]) <= TOLERANCE
+    assert row_error(logits_of(model, trace.prompt.ids), golden["logits"]) <= TOLERANCE
     assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
 
 

@@ -10,7 +10,7 @@ from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import llama, mistral, qwen2, qwen3
 from attn_cli.model.config import ConfigReader
-from measure import row_error, same_bits
+from measure import logits_of, row_error, same_bits
 
 MODELS = (
     "llama-plain", "llama-bias", "llama-linear", "llama-llama3", "llama-yarn", "mistral-window",
@@ -68,7 +68,7 @@ def check_against(golden, model):
         else:
             assert found.dtype == np.float32
             assert row_error(found, wanted) <= TOLERANCE, f"layer {layer}: {name}"
-    assert row_error(session.logits(model, trace.prompt.ids), golden["logits"]) <= TOLERANCE
+    assert row_error(logits_of(model, trace.prompt.ids), golden["logits"]) <= TOLERANCE
     assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
 
 

@@ -383,7 +383,7 @@ def test_what_no_query_sees_poisons_neither(block):
     q, k, v = (rng.standard_normal((2, 5, 3)).astype(F32) for _ in "qkv")
 
     def visible(at_Q, at_K):
-        return masks.causal(at_Q, at_K) & masks.padding(at_Q, at_K, 3)
+        return masks.causal(at_Q, at_K) & masks.padding(at_Q, at_K, 3, 5)
 
     wanted = steps.attend(q, k, v, visible)
     k[:, 3], v[:, 4] = np.nan, np.inf

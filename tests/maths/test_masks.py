@@ -42,7 +42,10 @@ def test_a_base_mask_is_its_rule(name, queries, keys):
     assert found.tolist() == by_loops(queries, keys, rule)
 
 
-HIDES = {"padding": (masks.padding, (3,)), "block": (masks.block, (2, 4))}
+HIDES = {
+    "padding": (masks.padding, (3, 6)), "padding left": (masks.padding_left, (2,)),
+    "block": (masks.block, (2, 4)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*RULES, *HIDES])
@@ -65,7 +68,7 @@ def test_a_window_to_both_sides(queries, keys, width):
 @pytest.mark.parametrize("last", NUMBERS)
 def test_padding_hides_the_last_keys_from_everyone(queries, keys, last):
     here = at(queries, keys)
-    found = masks.causal(*here) & masks.padding(*here, keys - last)
+    found = masks.causal(*here) & masks.padding(*here, keys - last, keys)
     assert found.dtype == bool
     assert found.tolist() == by_loops(queries, keys, lambda q, k: k <= q and k < keys - last)
 
@@ -87,7 +90,7 @@ def test_hiding_leaves_the_positions_it_was_given():
     for positions in here:
         positions.flags.writeable = False
     masks.block(*here, 1, 2)
-    masks.padding(*here, 2)
+    masks.padding(*here, 2, 3)
     assert masks.none(*here).all()
 
 
@@ -102,4 +105,4 @@ def test_masks_meet_where_they_should():
     assert not np.array_equal(masks.window(*here, 5), causal)
     assert np.array_equal(masks.prefix(*here, 0), causal)
     assert masks.prefix(*here, 6).all()
-    assert np.array_equal(causal & masks.padding(*here, 6), causal)
+    assert np.array_equal(causal & masks.padding(*here, 6, 6), causal)

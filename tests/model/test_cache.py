@@ -9,7 +9,7 @@ from attn_cli import session, vocabulary
 from attn_cli.analysis.sample import Sampling, draw, sample, stages_of
 from attn_cli.model.stack import Cache, Request
 from attn_cli.records import Address
-from measure import row_error
+from measure import logits_of, next_logits_of, row_error
 
 MODELS = (
     "llama-plain", "llama-yarn", "mistral-window", "qwen2-window", "qwen3-yarn", "gpt2-a", "gpt2-b"
@@ -29,7 +29,6 @@ def everything(model):
     facts = model.facts
     return Request(
         blocks=frozenset(Address("decoder", "self", layer) for layer in range(facts.layers)),
-        heads=tuple(range(facts.heads)),
         arrays=vocabulary.DEFAULT_ARRAYS,
     )
 
@@ -77,10 +76,10 @@ def test_a_long_text_outgrows_the_first_cache_and_loses_nothing(golden_copy, nam
     """Rotary models have no table of positions, so that the pass itself knows no end."""
     model = session.load(str(golden_copy(name)))
     ids = some_ids(model, 150)
-    wanted = session.logits(model, ids)
+    wanted = logits_of(model, ids)
     cache = Cache()
     for chunk in in_chunks(ids, [40, 30, 1, 1, 58, 20]):
-        found = session.next_logits(model, chunk, cache)
+        found = next_logits_of(model, chunk, cache)
         assert row_error(found, wanted[cache.length - 1]) <= TOLERANCE
 
 
@@ -89,10 +88,10 @@ def test_two_caches_of_one_model_know_nothing_of_each_other(golden_copy):
     one, two = some_ids(model, 6, seed=1), some_ids(model, 6, seed=2)
     first, second = Cache(), Cache()
     for a, b in zip(one, two, strict=True):
-        after_one = session.next_logits(model, (a,), first)
-        after_two = session.next_logits(model, (b,), second)
-    assert row_error(after_one, session.next_logits(model, one)) <= TOLERANCE
-    assert row_error(after_two, session.next_logits(model, two)) <= TOLERANCE
+        after_one = next_logits_of(model, (a,), first)
+        after_two = next_logits_of(model, (b,), second)
+    assert row_error(after_one, next_logits_of(model, one)) <= TOLERANCE
+    assert row_error(after_two, next_logits_of(model, two)) <= TOLERANCE
     assert row_error(after_one, after_two) > 0.01
 
 
@@ -140,7 +139,7 @@ def without_cache(model, ids, sampling, seed, count):
     """The ids and probabilities that a loop over whole prompts draws."""
     rng, ids, drawn = np.random.default_rng(seed), list(ids), []
     for _ in range(count):
-        *_, probabilities = stages_of(session.logits(model, tuple(ids))[-1], sampling)
+        *_, probabilities = stages_of(logits_of(model, tuple(ids))[-1], sampling)
         chosen = int(draw(probabilities, 1, rng)[0])
         drawn.append((chosen, probabilities[chosen]))
         ids.append(chosen)

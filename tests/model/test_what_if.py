@@ -34,8 +34,11 @@ def mask_file(tmp_path):
     return write
 
 
-def read(*words, temperature=1.0, without=()):
-    return read_what_if(words, temperature, without, layers=LAYERS, heads=HEADS)
+def read(*words, temperature=1.0, without_head=(), **more):
+    return read_what_if(
+        words, attention_temperature=temperature, without_head=without_head, layers=LAYERS,
+        heads=HEADS, **more,
+    )  # fmt: skip
 
 
 def visible(found, own=masks.causal, *, both_sides=False):
@@ -237,20 +240,20 @@ def test_attention_temperatures_that_are_taken(temperature):
 
 
 def test_heads_are_named_by_layer_and_head():
-    found = read(without=["0.1", "2.0", "-1.-1", "0.1"]).without_head
+    found = read(without_head=["0.1", "2.0", "-1.-1", "0.1"]).without_head
     assert found == {(0, 1), (2, 0), (2, 1)}
 
 
 @pytest.mark.parametrize(
     "word",
     [
-        *("", "0", "0.", ".1", ".", "0.1.2", "a.b", "0,1", "0:1", "0.1 ", "0.1_0", "0.٣", "+0.1"),
+        *("", "0", "0.", ".1", ".", "0.1.2", "a.b", "0,1", "0:1", "0.1_0", "0.٣", "+0.1"),
         *("0.2", "3.0", "-4.0", "0.-3", "9999999999.0", "0." + "1" * 5000),
     ],
 )
 def test_what_is_no_head_is_refused(word):
     with pytest.raises(UsageError) as refused:
-        read(without=[word])
+        read(without_head=[word])
     assert refused.value.message.startswith("--without-head")
     assert len(refused.value.message) < 120
 
@@ -317,15 +320,15 @@ def test_a_head_that_is_not_shown_is_taken_out_all_the_same(trace):
     shown = trace(without_head=["0.1"], layer=0, head=0).block(0)
     whole = trace(without_head=["0.1"], layer=0).block(0)
     assert np.array_equal(shown.output, whole.output)
-    assert shown.what_if == {"head_output", "output"}
+    assert shown.what_if == FROM_HEAD_OUTPUT
 
 
 # --- what they are called ------------------------------------------------------------------------
 
-FROM_HEAD_OUTPUT = {"head_output", "output"}
+FROM_HEAD_OUTPUT = {"head_output", "output", "mlp_output"}
 FROM_WEIGHTS = {"weights", "z"} | FROM_HEAD_OUTPUT
 FROM_VISIBLE = {"visible", "masked"} | FROM_WEIGHTS
-LEARNED = {"w_q", "b_q", "w_k", "b_k", "w_v", "b_v", "w_o", "b_o"}
+LEARNED = {"w_norm", "b_norm", "w_q", "b_q", "w_k", "b_k", "w_v", "b_v", "w_o", "b_o"}
 EVERY = {"x", "normed", "q", "k", "v", "scores", "scaled"} | FROM_VISIBLE
 NOTHING = set()
 

@@ -10,6 +10,7 @@ from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.training import checkpoint, data, loop, model
 from attn_cli.training.watch import attention_to_key
+from measure import logits_of
 
 
 def logits(parameters, ids, *, heads):
@@ -55,7 +56,7 @@ def test_the_package_reads_the_folder_and_computes_the_same_logits(tmp_path, cor
     opened = session.load(str(tmp_path))
     prompt = session.tokenise(opened, "the cat sees the")
     expected = logits(run.state.parameters, np.array([prompt.ids]), heads=2)[0]
-    np.testing.assert_allclose(session.logits(opened, prompt.ids), expected, atol=1e-5)
+    np.testing.assert_allclose(logits_of(opened, prompt.ids), expected, atol=1e-5)
 
 
 def test_same_seed_same_bytes(tmp_path, corpus, settings):

@@ -160,3 +160,23 @@ def test_a_watched_key_is_its_last_occurrence_and_nothing_watched_has_none(corpu
     none = loop.watch(corpus, prompt="", key="the", word="dog")
     assert (none.key, none.ids.size) == (-1, 0)
     assert none.word == corpus.tokenizer.id_of("dog")
+
+
+def test_without_the_mask_the_loss_falls_below_what_any_prediction_reaches(corpus):
+    """It reads the next word instead of predicting it; with the mask the floor holds."""
+    found = {}
+    for mask in ("causal", "none"):
+        settings = loop.TrainingSettings(
+            layers=1, heads=2, width=32, context=8, steps=120, batch_tokens=256, warm_up_steps=10,
+            peak_learning_rate=2e-2, watched_prompt="", watched_key="", watched_word="", mask=mask,
+        )  # fmt: skip
+        last = list(loop.train(loop.start(settings, corpus)))[-20:]
+        found[mask] = np.mean([record.loss for record in last])
+        floor = np.mean([record.floor for record in last])
+    assert found["none"] < 0.3 * floor
+    assert 0.9 * floor < found["causal"] < 1.3 * floor
+
+
+def test_only_two_masks_are_trained_with():
+    with pytest.raises(UsageError, match="mask must be causal or none"):
+        loop.TrainingSettings(mask="window:2")

@@ -65,7 +65,7 @@ def test_headers_are_words_of_the_table_or_names(pages):
         tables = [item for item in page if isinstance(item, Columns)]
         assert tables or name == "trace"
         for item in tables:
-            assert isinstance(item.title, Note)
+            assert isinstance(item.title, Note) or name == "trace"
             for column in item.columns:
                 text = isinstance(column.header, str) and re.search(r"[a-z]", column.header)
                 assert not text or column.header in names, column.header
@@ -76,12 +76,14 @@ def test_every_page_begins_with_the_model_and_an_answer(pages):
     assert [item.words.key for item in pages["trace"][1:2]] == ["trace.what_if"]
     for name in ("heads", "mask", "sample", "loss", "verify"):
         assert pages[name][0].model.name == "tiny"
+        if pages[name][1].role == "what-if":
+            del pages[name][1]
         assert pages[name][1].role == "headline", name
 
 
 def test_the_mask_is_told_in_the_terms_of_the_record(pages):
     keys = [item.words.key for item in pages["mask"] if isinstance(item, Say)]
-    assert keys == ["mask.headline", "mask.compared"]
+    assert keys == ["mask.headline", "mask.compared", "mask.why"]
     titles = [item.title.key for item in pages["mask"] if isinstance(item, Columns)]
     assert titles == ["mask.removed", "mask.moved", "mask.next"]
     assert [len(t.columns[0].cells) for t in pages["mask"] if isinstance(t, Columns)][:2] == [25, 6]
