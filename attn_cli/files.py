@@ -3,15 +3,87 @@
 import contextlib
 import errno
 import os
+import select
+import shlex
 import stat
 import tempfile
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.words import Note, note
 
 _NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
+_STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_WAIT = 1000  # milliseconds
 _read: set[str] = set()
+# How a run reads its standard input, and what it has read of that and of pipes, by name.
+_inputs: ContextVar[tuple[Callable[[], bytes], dict[str, bytes | None]]] = ContextVar("inputs")
+
+
+def begin_inputs(stdin: Callable[[], bytes]) -> None:
+    """From here on `-` is what `stdin` reads, and what can be read only once is kept."""
+    _inputs.set((stdin, {}))
+
+
+def is_stdin(name: str) -> bool:
+    """Whether a file's name means standard input."""
+    return name in _STDIN
+
+
+def read_prompt() -> bytes:
+    """Standard input, which nothing else can be read from afterwards. Raises ContentError."""
+    stdin, kept = _inputs.get()
+    kept["-"] = None
+    return stdin()
+
+
+def read_input(name: str) -> bytes:
+    """The bytes of a file that a user names: a regular one, a pipe, or standard input.
+
+    Raises ContentError, and UsageError where standard input was the prompt.
+    """
+    stdin, kept = _inputs.get((bytes, {}))
+    key = "-" if _inputs.get(None) and is_stdin(name) else name
+    if key not in kept:
+        if key == "-":
+            kept[key] = stdin()
+        elif stat.S_ISFIFO(_mode_of(name)):
+            kept[key] = _read_pipe(name)
+        else:
+            return read_bytes(Path(name))
+    data = kept[key]
+    if data is None:
+        raise UsageError("standard input is the prompt here", "give the prompt as TEXT or --file")
+    return data
+
+
+def _mode_of(name: str) -> int:
+    try:
+        return os.stat(name).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _read_pipe(name: str) -> bytes:
+    """All that comes through a pipe, unless nothing writes to it."""
+    try:
+        # Opened otherwise, one that nothing writes to would be waited for without end.
+        handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+        with open(handle, "rb", buffering=0) as pipe:
+            waiting = select.poll()
+            waiting.register(handle, select.POLLIN)
+            came = waiting.poll(_WAIT)
+            # Without a writer reading gives no bytes; with one that is slow it gives None.
+            first = pipe.read(1 << 16)
+            if not came and first == b"":
+                hint = "start its writer first"
+                raise ContentError(f"cannot read {name}: nothing writes to this pipe", hint)
+            os.set_blocking(handle, True)
+            return (first or b"") + pipe.read()
+    except OSError as error:
+        raise ContentError(f"cannot read {name}: {reason(error)}") from None
 
 
 def remember(path: Path) -> None:
@@ -52,8 +124,19 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise ContentError(
                 f"cannot write {path}: nothing reads from this FIFO", "start its reader first"
             ) from None
+        missing = _missing_folder(path) if isinstance(error, FileNotFoundError) else None
+        if missing:
+            raise ContentError(
+                f"cannot write {path}: there is no folder {missing}",
+                f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
+            ) from None
         hint = "" if special else _NOTHING_WRITTEN
         raise ContentError(f"cannot write {path}: {reason(error)}", hint) from None
+
+
+def _missing_folder(path: Path) -> Path | None:
+    """The first folder on the way to a file that is not there."""
+    return next((p for p in reversed(path.parents) if not os.path.lexists(p)), None)
 
 
 def _write_special(path: Path, data: bytes) -> None:
@@ -140,8 +223,8 @@ def decode(data: bytes, where: str) -> tuple[str, tuple[Note, ...]]:
 
 
 def read_text(path: Path) -> tuple[str, tuple[Note, ...]]:
-    """The UTF-8 text of a file, and notes. Raises ContentError."""
-    return decode(read_bytes(path), str(path))
+    """The UTF-8 text of a file, as `read_input` has it, and notes. Raises ContentError."""
+    return decode(read_input(str(path)), str(path))
 
 
 def reason(error: BaseException) -> str:

@@ -29,6 +29,8 @@ _OF_LAYER = {
     "self": {"x": "hook_resid_pre", "output": "hook_attn_out"},
     "cross": {"x": "hook_resid_mid", "output": "hook_cross_attn_out"},
 }
+# What may be left out of an axis.
+_KEPT = {"head": "heads", "kv_head": "kv_heads", "query": "queries", "key": "keys"}
 _POSITION_FIRST = ("q", "k", "v", "q_unrotated", "k_unrotated", "z", "head_output")
 
 
@@ -37,8 +39,8 @@ def to_arrays(trace: Trace) -> dict[str, np.ndarray]:
     arrays = {"tokens": np.array(trace.prompt.ids, np.int64)}
     for block in trace.attention:
         start = _places(trace.model, block)[1]
-        arrays[f"{start}heads"] = np.array(block.heads, np.int64)
-        arrays[f"{start}kv_heads"] = np.array(block.kv_heads, np.int64)
+        for kept in _KEPT.values():
+            arrays[f"{start}{kept}"] = np.array(getattr(block, kept), np.int64)
         for name, array in block.arrays.items():
             arrays[hook_name(trace.model, block, name)] = (
                 array.swapaxes(0, 1) if name in _POSITION_FIRST else array
@@ -56,13 +58,13 @@ def find(
     return found.swapaxes(0, 1) if name in _POSITION_FIRST and found.ndim == 3 else found
 
 
-def heads_in(
+def kept_in(
     arrays: Mapping[str, np.ndarray], model: Facts, block: Attention, axis: str
 ) -> list[int]:
-    """The heads (or kv_heads, as `axis` says) that a file holds of a block: all if it is silent."""
-    kept = arrays.get(f"{_places(model, block)[1]}{axis}s")
-    whole = block.heads if axis == "head" else block.kv_heads
-    return list(whole) if kept is None else [int(n) for n in kept.ravel()]
+    """What a file holds of one of a block's axes, heads or positions: all if it is silent."""
+    name = _KEPT.get(axis, "")
+    kept = arrays.get(f"{_places(model, block)[1]}{name}", getattr(block, name, ()))
+    return [int(n) for n in np.ravel(kept)]
 
 
 def hook_name(model: Facts, block: Attention, name: str) -> str:

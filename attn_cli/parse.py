@@ -9,7 +9,9 @@ from attn_cli.errors import UsageError, shorten
 
 # ASCII digits only: int() would also take 1_000, ٣ and five thousand digits.
 INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+_DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+STEP_NAMES = tuple(step.name.replace(" ", "-") for step in vocabulary.STEPS)
 _RANGE = re.compile(r"(-?[0-9]{1,9})(?:-(-?[0-9]{1,9}))?", re.ASCII)
 
 
@@ -17,9 +19,8 @@ def integer(text: str, option: str, low: int, high: int) -> int:
     """A whole number from `low` to `high`. Raises UsageError."""
     if INTEGER.fullmatch(text) and low <= int(text) <= high:
         return int(text)
-    raise UsageError(
-        f"{option} {shorten(text)} is out of range", f"a whole number, {low} to {high}"
-    )
+    what = "out of range" if _DIGITS.fullmatch(text) else "no whole number"
+    raise UsageError(f"{option} {shorten(text)} is {what}", f"a whole number, {low} to {high}")
 
 
 def number(text: str, option: str, low: float, high: float = math.inf) -> float:
@@ -87,24 +88,59 @@ def steps(given: Iterable[str]) -> frozenset[int]:
     for part in ",".join(given).split(","):
         word = part.strip().lower().replace("-", " ").replace("_", " ")
         if word not in by_name:
-            names = ", ".join(step.name.replace(" ", "-") for step in vocabulary.STEPS)
+            names = ", ".join(STEP_NAMES)
             raise UsageError(f"--step {shorten(part)!r} is no step", f"1 to 6, or {names}")
         found.add(by_name[word])
     return frozenset(found)
 
 
-def positions(given: str, texts: Sequence[str], option: str) -> tuple[int, ...]:
-    """Positions from numbers as in `selection`, or from a token's text (every place it stands).
+def positions(
+    given: str | Iterable[str], texts: Sequence[str], option: str, printed: Sequence[str] = ()
+) -> tuple[int, ...]:
+    """Positions of the tokens named, each once, in the order given; all where nothing is given.
 
+    A name is a number or range as in `selection`, or a token's text as typed or as `printed`: every
+    place where it stands. Several are separated by commas, which tokens may hold themselves.
     Raises UsageError.
     """
-    if not given:
-        return tuple(range(len(texts)))
-    if given in texts:
-        return tuple(i for i, text in enumerate(texts) if text == given)
-    if given == "all" or re.fullmatch(r"[-0-9, ]+", given, re.ASCII):
-        return selection(given, len(texts), option)
-    raise UsageError(
-        f"{option} {shorten(given)!r} is no token of this prompt",
-        f"a position from 0 to {len(texts) - 1}, or one of: {' '.join(texts[:12])}",
-    )
+    found: list[int] = []
+    words = [given] if isinstance(given, str) else list(given)
+    most = 1 + max((text.count(",") for text in (*texts, *printed)), default=0)
+    for word in words:
+        parts = word.split(",")
+        while parts:
+            # The longest that is a token: `,` and `1,000` are some.
+            for count in range(min(most, len(parts)), 0, -1):
+                part = ",".join(parts[:count])
+                places = _places(part, texts, option, printed)
+                if places:
+                    break
+            else:
+                raise UsageError(
+                    f"{option} {shorten(parts[0])!r} is no token of this prompt",
+                    f"a position from 0 to {len(texts) - 1}, or one of: "
+                    f"{shorten(' '.join(texts[:12]))}",
+                )
+            found += places
+            del parts[:count]
+    return tuple(dict.fromkeys(found)) if words else tuple(range(len(texts)))
+
+
+def _places(
+    part: str, texts: Sequence[str], option: str, printed: Sequence[str]
+) -> tuple[int, ...]:
+    """Where one name stands: exactly so, else as printed, as a number, or up to outer spaces."""
+    named = [n for n, text in enumerate(texts) if text == part]
+    if not part.startswith(" ") and part.strip():
+        named = [n for n, text in enumerate(texts) if text.strip() == part] or named
+    named = named or [n for n, text in enumerate(printed) if text == part]
+    if named or not part.strip():
+        return tuple(named)
+    if part.strip() == "all" or _RANGE.fullmatch(part.strip()):
+        return selection(part, len(texts), option)
+    text, dot, place = part.replace("␣", " ").rpartition("·")
+    if dot and INTEGER.fullmatch(place) and int(place) in range(len(texts)):
+        return (int(place),) if text.strip() == texts[int(place)].strip() else ()
+    spaced = part.replace("␣", " ")
+    exact = tuple(n for n, other in enumerate(texts) if other == spaced)
+    return exact or tuple(n for n, other in enumerate(texts) if other.strip() == spaced.strip())

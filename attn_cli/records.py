@@ -1,7 +1,7 @@
 """The frozen records of a trace: what every command reads and every format writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +25,9 @@ class Attention:
 
     `arrays` maps names of `vocabulary.ARRAYS` to read-only arrays with the axes given there, and
     each is an attribute too: `block.weights` is `block.arrays["weights"]`, axes (head, query, key).
-    Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order. `what_if` names the
-    arrays that a changed mask, attention temperature or head has touched; the others are real.
+    Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order; rows and columns are
+    the positions in `queries` and `keys`. `what_if` names the arrays that a changed mask, attention
+    temperature or head has touched; the others are real.
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
     `removed` are the heads of the layer that `--without-head` took away. `shown` are numbers that
     only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
@@ -38,6 +39,8 @@ class Attention:
     layer: int
     heads: tuple[int, ...]
     kv_heads: tuple[int, ...]
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
     scale: float
     soft_cap: float = 0.0
     removed: tuple[int, ...] = ()
@@ -56,6 +59,20 @@ class Attention:
     def address(self) -> Address:
         """Which of a model's attention blocks this is."""
         return Address(self.stack, self.kind, self.layer)
+
+    def only(self, queries: tuple[int, ...], keys: tuple[int, ...]) -> "Attention":
+        """The same with only these positions as rows and columns of every array."""
+        if (queries, keys) == (self.queries, self.keys):
+            return self
+        chosen = {"query": list(queries), "key": list(keys)}
+        arrays = {}
+        for name, array in self.arrays.items():
+            kept = array.view()
+            for place, axis in enumerate(vocabulary.ARRAYS[name].axes):
+                kept = kept.take(chosen[axis], place) if axis in chosen else kept
+            kept.flags.writeable = False
+            arrays[name] = kept
+        return replace(self, queries=queries, keys=keys, arrays=arrays)
 
     def provenance(self, name: str) -> str:
         """`real`, or `what-if` where a changed setting has touched the array."""
@@ -157,7 +174,7 @@ class Prompt:
 
     `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
     of a user's turn, and `ends` are the ids that end the answer to it. The last `added` tokens are
-    the model's own.
+    the model's own. `other_keys` are those of a JSON line that are not its text.
     """
 
     text: str
@@ -167,6 +184,7 @@ class Prompt:
     chat: str = ""
     ends: tuple[int, ...] = ()
     added: int = 0
+    other_keys: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -202,6 +220,11 @@ class Trace:
     notes: tuple[Note, ...]
     logits: np.ndarray
     ending: tuple[Ending, ...] = ()
+
+    def only(self, queries: tuple[int, ...], keys: tuple[int, ...]) -> "Trace":
+        """The same with only these positions as rows and columns of every array."""
+        kept = (block.only(queries, keys) for block in self.attention)
+        return replace(self, attention=tuple(kept))
 
     def block(self, layer: int, *, stack: str = "", kind: str = "self") -> Attention:
         """A traced block, of the model's own stack unless one is named.

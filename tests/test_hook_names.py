@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attn_cli import vocabulary
-from attn_cli.hook_names import find, heads_in, hook_name, to_arrays
+from attn_cli.hook_names import find, hook_name, kept_in, to_arrays
 from attn_cli.records import Attention, Facts, Prompt, Trace
 from attn_cli.tokens.token import Token
 
@@ -33,8 +33,16 @@ def block(stack, kind, layer):
         shape = tuple(SIZES[axis] for axis in spec.axes)
         arrays[name] = start * (i + 1) + np.arange(np.prod(shape)).reshape(shape)
     return Attention(
-        stack=stack, kind=kind, layer=layer, heads=(4, 1), kv_heads=(4, 1), scale=1.0, arrays=arrays
-    )
+        stack=stack,
+        kind=kind,
+        layer=layer,
+        heads=(4, 1),
+        kv_heads=(4, 1),
+        queries=(0, 1, 2),
+        keys=(0, 1, 2, 3, 4),
+        scale=1.0,
+        arrays=arrays,
+    )  # fmt: skip
 
 
 def trace_of(facts):
@@ -111,8 +119,10 @@ def test_no_two_arrays_of_a_trace_have_one_name_and_each_is_found_by_its_own(fac
     for of in trace.attention:
         for name in names:
             assert np.array_equal(find(arrays, trace.model, of, name), of.arrays[name]), name
-        assert heads_in(arrays, trace.model, of, "head") == [4, 1]
-        assert heads_in(arrays, trace.model, of, "kv_head") == [4, 1]
+        assert kept_in(arrays, trace.model, of, "head") == [4, 1]
+        assert kept_in(arrays, trace.model, of, "kv_head") == [4, 1]
+        assert kept_in(arrays, trace.model, of, "query") == [0, 1, 2]
+        assert kept_in(arrays, trace.model, of, "key") == [0, 1, 2, 3, 4]
 
 
 def test_axes_are_those_of_the_field():
@@ -135,7 +145,7 @@ def test_what_a_file_does_not_hold_is_not_found():
     del arrays["decoder_blocks.0.cross_attn.heads"]
     assert find(arrays, TWO, of, "weights") is None
     assert np.array_equal(find(arrays, TWO, other, "weights"), other.weights)
-    assert heads_in(arrays, TWO, of, "head") == [4, 1]
+    assert kept_in(arrays, TWO, of, "head") == [4, 1]
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 4), (3, 4, 5, 6)])

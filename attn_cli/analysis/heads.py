@@ -47,6 +47,13 @@ class Heads:
     weights: np.ndarray
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layers:
+    """The heads of several layers."""
+
+    layers: tuple[Heads, ...]
+
+
 @np.errstate(all="ignore")
 def heads(trace: Trace, layer: int = 0) -> Heads:
     """Summarises one traced layer. Raises UsageError if the trace lacks it or its arrays."""

@@ -10,13 +10,14 @@ import numpy as np
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
-from attn_cli.files import read_bytes
-from attn_cli.hook_names import find, heads_in, hook_name
+from attn_cli.files import read_input
+from attn_cli.hook_names import find, hook_name, kept_in
 from attn_cli.maths import attention as steps
 from attn_cli.model.family import Model
-from attn_cli.records import Attention, Prompt, Trace
+from attn_cli.records import Attention, Facts, Prompt, Trace
 
 NORMAL, SUSPECT = 5e-5, 1e-4
+SUSPECT_VERDICT = "suspect"
 _DATA = Path(__file__).parent.parent / "data" / "reference"
 _RECOMPUTED = ("scores", "scaled", "masked", "weights", "z", "head_output", "output")
 
@@ -75,7 +76,7 @@ def verify(
 
 def verdict(error: float) -> str:
     """`normal` below 5e-5, `suspect` from 1e-4 on or if it is no number, `high` between."""
-    return "normal" if error < NORMAL else "high" if error < SUSPECT else "suspect"
+    return "normal" if error < NORMAL else "high" if error < SUSPECT else SUSPECT_VERDICT
 
 
 def _badness(error: float) -> float:
@@ -146,11 +147,7 @@ def _against_file(
             other = find(reference, found.model, block, name)
             if other is None or array.dtype == bool:
                 continue
-            axis = vocabulary.ARRAYS[name].axes[0]
-            ours = array
-            if axis in ("head", "kv_head"):  # only the heads that the reference holds
-                held = heads_in(reference, found.model, block, axis)
-                ours = array[[n for n in held if 0 <= n < len(array)]]
+            ours = _kept_of(array, name, found.model, block, reference)
             if other.shape != ours.shape:
                 raise ContentError(
                     f"{source}: {hook_name(found.model, block, name)} ({name}) does not fit: "
@@ -160,6 +157,21 @@ def _against_file(
             yield name, block.layer, row_error(ours, other)
     if not some:
         raise ContentError(f"{source} holds no array of this model", "names as in --format npz")
+
+
+def _kept_of(
+    array: np.ndarray,
+    name: str,
+    model: Facts,
+    block: Attention,
+    reference: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Our array with only the heads and positions that the reference holds."""
+    for place, axis in enumerate(vocabulary.ARRAYS[name].axes):
+        kept = kept_in(reference, model, block, axis)
+        if kept:
+            array = array.take([n for n in kept if 0 <= n < array.shape[place]], place)
+    return array
 
 
 def read_reference(
@@ -181,7 +193,7 @@ def read_reference(
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
+        with np.load(io.BytesIO(read_input(str(path))), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except ContentError:
         raise

@@ -1,6 +1,7 @@
 """The `attn` command: the group of commands, and the boundary where errors become messages."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -18,7 +19,9 @@ from attn_cli import __version__
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.streams import CURRENT, Streams
+from attn_cli.cli.typed import Single, quoted
 from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, shorten
+from attn_cli.files import begin_inputs
 
 _TERMINATED = 143
 _SHORT = 2000  # characters
@@ -30,19 +33,18 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        word = args[0]
+        if word not in COMMANDS and not ctx.resilient_parsing and not word.startswith("-"):
+            close = get_close_matches(word, COMMANDS, 1)
+            words = [arg for arg in args if not arg.startswith("-")]
+            known = f"{quoted('trace', ' '.join(words))}; commands: {', '.join(COMMANDS)}"
+            hint = f"did you mean attn {close[0]}?" if close else known
+            raise UsageError(f"no command {shorten(word)!r}", hint)
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in COMMANDS:
-            return build(cmd_name)
-        if ctx.resilient_parsing:
-            return None
-        close = get_close_matches(cmd_name, COMMANDS, 1)
-        if close:
-            hint = f"did you mean attn {close[0]}?"
-        elif cmd_name.startswith("-"):
-            hint = "attn --help"
-        else:
-            hint = f"commands: {', '.join(COMMANDS)}; a prompt comes after one: attn trace TEXT"
-        raise UsageError(f"no command {shorten(cmd_name)!r}", hint)
+        return build(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -56,8 +58,9 @@ def build(name: str) -> Any:
     module = import_module(f"attn_cli.cli.{name}")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
-    single.command(name, epilog=epilog)(flatten(module.command))
+    single.command(name, cls=Single, epilog=epilog)(flatten(module.command, name))
     command = typer.main.get_command(single)
+    command.examples = module.EXAMPLES
     for option in command.params:
         if option.envvar:  # typer would ask the process
             option.resolve_envvar_value = lambda _, name=option.envvar: (
@@ -66,7 +69,10 @@ def build(name: str) -> Any:
     return command
 
 
-app = typer.Typer(cls=Commands, rich_markup_mode=None, invoke_without_command=True)
+app = typer.Typer(
+    cls=Commands, rich_markup_mode=None, invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
 
 
 @app.callback(epilog='Start with:  attn trace "the greatest thinker in China is"')
@@ -116,15 +122,12 @@ def run(arguments: list[str], streams: Streams | None = None) -> int:
     """
     streams = streams or Streams()
     CURRENT.set(streams)
-    # What typer uses where it is not told.
-    width = max(min(streams.width, 80) - 2, 50)
+    quiet = "--quiet" in arguments
+    begin_inputs(lambda: streams.read(lambda: output.note("note.waiting", quiet=quiet)))
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
     try:
-        with redirect_stdout(streams.stdout):  # for what typer itself prints
-            result = typer.main.get_command(app).main(
-                arguments, prog_name="attn", standalone_mode=False, terminal_width=width
-            )
-        streams.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return _by_typer(arguments, streams)
     except AttnError as problem:
         return output.error(problem)
     except TyperException as problem:
@@ -139,20 +142,37 @@ def run(arguments: list[str], streams: Streams | None = None) -> int:
         return output.BROKEN_PIPE
     except OSError as problem:
         return output.error(ContentError(f"cannot go on: {output.reason(problem)}"))
-    except SystemExit as leaving:
-        # typer's own way out where the reader of a pipe went away.
-        if isinstance(leaving.__context__, BrokenPipeError):
-            return output.BROKEN_PIPE
-        return leaving.code if isinstance(leaving.code, int) else 0
     except Exception as problem:
         return output.error(_from_bug(problem))
+
+
+def _by_typer(arguments: list[str], streams: Streams) -> int:
+    """Runs what was typed. What typer itself prints is written as a whole, like any result."""
+    printed = io.StringIO()
+    # What typer uses where it is not told.
+    width = max(min(streams.width, 80) - 2, 50)
+    try:
+        with redirect_stdout(printed):
+            result = typer.main.get_command(app).main(
+                arguments, prog_name="attn", standalone_mode=False, terminal_width=width
+            )
+    except SystemExit as leaving:  # how typer ends a completion, and where a reader left
+        if isinstance(leaving.__context__, BrokenPipeError):
+            raise leaving.__context__ from None
+        result = leaving.code
+    if printed.getvalue():
+        output.emit(printed.getvalue().encode())
+    return result if isinstance(result, int) else 0
 
 
 def _from_typer(problem: TyperException) -> AttnError:
     text = problem.format_message() if hasattr(problem, "format_message") else str(problem)
     context = getattr(problem, "ctx", None)
+    examples = getattr(context and context.command, "examples", ())
+    missing = examples and text.startswith("Missing")
     command = context.command_path if context else "attn"
-    return UsageError(text[:1].lower() + text[1:].replace("\n", " "), f"{command} --help")
+    hint = examples[0] if missing else f"{command} --help"
+    return UsageError(text[:1].lower() + text[1:].replace("\n", " "), hint)
 
 
 def _from_bug(problem: Exception) -> AttnError:

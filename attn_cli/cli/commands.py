@@ -9,30 +9,33 @@ class Command(NamedTuple):
     """What the module of that name in this package does, and what it writes.
 
     `records` are those that its document's result can be written from, as `module:name`; without
-    any it has no document. `formats` are those it offers, the first one unasked.
+    any it has no document. `formats` are those it offers, the first one unasked; `lacks` names the
+    options of every output that would do nothing here.
     """
 
     help: str
     records: tuple[str, ...] = ()
     formats: tuple[str, ...] = ("table", "json", "ndjson")
+    lacks: tuple[str, ...] = ()
 
 
 COMMANDS = {
     "trace": Command("The six steps of attention, then the next-token prediction.",
                      ("attn_cli.records:Trace",), tuple(FORMATS)),
     "heads": Command("Every head of a layer side by side, and what each one adds.",
-                     ("attn_cli.analysis.heads:Heads",)),
+                     ("attn_cli.analysis.heads:Heads", "attn_cli.analysis.heads:Layers")),
     "mask": Command("What a mask hides, and how far the prediction moves.",
                     ("attn_cli.analysis.mask:MaskEffect",)),
     "sample": Command("Next-token probabilities under temperature; draws tokens.",
-                      ("attn_cli.analysis.sample:Sample",)),
+                      ("attn_cli.analysis.sample:Sample",), lacks=("layout",)),
     "loss": Command("Every position predicts its next token: what training sees.",
-                    ("attn_cli.analysis.loss:Loss",)),
+                    ("attn_cli.analysis.loss:Loss",), lacks=("layout",)),
     "train": Command("Train a small model on a text file, watching attention form.",
                      ("attn_cli.training.loop:TrainingResult",), ("table", "json")),
     "verify": Command("How exact a trace is: against float64 and against other tools.",
-                      ("attn_cli.analysis.verify:Verification",)),
+                      ("attn_cli.analysis.verify:Verification",), lacks=("digits", "layout")),
     "models": Command("What can be opened here; what is inside one checkpoint.",
-                      ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents")),
+                      ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
+                      lacks=("digits", "full", "layout")),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip

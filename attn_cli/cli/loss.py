@@ -5,7 +5,7 @@ from functools import partial
 from attn_cli import vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions
-from attn_cli.cli.prompts import prompts
+from attn_cli.cli.prompts import answers
 
 EXAMPLES = (
     'attn loss "the greatest thinker in China is Confucius"',
@@ -13,7 +13,7 @@ EXAMPLES = (
 )
 
 
-def command(prompt: PromptOptions, what_if: WhatIfOptions, out: OutputOptions) -> None:
+def command(prompt: PromptOptions, what_if: WhatIfOptions, out: OutputOptions) -> int:
     """Every position predicts its next token at once: probability, loss and best guess of each."""
     from attn_cli import session
     from attn_cli.analysis.loss import loss
@@ -21,16 +21,16 @@ def command(prompt: PromptOptions, what_if: WhatIfOptions, out: OutputOptions) -
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
 
-    def results():
-        for read in prompts(prompt, model):
-            typed = what_if.settings()
-            changes = session.what_if(model, read, **typed)
-            found = loss(model, read, changes)
-            notes = session.prompt_notes(model, read)
-            touched = found.provenance == vocabulary.WHAT_IF
-            notes += session.idle_notes(model, typed, changes, touched)
-            settings = {**typed, **read.settings}
-            page = partial(view.page, model.facts, read, found, settings)
-            yield output.Result(page, found, model.facts, read, settings, notes)
+    def answer(read):
+        typed = what_if.settings()
+        changes = session.what_if(model, read, **typed)
+        found = loss(model, read, changes)
+        notes = session.prompt_notes(model, read)
+        touched = found.provenance == vocabulary.WHAT_IF
+        notes += session.idle_notes(model, typed, changes, touched)
+        settings = {**typed, **read.settings}
+        page = partial(view.page, model.facts, read, found, settings)
+        return output.Result(page, found, model.facts, read, settings, notes)
 
-    output.deliver("loss", out, results(), quiet=prompt.quiet)
+    results, each = answers(prompt, model, answer), bool(prompt.each)
+    return output.deliver("loss", out, results, quiet=prompt.quiet, each=each)

@@ -1,14 +1,11 @@
 """`attn mask`: what a mask hides, and what moves."""
 
 from functools import partial
-from typing import Annotated
-
-from typer import Option
 
 from attn_cli import parse
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, PromptOptions, Top, WhatIfOptions
-from attn_cli.cli.prompts import prompts
+from attn_cli.cli.options import Head, Layer, OutputOptions, PromptOptions, Top, WhatIfOptions
+from attn_cli.cli.prompts import answers
 from attn_cli.words import sentence
 
 EXAMPLES = (
@@ -23,10 +20,10 @@ def command(
     prompt: PromptOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
-    layer: Annotated[str, Option("--layer", "-l", metavar="LAYER", help="One layer.")] = "0",
-    head: Annotated[str, Option("--head", "-H", metavar="HEAD", help="One head.")] = "0",
+    layer: Layer = "0",
+    head: Head = "0",
     top: Top = 5,
-) -> None:
+) -> int:
     """The mask as a picture, the cells it hides, and how weights, output and prediction move.
 
     Compares --mask with the model's own mask; the model's own, or none given, with no mask at all;
@@ -44,29 +41,28 @@ def command(
     own, typed = sentence("mask.own"), " ".join(f"--mask {word}" for word in what_if.mask)
     value = "" if what_if.mask_value is None else f"{what_if.mask_value:g}".replace("-", "−")
 
-    def results():
-        for read in prompts(prompt, model):
+    def answer(read):
+        def run(**changed):
+            return session.trace(
+                prompt=read, model=model, layer=numbers[0], head=numbers[1], arrays=NEEDS,
+                top=model.facts.vocabulary, **{**what_if.settings(), **changed},
+            )  # fmt: skip
 
-            def run(read=read, **changed):
-                return session.trace(
-                    prompt=read, model=model, layer=numbers[0], head=numbers[1], arrays=NEEDS,
-                    top=model.facts.vocabulary, **{**what_if.settings(), **changed},
-                )  # fmt: skip
+        after = run()
+        if what_if.mask_value is not None:
+            before = run(mask_value=None)
+            names = tuple(sentence("mask.value", value=v) for v in ("−∞", value))
+        else:
+            before, names = run(mask=[]), (own, typed or own)
+            if (after.attention[0].visible == before.attention[0].visible).all():
+                before, names = run(mask=["none"]), (sentence("mask.none"), typed or own)
+        found = mask(before, after, *numbers, top=top)
+        chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
+                  "head": numbers[1]}  # fmt: skip
+        page = partial(view.page, after, found, *names)
+        # The page itself says what a mask like the model's own changes.
+        notes = tuple(note for note in after.notes if note.key != "note.no_effect")
+        return output.Result(page, found, model.facts, read, chosen, notes)
 
-            after = run()
-            if what_if.mask_value is not None:
-                before = run(mask_value=None)
-                names = tuple(sentence("mask.value", value=v) for v in ("−∞", value))
-            else:
-                before, names = run(mask=[]), (own, typed or own)
-                if (after.attention[0].visible == before.attention[0].visible).all():
-                    before, names = run(mask=["none"]), (sentence("mask.none"), typed or own)
-            found = mask(before, after, *numbers, top=top)
-            chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
-                      "head": numbers[1]}  # fmt: skip
-            page = partial(view.page, after, found, *names)
-            # The page itself says what a mask like the model's own changes.
-            notes = tuple(note for note in after.notes if note.key != "note.no_effect")
-            yield output.Result(page, found, model.facts, read, chosen, notes)
-
-    output.deliver("mask", out, results(), quiet=prompt.quiet)
+    results, each = answers(prompt, model, answer), bool(prompt.each)
+    return output.deliver("mask", out, results, quiet=prompt.quiet, each=each)

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument
 
 from attn_cli.cli import output
-from attn_cli.cli.options import IgnoreConfig, OutputOptions
+from attn_cli.cli.options import IgnoreConfig, OutputOptions, Quiet, complete_models
 
 EXAMPLES = ("attn models", "attn models tiny", "attn models ./my-model --json | jq .result.parts")
 
@@ -14,10 +14,17 @@ EXAMPLES = ("attn models", "attn models tiny", "attn models ./my-model --json | 
 def command(
     out: OutputOptions,
     name: Annotated[
-        str | None, Argument(metavar="[MODEL]", help="A name or a path.", show_default=False)
+        str | None,
+        Argument(
+            metavar="[MODEL]",
+            help="A name or a path.",
+            show_default=False,
+            autocompletion=complete_models,
+        ),
     ] = None,
     ignore_config: IgnoreConfig = (),
-) -> None:
+    quiet: Quiet = False,
+) -> int:
     """What can be opened on this machine; with MODEL, what is inside that checkpoint."""
     from attn_cli import session
     from attn_cli.opening.listing import contents, listing
@@ -32,4 +39,4 @@ def command(
         page = partial(view.contents, model.facts, inside)
         settings, notes = {"ignore_config": list(ignore_config)}, session.model_notes(model)
         result = output.Result(page, inside, model.facts, None, settings, notes)
-    output.deliver("models", out, [result])
+    return output.deliver("models", out, [result], quiet=quiet)

@@ -1,16 +1,17 @@
 """Every shared option, once. A command names the groups it takes; `flatten` hands them to typer."""
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from math import inf
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Context, Option
 
 from attn_cli import parse, vocabulary
-from attn_cli.errors import UsageError, shorten
-from attn_cli.views.formats import FORMATS
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.errors import AttnError, UsageError, shorten
 from attn_cli.vocabulary import MASKS, WHAT_IFS, WITHOUT
 
 MOST = 10**9 - 1
@@ -46,6 +47,32 @@ def complete(*words: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
+def complete_models(incomplete: str) -> list[str]:
+    """What is here by name; the shell itself completes paths."""
+    from attn_cli.opening import hub, ollama, places
+
+    names = [*places.EMBEDDED, "random", *places.PACKAGES]
+    with contextlib.suppress(AttnError):
+        names += hub.names()
+        names += [ollama.PREFIX + name for name in ollama.names()]
+    return complete(*names)(incomplete)
+
+
+def _numbers(fact: str) -> Callable[[Context, str], list[str]]:
+    """Completes the numbers of what the chosen model has."""
+
+    def numbers(ctx: Context, incomplete: str) -> list[str]:
+        from attn_cli.opening.load import load
+
+        try:
+            facts = load(ctx.params.get("model") or vocabulary.DEFAULT_MODEL).facts
+        except AttnError:
+            return []
+        return complete(*map(str, range(getattr(facts, fact))), "all")(incomplete)
+
+    return numbers
+
+
 _MASK_STARTS = ["".join(word.usage.partition(":")[:2]) for word in MASKS.values()]
 
 
@@ -63,7 +90,7 @@ ModelName = Annotated[
         "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
         help="tiny, smollm2, random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, a "
         "folder with config.json, org/name in the Hugging Face cache, or ollama:name[:tag].",
-        autocompletion=complete("tiny", "random", "smollm2"),
+        autocompletion=complete_models,
     ),
 ]  # fmt: skip
 IgnoreConfig = Annotated[
@@ -71,8 +98,29 @@ IgnoreConfig = Annotated[
     Option("--ignore-config", metavar="KEY", help="Accept this refused key of the config."),
 ]
 
-Layers = Annotated[str, Option("--layer", "-l", metavar="LAYERS", help="0, -1, 0,1, 0-1 or all.")]
-Heads = Annotated[str, Option("--head", "-H", metavar="HEADS", help="0, -1, 0,2, 0-3 or all.")]
+Layers = Annotated[
+    str,
+    Option("--layer", "-l", metavar="LAYERS", autocompletion=_numbers("layers"),
+           help="0, -1, 0,1, 0-1 or all."),
+]  # fmt: skip
+Heads = Annotated[
+    str,
+    Option("--head", "-H", metavar="HEADS", autocompletion=_numbers("heads"),
+           help="0, -1, 0,2, 0-3 or all."),
+]  # fmt: skip
+Layer = Annotated[
+    str,
+    Option("--layer", "-l", metavar="LAYER", autocompletion=_numbers("layers"), help="One layer."),
+]
+Head = Annotated[
+    str, Option("--head", "-H", metavar="HEAD", autocompletion=_numbers("heads"), help="One head.")
+]
+Steps = Annotated[
+    list[str],
+    Option(metavar="STEP", help="1 to 6 or a step's name. Repeatable.",
+           autocompletion=complete(*map(str, range(1, 7)), *parse.STEP_NAMES)),
+]  # fmt: skip
+Quiet = Annotated[bool, Option("--quiet", help="No notes on stderr.")]
 Top = number(int, "--top", "N", 1, MOST, "Candidates to show.")
 MaxTokens = number(
     int | None, "--max-tokens", "N", 1, 100_000, "Tokens to add, one after the other.", "-n"
@@ -88,15 +136,20 @@ class PromptOptions:
         Argument(metavar="[TEXT]", help="The prompt; - reads standard input.", show_default=False),
     ] = None
     file: Annotated[
-        str | None, Option("--file", metavar="FILE", help="Read the prompt from a file.")
+        str | None,
+        Option("--file", metavar="FILE", help="Read the prompt from a file; - is standard input."),
     ] = None
     each: Annotated[
         str,
         Option(
             metavar="line", parser=one_of("--each", ("line",)),
-            help="One prompt per line of the input, or JSON lines with a text key.",
+            help="One prompt per line of the input, or JSON lines with a text key. A line that "
+            "fails is named on stderr, the others go on.",
         ),
     ] = ""  # fmt: skip
+    strict: Annotated[
+        bool, Option("--strict", help="With --each, stop at the first line that fails.")
+    ] = False
     ids: Annotated[
         str | None, Option("--ids", metavar="1,2,3", help="Token ids instead of a text.")
     ] = None
@@ -113,7 +166,7 @@ class PromptOptions:
     ] = False
     model: ModelName = vocabulary.DEFAULT_MODEL
     ignore_config: IgnoreConfig = ()
-    quiet: Annotated[bool, Option("--quiet", help="No notes on stderr.")] = False
+    quiet: Quiet = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +210,7 @@ class WhatIfOptions:
 class OutputOptions:
     """How and where the result is written."""
 
-    format: Annotated[
-        str,
-        Option(
-            metavar="FORMAT", parser=one_of("--format", tuple(FORMATS)), show_default="table",
-            autocompletion=complete(*FORMATS), help=f"{', '.join(FORMATS)}.",
-        ),
-    ] = ""  # fmt: skip
+    format: str = ""  # `flatten` makes the option, with the command's own formats
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False
     out: Annotated[
         str | None,
@@ -171,6 +218,9 @@ class OutputOptions:
     ] = None
     digits: number(int, "--digits", "N", 0, 9, "Decimals in tables.") = 2
     full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
+    no_pager: Annotated[
+        bool, Option("--no-pager", help="Not through PAGER where a page is longer than the screen.")
+    ] = False
     layout: Annotated[
         str,
         Option(
@@ -181,23 +231,43 @@ class OutputOptions:
     ] = "rows"  # fmt: skip
 
 
-def flatten(command: Callable[..., None]) -> Callable[..., None]:
+def _format(name: str) -> Any:
+    """The option of a command's formats."""
+    known = COMMANDS[name].formats
+
+    def parse(text: Any) -> str:
+        if text and text not in known:
+            what = f"attn {name} cannot write {shorten(str(text))}"
+            raise UsageError(what, f"one of {', '.join(known)}")
+        return str(text)
+
+    return Annotated[
+        str,
+        Option(metavar="FORMAT", parser=parse, show_default=known[0],
+               autocompletion=complete(*known), help=f"{', '.join(known)}."),
+    ]  # fmt: skip
+
+
+def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int | None]:
     """The same command with each parameter that is an option group spread out for typer."""
     groups: dict[str, type] = {}
     spread: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
+    for group, parameter in inspect.signature(command).parameters.items():
         if is_dataclass(parameter.annotation):
-            groups[name] = parameter.annotation
+            groups[group] = parameter.annotation
             spread.extend(inspect.signature(parameter.annotation).parameters.values())
         else:
             spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
-    def call(**values: Any) -> None:
+    spread = [p for p in spread if p.name not in COMMANDS[name].lacks]
+    spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
+
+    def call(**values: Any) -> int | None:
         given = {
-            name: kind(**{f.name: values.pop(f.name) for f in fields(kind)})
-            for name, kind in groups.items()
+            group: kind(**{f.name: values.pop(f.name) for f in fields(kind) if f.name in values})
+            for group, kind in groups.items()
         }
-        command(**given, **values)
+        return command(**given, **values)
 
     call.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in spread}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attn_cli.cli.commands import COMMANDS
-from attn_cli.cli.streams import CURRENT
+from attn_cli.cli.streams import CURRENT, write_all
 from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason, write_bytes
 from attn_cli.views.formats import FORMATS
@@ -25,7 +25,10 @@ _REFRESH = 0.25
 
 
 class Result(NamedTuple):
-    """One answer: the record found, what its document says beside it, and how to draw its page."""
+    """One answer: the record found, what its document says beside it, and how to draw its page.
+
+    `failed`: it is bad news, and the exit code says so too.
+    """
 
     page: Callable[[], "Page"]
     found: Any
@@ -33,6 +36,7 @@ class Result(NamedTuple):
     prompt: "Prompt | None" = None
     settings: Mapping[str, Any] = {}
     notes: tuple[Note, ...] = ()
+    failed: bool = False
 
 
 # --- results -------------------------------------------------------------------------------------
@@ -41,44 +45,62 @@ class Result(NamedTuple):
 def deliver(
     command: str,
     options: "OutputOptions",
-    results: Iterable[Result],
+    results: "Iterable[Result | None]",
     *,
     quiet: bool = False,
     each: bool = False,
-) -> None:
-    """Writes results as pages, documents or arrays, all at once: a failure leaves stdout empty.
+) -> int:
+    """Writes results as pages, documents or arrays, and returns the exit code. Raises UsageError.
 
-    With `each`, every result is a document of its own, one to a line. Raises UsageError.
+    All at once, but with `each`, where every result is a document of its own, one to a line, each
+    to stdout when it is made. None is one that failed.
     """
     kind = chosen_format(command, options)
     form = FORMATS[kind]
     if each and form.arrays and not form.documents:
         raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
-    arrays = form.arrays if command == "trace" else ""
-    drawn = None if form.documents or arrays else _look(options)
-    items: Page = []
-    data: list[bytes] = []
+    whole = form.documents and (each or not form.arrays or command != "trace")
+    if whole or form.arrays:
+        _tell_unused(options, kind, quiet=quiet)
+    at_once = not each or not _is_stdout(options.out) or CURRENT.get().is_screen
+    code, made, told = 0, [], set()
     for result in results:
-        if arrays or not form.documents:  # no place for notes
-            for remark in result.notes:
+        if result is None or result.failed:
+            code = 1
+        if result is None:
+            continue
+        for remark in result.notes:
+            if str(remark) not in told:
                 tell(remark, quiet=quiet)
-        if drawn:
-            items.extend(result.page())
-        elif arrays and not each:
-            data.append(import_module(arrays).render(result.found))
+            told.add(str(remark))
+        if whole:
+            made.append(_document(command, result))
+        elif form.arrays:
+            made.append(import_module(form.arrays).render(result.found))
         else:
-            data.append(_document(command, result))
-    if drawn:
-        from attn_cli.views.drawers import DRAWERS
+            made.append(_drawn(result.page(), _look(options)))
+        if not at_once:
+            emit(made.pop())
+    if made:
+        data = b"".join(made)
+        paged = not (whole or form.arrays or options.no_pager) and _is_stdout(options.out)
+        if not (paged and CURRENT.get().page(data)):
+            emit(data, options.out)
+    return code
 
-        data.append(DRAWERS[drawn.view](items, drawn).encode("utf-8", "replace"))
-    emit(b"".join(data), options.out)
+
+def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
+    """Says which options act on pages only."""
+    neutral = {"digits": 2, "full": False, "layout": "rows"}
+    for name, value in neutral.items():
+        if getattr(options, name) != value:
+            note("note.unused", option=f"--{name}", format=kind, quiet=quiet)
 
 
 def _document(command: str, result: Result) -> bytes:
     from attn_cli.views import json
 
-    _, found, model, prompt, settings, notes = result
+    _, found, model, prompt, settings, notes, _ = result
     if command == "trace":
         return json.encode(json.trace_document(found)) + b"\n"
     return json.encode(json.document(command, model, prompt, settings, found, notes)) + b"\n"
@@ -92,7 +114,7 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     known = COMMANDS[command].formats
     found = "json" if options.json else options.format or _of_suffix(options.out, known)
     if found not in known:
-        raise UsageError(f"this command cannot write {found}", f"one of {', '.join(known)}")
+        raise UsageError(f"attn {command} cannot write {found}", f"one of {', '.join(known)}")
     if FORMATS[found].binary and _is_stdout(options.out) and CURRENT.get().is_screen:
         raise UsageError(f"{found} is binary and stdout is a terminal", f"--out {command}.{found}")
     return found
@@ -125,6 +147,12 @@ def _look(options: "OutputOptions") -> "Look":
     )
 
 
+def _drawn(page: "Page", look: "Look") -> bytes:
+    from attn_cli.views.drawers import DRAWERS
+
+    return DRAWERS[look.view](page, look).encode("utf-8", "replace")
+
+
 def emit(data: bytes, out: str | None = None) -> None:
     """Writes a whole result, to a file or to stdout, which `-` means too.
 
@@ -137,9 +165,7 @@ def emit(data: bytes, out: str | None = None) -> None:
         write_bytes(Path(out), data)
         return
     try:
-        stream = CURRENT.get().stdout.buffer
-        stream.write(data)
-        stream.flush()
+        write_all(CURRENT.get().stdout, data)
     except BrokenPipeError:
         raise
     except (OSError, ValueError, AttributeError) as error:
@@ -183,8 +209,7 @@ def _to_stderr(text: str) -> None:
 
     stream = CURRENT.get().stderr
     try:
-        stream.buffer.write((visible(text) + "\n").encode("utf-8", "replace"))
-        stream.flush()
+        write_all(stream, (visible(text) + "\n").encode("utf-8", "replace"))
     except (OSError, ValueError, AttributeError):
         return  # nobody can be told
 

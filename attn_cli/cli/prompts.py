@@ -2,56 +2,75 @@
 
 import json
 import re
-import select
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attn_cli import files, parse, vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import PromptOptions
 from attn_cli.cli.streams import CURRENT
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import AttnError, ContentError, UsageError, shorten
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
     from attn_cli.records import Prompt
 
-_WAIT = 1.0
-_MAX_STDIN = 1 << 30
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_JSON_LINES = (".jsonl", ".ndjson")
+_IDS = "ids are whole numbers with a comma between them: --ids 5,6,7"
 
 
-def prompts(options: PromptOptions, model: "Model") -> "Iterator[Prompt]":
-    """The prompts that were asked for, tokenised one by one; a single one unless `--each` is given.
+def answers(
+    options: PromptOptions, model: "Model", answer: "Callable[[Prompt], output.Result]"
+) -> "Iterator[output.Result | None]":
+    """What `answer` makes of each prompt that was asked for; a single one unless `--each` is given.
 
+    With it, a line that fails is told with its place and gives None; `--strict` raises instead.
     Raises UsageError for two sources, ContentError for what cannot be read.
     """
     from attn_cli import session
 
-    for source in _sources(options):
-        yield session.tokenise(model, **source, special=not options.no_special, chat=options.chat)
+    read = partial(
+        session.tokenise, model, special=not options.no_special, chat=options.chat
+    )  # fmt: skip
+    if not options.each:
+        if options.strict:
+            raise UsageError("--strict needs --each", "it stops at the first line that fails")
+        yield answer(read(**_single(options)))
+        return
+    for place, source in _lines(options):
+        try:
+            text, given = source()
+            result = answer(replace(read(text), other_keys=given))
+        except AttnError as problem:
+            failed = ContentError(f"{place}: {problem.message}", problem.hint)
+            if options.strict:
+                raise failed from None
+            output.error(failed)
+            result = None
+        yield result
 
 
-def _sources(options: PromptOptions) -> list[dict[str, Any]]:
-    """Each prompt as it was given: a text, or ids."""
-    given = [name for name, value in
-             (("TEXT", options.text), ("--file", options.file), ("--ids", options.ids))
-             if value is not None]  # fmt: skip
-    if len(given) > 1:
-        raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
+def _single(options: PromptOptions) -> dict[str, Any]:
+    """The prompt as it was given: a text, or ids."""
+    _refuse_two(options)
     if options.ids is not None:
-        return [{"ids": _ids(options.ids)}]
+        return {"ids": _ids(options.ids)}
     if options.text not in (None, "-"):
-        if options.each:
-            raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
-        return [{"text": _typed(options.text)}]
-    data, where = _raw(options)
-    text, notes = files.decode(data, where)
+        return {"text": _typed(options.text)}
+    text, notes = files.decode(*_raw(options))
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
-    if options.each:
-        return [{"text": line} for line in _lines(text, where, options.quiet)]
-    return [{"text": re.sub(r"\r?\n\Z", "", text)}]
+    return {"text": re.sub(r"\r?\n\Z", "", text)}
+
+
+def _refuse_two(options: PromptOptions) -> None:
+    sources = {"TEXT": options.text, "--file": options.file, "--ids": options.ids}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
 
 
 def _typed(text: str) -> str:
@@ -67,61 +86,71 @@ def _ids(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not any(parts):
         raise UsageError("--ids holds no ids", "for example --ids 5,6,7")
+    for part in parts:
+        if not re.fullmatch(r"[+-]?[0-9]+", part, re.ASCII):
+            what = f"{shorten(part)!r} is no id" if part else "an id is missing between two commas"
+            raise UsageError(f"--ids {shorten(text)}: {what}", _IDS)
     return tuple(parse.integer(part, "--ids", 0, 10**9 - 1) for part in parts)
 
 
 def _raw(options: PromptOptions) -> tuple[bytes, str]:
-    if options.file is not None:
-        return files.read_bytes(Path(options.file)), options.file
-    if options.text == "-" or CURRENT.get().is_fed:
-        return _read_stdin(options.quiet), "standard input"
+    if options.file is not None and not files.is_stdin(options.file):
+        return files.read_input(options.file), options.file
+    if options.file or options.text == "-" or CURRENT.get().is_fed:
+        return files.read_prompt(), "standard input"
     output.note("note.sample_prompt", quiet=options.quiet)
     return vocabulary.SAMPLE_PROMPT.encode(), "the sample prompt"
 
 
-def _read_stdin(quiet: bool) -> bytes:
-    streams = CURRENT.get()
-    if streams.stdin is None:
-        raise ContentError("standard input is closed", "give the prompt as TEXT or --file")
-    try:
-        if not select.select([streams.stdin], [], [], _WAIT)[0]:
-            output.note("note.waiting", quiet=quiet)
-        data = streams.stdin.buffer.read(_MAX_STDIN + 1)
-    except (OSError, ValueError) as error:
-        raise ContentError(f"cannot read standard input: {files.reason(error)}") from None
-    if len(data) > _MAX_STDIN:
-        raise ContentError("standard input has more than 1 GiB")
-    return data
-
-
-def _lines(text: str, where: str, quiet: bool) -> Iterator[str]:
-    lines = text.removesuffix("\n").split("\n")
-    kept = [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
-    filled = [(number, line) for number, line in kept if line.strip()]
+def _lines(
+    options: PromptOptions,
+) -> Iterator[tuple[str, Callable[[], tuple[str, dict[str, Any]]]]]:
+    """The place of each line that is not blank, and what reads its text and what came with it."""
+    _refuse_two(options)
+    if options.ids is not None or options.text not in (None, "-"):
+        raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
+    data, where = _raw(options)
+    if data[:2] in _UTF16:
+        files.decode(data, where)
+    lines = data.removesuffix(b"\n").split(b"\n")
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not filled:
         raise ContentError(f"{where} holds no prompt", "one prompt per line")
-    if len(filled) < len(kept):
-        blank = len(kept) - len(filled)
-        output.note("note.blank_lines", count=blank, quiet=quiet)
-    as_json = _text_of(filled[0][1]) is not None
+    if len(filled) < len(lines):
+        blank = len(lines) - len(filled)
+        output.note("note.blank_lines", count=blank, quiet=options.quiet)
+    as_json = where.endswith(_JSON_LINES) or _object(filled[0][1]) is not None
     for number, line in filled:
-        found = _text_of(line) if as_json else line
-        if found is None:
-            raise ContentError(
-                f"{where}: line {number} is not a JSON object with a text key",
-                "the first line is one, so every line must be",
-            )
-        if any("\ud800" <= char <= "\udfff" for char in found):
-            raise ContentError(f"{where}: line {number} holds half a surrogate pair, not text")
-        yield found
+        place = f"{where}: line {number}"
+        yield place, partial(_of_json if as_json else _of_text, line, options.quiet)
 
 
-def _text_of(line: str) -> str | None:
-    if not line.lstrip().startswith("{"):
+def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
+    text, notes = files.decode(line.removesuffix(b"\r"), "it")
+    for remark in notes:
+        output.tell(remark, quiet=quiet)
+    return text, {}
+
+
+def _of_json(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
+    found = _object(line)
+    if found is None:
+        raise ContentError("it is not a JSON object", "each line is one, with the key text")
+    if not isinstance(found.get("text"), str):
+        keys = shorten(", ".join(found)) or "none"
+        what = "is not a text" if "text" in found else "is missing"
+        raise ContentError(f"the key text {what}", f"it holds the prompt; the keys here: {keys}")
+    text = found.pop("text")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ContentError("it holds half a surrogate pair, not text")
+    return text, found
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    if not line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return None
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode("utf-8-sig"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return None
-    text = value.get("text") if isinstance(value, dict) else None
-    return text if isinstance(text, str) else None
+    return value if isinstance(value, dict) else None

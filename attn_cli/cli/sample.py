@@ -17,7 +17,7 @@ from attn_cli.cli.options import (
     WhatIfOptions,
     number,
 )
-from attn_cli.cli.prompts import prompts
+from attn_cli.cli.prompts import answers
 from attn_cli.errors import UsageError
 
 EXAMPLES = (
@@ -50,7 +50,7 @@ def command(
     draws: Draws = 0,
     sweep: Sweep = "",
     top: Top = 10,
-) -> None:
+) -> int:
     """Next-token probabilities before and after temperature and each filter; then draws.
 
     Filters act in this order: temperature, top-k, top-p, min-p.
@@ -73,20 +73,20 @@ def command(
     typed = what_if.settings()
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
 
-    def results():
-        for read in prompts(prompt, model):
-            changes = session.what_if(model, read, **typed)
-            found = sample(
-                model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
-                sweep=heats, top=top, changes=changes,
-            )  # fmt: skip
-            notes = session.prompt_notes(model, read)
-            touched = found.provenance == vocabulary.WHAT_IF
-            notes += session.idle_notes(model, typed, changes, touched)
-            asked = 0 if draws else max_tokens
-            notes += stop_note(model, read, [d.id for d in found.drawn], asked)
-            settings = {**typed, **chosen, **read.settings}
-            page = partial(view.page, model.facts, read, found, settings)
-            yield output.Result(page, found, model.facts, read, settings, notes)
+    def answer(read):
+        changes = session.what_if(model, read, **typed)
+        found = sample(
+            model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
+            sweep=heats, top=top, changes=changes,
+        )  # fmt: skip
+        notes = session.prompt_notes(model, read)
+        touched = found.provenance == vocabulary.WHAT_IF
+        notes += session.idle_notes(model, typed, changes, touched)
+        asked = 0 if draws else max_tokens
+        notes += stop_note(model, read, [d.id for d in found.drawn], asked)
+        settings = {**typed, **chosen, **read.settings}
+        page = partial(view.page, model.facts, read, found, settings)
+        return output.Result(page, found, model.facts, read, settings, notes)
 
-    output.deliver("sample", out, results(), quiet=prompt.quiet)
+    results, each = answers(prompt, model, answer), bool(prompt.each)
+    return output.deliver("sample", out, results, quiet=prompt.quiet, each=each)

@@ -7,7 +7,7 @@ from typer import Argument, Option
 
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
-from attn_cli.cli.options import one_of
+from attn_cli.cli.options import complete, one_of
 
 EXAMPLES = ("attn schema", "attn schema sample > sample.schema.json")
 
@@ -18,16 +18,26 @@ def command(
     name: Annotated[
         str,
         Argument(metavar="[COMMAND]", parser=one_of("COMMAND", _NAMES),
-                 help=f"One of {', '.join(_NAMES)}."),
+                 autocompletion=complete(*_NAMES), help=f"One of {', '.join(_NAMES)}."),
     ] = "trace",
+    line: Annotated[
+        bool, Option("--line", help="Of a line of --format ndjson, not of a document.")
+    ] = False,
     out: Annotated[str | None, Option("--out", metavar="FILE", help="Write there.")] = None,
 ) -> None:  # fmt: skip
     """The JSON Schema (draft 2020-12) that a command's JSON document follows."""
     from attn_cli.views.json import encode_pretty
-    from attn_cli.views.schema import schema
+
+    output.emit(encode_pretty(document_schema(name, line=line)), out)
+
+
+def document_schema(name: str, *, line: bool = False) -> dict:
+    """The schema of a command's document, or of one of its ndjson lines, as a dictionary."""
+    from attn_cli.views.schema import line_schema, schema
 
     kinds = []
     for place in COMMANDS[name].records:
         module, _, kind = place.partition(":")
         kinds.append(getattr(import_module(module), kind))
-    output.emit(encode_pretty(schema(name, tuple(kinds))), out)
+    found = schema(name, tuple(kinds))
+    return line_schema(found) if line and name == "trace" else found

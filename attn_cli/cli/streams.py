@@ -1,14 +1,24 @@
 """Where a run reads and writes, and what it draws on: handed in at the edge, asked for inside."""
 
+import contextlib
 import errno
 import io
 import os
+import select
+import shutil
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
+
+from attn_cli.errors import ContentError
+from attn_cli.files import reason
+
+_WAIT = 1.0  # seconds
+_MOST = 1 << 30
+_NO_PAGER = (126, 127)  # a shell's word for a command that is not there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,17 +32,64 @@ class Streams:
 
     @property
     def is_fed(self) -> bool:
-        """Whether stdin is a pipe or a file, rather than a terminal or nothing."""
+        """Whether stdin is a pipe, a file or a socket, rather than a terminal or nothing."""
         try:
             mode = os.fstat(self.stdin.fileno()).st_mode
         except (AttributeError, OSError, ValueError):
             return False
-        return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+        return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+    def read(self, waiting: Callable[[], None]) -> bytes:
+        """All of stdin; calls `waiting` if nothing comes at first. Raises ContentError."""
+        try:
+            handle, data = self.stdin.fileno(), bytearray()
+            if not select.select([handle], [], [], _WAIT)[0]:
+                waiting()
+            while len(data) <= _MOST:
+                select.select([handle], [], [])  # it may be one that does not block
+                part = os.read(handle, 1 << 20)
+                if not part:
+                    return bytes(data)
+                data += part
+        except AttributeError:
+            hint = "give the prompt as TEXT or --file"
+            raise ContentError("standard input is closed", hint) from None
+        except (OSError, ValueError) as error:
+            raise ContentError(f"cannot read standard input: {reason(error)}") from None
+        raise ContentError("standard input has more than 1 GiB")
 
     @property
     def is_screen(self) -> bool:
         """Whether stdout is a terminal."""
         return _is_terminal(self.stdout)
+
+    def page(self, data: bytes) -> bool:
+        """Shows in PAGER what is longer than the screen, as git does; False where it did not."""
+        pager = self.environ.get("PAGER", "less")
+        longer = 0 < self.height <= data.count(b"\n")
+        if not self.is_screen or not longer or pager in ("", "cat"):
+            return False
+        import signal
+        import subprocess
+
+        environ = {"LESS": "FRX", "LV": "-c", **self.environ}
+        try:
+            handle = self.stdout.fileno()
+            # A shell would complain of one that is not there; it gets what may be its own syntax.
+            known = "=" in pager or shutil.which(pager.split()[0], path=environ.get("PATH"))
+            shown = subprocess.Popen(
+                pager if known else "exit 127", shell=True, env=environ, stdin=subprocess.PIPE,
+                stdout=handle,
+            )  # fmt: skip
+        except (OSError, ValueError, IndexError):
+            return False
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pager's own affair
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it may be left before the end
+                shown.communicate(data)
+            return shown.wait() not in _NO_PAGER
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     @property
     def is_plain(self) -> bool:
@@ -50,12 +107,21 @@ class Streams:
         given = self.environ.get("COLUMNS", "")
         if given.isascii() and given.isdigit() and 0 < int(given[:5]) <= 10_000:
             return max(int(given[:5]), 20)
-        if self.is_screen:
-            try:
-                return max(os.get_terminal_size(self.stdout.fileno()).columns or 80, 20)
-            except OSError:
-                return 80
-        return 80
+        return max(self._size[0] or 80, 20)
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal: LINES if given, else what it says; 0 where neither is known."""
+        given = self.environ.get("LINES", "")
+        known = given.isascii() and given.isdigit() and len(given) < 6
+        return int(given) if known else self._size[1]
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        try:
+            return os.get_terminal_size(self.stdout.fileno()) if self.is_screen else (0, 0)
+        except OSError:
+            return 0, 0
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -63,6 +129,27 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream.isatty()
     except (AttributeError, ValueError):
         return False
+
+
+def write_all(stream: TextIO, data: bytes) -> None:
+    """Writes all of `data`, in as many calls as the stream needs. Raises OSError, ValueError.
+
+    A stream without a buffer takes what it can and returns; one that does not block may take
+    nothing and has to be waited for. Neither is an error to Python.
+    """
+    stream.flush()
+    try:
+        handle = stream.fileno()
+    except (OSError, ValueError):  # a stream in memory, or a closed one
+        stream.buffer.write(data)
+        stream.buffer.flush()
+        return
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(handle, left) :]
+        except BlockingIOError:
+            select.select([], [handle], [])
 
 
 class _Closed(io.RawIOBase):

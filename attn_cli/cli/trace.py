@@ -8,7 +8,7 @@ from typer import Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli import options, output
-from attn_cli.cli.prompts import prompts
+from attn_cli.cli.prompts import answers
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
     'attn trace "the king is a man" --layer 1 --head all --step 5',
+    'attn trace "the king is a man" --query man --key king,is',
     "attn trace --json | jq '.attention[0].arrays.weights.values[0][-1]'",
 )
 
 
 Queries = Annotated[
-    str, Option(metavar="QUERIES", help="Rows to show: positions or a token's text.")
+    list[str],
+    Option(metavar="QUERIES", help="Rows: positions, ranges or tokens' texts. Repeatable."),
 ]
-Keys = Annotated[str, Option(metavar="KEYS", help="Columns to show: positions or a token's text.")]
-Steps = Annotated[list[str], Option(metavar="STEP", help="1 to 6 or a step's name. Repeatable.")]
+Keys = Annotated[
+    list[str],
+    Option(metavar="KEYS", help="Columns: positions, ranges or tokens' texts. Repeatable."),
+]
+After = Annotated[
+    bool, Option("--after", help="Also mlp_output: what the layer's feed-forward network gives.")
+]
 Parameters = Annotated[bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_O and the biases.")]
 NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
@@ -44,51 +51,58 @@ def command(
     out: options.OutputOptions,
     layer: options.Layers = "0",
     head: options.Heads = "0",
-    query: Queries = "",
-    key: Keys = "",
-    step: Steps = (),
+    query: Queries = (),
+    key: Keys = (),
+    step: options.Steps = (),
     parameters: Parameters = False,
+    after: After = False,
     no_next: NoNext = False,
     max_tokens: options.MaxTokens = None,
     top: options.Top = 5,
-) -> None:
+) -> int:
     """The six steps of self-attention for a prompt, each matrix as a table.
 
     Then the next-token prediction. Layer 0, head 0 unless you choose others.
     """
     from attn_cli import session
+    from attn_cli.views.text import labels
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     steps = parse.steps(step) if step else frozenset(range(1, 7))
+    parse.selection(layer, model.facts.layers, "--layer")
+    parse.selection(head, model.facts.heads, "--head")
     kind = output.chosen_format("trace", out)
-    arrays = _arrays(kind, steps, parameters)
+    arrays = _arrays(kind, steps, parameters, after)
 
-    def results():
-        for read in prompts(prompt, model):
-            longer, settings, notes = _continued(model, read, max_tokens, what_if.settings())
-            found = session.trace(
-                prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-                next=not no_next, top=top, ending=kind == "table", **what_if.settings(),
-            )  # fmt: skip
-            settings, notes = {**found.settings, **settings}, found.notes + notes
-            found = replace(found, settings=settings, notes=notes)
-            shown = {
-                "steps": steps,
-                "queries": parse.positions(query, found.prompt.labels, "--query"),
-                "keys": parse.positions(key, found.prompt.labels, "--key"),
-            }
-            page = partial(_page, found, out.full, quiet=prompt.quiet, **shown)
-            yield output.Result(page, found, notes=notes)
+    def answer(read):
+        longer, settings, notes = _continued(model, read, max_tokens, what_if.settings())
+        found = session.trace(
+            prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
+            next=not no_next, top=top, ending=kind == "table", **what_if.settings(),
+        )  # fmt: skip
+        settings, notes = {**found.settings, **settings}, found.notes + notes
+        found = replace(found, settings=settings, notes=notes)
+        texts = found.prompt.labels
+        printed = labels(texts)
+        queries = parse.positions(query, texts, "--query", printed)
+        keys = parse.positions(key, texts, "--key", printed)
+        page = partial(
+            _page, found, out.full, quiet=prompt.quiet, steps=steps, queries=queries, keys=keys,
+            after=after,
+        )  # fmt: skip
+        return output.Result(page, found.only(queries, keys), notes=notes)
 
-    output.deliver("trace", out, results(), quiet=prompt.quiet, each=bool(prompt.each))
+    results, each = answers(prompt, model, answer), bool(prompt.each)
+    return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
 
 
-def _arrays(kind: str, steps: frozenset[int], parameters: bool) -> set[str]:
+def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
         names |= vocabulary.EMBEDDING_PARTS | {"b_q", "b_o"}
     shown = {n for n in names if vocabulary.ARRAYS[n].step in steps}
+    shown |= {"mlp_output"} if after else set()
     if kind == "table":
         shown |= {"mlp_output"} if len(steps) == len(vocabulary.STEPS) else set()
         shown |= {n for step in steps for n in _EXPLAINED_WITH.get(step, ())}
@@ -112,7 +126,7 @@ def _continued(
 
 
 def _page(
-    trace: "Trace", full: bool, *, quiet: bool, steps: frozenset[int], **cells: tuple[int, ...]
+    trace: "Trace", full: bool, *, quiet: bool, steps: frozenset[int], **more: Any
 ) -> list[Any]:
     from attn_cli.views import trace as view
 
@@ -120,4 +134,4 @@ def _page(
     if count > view.MOST_TABLES and not full:
         output.note("trace.too_many", count=count, quiet=quiet)
         steps = frozenset()
-    return view.page(trace, steps=steps, full=full, **cells)
+    return view.page(trace, steps=steps, full=full, **more)

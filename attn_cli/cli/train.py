@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from typer import Argument, Option
 
 from attn_cli.cli import output
-from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.options import OutputOptions, complete, number, one_of
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import read_text
 
 if TYPE_CHECKING:
     from attn_cli.training.loop import Run
-
-_FORMATS = COMMANDS["train"].formats
 
 EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
@@ -47,11 +44,6 @@ Mask = Annotated[
            help="none trains without the mask, to see why there is one."),
 ]  # fmt: skip
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
-Format = Annotated[
-    str,
-    Option(metavar="FORMAT", parser=one_of("--format", _FORMATS), show_default=_FORMATS[0],
-           help=f"{' or '.join(_FORMATS)}."),
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +77,7 @@ def command(
     out: Annotated[str, Option("--out", metavar="DIR", help="The folder of the checkpoint.")],
     training: TrainingOptions,
     resume: Resume = False,
-    format: Format = "",
+    format: str = "",
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:

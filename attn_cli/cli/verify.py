@@ -7,7 +7,7 @@ from typer import Option
 
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions
-from attn_cli.cli.prompts import prompts
+from attn_cli.cli.prompts import answers
 
 EXAMPLES = (
     "attn verify",
@@ -23,21 +23,25 @@ def command(
         str | None,
         Option(metavar="FILE.npz", help="Activations made elsewhere, named as --format npz does."),
     ] = None,
-) -> None:
-    """Recomputes a trace in float64 and compares; then with stored or given activations."""
+) -> int:
+    """Recomputes a trace in float64 and compares; then with stored or given activations.
+
+    Exits with 1 where an error is suspect.
+    """
     from attn_cli import session
-    from attn_cli.analysis.verify import read_reference, verify
+    from attn_cli.analysis.verify import SUSPECT_VERDICT, read_reference, verify
     from attn_cli.views import verify as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
 
-    def results():
-        for read in prompts(prompt, model):
-            reference, name = read_reference(against, model, read)
-            found = verify(model, read, reference, name)
-            settings = {"against": against, **read.settings}
-            notes = session.prompt_notes(model, read)
-            page = partial(view.page, model.facts, read, found)
-            yield output.Result(page, found, model.facts, read, settings, notes)
+    def answer(read):
+        reference, name = read_reference(against, model, read)
+        found = verify(model, read, reference, name)
+        settings = {"against": against, **read.settings}
+        notes = session.prompt_notes(model, read)
+        page = partial(view.page, model.facts, read, found)
+        bad = found.verdict == SUSPECT_VERDICT
+        return output.Result(page, found, model.facts, read, settings, notes, failed=bad)
 
-    output.deliver("verify", out, results(), quiet=prompt.quiet)
+    results, each = answers(prompt, model, answer), bool(prompt.each)
+    return output.deliver("verify", out, results, quiet=prompt.quiet, each=each)

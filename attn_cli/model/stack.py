@@ -337,6 +337,8 @@ class Stack:
             layer=block.layer,
             heads=heads,
             kv_heads=kv_heads,
+            queries=tuple(self.indices),
+            keys=tuple(range(computed["k"].shape[1])),
             scale=scale,
             soft_cap=soft_cap,
             removed=removed,

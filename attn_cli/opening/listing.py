@@ -113,6 +113,7 @@ def _listed(name: str, place: str, remark: str) -> Listed:
     here: dict[str, Any] = {"name": name, "place": place, "remark": remark}
     try:
         model = load(name)
+        check(model)
         sizes = _sizes(model)
         return Listed(
             **here, family=model.facts.family, parameters=model.facts.parameters,
@@ -149,8 +150,16 @@ def _quantisation(model: Model, sizes: Mapping[str, int]) -> str:
     return FILE_TYPES[said] if known else max(sizes, key=sizes.__getitem__, default="")
 
 
+def check(model: Model) -> None:
+    """Reads a row of each type that tensors have. Raises ContentError for one that attn cannot."""
+    found = [model.weights.tensor(name) for name in model.weights.stored]
+    for tensor in {tensor.dtype: tensor for tensor in found if tensor.size}.values():
+        tensor.rows([0])
+
+
 def contents(model: Model) -> Contents:
-    """Reads headers only."""
+    """Reads headers, and a row of each type. Raises ContentError for what does not open."""
+    check(model)
     infos = {name: model.weights.tensor(name) for name in model.weights.stored}
     tensors = tuple(
         Tensor(name, info.dtype, info.shape, int(np.prod(info.shape, dtype=np.int64)), info.size)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from attn_cli.checkpoints.folder import is_model, read_json_object
 from attn_cli.errors import ContentError, shorten, some
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
@@ -111,6 +112,10 @@ def check_folder(path: Path) -> None:
         raise ContentError(
             f"{path} has weights for {' and '.join(dict.fromkeys(forms))} only", _SAFETENSORS
         )
+    if "config.json" not in names:
+        inner = next((path / name for name in sorted(names) if is_model(path / name)), None)
+        open_it = f"open the model in it: {inner}" if inner else "attn models lists what opens here"
+        raise ContentError(f"{path} is a folder without a model: no config.json", open_it)
 
 
 def _refuse_other_layouts(path: Path, names: set[str]) -> None:
@@ -137,8 +142,6 @@ def _refuse_other_layouts(path: Path, names: set[str]) -> None:
 
 
 def _adapter(path: Path) -> ContentError:
-    from attn_cli.checkpoints.folder import read_json_object
-
     base = read_json_object(path / "adapter_config.json").get("base_model_name_or_path")
     of = f" for {shorten(base)}" if isinstance(base, str) and base else ""
     return ContentError(

@@ -13,13 +13,15 @@ from attn_cli.views.text import visible
 
 HEADER = (
     "stack", "kind", "layer", "head", "step", "name", "row", "column", "row_token",
-    "column_token", "value",
+    "column_token", "value", "provenance",
 )  # fmt: skip
-_OF_TOKENS = ("query", "key")
 
 
 def render(trace: Trace) -> bytes:
-    """All arrays; masked cells are `-inf`, `visible` is 1 or 0. The prediction is not in it."""
+    """All arrays; masked cells are `-inf`, `visible` is 1 or 0. The prediction is not in it.
+
+    Rows and columns of queries and keys are numbered by position.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
@@ -42,12 +44,16 @@ def _rows(block: Attention, name: str, tokens: list[str]) -> Iterator[tuple[Any,
     heads: tuple[Any, ...] = {"head": block.heads, "kv_head": block.kv_heads}.get(spec.axes[0], ())
     axes = spec.axes[1:] if heads else spec.axes
     matrices = array if heads else array[None]
-    blank = [""] * max(matrices.shape[1:])
-    row_tokens = tokens if axes[0] in _OF_TOKENS else blank
-    column_tokens = tokens if axes[-1] in _OF_TOKENS else blank
+    of_tokens = {"query": block.queries, "key": block.keys}
+    rows, columns = (
+        [(n, tokens[n]) for n in of_tokens[axis]] if axis in of_tokens
+        else [(n, "") for n in range(max(matrices.shape[1:]))]
+        for axis in (axes[0], axes[-1])
+    )  # fmt: skip
+    provenance = block.provenance(name)
     for head, matrix in zip(heads or ("",), matrices, strict=True):
-        start = (block.stack, block.kind, block.layer, head, spec.step, name)
-        for i, row in enumerate(np.atleast_2d(matrix)):
-            for j, value in enumerate(row):
+        start = (block.stack, block.kind, block.layer, head, spec.step or "", name)
+        for (i, row_token), row in zip(rows, np.atleast_2d(matrix), strict=False):
+            for (j, column_token), value in zip(columns, row, strict=False):
                 number = str(int(value)) if isinstance(value, np.bool_) else str(value)
-                yield (*start, i, j, row_tokens[i], column_tokens[j], number)
+                yield (*start, i, j, row_token, column_token, number, provenance)

@@ -51,15 +51,15 @@ def _other(value: Any) -> Any:
     raise TypeError(f"no JSON form for {type(value)}")
 
 
-def trace_document(trace: Trace) -> dict[str, Any]:
-    """The `attn.trace/1` document."""
+def trace_document(trace: Trace, *, values: bool = True) -> dict[str, Any]:
+    """The `attn.trace/1` document, or all of it but the `values` of arrays."""
     shared = envelope("trace", trace.model, trace.prompt, trace.settings)
     settings = shared.pop("settings")
     return {
         **shared,
         "target": None,
         "settings": settings,
-        "attention": [_block(block) for block in trace.attention],
+        "attention": [_block(block, values=values) for block in trace.attention],
         "next": [record(entry) for entry in trace.next],
         "notes": list(map(str, trace.notes)),
     }
@@ -98,9 +98,10 @@ def _facts(model: Facts) -> dict[str, Any]:
 
 
 def prompt_document(prompt: Prompt) -> dict[str, Any]:
-    """Text (null for ids) and tokens."""
+    """Text (null for ids) and tokens; the other keys of a JSON line where it had some."""
     tokens = [_token(i, token) for i, token in enumerate(prompt.tokens)]
-    return {"text": prompt.text if prompt.has_text else None, "tokens": tokens}
+    given = {"given": dict(prompt.other_keys)} if prompt.other_keys else {}
+    return {"text": prompt.text if prompt.has_text else None, "tokens": tokens, **given}
 
 
 def _token(position: int, token: Token) -> dict[str, Any]:
@@ -136,16 +137,21 @@ def record(value: Any) -> Any:
     return value
 
 
-def _block(block: Attention) -> dict[str, Any]:
+def _block(block: Attention, *, values: bool) -> dict[str, Any]:
+    arrays = {name: array_document(block, name, array) for name, array in block.arrays.items()}
+    for found in () if values else arrays.values():
+        del found["values"]
     return {
         "stack": block.stack,
         "kind": block.kind,
         "layer": block.layer,
         "heads": list(block.heads),
         "kv_heads": list(block.kv_heads),
+        "queries": list(block.queries),
+        "keys": list(block.keys),
         "scale": np.float32(block.scale),
         **({"soft_cap": np.float32(block.soft_cap)} if block.soft_cap else {}),
-        "arrays": {n: array_document(block, n, array) for n, array in block.arrays.items()},
+        "arrays": arrays,
     }
 
 
@@ -155,7 +161,7 @@ def array_document(
     """An array of a block with what its values are; `axes` are those of a part of it."""
     spec = vocabulary.ARRAYS[name]
     found = {
-        "step": spec.step,
+        "step": spec.step or None,
         "axes": list(axes or spec.axes),
         "shape": list(values.shape),
         "provenance": block.provenance(name),

@@ -16,6 +16,7 @@ def render(trace: Trace) -> bytes:
 def _lines(trace: Trace) -> Iterator[dict[str, Any]]:
     for block in trace.attention:
         where = {"stack": block.stack, "kind": block.kind, "layer": block.layer}
+        where |= {"queries": list(block.queries), "keys": list(block.keys)}
         for name, array in block.arrays.items():
             axes = vocabulary.ARRAYS[name].axes
             none = {"head": None, "kv_head": None}

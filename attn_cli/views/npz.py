@@ -6,10 +6,16 @@ import numpy as np
 
 from attn_cli.hook_names import to_arrays
 from attn_cli.records import Trace
+from attn_cli.views.json import encode, trace_document
 
 
 def render(trace: Trace) -> bytes:
-    """The archive's bytes, the same for the same trace (see `hook_names`)."""
+    """The archive's bytes, the same for the same trace.
+
+    `attn.document` is the trace's JSON without the values, `attn.logits` (position, vocabulary).
+    """
     out = io.BytesIO()
-    np.savez(out, **to_arrays(trace))
+    document = encode(trace_document(trace, values=False)).decode()
+    logits = {"attn.logits": trace.logits} if trace.logits.size else {}
+    np.savez(out, **to_arrays(trace), **logits, **{"attn.document": np.array(document)})
     return out.getvalue()

@@ -54,6 +54,27 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
     return {**head, **_object(shared)}
 
 
+def line_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an ndjson line of a trace: an array, the prediction, or a whole document."""
+    shown = document["properties"]
+    block = shown["attention"]["items"]["properties"]
+    place = {name: block[name] for name in ("stack", "kind", "layer", "queries", "keys")}
+    arrays, heads = [], ("head", "kv_head")
+    for name, array in block["arrays"]["properties"].items():
+        axes = vocabulary.ARRAYS[name].axes
+        own = {
+            **{h: {"type": "integer" if h in axes else "null"} for h in heads},
+            "name": {"const": name},
+            **array["properties"],
+            "axes": {"const": [axis for axis in axes if axis not in heads]},
+        }
+        arrays.append(_object({**place, **own}, ("nonfinite",)))
+    head = {key: document[key] for key in ("$schema", "$defs")}
+    whole = {key: document[key] for key in document if key not in (*head, "title")}
+    found = [*arrays, _object({"next": shown["next"]}), whole]
+    return {**head, "title": f"a line of {document['title']}", "anyOf": found}
+
+
 def of_type(kind: Any) -> dict[str, Any]:
     """The schema of a record, a tuple of records, or a simple value."""
     if kind in _SIMPLE:
@@ -95,7 +116,8 @@ def _prompt() -> dict[str, Any]:
         "special": {"type": "boolean"},
     }
     tokens = {"type": "array", "items": _object(token)}
-    return _object({"text": {"type": ["string", "null"]}, "tokens": tokens})
+    shown = {"text": {"type": ["string", "null"]}, "tokens": tokens, "given": {"type": "object"}}
+    return _object(shown, optional=("given",))
 
 
 def _block() -> dict[str, Any]:
@@ -108,6 +130,8 @@ def _block() -> dict[str, Any]:
             "layer": {"type": "integer"},
             "heads": numbers,
             "kv_heads": numbers,
+            "queries": numbers,
+            "keys": numbers,
             "scale": {"type": "number"},
             "soft_cap": {"type": "number"},
             "arrays": {"type": "object", "properties": arrays, "additionalProperties": False},
@@ -120,7 +144,7 @@ def _array(spec: vocabulary.ArraySpec) -> dict[str, Any]:
     provenance = [vocabulary.REAL, vocabulary.DERIVED, vocabulary.WHAT_IF]
     return _object(
         {
-            "step": {"const": spec.step},
+            "step": {"const": spec.step or None},
             "axes": {"const": list(spec.axes)},
             "shape": {"type": "array", "items": {"type": "integer"}},
             "provenance": {"enum": provenance},

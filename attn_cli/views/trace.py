@@ -122,9 +122,10 @@ def page(
     queries: Sequence[int],
     keys: Sequence[int],
     full: bool = False,
+    after: bool = False,
 ) -> Page:
     """The whole page. `queries` and `keys` are the positions to show as rows and columns, the last
-    of `queries` the one that is followed."""
+    of `queries` the one that is followed; `after`: the whole of `mlp_output` too."""
     heads = [(block, place) for block in trace.attention for place in range(len(block.heads))]
     one = _where(*heads[0]) if len(heads) == 1 else ""
     found: Page = [Heading(trace.model, trace.prompt, one)]
@@ -150,6 +151,8 @@ def page(
             found.extend(
                 ending.after_layer(block, trace.model, view.query, names[view.query], last=last)
             )
+        if after and view.has("mlp_output") and place == len(block.heads) - 1:
+            found.append(view.rows("mlp_output", view.queries))
     parameters = bool(heads) and "w_norm" in heads[0][0].arrays
     for entry in trace.next:
         query = names[entry.position]

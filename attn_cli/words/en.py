@@ -27,6 +27,7 @@ SENTENCES = {
     "note.nonfinite": "layer {layer}: {count} numbers of {name} are NaN or infinite",
     "note.sample_prompt": "no text given: using the sample prompt",
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
+    "note.unused": "{option} changes nothing here: {format} is written in full",
     "note.blank_lines": "{count} blank lines were left out",
     # what pages have in common
     "page.model": "{family} · {layers} × {heads} · width {width} ({head_width} per head)",

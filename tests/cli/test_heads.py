@@ -91,11 +91,14 @@ def test_the_other_layer_and_what_if_settings(attn):
     assert np.allclose(uniform["weights"], 1 / 6)
 
 
-def test_all_layers_are_one_document_each(attn):
-    lines = attn("heads", PROMPT, "--layer", "all", "--format", "ndjson").lines
-    assert [line["result"]["layer"] for line in lines] == [0, 1]
-    refused = attn("heads", PROMPT, "--layer", "all", "--json")
-    assert (refused.code, refused.out) == (2, b"")
+def test_several_layers_are_one_document(attn):
+    document = attn("heads", PROMPT, "--layer", "all", "--json").json
+    assert attn("heads", PROMPT, "--layer", "all", "--format", "ndjson").json == document
+    assert document["settings"]["layer"] == [0, 1]
+    for layer, found in enumerate(document["result"]["layers"]):
+        assert found == attn("heads", PROMPT, "--layer", layer, "--json").json["result"]
+    pages = [attn("heads", PROMPT, "--layer", layer).text for layer in (0, 1, "0-1")]
+    assert pages[2] == pages[0] + pages[1]
 
 
 def test_ninety_six_heads_wrap_and_are_all_there(attn):

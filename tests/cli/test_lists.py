@@ -94,7 +94,6 @@ def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, nam
 
 def test_formats_are_named_in_help_hints_completion_and_readme(attn):
     assert f"{', '.join(FORMATS)}." in flat(attn("trace", "--help"))
-    assert f"one of {', '.join(FORMATS)}\n" in attn("trace", "--format", "xml").said
     assert completed("trace", "--format", "") == list(FORMATS)
     suffixes = [suffix for form in FORMATS.values() for suffix in form.suffixes]
     said = attn("trace", PROMPT, "--out", "x.html").said
@@ -119,18 +118,51 @@ def test_with_each_line_ndjson_is_one_whole_document_to_a_line(attn):
     assert lines.out == attn(*asked, "json", stdin=b"the king\nthe queen\n").out
 
 
-def test_only_a_format_without_a_place_for_notes_tells_them(attn):
-    asked = ("trace", "the \u2603", "--step", 5, "--format")
-    told = {kind for kind in FORMATS if "note: " in attn(*asked, kind).said}
-    assert told == {name for name, form in FORMATS.items() if form.arrays or not form.documents}
-    for kind in FORMATS:
-        assert attn(*asked, kind, "--quiet").said == ""
-    lines = ("--each", "line", "--format")
-    for kind, form in FORMATS.items():
-        result = attn("trace", *lines, kind, stdin=b"the king\nthe queen\n")
-        single = not form.documents and form.arrays
-        assert (result.code == 2) == bool(single)
-        assert not single or f"--each cannot be written as {kind}" in result.said
+@pytest.mark.parametrize("kind", FORMATS)
+def test_notes_are_told_in_every_format(attn, kind):
+    asked = ("trace", "the \u2603", "--step", 5, "--format", kind)
+    assert attn(*asked).said.startswith("note: not in the vocabulary of tiny")
+    assert attn(*asked, "--quiet").said == ""
+    result = attn("trace", "--each", "line", "--format", kind, stdin=b"the king\nthe queen\n")
+    single = FORMATS[kind].arrays and not FORMATS[kind].documents
+    assert (result.code == 2) == bool(single)
+    assert not single or f"--each cannot be written as {kind}" in result.said
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if COMMANDS[name].formats])
+def test_a_command_names_its_own_formats_only(attn, name):
+    known = COMMANDS[name].formats
+    assert f"--format FORMAT {', '.join(known)}." in flat(attn(name, "--help"))
+    assert completed(name, "--format", "") == list(known)
+    said = attn(name, "--format", "xml", *(("c", "--out", "m") if name == "train" else ())).said
+    assert said == f"attn: attn {name} cannot write xml\nhint: one of {', '.join(known)}\n"
+
+
+# --- completion ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("trace --step ", "1 2 3 4 5 6 embed project dot-products scale-and-mask softmax"),
+        ("trace --step s", "scale-and-mask softmax"),
+        ("trace --layer ", "0 1 all"),
+        ("mask --head ", "0 1 2 3 all"),
+        ("trace --model random:layers=3,heads=2 --layer ", "0 1 2 all"),
+        ("trace --model=random:heads=2 --head ", "0 1 all"),
+        ("trace --model no-such --layer ", ""),
+        ("heads --model=ti", "tiny"),
+        ("heads -m ti", "tiny"),
+        ("models ti", "tiny"),
+        ("schema he", "heads"),
+        ("sample --format ", "table json ndjson"),
+    ],
+)
+def test_what_the_shell_completes(process, words, expected):
+    """As bash asks: the words typed so far in the environment, one completion to a line."""
+    env = {"_ATTN_COMPLETE": "complete_bash", "COMP_WORDS": f"attn {words}",
+           "COMP_CWORD": str(len(words.split(" ")))}  # fmt: skip
+    assert process(env=env).text.split()[: len(expected.split())] == expected.split()
 
 
 # --- masks and what-ifs --------------------------------------------------------------------------

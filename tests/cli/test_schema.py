@@ -15,9 +15,11 @@ DOCUMENTS = [
     ("trace", PROMPT, "--step", "5", "--no-next"),
     ("trace", PROMPT, "--mask", "padding:6", "--attention-temperature", "0.5"),
     ("trace", "--ids", "5,6,7", "--without-head", "0.1"),
+    ("trace", PROMPT, "--query", "is,0", "--key", "China", "--after"),
     ("trace", "\u4e2d\u56fd zyx\u00e9 \U0001f600", "-m", "random:layers=1,heads=2"),
     ("heads", PROMPT),
     ("heads", PROMPT, "--head", "1", "--layer", "1", "--mask", "none"),
+    ("heads", PROMPT, "--layer", "all"),
     ("mask", PROMPT),
     ("mask", PROMPT, "--mask", "none"),
     ("mask", "the"),
@@ -33,8 +35,8 @@ DOCUMENTS = [
 
 @pytest.fixture
 def validator(attn):
-    def of(command):
-        schema = attn("schema", command).json
+    def of(*asked):
+        schema = attn("schema", *asked).json
         jsonschema.Draft202012Validator.check_schema(schema)
         return jsonschema.Draft202012Validator(schema)
 
@@ -69,6 +71,31 @@ def test_the_document_of_a_training_follows_its_schema(attn, validator, tmp_path
     asked = ("--width", 8, "--heads", 2, "--context", 16, "--steps", 2, "--quiet", "--json")
     document = attn("train", corpus, "--out", tmp_path / "m", *asked).json
     validator("train").validate(document)
+
+
+@pytest.mark.parametrize("arguments", DOCUMENTS, ids=" ".join)
+def test_every_ndjson_line_follows_its_schema(attn, validator, arguments):
+    check = validator(arguments[0], "--line")
+    lines = attn(*arguments, "--format", "ndjson").lines
+    assert all(check.is_valid(line) for line in lines)
+    for line in (lines[0], lines[-1]):
+        assert not check.is_valid({**line, "more": 1})
+        assert not any(check.is_valid({k: v for k, v in line.items() if k != key}) for key in line)
+
+
+def test_a_json_line_with_other_keys_follows_the_schema(attn, validator):
+    asked = ("trace", "--each", "line", "--step", "5", "--format", "ndjson")
+    (document,) = attn(*asked, stdin=b'{"text": "the king", "id": 7}').lines
+    assert document["prompt"]["given"] == {"id": 7}
+    validator("trace").validate(document)
+    validator("trace", "--line").validate(document)
+
+
+def test_a_line_of_another_arrays_axes_is_not_let_through(attn, validator):
+    line = attn("trace", PROMPT, "--step", "5", "--format", "ndjson").lines[0]
+    check = validator("trace", "--line")
+    for change in ({"name": "q"}, {"axes": ["key", "query"]}, {"head": None}, {"kv_head": 0}):
+        assert not check.is_valid({**line, **change})
 
 
 @pytest.mark.parametrize(

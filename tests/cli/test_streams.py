@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import socket
 import sys
 import termios
 from contextlib import ExitStack
@@ -88,16 +89,20 @@ def test_a_terminal_says_its_own_width(columns, width):
         assert (streams.is_screen, streams.width) == (True, width)
 
 
-def test_stdin_is_fed_by_a_file_or_a_pipe_only(tmp_path):
+def test_stdin_is_fed_by_a_file_a_pipe_or_a_socket_only(tmp_path):
     (tmp_path / "file").write_bytes(b"the")
     read, write = os.pipe()
+    ours, theirs = socket.socketpair()
     with ExitStack() as stack:
         stack.enter_context(open(write, "wb"))
-        file, pipe, null = (
+        stack.enter_context(ours)
+        places = (tmp_path / "file", read, theirs.detach(), os.devnull)
+        fed = [
             handed(stdin=stack.enter_context(open(place, encoding="utf-8"))).is_fed
-            for place in (tmp_path / "file", read, os.devnull)
-        )
-    assert (file, pipe, null, handed(stdin=None).is_fed) == (True, True, False, False)
+            for place in places
+        ]
+    assert fed == [True, True, True, False]
+    assert not handed(stdin=None).is_fed
 
 
 def test_without_a_word_they_are_those_of_the_process():

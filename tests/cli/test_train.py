@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_first_step(train, tm
         (("--watch-prompt", "the cat " * 20, "--watch-key", "cat"), 2, "40 tokens, the context"),
         (("--learning-rate", "0"), 2, "must be above 0"),
         (("--learning-rate", "1e300", "--steps", 5), 2, "the loss is no longer a number"),
-        (("--format", "csv"), 2, "--format 'csv' is unknown"),
+        (("--format", "csv"), 2, "attn train cannot write csv"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(train, tmp_path, arguments, code, message):

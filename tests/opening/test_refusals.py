@@ -221,13 +221,28 @@ def test_the_hint_says_which_part_opens(folder):
 
 
 @pytest.mark.parametrize("names", [
-    (), ("README.md",), ("config.json",), ("params.json",), ("config.json", "modules.json"),
+    ("config.json",), ("config.json", "modules.json"),
+    ("config.json", "params.json", "consolidated.safetensors"),
 ])  # fmt: skip
 def test_a_folder_that_is_nothing_known_is_left_to_others(folder, names):
     path = folder(**dict.fromkeys(names))
     refusals.check_folder(path)
     refusals.check_folder(path / "missing")
     assert {file.name for file in path.iterdir()} == set(names)
+
+
+@pytest.mark.parametrize("names", [
+    (), ("README.md",), ("params.json",), ("consolidated.00.pth",), ("inner/config.json",)
+])  # fmt: skip
+def test_a_folder_without_a_model_is_one(folder, names):
+    path = folder(**dict.fromkeys(name for name in names if "/" not in name))
+    message, hint = refused(refusals.check_folder, path)
+    assert message == f"{path} is a folder without a model: no config.json"
+    assert hint == "attn models lists what opens here"
+    (path / "inner").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (path / "inner" / name).touch()
+    assert refused(refusals.check_folder, path)[1] == f"open the model in it: {path / 'inner'}"
 
 
 def test_an_adapters_file_that_is_no_json_is_said(folder, tmp_path):

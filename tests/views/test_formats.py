@@ -187,7 +187,7 @@ def rows_of(data):
 def test_csv_has_a_row_per_number(trace):
     data = csv_view.render(trace)
     assert data.splitlines()[0].decode() == (
-        "stack,kind,layer,head,step,name,row,column,row_token,column_token,value"
+        "stack,kind,layer,head,step,name,row,column,row_token,column_token,value,provenance"
     )
     rows = rows_of(data)
     assert len(rows) == sum(a.size for block in trace.attention for a in block.arrays.values())
@@ -199,7 +199,8 @@ def test_csv_has_a_row_per_number(trace):
             array, axes = array[int(row["head"])], axes[1:]
         place = (int(row["row"]), int(row["column"])) if array.ndim == 2 else int(row["column"])
         assert np.float32(row["value"]) == np.float32(array[place])
-        assert row["step"] == str(vocabulary.ARRAYS[row["name"]].step)
+        assert row["step"] == str(vocabulary.ARRAYS[row["name"]].step or "")
+        assert row["provenance"] == "real"
         tokens = PROMPT.split()
         of = [tokens[int(row[k])] if a in ("query", "key") else ""
               for k, a in (("row", axes[0]), ("column", axes[-1]))]  # fmt: skip
@@ -232,12 +233,19 @@ def test_csv_quotes_what_needs_it(trace):
 def test_npz_has_the_names_and_axes_of_interpretability_code(asked):
     trace = attn_cli.trace(PROMPT, **asked)
     archive = np.load(io.BytesIO(npz_view.render(trace)))
-    expected = {"tokens"}
+    expected = {"tokens", "attn.document", "attn.logits"}
+    document = json_view.trace_document(trace)
+    for block in document["attention"]:
+        for array in block["arrays"].values():
+            del array["values"]
+    assert strict(str(archive["attn.document"])) == strict(json_view.encode(document))
+    np.testing.assert_array_equal(archive["attn.logits"], trace.logits)
     np.testing.assert_array_equal(archive["tokens"], trace.prompt.ids)
     for block in trace.attention:
         start = f"blocks.{block.layer}."
-        expected |= {start + "attn.heads", start + "attn.kv_heads"}
-        assert archive[start + "attn.heads"].tolist() == list(block.heads)
+        for kept in ("heads", "kv_heads", "queries", "keys"):
+            expected.add(f"{start}attn.{kept}")
+            assert archive[f"{start}attn.{kept}"].tolist() == list(getattr(block, kept))
         for name, array in block.arrays.items():
             stored = archive[start + NAMES.get(name, f"attn.{name}")]
             expected.add(start + NAMES.get(name, f"attn.{name}"))
