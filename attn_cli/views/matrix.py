@@ -195,16 +195,10 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 
 def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
-<<<<<<< HEAD
-    """The table, and below it how many rows are left out."""
-    title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
-    yield Padding(title, (1, 0, 0, 1)) if item.title else Text("")
-=======
     """The table under its title if it has one, and below it how many rows are left out."""
     if item.title:
         title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
         yield Padding(title, (1, 0, 0, 1))
->>>>>>> n3
     count = len(item.columns[0].cells)
     shown = count if look.full or not item.most else min(count, _MOST_ROWS)
     rows = slice(count - shown, count) if item.most == "last" else slice(shown)

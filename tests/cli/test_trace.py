@@ -136,7 +136,6 @@ def test_the_pull_and_its_cosine_are_told(page, document):
     )
 
 
-<<<<<<< HEAD
 def test_every_dot_product_of_the_query_is_spelt_out(attn, document):
     page = attn("trace", PROMPT, "--step", 3, "--query", "China").text
     table = page.partition("q × k of `China`   5 × 9   rows: keys")[2].splitlines()[2:7]
@@ -148,16 +147,6 @@ def test_every_dot_product_of_the_query_is_spelt_out(attn, document):
         wanted = [score, *(q * key)]
         assert name == token
         assert numbers == [as_shown(n, like) for n, like in zip(wanted, numbers, strict=True)]
-=======
-def test_the_best_dot_product_is_spelt_out(attn, document):
-    page = " ".join(attn("trace", PROMPT, "--step", 3).text.split())
-    scores = [n if n is not None else -np.inf for n in head(document, "scores")[-1]]
-    best = int(np.argmax(scores))
-    q, k = head(document, "q")[-1], head(document, "k")[best]
-    told = " + ".join(f"{a:.2f}×{b:.2f}" for a, b in zip(q, k, strict=True))
-    told = f"is · {TOKENS[best]} = {told} = {scores[best]:.2f}".replace("-", "−")
-    assert told.replace("+ −", "− ") in page
->>>>>>> n3
 
 
 def test_the_prediction_is_the_documents(page, document):
