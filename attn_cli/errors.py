@@ -1,5 +1,7 @@
 """The errors a user can meet. The message says what and where; the hint says what to do next."""
 
+from collections.abc import Iterable
+
 
 class AttnError(Exception):
     """Base of every error this package raises on purpose; nothing else should reach a user."""
@@ -35,3 +37,10 @@ class Terminated(BaseException):
 def shorten(text: str) -> str:
     """What was typed, cut to a length that an error message can hold."""
     return text if len(text) <= 60 else f"{text[:40]}… ({len(text):,} characters)"
+
+
+def some(names: Iterable[object], most: int = 5) -> str:
+    """A list that a message can hold."""
+    every = [shorten(str(name)) for name in names]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

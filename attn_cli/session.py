@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli import parse, vocabulary
-from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.errors import ContentError, UsageError, some
 from attn_cli.maths.attention import softmax
 from attn_cli.model import family
 from attn_cli.model.family import Model
@@ -158,7 +158,9 @@ def trace(
     UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
-    facts = opened.facts
+    facts, arrays = opened.facts, frozenset(arrays)
+    if unknown := sorted(arrays - set(vocabulary.ARRAYS)):
+        raise UsageError(f"no array {unknown[0]!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
     prompt = prompt or tokenise(opened, text, ids=ids, special=special, chat=chat)
     layers = parse.selection(layer, facts.layers, "--layer")
     chosen = [Address(facts.stack, "self", number) for number in layers]
@@ -171,8 +173,8 @@ def trace(
     }
     request = Request(
         blocks=frozenset(chosen),
-        heads=parse.selection(head, facts.heads, "--head"),
-        arrays=_known(arrays),
+        heads={facts.stack: parse.selection(head, facts.heads, "--head")},
+        arrays=arrays,
         whole=next and facts.predicts,
         what_if=what_if(opened, prompt, **settings),
     )
@@ -215,13 +217,6 @@ def idle_notes(
     if others and not touched:
         notes.append(note("note.no_effect", changes=" ".join(others)))
     return tuple(notes)
-
-
-def _known(arrays: Iterable[str]) -> frozenset[str]:
-    unknown = sorted(set(arrays) - set(vocabulary.ARRAYS))
-    if unknown:
-        raise UsageError(f"no array {unknown[0]!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
-    return frozenset(arrays)
 
 
 def _with_prediction(model: Model, found: Trace, end: End, top: int, told: bool) -> Trace:
@@ -300,9 +295,9 @@ def model_notes(model: Model) -> tuple[Note, ...]:
     """Notes on a model however it is used: its config, its tensors, its tokenizer."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.unknown:
-        notes.append(note("note.keys", keys=_some(model.unknown)))
+        notes.append(note("note.keys", keys=some(model.unknown)))
     if model.left_aside:
-        notes.append(note("note.left_aside", tensors=_some(model.left_aside)))
+        notes.append(note("note.left_aside", tensors=some(model.left_aside)))
     if not model.facts.predicts:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
@@ -326,7 +321,7 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     ]
     for key, words in (("note.unknown", unknown), ("note.letters", _spelt(prompt))):
         if words:
-            found = _some(dict.fromkeys(words))
+            found = some(dict.fromkeys(words))
             notes.append(note(key, words=found, model=model.facts.name))
     return tuple(notes)
 
@@ -343,13 +338,6 @@ def _spelt(prompt: Prompt) -> list[str]:
     return found
 
 
-def _some(names: Iterable[object], most: int = 5) -> str:
-    """A list that a note can hold."""
-    every = list(map(str, names))
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(shorten(name) for name in every[:most]) + more
-
-
 def _notes(model: Model, found: Trace, changes: WhatIf, touched: bool) -> tuple[Note, ...]:
     of_blocks = (remark for block in found.attention for remark in _block_notes(block))
     bad = int(found.logits.size - np.isfinite(found.logits).sum())
@@ -363,7 +351,7 @@ def _block_notes(block: Attention) -> Iterator[Note]:
     visible = block.arrays.get("visible")
     if visible is not None and not visible.any(axis=1).all():
         rows = np.flatnonzero(~visible.any(axis=1)).tolist()
-        yield note("note.hidden_row", layer=block.layer, rows=_some(rows, 8))
+        yield note("note.hidden_row", layer=block.layer, rows=some(rows, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:

@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
-from attn_cli.errors import ContentError, shorten
+from attn_cli.errors import ContentError, shorten, some
 from attn_cli.files import decode, read_bytes
 
 # Lists of nothing take 21 times the memory of their text: less than a gigabyte of these.
@@ -46,20 +46,16 @@ def open_shards(index: Path, opener: Opener) -> dict[str, Tensor]:
     files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
     missing = [name for name, path in files.items() if not os.path.exists(path)]
     if missing:
-        raise ContentError(f"the file {_first(missing)} of {index.parent} is missing", INCOMPLETE)
+        raise ContentError(f"the file {some(missing, 1)} of {index.parent} is missing", INCOMPLETE)
     found: dict[str, Tensor] = {}
     for name, path in files.items():
         opened = opener(path)
         listed = {tensor for tensor, file in where.items() if file == name}
         different = sorted(listed ^ set(opened))
         if different:
-            raise ContentError(f"{index} and {name} disagree about the tensor {_first(different)}")
+            raise ContentError(f"{index} and {name} disagree about the tensor {some(different, 1)}")
         found |= opened
     return found
-
-
-def _first(names: Sequence[str]) -> str:
-    return shorten(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _inside(folder: Path, name: str) -> Path:

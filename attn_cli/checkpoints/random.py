@@ -12,18 +12,16 @@ from attn_cli.checkpoints.tensor import Tensor
 _DEVIATION = 0.02
 
 
-class RandomTensors:
+def random_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
     """Tensors as training starts with them: N(0, 0.02²), biases 0, norm weights 1.
 
     Radford et al. 2019. A tensor's values depend on the seed and its name alone, so their order of
     reading does not matter.
     """
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], seed: int) -> None:
-        self.tensors: dict[str, Tensor] = {}
-        for name, shape in shapes.items():
-            stored = partial(_drawn, seed, name, shape)
-            self.tensors[name] = Tensor("F32", shape, 4 * math.prod(shape), name, stored)
+    return {
+        name: Tensor("F32", shape, 4 * math.prod(shape), name, partial(_drawn, seed, name, shape))
+        for name, shape in shapes.items()
+    }
 
 
 def _drawn(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -156,7 +156,7 @@ def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     head = reader.integer("hidden_size") // reader.integer("num_attention_heads") or 1
-    rotating = reader.integer("rotated", head)
+    rotating = reader.integer("rotated", head, high=head)
     values.pop("rotated", 0)
     # A half more, since a share of the width is cut to a whole number of dimensions.
     values["rotary_pct"] = 1.0 if rotating == head else (rotating + 0.5) / head

@@ -252,6 +252,7 @@ def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.nda
 _SCALING = (
     "factor", "attention_factor", "beta_fast", "beta_slow", "original_max_position_embeddings",
 )  # fmt: skip
+_KINDS = ("none", "linear", "yarn", "longrope")
 _FACTORS = "rope_freqs.weight"
 _SHORT_FACTORS, _LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
 
@@ -268,9 +269,11 @@ def say(
     `partial`: not all of a head's dimensions need rotate.
     """
     shared = reader.integer("hidden_size") // reader.integer("num_attention_heads")
+    if not reader.has("head_dim"):
+        reader.equal_shares("hidden_size", "num_attention_heads")
     width = values["head_dim"] = reader.integer("head_dim", shared)
     for key in ("value_dim", "rotated"):
-        value = reader.integer(key, width)
+        value = reader.integer(key, width, high=width if partial else 2**31 - 1)
         values.pop(key, 0)
         if partial and key == "rotated":
             # A half more, since a share of the width is cut to a whole number of dimensions.
@@ -280,8 +283,11 @@ def say(
     values.setdefault("num_key_value_heads", None)  # as many as heads
     scaling = {key: values.pop(key) for key in _SCALING if key in values}
     # A factor without a type is linear, as llama.cpp reads it.
-    kind = values.pop("scaling", "linear" if "factor" in scaling else "none")
-    if kind == "longrope" and _LONG_FACTORS in tensors:  # it is said by tensors
+    kind = reader.choice("scaling", _KINDS, "linear" if "factor" in scaling else "none")
+    values.pop("scaling", "")
+    if kind == "longrope":
+        if _LONG_FACTORS not in tensors:
+            raise reader.error(f"{reader.named('scaling')} is longrope, without {_LONG_FACTORS}")
         kind, _ = "none", scaling.pop("original_max_position_embeddings", 0)
     if kind == "none":
         kind, _ = "default", scaling.pop("factor", 0)

@@ -215,7 +215,8 @@ class ConfigReader:
         self.unknown += sorted(self._within + key for key in self._values if key not in known)
 
 
-# Keys of any family that say how a checkpoint was made or is sampled from, not what it computes.
+# Keys of any family that say how a checkpoint was made or is sampled from, not what it computes;
+# the last three are refused before, unless they are null.
 _ANY_FAMILY = frozenset(
     """
     _name_or_path architectures auto_map bos_token_id decoder_start_token_id diversity_penalty
@@ -233,5 +234,6 @@ _ANY_FAMILY = frozenset(
     experts_implementation gradient_checkpointing is_decoder is_encoder_decoder name_or_path
     num_assistant_tokens num_assistant_tokens_schedule num_labels target_lookbehind
     tie_encoder_decoder tie_last_hidden_states
+    compression_config quantization quantization_config
     """.split()
 )

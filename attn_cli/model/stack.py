@@ -49,12 +49,12 @@ _BLOCK = 128  # queries
 class Request:
     """What to record, and whether to run to the end.
 
-    `blocks` are recorded: their `heads`, of the arrays named in `arrays`. A `whole` pass goes on
-    to the prediction.
+    `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack, of every
+    head where a stack is not named. A `whole` pass goes on to the prediction.
     """
 
     blocks: frozenset[Address] = frozenset()
-    heads: tuple[int, ...] = ()
+    heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
     whole: bool = True
     what_if: WhatIf = field(default_factory=WhatIf)
@@ -320,24 +320,22 @@ class Stack:
         removed: tuple[int, ...],
         touched: frozenset[str],
     ) -> Attention:
-        request = self._request
-        group = computed["q"].shape[0] // computed["k"].shape[0]
-        kv_heads = tuple(dict.fromkeys(head // group for head in request.heads))
-        picked = {"head": list(request.heads), "kv_head": list(kv_heads)}
+        request, every = self._request, tuple(range(len(computed["q"])))
+        heads, group = request.heads.get(block.stack, every), len(every) // len(computed["k"])
+        kv_heads = heads if group == 1 else tuple(dict.fromkeys(head // group for head in heads))
+        picked = {"head": list(heads), "kv_head": list(kv_heads)} if heads != every else {}
         arrays = {}
         for name, spec in vocabulary.ARRAYS.items():
             if name in request.arrays and name in computed:
-                array = computed[name].view()
                 chosen = picked.get(spec.axes[0])
-                if chosen is not None and chosen != list(range(len(array))):
-                    array = array[chosen]
+                array = computed[name].view() if chosen is None else computed[name][chosen]
                 array.flags.writeable = False
                 arrays[name] = array
         return Attention(
             stack=block.stack,
             kind=block.kind,
             layer=block.layer,
-            heads=request.heads,
+            heads=heads,
             kv_heads=kv_heads,
             scale=scale,
             soft_cap=soft_cap,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
-from attn_cli.errors import ContentError, shorten
+from attn_cli.errors import ContentError, shorten, some
 from attn_cli.model.weights import Stored, Weights, transposed
 
 # Names and shapes are made for every layer before the file is asked for any.
@@ -149,9 +149,8 @@ def bind(
     """
     missing = [name for name in shapes if name not in stored]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        name = named.get(missing[0], prefix + missing[0])
-        raise ContentError(f"{where}: the tensor {name}{more} is missing")
+        names = some((named.get(name, prefix + name) for name in missing), 1)
+        raise ContentError(f"{where}: the tensor {names} is missing")
     for name, (place, arrange) in stored.items():
         if name not in shapes:
             raise ContentError(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from attn_cli.errors import ContentError, shorten
+from attn_cli.errors import ContentError, shorten, some
 from attn_cli.files import read_bytes, reason
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -130,10 +130,9 @@ def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
         marked = [n for n in files if kind and kind.lower() in re.split(r"[.-]", n.lower())]
         chosen = [name for name in files if name == file or name in marked]
         if len(chosen) != 1:
-            known = ", ".join(files) or "no GGUF files"
             raise ContentError(
                 f"{repository} has {len(chosen) or 'no'} files {shorten(file or kind)!r}",
-                f"it has {shorten_list(known)}",
+                f"it has {some(files) or 'no GGUF files'}",
             )
         return snapshot / chosen[0]
     if _is_whole(snapshot):
@@ -144,14 +143,9 @@ def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
     if len(files) > 1:
         raise ContentError(
             f"{repository} has {len(files)} GGUF files",
-            f"name one, {repository}/FILE.gguf: {shorten_list(', '.join(files))}",
+            f"name one, {repository}/FILE.gguf: {some(files)}",
         )
     return snapshot / files[0]
-
-
-def shorten_list(text: str) -> str:
-    """A list that an error message can hold."""
-    return text if len(text) <= 300 else f"{text[:280]}…"
 
 
 def gguf_files(snapshot: Path) -> Iterator[str]:

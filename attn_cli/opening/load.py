@@ -11,7 +11,7 @@ import numpy as np
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.random import RandomTensors
+from attn_cli.checkpoints.random import random_tensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.model.config import ConfigReader
@@ -34,11 +34,11 @@ from attn_cli.tokens.absent import Absent, deferred
 from attn_cli.tokens.token import Tokenizer
 
 _DATA = Path(__file__).parent.parent / "data"
-_RANDOM_LIMITS = {
-    "layers": (1, 96), "heads": (1, 96), "model_width": (1, 12288), "context": (1, 4096),
-    "seed": (0, 10**9 - 1),
+# Of a random model: the default, the least and the most.
+_RANDOM = {
+    "layers": (2, 1, 96), "heads": (4, 1, 96), "model_width": (32, 1, 12288),
+    "context": (256, 1, 4096), "seed": (0, 0, 10**9 - 1),
 }  # fmt: skip
-_RANDOM_DEFAULTS = {"layers": 2, "heads": 4, "model_width": 32, "context": 256, "seed": 0}
 
 
 def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
@@ -87,6 +87,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     where, of_config = str(place.path), str(place.path / "config.json")
     tensors, kind = folder.tensors, folder.config.get("model_type")
     refusals.check_config(folder.config, of_config, ignored)
+    refusals.check_tensors(tensors, where)
     family = _family(folder.config, of_config)
     reader = ConfigReader(folder.config, of_config, ignored)
     config = family.read_config(reader)
@@ -188,7 +189,7 @@ def _model(*, facts: Facts, make: Callable[[], Tokenizer], where: str, **parts: 
 
 
 def _random_model(name: str) -> Model:
-    numbers = dict(_RANDOM_DEFAULTS)
+    numbers = {key: default for key, (default, _, _) in _RANDOM.items()}
     for part in filter(None, name.partition(":")[2].split(",")):
         key, _, value = part.partition("=")
         if key not in numbers:
@@ -196,7 +197,7 @@ def _random_model(name: str) -> Model:
                 f"--model random: the key {shorten(key)!r} is unknown",
                 f"known: {', '.join(numbers)}",
             )
-        numbers[key] = parse.integer(value, f"--model random: {key}", *_RANDOM_LIMITS[key])
+        numbers[key] = parse.integer(value, f"--model random: {key}", *_RANDOM[key][1:])
     if numbers["model_width"] % numbers["heads"]:
         raise UsageError(
             f"--model random: model_width {numbers['model_width']} does not divide by "
@@ -208,7 +209,7 @@ def _random_model(name: str) -> Model:
     values = family.untrained({**numbers, "vocabulary": tokenizer.size})
     config = family.read_config(ConfigReader(values, name))
     shapes = of_layers(family.shapes(config), config.layers)
-    tensors = RandomTensors(shapes, numbers["seed"]).tensors
+    tensors = random_tensors(shapes, numbers["seed"])
     place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
     return _model(
         facts=_facts(place, UNTRAINED, family, config, shapes, trained=False),

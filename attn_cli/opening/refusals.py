@@ -5,10 +5,12 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError, shorten
+from attn_cli.errors import ContentError, shorten, some
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
-_SECTIONS = ("quantization_config", "quantization")
+_SECTIONS = ("quantization_config", "quantization", "compression_config")
+# How the names of tensors end that only quantised weights have.
+_QUANTISED_PARTS = (".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".weight_scale_inv")
 _METHODS = {
     "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8",
     "fbgemm_fp8": "FBGEMM FP8", "mxfp4": "MXFP4", "compressed-tensors": "compressed-tensors",
@@ -27,7 +29,6 @@ _GGUF_PARTS = {
     "mmproj": "the part of a model that makes vectors of pictures or sound",
     "imatrix": "statistics for quantising",
 }
-_SHOWN = 8
 
 
 def check_config(
@@ -48,6 +49,14 @@ def check_config(
     text = values.get("text_config")
     if isinstance(text, Mapping) and not inside:
         check_config(text, where, ignored, "text_config: ")
+
+
+def check_tensors(names: Iterable[str], where: str) -> None:
+    """Refuses weights that are quantised, though no config says so. Raises ContentError."""
+    part = next((name for name in names if name.endswith(_QUANTISED_PARTS)), "")
+    if part:
+        what = f"{where}: the tensor {shorten(part)} is a part of quantised weights"
+        raise ContentError(f"{what}, which attn does not read", _UNQUANTISED)
 
 
 def _method(section: Any, key: str) -> str:
@@ -78,10 +87,7 @@ def unknown_type(
         what = f"{where}: the model type {shorten(repr(kind))} is not supported"
     if isinstance(code, Mapping) and any(name.startswith("AutoModel") for name in code):
         what += ", and code that comes with a model (auto_map) is never run"
-    known = list(families)
-    rest = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    kinds = f"{', '.join(known[:_SHOWN])}{rest}"
-    return ContentError(what, f"attn knows {kinds}; attn models lists what opens here")
+    return ContentError(what, f"attn knows {some(families, 8)}; attn models lists what opens here")
 
 
 def check_folder(path: Path) -> None:
@@ -94,8 +100,7 @@ def check_folder(path: Path) -> None:
         names = set(os.listdir(path))
     except OSError:
         return
-    if "config.json" not in names:
-        _refuse_other_layouts(path, names)
+    _refuse_other_layouts(path, names)
     if files := sorted(name for name in names if name.endswith(".gguf")):
         what = f"{path} holds GGUF files, of which each is a model"
         raise ContentError(what, f"open one: {path / files[0]}")
@@ -115,16 +120,18 @@ def _refuse_other_layouts(path: Path, names: set[str]) -> None:
         raise ContentError(
             f"{path} is a diffusers pipeline, which makes pictures", "attn opens language models"
         )
-    if names & {"modules.json", "config_sentence_transformers.json"}:
+    bare = "config.json" not in names
+    if bare and names & {"modules.json", "config_sentence_transformers.json"}:
         inner = next((n for n in sorted(names) if n.endswith("_Transformer")), "")
         raise ContentError(
             f"{path} is a sentence-transformers folder without a config.json of its own",
             f"open the model in it: {path / inner}" if inner else _SAFETENSORS,
         )
-    if "params.json" in names and any(n.startswith("consolidated") for n in names):
-        maker = "Mistral" if {"tekken.json", "consolidated.safetensors"} & names else "Meta"
+    if weights := [name for name in names if name.startswith("consolidated")]:
+        mistral = "tekken.json" in names or any(name.endswith(".safetensors") for name in weights)
+        maker = "Mistral" if mistral else "Meta"
         raise ContentError(
-            f"{path} is a model in {maker}'s own form (params.json, consolidated weights)",
+            f"{path} is a model in {maker}'s own form (consolidated weights, params.json)",
             "open the folder that has config.json and model.safetensors",
         )
 
@@ -164,5 +171,6 @@ def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
     if type(experts) in (int, float) and experts > 0:
         raise ContentError(
             f"{where}: {architecture}.expert_count is {experts}: a mixture of experts, "
-            "which attn does not know"
+            "which attn does not know",
+            "open a model of one feed-forward network per layer, such as Mistral 7B",
         )

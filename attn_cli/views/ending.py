@@ -11,7 +11,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.records import Attention, Ending, Facts, Prediction, Trace
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Matrix, Words, say
+from attn_cli.views.items import Column, Columns, Matrix, Say, Words, paragraph, say
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, note
 
@@ -47,17 +47,16 @@ def _listed(parts: Sequence[Words]) -> Words:
     return note("page.two", first=parts[0], rest=_listed(parts[1:]))
 
 
-def norm_words(
-    facts: Facts, x: np.ndarray, query: str, *, name: str, parameters: bool
-) -> Iterator[object]:
+def norm_words(facts: Facts, x: np.ndarray, query: str, name: str, *, parameters: bool) -> Say:
     """The formula of a norm, and what it does to one vector, so that it can be redone."""
-    epsilon, weights = f"{facts.epsilon:g}", note("norm.shown" if parameters else "norm.hidden")
+    told = parameters or name == "final"
+    epsilon, weights = f"{facts.epsilon:g}", note("norm.shown" if told else "norm.hidden")
     base = note("norm.one_more") if facts.norm_base else ""
     kind = facts.norm if facts.affine else "plain"
     words = {"name": name, "epsilon": epsilon, "weights": weights, "base": base}
     mean = float(x.mean()) if facts.norm == "layer" else 0.0
     root = float(np.sqrt(np.mean((x - mean) ** 2) + facts.epsilon))
-    yield say(f"norm.formula_{kind}", **words, query=query, mean=mean, root=root)
+    return say(f"norm.formula_{kind}", **words, query=query, mean=mean, root=root)
 
 
 def after_layer(
@@ -69,9 +68,8 @@ def after_layer(
         return
     summed = facts.residual in ("added", "normed")
     yield say("after.title", "title", layer=block.layer)
-    yield say("after.what" if summed else f"after.{facts.residual}")
-    if facts.residual == "normed":
-        yield say("after.norms")
+    said = [say("after.what" if summed else f"after.{facts.residual}")]
+    yield paragraph(*said, *[say("after.norms")] * (facts.residual == "normed"))
     rows = [block.arrays["x"][place], shown["attention"], shown["mlp"], shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
     names = ["x", note("after.attention", sign=plus), note("after.mlp", sign=plus)]
@@ -120,10 +118,11 @@ def prediction(
 def _scores(
     end: Ending, found: Prediction, facts: Facts, query: str, *, parameters: bool
 ) -> Iterator[object]:
+    said = []
     if facts.last_norm:
-        yield from norm_words(facts, end.x, query, name="final", parameters=parameters)
+        said.append(norm_words(facts, end.x, query, "final", parameters=parameters))
     key, tokens = "next.cap" if facts.logit_cap else "next.what", numbers.count(facts.vocabulary)
-    yield say(key, tokens=tokens, cap=f"{facts.logit_cap:g}")
+    yield paragraph(*said, say(key, tokens=tokens, cap=f"{facts.logit_cap:g}"))
     rows, names = [end.final], [note("next.final", query=query)]
     if end.final.shape == end.x.shape:
         rows, names = [end.x, end.final], [note("next.x"), names[0]]

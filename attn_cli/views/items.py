@@ -40,6 +40,14 @@ def what_ifs(settings: Mapping[str, Any], key: str = "page.what_if") -> Page:
     return [say(key, "what-if", changes=typed)] if typed else []
 
 
+def paragraph(*sentences: Say) -> Say:
+    """Sentences that go on in one paragraph."""
+    first, *rest = sentences
+    if not rest:
+        return first
+    return say("page.on", first=first.words, rest=paragraph(*rest).words)
+
+
 class Heading(NamedTuple):
     """The model and which part of it is meant; below it the tokens, or where the model is from."""
 

@@ -121,7 +121,7 @@ def _tables(grid: _Grid, look: Look, summed: bool) -> Iterator[tuple[Text, bool]
             else:
                 name = _more(-j)
                 strips.append(Strip([name], [f"{'…':^{len(name)}}"] * len(labels)))
-        table = side_by_side(strips, marked=grid.marked, summed=summed)
+        table = side_by_side(strips, marked=grid.marked, ruled=False, summed=summed)
         yield table, min([*grid.lines, *panel], default=0) < 0
 
 
@@ -155,12 +155,13 @@ def _told(grid: _Grid, look: Look) -> tuple[Text, bool]:
     beside = room >= _NAME
     if not beside:  # each number has a line of its own
         room = look.width - INDENT
-    names, texts, styles, marked = [], [], [], {}
+    names, texts, styles, marked = [], [], [], set()
     for line, words, cell, style in _one_by_one(grid, kept):
         if line in grid.marked:
-            marked.setdefault(line, len(names))
+            marked.add(len(names))
         whole = " ".join(words)
-        parts = [part for word in words for part in folded(word, room)]
+        parts = folded(words[0], room)
+        parts += [f"  {part}" for word in words[1:] for part in folded(word, room - 2)]
         parts = [whole] if cell_len(whole) <= room else parts
         parts += [cell] * bool(cell and not beside)
         names += parts
@@ -168,7 +169,7 @@ def _told(grid: _Grid, look: Look) -> tuple[Text, bool]:
         styles += [*[""] * (len(parts) - 1), style]
     strips = [Strip([], names, True, () if beside else styles)]
     strips += [Strip([], texts, False, styles)] * beside
-    told = side_by_side(strips, marked=set(marked.values()))
+    told = side_by_side(strips, marked=marked)
     return told, min([*grid.lines, *kept], default=0) < 0
 
 
@@ -196,7 +197,7 @@ def _signs(values: np.ndarray) -> np.ndarray:
 def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
     """The table, and below it how many rows are left out."""
     title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
-    yield Padding(title, (1, 0, 0, 1))
+    yield Padding(title, (1, 0, 0, 1)) if item.title else Text("")
     count = len(item.columns[0].cells)
     shown = count if look.full or not item.most else min(count, _MOST_ROWS)
     rows = slice(count - shown, count) if item.most == "last" else slice(shown)

@@ -71,10 +71,14 @@ def _cut(name: str, width: int) -> str:
 
 
 def side_by_side(
-    strips: Sequence[Strip], *, marked: Container[int] = (), summed: bool = False
+    strips: Sequence[Strip],
+    *,
+    marked: Container[int] = (),
+    ruled: bool = True,
+    summed: bool = False,
 ) -> Text:
-    """The strips under their headers and a rule, `▸` before the lines `marked`; with `summed`
-    there is a rule above the last line too."""
+    """The strips under their headers and, if `ruled`, a rule; `▸` before the lines `marked`; with
+    `summed` there is a rule above the last line."""
     widths = [widest([*strip.header, *strip.cells]) for strip in strips]
     above, below = max(len(strip.header) for strip in strips), len(strips[0].cells)
     lines, spans, length = [], [], 0
@@ -95,7 +99,7 @@ def side_by_side(
             line += "  "
         lines.append(line[:-2])
         length += len(lines[-1]) + 1
-        if i == -1:
+        if i == -1 and ruled:
             lines.append(" " * INDENT + "─" * (sum(widths) + 2 * len(widths) - 2))
             length += len(lines[-1]) + 1
     return Text("\n".join(lines), spans=spans)

@@ -20,7 +20,7 @@ from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
 Drawn = Iterator[RenderableType]
-_BAR = 24
+_BAR = 12
 _TERMS = 3
 _INSET = 6
 _TERM_LINES = 3
@@ -53,9 +53,16 @@ def draw(page: Page, look: Look) -> str:
 
 
 def renderables(page: Iterable[object], look: Look) -> Drawn:
-    """What Rich prints, item by item."""
+    """What Rich prints, item by item; a matrix follows its sentence without a blank line."""
+    told = False
     for item in page:
-        yield from KINDS[type(item)](item, look)
+        drawn = KINDS[type(item)](item, look)
+        if told and isinstance(item, items.Matrix):
+            title = next(drawn)
+            title.top = 0  # it follows what is said of it
+            yield title
+        yield from drawn
+        told = isinstance(item, items.Say) and item.role == "plain"
 
 
 def _say(item: items.Say, look: Look) -> Drawn:
@@ -116,15 +123,17 @@ def _step_title(item: items.StepTitle, look: Look) -> Drawn:
 
 
 def _shares(item: items.Shares, look: Look) -> Drawn:
+    """As many in a line as fit."""
     texts = numbers.column(item.values, max(look.digits, FINE) if item.fine else look.digits)
-    room = look.width - _INSET - widest(texts) - 4
-    names = fitted(item.names, room - _BAR // 3 if room > _BAR else room)
-    width = widest(names)
-    lines = [
-        f"{pad(name, width)}  {text}  {numbers.bar(value, min(_BAR, room - width))}".rstrip()
+    room = look.width - _INSET
+    names = fitted(item.names, max(1, room - widest(texts) - _BAR - 2))
+    parts = [
+        f"{name} {text} {numbers.bar(value, _BAR)}".rstrip()
         for name, text, value in zip(names, texts, item.values, strict=True)
     ]
-    yield Padding(Text("\n".join(lines)), (0, 0, 0, _INSET))
+    lines = packed([cell_len(part) + 3 for part in parts], room + 3)
+    text = "\n".join("   ".join(parts[i] for i in line) for line in lines)
+    yield Padding(Text(text), (0, 0, 0, _INSET))
 
 
 def _product(item: items.Product, look: Look) -> Drawn:
@@ -151,7 +160,7 @@ def _products(item: items.Products, look: Look) -> Drawn:
 def _sum_lines(name: str, terms: list[str], result: str, room: int) -> list[str]:
     """`name = term + term = result`, a line ending before a sign."""
     signed = [f"− {term[1:]}" if term[0] == "−" else f"+ {term}" for term in terms[1:]]
-    parts = [f"{name} = {terms[0]}", *signed, f"= {result}"]
+    parts = [f"{name} =", terms[0], *signed, f"= {result}"]
     lines = packed([cell_len(part) + 1 for part in parts], room - 1)
     return ["  " * bool(n) + " ".join(parts[i] for i in line) for n, line in enumerate(lines)]
 

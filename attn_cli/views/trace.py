@@ -12,14 +12,15 @@ from attn_cli.maths import masks
 from attn_cli.records import Attention, Facts, Trace
 from attn_cli.views import ending, numbers
 from attn_cli.views.items import (
+    NOTHING,
     Heading,
     Matrix,
     Page,
-    Product,
     Say,
     Shares,
     StepTitle,
     Words,
+    paragraph,
     say,
     what_ifs,
 )
@@ -76,15 +77,21 @@ class HeadView(NamedTuple):
         values = self.arrays[name][positions]
         axes = note("axes.tokens", axis=vocabulary.ARRAYS[name].axes[-1])
         columns = range(values.shape[1])
+        marked = list(positions).index(self.query) if self.query in positions else -1
         return Matrix(
-            title or name, values, self._named(positions), columns, axes, self._kind(name)
-        )
+            title or name, values, self._named(positions), columns, axes, self._kind(name),
+            marked=marked,
+        )  # fmt: skip
 
     def cells(self, name: str) -> Matrix:
         """A (query, key) array, restricted to the chosen queries and keys."""
-        values = self.arrays[name][np.ix_(self.queries, self.keys)]
-        queries, keys = self._named(self.queries), self._named(self.keys)
-        return Matrix(name, values, queries, keys, remark=self._kind(name))
+        at = np.ix_(self.queries, self.keys)
+        after = name in ("masked", "weights") and self.has("visible")
+        return Matrix(
+            name, self.arrays[name][at], self._named(self.queries), self._named(self.keys),
+            remark=self._kind(name), hidden=~self.arrays["visible"][at] if after else NOTHING,
+            marked=self.queries.index(self.query),
+        )  # fmt: skip
 
     def parameter(self, name: str) -> Matrix:
         """A learned matrix, or a learned vector as a matrix of one row."""
@@ -218,13 +225,15 @@ def _project(view: HeadView) -> Items:
     normed, heads_normed = view.has("normed"), view.facts.head_norm
     title = note("project.title_heads" if heads_normed else "project.title")
     yield StepTitle(2, title if normed else "")
-    yield say("project.what" if view.facts.trained else "project.random")
+    said = [say("project.what" if view.facts.trained else "project.random")]
     if normed:
-        yield say("project.normed", norm=note(f"norm.{view.facts.norm}"))
+        said.append(say("project.normed", norm=note(f"norm.{view.facts.norm}")))
         if view.has("x"):
             x, query = view.arrays["x"][view.query], view.names[view.query]
-            told = {"name": "normed", "parameters": view.has("w_norm")}
-            yield from ending.norm_words(view.facts, x, query, **told)
+            parameters = view.has("w_norm")
+            said.append(ending.norm_words(view.facts, x, query, "normed", parameters=parameters))
+    yield paragraph(*said)
+    if normed:
         yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
         yield view.rows("normed", view.tokens)
     if view.has("w_q"):
@@ -253,14 +262,15 @@ def _dot_products(view: HeadView) -> Items:
     yield from (StepTitle(3), say("dot.what"), view.cells("scores"))
     if not view.has("visible", "q"):
         return
-    seen = np.flatnonzero(view.arrays["visible"][view.query])
-    if seen.size:
-        scores = view.arrays["scores"][view.query]
-        best = int(seen[np.argmax(scores[seen])])
-        query, key = view.names[view.query], view.names[best]
-        q, k = view.arrays["q"][view.query], view.arrays["k"][best]
-        yield say("dot.here", query=query, key=key)
-        yield Product((query, key), q, k, float(scores[best]))
+    query = view.names[view.query]
+    seen = [n for n in view.keys if view.arrays["visible"][view.query][n]]
+    if seen:
+        terms = view.arrays["q"][view.query] * view.arrays["k"][seen]
+        scores = view.arrays["scores"][view.query, seen]
+        columns = [note("dot.score"), *range(terms.shape[1])]
+        values = np.concatenate([scores[:, None], terms], axis=1)
+        yield Matrix(note("dot.table", query=query), values, view._named(seen), columns,
+                     note("axes.matrix", rows="keys", columns="width"))  # fmt: skip
 
 
 def _scale_and_mask(view: HeadView) -> Items:
@@ -271,12 +281,12 @@ def _scale_and_mask(view: HeadView) -> Items:
     title = "capped" if block.soft_cap else "biased" if biased else kind
     yield StepTitle(4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap))
     what = {"root": "scale.what", "factor": "scale.other", "plain": "scale.plain"}[kind]
-    yield say(what, width=width, root=width**0.5, scale=scale)
-    if block.soft_cap:
-        yield say("scale.capped", cap=cap)
+    said = [say(what, width=width, root=width**0.5, scale=scale)]
+    yield paragraph(*said, *[say("scale.capped", cap=cap)] * bool(block.soft_cap))
     if biased:
-        slope = view.facts.slopes[view.head]
-        yield from (say("scale.biased", slope=numbers.number(slope, 4)), view.cells("bias"))
+        if view.facts.slopes:
+            yield say("scale.biased", slope=numbers.number(view.facts.slopes[view.head], 4))
+        yield view.cells("bias")
     yield from (view.cells("scaled"), *_mask(view), view.cells("masked"))
 
 
@@ -287,33 +297,35 @@ def _mask(view: HeadView) -> Items:
     if not hidden:
         yield say("mask.nothing")
         return
-    yield say("mask.what", hidden=hidden, cells=visible.size)
+    said = [say("mask.what", hidden=hidden, cells=visible.size)]
     width = int(visible.sum(axis=1).max())
     window = masks.square(partial(masks.window, width=width), len(visible))
     if np.array_equal(visible, masks.square(masks.causal, len(visible))):
         pair = ending.causal_example(view.names, _best_key(view) if view.has("weights") else -1)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
-        yield say("mask.causal", example=example)
-    elif np.array_equal(visible, window):
-        yield say("mask.window", before=width - 1)
+        said.append(say("mask.causal", example=example))
+    elif width > 1 and np.array_equal(visible, window):
+        said.append(say("mask.window", before=width - 1))
     if value is not None:
-        yield say("scale.value", value=f"{value:g}")
+        said.append(say("scale.value", value=f"{value:g}"))
+    yield paragraph(*said)
 
 
 def _softmax(view: HeadView) -> Items:
     temperature = view.trace.settings["attention_temperature"]
     heated = note("softmax.title_heated", temperature=f"{temperature:g}")
     yield StepTitle(5, heated if temperature not in (0, 1) else note("softmax.title"))
-    yield say("softmax.what")
+    said = [say("softmax.what")]
     if temperature == 0:
-        yield say("softmax.cold")
+        said.append(say("softmax.cold"))
     elif view.has("masked"):
         row = view.arrays["masked"][view.query].astype(np.float64)
         top = float(row.max())
         total = float(np.exp((row - top) / temperature).sum()) if np.isfinite(top) else 0.0
         words = {"query": view.names[view.query], "top": top, "total": total}
-        yield from [say("softmax.heated", temperature=f"{temperature:g}")] * (temperature != 1)
-        yield say("softmax.row", **words)
+        heat = say("softmax.heated", temperature=f"{temperature:g}")
+        said += [heat] * (temperature != 1) + [say("softmax.row", **words)]
+    yield paragraph(*said)
     yield from (view.cells("weights"), say("softmax.here", query=view.names[view.query]))
     row = view.arrays["weights"][view.query]
     order = np.argsort(-row, kind="stable")[:4].tolist()

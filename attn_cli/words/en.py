@@ -14,7 +14,7 @@ SENTENCES = {
     "note.no_window": "{mask} has no effect: there is no window that it could open (--mask "
     "window:N)",
     "note.no_effect": "{changes} changes nothing that is shown here",
-    "note.ignored": "the config key {key} was ignored, as --ignore-config asks",
+    "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
     "note.left_aside": "tensors of a head that predicts no tokens were left aside: {tensors}",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
@@ -41,10 +41,10 @@ SENTENCES = {
     "page.tokens_many": "{count} tokens",
     "page.more": "… {count} more",
     "page.terms": "… {count} more terms",
-    "page.opening": "A model reads text as {tokens}. Each is a vector, a list of {width} numbers, "
-    "that passes through {layers}; in each layer {heads} tokens take from one another. This page "
-    "follows `{query}` {through}{onward}. A token plays three parts, so it gets three vectors: a "
-    "query that asks, a key that queries are matched with, and a value that others take.{marks}",
+    "page.opening": "A model reads text as {tokens}, each a vector of {width} numbers. In each of "
+    "its {layers}, {heads} tokens take from one another. This page follows `{query}` "
+    "{through}{onward}. A token plays three parts, so it gets three vectors: its query asks, its "
+    "key is matched with queries, its value is what others take.{marks}",
     "page.token": "tokens, here 1",
     "page.tokens": "tokens, here {count}",
     "page.layer_one": "1 layer",
@@ -62,6 +62,7 @@ SENTENCES = {
     "page.try_mask": "`{query}` looks at `{key}` most. Hide it: {command}",
     "page.try_heads": "All heads of this layer side by side: {command}",
     "page.onward": " and on to the next token",
+    "page.on": "{first} {rest}",
     "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
     "its table's largest.",
     "column.query": "query",
@@ -98,12 +99,12 @@ SENTENCES = {
     "embed.title_stream": "x = what the layers before have left",
     "embed.stream": "What enters layer {layer}: the token's vector plus everything the layers "
     "before it have added. This sum is called the residual stream.",
-    "embed.here": "For `{query}` the token gives a vector of length {token}, position {position} "
-    "adds one of length {place}, and their sum x has length {x}.",
+    "embed.here": "Lengths of these vectors of `{query}`: token {token}, position {position}: "
+    "{place}, x {x}.",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
-    "and a value. The query asks, the key answers, the value is what moves.",
-    "project.random": "Three linear maps turn each vector into a query, a key and a value. Their "
-    "numbers are random here, before any training: what follows is right, but means nothing yet.",
+    "and a value.",
+    "project.random": "Three linear maps, random here, before any training, turn each vector into "
+    "a query, a key and a value.",
     "parameters.elided": "… part of {name} is left out; --full shows all of it",
     "project.normed": "They start from `normed`: x after the {norm}, which brings every vector "
     "to a common scale.",
@@ -129,9 +130,11 @@ SENTENCES = {
     "product depends on the distance alone. The angles of `{query}`, in radians:",
     "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
     "one score for every pair of tokens.",
-    "dot.here": "The keys that `{query}` may see, the best match last:",
-    "scale.what": "Dividing by √{width} = {root}, the root of the head's width, keeps scores in "
-    "the range where softmax can still choose.",
+    "dot.here": "For `{query}`, dimension by dimension:",
+    "dot.table": "q × k of `{query}`",
+    "dot.score": "score",
+    "scale.what": "√{width} = {root}, the root of the head's width, keeps scores in softmax's "
+    "range.",
     "scale.other": "The scores are multiplied by {scale} to keep them in the range where softmax "
     "can still choose.",
     "scale.title_capped": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = −∞ if hidden",
@@ -146,9 +149,9 @@ SENTENCES = {
     "scale.value": "Under --mask-value hidden cells hold {value} instead of −∞.",
     "mask.what": "The mask hides {hidden} of {cells} cells, drawn as −∞, which softmax turns into "
     "0.",
-    "mask.causal": "It keeps the future from the past: this model writes from left to right and "
-    "guesses each token from those before it{example}. (--layout columns draws queries as "
-    "columns, as the well-known animation does.)",
+    "mask.causal": "It keeps the future from the past: this model writes from left to "
+    "right{example}. (--layout columns draws queries as columns, as the well-known animation "
+    "does.)",
     "mask.window": "A window: each query sees itself and, at most, the {before} tokens before it.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
     "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
@@ -163,10 +166,9 @@ SENTENCES = {
     "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
-    "sum.what": "Each token takes the values of the tokens it looks at, in those shares. What "
-    "`{query}` takes from each, and the sum:",
-    "sum.pull": "Through the head's slice of W_O, z becomes head_output, by which this head pulls "
-    "each token.",
+    "sum.what": "What `{query}` takes of each token's value, and the sum. Numbers are rounded only "
+    "for the screen; --digits 6 shows more.",
+    "sum.pull": "The head's slice of W_O turns z into head_output, its pull on each token.",
     "sum.removed": "--without-head removed this head: whatever z is, its head_output is 0, and it "
     "pulls no token.",
     "sum.table": "weight × v   {keys} and the sum",
@@ -174,23 +176,22 @@ SENTENCES = {
     "sum.key_one": "1 key",
     "sum.key_many": "{count} keys",
     "sum.others": "other keys",
-    "sum.output": "The block's output adds up the pulls of all {heads} heads{bias}; {then}.",
+    "sum.output": "All {heads} heads' pulls{bias} make output; {then}.",
     "sum.added": "it is added to x",
     "sum.normed": "a norm of its own brings it to scale before it is added to x",
     "sum.after": "it is added to x, and a norm brings the sum to scale",
     "sum.onto_normed": "it is added to `normed`, not to x",
     "sum.bias": " and the bias b_O",
-    "sum.here": "This head pulls `{query}` by {pull} (the block's whole pull is {output}; cosine "
-    "between them {cosine}).",
+    "sum.here": "Length of the pull on `{query}`: this head {pull}, the block {output}; cosine "
+    "{cosine}.",
     "next.title": "next token after {layers}",
     "next.what_if": "next token after {layers}, under the what-if settings",
     "next.after_one": "the only layer",
     "next.after_many": "all {count} layers",
-    "next.what": "A token's score, its logit, is the dot product of `final` with the token's own "
-    "vector; softmax turns the scores of all {tokens} tokens into probabilities.",
-    "next.cap": "A token's score, its logit, is the dot product of `final` with the token's own "
-    "vector, bent by a soft cap: {cap} · tanh(dot ÷ {cap}). Softmax turns the scores of all "
-    "{tokens} tokens into probabilities.",
+    "next.what": "A token's logit is the dot product of `final` and the token's own vector; "
+    "softmax turns all {tokens} logits into probabilities.",
+    "next.cap": "A token's logit is the dot product of `final` and the token's own vector, bent by "
+    "a soft cap: {cap} · tanh(dot ÷ {cap}); softmax turns all {tokens} logits into probabilities.",
     "next.table": "from x to the scores",
     "next.final": "final",
     "next.x": "x",
@@ -198,8 +199,7 @@ SENTENCES = {
     "next.logit": "logit",
     "next.power": "e^(logit − top)",
     "next.others": "{count} others",
-    "next.total": "The powers of all {tokens} tokens add up to {total}; a probability is a share "
-    "of that.",
+    "next.total": "All {tokens} powers add up to {total}; each probability is its share of that.",
     "axes.rows_queries": "rows: queries   columns: keys",
     "axes.rows_keys": "rows: keys   columns: queries",
     "axes.tokens": "rows: tokens   columns: {axis}",
@@ -287,7 +287,7 @@ SENTENCES = {
     "mask.column_before": "before",
     "mask.column_after": "after",
     "mask.same": "This mask changes nothing here.",
-    "mask.example": ", so that `{query}` may not look at `{key}`",
+    "mask.example": ", so `{query}` may not look at `{key}`",
     # sample
     "sample.moves": "Temperature {temperature} moves {moved} of the probability: {loser} loses "
     "most ({lost}), {gainer} gains most ({gained}).",

@@ -80,6 +80,7 @@ class Sheet:
 
     def after(self, words):
         """The first number after some words of a sentence."""
+        assert words in self.text, words
         return number(self.text.split(words, 1)[1].split()[0].rstrip(".,;)"))
 
 
@@ -179,7 +180,7 @@ def test_weights_are_shares_of_the_powers(sheet):
         close(weights, softmax(masked))
     row = sheet["masked"][-1]
     close(sheet.after("the largest is"), row.max())
-    close(sheet.after("powers of e add up to"), np.exp(row - row.max()).sum())
+    close(sheet.after("the powers of e add up to"), np.exp(row - row.max()).sum())
 
 
 def test_the_weighted_sum_adds_up(sheet):
@@ -193,10 +194,10 @@ def test_the_weighted_sum_adds_up(sheet):
 def test_the_pull_is_z_through_the_output_projection(sheet):
     close(sheet["head_output"], sheet["z"] @ sheet["w_o"], 1e-4)
     pull, output = sheet["head_output"][-1], sheet["output"][-1]
-    close(sheet.after("This head pulls `" + last_label(sheet) + "` by"), np.linalg.norm(pull), 1e-4)
-    close(sheet.after("whole pull is"), np.linalg.norm(output), 1e-4)
+    close(sheet.after("this head"), np.linalg.norm(pull), 1e-4)
+    close(sheet.after(", the block"), np.linalg.norm(output), 1e-4)
     cosine = pull @ output / np.linalg.norm(pull) / np.linalg.norm(output)
-    close(sheet.after("cosine between them"), cosine, 1e-4)
+    close(sheet.after("; cosine"), cosine, 1e-4)
 
 
 def last_label(sheet):
@@ -228,7 +229,7 @@ def test_logits_and_probabilities_follow_from_the_last_vector(sheet):
     close(logits, float(cap[1]) * np.tanh(dots / float(cap[1])) if cap else dots, 2e-4)
     close(powers, np.exp(logits - logits.max()))
     total = powers.sum() + others
-    close(sheet.after("tokens add up to"), total, 1e-4)
+    close(sheet.after("powers add up to"), total, 1e-4)
     close(shares, powers / total)
     close(share, others / total)
     close(shares.sum() + share, 1.0)

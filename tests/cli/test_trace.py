@@ -11,7 +11,7 @@ from attn_cli.words.en import SENTENCES
 PROMPT = "the greatest thinker in China is"
 TOKENS = PROMPT.split()
 WIDE = 1000
-NUMBER = re.compile(r"−?(\d+\.?\d*|∞)")
+NUMBER = re.compile(r"−?(\d+\.?\d*|∞)|·")
 MATRICES = (
     "token_embedding", "position_embedding", "x = their sum", "normed", "q", "k", "v", "scores",
     "scaled", "masked", "weights", "z", "head_output", "output",
@@ -24,8 +24,7 @@ def matrix_on(page: str, name: str) -> tuple[list[str], dict[str, list[str]]]:
     lines = iter(page.splitlines())
     title = re.compile(rf"    {re.escape(name)}   \d+ (×|keys)")
     next(line for line in lines if title.match(line))
-    headings = next(lines).split()
-    assert set(next(lines).strip()) == {"─"}
+    headings = [heading.removeprefix("▸") for heading in next(lines).split()]
     rows = {}
     for line in lines:
         cells = line.split()
@@ -34,14 +33,14 @@ def matrix_on(page: str, name: str) -> tuple[list[str], dict[str, list[str]]]:
         numbers = cells[-len(headings) :]
         if len(numbers) < len(headings) or not all(map(NUMBER.fullmatch, numbers)):
             break
-        rows[" ".join(cells[: -len(headings)])] = numbers
+        rows[" ".join(cells[: -len(headings)]).removeprefix("▸ ")] = numbers
     return headings, rows
 
 
 def as_shown(value: float | None, like: str) -> str:
     """A number of the document, written with as many decimals as `like`."""
-    if value is None:
-        return "−∞"
+    if value is None or like == "·":
+        return "−∞" if value is None else "·" * (value == 0)
     text = f"{np.float32(value):.{len(like.partition('.')[2])}f}".replace("-", "−")
     return text.removeprefix("−") if not text.strip("−0.") else text
 
@@ -132,19 +131,22 @@ def test_the_pull_and_its_cosine_are_told(page, document):
     lengths = np.linalg.norm(pull), np.linalg.norm(output)
     cosine = pull @ output / lengths[0] / lengths[1]
     assert (
-        f"This head pulls `is` by {lengths[0]:.2f} (the block's whole pull is {lengths[1]:.2f}; "
-        f"cosine between them {cosine:.2f})." in page
+        f"Length of the pull on `is`: this head {lengths[0]:.2f}, the block {lengths[1]:.2f}; "
+        f"cosine {cosine:.2f}." in page
     )
 
 
-def test_the_best_dot_product_is_spelt_out(attn, document):
-    page = " ".join(attn("trace", PROMPT, "--step", 3).text.split())
-    scores = [n if n is not None else -np.inf for n in head(document, "scores")[-1]]
-    best = int(np.argmax(scores))
-    q, k = head(document, "q")[-1], head(document, "k")[best]
-    first = f"is · {TOKENS[best]} = {q[0]:.2f}×{k[0]:.2f}".replace("-", "−")
-    assert first in page
-    assert f"5 more terms = {scores[best]:.2f}".replace("-", "−") in page
+def test_every_dot_product_of_the_query_is_spelt_out(attn, document):
+    page = attn("trace", PROMPT, "--step", 3, "--query", "China").text
+    table = page.partition("q × k of `China`   5 × 9   rows: keys")[2].splitlines()[2:7]
+    q, keys = np.float32(head(document, "q")[4]), np.float32(head(document, "k"))[:5]
+    for line, token, key, score in zip(
+        table, TOKENS, keys, head(document, "scores")[4], strict=False
+    ):
+        name, *numbers = line.split()
+        wanted = [score, *(q * key)]
+        assert name == token
+        assert numbers == [as_shown(n, like) for n, like in zip(wanted, numbers, strict=True)]
 
 
 def test_the_prediction_is_the_documents(page, document):
@@ -295,7 +297,7 @@ def test_elision_says_how_much_is_left_out(attn):
     shown = columns[1].split(), columns[3].split()
     assert len(shown[0]) + int(columns[2]) + len(shown[1]) == len(tokens)
     assert all(text.split("·")[0] in tokens for text in shown[0] + shown[1])
-    rows = [line for line in table[3:] if line.strip() and "`" not in line]
+    rows = [line for line in table[2:] if line.strip() and "`" not in line]
     gap = next(line for line in rows if "⋮" in line)
     assert int(re.search(r"… (\d+) more", gap)[1]) + len(rows) - 1 == len(tokens)
     assert " more" not in attn("trace", PROMPT, "--step", 5).text.partition("weights   ")[2]
@@ -311,8 +313,8 @@ def test_full_splits_into_panels_and_loses_nothing(attn):
     joined: dict[str, list[str]] = {}
     found = []
     for line in table[1:-1]:
-        cells = line.split()
-        if cells and cells[0] in rows and re.fullmatch(r"[−\d.]+", cells[-1]):
+        cells = line.replace("▸", " ").split()
+        if cells and cells[0] in rows and re.fullmatch(r"[−\d.]+|·", cells[-1]):
             joined.setdefault(cells[0], []).extend(cells[1:])
         elif cells and set(line.strip()) != {"─"}:
             found.extend(cells)

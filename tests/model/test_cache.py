@@ -29,7 +29,6 @@ def everything(model):
     facts = model.facts
     return Request(
         blocks=frozenset(Address("decoder", "self", layer) for layer in range(facts.layers)),
-        heads=tuple(range(facts.heads)),
         arrays=vocabulary.DEFAULT_ARRAYS,
     )
 

@@ -179,7 +179,6 @@ def computed(path, **options):
     facts = model.facts
     request = Request(
         blocks=frozenset(Address("decoder", "self", layer) for layer in range(facts.layers)),
-        heads=tuple(range(facts.heads)),
         arrays=frozenset(vocabulary.ARRAYS),
     )
     blocks, end = session.run(model, IDS, request)
@@ -536,7 +535,9 @@ def test_opening_reads_no_tensor_and_one_layer_touches_no_other(convert, monkeyp
     model = session.load(path)
     assert (whole, by_row) == ([], [])
     first = frozenset([Address("decoder", "self", 0)])
-    request = Request(blocks=first, heads=(0,), arrays=frozenset(["weights"]), whole=False)
+    request = Request(
+        blocks=first, heads={"decoder": (0,)}, arrays=frozenset(["weights"]), whole=False
+    )
     session.run(model, IDS, request)
     assert {name.split(".")[1] for name in whole} == {"0"}
     assert ("token_embd.weight", list(IDS)) in by_row

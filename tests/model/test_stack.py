@@ -57,7 +57,9 @@ def outside(names):
 def test_a_pass_that_is_not_whole_stops_at_its_last_record(golden_path, spied, name, place):
     model, spy = spied(golden_path / name)
     layer = range(model.facts.layers)[place]
-    request = Request(blocks=decoder(layer), heads=(0,), arrays=frozenset({"output"}), whole=False)
+    request = Request(
+        blocks=decoder(layer), heads={"decoder": (0,)}, arrays=frozenset({"output"}), whole=False
+    )
     blocks, end = session.run(model, IDS, request)
     assert list(blocks) == [*decoder(layer)]
     assert (end.x.shape, end.touched) == ((0, model.facts.model_width), False)
@@ -93,7 +95,10 @@ def test_records_come_in_order_and_only_those_that_were_asked_for(golden_path, l
     model = session.load(str(golden_path / "llama-plain"))
     for whole in (True, False):
         request = Request(
-            blocks=decoder(*layers), heads=(1,), arrays=frozenset({"x", "weights"}), whole=whole
+            blocks=decoder(*layers),
+            heads={"decoder": (1,)},
+            arrays=frozenset({"x", "weights"}),
+            whole=whole,
         )
         blocks, end = session.run(model, IDS, request)
         assert [address.layer for address in blocks] == list(layers)
@@ -105,7 +110,7 @@ def test_records_come_in_order_and_only_those_that_were_asked_for(golden_path, l
 def test_a_record_leaves_the_pass_before_its_layer_is_done(golden_path, spied):
     """So that who wants one array of a large model waits for no MLP."""
     model, spy = spied(golden_path / "gpt2-b")
-    request = Request(blocks=decoder(0, 1), heads=(0,), arrays=frozenset({"x"}))
+    request = Request(blocks=decoder(0, 1), heads={"decoder": (0,)}, arrays=frozenset({"x"}))
     passing = model.family.forward(model, IDS, request)
     assert next(passing).address == Address("decoder", "self", 0)
     assert not follows("gpt2-b", spy.whole)
@@ -163,7 +168,8 @@ def test_every_array_is_of_the_queries_of_the_keys_or_of_both():
 @pytest.mark.parametrize("of_keys", [False, True])
 def test_cross_attention_is_touched_on_the_side_that_was_changed(of_queries, of_keys):
     request = Request(
-        blocks=frozenset({CROSS}), heads=(0,), arrays=frozenset(vocabulary.ARRAYS) - {"mlp_output"}
+        blocks=frozenset({CROSS}), heads={"decoder": (0,)},
+        arrays=frozenset(vocabulary.ARRAYS) - {"mlp_output"},
     )  # fmt: skip
     encoder = Stack(None, (1, 2, 3), request, name="encoder")
     target = Stack(None, (4, 5), request)

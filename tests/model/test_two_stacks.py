@@ -19,13 +19,15 @@ from attn_cli.model.what_if import WhatIf, read_what_if
 from attn_cli.records import Address, Facts, Prompt, Trace
 from measure import row_error
 
-HEADS, WIDTH, VALUE, MODEL, VOCABULARY = 3, 5, 7, 11, 17
+WIDTH, VALUE, MODEL, VOCABULARY = 5, 7, 11, 17
+HEADS = {"encoder": 4, "decoder": 3}
 ENCODER, DECODER = 2, 3  # layers
 LIMIT = 1e-5
 SOURCE, TARGET = (4, 1, 9, 16, 2, 2, 7), (3, 8, 0, 13, 5)
 STACKS = {"encoder": (ENCODER, SOURCE), "decoder": (DECODER, TARGET)}
 BLOCKS = [Address("encoder", "self", n) for n in range(ENCODER)]
 BLOCKS += [Address("decoder", kind, n) for n in range(DECODER) for kind in ("self", "cross")]
+CHOSEN = {"encoder": (3, 1), "decoder": (2, 0)}
 EVERY = frozenset(vocabulary.ARRAYS) - {"mlp_output"}  # there is no feed-forward network
 SCALES = {"encoder": 1.0, "decoder": 0.3}
 
@@ -36,14 +38,14 @@ def parameters():
     def normal(*shape):
         return (rng.standard_normal(shape) * 0.3).astype(np.float32)
 
-    found = {"embedding": normal(VOCABULARY, MODEL), "turn": normal(HEADS, 1, 1)}
+    found = {"embedding": normal(VOCABULARY, MODEL), "turn": normal(max(HEADS.values()), 1, 1)}
     for stack, (layers, _) in STACKS.items():
         for layer in range(layers):
             for kind in ("self", "cross") if stack == "decoder" else ("self",):
                 name = f"{stack}.{layer}.{kind}."
-                found |= {f"{name}{p}": normal(MODEL, HEADS * WIDTH) for p in "qk"}
-                found[f"{name}v"] = normal(MODEL, HEADS * VALUE)
-                found[f"{name}o"] = normal(HEADS * VALUE, MODEL)
+                found |= {f"{name}{p}": normal(MODEL, HEADS[stack] * WIDTH) for p in "qk"}
+                found[f"{name}v"] = normal(MODEL, HEADS[stack] * VALUE)
+                found[f"{name}o"] = normal(HEADS[stack] * VALUE, MODEL)
                 found[f"{name}b"] = normal(MODEL)
     return found
 
@@ -56,14 +58,18 @@ def distance(queries, keys):
 
 
 def steepness(queries, keys):
-    return PARAMETERS["turn"] * np.float32(0.1) * (queries[:, None] + 2 * keys[None, :] + 1)
+    return (
+        PARAMETERS["turn"][: HEADS["decoder"]]
+        * np.float32(0.1)
+        * (queries[:, None] + 2 * keys[None, :] + 1)
+    )
 
 
 # --- on Stacks, as a family would write it -------------------------------------------------------
 
 
 def split(x, w, width):
-    return (x @ w).reshape(len(x), HEADS, width).swapaxes(0, 1)
+    return (x @ w).reshape(len(x), -1, width).swapaxes(0, 1)
 
 
 def forward(model, ids, request, cache=None):
@@ -109,10 +115,11 @@ def output(parts, kind):
 
 @pytest.fixture(scope="module")
 def model():
+    of_decoder = {"heads": HEADS["decoder"], "kv_heads": HEADS["decoder"]}
     facts = Facts(
-        name="toy", family="toy", source="", layers=DECODER, heads=HEADS, kv_heads=HEADS,
+        name="toy", family="toy", source="", layers=DECODER, **of_decoder,
         model_width=MODEL, head_width=WIDTH, vocabulary=VOCABULARY, context=0, parameters=0,
-        encoder=(ENCODER, HEADS),
+        encoder=(ENCODER, HEADS["encoder"]),
     )  # fmt: skip
     weights = Weights(
         tensors={}, stored={name: Stored(name) for name in PARAMETERS}, held=dict(PARAMETERS),
@@ -123,7 +130,7 @@ def model():
 
 def traced(model, what_if=None, **changes):
     request = Request(
-        blocks=frozenset(BLOCKS), heads=(2, 0), arrays=EVERY, what_if=what_if or WhatIf()
+        blocks=frozenset(BLOCKS), heads=CHOSEN, arrays=EVERY, what_if=what_if or WhatIf()
     )
     return session.run(model, SOURCE, replace(request, **changes))
 
@@ -138,12 +145,12 @@ def written_out(visible=None, temperature=1.0, without=(), where=("decoder", "se
     def block(address, x, keys, own, scale, bias, more):
         here = (address.stack, address.kind) == where
         name = f"{address.stack}.{address.layer}.{address.kind}."
-        w = {letter: p[name + letter].reshape(MODEL, HEADS, -1) for letter in "qkv"}
+        w = {letter: p[name + letter].reshape(MODEL, HEADS[address.stack], -1) for letter in "qkv"}
         q, k, v = (
             np.einsum("qm,mhw->hqw", side, w[letter])
             for letter, side in (("q", x), ("k", keys), ("v", keys))
         )
-        w_o = p[name + "o"].reshape(HEADS, VALUE, MODEL)
+        w_o = p[name + "o"].reshape(HEADS[address.stack], VALUE, MODEL)
         product = np.einsum("hqw,hkw->hqk", q, k)
         scores = product + more
         scaled = scores * scale + bias
@@ -180,7 +187,7 @@ def written_out(visible=None, temperature=1.0, without=(), where=("decoder", "se
         x = block(Address("encoder", "self", layer), x, x, np.ones((7, 7), bool), 1.0, bias, 0)
     source, x = x, p["embedding"][list(TARGET)]
     for layer in range(DECODER):
-        more = turn * 0.1 * (t[:, None] + 2 * t + 1)
+        more = turn[: HEADS["decoder"]] * 0.1 * (t[:, None] + 2 * t + 1)
         own = np.tri(5, dtype=bool)
         x = block(Address("decoder", "self", layer), x, x, own, 0.3, 0, more)
         every = np.ones((5, 7), bool)
@@ -230,7 +237,7 @@ CASES = {
 
 
 def setting(layers=3, **words):
-    return read_what_if(layers=layers, heads=HEADS, **words)
+    return read_what_if(layers=layers, heads=HEADS[words.get("stack", "decoder")], **words)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -244,7 +251,7 @@ def test_every_array_of_every_block_is_what_einsum_gives(model, case):
         assert block.address == address and set(block.arrays) == set(arrays), address
         for name, whole in arrays.items():
             axis = vocabulary.ARRAYS[name].axes[0]
-            array = whole[[2, 0]] if axis in ("head", "kv_head") else whole
+            array = whole[list(CHOSEN[address.stack])] if axis in ("head", "kv_head") else whole
             if name == "visible":
                 assert np.array_equal(block.arrays[name], array), (address, name)
             else:

@@ -166,6 +166,17 @@ def test_an_adapter_of_nothing_that_is_named(folder, base):
     path = folder(**{"adapter_config.json": {"base_model_name_or_path": base}})
     message, _ = refused(refusals.check_folder, path)
     assert message == f"{path} is a LoRA adapter, not a model"
+    (path / "config.json").write_text("{}")
+    assert refused(refusals.check_folder, path)[0] == message
+
+
+@pytest.mark.parametrize("end", ["qweight", "qzeros", "weight_packed", "weight_scale_inv"])
+def test_quantised_tensors_are_refused_though_no_config_says_so(end):
+    name = f"model.layers.0.self_attn.q_proj.{end}"
+    check = refusals.check_tensors
+    message, hint = refused(lambda where: check(["lm_head.weight", name], where), "here")
+    assert f"here: the tensor {name} is a part of quantised weights" in message and hint
+    check(["lm_head.weight", "model.layers.0.weight_scales.weight"], "here")
 
 
 @pytest.mark.parametrize(("names", "maker"), [
@@ -173,6 +184,8 @@ def test_an_adapter_of_nothing_that_is_named(folder, base):
     (("params.json", "consolidated.00.pth", "tekken.json"), "Mistral"),
     (("params.json", "consolidated-00001-of-00002.safetensors", "tekken.json"), "Mistral"),
     (("params.json", "consolidated.00.pth", "tokenizer.model"), "Meta"),
+    (("consolidated.00.pth",), "Meta"),
+    (("config.json", "params.json", "consolidated.safetensors"), "Mistral"),
 ])  # fmt: skip
 def test_the_makers_own_form_is_named(folder, names, maker):
     message, hint = refused(refusals.check_folder, folder(**dict.fromkeys(names)))
@@ -208,9 +221,7 @@ def test_the_hint_says_which_part_opens(folder):
 
 
 @pytest.mark.parametrize("names", [
-    (), ("README.md",), ("config.json",), ("params.json",), ("consolidated.00.pth",),
-    ("config.json", "adapter_config.json"), ("config.json", "modules.json"),
-    ("config.json", "params.json", "consolidated.safetensors"),
+    (), ("README.md",), ("config.json",), ("params.json",), ("config.json", "modules.json"),
 ])  # fmt: skip
 def test_a_folder_that_is_nothing_known_is_left_to_others(folder, names):
     path = folder(**dict.fromkeys(names))

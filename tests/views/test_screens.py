@@ -109,11 +109,11 @@ def test_a_matrix_too_wide_for_the_screen_is_told_in_lines():
     values = np.array([[0.25, 0.75], [0.5, -np.inf]])
     item = Matrix("weights", values, names, names, hidden=values < 0.5, marked=0)
     assert drawn(item, 20)[4:] == [
-        "  ▸ is → is        ·", "    is → China  0.75", "    China → is  0.50", "    China →",
-        "    China         −∞",
+        "  ▸ is → is        ·", "  ▸ is → China  0.75", "    China → is  0.50", "    China →",
+        "      China       −∞",
     ]  # fmt: skip
     assert drawn(item, 20, digits=9)[4:] == [
-        "  ▸ is → is", "    ·", "    is → China", "    0.750000000", "    China → is",
+        "  ▸ is → is", "    ·", "  ▸ is → China", "    0.750000000", "    China → is",
         "    0.500000000", "    China → China", "    −∞",
     ]  # fmt: skip
     elided = Matrix("x", np.ones((20, 20)), range(20), range(20), "axes")
@@ -148,7 +148,7 @@ def test_a_marked_row_is_shown_wherever_it_stands():
     assert [row for row in rows if row[:1] in (["▸"], ["…"])] == [
         ["…", "6"], ["▸", "t12"], ["…", "11"],
     ]  # fmt: skip
-    assert sum(line.startswith("  ▸ ") for line in drawn(item, 20)) == 1
+    assert sum(line.startswith("  ▸ ") for line in drawn(item, 20)) == 7
     turned = drawn(item, 80, columns_are_queries=True)
     assert "▸t12" in turned[2]
     assert turned[2].count("more") == 2
@@ -191,3 +191,19 @@ def test_names_cut_to_the_same_text_are_told_apart():
 
 def test_places_are_packed_in_order():
     assert packed([3, 3, 3, 9, 1], 6) == [[0, 1], [2], [3], [4]]
+
+
+def test_on_a_narrow_screen_lists_stand_below_each_other_and_bars_are_shorter():
+    lists = [[("Confucius", 0.5)], [("Mencius", -0.25)]]
+    ranked = kinds.Rankings(("now", "start"), lists)
+    assert [line.split() for line in drawn(ranked, 80)] == [
+        ["now", "start"], ["Confucius", "0.50", "Mencius", "−0.25"],
+    ]  # fmt: skip
+    assert [line.split() for line in drawn(ranked, 24)] == [
+        ["now"], ["Confucius", "0.50"], ["start"], ["Mencius", "−0.25"],
+    ]  # fmt: skip
+    bars = kinds.Columns(
+        "", [Column("token", ["is", "China"], "left"), Column("", [1, 0.5], "bar")]
+    )
+    assert [line.split()[-1] for line in drawn(bars, 20)[-2:]] == ["█" * 6, "█" * 3]
+    assert [line.split()[-1] for line in drawn(bars, 80)[-2:]] == ["█" * 16, "█" * 8]
