@@ -191,7 +191,7 @@ class Prompt:
 class Trace:
     """Everything one forward pass computed that was asked for. `logits` (position, vocabulary).
 
-    `ending` has one entry for each of `next` if `mlp_output` was asked for.
+    `ending` has one entry for each of `next` if it was asked for.
     """
 
     model: Facts

@@ -145,6 +145,7 @@ def trace(
     without: Sequence[str] = (),
     next: bool = True,
     top: int = 5,
+    ending: bool = False,
     special: bool = True,
     chat: bool = False,
 ) -> Trace:
@@ -154,8 +155,8 @@ def trace(
     text is a user's turn in the model's chat format.
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
-    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed. Raises
-    UsageError and ContentError.
+    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed; with
+    `ending` the trace says how the prediction comes about. Raises UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
     facts, arrays = opened.facts, frozenset(arrays)
@@ -190,8 +191,7 @@ def trace(
         logits=np.zeros((0, facts.vocabulary), np.float32),
     )
     if request.whole:
-        told = "mlp_output" in request.arrays
-        found = _with_prediction(opened, found, end, top, told)
+        found = _with_prediction(opened, found, end, top, ending)
     return replace(found, notes=_notes(opened, found, request.what_if, end.touched))
 
 

@@ -60,14 +60,15 @@ def command(
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     steps = parse.steps(step) if step else frozenset(range(1, 7))
-    arrays = _arrays(output.chosen_format("trace", out), steps, parameters)
+    kind = output.chosen_format("trace", out)
+    arrays = _arrays(kind, steps, parameters)
 
     def results():
         for read in prompts(prompt, model):
             longer, settings, notes = _continued(model, read, max_tokens, what_if.settings())
             found = session.trace(
                 prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-                next=not no_next, top=top, **what_if.settings(),
+                next=not no_next, top=top, ending=kind == "table", **what_if.settings(),
             )  # fmt: skip
             settings, notes = {**found.settings, **settings}, found.notes + notes
             found = replace(found, settings=settings, notes=notes)

@@ -34,18 +34,18 @@ def say(key: str, role: Role = "plain", /, **values: object) -> Say:
     return Say(Note(key, values), role)
 
 
-def what_ifs(settings: Mapping[str, Any], key: str = "page.what_if") -> Page:
-    """The line at a page's head that says which what-if settings act; nothing if none does."""
-    typed = visible(" ".join(vocabulary.changes(settings)))
-    return [say(key, "what-if", changes=typed)] if typed else []
-
-
 def paragraph(*sentences: Say) -> Say:
     """Sentences that go on in one paragraph."""
     first, *rest = sentences
     if not rest:
         return first
     return say("page.on", first=first.words, rest=paragraph(*rest).words)
+
+
+def what_ifs(settings: Mapping[str, Any], key: str = "page.what_if") -> Page:
+    """The line at a page's head that says which what-if settings act; nothing if none does."""
+    typed = visible(" ".join(vocabulary.changes(settings)))
+    return [say(key, "what-if", changes=typed)] if typed else []
 
 
 class Heading(NamedTuple):
