@@ -94,7 +94,7 @@ def test_numbers_inside_words_are_refused(attn, text):
         (("--ids", "995000"), ("--ids 995000 is out of range", "ids 0 to")),
         (("--ids", ""), ("--ids holds no ids",)),
         (("--ids", "1,,2"), ("--ids",)),
-        (("--mask", "window:0"), ("write window:N",)),
+        (("--mask", "window:0"), ("window:N, from 1",)),
         (("--mask", "block:6:0"), ("6 is out of range", "6 tokens", "0 to 5")),
         (("--mask", "padding:7"), ("7 is out of range", "0 to 6")),
         (("--mask", "diagonal"), ("is no mask and no file", "causal")),
