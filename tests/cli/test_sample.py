@@ -190,3 +190,11 @@ def test_tokens_are_drawn_under_the_what_ifs(attn, sample):
     assert any("under the what-if settings" in note for note in longer["notes"])
     visible = longer["attention"][0]["arrays"]["visible"]["values"]
     assert visible[-1][:4] == [False] * 4 and all(visible[-1][4:])
+
+
+def test_the_numbers_of_a_mask_are_of_the_prompt_not_of_what_is_added(attn):
+    """`padding:1` hides the last token that was typed; those that the model adds are seen."""
+    found = attn("trace", PROMPT, "-n", 2, "--mask", "padding:1", "--json").json
+    visible = found["attention"][0]["arrays"]["visible"]["values"]
+    assert len(visible) > 6
+    assert visible[-1] == [True] * 5 + [False] + [True] * (len(visible) - 6)
