@@ -182,12 +182,15 @@ class _Reader:
 
     def __init__(self, model: Model, changes: WhatIf) -> None:
         self.model, self._changes, self.touched = model, changes, False
-        self._cache = Cache()
+        self._cache, self._ids = Cache(), ()
 
     def next(self, ids: Ids) -> np.ndarray:
         """Logits (vocabulary) for the token after these, which follow those read before."""
-        request = Request(what_if=self._changes)
-        end = session.run(self.model, ids, request, self._cache)[1]
+        cache = self._cache
+        if self._changes.looks_ahead:
+            ids, cache = self._ids + ids, None
+            self._ids = ids
+        end = session.run(self.model, ids, Request(what_if=self._changes), cache)[1]
         self.touched = self.touched or end.touched
         return session.predict(self.model, end.x[-1:])[0]
 

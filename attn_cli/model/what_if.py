@@ -72,6 +72,11 @@ class WhatIf:
                 visible = _applied(mask, visible, self.length or queries, length, both_sides)
         return visible
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether what comes later changes what came before, so that no cache can hold that."""
+        return self.mask_value != -math.inf or any(mask.kind == "none" for mask in self.masks)
+
     def idle_sinks(self, windowed: bool) -> list[str]:
         """The `sinks` that open nothing: no window is there, or they are none."""
         bases = [mask.kind for mask in self.masks if MASKS[mask.kind].base]

@@ -4,7 +4,7 @@ SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
-    "note.letters": "not in the vocabulary of {model}, cut into letters: {words}; lower case or "
+    "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; lower case or "
     "another --model may have them",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} is full",

@@ -99,7 +99,7 @@ def test_numbers_inside_words_are_refused(attn, text):
         (("--ids", "5,x"), ("'x' is no id",)),
         (("--ids", "-5"), ("-5 is out of range",)),
         (("--top", "1.5"), ("--top 1.5 is no whole number", "1 to")),
-        (("--mask", "window:0"), ("write window:N",)),
+        (("--mask", "window:0"), ("window:N, from 1",)),
         (("--mask", "block:6:0"), ("6 is out of range", "6 tokens", "0 to 5")),
         (("--mask", "padding:7"), ("7 is out of range", "0 to 6")),
         (("--mask", "diagonal"), ("is no mask and no file", "causal")),

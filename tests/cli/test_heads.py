@@ -170,3 +170,15 @@ def test_heads_that_are_not_numbers_are_not_ranked(found):
     assert ranked["strongest"] == max(rest, key=lambda h: h["norm"])["head"]
     assert items[-1] == say("heads.sum", error="NaN")
     assert items_of(broken([0, 1, 2, 3]))[1] == say("heads.nothing", "headline", layer=0)
+
+
+def test_the_headline_speaks_of_the_heads_that_are_shown(attn, found):
+    heads = found["heads"]
+    page = " ".join(attn("heads", PROMPT, "--head", 2).text.split())
+    told = f"Head 2 of layer 0 has an entropy of {heads[2]['entropy']:.2f} bits and pulls `is` by "
+    assert f"{told}{heads[2]['norm']:.2f}; 3 of 4 heads are not shown." in page
+    assert "most sharply" not in page
+    some = " ".join(attn("heads", PROMPT, "--head", "1,2").text.split())
+    sharpest = min((1, 2), key=lambda h: heads[h]["entropy"])
+    assert f"Of the heads 1, 2 of layer 0, head {sharpest} looks most sharply" in some
+    assert "2 of 4 heads are not shown." in some

@@ -77,3 +77,24 @@ def test_one_prediction_is_singular(attn):
     page = " ".join(attn("loss", "the king").text.split())
     assert "of 1 next token is the model's best guess" in page
     assert "so 1 prediction is trained from one sentence" in page
+
+
+def test_a_model_that_is_confidently_wrong_is_called_that(attn):
+    """No choice among more tokens than there are."""
+    asked = ("loss", "king the is queen")
+    found = attn(*asked, "--json").json
+    assert found["result"]["perplexity"] > found["model"]["vocabulary"]
+    page = " ".join(attn(*asked).text.split())
+    blind = f"more than the {np.log(995):.2f} of an even guess among all 995 tokens"
+    assert f"{blind}: where the model is wrong, it is confidently wrong." in page
+    assert "as uncertain as" not in page
+
+
+def test_under_an_open_mask_nothing_is_said_of_the_causal_one(attn, found):
+    result = attn("loss", PROMPT, "--mask", "none", "--json").json["result"]
+    assert (found["provenance"], result["provenance"]) == ("derived", "what-if")
+    page = " ".join(attn("loss", PROMPT, "--mask", "none").text.split())
+    assert "causal mask" not in page and "there is nothing to predict" in page
+    same = attn("loss", PROMPT, "--mask", "causal", "--json").json
+    assert same["result"] == found
+    assert "--mask causal changes nothing that is shown here" in same["notes"]

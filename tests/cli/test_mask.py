@@ -162,3 +162,36 @@ def test_attention_that_vanishes_is_not_said_to_move(attn):
     assert "`the` sees no key any more and all its attention is gone" in page
     assert "the all gone ████" in page
     assert "moves 0.50" not in page
+
+
+def test_cells_have_the_score_and_the_weight_that_they_get(attn):
+    """−∞ where the mask hides; where it opens, what the key gets then."""
+    found = attn("mask", PROMPT, "-l", 1, "--mask", "none", "--json").json["result"]
+    after = np.array(found["weights_after"])
+    trace = attn("trace", PROMPT, "-l", 1, "--mask", "none", "--json").json
+    scaled = np.array(trace["attention"][0]["arrays"]["scaled"]["values"][0])
+    assert len(found["added"]) == 15
+    for cell in found["added"]:
+        at = cell["query"], cell["key"]
+        assert cell["weight"] == 0
+        assert cell["weight_after"] == pytest.approx(after[at], abs=1e-6) and after[at] > 0
+        assert cell["masked"] == cell["scaled"] == pytest.approx(scaled[at], abs=1e-5)
+    page = attn("mask", PROMPT, "--mask", "none").text
+    table = page.partition("cells it opens, with their scores and the weights they get")[2]
+    assert table.splitlines()[1].split() == ["query", "key", "scaled", "masked", "weight",
+                                             "before", "after"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "future"),
+    [((), True), (("none",), True), (("prefix:3",), True), (("window:2",), False),
+     (("padding:2",), False), (("padding-left:1",), False), (("block:5:4",), False)],
+    ids=str,
+)  # fmt: skip
+def test_the_future_is_explained_only_where_it_is_concerned(attn, words, future):
+    assert ("Why the future" in attn("mask", PROMPT, *options(words)).text) == future
+
+
+def test_tokens_are_named_in_a_block(attn):
+    by_name = attn("mask", PROMPT, "--mask", "block:is:China", "--json").json["result"]
+    assert by_name == attn("mask", PROMPT, "--mask", "block:5:4", "--json").json["result"]

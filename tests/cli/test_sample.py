@@ -129,3 +129,72 @@ def test_fewer_tokens_than_asked_for_are_explained(attn):
     full = attn("trace", "--ids", ",".join(["14"] * 255), "--max-tokens", "9", "--json").json
     assert len(full["prompt"]["tokens"]) <= 256
     assert any("unchanged model" in note for note in full["notes"])
+
+
+@pytest.mark.parametrize("top", [1, 2, 10])
+@pytest.mark.parametrize("heat", [0.4, 1.5, 3])
+def test_the_headline_speaks_of_the_whole_vocabulary(attn, sample, top, heat):
+    whole = sample("-t", heat, "--top", 999_999)["candidates"]
+    changes = [(c["after"][0] - c["probability"], c["text"]) for c in whole]
+    (lost, loser), (gained, gainer) = min(changes), max(changes)
+    moved = sum(change for change, _ in changes if change > 0)
+    assert lost < 0 < gained
+    page = " ".join(attn("sample", PROMPT, "-t", heat, "--top", top, columns=200).text.split())
+    numbers = [float(n) for n in re.search(
+        rf"Temperature {heat} moves ([.\d]+) of the probability: {loser} loses most \(([.\d]+)\), "
+        rf"{re.escape(gainer)} gains most \(([.\d]+)\)", page).groups()]  # fmt: skip
+    assert numbers == pytest.approx([moved, -lost, gained], abs=0.006)
+
+
+def test_all_others_have_a_row_and_complete_every_column(attn, sample):
+    options = ("-t", 1.5, "--top-k", 9, "--top-p", 0.99, "--top", 3, "--seed", 1)
+    found = sample(*options)
+    others = found["others"]
+    assert others["count"] == 992
+    columns = [[c["probability"] for c in found["candidates"]] + [others["probability"]]]
+    for i in range(len(found["filters"])):
+        columns.append([c["after"][i] for c in found["candidates"]] + [others["after"][i]])
+    assert [sum(column) for column in columns] == pytest.approx([1] * 4, abs=1e-5)
+    row = re.search(r"992 others (.*)", attn("sample", PROMPT, *options).text)[1].split()
+    assert row[:4] == [f"{column[-1]:.2f}" for column in columns]
+    assert sample("--top", 995)["others"] == {"count": 0, "probability": 0, "after": [0]}
+    assert "others" not in attn("sample", PROMPT, "--top", 995).text
+
+
+def test_draws_list_at_most_top_and_the_rest_together(attn, sample):
+    options = ("--draws", 500, "--seed", 1, "-t", 3, "--top", 4)
+    found = sample(*options)
+    assert len(found["counts"]) == 4
+    rest = found["other_counts"]
+    assert rest["tokens"] == 991
+    assert sum(c["count"] for c in found["counts"]) + rest["count"] == 500
+    expected = sum(c["expected"] for c in found["counts"]) + rest["expected"]
+    assert expected == pytest.approx(1, abs=1e-5)
+    table = attn("sample", PROMPT, *options).text.partition("500 draws")[2].splitlines()[3:]
+    assert len(table) == 5
+    assert re.match(rf" +991 others +{rest['expected']:.2f} +{rest['observed']:.2f} +"
+                    rf"{rest['count']} ", table[-1])  # fmt: skip
+    few = sample("--draws", 50, "--seed", 1, "--top-k", 2)
+    assert (len(few["counts"]), few["other_counts"]["tokens"]) == (2, 0)
+
+
+def test_tokens_are_drawn_under_the_what_ifs(attn, sample):
+    options = ("-n", 4, "-t", 0, "--mask", "padding-left:4", "--seed", 0)
+    shorter = attn("sample", "China is", "-n", 4, "-t", 0, "--json").json["result"]
+    found = sample(*options)
+    assert found["provenance"] == "what-if"
+    assert [t["id"] for t in found["drawn"]] == [t["id"] for t in shorter["drawn"]]
+    longer = attn("trace", PROMPT, "-n", 2, *options[4:6], "--json").json
+    added = [token["id"] for token in longer["prompt"]["tokens"]][6:]
+    assert added == [t["id"] for t in shorter["drawn"]][: len(added)]
+    assert any("under the what-if settings" in note for note in longer["notes"])
+    visible = longer["attention"][0]["arrays"]["visible"]["values"]
+    assert visible[-1][:4] == [False] * 4 and all(visible[-1][4:])
+
+
+def test_the_numbers_of_a_mask_are_of_the_prompt_not_of_what_is_added(attn):
+    """`padding:1` hides the last token that was typed; those that the model adds are seen."""
+    found = attn("trace", PROMPT, "-n", 2, "--mask", "padding:1", "--json").json
+    visible = found["attention"][0]["arrays"]["visible"]["values"]
+    assert len(visible) > 6
+    assert visible[-1] == [True] * 5 + [False] + [True] * (len(visible) - 6)
