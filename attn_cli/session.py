@@ -279,6 +279,9 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     notes = list(model_notes(model))
     if prompt.chat:
         notes.append(note("note.chat", format=prompt.chat))
+    older = _older_ids(model, prompt)
+    if older != prompt.ids:
+        notes.append(note("note.older", ids=_some(older, 12)))
     unknown = [
         prompt.text[slice(*token.span)]
         for token in prompt.tokens
@@ -288,6 +291,17 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
         return tuple(notes)
     words = _some(dict.fromkeys(unknown))
     return (*notes, note("note.unknown", words=words, model=model.facts.name))
+
+
+def _older_ids(model: Model, prompt: Prompt) -> tuple[int, ...]:
+    """The prompt's ids as older versions of the reference library give them, as far as is known."""
+    older = model.tokenizer.older
+    if older is None or not prompt.has_text or prompt.chat:
+        return prompt.ids
+    try:
+        return tuple(token.id for token in older.encode(prompt.text, special=prompt.special))
+    except ContentError:
+        return prompt.ids
 
 
 def _some(names: Iterable[object], most: int = 5) -> str:

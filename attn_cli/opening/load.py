@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, prefix=naming.prefix_in(tensors)),
-        make=lambda: _tokenizer_of(place.path),
+        make=lambda: _tokenizer_of(place.path, config.vocabulary),
         where=where,
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=tuple(ignored),
@@ -112,16 +113,18 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     )
 
 
-def _tokenizer_of(folder: Path) -> Tokenizer:
+def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
-        try:
-            return wordpiece.read(path)
-        except wordpiece.AnotherForm:
-            from attn_cli.tokens import library
+        from attn_cli.tokens import folder as files
 
-            return library.read(path)
+        try:
+            if not files.says_more(folder):
+                return wordpiece.read(path)
+        except wordpiece.AnotherForm:
+            pass
+        return files.read(path, rows)
     from attn_cli.tokens import merges, spm
 
     for name in spm.NAMES:

@@ -69,11 +69,12 @@ class LibraryTokenizer:
 
     problem = ""
 
-    def __init__(self, library: Any) -> None:
+    def __init__(self, library: Any, older: LibraryTokenizer | None = None) -> None:
         # A file can carry the settings of somebody's batches; nothing is to be cut or filled here.
         library.no_truncation()
         library.no_padding()
         self._library = library
+        self.older = older
         self._added = library.get_added_tokens_decoder()
         self._decoder = library.decoder
         steps = _steps(library.decoder) + _steps(library.pre_tokenizer)
@@ -83,7 +84,6 @@ class LibraryTokenizer:
         replaced = [step for step in steps if step["type"] == "Replace" and step["content"] == " "]
         marks += [step["pattern"].get("String") for step in replaced]
         self._space = next(filter(None, marks), " ")
-        _check_post_processor(library.post_processor)
 
     @cached_property
     def size(self) -> int:
@@ -183,21 +183,22 @@ class LibraryTokenizer:
                     raise ContentError(what, "take its character out of the prompt")
 
 
-def read(path: Path) -> LibraryTokenizer:
-    """The tokenizer of a tokenizer.json file; a ContentError that names it when it won't do.
+def parse(path: Path) -> tuple[Any, bytes]:
+    """What a tokenizer.json alone says, as the library's object, and the file's contents.
 
-    The file alone decides: as in the reference library, `add_bos_token` and `add_eos_token` of a
-    tokenizer_config.json beside it change nothing.
+    Raises ContentError that names the file when it won't do.
     """
     library = load()
     contents = read_bytes(Path(path), limit=_LARGEST_FILE)
     try:
         if _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents)):
             raise ValueError
-        return LibraryTokenizer(library.Tokenizer.from_buffer(contents))
+        found = library.Tokenizer.from_buffer(contents)
+        _check_post_processor(found.post_processor)
     except ValueError as error:
         hint = f"the package tokenizers {library.__version__} does not know its contents"
         raise ContentError(f"{path} is not a tokenizer.json that can be read", hint) from error
+    return found, contents
 
 
 def _steps(part: Any) -> list[dict[str, Any]]:

@@ -132,6 +132,7 @@ class WordPiece:
     """
 
     problem = ""
+    older = None
 
     def __init__(self, contents: Any) -> None:
         if not _is_ours(contents):

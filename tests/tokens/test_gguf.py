@@ -21,7 +21,8 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.tokens import gguf as reader
 from attn_cli.tokens.gguf import UnknownPreTokenizer, from_metadata
-from attn_cli.tokens.library import LibraryTokenizer, read
+from attn_cli.tokens.folder import read
+from attn_cli.tokens.library import LibraryTokenizer
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 from attn_cli.tokens.token import Token
 
