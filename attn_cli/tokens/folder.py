@@ -47,7 +47,11 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
     try:
         # Its model is shared, unless the class wants another kind of model.
         same = kind is None or all(getattr(parsed.model, k) == v for k, v in kind.options.items())
-        older = _older(parsed if same else parse(path)[0], config, architecture)
+        raw = special.config(path.parent, BESIDE[0])
+        newer = raw.get("tokenizer_class") == "TokenizersBackend"
+        newer = newer or isinstance(raw.get("extra_special_tokens"), list)
+        other = parsed if same else parse(path)[0]
+        older = None if newer else _older(other, config, architecture)
         made = _made(parsed, kind, config, kind.names if kind else {})
         if made.get_vocab_size() > rows:  # no room for tokens that only the class has
             made = _made(parsed, kind, config, {})
@@ -88,17 +92,18 @@ def _older(parsed: Any, config: Mapping[str, Any], architecture: Mapping[str, An
     own = _OLDER.get(model) or classes.name_of({}, {"model_type": model})
     name = str(named or own).removesuffix("Fast")
     spaced = config.get("add_prefix_space")
-    from_slow = name == "LlamaTokenizer" and spaced is not None
-    if from_slow or config.get("tokenizer_class") == "TokenizersBackend":
-        return None
+    if name == "LlamaTokenizer" and spaced is not None:
+        return None  # they want tokenizer.model then
     parts: dict[str, Any] = {}
     if getattr(parsed.pre_tokenizer, "add_prefix_space", None) not in (None, bool(spaced)):
         parts["pre_tokenizer"] = copy(parsed.pre_tokenizer)
         parts["pre_tokenizer"].add_prefix_space = bool(spaced)
     known = {key: value for key, value in config.items() if not special.is_own(key)}
+    extra = known.get("extra_special_tokens")
+    own_roles = known.pop("extra_special_tokens") if isinstance(extra, dict) else {}
     names = special.named(known, _OLDER_NAMES.get(name, {}))
     made = _copy(parsed, parts, parsed.get_added_tokens_decoder())
-    special.add(made, known, names)
+    special.add(made, known, names, [(special.text(token), True) for token in own_roles.values()])
     if name in _SET_ENDS:
         ends = special.ends({"add_bos_token": _SET_ENDS[name], **config}, names)
         made.post_processor = special.around(made, *ends)

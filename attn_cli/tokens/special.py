@@ -10,7 +10,7 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.library import IDS_HINT, load
+from attn_cli.tokens.library import load
 
 _LARGEST = 32_000_000
 _NONE: Mapping[int, Any] = {}
@@ -62,7 +62,7 @@ def settings(folder: Path, added: Mapping[int, Any] = _NONE) -> dict[str, Any]:
 
 
 def listed(config: Mapping[str, Any]) -> list[Any]:
-    """The special tokens without a role: the newer name holds them, where it is no table of roles."""
+    """The special tokens without a role, under the newer name unless that is a table of roles."""
     extra = config.get("extra_special_tokens", {})
     given = config.get("additional_special_tokens") if isinstance(extra, dict) else extra
     return given if isinstance(given, list) else []

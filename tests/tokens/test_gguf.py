@@ -20,8 +20,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.tokens import gguf as reader
-from attn_cli.tokens.gguf import UnknownPreTokenizer, from_metadata
 from attn_cli.tokens.folder import read
+from attn_cli.tokens.gguf import UnknownPreTokenizer, from_metadata
 from attn_cli.tokens.library import LibraryTokenizer
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 from attn_cli.tokens.token import Token
