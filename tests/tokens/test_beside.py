@@ -97,3 +97,21 @@ def test_damaged_files_beside_give_our_error_or_a_tokenizer(place, file, content
         assert _tokenizer_of(folder).encode("hi")
     except ContentError as refused:
         assert str(folder) in refused.message
+
+
+@pytest.mark.parametrize("model", ["gpt2", "opt", "qwen2", "qwen3", "gpt_neox"])
+def test_vocab_json_and_merges_txt_are_read_like_a_tokenizer_json(place, tmp_path, model):
+    config = {"bos_token": "<FOO>", "additional_special_tokens": ["<BAZ>"]}
+    folder = place("gpt2-silent", **{
+        "config.json": {"model_type": model}, "tokenizer_config.json": config,
+    })  # fmt: skip
+    contents = json.loads((folder / "tokenizer.json").read_text())
+    contents |= {"added_tokens": [], "post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(contents))
+    whole = ids_of(_tokenizer_of(folder), special=True)
+    (folder / "tokenizer.json").unlink()
+    vocabulary, merges = contents["model"]["vocab"], contents["model"]["merges"]
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    pairs = [one if isinstance(one, str) else " ".join(one) for one in merges]
+    (folder / "merges.txt").write_text("\n".join(pairs))
+    assert ids_of(_tokenizer_of(folder), special=True) == whole

@@ -248,10 +248,10 @@ def test_special_tokens_are_cut_like_any_text_where_the_config_says_so(folder):
 
 
 @pytest.mark.parametrize(("model", "config"), [
-    ("qwen2", {}), ("qwen3", {"tokenizer_class": "GPT2Tokenizer"}), ("roberta", {}),
+    ("llama", {}), ("gemma2", {}), ("qwen3", {"tokenizer_class": "RobertaTokenizer"}),
+    ("roberta", {}),
 ])  # fmt: skip
 def test_other_models_with_gpt2s_two_files_are_refused(folder, model, config):
-    """Qwen's text is normalised first and cut by another pattern."""
     place = folder("gpt2")
     (place / "config.json").write_text(json.dumps({"model_type": model}))
     (place / "tokenizer_config.json").write_text(json.dumps(config))
