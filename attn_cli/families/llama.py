@@ -15,7 +15,7 @@ from attn_cli.maths.layers import linear, rms_norm
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import HARMLESS as HARMLESS_IN_GGUF
-from attn_cli.model.gguf import Gguf, named, unpaired
+from attn_cli.model.gguf import NEUTRAL, Gguf, named, unpaired
 from attn_cli.model.project import Arrays, apart, unembedded
 from attn_cli.model.rope import Rope, read_rope, rotated
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
@@ -262,8 +262,8 @@ def say(
     """
     shared = reader.integer("hidden_size") // reader.integer("num_attention_heads")
     width = values["head_dim"] = reader.integer("head_dim", shared)
-    for key in ("value_dim", "rotated"):
-        value = reader.integer(key, width)
+    for key, default in (("value_dim", shared), ("rotated", width)):
+        value = reader.integer(key, default)
         values.pop(key, 0)
         if partial and key == "rotated":
             # A half more, since a share of the width is cut to a whole number of dimensions.
@@ -359,6 +359,6 @@ GGUF = Gguf(
     finish=finish,
 )
 
-FAMILY = Family(
-    read_config, shapes, naming, describe, forward, predict, replace(GGUF, arrange=unpaired_rows)
-)
+_LAYOUTS = NEUTRAL["tensor_data_layout"] + ("Meta AI original pth",)
+_OWN_GGUF = replace(GGUF, arrange=unpaired_rows, neutral=NEUTRAL | {"tensor_data_layout": _LAYOUTS})
+FAMILY = Family(read_config, shapes, naming, describe, forward, predict, _OWN_GGUF)

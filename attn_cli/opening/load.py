@@ -12,6 +12,7 @@ import numpy as np
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
+from attn_cli.checkpoints.parts import open_gguf_files
 from attn_cli.checkpoints.random import RandomTensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
@@ -138,7 +139,7 @@ def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
 
 
 def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
-    file, where = Gguf(place.path), str(place.path)
+    file, where = open_gguf_files(place.path, place.parts), str(place.path)
     refusals.check_gguf(file.metadata, where)
     kind = file.metadata.get("general.architecture")
     family = _family(file.metadata, where, "general.architecture")
