@@ -109,7 +109,7 @@ def sample(
     before = softmax(logits_V.astype(np.float64))
     ids = session.likeliest(logits_V, top)
     rng = np.random.default_rng(seed)
-    counts = _counts(model, stages[-1], draws, rng) if draws else ()
+    counts = _counts(model, logits_V, stages[-1], draws, rng) if draws else ()
     drawn = (
         () if draws else tuple(_generate(model, prompt, sampling, max_tokens, rng, logits_V, cache))
     )
@@ -190,11 +190,13 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
     else:
         probabilities = softmax(logits_V.astype(np.float64), sampling.temperature)
     yield probabilities
+    # The logits rank: a temperature can make probabilities equal, and never reorders them.
     if sampling.top_k > 0:
-        probabilities = _keep(probabilities, session.likeliest(probabilities, sampling.top_k))
+        probabilities = _keep(probabilities, session.likeliest(logits_V, sampling.top_k))
         yield probabilities
     if sampling.top_p < 1:
-        probabilities = _keep(probabilities, nucleus(probabilities, sampling.top_p))
+        order = session.likeliest(logits_V, logits_V.size)
+        probabilities = _keep(probabilities, nucleus(probabilities, sampling.top_p, order))
         yield probabilities
     if sampling.min_p > 0:
         least = sampling.min_p * probabilities.max()
@@ -202,9 +204,11 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
         yield probabilities
 
 
-def nucleus(probabilities_V: np.ndarray, share: float) -> np.ndarray:
-    """The fewest likeliest ids that reach `share` together, at least one. Holtzman et al. 2020."""
-    order = np.argsort(-probabilities_V, kind="stable")
+def nucleus(probabilities_V: np.ndarray, share: float, order: np.ndarray) -> np.ndarray:
+    """The fewest ids of `order`, likeliest first, that reach `share` together, at least one.
+
+    Holtzman et al. 2020.
+    """
     before = np.cumsum(probabilities_V[order]) - probabilities_V[order]
     return order[(before < share) | (np.arange(order.size) == 0)]
 
@@ -246,11 +250,15 @@ def _generate(
 
 
 def _counts(
-    model: Model, probabilities: np.ndarray, draws: int, rng: np.random.Generator
+    model: Model,
+    logits_V: np.ndarray,
+    probabilities: np.ndarray,
+    draws: int,
+    rng: np.random.Generator,
 ) -> tuple[Count, ...]:
     drawn = np.bincount(draw(probabilities, draws, rng), minlength=probabilities.size)
     shown = np.flatnonzero((drawn > 0) | (probabilities * draws >= 0.5))
-    order = shown[np.argsort(-probabilities[shown], kind="stable")]
+    order = shown[np.argsort(-logits_V[shown], kind="stable")]
     return tuple(
         Count(
             id=int(i),

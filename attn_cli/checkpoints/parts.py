@@ -65,7 +65,7 @@ def _check_place(path: Path, number: int, count: int, places: list[Path]) -> Non
         )
     for place in places:
         if not os.path.lexists(place):
-            raise ContentError(f"{place} is missing, a part of the model in {path}", INCOMPLETE)
+            raise ContentError(f"{place} is missing, one of {count} parts of a model", INCOMPLETE)
     if number > 1:
         raise ContentError(
             f"{path} is part {number} of {count} of a model", f"open the first: {places[0]}"

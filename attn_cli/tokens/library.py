@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,6 @@ _HIDDEN = re.compile(rb'\\u[0-9A-Fa-f]{4}([^"]*[^"\\])?"\s*:\s*["[]')
 def spell(text: str) -> str:
     """`text` in the characters that byte-level vocabularies write its bytes with."""
     return text.encode().decode("latin-1").translate(ALPHABET)
-
-
-def merges_of(
-    pieces: Mapping[str, Any], rank: Callable[[str, int], tuple[float, ...]]
-) -> list[tuple[str, str]]:
-    """Two pieces merge if together they are one: a piece and where it is cut, by their rank."""
-    found = [
-        (piece, at)
-        for piece in pieces
-        for at in range(1, len(piece))
-        if piece[:at] in pieces and piece[at:] in pieces
-    ]
-    found.sort(key=lambda cut: rank(*cut))
-    return [(piece[:at], piece[at:]) for piece, at in found]
 
 
 def load() -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
 from attn_cli.tokens import classes, special
-from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load, merges_of
+from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _LARGEST, _MOST = 16_000_000, 500_000  # bytes of a file, and pieces: Gemma has 262,144 in 4.7 MB
@@ -180,16 +180,30 @@ def _parts(data: bytes) -> tuple[dict[int, list[int]], dict[int, Any], dict[int,
 # --- the kinds of tokenizer ----------------------------------------------------------------------
 
 
+def _merges_of(
+    pieces: Mapping[str, Any], rank: Callable[[str, int], tuple[float, ...]]
+) -> list[tuple[str, str]]:
+    """Two pieces merge if together they are one: a piece and where it is cut, by their rank."""
+    found = [
+        (piece, at)
+        for piece in pieces
+        for at in range(1, len(piece))
+        if piece[:at] in pieces and piece[at:] in pieces
+    ]
+    found.sort(key=lambda cut: rank(*cut))
+    return [(piece[:at], piece[at:]) for piece, at in found]
+
+
 def _by_id(file: _File) -> list[tuple[str, str]]:
     """The lowest id first, then the shortest beginning."""
     ids = {piece: id for id, piece in enumerate(file.pieces)}
-    return merges_of(ids, lambda piece, at: (ids[piece], at))
+    return _merges_of(ids, lambda piece, at: (ids[piece], at))
 
 
 def _by_score(file: _File) -> list[tuple[str, str]]:
     """The best score first, among ordinary pieces alone, as SentencePiece itself merges."""
     ranks = {file.pieces[id]: (-file.scores[id], id) for id in file.ordinary}
-    return merges_of(ranks, lambda piece, at: (*ranks[piece], at))
+    return _merges_of(ranks, lambda piece, at: (*ranks[piece], at))
 
 
 def _bpe(file: _File, package: Any, merges: list[tuple[str, str]], **options: Any) -> Any:
