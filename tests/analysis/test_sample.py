@@ -50,17 +50,17 @@ def renormalised(shares):
     return {i: share / total for i, share in shares.items()}
 
 
-def ranked(shares):
-    return sorted(shares, key=lambda i: (-shares[i], i))
+def ranked(shares, logits):
+    return sorted(shares, key=lambda i: (-logits[i], i))
 
 
-def top_k(shares, k):
-    return renormalised({i: shares[i] for i in ranked(shares)[:k]})
+def top_k(shares, k, logits):
+    return renormalised({i: shares[i] for i in ranked(shares, logits)[:k]})
 
 
-def top_p(shares, p):
+def top_p(shares, p, logits):
     kept, total = {}, 0.0
-    for i in ranked(shares):
+    for i in ranked(shares, logits):
         if total >= p:
             break
         kept[i] = shares[i]
@@ -68,7 +68,7 @@ def top_p(shares, p):
     return renormalised(kept)
 
 
-def min_p(shares, p):
+def min_p(shares, p, logits):
     least = p * max(shares.values())
     return renormalised({i: share for i, share in shares.items() if share >= least})
 
@@ -83,6 +83,7 @@ CASES = [
     (1.0, 1, None, None),
     (0.0, 5, 0.5, 0.5),
     (1e308, 3, None, None),
+    (1e17, 4, 0.6, None),
     (5e-324, None, None, None),
 ]
 
@@ -94,7 +95,7 @@ def test_each_stage_is_what_plain_python_says(draw, logits, temperature, k, p, m
     for name, value, keep in (("top_k", k, top_k), ("top_p", p, top_p), ("min_p", m, min_p)):
         if value is not None:
             filters[name] = value
-            expected.append(keep(expected[-1], value))
+            expected.append(keep(expected[-1], value, logits))
     found = draw(**filters, top=30)
     assert found.filters == tuple(filters)
     for candidate in found.candidates:
