@@ -314,6 +314,9 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
         notes.append(note("note.chat", format=prompt.chat))
     if not prompt.has_text:
         return tuple(notes)
+    older = _older_ids(model, prompt)
+    if older != prompt.ids:
+        notes.append(note("note.older", ids=some(older, 12)))
     unknown = [
         prompt.text[slice(*token.span)]
         for token in prompt.tokens
@@ -336,6 +339,17 @@ def _spelt(prompt: Prompt) -> list[str]:
         if len(word[0]) < 2 * pieces and pieces > 1 and word[0].lower() != word[0].upper():
             found.append(word[0])
     return found
+
+
+def _older_ids(model: Model, prompt: Prompt) -> tuple[int, ...]:
+    """The prompt's ids as older versions of the reference library give them, as far as is known."""
+    older = model.tokenizer.older
+    if older is None or not prompt.has_text or prompt.chat:
+        return prompt.ids
+    try:
+        return tuple(token.id for token in older.encode(prompt.text, special=prompt.special))
+    except ContentError:
+        return prompt.ids
 
 
 def _notes(model: Model, found: Trace, changes: WhatIf, touched: bool) -> tuple[Note, ...]:

@@ -246,6 +246,7 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
     else:
         probabilities = softmax(logits_V.astype(np.float64), sampling.temperature)
     yield probabilities
+    # The logits rank: a temperature can make probabilities equal, and never reorders them.
     if sampling.top_k > 0:
         probabilities = _keep(probabilities, session.likeliest(logits_V, sampling.top_k))
         yield probabilities

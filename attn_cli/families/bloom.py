@@ -15,7 +15,7 @@ from attn_cli.maths.masks import causal
 from attn_cli.maths.positions import alibi, alibi_slopes
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
-from attn_cli.model.gguf import HARMLESS, Gguf, named, reinterleaved
+from attn_cli.model.gguf import HARMLESS, NEUTRAL, Gguf, named, reinterleaved
 from attn_cli.model.project import interleaved
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
@@ -162,6 +162,7 @@ _GGUF = Gguf(
     },
     # The context is that of training: ALiBi has no last position.
     harmless=HARMLESS | {"context_length"},
+    neutral=NEUTRAL | {"attention.max_alibi_bias": (8,)},
     tensors=named(
         {
             "word_embeddings": "token_embd",

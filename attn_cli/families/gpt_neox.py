@@ -175,6 +175,7 @@ _GGUF = Gguf(
         "rope.freq_base": "rotary_emb_base",
         "use_parallel_residual": "use_parallel_residual",
     },
+    required=("use_parallel_residual",),
     tensors=named(
         {
             "embed_in": "token_embd",

@@ -15,7 +15,7 @@ from attn_cli.maths.layers import linear, rms_norm
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import HARMLESS as HARMLESS_IN_GGUF
-from attn_cli.model.gguf import Gguf, named, unpaired
+from attn_cli.model.gguf import NEUTRAL, Gguf, named, unpaired
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.rope import Rope, read_rope, rotated
 from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
@@ -272,8 +272,9 @@ def say(
     if not reader.has("head_dim"):
         reader.equal_shares("hidden_size", "num_attention_heads")
     width = values["head_dim"] = reader.integer("head_dim", shared)
-    for key in ("value_dim", "rotated"):
-        value = reader.integer(key, width, high=width if partial else 2**31 - 1)
+    for key, default in (("value_dim", shared), ("rotated", width)):
+        turned = partial and key == "rotated"
+        value = reader.integer(key, default, high=width if turned else 2**31 - 1)
         values.pop(key, 0)
         if partial and key == "rotated":
             # A half more, since a share of the width is cut to a whole number of dimensions.
@@ -372,13 +373,8 @@ GGUF = Gguf(
     finish=finish,
 )
 
+_LAYOUTS = NEUTRAL["tensor_data_layout"] + ("Meta AI original pth",)
+_OWN_GGUF = replace(GGUF, arrange=unpaired_rows, neutral=NEUTRAL | {"tensor_data_layout": _LAYOUTS})
 FAMILY = Family(
-    read_config,
-    shapes,
-    naming,
-    describe,
-    forward,
-    final,
-    "embed_tokens.weight",
-    replace(GGUF, arrange=unpaired_rows),
+    read_config, shapes, naming, describe, forward, final, "embed_tokens.weight", _OWN_GGUF
 )

@@ -1,13 +1,13 @@
 """How GGUF files have a family: tables that the families hold, and the one opener of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from attn_cli.checkpoints.gguf import Gguf as File
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.weights import Stored, as_stored
 
@@ -15,8 +15,21 @@ Arrange = Callable[[np.ndarray], np.ndarray]
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
-# The count of experts is of mixtures, refused before, or none.
-HARMLESS = frozenset({"vocab_size", "expert_count", "expert_used_count"})
+# The count of experts is of mixtures, refused before, or none. Pooling is of embedding vectors.
+HARMLESS = frozenset({"vocab_size", "expert_count", "expert_used_count", "pooling_type"})
+# Keys that carry nothing with such a value.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "tensor_data_layout": ("reference",), "attention.causal": (True,), "rope.scale_linear": (1,),
+    "expert_shared_count": (0,), "logit_scale": (0, 1), "residual_scale": (0, 1),
+    "embedding_scale": (0, 1), "attention.scale": (0,), "attention.clamp_kqv": (0,),
+    "attention.max_alibi_bias": (0,), "use_parallel_residual": (False,),
+}  # fmt: skip
+# What llama.cpp asks of every file, and the norms' epsilon, by whichever name a family has it.
+_REQUIRED = (
+    "block_count", "context_length", "embedding_length", "feed_forward_length",
+    "attention.head_count",
+)  # fmt: skip
+_EPSILON = "epsilon"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,15 +38,18 @@ class Gguf:
 
     `keys`: config.json's name for each of the architecture's keys. `tensors`: the file's name for
     each of the family's, `*` for the layer's number. `harmless` keys, and `left_out` tensors, or
-    groups of them, carry nothing. `say` completes, in place, the values of config.json by what the
-    file says by other means; `finish` completes the config by what config.json cannot say: both
-    take a reader of the values as the file has them, and its tensors. `arrange` tells which
-    tensors stand otherwise than in a folder.
+    groups of them, carry nothing; nor do `neutral` keys with one of these values. `required` keys
+    are those that a file may not lack, beside those of every architecture. `say` completes, in
+    place, the values of config.json by what the file says by other means; `finish` completes the
+    config by what config.json cannot say: both take a reader of the values as the file has them,
+    and its tensors. `arrange` tells which tensors stand otherwise than in a folder.
     """
 
     keys: Mapping[str, str]
     tensors: Mapping[str, str]
     harmless: frozenset[str] = HARMLESS
+    neutral: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: NEUTRAL)
+    required: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = lambda *_: None
     arrange: Callable[[Any], Mapping[str, Arrange]] = lambda config: {}
@@ -70,17 +86,28 @@ def _config_values(
     """The architecture's own keys under the names that config.json has for them.
 
     Only these keys are judged: one that is neither known nor harmless nor ignored raises
-    ContentError; a harmless `group` takes with it every `group.key`. A list with one value per
-    layer is taken if all are equal.
+    ContentError, as does a required one that is missing; a harmless `group` takes with it every
+    `group.key`. A list with one value per layer is taken if all are equal.
     """
+    norms = (own for own in form.keys if own.endswith(_EPSILON))
+    for own in (*_REQUIRED, *norms, *form.required):
+        if f"{architecture}.{own}" not in metadata:
+            raise ContentError(f"{where}: the key {architecture}.{own} is missing")
     found: dict[str, Any] = {}
     for key in metadata:
         own = key.removeprefix(f"{architecture}.")
         if own == key or key in ignored or _is_of(own, form.harmless):
             continue
-        if own not in form.keys:
-            raise _unknown(where, key)
         value = metadata[key]
+        if own not in form.keys:
+            if own in form.neutral and value not in form.neutral[own]:
+                raise ContentError(
+                    f"{where}: {key} is {shorten(str(value))}, which attn does not know",
+                    f"if it changes no number: --ignore-config {key}",
+                )
+            if own not in form.neutral:
+                raise _unknown(where, key)
+            continue
         if isinstance(value, list):
             if not value or any(other != value[0] for other in value):
                 raise ContentError(f"{where}: {key} differs from layer to layer")

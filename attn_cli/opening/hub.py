@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from attn_cli.checkpoints.parts import of_one_model
 from attn_cli.errors import ContentError, shorten, some
 from attn_cli.files import read_bytes, reason
 
@@ -51,7 +52,7 @@ def _variants(entry: Path, repository: str) -> list[str]:
         snapshot = _snapshot(entry, repository, "")
     except ContentError:
         return []
-    files = [] if _is_whole(snapshot) else list(gguf_files(snapshot))
+    files = [] if _is_whole(snapshot) else _models_in(snapshot)
     return [f"{repository}/{file}" for file in files] if len(files) > 1 else []
 
 
@@ -125,10 +126,11 @@ def _names(folder: Path) -> list[str]:
 
 def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
     """What of a snapshot is the model: its folder, or one of its GGUF files."""
-    files = list(gguf_files(snapshot))
+    files = _models_in(snapshot)
     if file or kind:
-        marked = [n for n in files if kind and kind.lower() in re.split(r"[.-]", n.lower())]
-        chosen = [name for name in files if name == file or name in marked]
+        asked = list(gguf_files(snapshot)) if file else files
+        marked = [n for n in asked if kind and kind.lower() in re.split(r"[.-]", n.lower())]
+        chosen = [name for name in asked if name == file or name in marked]
         if len(chosen) != 1:
             raise ContentError(
                 f"{repository} has {len(chosen) or 'no'} files {shorten(file or kind)!r}",
@@ -156,6 +158,14 @@ def gguf_files(snapshot: Path) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(folder, name), snapshot)
 
 
+def _models_in(snapshot: Path) -> list[str]:
+    """The GGUF files, of a model in parts only the first that is there."""
+    found: dict[Path, str] = {}
+    for name in gguf_files(snapshot):
+        found.setdefault(of_one_model(Path(name))[0], name)
+    return list(found.values())
+
+
 def _what_is_missing(names: list[str]) -> str:
     if "config.json" in names:
         return "its snapshot has no weights, or no index of them"
@@ -177,7 +187,7 @@ def _check_links(entry: Path, found: Path, repository: str) -> None:
     """Raises ContentError for a file whose blob is missing or that leads out of the repository."""
     home = os.path.realpath(entry)
     needed = [found / name for name in _names(found) if name.endswith(_NEEDED)]
-    names = needed if found.is_dir() else [found]
+    names = needed if found.is_dir() else list(filter(os.path.lexists, of_one_model(found)))
     for path in names:
         target = os.path.realpath(path)
         if os.path.commonpath([home, target]) != home:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
 from attn_cli.checkpoints.gguf import Gguf
+from attn_cli.checkpoints.parts import open_gguf_files
 from attn_cli.checkpoints.random import random_tensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
@@ -103,7 +105,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, prefix=naming.prefix_in(tensors)),
-        make=lambda: _tokenizer_of(place.path),
+        make=lambda: _tokenizer_of(place.path, config.vocabulary),
         where=where,
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=tuple(ignored),
@@ -113,16 +115,18 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     )
 
 
-def _tokenizer_of(folder: Path) -> Tokenizer:
+def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
-        try:
-            return wordpiece.read(path)
-        except wordpiece.AnotherForm:
-            from attn_cli.tokens import library
+        from attn_cli.tokens import folder as files
 
-            return library.read(path)
+        try:
+            if not files.says_more(folder):
+                return wordpiece.read(path)
+        except wordpiece.AnotherForm:
+            pass
+        return files.read(path, rows)
     from attn_cli.tokens import merges, spm
 
     for name in spm.NAMES:
@@ -136,7 +140,7 @@ def _tokenizer_of(folder: Path) -> Tokenizer:
 
 
 def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
-    file, where = Gguf(place.path), str(place.path)
+    file, where = open_gguf_files(place.path, place.parts), str(place.path)
     refusals.check_gguf(file.metadata, where)
     kind = file.metadata.get("general.architecture")
     family = _family(file.metadata, where, "general.architecture")

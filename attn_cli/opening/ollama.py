@@ -75,14 +75,17 @@ def _shown(parts: tuple[str, ...]) -> str:
     return f"{model}:{tag}" if namespace == _LIBRARY else f"{namespace}/{model}:{tag}"
 
 
-def find(name: str) -> Path:
-    """The GGUF file of `[HOST/][NAMESPACE/]MODEL[:TAG]`. Raises NoModelError, ContentError."""
+def find(name: str) -> tuple[Path, ...]:
+    """The GGUF file of `[HOST/][NAMESPACE/]MODEL[:TAG]`, or the parts of one.
+
+    Raises NoModelError and ContentError.
+    """
     parts = _parts(name)
     shown = _shown(parts)
     for place in roots():
         manifest = place.joinpath("manifests", *parts)
         if _is_there(manifest):
-            return _blob(place, manifest, shown)
+            return _blobs(place, manifest, shown)
     where = ", ".join(map(str, roots())) or "there is no store of Ollama on this machine"
     raise NoModelError(
         f"no model {PREFIX}{shorten(shown)} ({where})",
@@ -103,7 +106,7 @@ def _parts(name: str) -> tuple[str, ...]:
     return ((_HOST,) if len(parts) < 4 else ()) + ((_LIBRARY,) if len(parts) < 3 else ()) + parts
 
 
-def _blob(place: Path, manifest: Path, shown: str) -> Path:
+def _blobs(place: Path, manifest: Path, shown: str) -> tuple[Path, ...]:
     pull = f"ollama pull {shown} goes on where it stopped"
     layers = read_json_object(manifest).get("layers")
     kinds = [_layer(layer, manifest) for layer in layers] if isinstance(layers, list) else []
@@ -111,9 +114,12 @@ def _blob(place: Path, manifest: Path, shown: str) -> Path:
         raise ContentError(f"{shown} is a model with an adapter, which would change its numbers",
                            "open the model it was made from")  # fmt: skip
     models = [(digest, size) for kind, digest, size in kinds if kind == _MODEL]
-    if len(models) != 1:
-        raise ContentError(f"{manifest} names {len(models) or 'no'} models, not one", pull)
-    digest, size = models[0]
+    if not models:
+        raise ContentError(f"{manifest} names no models", pull)
+    return tuple(_blob(place, digest, size, shown, pull) for digest, size in models)
+
+
+def _blob(place: Path, digest: str, size: int, shown: str, pull: str) -> Path:
     blob = place / "blobs" / f"sha256-{digest}"
     if not os.path.exists(blob) and os.path.exists(place / "blobs" / f"sha256:{digest}"):
         blob = place / "blobs" / f"sha256:{digest}"  # as the first versions named them

@@ -17,12 +17,16 @@ _PARTS = (".safetensors", ".json", ".bin", ".pth", ".pt")
 
 
 class Place(NamedTuple):
-    """Where a model is, what its name and source are to be called, how to complete it."""
+    """Where a model is, what its name and source are to be called, how to complete it.
+
+    `parts` are its files where there are several whose names do not tell of each other.
+    """
 
     path: Path
     name: str
     source: str
     again: str = ""
+    parts: tuple[Path, ...] = ()
 
 
 def find(name: str) -> Place:
@@ -36,8 +40,9 @@ def find(name: str) -> Place:
         return Place(carried(name), name, "package")
     if name.startswith(ollama.PREFIX):
         tag = name.removeprefix(ollama.PREFIX)
-        path = ollama.find(tag)
-        return Place(path, name, str(path), f"ollama pull {tag}")
+        path, *others = ollama.find(tag)
+        parts = (path, *others) if others else ()
+        return Place(path, name, str(path), f"ollama pull {tag}", parts)
     if name and "\0" not in name and os.path.lexists(name):
         return _given(Path(name))
     path = hub.find(name) if name and len(name) <= 500 else None

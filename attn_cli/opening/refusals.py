@@ -151,7 +151,7 @@ def _adapter(path: Path) -> ContentError:
 
 
 def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
-    """Refuses a part of a model, what goes with one, and a mixture of experts.
+    """Refuses what goes with a model, and a mixture of experts.
 
     Raises ContentError.
     """
@@ -162,13 +162,6 @@ def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
         raise ContentError(
             f"{where} is {_GGUF_PARTS[kind]}, not a language model",
             "open the model's own file, which is another",
-        )
-    parts, number = metadata.get("split.count"), metadata.get("split.no")
-    if type(parts) is int and parts > 1:
-        which = f"part {number + 1}" if type(number) is int else "a part"
-        raise ContentError(
-            f"{where} is {which} of {parts} of a split model",
-            "llama-gguf-split --merge FIRST-PART WHOLE.gguf makes one file of them",
         )
     experts = metadata.get(f"{architecture}.expert_count")
     if type(experts) in (int, float) and experts > 0:

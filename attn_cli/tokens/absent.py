@@ -25,6 +25,7 @@ class Absent:
 
     size = 0
     unknown = -1
+    older = None
 
     def __init__(self, error: ContentError) -> None:
         self.error = error

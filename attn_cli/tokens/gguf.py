@@ -4,10 +4,12 @@ llama.cpp decides what the keys mean and what holds where one is absent (src/lla
 """
 
 from collections.abc import Callable, Mapping
+from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens.library import LibraryTokenizer, load, merges_of, spell
+from attn_cli.tokens.library import LibraryTokenizer, load, spell
+from attn_cli.tokens.pairs import merged
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 
 T = TypeVar("T")
@@ -15,6 +17,8 @@ _HINT = "--ids 1,2,3 needs no tokenizer and always works"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 # Giving the library 49,000 tokens takes 45 ms; only what can occur in a short text takes 10.
 _SHORT, _CUTS = 400, 3
+# The added tokens of Phi-3 that leave the white space after them.
+_PHI3_LEAVES = ("<unk>", "<s>", "<|endoftext|>")
 
 
 def from_metadata(metadata: Mapping[str, Any], where: str) -> LibraryTokenizer:
@@ -37,6 +41,11 @@ class _Metadata:
 
     def broken(self, what: str) -> ContentError:
         return ContentError(f"the tokenizer in {self._where} {what}", _HINT)
+
+    @property
+    def general_name(self) -> str:
+        name = self._values.get("general.name", "")
+        return name if isinstance(name, str) else ""
 
     def get(self, name: str, default: T) -> T:
         value = self._values.get(f"tokenizer.ggml.{name}", default)
@@ -76,6 +85,7 @@ class _Kind(NamedTuple):
     bos: int = -1
     eos: int = -1
     unknown: int = -1
+    cut: Any = None
 
 
 class _GgmlTokenizer(LibraryTokenizer):
@@ -88,12 +98,12 @@ class _GgmlTokenizer(LibraryTokenizer):
         library = package.Tokenizer(self._model(""))
         for name, part in kind.parts.items():
             setattr(library, name, part)
-        for add, kinds in (
-            (library.add_special_tokens, {_UNKNOWN, _CONTROL}),
-            (library.add_tokens, {_USER_DEFINED}),
-        ):
+        takes = _taking_space(data)
+        for special, kinds in ((True, {_UNKNOWN, _CONTROL}), (False, {_USER_DEFINED})):
             texts = [self._tokens[id] for id, type in self._marked.items() if type in kinds]
-            add([package.AddedToken(text, normalized=False) for text in texts])
+            flags = {"normalized": False, "special": special}
+            added = [package.AddedToken(text, rstrip=takes(text), **flags) for text in texts]
+            library.add_tokens(added)
         before = [data.id("bos", kind.bos)] if data.get("add_bos_token", kind.add_bos) else []
         after = [data.id("eos", kind.eos)] if data.get("add_eos_token", False) else []
         ends = [{"id": str(id), "ids": [id], "tokens": [""]} for id in {*before, *after}]
@@ -101,6 +111,8 @@ class _GgmlTokenizer(LibraryTokenizer):
             single=[*map(str, before), "$A", *map(str, after)], special_tokens=ends
         )
         super().__init__(library)
+        if kind.cut:  # which the library does not tell anything of
+            library.pre_tokenizer = kind.cut
 
     def _ids(self, spelled: str | None) -> dict[str, int]:
         if spelled is None:
@@ -170,19 +182,42 @@ def _sentencepiece(data: _Metadata) -> _Kind:
         "decoder": back.Sequence(steps),
     }
 
+    ranks = dict(zip(tokens, scores, strict=True))
+
     def spelled(text: str) -> str | None:
         # After an added token the prefix comes once more. Bytes are kept by their mark.
         kept = marked and not any(tokens[id] in text for id in marked)
         return prefix + text.replace(" ", "▁") if kept else None
 
     def model(ids: dict[str, int], spelled: str | None) -> Any:
-        # The best score first, and of the parts of one token those with the longest beginning, as
-        # in transformers.
-        merges = merges_of(ids, lambda token, at: (-scores[ids[token]], -at, at - len(token)))
-        name = tokens[unknown]
-        return package.models.BPE(ids, merges, unk_token=name, fuse_unk=True, byte_fallback=True)
+        options = {"ignore_merges": True, "byte_fallback": True, "fuse_unk": True}
+        return package.models.BPE(ids, [], unk_token=tokens[unknown], **options)
 
-    return _Kind(spelled, model, parts, add_bos=True, bos=1, eos=2, unknown=unknown)
+    kind = _Kind(spelled, model, parts, add_bos=True, bos=1, eos=2, unknown=unknown)
+    return kind._replace(cut=package.pre_tokenizers.PreTokenizer.custom(_Merged(ranks)))
+
+
+class _Merged:
+    """What the library asks how to cut a text: into the pieces that merging ends with."""
+
+    def __init__(self, scores: Mapping[str, float]) -> None:
+        self._scores = scores
+
+    def pre_tokenize(self, text: Any) -> None:
+        text.split(self._split)
+
+    def _split(self, _: int, part: Any) -> list[Any]:
+        pieces = merged(part.normalized, self._scores)
+        # What is unknown side by side is one piece.
+        runs = groupby(enumerate(pieces), lambda at: at[0] if at[1] in self._scores else -1)
+        sizes = (sum(len(piece) for _, piece in run) for _, run in runs)
+        return [part[start:end] for start, end in pairwise(accumulate(sizes, initial=0))]
+
+
+def _taking_space(data: _Metadata) -> Callable[[str], bool]:
+    """Which added tokens take the white space after them: llama.cpp goes by the model's name."""
+    name = data.general_name.lower()
+    return lambda token: ("phi-3" in name or "phi3" in name) and token not in _PHI3_LEAVES
 
 
 _KINDS: dict[str, Callable[[_Metadata], _Kind]] = {"gpt2": _byte_level, "llama": _sentencepiece}

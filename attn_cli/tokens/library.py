@@ -5,7 +5,7 @@ The package is in the extra `models`, and is imported where it is needed.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,6 @@ def spell(text: str) -> str:
     return text.encode().decode("latin-1").translate(ALPHABET)
 
 
-def merges_of(
-    pieces: Mapping[str, Any], rank: Callable[[str, int], tuple[float, ...]]
-) -> list[tuple[str, str]]:
-    """Two pieces merge if together they are one: a piece and where it is cut, by their rank."""
-    found = [
-        (piece, at)
-        for piece in pieces
-        for at in range(1, len(piece))
-        if piece[:at] in pieces and piece[at:] in pieces
-    ]
-    found.sort(key=lambda cut: rank(*cut))
-    return [(piece[:at], piece[at:]) for piece, at in found]
-
-
 def load() -> Any:
     """The package `tokenizers`; a ContentError with the command that installs it."""
     try:
@@ -67,11 +53,12 @@ class LibraryTokenizer:
 
     problem = ""
 
-    def __init__(self, library: Any) -> None:
+    def __init__(self, library: Any, older: "LibraryTokenizer | None" = None) -> None:
         # A file can carry the settings of somebody's batches; nothing is to be cut or filled here.
         library.no_truncation()
         library.no_padding()
         self._library = library
+        self.older = older
         self._added = library.get_added_tokens_decoder()
         self._decoder = library.decoder
         steps = _steps(library.decoder) + _steps(library.pre_tokenizer)
@@ -81,7 +68,6 @@ class LibraryTokenizer:
         replaced = [step for step in steps if step["type"] == "Replace" and step["content"] == " "]
         marks += [step["pattern"].get("String") for step in replaced]
         self._space = next(filter(None, marks), " ")
-        _check_post_processor(library.post_processor)
 
     @cached_property
     def size(self) -> int:
@@ -173,21 +159,22 @@ class LibraryTokenizer:
                     raise ContentError(what, "take its character out of the prompt")
 
 
-def read(path: Path) -> LibraryTokenizer:
-    """The tokenizer of a tokenizer.json file; a ContentError that names it when it won't do.
+def parse(path: Path) -> tuple[Any, bytes]:
+    """What a tokenizer.json alone says, as the library's object, and the file's contents.
 
-    The file alone decides: as in the reference library, `add_bos_token` and `add_eos_token` of a
-    tokenizer_config.json beside it change nothing.
+    Raises ContentError that names the file when it won't do.
     """
     library = load()
     contents = read_bytes(Path(path), limit=_LARGEST_FILE)
     try:
         if _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents)):
             raise ValueError
-        return LibraryTokenizer(library.Tokenizer.from_buffer(contents))
+        found = library.Tokenizer.from_buffer(contents)
+        _check_post_processor(found.post_processor)
     except ValueError as error:
         hint = f"the package tokenizers {library.__version__} does not know its contents"
         raise ContentError(f"{path} is not a tokenizer.json that can be read", hint) from error
+    return found, contents
 
 
 def _steps(part: Any) -> list[dict[str, Any]]:

@@ -1,31 +1,29 @@
-"""`vocab.json` and `merges.txt`, as GPT-2 and OPT were first published: byte-level pieces."""
+"""`vocab.json` and `merges.txt`, as GPT-2 and Qwen were first published: byte-level pieces."""
 
 from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_text
-from attn_cli.tokens import special
+from attn_cli.tokens import classes, special
 from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("vocab.json", "merges.txt")
-_CLASS = "GPT2Tokenizer"
-_MODELS = ("gpt2", "gpt_neo", "gptj", "opt", "None")  # whose class it is where they name none
-_OTHERS = ("qwen2", "qwen3")  # whose class is another, whatever they name
-_END = "<|endoftext|>"
+_CLASSES = ("GPT2Tokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenizer", "GPTNeoXTokenizer")
 
 
 def read(folder: Path) -> LibraryTokenizer:
     """The tokenizer of the two files and the configs beside them. Raises ContentError."""
     package, config = load(), special.settings(folder)
-    kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
-    model = str(special.config(folder, "config.json").get("model_type"))
-    wanted = kind == _CLASS if kind else model in _MODELS
-    if not wanted or model in _OTHERS:
-        what = f"the class {shorten(kind)!r}" if kind else f"no class for {shorten(model)!r}"
+    architecture = special.config(folder, "config.json")
+    name = classes.name_of(config, {"model_type": "gpt2", **architecture})
+    if name not in _CLASSES:
+        model = str(architecture.get("model_type"))
+        what = f"the class {shorten(name)!r}" if name else f"no class for {shorten(model)!r}"
         raise ContentError(
             f"{folder} names {what} of tokenizer, but has no tokenizer.json", IDS_HINT
         )
+    kind = classes.KINDS[name]
     vocabulary = special.config(folder, NAMES[0])
     lines, _ = read_text(folder / NAMES[1])
     pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]
@@ -33,10 +31,9 @@ def read(folder: Path) -> LibraryTokenizer:
         merges = [(left, right) for left, right in pairs]
         _check(vocabulary, merges)
         made = package.Tokenizer(package.models.BPE(vocabulary, merges))
-        spaced = config.get("add_prefix_space") is True
-        made.pre_tokenizer = package.pre_tokenizers.ByteLevel(add_prefix_space=spaced)
-        made.decoder = package.decoders.ByteLevel()
-        names = special.named(config, dict.fromkeys(("unk", "bos", "eos"), _END))
+        for part, value in kind.parts(package, config).items():
+            setattr(made, part, value)
+        names = special.named(config, kind.names)
         special.add(made, config, names)
         made.post_processor = special.around(made, *special.ends(config, names))
         return LibraryTokenizer(made)

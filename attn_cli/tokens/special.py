@@ -8,9 +8,11 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.library import IDS_HINT, load
+from attn_cli.tokens.library import load
 
 _LARGEST = 32_000_000
+_NONE: Mapping[int, Any] = {}
+_FLAGS, _AS_TYPED = ("normalized", "single_word", "lstrip", "rstrip"), {"normalized": False}
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
@@ -34,39 +36,44 @@ def text(value: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def settings(folder: Path) -> dict[str, Any]:
+def settings(folder: Path, added: Mapping[int, Any] = _NONE) -> dict[str, Any]:
     """tokenizer_config.json; without `added_tokens_decoder` in it, the older files beside it too.
 
-    special_tokens_map.json then has the last word, and added_tokens.json the ids. The config's
-    `additional_special_tokens` is there under its newer name, `extra_special_tokens`. Raises
-    ContentError.
+    special_tokens_map.json then has the last word, and added_tokens.json the ids, but for those of
+    the vocabulary's own file, which `added` has. The config's `additional_special_tokens` is there
+    under its newer name, `extra_special_tokens`. Raises ContentError.
     """
     values = config(folder, "tokenizer_config.json")
-    if values.get("split_special_tokens"):
-        what = "wants special tokens cut like any text (split_special_tokens)"
-        raise ContentError(f"{folder} {what}, which attn does not do", IDS_HINT)
     if not values.get("extra_special_tokens") and "additional_special_tokens" in values:
         values["extra_special_tokens"] = values.pop("additional_special_tokens")
     if "added_tokens_decoder" in values:
         return values
     values |= config(folder, "special_tokens_map.json")
-    special = {text(value) for value in (*_roles(values).values(), *listed(values))}
+    extra = values.get("extra_special_tokens")
+    extra = extra if isinstance(extra, list) else []
+    special = {text(value) for value in (*_roles(values).values(), *extra)}
     values["added_tokens_decoder"] = {
         id: {"content": token, "special": token in special, "normalized": token not in special}
         for token, id in config(folder, "added_tokens.json").items()
-    }
+    } | dict(added)
     return values
 
 
 def listed(config: Mapping[str, Any]) -> list[Any]:
-    """The special tokens without a role, under the newer name or the older."""
-    given = config.get("extra_special_tokens") or config.get("additional_special_tokens")
+    """The special tokens without a role, under the newer name unless that is a table of roles."""
+    extra = config.get("extra_special_tokens", {})
+    given = config.get("additional_special_tokens") if isinstance(extra, dict) else extra
     return given if isinstance(given, list) else []
+
+
+def is_own(key: str) -> bool:
+    """Whether a key names a special token whose role is a model's own."""
+    return key.endswith("_token") and key.removesuffix("_token") not in _NAMES
 
 
 def _roles(config: Mapping[str, Any]) -> dict[str, Any]:
     """The special tokens by their role as they are written: the usual ones, then a model's own."""
-    own = {name: value for name, value in config.items() if name.endswith("_token")}
+    own = {name: value for name, value in config.items() if is_own(name)}
     extra = config.get("extra_special_tokens")
     own |= extra if isinstance(extra, dict) else {}
     usual = {f"{name}_token": config.get(f"{name}_token") for name in _NAMES}
@@ -93,30 +100,32 @@ def add(
     lists, and `further` ones with whether they are special. Without `normalize`, all are looked for
     in the text as it was typed.
     """
-    package, found = load(), {}
+    package, found = load(), []
+    known = {token.content: repr(token) for token in made.get_added_tokens_decoder().values()}
     written = {text(value): value for value in (*_roles(config).values(), *listed(config))}
 
-    def put(content: str, entry: Any, special: bool) -> None:
+    def put(content: str, entry: Any, special: bool, named: bool) -> None:
         flags = entry if isinstance(entry, dict) else {}
-        found[content] = package.AddedToken(
-            content,
-            normalized=normalize and bool(flags.get("normalized")),
-            special=special,
-            **{flag: bool(flags.get(flag)) for flag in ("single_word", "lstrip", "rstrip")},
-        )
+        given = [flag for flag in _FLAGS if flag in flags and (normalize or flag != "normalized")]
+        form = {flag: bool(flags[flag]) for flag in given} | ({} if normalize else _AS_TYPED)
+        token = package.AddedToken(content, special=special, **form)
+        if known.get(content) != repr(token):
+            token.special = special or named  # what is special is not normalised unasked
+            found.append(token)
+        known.setdefault(content, "")
 
     decoder = config.get("added_tokens_decoder")
     entries = decoder.items() if isinstance(decoder, dict) else ()
     for _, entry in sorted(entries, key=lambda item: int(item[0])):
         content = text(entry)
-        put(content, entry, bool(entry.get("special")) or content in names.values())
+        put(content, entry, bool(entry.get("special")), content in names.values())
     others = [(token, True) for token in names.values()]
     others += [(text(entry), True) for entry in listed(config)]
     for token, special in (*others, *further):
-        if token and token not in found:
-            put(token, written.get(token), special)
-    for token in found.values():
-        (made.add_special_tokens if token.special else made.add_tokens)([token])
+        if token and token not in known:
+            put(token, written.get(token, _AS_TYPED), special, False)
+    made.add_tokens(found)
+    made.encode_special_tokens = bool(config.get("split_special_tokens"))
 
 
 def ends(

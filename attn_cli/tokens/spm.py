@@ -13,20 +13,12 @@ from typing import Any, NamedTuple
 
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
-from attn_cli.tokens import special
-from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load, merges_of
+from attn_cli.tokens import classes, special
+from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _LARGEST, _MOST = 16_000_000, 500_000  # bytes of a file, and pieces: Gemma has 262,144 in 4.7 MB
 _MARKED = _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6
-# The class where a folder names none, by the config's model_type; "" goes by the file alone.
-_CLASSES = {
-    "llama": "", "gemma2": "GemmaTokenizer", "gemma3": "GemmaTokenizer",
-    "gemma3_text": "GemmaTokenizer", "t5": "T5Tokenizer", "deberta-v2": "DebertaV2Tokenizer",
-}  # fmt: skip
-# Classes that say nothing of how a text is cut, and models whose folders name one that misleads.
-_GENERIC = frozenset({"PreTrainedTokenizer", "TokenizersBackend"})
-_AS_THE_FILE_SAYS = frozenset({"mistral", "phi3"})
 
 
 class _File(NamedTuple):
@@ -54,14 +46,9 @@ def read(path: Path) -> LibraryTokenizer:
     """
     file, package = _read_file(path), load()
     config, architecture = special.settings(path.parent), special.config(path.parent, "config.json")
-    model = str(architecture.get("model_type"))
-    named = config.get("tokenizer_class") or architecture.get("tokenizer_class") or ""
-    named = str(named).removesuffix("Fast")
-    kind = "" if named in _GENERIC else named or _CLASSES.get(model)
-    if model in _AS_THE_FILE_SAYS:
-        kind = ""
-    elif kind not in _KINDS:
-        what = f"the class {shorten(named)!r}" if named else "no class"
+    kind = classes.name_of(config, architecture)
+    if kind not in _KINDS:
+        what = f"the class {shorten(kind)!r}" if kind else "no class"
         known = ", ".join(filter(None, _KINDS))
         raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", IDS_HINT)
     try:
@@ -189,49 +176,47 @@ def _parts(data: bytes) -> tuple[dict[int, list[int]], dict[int, Any], dict[int,
 # --- the kinds of tokenizer ----------------------------------------------------------------------
 
 
+def _merges_of(
+    pieces: Mapping[str, Any], rank: Callable[[str, int], tuple[float, ...]]
+) -> list[tuple[str, str]]:
+    """Two pieces merge if together they are one: a piece and where it is cut, by their rank."""
+    found = [
+        (piece, at)
+        for piece in pieces
+        for at in range(1, len(piece))
+        if piece[:at] in pieces and piece[at:] in pieces
+    ]
+    found.sort(key=lambda cut: rank(*cut))
+    return [(piece[:at], piece[at:]) for piece, at in found]
+
+
 def _by_id(file: _File) -> list[tuple[str, str]]:
     """The lowest id first, then the shortest beginning."""
     ids = {piece: id for id, piece in enumerate(file.pieces)}
-    return merges_of(ids, lambda piece, at: (ids[piece], at))
+    return _merges_of(ids, lambda piece, at: (ids[piece], at))
 
 
 def _by_score(file: _File) -> list[tuple[str, str]]:
     """The best score first, among ordinary pieces alone, as SentencePiece itself merges."""
     ranks = {file.pieces[id]: (-file.scores[id], id) for id in file.ordinary}
-    return merges_of(ranks, lambda piece, at: (*ranks[piece], at))
+    return _merges_of(ranks, lambda piece, at: (*ranks[piece], at))
 
 
 def _bpe(file: _File, package: Any, merges: list[tuple[str, str]], **options: Any) -> Any:
     ids = {piece: id for id, piece in enumerate(file.pieces)}
-    return package.Tokenizer(package.models.BPE(ids, merges, fuse_unk=True, **options))
+    return package.Tokenizer(package.models.BPE(ids, merges, **{"fuse_unk": True, **options}))
 
 
-def _decoder(package: Any, *, prefix: bool, bytes_too: bool = True) -> Any:
-    steps = [package.decoders.Replace("▁", " ")]
-    steps += [package.decoders.ByteFallback()] if bytes_too else []
-    steps += [package.decoders.Fuse()] if bytes_too or prefix else []
-    steps += [package.decoders.Strip(" ", 1, 0)] if prefix else []
-    return package.decoders.Sequence(steps)
+def _of_class(name: str) -> Callable[[_File, Mapping[str, Any], Any], Any]:
+    def make(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+        kind = classes.KINDS[name]
+        named = special.named(config, kind.names)["unk"]
+        made = _bpe(file, package, _by_id(file), **{"unk_token": named, **kind.options})
+        for part, value in kind.parts(package, config).items():
+            setattr(made, part, value)
+        return made
 
-
-def _llama(file: _File, config: Mapping[str, Any], package: Any) -> Any:
-    made = _bpe(file, package, _by_id(file), byte_fallback=True)
-    prefix = config.get("add_prefix_space") is not False
-    scheme = "always" if config.get("legacy", False) else "first"
-    made.pre_tokenizer = package.pre_tokenizers.Metaspace(
-        "▁", scheme if prefix else "never", split=False
-    )
-    made.decoder = _decoder(package, prefix=prefix)
-    return made
-
-
-def _gemma(file: _File, config: Mapping[str, Any], package: Any) -> Any:
-    unknown = special.text(config.get("unk_token")) or "<unk>"
-    made = _bpe(file, package, _by_id(file), byte_fallback=True, unk_token=unknown)
-    made.normalizer = package.normalizers.Replace(" ", "▁")
-    made.pre_tokenizer = package.pre_tokenizers.Split(" ", "merged_with_previous")
-    made.decoder = _decoder(package, prefix=False)
-    return made
+    return make
 
 
 def _extra_ids(config: Mapping[str, Any]) -> int:
@@ -293,23 +278,20 @@ def _as_the_file_says(file: _File, config: Mapping[str, Any], package: Any) -> A
         before.append(cuts.Split(regex("|".join(map(re.escape, longest_first))), "isolated"))
     if before:
         made.pre_tokenizer = cuts.Sequence(before)
-    made.decoder = _decoder(package, prefix=file.dummy_prefix, bytes_too=file.byte_fallback)
+    made.decoder = classes.spaces(package, prefix=file.dummy_prefix, bytes_too=file.byte_fallback)
     return made
 
 
 _KINDS: dict[str, Callable[[_File, Mapping[str, Any], Any], Any]] = {
     "": _as_the_file_says,
-    "LlamaTokenizer": _llama,
-    "GemmaTokenizer": _gemma,
+    "LlamaTokenizer": _of_class("LlamaTokenizer"),
+    "GemmaTokenizer": _of_class("GemmaTokenizer"),
     "T5Tokenizer": _t5,
     "DebertaV2Tokenizer": _deberta,
 }
 # What a class calls its special tokens where the config does not.
 _DEFAULTS = {
-    "LlamaTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>"},
-    "GemmaTokenizer": {
-        "unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>", "mask": "<mask>"
-    },
+    **{name: classes.KINDS[name].names for name in ("LlamaTokenizer", "GemmaTokenizer")},
     "T5Tokenizer": {"eos": "</s>", "unk": "<unk>", "pad": "<pad>"},
     "DebertaV2Tokenizer": {
         "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]",

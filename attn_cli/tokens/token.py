@@ -27,12 +27,14 @@ class Tokenizer(Protocol):
     """`size` is one more than the largest id: the rows that an embedding needs at least.
 
     `unknown` is the id of the unknown token, -1 when there is none. `problem` says why texts cannot
-    be read; it is empty where they can.
+    be read; it is empty where they can. `older` reads the same files as older versions of the
+    reference library do, None where that is known to be the same or not known.
     """
 
     size: int
     unknown: int
     problem: str
+    older: Tokenizer | None
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
         """The tokens of `text`; `special` puts in those that the tokenizer adds by itself."""

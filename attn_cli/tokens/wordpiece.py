@@ -130,6 +130,7 @@ class WordPiece:
     """
 
     problem = ""
+    older = None
 
     def __init__(self, contents: Any) -> None:
         if not _is_ours(contents):

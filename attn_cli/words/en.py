@@ -6,6 +6,8 @@ SENTENCES = {
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
     "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; lower case or "
     "another --model may have them",
+    "note.older": "these tokens are those of transformers 5; transformers 4 reads this tokenizer "
+    "differently and gives the ids {ids}",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} is full",
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",

@@ -542,3 +542,47 @@ def test_opening_reads_no_tensor_and_one_layer_touches_no_other(convert, monkeyp
     assert {name.split(".")[1] for name in whole} == {"0"}
     assert ("token_embd.weight", list(IDS)) in by_row
     assert {name for name, _ in by_row} <= {"token_embd.weight", "position_embd.weight"}
+
+
+# --- keys that a file must have, and keys that say nothing ---------------------------------------
+
+ALWAYS = ("block_count", "context_length", "embedding_length", "feed_forward_length",
+          "attention.head_count")  # fmt: skip
+NEEDS = [
+    (name, f"{ARCHITECTURES[name]}.{key}")
+    for name in ("llama-plain", "qwen2-window", "qwen3-yarn", "gpt2-a")
+    for key in (*ALWAYS, f"attention.layer_norm_{'' if name == 'gpt2-a' else 'rms_'}epsilon")
+]
+
+
+@pytest.mark.parametrize(("name", "key"), NEEDS)
+def test_a_key_that_llama_cpp_asks_for_is_missed_by_its_own_name(convert, name, key):
+    path, _ = convert(name, keys=lambda writer: writer.kv_data[0].pop(key))
+    with pytest.raises(ContentError, match=rf"the key {re.escape(key)} is missing$"):
+        session.load(path)
+
+
+@pytest.mark.parametrize(("key", "value", "other"), [
+    ("tensor_data_layout", "Meta AI original pth", "transposed"),
+    ("tensor_data_layout", "reference", "jploski"), ("attention.causal", True, False),
+    ("rope.scale_linear", 1.0, 2.0), ("logit_scale", 1.0, 0.5), ("residual_scale", 1.0, 0.5),
+    ("expert_shared_count", 0, 1), ("attention.clamp_kqv", 0.0, 8.0),
+])  # fmt: skip
+def test_keys_that_say_what_holds_anyway_are_read_and_others_refused(convert, key, value, other):
+    def said(given):
+        kind = {str: gguf.GGUFValueType.STRING, bool: gguf.GGUFValueType.BOOL,
+                float: gguf.GGUFValueType.FLOAT32, int: gguf.GGUFValueType.UINT32}  # fmt: skip
+        add = lambda writer: writer.add_key_value(f"llama.{key}", given, kind[type(given)])  # noqa: E731
+        return convert("llama-plain", keys=add)[0]
+
+    found = {name: array.copy() for name, array in computed(said(value)).items()}
+    assert_same(found, computed(convert("llama-plain")[0]), 0)
+    with pytest.raises(ContentError, match=rf"llama\.{key} is {other}, which") as refused:
+        session.load(said(other))
+    assert refused.value.hint.endswith(f"--ignore-config llama.{key}")
+
+
+def test_the_layout_of_llamas_own_files_is_no_other_familys(convert):
+    layout = lambda writer: writer.add_tensor_data_layout("Meta AI original pth")  # noqa: E731
+    with pytest.raises(ContentError, match="tensor_data_layout is Meta AI"):
+        session.load(convert("qwen2-window", keys=layout)[0])

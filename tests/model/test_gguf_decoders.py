@@ -293,3 +293,33 @@ def test_a_family_that_no_converter_writes_is_refused(tmp_path, write_gguf):
     path = write_gguf(tmp_path / "other.gguf", "opt", nothing, {"a": np.ones((2, 2), np.float32)})
     with pytest.raises(ContentError, match="opt is not what the converters write"):
         session.load(path)
+
+
+EPSILON = {"gemma2": "rms_", "gemma3": "rms_", "phi3-short": "rms_", "neox-parallel": "",
+           "bloom": ""}  # fmt: skip
+NEEDS = [
+    (name, f"{ARCHITECTURES[name]}.{key}")
+    for name, kind in EPSILON.items()
+    for key in ("context_length", "feed_forward_length", f"attention.layer_norm_{kind}epsilon")
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [*NEEDS, ("neox-serial", "gptneox.use_parallel_residual")]
+)
+def test_a_key_that_llama_cpp_asks_for_is_missed_by_its_own_name(convert, name, key):
+    path, _ = convert(name, keys=lambda writer: writer.kv_data[0].pop(key))
+    with pytest.raises(ContentError, match=f"the key {key} is missing$"):
+        session.load(path)
+
+
+@pytest.mark.parametrize(("slope", "opens"), [(8.0, True), (0.0, False)])
+def test_a_bloom_may_say_the_slope_that_all_have(convert, slope, opens):
+    path, _ = convert(
+        "bloom", keys=lambda w: w.add_float32("bloom.attention.max_alibi_bias", slope)
+    )
+    if opens:
+        assert session.load(path).facts.family == "bloom"
+    else:
+        with pytest.raises(ContentError, match="max_alibi_bias is 0"):
+            session.load(path)

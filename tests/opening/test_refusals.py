@@ -259,9 +259,6 @@ def test_an_adapters_file_that_is_no_json_is_said(folder, tmp_path):
     ({"general.type": "mmproj", "general.architecture": "clip"}, "makes vectors of pictures"),
     ({"general.architecture": "clip"}, "makes vectors of pictures"),
     ({"general.type": "imatrix"}, "statistics for quantising"),
-    ({"split.count": 3, "split.no": 0}, "is part 1 of 3 of a split model"),
-    ({"split.count": 3, "split.no": 2, "general.type": "model"}, "is part 3 of 3"),
-    ({"split.count": 2, "split.no": "x"}, "is a part of 2"),
     ({"general.architecture": "llama", "llama.expert_count": 8}, "llama.expert_count is 8"),
     ({"general.architecture": "qwen2moe", "qwen2moe.expert_count": 60}, "mixture of experts"),
 ])  # fmt: skip
@@ -282,8 +279,3 @@ def test_other_gguf_files_are_let_through(metadata):
     given = dict(metadata)
     refusals.check_gguf(metadata, "a.gguf")
     assert metadata == given
-
-
-def test_the_hint_for_a_split_file_is_the_tool_that_merges():
-    _, hint = refused(refusals.check_gguf, {"split.count": 2, "split.no": 1}, "a.gguf")
-    assert hint.startswith("llama-gguf-split --merge")

@@ -1,6 +1,5 @@
 """Models in the Hugging Face cache and in the store of Ollama, built in their real layouts."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -8,77 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stores import COMMIT, HubStore, OllamaStore
 
 from attn_cli import session
 from attn_cli.errors import ContentError, NoModelError
 from attn_cli.opening import hub, ollama, places
 
-COMMIT, OTHER = "c0ffee" + 34 * "0", "beef" + 36 * "1"
-
-
-class HubStore:
-    """A cache as huggingface_hub writes it: links of a snapshot lead to blobs named by hash."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def entry(self, name):
-        return self.root / ("models--" + name.replace("/", "--"))
-
-    def add(self, name, files, *, commit=COMMIT, ref="main", links=True):
-        entry = self.entry(name)
-        snapshot = entry / "snapshots" / commit
-        for folder in ("blobs", "refs"):
-            (entry / folder).mkdir(parents=True, exist_ok=True)
-        for file, data in files.items():
-            path = snapshot / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            blob = entry / "blobs" / hashlib.sha256(data).hexdigest()
-            blob.write_bytes(data)
-            if path.exists():
-                continue
-            if links:
-                path.symlink_to(os.path.relpath(blob, path.parent))
-            else:
-                shutil.copy(blob, path)
-        snapshot.mkdir(parents=True, exist_ok=True)
-        if ref:
-            reference = entry / "refs" / ref
-            reference.parent.mkdir(parents=True, exist_ok=True)
-            reference.write_text(commit)
-        return snapshot
-
-
-class OllamaStore:
-    """A store as Ollama writes it: manifests of layers, blobs named by hash."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "blobs").mkdir(parents=True)
-
-    def blob(self, data, separator="-"):
-        digest = hashlib.sha256(data).hexdigest()
-        (self.root / "blobs" / f"sha256{separator}{digest}").write_bytes(data)
-        return f"sha256:{digest}"
-
-    def add(self, name, data, *, kinds=("model",), host="registry.ollama.ai", **changes):
-        path, _, tag = name.partition(":")
-        path = path if "/" in path else f"library/{path}"
-        manifest = self.root / "manifests" / host / path / (tag or "latest")
-        manifest.parent.mkdir(parents=True, exist_ok=True)
-        layers = [
-            {
-                "mediaType": f"application/vnd.ollama.image.{kind}",
-                "digest": self.blob(data), "size": len(data), **changes,
-            }
-            for kind in kinds
-        ]  # fmt: skip
-        template = {
-            "mediaType": "application/vnd.ollama.image.template",
-            "digest": self.blob(b"{{ .Prompt }}"), "size": 13,
-        }  # fmt: skip
-        manifest.write_text(json.dumps({"schemaVersion": 2, "layers": [*layers, template]}))
-        return manifest
+OTHER = "beef" + 36 * "1"
 
 
 @pytest.fixture
@@ -208,7 +143,7 @@ def test_the_part_of_a_split_file_is_refused(hub_store, write_gguf, tmp_path):
 
     part = write_gguf(tmp_path / "x.gguf", "llama", split, {"a": np.ones((2, 2), np.float32)})
     hub_store.add("a/b", {"m-00002-of-00002.gguf": Path(part).read_bytes()})
-    with pytest.raises(ContentError, match=r"is part 2 of 2 of a split model"):
+    with pytest.raises(ContentError, match=r"m-00001-of-00002.gguf is missing, one of 2 parts"):
         session.load("a/b")
 
 
@@ -445,7 +380,7 @@ def test_a_blob_that_is_not_whole_says_how_to_go_on(ollama_store, gguf_bytes, br
 
 @pytest.mark.parametrize(("changes", "match"), [
     ({"kinds": ("model", "adapter")}, "adapter"),
-    ({"kinds": ("model", "model")}, "2 models"),
+    ({"kinds": ("model", "model")}, "part 1 of 1, not 1 of 2"),
     ({"kinds": ("projector",)}, "no models"),
     ({"digest": "sha256:../../../etc/passwd"}, "without media type, digest or size"),
     ({"digest": "sha256:" + 64 * "Z"}, "without media type, digest or size"),

@@ -14,8 +14,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import UsageError
 from attn_cli.tokens.chat import FORMATS, turn
+from attn_cli.tokens.folder import read
 from attn_cli.tokens.gguf import from_metadata
-from attn_cli.tokens.library import LibraryTokenizer, read
+from attn_cli.tokens.library import LibraryTokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STORED = json.loads((GOLDEN / "chat.json").read_text())

@@ -238,18 +238,20 @@ def test_special_tokens_map_has_the_last_word_where_the_config_lists_no_added_to
     assert _tokenizer_of(place).encode("x")[0].text == "the"
 
 
-def test_special_tokens_that_are_to_be_cut_are_refused(folder):
+def test_special_tokens_are_cut_like_any_text_where_the_config_says_so(folder):
     place = folder("llama")
+    whole = spm.read(place / "tokenizer.model").encode("</s>", special=False)
     (place / "tokenizer_config.json").write_text('{"split_special_tokens": true}')
-    with pytest.raises(ContentError, match="split_special_tokens"):
-        spm.read(place / "tokenizer.model")
+    cut = spm.read(place / "tokenizer.model").encode("</s>", special=False)
+    assert [t.id for t in whole] == [2]
+    assert "".join(t.text for t in cut) == " </s>" and len(cut) > 1
 
 
 @pytest.mark.parametrize(("model", "config"), [
-    ("qwen2", {}), ("qwen3", {"tokenizer_class": "GPT2Tokenizer"}), ("roberta", {}),
+    ("llama", {}), ("gemma2", {}), ("qwen3", {"tokenizer_class": "RobertaTokenizer"}),
+    ("roberta", {}),
 ])  # fmt: skip
 def test_other_models_with_gpt2s_two_files_are_refused(folder, model, config):
-    """Qwen's text is normalised first and cut by another pattern."""
     place = folder("gpt2")
     (place / "config.json").write_text(json.dumps({"model_type": model}))
     (place / "tokenizer_config.json").write_text(json.dumps(config))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens.library import ALPHABET, LibraryTokenizer, read
+from attn_cli.tokens.folder import read
+from attn_cli.tokens.library import ALPHABET, LibraryTokenizer
 from attn_cli.tokens.token import Token
 
 GOLDEN = Path(__file__).parents[1] / "golden"

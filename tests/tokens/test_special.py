@@ -13,11 +13,11 @@ class Recorder:
     def __init__(self):
         self.given = []
 
-    def add_tokens(self, tokens):
-        self.given += [(t.content, False, t.normalized) for t in tokens]
+    def get_added_tokens_decoder(self):
+        return {}
 
-    def add_special_tokens(self, tokens):
-        self.given += [(t.content, True, t.normalized) for t in tokens]
+    def add_tokens(self, tokens):
+        self.given += [(t.content, t.special, t.normalized) for t in tokens]
 
 
 def added(config, names, further=(), **options):

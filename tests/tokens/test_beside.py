@@ -1,0 +1,117 @@
+"""A tokenizer.json and the files beside it, against the ids of both versions of the reference."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attn_cli.errors import ContentError
+from attn_cli.opening.load import _tokenizer_of, load
+from attn_cli.session import prompt_notes, tokenise
+from attn_cli.tokens.chat import turn
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+STORED = json.loads((GOLDEN / "beside.json").read_text())
+FOLDERS, TEXTS = STORED["folders"], STORED["texts"]
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Lays a folder out, with some of its files changed."""
+
+    def lay_out(name, **changed):
+        recipe = FOLDERS[name]
+        contents = json.loads((GOLDEN / recipe["base"] / "tokenizer.json").read_text())
+        if recipe["bare"]:
+            contents["added_tokens"] = []
+        files = {"tokenizer.json": contents, **recipe["files"]}
+        for file, values in (files | changed).items():
+            (tmp_path / file).write_text(json.dumps(values))
+        return tmp_path
+
+    return lay_out
+
+
+def ids_of(tokenizer, special):
+    return [[token.id for token in tokenizer.encode(text, special=special)] for text in TEXTS]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_ids_are_the_references(place, name):
+    tokenizer, recipe = _tokenizer_of(place(name)), FOLDERS[name]
+    found = [ids_of(tokenizer, special) for special in (True, False)]
+    assert found == recipe["ids"]
+    if recipe["older"] is None:
+        assert tokenizer.older is None
+    else:
+        assert [ids_of(tokenizer.older, special) for special in (True, False)] == recipe["older"]
+
+
+def test_the_golden_has_folders_where_the_versions_agree_and_where_they_differ():
+    same = [recipe["ids"] == recipe["older"] for recipe in FOLDERS.values() if recipe["older"]]
+    assert same.count(True) > 8 and same.count(False) > 8
+
+
+@pytest.mark.parametrize("name", ["added-tokens", "added-tokens-decoder", "special-tokens-map"])
+def test_markers_that_stand_beside_make_a_chat_format(place, name):
+    found = turn(_tokenizer_of(place(name)), "hi")
+    assert found.format == "chatml"
+    assert [token.text for token in found.tokens if token.special] == [
+        "<|im_start|>", "<|im_end|>", "<|im_start|>",
+    ]  # fmt: skip
+
+
+def test_a_prompt_that_the_versions_read_differently_gets_one_note(place):
+    tokenizer = _tokenizer_of(place("llama-without-bos"))
+    model = replace(load("tiny"), open_tokenizer=lambda: tokenizer)
+    notes = [str(one) for one in prompt_notes(model, tokenise(model, "the"))]
+    assert len(notes) == 1 and notes[0].startswith("these tokens are those of transformers 5;")
+    assert prompt_notes(model, tokenise(model, "the", special=False)) == ()
+    assert prompt_notes(model, tokenise(model, ids=[5])) == ()
+
+
+def test_a_class_adds_its_own_tokens_only_where_the_embedding_has_room(place):
+    folder = place("gpt2-silent")
+    roomy = _tokenizer_of(folder)
+    contents = json.loads((folder / "tokenizer.json").read_text())
+    contents["added_tokens"] = []
+    contents["model"]["vocab"].pop("<|endoftext|>", None)
+    (folder / "tokenizer.json").write_text(json.dumps(contents))
+    count = len(contents["model"]["vocab"])
+    assert _tokenizer_of(folder, count + 1).added("<|endoftext|>") == count
+    assert _tokenizer_of(folder, count).added("<|endoftext|>") == -1
+    assert roomy.added("<|endoftext|>") >= 0
+
+
+@pytest.mark.parametrize(("file", "contents"), [
+    ("added_tokens.json", "{"), ("added_tokens.json", '{"<x>": "y"}'),
+    ("special_tokens_map.json", "[]"), ("tokenizer_config.json", '{"added_tokens_decoder": 3}'),
+    ("tokenizer_config.json", '{"added_tokens_decoder": {"x": {}}}'),
+    ("tokenizer_config.json", '{"added_tokens_decoder": {"1": 3}}'),
+])  # fmt: skip
+def test_damaged_files_beside_give_our_error_or_a_tokenizer(place, file, contents):
+    folder = place("added-tokens")
+    (folder / file).write_text(contents)
+    try:
+        assert _tokenizer_of(folder).encode("hi")
+    except ContentError as refused:
+        assert str(folder) in refused.message
+
+
+@pytest.mark.parametrize("model", ["gpt2", "opt", "qwen2", "qwen3", "gpt_neox"])
+def test_vocab_json_and_merges_txt_are_read_like_a_tokenizer_json(place, tmp_path, model):
+    config = {"bos_token": "<FOO>", "additional_special_tokens": ["<BAZ>"]}
+    folder = place("gpt2-silent", **{
+        "config.json": {"model_type": model}, "tokenizer_config.json": config,
+    })  # fmt: skip
+    contents = json.loads((folder / "tokenizer.json").read_text())
+    contents |= {"added_tokens": [], "post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(contents))
+    whole = ids_of(_tokenizer_of(folder), special=True)
+    (folder / "tokenizer.json").unlink()
+    vocabulary, merges = contents["model"]["vocab"], contents["model"]["merges"]
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    pairs = [one if isinstance(one, str) else " ".join(one) for one in merges]
+    (folder / "merges.txt").write_text("\n".join(pairs))
+    assert ids_of(_tokenizer_of(folder), special=True) == whole
