@@ -4,8 +4,8 @@ SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
-    "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; lower case or "
-    "another --model may have them",
+    "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; another --model "
+    "may have them",
     "note.older": "these tokens are those of transformers 5; transformers 4 reads this tokenizer "
     "differently and gives the ids {ids}",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
@@ -32,6 +32,9 @@ SENTENCES = {
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
     "note.unused": "{option} changes nothing here: {format} is written in full",
     "note.blank_lines": "{count} blank lines were left out",
+    "note.capitals": "not in the vocabulary of {model}, cut into pieces: {words}; lower case or "
+    "another --model may have them",
+    "note.blank_line": "1 blank line was left out",
     # what pages have in common
     "page.model": "{family} · {layers} × {heads} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
@@ -44,7 +47,6 @@ SENTENCES = {
     "page.tokens_one": "1 token",
     "page.tokens_many": "{count} tokens",
     "page.more": "… {count} more",
-    "page.terms": "… {count} more terms",
     "page.opening": "A model reads text as {tokens}, and turns each into a vector of {width} "
     "numbers. It has {layers}; in each, {heads} tokens take information from one another. This "
     "page follows `{query}` {through}{onward}. A token plays three parts, so it gets three "
@@ -106,6 +108,7 @@ SENTENCES = {
     "have added. This sum is called the residual stream.",
     "embed.here": "Lengths of these vectors of `{query}`: token {token}, position {position}: "
     "{place}, x {x}.",
+    "embed.removed": "--without positions left that second vector out.",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value.",
     "project.random": "Three linear maps, random here, before any training, turn each vector into "
@@ -142,18 +145,18 @@ SENTENCES = {
     "scale.what": "Dividing by √{width} = {root} keeps large scores from saturating softmax.",
     "scale.other": "The scores are multiplied by {scale}, so that large ones do not saturate "
     "softmax.",
-    "scale.title_capped": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = −∞ where hidden",
-    "scale.title_biased": "scaled = scores × {scale} + bias   masked = −∞ where hidden",
+    "scale.title_capped": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = {masked} where "
+    "hidden",
+    "scale.title_biased": "scaled = scores × {scale} + bias   masked = {masked} where hidden",
     "scale.capped": "A soft cap then bends each score to stay between −{cap} and {cap}.",
     "scale.biased": "Then a bias (ALiBi) is added, and `scaled` includes it. Here it is {slope} × "
     "the key's position, so that nearer keys gain on earlier ones.",
-    "scale.title_root": "scaled = scores ÷ √{width}   masked = −∞ where hidden",
-    "scale.title_factor": "scaled = scores × {scale}   masked = −∞ where hidden",
-    "scale.title_plain": "scaled = scores   masked = −∞ where hidden",
+    "scale.title_root": "scaled = scores ÷ √{width}   masked = {masked} where hidden",
+    "scale.title_factor": "scaled = scores × {scale}   masked = {masked} where hidden",
+    "scale.title_plain": "scaled = scores   masked = {masked} where hidden",
     "scale.plain": "Nothing is divided here: the scale is 1.",
-    "scale.value": "With --mask-value hidden cells hold {value} instead of −∞.",
-    "mask.what": "The mask hides {hidden} of {cells} cells, drawn as −∞, which softmax turns into "
-    "0.",
+    "scale.value": "With --mask-value they hold {value} instead of −∞.",
+    "mask.what": "The mask hides {hidden} of {cells} cells.",
     "mask.causal": "It hides later tokens from earlier ones: this model writes from left to "
     "right{example}. (--layout columns draws queries as columns, as some animations do.)",
     "mask.window": "A window: each query sees itself and, at most, the {before} tokens before it.",
@@ -161,15 +164,18 @@ SENTENCES = {
     "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
     "project.angles": "angle",
     "project.pairs": "pairs",
-    "softmax.what": "Each query's weights add up to 1. The exponential favours larger scores; a "
-    "hidden cell gets 0 and is drawn as ·.",
-    "softmax.heated": "First the attention temperature {temperature} divides each masked − largest.",
+    "project.unturned": "--without positions makes every angle 0.",
+    "softmax.what": "Each query's weights add up to 1. The exponential favours larger scores.",
+    "softmax.heated": "First the attention temperature {temperature} divides each masked − "
+    "largest.",
     "softmax.here": "`{query}` looks at",
     "softmax.title": "weights = e^(masked − largest) ÷ their sum, for each query",
     "softmax.title_heated": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum",
     "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
+    "softmax.hidden": "A hidden cell gets 0 and is drawn as ·.",
+    "softmax.value": "With --mask-value hidden cells get a share as well.",
     "sum.what": "What `{query}` takes from each token's value, and the sum. Numbers are rounded "
     "only for the screen; --digits 6 shows more.",
     "sum.pull": "The head's slice of W_O turns z into `head_output`, its pull on each token.",
@@ -205,6 +211,7 @@ SENTENCES = {
     "next.power": "e^(logit − largest)",
     "next.others": "{count} others",
     "next.total": "All {tokens} powers add up to {total}; each probability is its share of that.",
+    "next.position": "The prediction is made at the last token, `{query}`.",
     "axes.rows_queries": "rows: queries   columns: keys",
     "axes.rows_keys": "rows: keys   columns: queries",
     "axes.tokens": "rows: tokens   columns: {axis}",
@@ -237,7 +244,8 @@ SENTENCES = {
     "heads.last": "… the last {shown} of {count} tokens; --full shows all",
     "heads.grids": "weights   each row a query, each column a key, fuller = more",
     "heads.columns": "weights   each column a query, each row a key, fuller = more",
-    "heads.summary": "one row per head   entropy and shares: means over the queries after the first",
+    "heads.summary": "one row per head   entropy and shares: means over the queries after the "
+    "first",
     "heads.where": "the key that each query looks at most",
     "heads.entropy": "entropy",
     "heads.first_share": "on first",
@@ -249,6 +257,8 @@ SENTENCES = {
     "heads.part": "Σ head_output + bias = output needs every head: --head all.",
     "heads.what": "`entropy` counts choices in bits: 0 = one key takes all, 1 = two keys alike. "
     "`norm` and `cosine` belong to the pull on `{query}`; the whole block's has length {output}.",
+    "heads.sharp": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} bits); "
+    "no head shown pulls `{query}`.",
     # mask
     "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}, and "
     "{token} goes from {before} to {after}.",
@@ -294,6 +304,7 @@ SENTENCES = {
     "mask.column_after": "after",
     "mask.same": "This mask changes nothing here.",
     "mask.example": ", so `{query}` may not look at `{key}`",
+    "mask.infinite": "They are drawn as −∞, which softmax turns into 0.",
     # sample
     "sample.moves": "Temperature {temperature} moves {moved} of the probability: {loser} loses "
     "most ({lost}), {gainer} gains most ({gained}).",
