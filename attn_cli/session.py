@@ -317,7 +317,9 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
         for token in prompt.tokens
         if token.id == model.tokenizer.unknown
     ]
-    for key, words in (("note.unknown", unknown), ("note.letters", _spelt(prompt))):
+    spelt = _spelt(prompt)
+    letters = "note.letters" if "".join(spelt).islower() else "note.capitals"
+    for key, words in (("note.unknown", unknown), (letters, spelt)):
         if words:
             found = some(dict.fromkeys(words))
             notes.append(note(key, words=found, model=model.facts.name))
