@@ -316,7 +316,7 @@ def test_no_two_arrays_of_two_stacks_have_one_name(model):
         notes=(), logits=np.zeros((0, VOCABULARY)),
     )  # fmt: skip
     names = hook_names.to_arrays(trace)
-    every = sum(len(block.arrays) + 2 for block in trace.attention) + 1
+    every = sum(len(block.arrays) + 4 for block in trace.attention) + 1
     assert len(names) == every
     for name in (
         "encoder_blocks.1.attn.hook_pattern", "decoder_blocks.2.self_attn.hook_pattern",
