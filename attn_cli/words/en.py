@@ -11,10 +11,8 @@ SENTENCES = {
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} tokens is full",
     "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
-    "note.continued_what_if": "the {count} tokens after the prompt were added by the model under "
-    "the what-if settings",
-    "note.no_window": "{mask} has no effect: there is no window that it could open (--mask "
-    "window:N)",
+    "note.continued_what_if": "the {count} tokens after the prompt were added under the what-ifs",
+    "note.no_window": "{mask} has no effect: there is no window (--mask window:N)",
     "note.no_effect": "{changes} changes nothing that is shown here",
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
@@ -70,8 +68,6 @@ SENTENCES = {
     "page.try_heads": "All heads of this layer side by side: {command}",
     "page.onward": " and on to the next token",
     "page.on": "{first} {rest}",
-    "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
-    "its table's largest.",
     "column.query": "query",
     "column.key": "key",
     "column.token": "token",
@@ -139,7 +135,6 @@ SENTENCES = {
     "in radians:",
     "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
     "one score for every pair of tokens.",
-    "dot.here": "For `{query}`, dimension by dimension:",
     "dot.table": "q × k of `{query}`",
     "dot.score": "score",
     "scale.what": "Dividing by √{width} = {root} keeps large scores from saturating softmax.",
@@ -235,9 +230,8 @@ SENTENCES = {
     # heads
     "heads.headline": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} "
     "bits) and head {strongest} pulls `{query}` hardest ({norm}).",
-    "heads.some": "Of the heads {heads} of layer {layer}, head {sharpest} looks most sharply "
-    "(entropy {entropy} bits) and head {strongest} pulls `{query}` hardest ({norm}); {left_out} of "
-    "{all} heads are not shown.",
+    "heads.some": "Of heads {heads} of layer {layer}, head {sharpest} looks most sharply (entropy "
+    "{entropy} bits) and head {strongest} pulls `{query}` hardest ({norm}).",
     "heads.one": "Head {heads} of layer {layer} has an entropy of {entropy} bits and pulls "
     "`{query}` by {norm}; {left_out} of {all} heads are not shown.",
     "heads.nothing": "In layer {layer} no head can be ranked: their numbers are NaN or infinite.",
@@ -317,8 +311,7 @@ SENTENCES = {
     "{before} to {after}.",
     "sample.greedy": "Temperature 0 takes the likeliest token, {token}, every time.",
     "sample.order": "applied in this order: {order}",
-    "sample.filters": "applied in this order: {order}; what a filter drops gets 0, and the rest is "
-    "divided by its sum.",
+    "sample.filters": "applied in this order: {order}; what is left is divided by its sum.",
     "sample.candidates": "candidates for the token after `{query}`   {kept} of {total} tokens left",
     "sample.drawn": "drawn with seed {seed}",
     "sample.text": "{prompt} → {text}",
