@@ -68,6 +68,8 @@ SENTENCES = {
     "page.try_heads": "All heads of this layer side by side: {command}",
     "page.onward": " and on to the next token",
     "page.on": "{first} {rest}",
+    "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
+    "its table's largest.",
     "column.query": "query",
     "column.key": "key",
     "column.token": "token",

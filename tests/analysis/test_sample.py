@@ -51,7 +51,7 @@ def renormalised(shares):
 
 
 def ranked(logits):
-    return sorted(range(len(logits)), key=lambda i: (-logits[i], i))
+    return sorted(logits, key=lambda i: (-logits[i], i))
 
 
 def top_k(logits, shares, k):

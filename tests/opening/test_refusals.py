@@ -222,7 +222,6 @@ def test_the_hint_says_which_part_opens(folder):
 
 @pytest.mark.parametrize("names", [
     ("config.json",), ("config.json", "modules.json"),
-    ("config.json", "params.json", "consolidated.safetensors"),
 ])  # fmt: skip
 def test_a_folder_that_is_nothing_known_is_left_to_others(folder, names):
     path = folder(**dict.fromkeys(names))
@@ -232,7 +231,7 @@ def test_a_folder_that_is_nothing_known_is_left_to_others(folder, names):
 
 
 @pytest.mark.parametrize("names", [
-    (), ("README.md",), ("params.json",), ("consolidated.00.pth",), ("inner/config.json",)
+    (), ("README.md",), ("params.json",), ("inner/config.json",)
 ])  # fmt: skip
 def test_a_folder_without_a_model_is_one(folder, names):
     path = folder(**dict.fromkeys(name for name in names if "/" not in name))
