@@ -78,11 +78,10 @@ class WhatIf:
         return self.mask_value != -math.inf or any(mask.kind == "none" for mask in self.masks)
 
     def idle_sinks(self, windowed: bool) -> list[str]:
-        """The `sinks` that open nothing: no window is there, or they are none."""
+        """The `sinks` that open nothing, since there is no window."""
         bases = [mask.kind for mask in self.masks if MASKS[mask.kind].base]
         narrow = windowed if not bases else bases[0] in ("window", "file")
-        sinks = [mask for mask in self.masks if mask.kind == "sinks"]
-        return [mask.word for mask in sinks if not narrow or mask.numbers == (0,)]
+        return [] if narrow else [mask.word for mask in self.masks if mask.kind == "sinks"]
 
     @property
     def skipped(self) -> int:

@@ -40,7 +40,7 @@ def test_without_every_head_there_is_no_sum_to_check(attn):
 def test_the_page_holds_the_summary_of_each_head(attn, found):
     page = attn("heads", PROMPT).text
     for head in found["heads"]:
-        cells = row_of(page, str(head["head"]), "each head in one row")
+        cells = row_of(page, str(head["head"]), "one row per head")
         keys = ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine")
         for cell, key in zip(cells[1:], keys, strict=True):
             digits = len(cell.partition(".")[2])
@@ -60,7 +60,7 @@ def test_the_headline_names_the_sharpest_and_the_strongest(attn, found):
 
 def grids(page):
     """The characters of each head's grid, two to a cell: head → rows."""
-    lines = page.partition("fuller = more\n")[2].split("\n\n each head")[0].splitlines()
+    lines = page.partition("fuller = more\n")[2].split("\n\n one row per head")[0].splitlines()
     starts = [match.start() for match in re.finditer("head", lines[0])]
     return [
         ["".join(line.ljust(200)[at : at + 12 : 2]) for line in lines[1:7]] for at in starts
@@ -106,7 +106,7 @@ def test_ninety_six_heads_wrap_and_are_all_there(attn):
     page = attn("heads", "the king", "-m", model).text
     assert max(map(len, page.splitlines())) <= 80
     assert set(
-        re.findall(r"head (\d+)", page.partition("fuller")[2].partition("each head")[0])
+        re.findall(r"head (\d+)", page.partition("fuller")[2].partition("one row per head")[0])
     ) == {str(n) for n in range(96)}
 
 
@@ -121,7 +121,7 @@ def test_long_prompts_show_the_last_tokens_and_full_shows_all(attn):
     assert "more" not in full.replace("fuller = more", "")
     assert max(map(len, full.splitlines())) <= 80
     weights = np.array(attn("heads", LONG, "--json", "--head", 0).json["result"]["weights"][0])
-    part = full.partition("fuller = more\n")[2].partition("\n each head")[0]
+    part = full.partition("fuller = more\n")[2].partition("\n one row per head")[0]
     panels = re.split(r"( +)head 0 · (\d+)–(\d+)\n", part)[1:]
     dark = np.zeros((48, 48), bool)
     for margin, first, last, text in zip(*(panels[i::4] for i in range(4)), strict=True):
@@ -135,7 +135,7 @@ def test_long_prompts_show_the_last_tokens_and_full_shows_all(attn):
 @pytest.mark.parametrize("columns", [24, 40, 60])
 def test_a_narrow_screen_loses_no_summary(attn, found, columns):
     page = attn("heads", PROMPT, columns=columns).text
-    flat = page.partition("each head")[2].replace("−", "-")
+    flat = page.partition("one row per head")[2].replace("−", "-")
     for head in found["heads"]:
         for key in ("entropy", "norm", "cosine"):
             assert f"{np.float32(head[key]):.2f}" in flat
@@ -143,7 +143,7 @@ def test_a_narrow_screen_loses_no_summary(attn, found, columns):
 
 
 def test_a_single_token_has_no_previous_one(attn):
-    row = row_of(attn("heads", "the").text, "0", "each head in one row")
+    row = row_of(attn("heads", "the").text, "0", "one row per head")
     assert row[3] == "–"
     assert attn("heads", "the", "--json").json["result"]["heads"][0]["previous_share"] is None
 

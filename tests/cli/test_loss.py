@@ -27,7 +27,7 @@ def test_the_page_holds_the_documents_numbers(attn, found):
     right = sum(row["rank"] == 1 for row in found["positions"])
     assert f"{right} of 6 next tokens are the model's best guess" in flat
     assert f"mean loss is {found['mean']:.2f} nats" in flat
-    assert f"choosing among {found['perplexity']:.1f} tokens" in flat
+    assert f"perplexity {found['perplexity']:.1f}: as if choosing evenly" in flat
     assert "loss = −ln(probability of the token that really comes next)" in flat
 
 
@@ -70,13 +70,13 @@ def test_what_is_not_a_number_is_no_right_guess(attn, monkeypatch):
     assert rows[0]["rank"] == rows[2]["rank"] > 1
     right = sum(row["rank"] == 1 for row in rows)
     page = " ".join(attn("loss", PROMPT).text.split())
-    assert f"2 of 6 losses are not numbers (NaN); {right} of the others" in page
+    assert f"2 of 6 losses are not numbers (NaN); in {right} of the others" in page
 
 
 def test_one_prediction_is_singular(attn):
     page = " ".join(attn("loss", "the king").text.split())
     assert "of 1 next token is the model's best guess" in page
-    assert "so 1 prediction is trained from one sentence" in page
+    assert "so one sentence gives 1 training example" in page
 
 
 def test_a_model_that_is_confidently_wrong_is_called_that(attn):
@@ -85,9 +85,9 @@ def test_a_model_that_is_confidently_wrong_is_called_that(attn):
     found = attn(*asked, "--json").json
     assert found["result"]["perplexity"] > found["model"]["vocabulary"]
     page = " ".join(attn(*asked).text.split())
-    blind = f"more than the {np.log(995):.2f} of an even guess among all 995 tokens"
+    blind = f"more than the {np.log(995):.2f} nats of an even guess among all 995 tokens"
     assert f"{blind}: where the model is wrong, it is confidently wrong." in page
-    assert "as uncertain as" not in page
+    assert "perplexity" not in page
 
 
 def test_under_an_open_mask_nothing_is_said_of_the_causal_one(attn, found):

@@ -74,7 +74,7 @@ def test_removed_cells_are_listed_with_their_scores_and_full_lists_all(attn):
     assert f"… {len(found) - 12} more (--full shows all)" in page
     full = attn("mask", PROMPT, "--full").text
     assert "(--full shows all)" not in full
-    table = full.partition("cells it hides")[2].partition("weights before")[0].splitlines()[3:]
+    table = full.partition("newly hidden cells")[2].partition("weights before")[0].splitlines()[3:]
     rows = [line.split() for line in table if line.strip()]
     assert len(rows) == len(found) == 15
     for row, cell in zip(rows, found, strict=True):
@@ -112,7 +112,7 @@ def test_a_malformed_mask_file_is_refused(attn, tmp_path, text, message):
 
 def test_a_row_without_a_visible_key_is_zero_and_noted(attn):
     result = attn("mask", PROMPT, "--mask", "block:0:0")
-    assert "no key is visible to query 0; its weights and z are 0" in result.said
+    assert "no visible key for query 0; weights and z are 0" in result.said
     weights = attn("mask", PROMPT, "--mask", "block:0:0", "--json").json["result"]["weights_after"]
     assert weights[0] == [0] * 6
 
@@ -177,7 +177,7 @@ def test_cells_have_the_score_and_the_weight_that_they_get(attn):
         assert cell["weight_after"] == pytest.approx(after[at], abs=1e-6) and after[at] > 0
         assert cell["masked"] == cell["scaled"] == pytest.approx(scaled[at], abs=1e-5)
     page = attn("mask", PROMPT, "--mask", "none").text
-    table = page.partition("cells it opens, with their scores and the weights they get")[2]
+    table = page.partition("newly opened cells, with their scores and the weights they get")[2]
     assert table.splitlines()[1].split() == ["query", "key", "scaled", "masked", "weight",
                                              "before", "after"]  # fmt: skip
 

@@ -273,7 +273,7 @@ def test_an_empty_out_is_not_the_current_folder(attn, corpus, tmp_path, monkeypa
 
 def test_a_run_without_the_mask_says_how_to_see_what_it_writes(attn, train, tmp_path):
     page = " ".join(train("m", "--steps", 3, "--mask", "none").text.split())
-    assert "Without the mask each position could read the token that it was to guess" in page
+    assert "Without the mask each position can read the token it should predict" in page
     again = shlex.split(page.partition("See: attn ")[2])
     assert again == ["sample", "the cat", "--model", str(tmp_path / "m"), "--max-tokens", "12",
                      "--temperature", "0"]  # fmt: skip

@@ -289,7 +289,7 @@ def test_a_query_that_sees_nothing_gets_zeros_and_a_note(trace):
         assert not block.weights[:, 0].any()
         assert not block.z[:, 0].any()
         assert np.isfinite(block.output).all()
-    assert any("no key is visible to query 0" in note for note in map(str, found.notes))
+    assert any("no visible key for query 0" in note for note in map(str, found.notes))
 
 
 @pytest.mark.parametrize(("layer", "head"), list(itertools.product(range(LAYERS), range(HEADS))))

@@ -354,6 +354,7 @@ def test_without_scale_the_scale_is_1(both):
         ({"mask": ["window:0"]}, "--mask window:0 is out of range"),
         ({"mask": ["window:2", "none"]}, "two base masks: window:2 and none"),
         ({"mask": ["sinks:-1"]}, "--mask sinks:-1 is out of range"),
+        ({"mask": ["sinks:0", "window:2"]}, "--mask sinks:0 is out of range"),
         ({"mask": ["sinks:8"]}, "--mask sinks:8: 8 is out of range for this prompt of 7 tokens"),
         ({"mask": ["padding-left:8"]}, "--mask padding-left:8: 8 is out of range"),
         ({"mask_value": float("nan")}, "mask value nan is out of range"),
@@ -375,7 +376,6 @@ def test_window_0_says_that_it_begins_at_1(both):
 IDLE = [
     (["sinks:1"], "--mask sinks:1 has no effect: there is no window"),
     (["none", "sinks:1"], "--mask sinks:1 has no effect: there is no window"),
-    (["window:2", "sinks:0"], "--mask sinks:0 has no effect: there is no window"),
     (["causal"], "--mask causal changes nothing that is shown here"),
     (["padding:0"], "--mask padding:0 changes nothing that is shown here"),
     (["window:2", "sinks:1"], ""),
