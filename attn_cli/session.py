@@ -173,12 +173,9 @@ def trace(
         "without": list(without),
     }
     request = Request(
-        blocks=frozenset(chosen),
-        heads={facts.stack: parse.selection(head, facts.heads, "--head")},
-        arrays=arrays,
-        whole=next and facts.predicts,
-        what_if=what_if(opened, prompt, **settings),
-    )
+        blocks=frozenset(chosen), heads={facts.stack: parse.selection(head, facts.heads, "--head")},
+        arrays=arrays, whole=next and facts.predicts, what_if=what_if(opened, prompt, **settings),
+    )  # fmt: skip
     _check_memory(len(prompt.tokens), request, facts)
     blocks, end = run(opened, prompt.ids, request)
     found = Trace(
@@ -186,10 +183,8 @@ def trace(
         prompt=prompt,
         settings={**settings, **prompt.settings, "ignore_config": list(opened.ignored)},
         attention=tuple(blocks[address] for address in chosen),
-        next=(),
-        notes=(),
-        logits=np.zeros((0, facts.vocabulary), np.float32),
-    )
+        next=(), notes=(), logits=np.zeros((0, facts.vocabulary), np.float32),
+    )  # fmt: skip
     if request.whole:
         found = _with_prediction(opened, found, end, top, ending)
     return replace(found, notes=_notes(opened, found, request.what_if, end.touched))
@@ -322,7 +317,9 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
         for token in prompt.tokens
         if token.id == model.tokenizer.unknown
     ]
-    for key, words in (("note.unknown", unknown), ("note.letters", _spelt(prompt))):
+    spelt = _spelt(prompt)
+    letters = "note.letters" if "".join(spelt).islower() else "note.capitals"
+    for key, words in (("note.unknown", unknown), (letters, spelt)):
         if words:
             found = some(dict.fromkeys(words))
             notes.append(note(key, words=found, model=model.facts.name))

@@ -123,7 +123,7 @@ MASKS = {
     "padding": MaskWord("padding:N", base=False, most=("keys",)),
     "padding-left": MaskWord("padding-left:N", base=False, most=("keys",)),
     "block": MaskWord("block:Q:K", base=False, most=("query", "key")),
-    "sinks": MaskWord("sinks:K", base=False, most=("keys",), opens=True),
+    "sinks": MaskWord("sinks:K", base=False, least=1, most=("keys",), opens=True),
 }
 WHAT_IFS = {
     "mask": WhatIf("--mask", ()),

@@ -118,7 +118,8 @@ def _lines(
         raise ContentError(f"{where} holds no prompt", "one prompt per line")
     if len(filled) < len(lines):
         blank = len(lines) - len(filled)
-        output.note("note.blank_lines", count=blank, quiet=options.quiet)
+        key = "note.blank_lines" if blank > 1 else "note.blank_line"
+        output.note(key, count=blank, quiet=options.quiet)
     as_json = where.endswith(_JSON_LINES) or _object(filled[0][1]) is not None
     for number, line in filled:
         place = f"{where}: line {number}"

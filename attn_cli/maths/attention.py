@@ -243,11 +243,11 @@ def attend(
 
     `visible`, `bias` and `terms` are asked for by positions: keys count from 0, queries from
     `start` (−1: they are the last positions). `mask_value` stands where a key is hidden. The terms
-    are added to the dot products, which are
-    then a term of their own, `PRODUCT`. Queries go in blocks (0: all at once); where nobody keeps
-    what comes before the softmax, a block looks only at the keys between its first and last
-    visible one, so that half of a causal mask costs no time. What is not in `keep` has size 0;
-    what is comes from `zeros`, and hidden weights are never written to.
+    are added to the dot products, which are then a term of their own, `PRODUCT`. Queries go in
+    blocks (0: all at once); where nobody keeps what comes before the softmax, a block looks only at
+    the keys between its first and last visible one, so that half of a causal mask costs no time.
+    What is not in `keep` has size 0; what is comes from `zeros`, and hidden weights are never
+    written to.
     """
     heads, queries, keys = q_HQW.shape[-3], q_HQW.shape[-2], k_GKW.shape[-2]
     k_HKW, v_HKV = repeat_heads(k_GKW, heads), repeat_heads(v_GKV, heads)
@@ -268,9 +268,7 @@ def attend(
         if columns.start == columns.stop:
             continue
         visible_QK, at = visible_QK[:, columns], (at_Q[rows], at_K[columns])
-
-        # Where each step's numbers go: to what is kept of them, else over the step before, if
-        # nobody keeps that.
+        # Each step's numbers go to what is kept of them, else over those of the step before.
         room = {name: array[..., rows, columns] for name, array in kept.items()}
         scores = _summed(q_HQW[..., rows, :], k_HKW[..., columns, :], terms, at, room)
         spare = None if "scores" in room else scores

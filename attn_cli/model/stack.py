@@ -248,39 +248,31 @@ class Stack:
         arrays = dict(arrays)
         if self._cache and not source:
             arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
-        q, k = arrays["q"], arrays["k"]
+        q, k, v = (arrays[name] for name in "qkv")
         sizes = self.start + len(self.ids), k.shape[1]
         seen = what_if.visible(visible, *sizes, both_sides=self._both_sides)
         scale = 1.0 if "scale" in what_if.without else scale or default_scale(q.shape[-1])
-        if self._placeless:
-            bias = no_bias
-        elif self._skipped:
-            bias = _counted_from(self._skipped, bias)
+        bias = no_bias if self._placeless else _counted_from(self._skipped, bias)
         steps = attend(
-            q, k, arrays["v"], seen, scale=scale, cap=soft_cap, bias=bias, terms=terms,
-            mask_value=what_if.mask_value,
-            attention_temperature=what_if.attention_temperature, start=self.start,
+            q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
+            mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
             keep=wanted & {*BEFORE_SUM, *terms, PRODUCT}, zeros=_untouched, block=_BLOCK,
         )  # fmt: skip
         removed, z = what_if.removed(self.layer), steps.z
         if removed:
-            z = z.copy()
-            z[list(removed)] = 0
+            z = np.where(np.isin(np.arange(len(z)), removed)[:, None, None], 0, z)
         output = combine(z, w_o, b_o)
         moved = vocabulary.arrays_after(self.touched, (source or self).touched)
         touched = moved or self._touched(what_if, visible, seen, sizes)
         self.touched = self.touched or bool(touched)
         if block in self._request.blocks:
             at = np.array(self.indices), np.arange(sizes[1])
+            late = {"visible": lambda: seen(*at), "bias": lambda: bias(*at),
+                    "head_output": lambda: pull(z, w_o)}  # fmt: skip
+            arrays |= {name: make() for name, make in late.items() if name in wanted}
             arrays |= {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
             arrays |= {"z": steps.z, "output": output, "w_o": w_o.reshape(len(z), -1, len(w_o[0]))}
-            arrays |= {"b_o": b_o} if b_o.size else {}
-            if "visible" in wanted:
-                arrays["visible"] = seen(*at)
-            if "bias" in wanted and (values := bias(*at)).size:
-                arrays["bias"] = values
-            if "head_output" in wanted:
-                arrays["head_output"] = pull(z, w_o)
+            arrays = {n: a for n, a in {**arrays, "b_o": b_o}.items() if a.size}
             record = self._record(block, arrays, scale, soft_cap, removed, touched)
             if "mlp_output" in wanted:
                 self._pending.append((record, output))
@@ -350,6 +342,8 @@ class Stack:
 
 def _counted_from(first: int, bias: Relation) -> Relation:
     """A bias whose positions count from this one."""
+    if not first:
+        return bias
     return lambda at_Q, at_K: bias(np.maximum(at_Q - first, 0), np.maximum(at_K - first, 0))
 
 

@@ -18,7 +18,9 @@ from attn_cli.words import counted, note
 _LONGEST = 60  # characters of a prompt that a command can repeat
 
 
-def opening(trace: Trace, where: tuple[int, int] | None, query: str) -> Iterator[object]:
+def opening(
+    trace: Trace, where: tuple[int, int] | None, query: str, *, onward: bool
+) -> Iterator[object]:
     """What tokens, layers and heads are, what the page follows, why there are three vectors."""
     facts, tokens = trace.model, len(trace.prompt.tokens)
     texts = trace.prompt.labels
@@ -32,9 +34,10 @@ def opening(trace: Trace, where: tuple[int, int] | None, query: str) -> Iterator
         width=facts.model_width,
         query=query,
         through=note("page.through", head=where[1], layer=where[0]) if where else note("page.all"),
-        onward=note("page.onward") if trace.next else "",
+        onward=note("page.onward") if onward else "",
         marks=note("page.marks", marks=_listed([note(key) for key in marks])) if marks else "",
     )
+    yield say("table.colours", "colours")
 
 
 _MARKS = {"page.mark_space": " ", "page.mark_pieces": "##"}
@@ -83,12 +86,20 @@ def after_layer(
 
 
 def prediction(
-    found: Prediction, ending: Sequence[Ending], facts: Facts, query: str, *, parameters: bool
+    found: Prediction,
+    ending: Sequence[Ending],
+    facts: Facts,
+    query: str,
+    *,
+    parameters: bool,
+    followed: bool,
 ) -> Iterator[object]:
-    """The last norm, a score for every token, and their shares."""
+    """The last norm, a score for every token, and their shares; `followed`: of the page's query."""
     what_if = found.provenance == vocabulary.WHAT_IF
     layers = counted(facts.layers, "next.after_one", "next.after_many")
     yield say("next.what_if" if what_if else "next.title", "title", layers=layers)
+    if not followed:
+        yield say("next.position", query=query)
     for end in ending:
         yield from _scores(end, found, facts, query, parameters=parameters)
     rows = found.candidates
@@ -143,13 +154,17 @@ def try_next(trace: Trace, block: Attention, place: int, query: int, key: int) -
     prompt = trace.prompt
     said = "" if prompt.text == vocabulary.SAMPLE_PROMPT else f" {shlex.quote(prompt.text)}"
     said = said if prompt.has_text else f" --ids {','.join(map(str, prompt.ids))}"
-    if len(said) > _LONGEST or (prompt.text or "").startswith("-"):
+    if len(said) > _LONGEST or (prompt.text or "").startswith("-") or prompt.chat:
         return
+    typed = "".join(
+        f" {option} {shlex.quote(word)}"
+        for option, _, word in (c.partition(" ") for c in vocabulary.changes(trace.settings))
+    )
     model = "" if trace.model.name == vocabulary.DEFAULT_MODEL else f" --model {_name(trace.model)}"
     where = f" --layer {block.layer}" if block.layer else ""
     head = f" --head {block.heads[place]}" if block.heads[place] else ""
-    hide = f"attn mask{said}{model}{where}{head} --mask block:{query}:{key}"
-    other = f"attn heads{said}{model}{where}"
+    hide = f"attn mask{said}{model}{where}{head}{typed} --mask block:{query}:{key}"
+    other = f"attn heads{said}{model}{where}{typed}"
     yield say("page.try", "title")
     names = {"query": label(prompt.labels[query]), "key": label(prompt.labels[key])}
     yield say("page.try_mask", command=visible(hide), **names)
@@ -160,11 +175,3 @@ def _name(model: Facts) -> str:
     """What `--model` takes: a name as it was given, or else the path."""
     given = model.source == "package" or not os.path.exists(model.source) or "/" in model.name
     return shlex.quote(model.name if given or ":" in model.name else model.source)
-
-
-def causal_example(names: Sequence[str], best: int) -> tuple[str, str] | tuple[()]:
-    """A pair of tokens of which the first may not look at the second, for a causal mask."""
-    if len(names) < 2:
-        return ()
-    later = best if best > 1 else len(names) - 1
-    return names[min(1, later - 1)], names[later]

@@ -13,12 +13,13 @@ from attn_cli.words import note
 def page(trace: Trace, found: Heads) -> Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
     names, whole = labels(trace.prompt.labels), len(found.heads) == trace.model.heads
+    hidden = ~trace.block(found.layer).visible
     error = "NaN" if np.isnan(found.largest_error) else numbers.power(found.largest_error)
     return [
         Heading(trace.model, trace.prompt, note("page.layer", layer=found.layer)),
         *what_ifs(trace.settings),
         _headline(found, names[-1], trace.model.heads),
-        Grids(names, [head.head for head in found.heads], found.weights),
+        Grids(names, [head.head for head in found.heads], found.weights, hidden),
         _summary(found, single=len(names) == 1),
         say("heads.what", query=names[-1], output=found.output_norm),
         _looks(found, names),
@@ -38,6 +39,8 @@ def _headline(found: Heads, query: str, all_heads: int) -> Say:
     key = (
         "heads.headline" if not left_out else "heads.some" if len(found.heads) > 1 else "heads.one"
     )
+    if not strongest.norm:
+        key = "heads.sharp"
     return say(
         key, "headline", layer=found.layer, query=query, norm=strongest.norm, left_out=left_out,
         sharpest=sharpest.head, entropy=sharpest.entropy, strongest=strongest.head,

@@ -91,25 +91,6 @@ class Shares(NamedTuple):
     fine: bool = False
 
 
-class Product(NamedTuple):
-    """A dot product written out: the names and values of two vectors, and the result."""
-
-    names: tuple[str, str]
-    left: np.ndarray
-    right: np.ndarray
-    result: float
-
-
-class Products(NamedTuple):
-    """The dot products of one vector, `left` (width), with several, `right` (name, width)."""
-
-    name: str
-    names: Sequence[str]
-    left: np.ndarray
-    right: np.ndarray
-    results: np.ndarray
-
-
 class Column(NamedTuple):
     """A column under its header. Cells are words, aligned `left` or `right`, or floats: each a
     `number` or, with at least two decimals, a `fine` one, or a share of 1 as a `bar`."""

@@ -35,8 +35,24 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     items += [_cells(note(f"mask.{key}"), cells, names) for key, cells in changed.items() if cells]
     if found.valued:
         items.append(_shares(found, names))
-    items.append(Matrix(note("mask.weights_before"), found.weights_before, names, names))
-    items.append(Matrix(note("mask.weights_after"), found.weights_after, names, names))
+    items.append(
+        Matrix(
+            note("mask.weights_before"),
+            found.weights_before,
+            names,
+            names,
+            hidden=~found.visible_before,
+        )
+    )
+    items.append(
+        Matrix(
+            note("mask.weights_after"),
+            found.weights_after,
+            names,
+            names,
+            hidden=~found.visible_after,
+        )
+    )
     items.append(_moved(found, names))
     return [*items, _next(found)] if found.next_after else items
 

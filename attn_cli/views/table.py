@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from io import StringIO
 
-import numpy as np
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -15,15 +14,13 @@ from attn_cli.views import charts, items, matrix, numbers
 from attn_cli.views.items import Page
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import FINE
-from attn_cli.views.strips import INDENT, fitted, packed, pad, widest
+from attn_cli.views.strips import INDENT, fitted, packed, widest
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
 Drawn = Iterator[RenderableType]
 _BAR = 12
-_TERMS = 3
 _INSET = 6
-_TERM_LINES = 3
 _TOKEN_LINES = 2
 # For a sentence of each role: its style, and the space around it.
 _ROLES = {
@@ -136,42 +133,11 @@ def _shares(item: items.Shares, look: Look) -> Drawn:
     yield Padding(Text(text), (0, 0, 0, _INSET))
 
 
-def _product(item: items.Product, look: Look) -> Drawn:
-    (name, other), right = item.names, item.right[None]
-    yield from _products(items.Products(name, [other], item.left, right, [item.result]), look)
-
-
-def _products(item: items.Products, look: Look) -> Drawn:
-    """Every term where they take a few lines or all is asked for, else the first; and the sum."""
-    results = numbers.column(item.results, look.digits)
-    shown = np.concatenate([item.left[None], item.right])
-    left, *rights = np.reshape(numbers.column(shown, look.digits), shown.shape).tolist()
-    width, room = widest(item.names), look.width - _INSET
-    for name, right, result in zip(item.names, rights, results, strict=True):
-        terms = [f"{a}×{b}" for a, b in zip(left, right, strict=True)]
-        lines = _sum_lines(f"{item.name} · {pad(name, width)}", terms, result, room)
-        if len(lines) > _TERM_LINES and not look.full:
-            more = sentence("page.terms", count=len(terms) - _TERMS)
-            terms = [*terms[:_TERMS], more]
-            lines = _sum_lines(f"{item.name} · {pad(name, width)}", terms, result, room)
-        yield Padding(Text("\n".join(lines), STYLES["term"]), (0, 0, 0, _INSET))
-
-
-def _sum_lines(name: str, terms: list[str], result: str, room: int) -> list[str]:
-    """`name = term + term = result`, a line ending before a sign."""
-    signed = [f"− {term[1:]}" if term[0] == "−" else f"+ {term}" for term in terms[1:]]
-    parts = [f"{name} =", terms[0], *signed, f"= {result}"]
-    lines = packed([cell_len(part) + 1 for part in parts], room - 1)
-    return ["  " * bool(n) + " ".join(parts[i] for i in line) for n, line in enumerate(lines)]
-
-
 KINDS = {
     items.Say: _say,
     items.Heading: _heading,
     items.StepTitle: _step_title,
     items.Shares: _shares,
-    items.Product: _product,
-    items.Products: _products,
     items.Matrix: matrix.draw_matrix,
     items.Columns: matrix.draw_columns,
     items.Grids: charts.draw_grids,

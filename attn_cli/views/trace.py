@@ -87,6 +87,7 @@ class HeadView(NamedTuple):
         """A (query, key) array, restricted to the chosen queries and keys."""
         at = np.ix_(self.queries, self.keys)
         after = name in ("masked", "weights") and self.has("visible")
+        after = after and self.trace.settings["mask_value"] is None  # or they hold that
         return Matrix(
             name, self.arrays[name][at], self._named(self.queries), self._named(self.keys),
             remark=self._kind(name), hidden=~self.arrays["visible"][at] if after else NOTHING,
@@ -129,12 +130,14 @@ def page(
     heads = [(block, place) for block in trace.attention for place in range(len(block.heads))]
     one = _where(*heads[0]) if len(heads) == 1 else ""
     found: Page = [Heading(trace.model, trace.prompt, one)]
-    found.extend(what_ifs(trace.settings, "trace.what_if"))
+    marked = any(block.what_if for block in trace.attention)
+    found.extend(what_ifs(trace.settings, "trace.what_if" if marked else "page.what_if"))
     names = labels(trace.prompt.labels)
     whole = steps == frozenset(range(1, 7))
     if whole:
         at = (heads[0][0].layer, heads[0][0].heads[0]) if one else None
-        found.extend(ending.opening(trace, at, names[queries[-1]]))
+        onward = any(entry.position == queries[-1] for entry in trace.next)
+        found.extend(ending.opening(trace, at, names[queries[-1]], onward=onward))
     for block, place in heads if steps else ():
         if not one:
             found.append(Say(_where(block, place), "block"))
@@ -157,9 +160,17 @@ def page(
     for entry in trace.next:
         query = names[entry.position]
         found.extend(
-            ending.prediction(entry, trace.ending, trace.model, query, parameters=parameters)
+            ending.prediction(
+                entry,
+                trace.ending,
+                trace.model,
+                query,
+                parameters=parameters,
+                followed=not whole or entry.position == queries[-1],
+            )
         )
-    if whole and one and (best := _best_key(view)) >= 0:
+    if whole and one and view.head not in view.block.removed and _best_key(view) >= 0:
+        best = _best_key(view)
         found.extend(ending.try_next(trace, *heads[0], view.query, best))
     return found
 
@@ -203,7 +214,10 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
     """Where the position's vector is added to the token's."""
     width = view.facts.model_width
     yield StepTitle(1)
-    yield say("embed.what" if view.facts.trained else "embed.random", width=width)
+    said = [say("embed.what" if view.facts.trained else "embed.random", width=width)]
+    if "positions" in view.trace.settings["without"]:
+        said.append(say("embed.removed"))
+    yield paragraph(*said)
     if made == "projected":
         yield say("embed.projected")
     if view.has(*_PARTS):
@@ -252,6 +266,8 @@ def _project(view: HeadView) -> Items:
         half = angles.shape[1]
         yield say("project.rotary", half=half, query=view.names[view.query])
         axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
+        if "positions" in view.trace.settings["without"]:
+            yield say("project.unturned")
         yield Matrix(note("project.angles"), angles, [""], range(half), axes)
         facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
         if facts.rotated < facts.head_width:
@@ -281,8 +297,12 @@ def _scale_and_mask(view: HeadView) -> Items:
     scale, cap = f"{block.scale:.6g}", f"{block.soft_cap:g}"
     kind = "root" if abs(block.scale * width**0.5 - 1) < 1e-6 else "factor"
     kind = "plain" if block.scale == 1 else kind
+    value = view.trace.settings["mask_value"]
+    masked = "−∞" if value is None else f"{value:g}".replace("-", "−")
     title = "capped" if block.soft_cap else "biased" if biased else kind
-    yield StepTitle(4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap))
+    yield StepTitle(
+        4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap, masked=masked)
+    )
     what = {"root": "scale.what", "factor": "scale.other", "plain": "scale.plain"}[kind]
     said = [say(what, width=width, root=width**0.5, scale=scale)]
     yield paragraph(*said, *[say("scale.capped", cap=cap)] * bool(block.soft_cap))
@@ -301,17 +321,30 @@ def _mask(view: HeadView) -> Items:
         yield say("mask.nothing")
         return
     said = [say("mask.what", hidden=hidden, cells=visible.size)]
+    if value is None:
+        said.append(say("mask.infinite"))
+    else:
+        said.append(say("scale.value", value=f"{value:g}".replace("-", "−")))
     width = int(visible.sum(axis=1).max())
     window = masks.square(partial(masks.window, width=width), len(visible))
     if np.array_equal(visible, masks.square(masks.causal, len(visible))):
-        pair = ending.causal_example(view.names, _best_key(view) if view.has("weights") else -1)
+        pair = _hidden_pair(view)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
         said.append(say("mask.causal", example=example))
     elif width > 1 and np.array_equal(visible, window):
         said.append(say("mask.window", before=width - 1))
-    if value is not None:
-        said.append(say("scale.value", value=f"{value:g}"))
     yield paragraph(*said)
+
+
+def _hidden_pair(view: HeadView) -> tuple[str, str] | tuple[()]:
+    """A shown query and a shown key that it may not look at: the followed query's key that it
+    looks at most, and an early query, if these are shown."""
+    visible, best = view.arrays["visible"], _best_key(view) if view.has("weights") else -1
+    pairs = [(query, key) for query in view.queries for key in view.keys if not visible[query, key]]
+    if not pairs:
+        return ()
+    query, key = min(pairs, key=lambda pair: (pair[1] != best, abs(pair[0] - 1)))
+    return view.names[query], view.names[key]
 
 
 def _softmax(view: HeadView) -> Items:
@@ -319,6 +352,9 @@ def _softmax(view: HeadView) -> Items:
     heated = note("softmax.title_heated", temperature=f"{temperature:g}")
     yield StepTitle(5, heated if temperature not in (0, 1) else note("softmax.title"))
     said = [say("softmax.what")]
+    if not view.arrays.get("visible", np.ones(1, bool)).all():
+        value = view.trace.settings["mask_value"]
+        said.append(say("softmax.hidden" if value is None else "softmax.value"))
     if temperature == 0:
         said.append(say("softmax.cold"))
     elif view.has("masked"):

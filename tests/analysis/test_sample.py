@@ -50,8 +50,8 @@ def renormalised(shares):
     return {i: share / total for i, share in shares.items()}
 
 
-def ranked(shares, logits):
-    return sorted(shares, key=lambda i: (-logits[i], i))
+def ranked(logits):
+    return sorted(logits, key=lambda i: (-logits[i], i))
 
 
 def top_k(logits, shares, k):

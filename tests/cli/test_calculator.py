@@ -215,8 +215,8 @@ def test_the_way_to_the_next_layer_adds_up(sheet):
 
 
 def test_logits_and_probabilities_follow_from_the_last_vector(sheet):
-    vectors, names = sheet["from x to the scores"], []
-    names = sheet.labels["from x to the scores"]
+    vectors, names = sheet["from x to `final`"], []
+    names = sheet.labels["from x to `final`"]
     x, final, weight = vectors[:3]
     expected = normed(sheet, x, "final") * weight
     rest = vectors[3:]

@@ -187,7 +187,7 @@ def test_tokens_are_drawn_under_the_what_ifs(attn, sample):
     longer = attn("trace", PROMPT, "-n", 2, *options[4:6], "--json").json
     added = [token["id"] for token in longer["prompt"]["tokens"]][6:]
     assert added == [t["id"] for t in shorter["drawn"]][: len(added)]
-    assert any("under the what-if settings" in note for note in longer["notes"])
+    assert any("under the what-ifs" in note for note in longer["notes"])
     visible = longer["attention"][0]["arrays"]["visible"]["values"]
     assert visible[-1][:4] == [False] * 4 and all(visible[-1][4:])
 

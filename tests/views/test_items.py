@@ -12,7 +12,7 @@ from attn_cli.analysis.verify import read_reference, verify
 from attn_cli.opening.listing import Listed, Listing, contents, listing
 from attn_cli.views import heads, loss, mask, models, numbers, sample, table, trace
 from attn_cli.views import verify as verify_view
-from attn_cli.views.items import Column, Columns, Matrix, Product, Products, Say, Shares, say
+from attn_cli.views.items import Column, Columns, Matrix, Say, Shares, say
 from attn_cli.views.look import Look
 from attn_cli.words import Note, en, note
 
@@ -172,26 +172,6 @@ def test_probabilities_keep_two_decimals_and_bars_are_shares():
     shares = Shares(["a"], [0.5], fine=True)
     assert table.draw([shares], Look(digits=0)).split() == ["a", "0.50", "█" * 12]
     assert table.draw([shares._replace(fine=False)], Look(digits=0)).split()[1] == "0"
-
-
-def test_a_product_shows_its_terms_where_they_take_a_few_lines():
-    item = Product(("is", "the"), np.array([1.0, -2, 3, 4]), np.array([5.0, 6, -7, 8]), 4.0)
-    assert table.draw([item], Look(digits=0)) == "      is · the = 1×5 − 2×6 + 3×−7 + 4×8 = 4\n"
-    narrow = table.draw([item], Look(digits=0, width=24)).splitlines()
-    assert narrow == ["      is · the = 1×5", "        − 2×6 + 3×−7", "        + 4×8 = 4"]
-    many = Product(("is", "the"), np.arange(1.0, 41), np.ones(40), 820.0)
-    short, whole = (table.draw([many], Look(digits=0, full=full)) for full in (False, True))
-    assert short == "      is · the = 1×1 + 2×1 + 3×1 + … 37 more terms = 820\n"
-    assert whole.count("×") == 40
-    assert whole.endswith(" + 40×1\n        = 820\n")
-
-
-def test_products_of_one_vector_stand_under_each_other():
-    right = np.array([[3.0, 4.0], [5.0, 6.25]])
-    item = Products("is", ["a", "the"], np.array([1.0, -2.0]), right, np.array([-5.0, -7.5]))
-    assert table.draw([item], Look(digits=1)).splitlines() == [
-        "      is · a   = 1.0×3.0 − 2.0×4.0 = −5.0", "      is · the = 1.0×5.0 − 2.0×6.2 = −7.5",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,6 @@ def items_of(texts):
         Matrix("Σ", values, names, range(count), note("axes.tokens", axis="width"), summed=True),
         Matrix("x", rng.normal(size=(count, 32)), names, range(32), "axes"),
         kinds.Shares(names, shares[0]),
-        kinds.Product((names[0], names[-1]), values[0], values[-1], -1.5),
-        kinds.Products(names[0], names, values[0], values, values[0]),
         kinds.Columns(note("mask.moved"), cells),
         Grids(names, range(4), np.stack([shares] * 4), ~lower),
         kinds.Picture(names, lower, lower.T),
