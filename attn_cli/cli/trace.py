@@ -72,13 +72,14 @@ def command(
     parse.selection(layer, model.facts.layers, "--layer")
     parse.selection(head, model.facts.heads, "--head")
     kind = output.chosen_format("trace", out)
+    whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after)
 
     def answer(read):
         longer, settings, notes = _continued(model, read, max_tokens, what_if.settings())
         found = session.trace(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-            next=not no_next, top=top, ending=kind == "table", **what_if.settings(),
+            next=not no_next, top=top, ending=whole, **what_if.settings(),
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)

@@ -70,7 +70,7 @@ class Single(TyperCommand):
     def _unknown(self, arg: str, name: str, options: list[str]) -> UsageError:
         takes_text = any(param.name == "text" for param in self.params)
         close = get_close_matches(name, options, 1) if name.startswith("--") else []
-        if takes_text and not re.fullmatch(r"--?[A-Za-z][A-Za-z-]*(=.*)?", arg):
+        if takes_text and not re.fullmatch(r"--[A-Za-z][A-Za-z-]*(=.*)?|-[A-Za-z]", arg):
             hint = f"a prompt that begins with a dash comes after --: {quoted(self.name, arg)}"
         else:
             hint = f"did you mean {close[0]}?" if close else f"attn {self.name} --help"

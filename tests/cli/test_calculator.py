@@ -194,10 +194,10 @@ def test_the_weighted_sum_adds_up(sheet):
 def test_the_pull_is_z_through_the_output_projection(sheet):
     close(sheet["head_output"], sheet["z"] @ sheet["w_o"], 1e-4)
     pull, output = sheet["head_output"][-1], sheet["output"][-1]
-    close(sheet.after("this head"), np.linalg.norm(pull), 1e-4)
-    close(sheet.after(", the block"), np.linalg.norm(output), 1e-4)
+    close(sheet.after(f"pull on `{last_label(sheet)}`:"), np.linalg.norm(pull), 1e-4)
+    close(sheet.after("; of `output`:"), np.linalg.norm(output), 1e-4)
     cosine = pull @ output / np.linalg.norm(pull) / np.linalg.norm(output)
-    close(sheet.after("; cosine"), cosine, 1e-4)
+    close(sheet.after("their cosine:"), cosine, 1e-4)
 
 
 def last_label(sheet):
@@ -208,7 +208,7 @@ def test_the_way_to_the_next_layer_adds_up(sheet):
     rows = sheet[f"`{last_label(sheet)}`"]
     x, attention, mlp, after = rows[:, 1:]
     close(x, entering(sheet)[-1])
-    if "A norm of its own acts on each" not in sheet.text:
+    if "Each of the two first passes its own norm" not in sheet.text:
         close(attention, sheet["output"][-1])
     close(after, x + attention + mlp, 1e-4)
     close(rows[:, 0], np.linalg.norm(rows[:, 1:], axis=1), 1e-4)

@@ -15,33 +15,33 @@ SAID = {
     },
     "gemma2": {
         "multiplied by √20": True, "it rotates queries and keys": True,
-        "bends each to stay between −3 and 3": True,
+        "bends each score to stay between −3 and 3": True,
         "sees itself and, at most, the 4 tokens before it": True,
         "a norm of its own brings it to scale": True, "multiplied by 0.377964": True,
-        "keeps the future from the past": False, "3·tanh(scores × 0.377964 ÷ 3)": True,
+        "hides later tokens from earlier ones": False, "3·tanh(scores × 0.377964 ÷ 3)": True,
     },
     "bloom": {
         "brought to a common scale by a layer norm": True, "as a bias on the scores": True,
-        "it is 0.2500 for each position": True, "rotate": False, "soft cap": False,
-        "scores × 0.5 + bias": True, "keeps the future from the past": True,
+        "it is 0.2500 × the key's position": True, "rotate": False, "soft cap": False,
+        "scores × 0.5 + bias": True, "hides later tokens from earlier ones": True,
     },
     "opt-behind": {
-        "where the token stands": True, "q = x·W_Q": True, "of another width": True,
+        "where the token stands": True, "q = x·W_Q": True, "have another width": True,
         "a norm brings the sum to scale": True,
     },
     "bloom-normed": {"added to `normed`, not to x": True, "it is added to x": False},
-    "gemma3": {"q, k = norm(normed·W_Q, normed·W_K)": True, "an RMS norm of its own": True},
-    "qwen3-yarn": {"an RMS norm of its own": True, "times as long": True},
+    "gemma3": {"q, k = norm(normed·W_Q, normed·W_K)": True, "An RMS norm then normalises": True},
+    "qwen3-yarn": {"An RMS norm then normalises": True, "times as long": True},
     "phi3-short": {
         "Only the first 6 of a head's 8 dimensions": True, "1.209 times as long": True,
     },
     "llama-yarn": {"1.300 times as long": True, "Only the first": False},
     "opt-before": {
-        "where the token stands": True, "q = normed·W_Q": True, "of another width": False,
+        "where the token stands": True, "q = normed·W_Q": True, "have another width": False,
     },
     "neox-parallel": {
         "rotate together": True, "the bias b_O": True, "Only the first 4 of": True,
-        "times as long": False, "an RMS norm of its own": False,
+        "times as long": False, "An RMS norm then normalises": False,
     },
 }  # fmt: skip
 

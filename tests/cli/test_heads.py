@@ -73,7 +73,7 @@ def test_the_grids_are_the_weights_in_shades(attn, found):
     for grid, weights in zip(grids(page), found["weights"], strict=True):
         for row, shares in zip(grid, weights, strict=True):
             for shade, share in zip(row, shares, strict=True):
-                assert abs(SHADES.index(shade) / 4 - share) <= 0.25
+                assert abs(SHADES.index(shade.replace("·", " ")) / 4 - share) <= 0.25
     turned = grids(attn("heads", PROMPT, "--layout", "columns").text)
     assert turned == [["".join(column) for column in zip(*g, strict=True)] for g in grids(page)]
 
@@ -128,7 +128,7 @@ def test_long_prompts_show_the_last_tokens_and_full_shows_all(attn):
         wide = int(last) + 1 - int(first)
         for i, line in enumerate(text.splitlines()[:48]):
             cells = line[len(margin) :].ljust(2 * wide)[::2]
-            dark[i, int(first) : int(last) + 1] = [cell != " " for cell in cells[:wide]]
+            dark[i, int(first) : int(last) + 1] = [cell not in " ·" for cell in cells[:wide]]
     assert np.array_equal(dark, weights > 0.025)
 
 

@@ -89,7 +89,7 @@ def test_each_step_has_its_number_equation_sentence_and_shape(page):
     # What this model and this run make of the general equation.
     ran = {
         2: "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
-        4: "scaled = scores ÷ √8   masked = −∞ where not visible",
+        4: "scaled = scores ÷ √8   masked = −∞ where hidden",
         5: "weights = e^(masked − largest) ÷ their sum, for each query",
     }
     for step, key in zip(
@@ -131,8 +131,8 @@ def test_the_pull_and_its_cosine_are_told(page, document):
     lengths = np.linalg.norm(pull), np.linalg.norm(output)
     cosine = pull @ output / lengths[0] / lengths[1]
     assert (
-        f"Length of the pull on `is`: this head {lengths[0]:.2f}, the block {lengths[1]:.2f}; "
-        f"cosine {cosine:.2f}." in page
+        f"Length of the pull on `is`: {lengths[0]:.2f}; of `output`: {lengths[1]:.2f}; "
+        f"their cosine: {cosine:.2f}." in page
     )
 
 
@@ -410,7 +410,7 @@ def test_an_untrained_model_is_not_said_to_have_learned(attn):
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_softmax_is_told_in_words_true_in_both_layouts(attn, layout):
     page = flat(attn, "--step", 5, "--layout", layout)
-    assert "Each query's weights are shares of 1" in page
+    assert "Each query's weights add up to 1" in page
     assert not re.search(r"row by row|its row|every row", page)
 
 

@@ -96,7 +96,7 @@ def test_the_mask_is_told_in_the_terms_of_the_record(pages):
 def test_numbers_are_written_where_the_page_is_drawn():
     told = say("sum.here", query="is", pull=0.5, output=1.0, cosine=-0.25)
     assert "`is`: 0.50; " in numbers.in_words(told.words, 2)
-    assert "cosine between them −0.250" in numbers.in_words(told.words, 3)
+    assert "cosine: −0.250" in numbers.in_words(told.words, 3)
     moved, rest = numbers.together(0.04, 0.5)
     assert numbers.in_words(moved, 0) == "0.04"
     assert numbers.in_words(note("mask.moves", query="is", moved=rest), 3) == (
