@@ -63,7 +63,7 @@ def grids(page):
     lines = page.partition("fuller = more\n")[2].split("\n\n one row per head")[0].splitlines()
     starts = [match.start() for match in re.finditer("head", lines[0])]
     return [
-        ["".join(line.ljust(200)[at : at + 12 : 2]) for line in lines[1:7]] for at in starts
+        ["".join(line.ljust(200).replace("·", " ")[at : at + 12 : 2]) for line in lines[1:7]] for at in starts
     ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def test_long_prompts_show_the_last_tokens_and_full_shows_all(attn):
         wide = int(last) + 1 - int(first)
         for i, line in enumerate(text.splitlines()[:48]):
             cells = line[len(margin) :].ljust(2 * wide)[::2]
-            dark[i, int(first) : int(last) + 1] = [cell != " " for cell in cells[:wide]]
+            dark[i, int(first) : int(last) + 1] = [cell not in " ·" for cell in cells[:wide]]
     assert np.array_equal(dark, weights > 0.025)
 
 

@@ -17,6 +17,7 @@ from attn_cli import session
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import AttnError
 from attn_cli.session import prompt_notes, tokenise
+from measure import next_logits_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STORED = json.loads((GOLDEN / "doors" / "expected.json").read_text())
@@ -97,9 +98,9 @@ def test_tokens_are_those_of_the_reference(doors, door):
 def test_numbers_are_those_of_the_reference_and_the_same_everywhere(doors, door):
     model, first = session.load(doors[door]), session.load(doors["json"])
     for ids, wanted in zip(STORED["transformers"], STORED["logits"], strict=True):
-        found = session.next_logits(model, tuple(ids))
+        found = next_logits_of(model, tuple(ids))
         assert np.abs(found[: len(wanted)] - wanted).max() < 1e-4
-        assert np.array_equal(found, session.next_logits(first, tuple(ids)))
+        assert np.array_equal(found, next_logits_of(first, tuple(ids)))
 
 
 def messages(name):
