@@ -233,7 +233,8 @@ def _ending(
     norm = weights.get(f"{name}.weight", np.zeros(0, np.float32))
     if model.facts.norm_base and norm.size:
         norm = model.facts.norm_base + norm
-    top = float(np.nanmax(logits_V))
+    finite_V = logits_V[np.isfinite(logits_V)]
+    top = float(finite_V.max()) if finite_V.size else float("nan")
     return Ending(
         x=x_PM[0],
         final=model.family.final(model, x_PM)[0],

@@ -198,9 +198,10 @@ def is_style(text: str) -> bool:
 
 
 def words(source: str) -> set[str]:
-    """Literals with a letter and a space, other than Rich's styles."""
+    """Literals with a letter and a space, other than Rich's styles and parts of commands."""
     found = {text for text in literals(source) if re.search(r"[^\W\d_]", text) and " " in text}
-    return {text for text in found if not is_style(text)}
+    command = re.compile(r"attn [a-z]+| --[a-z]+ (block:)?")
+    return {text for text in found if not is_style(text) and not command.fullmatch(text)}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
@@ -244,7 +245,9 @@ def length(function: ast.FunctionDef) -> int:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_budgets(path):
-    assert len(path.read_text().splitlines()) <= 400
+    # A table of words is read by key, not from top to bottom.
+    most = 450 if path.parent.name == "words" else 400
+    assert len(path.read_text().splitlines()) <= most
     long = [f.name for f in functions(path) if length(f) > 50]
     assert long == []
 

@@ -9,10 +9,10 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
-from attn_cli.records import Attention, Facts, Trace
+from attn_cli.records import Attention, Trace
 from attn_cli.views import ending, numbers
+from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import (
-    NOTHING,
     Heading,
     Matrix,
     Page,
@@ -31,82 +31,6 @@ MOST_TABLES = 200
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
 _PARTS = ("token_embedding", "position_embedding")
 Items = Iterator[NamedTuple]
-
-
-class HeadView(NamedTuple):
-    """One head of one block, and the queries and keys to show of it.
-
-    `arrays` are this head's, without the head axis; `queries` and `keys` are positions, the last
-    of `queries` is the one told about in sentences.
-    """
-
-    trace: Trace
-    block: Attention
-    head: int
-    arrays: dict[str, np.ndarray]
-    queries: list[int]
-    keys: list[int]
-    names: list[str]
-    full: bool
-
-    @property
-    def query(self) -> int:
-        return self.queries[-1]
-
-    @property
-    def tokens(self) -> list[int]:
-        return sorted({*self.queries, *self.keys})
-
-    @property
-    def facts(self) -> Facts:
-        return self.trace.model
-
-    def has(self, *names: str) -> bool:
-        return all(name in self.arrays for name in names)
-
-    def length(self, name: str) -> float:
-        """The length of the query's vector."""
-        return float(np.linalg.norm(self.arrays[name][self.query]))
-
-    def rows(
-        self, name: str, positions: Sequence[int], title: Words = "", *, few: bool = False
-    ) -> Matrix:
-        """An array whose rows are tokens: these positions of it, or the query's and one more."""
-        if few and not self.full:
-            positions = [n for n in positions if n in (positions[0], self.query)]
-        values = self.arrays[name][positions]
-        axes = note("axes.tokens", axis=vocabulary.ARRAYS[name].axes[-1])
-        columns = range(values.shape[1])
-        marked = list(positions).index(self.query) if self.query in positions else -1
-        return Matrix(
-            title or name, values, self._named(positions), columns, axes, self._kind(name),
-            marked=marked,
-        )  # fmt: skip
-
-    def cells(self, name: str) -> Matrix:
-        """A (query, key) array, restricted to the chosen queries and keys."""
-        at = np.ix_(self.queries, self.keys)
-        after = name in ("masked", "weights") and self.has("visible")
-        after = after and self.trace.settings["mask_value"] is None  # or they hold that
-        return Matrix(
-            name, self.arrays[name][at], self._named(self.queries), self._named(self.keys),
-            remark=self._kind(name), hidden=~self.arrays["visible"][at] if after else NOTHING,
-            marked=self.queries.index(self.query),
-        )  # fmt: skip
-
-    def parameter(self, name: str) -> Matrix:
-        """A learned matrix, or a learned vector as a matrix of one row."""
-        values, elided = np.atleast_2d(self.arrays[name]), note("parameters.elided", name=name)
-        own = [axis for axis in vocabulary.ARRAYS[name].axes if axis not in ("head", "kv_head")]
-        axes = note("axes.matrix", rows=own[0] if len(own) == 2 else "1", columns=own[-1])
-        rows = range(len(values)) if len(own) == 2 else [""]
-        return Matrix(name, values, rows, range(values.shape[1]), axes, elided=elided)
-
-    def _named(self, positions: Sequence[int]) -> list[str]:
-        return [self.names[i] for i in positions]
-
-    def _kind(self, name: str) -> str:
-        return vocabulary.WHAT_IF if name in self.block.what_if else ""
 
 
 def count_tables(trace: Trace, steps: frozenset[int]) -> int:
@@ -145,17 +69,9 @@ def page(
             trace=trace, block=block, head=block.heads[place], arrays=_of_head(trace, block, place),
             queries=list(queries), keys=list(keys), names=names, full=full,
         )  # fmt: skip
-        for number, (step, *needed) in enumerate(_STEPS, 1):
-            # What enters the layer is the same for each of its heads.
-            if number in steps and view.has(*needed) and not (number == 1 and place):
-                found.extend(step(view))
-        if whole and place == len(block.heads) - 1:
-            last = block.layer == trace.model.layers_of(block.stack) - 1
-            found.extend(
-                ending.after_layer(block, trace.model, view.query, names[view.query], last=last)
-            )
-        if after and view.has("mlp_output") and place == len(block.heads) - 1:
-            found.append(view.rows("mlp_output", view.queries))
+        found.extend(_steps_of(view, steps, first=not place))
+        if place == len(block.heads) - 1:
+            found.extend(_after(view, whole=whole, after=after))
     parameters = bool(heads) and "w_norm" in heads[0][0].arrays
     for entry in trace.next:
         query = names[entry.position]
@@ -173,6 +89,23 @@ def page(
         best = _best_key(view)
         found.extend(ending.try_next(trace, *heads[0], view.query, best))
     return found
+
+
+def _steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
+    """The chosen steps of one head; what enters the layer is told with its `first` alone."""
+    for number, (step, *needed) in enumerate(_STEPS, 1):
+        if number in steps and view.has(*needed) and (first or number > 1):
+            yield from step(view)
+
+
+def _after(view: HeadView, *, whole: bool, after: bool) -> Items:
+    """What follows the heads of a layer."""
+    block, facts, query = view.block, view.facts, view.query
+    if whole:
+        last = block.layer == facts.layers_of(block.stack) - 1
+        yield from ending.after_layer(block, facts, query, view.names[query], last=last)
+    if after and view.has("mlp_output"):
+        yield view.rows("mlp_output", view.queries)
 
 
 def _best_key(view: "HeadView") -> int:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attn_cli.checkpoints.safetensors import open_safetensors
+
 PROMPT = "the greatest thinker in China is"
 LARGE = ("trace", PROMPT, "--layer", "all", "--head", "all", "--json")
 SHORT = ("--step", 5, "--no-next", "--json")
@@ -78,8 +80,12 @@ def substituted(data):
     read, write = os.pipe()
 
     def write_all():
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(data)
+        with os.fdopen(write, "wb", buffering=0) as pipe:
+            pipe.write(data[:3])
+            waiting = bytearray(4)
+            while not fcntl.ioctl(read, termios.FIONREAD, waiting) and any(waiting):
+                pass  # until what is there has been read
+            pipe.write(data[3:])
 
     threading.Thread(target=write_all).start()
     return read
@@ -97,15 +103,16 @@ def test_a_pipe_given_by_its_path_is_read_to_its_end(attn, data):
 @pytest.mark.parametrize("word", ["file:{}", "{}"])
 @pytest.mark.parametrize("command", ["trace", "mask"])
 def test_a_mask_may_come_through_a_pipe(attn, command, word):
-    """`attn mask` asks for its mask twice, and a pipe can be read once."""
+    """It is asked for once a prompt, and a pipe can be read once."""
     read = substituted(b"1 0\n1 0\n")
-    result = attn(command, "the king", "--mask", word.format(f"/dev/fd/{read}"), "--json")
+    asked = ("--mask", word.format(f"/dev/fd/{read}"), "--each", "line", "--json")
+    result = attn(command, *asked, stdin=b"the king\nthe queen\n")
     os.close(read)
-    assert result.code == 0, result.said
-    expected = {"trace": [[True, False], [True, False]]}
-    if command in expected:
-        arrays = result.json["attention"][0]["arrays"]
-        assert arrays["visible"]["values"] == expected[command]
+    assert (result.code, len(result.lines)) == (0, 2), result.said
+    if command == "trace":
+        for line in result.lines:
+            visible = line["attention"][0]["arrays"]["visible"]["values"]
+            assert visible == [[True, False], [True, False]]
 
 
 def test_a_mask_may_be_stdin_unless_that_is_the_prompt(attn):
@@ -322,6 +329,26 @@ def test_what_is_wrong_with_the_command_is_said_once(attn):
     for more in ((), ("--json",), ("--format", "ndjson")):
         noted = attn("trace", "--step", 5, *EACH, *more, stdin="the ☃\nthe ☃\n".encode())
         assert noted.said.count("note: ") == 1
+
+
+# --- what does not open --------------------------------------------------------------------------
+
+
+def test_a_type_that_cannot_be_read_is_said_by_models_too(attn, tiny_folder, packed):
+    """Eight bits without their scales say nothing; the header alone is in order."""
+    path = tiny_folder / "model.safetensors"
+    entries = {}
+    for name, tensor in open_safetensors(path).items():
+        data = tensor.read()
+        narrow = name.endswith("h.1.attn.c_attn.weight")
+        raw = bytes(data.size) if narrow else data.tobytes()
+        entries[name] = ("F8_E4M3" if narrow else "F32", tensor.shape, raw)
+    path.unlink()
+    path.write_bytes(packed(entries))
+    for arguments in (("models", tiny_folder), ("trace", "the", "-m", tiny_folder, "--layer", 1)):
+        result = attn(*arguments)
+        assert (result.code, result.out) == (1, b"")
+        assert "h.1.attn.c_attn.weight has dtype F8_E4M3, which is not a float" in result.said
 
 
 # --- a verdict -----------------------------------------------------------------------------------

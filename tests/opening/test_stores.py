@@ -10,6 +10,7 @@ import pytest
 from stores import COMMIT, HubStore, OllamaStore
 
 from attn_cli import session
+from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError, NoModelError
 from attn_cli.opening import hub, ollama, places
 
@@ -288,6 +289,21 @@ def test_what_may_not_be_read_is_said_and_breaks_no_list(
     assert rows["b/open"].opens
     assert not rows["a/closed"].opens
     assert "permission denied" in rows["a/closed"].reason or place == ""
+
+
+def test_a_model_whose_type_cannot_be_read_does_not_open(
+    hub_store, folder_files, golden_path, packed
+):
+    """Numbers of eight bits without their scales: the header alone is in order."""
+    from attn_cli.opening.listing import listing
+
+    tensors = open_safetensors(golden_path / "llama-plain" / "model.safetensors")
+    sizes = {name: int(np.prod(tensor.shape)) for name, tensor in tensors.items()}
+    entries = {n: ("F8_E4M3", tensors[n].shape, bytes(size)) for n, size in sizes.items()}
+    hub_store.add("a/eight", {**folder_files, "model.safetensors": packed(entries)})
+    (row,) = (row for row in listing().models if row.name == "a/eight")
+    assert (row.opens, row.family) == (False, "llama")
+    assert "dtype F8_E4M3" in row.reason
 
 
 def test_a_store_that_may_not_be_read_is_one_row(ollama_store, gguf_bytes, monkeypatch):

@@ -52,7 +52,7 @@ def test_what_enters_a_layer_is_shown_once_for_all_its_heads(trace):
 
 
 def test_parameters_say_which_axis_is_which():
-    names = vocabulary.PARAMETERS | {"q", "k", "v", "z", "head_output", "output", "x"}
+    names = vocabulary.PARAMETERS | {"normed", "q", "k", "v", "z", "head_output", "output", "x"}
     found = attn_cli.trace(PROMPT, layer=0, head=0, arrays=names)
     items = {
         item.name: item

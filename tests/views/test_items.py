@@ -95,7 +95,7 @@ def test_the_mask_is_told_in_the_terms_of_the_record(pages):
 
 def test_numbers_are_written_where_the_page_is_drawn():
     told = say("sum.here", query="is", pull=0.5, output=1.0, cosine=-0.25)
-    assert "by 0.50 " in numbers.in_words(told.words, 2)
+    assert "`is`: 0.50; " in numbers.in_words(told.words, 2)
     assert "cosine between them −0.250" in numbers.in_words(told.words, 3)
     moved, rest = numbers.together(0.04, 0.5)
     assert numbers.in_words(moved, 0) == "0.04"
@@ -148,7 +148,7 @@ def test_a_matrix_of_queries_and_keys_is_turned_round_and_no_other():
     )
     assert rows[1].endswith("scores   1 × 2   rows: queries   columns: keys")
     assert columns[1].endswith("scores   2 × 1   rows: keys   columns: queries")
-    assert [line.split() for line in columns[4:6]] == [["k", "1.00"], ["l", "2.00"]]
+    assert [line.split() for line in columns[3:5]] == [["k", "1.00"], ["l", "2.00"]]
     tokens = item._replace(axes=note("axes.tokens", axis="width"))
     looks = (Look(), Look(columns_are_queries=True))
     assert len({table.draw([tokens], look) for look in looks}) == 1
@@ -170,7 +170,7 @@ def test_probabilities_keep_two_decimals_and_bars_are_shares():
         ["a", "0", "0.50", "█" * 8], ["all", "gone", "0", "0.25"], ["3", "NaN", "0.12", "█" * 16],
     ]  # fmt: skip
     shares = Shares(["a"], [0.5], fine=True)
-    assert table.draw([shares], Look(digits=0)).split() == ["a", "0.50", "█" * 12]
+    assert table.draw([shares], Look(digits=0)).split() == ["a", "0.50", "█" * 6]
     assert table.draw([shares._replace(fine=False)], Look(digits=0)).split()[1] == "0"
 
 

@@ -158,13 +158,13 @@ def test_hidden_cells_have_a_mark_and_count_for_nothing():
     hidden = ~np.tri(2, dtype=bool)
     values = np.array([[1.0, 5000.0], [0.25, 0.004]])
     item = Matrix("weights", values, ["a", "b"], ["a", "b"], hidden=hidden)
-    assert [line.split() for line in drawn(item, 80)[4:]] == [
+    assert [line.split() for line in drawn(item, 80)[3:]] == [
         ["a", "1.00", "·"], ["b", "0.25", "0.00"],
     ]  # fmt: skip
     turned = drawn(item, 80, columns_are_queries=True)
-    assert [line.split() for line in turned[4:]] == [["a", "1.00", "0.25"], ["b", "·", "0.00"]]
+    assert [line.split() for line in turned[3:]] == [["a", "1.00", "0.25"], ["b", "·", "0.00"]]
     masked = item._replace(values=np.where(hidden, -np.inf, values))
-    assert drawn(masked, 80)[4].split() == ["a", "1.00", "−∞"]
+    assert drawn(masked, 80)[3].split() == ["a", "1.00", "−∞"]
     grid = drawn(Grids(["a", "b"], [0], values[None], hidden), 80)
     assert grid[3] == "    a  ██·"
 
