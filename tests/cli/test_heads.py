@@ -63,7 +63,8 @@ def grids(page):
     lines = page.partition("fuller = more\n")[2].split("\n\n one row per head")[0].splitlines()
     starts = [match.start() for match in re.finditer("head", lines[0])]
     return [
-        ["".join(line.ljust(200)[at : at + 12 : 2]) for line in lines[1:7]] for at in starts
+        ["".join(line.ljust(200).replace("·", " ")[at : at + 12 : 2]) for line in lines[1:7]]
+        for at in starts
     ]  # fmt: skip
 
 
