@@ -50,17 +50,17 @@ def renormalised(shares):
     return {i: share / total for i, share in shares.items()}
 
 
-def ranked(shares, logits):
-    return sorted(shares, key=lambda i: (-logits[i], i))
+def ranked(logits, among=None):
+    return sorted(logits if among is None else among, key=lambda i: (-logits[i], i))
 
 
 def top_k(shares, k, logits):
-    return renormalised({i: shares[i] for i in ranked(shares, logits)[:k]})
+    return renormalised({i: shares[i] for i in ranked(logits, shares)[:k]})
 
 
 def top_p(shares, p, logits):
     kept, total = {}, 0.0
-    for i in ranked(shares, logits):
+    for i in ranked(logits, shares):
         if total >= p:
             break
         kept[i] = shares[i]
@@ -121,7 +121,7 @@ def test_draws_follow_the_shares(draw, logits):
     """Chi-square over the cells that expect at least 5, the rest together; a fixed seed."""
     draws = 20_000
     found = draw(draws=draws, seed=11, temperature=1.2, top_p=0.95).counts
-    shares = top_p(heated(logits, 1.2), 0.95)
+    shares = top_p(heated(logits, 1.2), 0.95, logits)
     assert sum(count.count for count in found) == draws
     square = 0.0
     for count in found:
@@ -140,7 +140,7 @@ def test_a_skewed_draw_would_be_seen(draw, logits):
     """The same statistic refuses draws that were made at another temperature."""
     draws = 20_000
     found = draw(draws=draws, seed=11, temperature=1.2, top_p=0.95).counts
-    wrong = top_p(heated(logits, 1.0), 0.999)
+    wrong = top_p(heated(logits, 1.0), 0.999, logits)
     square = sum(
         (c.count - wrong[c.id] * draws) ** 2 / (wrong[c.id] * draws) for c in found if c.id in wrong
     )
