@@ -117,6 +117,10 @@ FOLDERS = {
     "neox": folder("tokenizers/gpt2", "gpt_neox", {
         "tokenizer_class": "GPTNeoXTokenizer", "add_bos_token": True,
         "clean_up_tokenization_spaces": True}),
+    "neox-ends": folder("tokenizers/llama3", "gpt_neox", {"tokenizer_class": "GPTNeoXTokenizer"}),
+    "flags-of-a-known-token": folder(PIECES, "llama", {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **decoder(PIECES, token("</s>", rstrip=True), start=2)}),
     "neox-file": folder("tokenizers/gpt2", "gpt_neox", {
         "tokenizer_class": "PreTrainedTokenizerFast"}),
     "qwen-misled": folder("tokenizers/gpt2", "qwen2", {"tokenizer_class": "LlamaTokenizer"}),

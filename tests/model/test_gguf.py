@@ -562,6 +562,14 @@ def test_a_key_that_llama_cpp_asks_for_is_missed_by_its_own_name(convert, name, 
         session.load(path)
 
 
+def test_a_head_width_of_its_own_is_said_for_keys_and_for_values(convert):
+    """As llama.cpp has it, a width that is not said is an equal share of the model's."""
+    said = "llama.attention.value_length"
+    path, _ = convert("llama-plain", keys=lambda writer: writer.kv_data[0].pop(said))
+    with pytest.raises(ContentError, match=f"{said} differs from the head width"):
+        session.load(path)
+
+
 @pytest.mark.parametrize(("key", "value", "other"), [
     ("tensor_data_layout", "Meta AI original pth", "transposed"),
     ("tensor_data_layout", "reference", "jploski"), ("attention.causal", True, False),
