@@ -105,6 +105,7 @@ def positions(
     """
     found: list[int] = []
     words = [given] if isinstance(given, str) else list(given)
+    known = {*texts, *printed, *(text.strip() for text in texts)}
     most = 1 + max((text.count(",") for text in (*texts, *printed)), default=0)
     for word in words:
         parts = word.split(",")
@@ -112,7 +113,9 @@ def positions(
             # The longest that is a token: `,` and `1,000` are some.
             for count in range(min(most, len(parts)), 0, -1):
                 part = ",".join(parts[:count])
-                places = _places(part, texts, option, printed)
+                here = part in known or part.strip() in known
+                places = _places(part, texts if here else (), printed if here else ())
+                places = places or _numbered(part, texts, option)
                 if places:
                     break
             else:
@@ -126,16 +129,18 @@ def positions(
     return tuple(dict.fromkeys(found)) if words else tuple(range(len(texts)))
 
 
-def _places(
-    part: str, texts: Sequence[str], option: str, printed: Sequence[str]
-) -> tuple[int, ...]:
-    """Where one name stands: exactly so, else as printed, as a number, or up to outer spaces."""
+def _places(part: str, texts: Sequence[str], printed: Sequence[str]) -> tuple[int, ...]:
+    """Where a token stands that is named by its text, or as it is printed."""
     named = [n for n, text in enumerate(texts) if text == part]
     if not part.startswith(" ") and part.strip():
         named = [n for n, text in enumerate(texts) if text.strip() == part] or named
-    named = named or [n for n, text in enumerate(printed) if text == part]
-    if named or not part.strip():
-        return tuple(named)
+    return tuple(named or [n for n, text in enumerate(printed) if text == part])
+
+
+def _numbered(part: str, texts: Sequence[str], option: str) -> tuple[int, ...]:
+    """Where a name stands as a number, as a text with its place, or up to outer spaces."""
+    if not part.strip():
+        return ()
     if part.strip() == "all" or _RANGE.fullmatch(part.strip()):
         return selection(part, len(texts), option)
     text, dot, place = part.replace("␣", " ").rpartition("·")

@@ -74,6 +74,8 @@ def command(
     kind = output.chosen_format("trace", out)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after)
+    if parameters and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
+        output.note("note.no_step", quiet=prompt.quiet)
 
     def answer(read):
         longer, settings, notes = _continued(model, read, max_tokens, what_if.settings())

@@ -33,6 +33,7 @@ SENTENCES = {
     "note.capitals": "not in the vocabulary of {model}, cut into pieces: {words}; lower case or "
     "another --model may have them",
     "note.blank_line": "1 blank line was left out",
+    "note.no_step": "--parameters adds nothing to the steps that are shown",
     # what pages have in common
     "page.model": "{family} · {layers} × {heads} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",

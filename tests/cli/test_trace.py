@@ -444,3 +444,8 @@ def test_one_of_a_thing_is_singular(attn):
     page = attn("trace", "the", "-m", "random:layers=1,heads=1").text
     assert re.search(r"the   1 token$", page, re.M)
     assert "1 layer × 1 head ·" in page
+
+
+def test_an_option_that_adds_nothing_to_what_is_shown_is_noted(attn):
+    assert "--parameters adds nothing" in attn("trace", PROMPT, "--step", 5, "--parameters").said
+    assert attn("trace", PROMPT, "--step", 6, "--parameters").said == ""
