@@ -6,7 +6,6 @@ import os
 import select
 import shlex
 import stat
-import tempfile
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -160,6 +159,8 @@ def _mode(path: Path) -> int:
 def _replace(target: Path, data: bytes, mode: int) -> None:
     if mode and not os.access(target, os.W_OK):
         raise PermissionError(13, "Permission denied")
+    import tempfile  # which takes a while, and most runs write no file
+
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.")
     try:
         try:

@@ -5,7 +5,6 @@ Typer knows no prompts: its errors would send people who left out quotes to the 
 
 import re
 import shlex
-from difflib import get_close_matches
 from typing import Any
 
 from typer.core import TyperCommand
@@ -69,6 +68,8 @@ class Single(TyperCommand):
 
     def _unknown(self, arg: str, name: str, options: list[str]) -> UsageError:
         takes_text = any(param.name == "text" for param in self.params)
+        from difflib import get_close_matches  # for errors alone
+
         close = get_close_matches(name, options, 1) if name.startswith("--") else []
         if takes_text and not re.fullmatch(r"--[A-Za-z][A-Za-z-]*(=.*)?|-[A-Za-z]", arg):
             hint = f"a prompt that begins with a dash comes after --: {quoted(self.name, arg)}"
