@@ -139,7 +139,7 @@ def _arranged(grid: _Grid, needed: list[int], room: int, full: bool) -> tuple[in
         if full and 2 * (max(widths) + 2) <= room:
             return width, packed([width + 2 for width in widths], room)
         gap = cell_len(_more(len(widths))) + 2
-        for most in range(0 if full else (room - gap) // (max(widths) + 2), 0, -1):
+        for most in range(0 if full else (room - gap) // (max(widths) + 2), 1, -1):
             kept = _kept(len(widths), most, grid.column)
             gaps = sum(j < 0 for j in kept)
             if (len(kept) - gaps) * (max(widths) + 2) + gaps * gap <= room:
