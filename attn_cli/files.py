@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import select
-import shlex
 import stat
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -125,6 +124,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             ) from None
         missing = _missing_folder(path) if isinstance(error, FileNotFoundError) else None
         if missing:
+            import shlex
+
             raise ContentError(
                 f"cannot write {path}: there is no folder {missing}",
                 f"make it first: mkdir -p {shlex.quote(str(path.parent))}",

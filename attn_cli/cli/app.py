@@ -19,7 +19,6 @@ from attn_cli import __version__
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.streams import CURRENT, Streams
-from attn_cli.cli.typed import Single, quoted
 from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, shorten
 from attn_cli.files import begin_inputs
 
@@ -36,6 +35,8 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]
         if word not in COMMANDS and not ctx.resilient_parsing and not word.startswith("-"):
+            from attn_cli.cli.typed import quoted
+
             close = get_close_matches(word, COMMANDS, 1)
             words = [arg for arg in args if not arg.startswith("-")]
             known = f"{quoted('trace', ' '.join(words))}; commands: {', '.join(COMMANDS)}"
@@ -54,6 +55,7 @@ class Commands(TyperGroup):
 def build(name: str) -> Any:
     """The typer command of one module: its function `command`, its docstring, its EXAMPLE."""
     from attn_cli.cli.options import flatten
+    from attn_cli.cli.typed import Single
 
     module = import_module(f"attn_cli.cli.{name}")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
