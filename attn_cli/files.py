@@ -47,7 +47,7 @@ def read_input(name: str) -> bytes:
     if key not in kept:
         if key == "-":
             kept[key] = stdin()
-        elif stat.S_ISFIFO(_mode_of(name)):
+        elif _is_pipe(name):
             kept[key] = _read_pipe(name)
         else:
             return read_bytes(Path(name))
@@ -57,11 +57,11 @@ def read_input(name: str) -> bytes:
     return data
 
 
-def _mode_of(name: str) -> int:
+def _is_pipe(name: str) -> bool:
     try:
-        return os.stat(name).st_mode
-    except (OSError, ValueError):
-        return 0
+        return stat.S_ISFIFO(_mode(Path(name)))
+    except (OSError, ValueError):  # what cannot be read says so when it is
+        return False
 
 
 def _read_pipe(name: str) -> bytes:
@@ -145,7 +145,7 @@ def _write_special(path: Path, data: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         os.set_blocking(handle, True)
-        _write_all(handle, data)
+        write_all(handle, data)
     finally:
         os.close(handle)
 
@@ -165,7 +165,7 @@ def _replace(target: Path, data: bytes, mode: int) -> None:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.")
     try:
         try:
-            _write_all(handle, data)
+            write_all(handle, data)
             os.fchmod(handle, stat.S_IMODE(mode) if mode else 0o666 & ~_umask())
             os.fsync(handle)
         finally:
@@ -177,10 +177,14 @@ def _replace(target: Path, data: bytes, mode: int) -> None:
         raise
 
 
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
+def write_all(handle: int, data: bytes) -> None:
+    """Writes all of `data`, in as many calls as it takes, waiting where it would block."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(handle, left) :]
+        except BlockingIOError:
+            select.select([], [handle], [])
 
 
 def _umask() -> int:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from attn_cli.errors import UsageError, shorten
 from attn_cli.views.formats import FORMATS
 
 
@@ -39,3 +40,12 @@ COMMANDS = {
                       lacks=("digits", "full", "layout")),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip
+
+
+def check_format(command: str, kind: str) -> str:
+    """A format that the command writes. Raises UsageError for another."""
+    known = COMMANDS[command].formats
+    if kind not in known:
+        what = f"attn {command} cannot write {shorten(kind)}"
+        raise UsageError(what, f"one of {', '.join(known)}")
+    return kind

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from typer import Argument, Context, Option
 
 from attn_cli import parse, vocabulary
-from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.errors import AttnError, UsageError, shorten
 from attn_cli.vocabulary import MASKS, WHAT_IFS, WITHOUT
 
@@ -235,15 +235,12 @@ def _format(name: str) -> Any:
     """The option of a command's formats."""
     known = COMMANDS[name].formats
 
-    def parse(text: Any) -> str:
-        if text and text not in known:
-            what = f"attn {name} cannot write {shorten(str(text))}"
-            raise UsageError(what, f"one of {', '.join(known)}")
-        return str(text)
+    def parser(text: Any) -> str:
+        return check_format(name, str(text)) if text else ""
 
     return Annotated[
         str,
-        Option(metavar="FORMAT", parser=parse, show_default=known[0],
+        Option(metavar="FORMAT", parser=parser, show_default=known[0],
                autocompletion=complete(*known), help=f"{', '.join(known)}."),
     ]  # fmt: skip
 

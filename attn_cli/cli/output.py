@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT, write_all
 from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason, write_bytes
@@ -113,8 +113,7 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     _refuse_empty(options.out)
     known = COMMANDS[command].formats
     found = "json" if options.json else options.format or _of_suffix(options.out, known)
-    if found not in known:
-        raise UsageError(f"attn {command} cannot write {found}", f"one of {', '.join(known)}")
+    check_format(command, found)
     if FORMATS[found].binary and _is_stdout(options.out) and CURRENT.get().is_screen:
         raise UsageError(f"{found} is binary and stdout is a terminal", f"--out {command}.{found}")
     return found

@@ -13,8 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from attn_cli import files
 from attn_cli.errors import ContentError
-from attn_cli.files import reason
 
 _WAIT = 1.0  # seconds
 _MOST = 1 << 30
@@ -55,7 +55,7 @@ class Streams:
             hint = "give the prompt as TEXT or --file"
             raise ContentError("standard input is closed", hint) from None
         except (OSError, ValueError) as error:
-            raise ContentError(f"cannot read standard input: {reason(error)}") from None
+            raise ContentError(f"cannot read standard input: {files.reason(error)}") from None
         raise ContentError("standard input has more than 1 GiB")
 
     @property
@@ -144,12 +144,7 @@ def write_all(stream: TextIO, data: bytes) -> None:
         stream.buffer.write(data)
         stream.buffer.flush()
         return
-    left = memoryview(data)
-    while left:
-        try:
-            left = left[os.write(handle, left) :]
-        except BlockingIOError:
-            select.select([], [handle], [])
+    files.write_all(handle, data)
 
 
 class _Closed(io.RawIOBase):
