@@ -14,6 +14,7 @@ from attn_cli.maths.attention import softmax
 from attn_cli.model import family
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Cache, End, Request
+from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.model.what_if import WhatIf, read_what_if
 from attn_cli.opening.load import load
 from attn_cli.records import (
@@ -230,7 +231,7 @@ def _ending(
     model: Model, x_PM: np.ndarray, logits_V: np.ndarray, candidates: Sequence[Candidate]
 ) -> Ending:
     weights, name = model.weights, model.facts.last_norm
-    norm = weights.get(f"{name}.weight", np.zeros(0, np.float32))
+    norm = weights.get(f"{name}.weight", NOTHING)
     if model.facts.norm_base and norm.size:
         norm = model.facts.norm_base + norm
     finite_V = logits_V[np.isfinite(logits_V)]
@@ -239,7 +240,7 @@ def _ending(
         x=x_PM[0],
         final=model.family.final(model, x_PM)[0],
         w_norm=norm,
-        b_norm=weights.get(f"{name}.bias", np.zeros(0, np.float32)),
+        b_norm=bias_of(weights, name),
         vectors=weights.rows(family.output_matrix(model), [c.id for c in candidates]),
         top=top,
         total=float(np.exp(logits_V.astype(np.float64) - top).sum()),
@@ -293,7 +294,7 @@ def model_notes(model: Model) -> tuple[Note, ...]:
     if model.unknown:
         notes.append(note("note.keys", keys=some(model.unknown)))
     if model.left_aside:
-        notes.append(note("note.left_aside", tensors=some(model.left_aside)))
+        notes.append(note("note.aside", tensors=some(model.left_aside)))
     if not model.facts.predicts:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
@@ -319,11 +320,11 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
         if token.id == model.tokenizer.unknown
     ]
     spelt = _spelt(prompt)
-    letters = "note.letters" if "".join(spelt).islower() else "note.capitals"
-    for key, words in (("note.unknown", unknown), (letters, spelt)):
+    case = "" if "".join(spelt).islower() else note("note.case")
+    for key, words in (("note.unknown", unknown), ("note.letters", spelt)):
         if words:
             found = some(dict.fromkeys(words))
-            notes.append(note(key, words=found, model=model.facts.name))
+            notes.append(note(key, words=found, model=model.facts.name, case=case))
     return tuple(notes)
 
 

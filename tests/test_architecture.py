@@ -245,9 +245,7 @@ def length(function: ast.FunctionDef) -> int:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_budgets(path):
-    # A table of words is read by key, not from top to bottom.
-    most = 450 if path.parent.name == "words" else 400
-    assert len(path.read_text().splitlines()) <= most
+    assert len(path.read_text().splitlines()) <= 400
     long = [f.name for f in functions(path) if length(f) > 50]
     assert long == []
 

@@ -261,7 +261,7 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
 
 def nucleus(logits_V: np.ndarray, probabilities_V: np.ndarray, share: float) -> np.ndarray:
     """The fewest likeliest ids that reach `share` together, at least one. Holtzman et al. 2020."""
-    order = np.argsort(-logits_V, kind="stable")
+    order = session.likeliest(logits_V, logits_V.size)
     before = np.cumsum(probabilities_V[order]) - probabilities_V[order]
     return order[(before < share) | (np.arange(order.size) == 0)]
 

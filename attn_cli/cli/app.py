@@ -7,7 +7,6 @@ import signal
 import sys
 import warnings
 from contextlib import redirect_stdout
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -35,6 +34,8 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]
         if word not in COMMANDS and not ctx.resilient_parsing and not word.startswith("-"):
+            from difflib import get_close_matches  # for errors alone
+
             from attn_cli.cli.typed import quoted
 
             close = get_close_matches(word, COMMANDS, 1)

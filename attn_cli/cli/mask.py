@@ -32,6 +32,7 @@ def command(
     from attn_cli import session
     from attn_cli.analysis.mask import NEEDS, mask
     from attn_cli.views import mask as view
+    from attn_cli.views import numbers as written
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     numbers = [
@@ -39,7 +40,7 @@ def command(
         parse.one(head, model.facts.heads, "--head"),
     ]
     own, typed = sentence("mask.own"), " ".join(f"--mask {word}" for word in what_if.mask)
-    value = "" if what_if.mask_value is None else f"{what_if.mask_value:g}".replace("-", "−")
+    value = "" if what_if.mask_value is None else written.exact(what_if.mask_value)
 
     def answer(read):
         def run(**changed):

@@ -73,7 +73,7 @@ def command(
     parse.selection(head, model.facts.heads, "--head")
     kind = output.chosen_format("trace", out)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
-    arrays = _arrays(kind, steps, parameters, after)
+    arrays = _arrays(kind, steps, parameters, after or whole)
     if parameters and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
         output.note("note.no_step", quiet=prompt.quiet)
 
@@ -107,7 +107,6 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
     shown = {n for n in names if vocabulary.ARRAYS[n].step in steps}
     shown |= {"mlp_output"} if after else set()
     if kind == "table":
-        shown |= {"mlp_output"} if len(steps) == len(vocabulary.STEPS) else set()
         shown |= {n for step in steps for n in _EXPLAINED_WITH.get(step, ())}
     return shown
 

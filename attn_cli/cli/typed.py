@@ -67,9 +67,9 @@ class Single(TyperCommand):
         return words
 
     def _unknown(self, arg: str, name: str, options: list[str]) -> UsageError:
-        takes_text = any(param.name == "text" for param in self.params)
         from difflib import get_close_matches  # for errors alone
 
+        takes_text = any(param.name == "text" for param in self.params)
         close = get_close_matches(name, options, 1) if name.startswith("--") else []
         if takes_text and not re.fullmatch(r"--[A-Za-z][A-Za-z-]*(=.*)?|-[A-Za-z]", arg):
             hint = f"a prompt that begins with a dash comes after --: {quoted(self.name, arg)}"

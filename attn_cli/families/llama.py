@@ -210,15 +210,18 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
 
 def entering_norm(config: Config, parts: LayerWeights, x: np.ndarray) -> Arrays:
     """What enters a layer, the norm before attention, and what it gives."""
-    weight = parts["input_layernorm.weight"]
-    whole = config.norm_base + weight if config.norm_base else weight
-    return {"x": x, "w_norm": whole, "normed": rms_norm(x, whole, config.epsilon)}
+    gain = _gain(config, parts, "input_layernorm")
+    return {"x": x, "w_norm": gain, "normed": rms_norm(x, gain, config.epsilon)}
 
 
 def norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
     """An RMS norm by its name."""
+    return rms_norm(x, _gain(config, parts, name), config.epsilon)
+
+
+def _gain(config: Config, parts: LayerWeights | Weights, name: str) -> np.ndarray:
     weight = parts[f"{name}.weight"]
-    return rms_norm(x, config.norm_base + weight if config.norm_base else weight, config.epsilon)
+    return config.norm_base + weight if config.norm_base else weight
 
 
 def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:

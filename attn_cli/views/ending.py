@@ -28,8 +28,8 @@ def opening(
     marks += ["page.mark_twice"] if len(set(texts)) < len(texts) else []
     yield say(
         "page.opening",
-        tokens=counted(tokens, "page.token", "page.tokens"),
-        layers=counted(facts.layers, "page.layer_one", "page.layer_many"),
+        tokens=note("page.tokens", count=tokens),
+        layers=counted(facts.layers, "page.layers_one", "page.layers_many"),
         heads=counted(facts.heads, "page.head_one", "page.head_many"),
         width=facts.model_width,
         query=query,
@@ -53,7 +53,7 @@ def _listed(parts: Sequence[Words]) -> Words:
 def norm_words(facts: Facts, x: np.ndarray, query: str, name: str, *, parameters: bool) -> Say:
     """The formula of a norm, and what it does to one vector, so that it can be redone."""
     told = parameters or name == "final"
-    epsilon, weights = f"{facts.epsilon:g}", note("norm.shown" if told else "norm.hidden")
+    epsilon, weights = f"{facts.epsilon:g}", "" if told else note("norm.hidden")
     base = note("norm.one_more") if facts.norm_base else ""
     kind = facts.norm if facts.affine else "plain"
     words = {"name": name, "epsilon": epsilon, "weights": weights, "base": base}
@@ -107,7 +107,7 @@ def prediction(
     logits: list[object] = [*numbers.together(*(c.logit for c in rows))]
     shares, powers = [c.probability for c in rows], []
     for end in ending:
-        names.append(note("next.others", count=numbers.count(end.others)))
+        names.append(note("column.others", count=numbers.count(end.others)))
         logits.append("")
         powers = [float(np.exp(np.float64(c.logit) - end.top)) for c in rows]
         powers.append(end.share * end.total)
@@ -115,7 +115,7 @@ def prediction(
     columns = [
         Column("", [str(c.rank) for c in rows] + [""] * len(ending), "right"),
         Column(note("column.token"), names, "left"),
-        Column(note("next.logit"), logits, "right"),
+        Column(note("column.logit"), logits, "right"),
         *([Column(note("next.power"), powers, "fine")] if powers else []),
         Column(note("column.probability"), shares, "fine"),
         Column("", shares, "bar"),
@@ -132,11 +132,12 @@ def _scores(
     said = []
     if facts.last_norm:
         said.append(norm_words(facts, end.x, query, "final", parameters=parameters))
-    key, tokens = "next.cap" if facts.logit_cap else "next.what", numbers.count(facts.vocabulary)
-    yield paragraph(*said, say(key, tokens=tokens, cap=f"{facts.logit_cap:g}"))
-    rows, names = [end.final], [note("next.final", query=query)]
+    cap = note("next.cap", cap=f"{facts.logit_cap:g}") if facts.logit_cap else ""
+    yield paragraph(*said, say("next.what", tokens=numbers.count(facts.vocabulary), cap=cap))
+    rows: list[np.ndarray] = [end.final]
+    names: list[Words] = ["final"]
     if end.final.shape == end.x.shape:
-        rows, names = [end.x, end.final], [note("next.x"), names[0]]
+        rows, names = [end.x, *rows], ["x", *names]
     if parameters:
         norm = {"w_norm": end.w_norm, "b_norm": end.b_norm}
         for name, values in norm.items():

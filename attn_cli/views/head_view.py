@@ -57,7 +57,7 @@ class HeadView(NamedTuple):
         columns = range(values.shape[1])
         marked = list(positions).index(self.query) if self.query in positions else -1
         return Matrix(
-            title or name, values, self._named(positions), columns, axes, self._kind(name),
+            title or name, values, self.named(positions), columns, axes, self._kind(name),
             marked=marked,
         )  # fmt: skip
 
@@ -67,7 +67,7 @@ class HeadView(NamedTuple):
         after = name in ("masked", "weights") and self.has("visible")
         after = after and self.trace.settings["mask_value"] is None  # or they hold that
         return Matrix(
-            name, self.arrays[name][at], self._named(self.queries), self._named(self.keys),
+            name, self.arrays[name][at], self.named(self.queries), self.named(self.keys),
             remark=self._kind(name), hidden=~self.arrays["visible"][at] if after else NOTHING,
             marked=self.queries.index(self.query),
         )  # fmt: skip
@@ -80,7 +80,7 @@ class HeadView(NamedTuple):
         rows = range(len(values)) if len(own) == 2 else [""]
         return Matrix(name, values, rows, range(values.shape[1]), axes, elided=elided)
 
-    def _named(self, positions: Sequence[int]) -> list[str]:
+    def named(self, positions: Sequence[int]) -> list[str]:
         return [self.names[i] for i in positions]
 
     def _kind(self, name: str) -> str:

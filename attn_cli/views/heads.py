@@ -55,7 +55,7 @@ def _summary(found: Heads, *, single: bool) -> Columns:
         none = single and key == "previous_share"
         cells = ["–" if none else getattr(head, key) for head in found.heads]
         columns.append(Column(note(f"heads.{key}"), cells, "right" if none else "number"))
-    return Columns(note("heads.summary"), columns)
+    return Columns(note("heads.rows"), columns)
 
 
 def _looks(found: Heads, names: list[str]) -> Columns:

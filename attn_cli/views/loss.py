@@ -23,7 +23,7 @@ def page(
     ranks = ["–" if math.isnan(row.loss) else str(row.rank) for row in rows]
     columns = (
         Column("", [str(row.position) for row in rows], "right"),
-        Column(note("loss.column_after"), [label(row.token) for row in rows], "left"),
+        Column(note("column.after"), [label(row.token) for row in rows], "left"),
         Column(note("loss.column_comes"), [label(row.next_token) for row in rows], "left"),
         Column(note("column.probability"), [row.probability for row in rows], "fine"),
         Column(note("loss.column_rank"), ranks, "right"),

@@ -74,10 +74,11 @@ def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:
     shown = {"removed": len(found.removed), "added": len(found.added)}
     shown |= {"cells": found.visible_before.size, "mask": after}
     effect = note(key, query=names[most], moved=moved)
-    if not first:  # the model predicts nothing
-        return say("mask.headline_alone", "headline", **shown, effect=effect)
-    now = {"token": label(first[0].text), "before": chances[0], "after": chances[1]}
-    return say("mask.headline", "headline", **shown, effect=effect, **now)
+    goes: object = ""  # where the model predicts nothing
+    if first:
+        now = {"token": label(first[0].text), "before": chances[0], "after": chances[1]}
+        goes = note("mask.goes", **now)
+    return say("mask.headline", "headline", **shown, effect=effect, goes=goes)
 
 
 def _valued(found: "MaskEffect", names: list[str], value: str) -> Say:
@@ -116,7 +117,7 @@ def _cells(title: Note, cells: "Sequence[Cell]", names: list[str]) -> Columns:
         Column("scaled", [cell.scaled for cell in cells]),
         Column("masked", [cell.masked for cell in cells]),
         Column(note("mask.column_weight"), [cell.weight for cell in cells], "fine"),
-        Column(note("mask.column_weight_after"), [cell.weight_after for cell in cells], "fine"),
+        Column(note("column.after"), [cell.weight_after for cell in cells], "fine"),
     )
     return Columns(title, columns, "first")
 
@@ -144,7 +145,7 @@ def _next(found: "MaskEffect") -> Columns:
     columns = (
         Column(note("column.token"), [label(c.text) for c in rows], "left"),
         Column(note("mask.column_before"), [before[c.id] for c in rows], "fine"),
-        Column(note("mask.column_after"), after, "fine"),
+        Column(note("column.after"), after, "fine"),
         Column("", after, "bar"),
     )
     return Columns(note("mask.next"), columns)

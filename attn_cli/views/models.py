@@ -49,7 +49,7 @@ def _opening(title: Note, rows: "Sequence[Listed]") -> Columns:
 def contents(model: Facts, found: "Contents") -> Page:
     """Config, parts and tensors of one checkpoint."""
     config = (
-        Column(note("models.key"), [visible(str(key)) for key in found.config], "left"),
+        Column(note("column.key"), [visible(str(key)) for key in found.config], "left"),
         Column(note("models.value"), [_short(value) for value in found.config.values()], "left"),
     )
     names = [*(visible(part.name) for part in found.parts), note("models.total")]

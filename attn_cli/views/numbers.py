@@ -35,6 +35,11 @@ def in_words(said: object, digits: int) -> str:
     return number(said, digits) if isinstance(said, float) else str(said)
 
 
+def exact(value: float) -> str:
+    """A number as it was typed, whatever the decimals of the page."""
+    return f"{value:g}".replace("-", "−")
+
+
 def column(values: Iterable[float] | np.ndarray, digits: int) -> list[str]:
     """Numbers that stand together, with the same decimals: enough to tell them apart.
 

@@ -72,7 +72,7 @@ def _filtered(found: "Sample", total: int) -> Say:
 def _candidates(found: "Sample", *, query: str, total: int) -> Columns:
     title = note("sample.candidates", query=query, kept=found.kept, total=total)
     rows, more = found.candidates, found.others
-    rest = [note("sample.others", count=more.count)] if more.count else []
+    rest = [note("column.others", count=more.count)] if more.count else []
     logits = [c.logit for c in rows]
 
     def shares(listed: list[float], of_others: float) -> list[float]:
@@ -84,7 +84,7 @@ def _candidates(found: "Sample", *, query: str, total: int) -> Columns:
         Column("", [*(str(c.rank) for c in rows), *("" for _ in rest)], "right"),
         Column(note("column.token"), [*(label(c.text) for c in rows), *rest], "left"),
         Column(
-            note("sample.column_logit"),
+            note("column.logit"),
             [*(numbers.Number(logit, logits) for logit in logits), *("" for _ in rest)], "right",
         ),
         Column(note("sample.column_before"), before, "fine"),
@@ -95,7 +95,7 @@ def _candidates(found: "Sample", *, query: str, total: int) -> Columns:
 
 
 def _sweep(found: "Sample") -> Columns:
-    rest = [note("sample.others", count=found.others.count)] if found.others.count else []
+    rest = [note("column.others", count=found.others.count)] if found.others.count else []
     names = [*(label(c.text) for c in found.candidates), *rest]
     heats = (
         Column(
@@ -112,7 +112,7 @@ def _counts(found: "Sample") -> tuple[Column, ...]:
     more = found.other_counts
     rows = [(label(c.text), c.expected, c.observed, c.count) for c in found.counts]
     if more.tokens:
-        others = note("sample.others", count=more.tokens)
+        others = note("column.others", count=more.tokens)
         rows.append((others, more.expected, more.observed, more.count))
     names, expected, observed, counts = zip(*rows, strict=True)
     return (

@@ -85,8 +85,8 @@ def page(
                 followed=not whole or entry.position == queries[-1],
             )
         )
-    if whole and one and view.head not in view.block.removed and _best_key(view) >= 0:
-        best = _best_key(view)
+    best = _best_key(view) if whole and one else -1
+    if best >= 0 and view.head not in view.block.removed:
         found.extend(ending.try_next(trace, *heads[0], view.query, best))
     return found
 
@@ -143,11 +143,16 @@ def _embed(view: HeadView) -> Items:
     yield view.rows("x", view.tokens)
 
 
+def _what_vectors_are(view: HeadView, made: Words = "") -> Say:
+    """Where the tokens' vectors are from."""
+    key = "embed.trained" if view.facts.trained else "embed.random"
+    return say(key, width=view.facts.model_width, made=made)
+
+
 def _embedding_sum(view: HeadView, made: str) -> Items:
     """Where the position's vector is added to the token's."""
-    width = view.facts.model_width
     yield StepTitle(1)
-    said = [say("embed.what" if view.facts.trained else "embed.random", width=width)]
+    said = [_what_vectors_are(view), say("embed.second")]
     if "positions" in view.trace.settings["without"]:
         said.append(say("embed.removed"))
     yield paragraph(*said)
@@ -165,8 +170,9 @@ def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
     width = view.facts.model_width
     where = note("embed.biased" if view.facts.positions == "bias" else "embed.turned")
+    scaled = note(f"embed.{made}", width=width) if made != "token" else ""
     yield StepTitle(1, note(f"embed.title_{made}", width=width))
-    yield say("embed.plain", width=width, made=note(f"embed.{made}", width=width), where=where)
+    yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
     if view.has("token_embedding") and made != "token":
         yield view.rows("token_embedding", view.tokens)
 
@@ -221,7 +227,7 @@ def _dot_products(view: HeadView) -> Items:
         scores = view.arrays["scores"][view.query, seen]
         columns = [note("dot.score"), *range(terms.shape[1])]
         values = np.concatenate([scores[:, None], terms], axis=1)
-        yield Matrix(note("dot.table", query=query), values, view._named(seen), columns,
+        yield Matrix(note("dot.table", query=query), values, view.named(seen), columns,
                      note("axes.matrix", rows="keys", columns="width"))  # fmt: skip
 
 
@@ -231,8 +237,8 @@ def _scale_and_mask(view: HeadView) -> Items:
     kind = "root" if abs(block.scale * width**0.5 - 1) < 1e-6 else "factor"
     kind = "plain" if block.scale == 1 else kind
     value = view.trace.settings["mask_value"]
-    masked = "−∞" if value is None else f"{value:g}".replace("-", "−")
-    title = "capped" if block.soft_cap else "biased" if biased else kind
+    masked = "−∞" if value is None else numbers.exact(value)
+    title = "cap" if block.soft_cap else "biased" if biased else kind
     yield StepTitle(
         4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap, masked=masked)
     )
@@ -257,7 +263,7 @@ def _mask(view: HeadView) -> Items:
     if value is None:
         said.append(say("mask.infinite"))
     else:
-        said.append(say("scale.value", value=f"{value:g}".replace("-", "−")))
+        said.append(say("scale.value", value=numbers.exact(value)))
     width = int(visible.sum(axis=1).max())
     window = masks.square(partial(masks.window, width=width), len(visible))
     if np.array_equal(visible, masks.square(masks.causal, len(visible))):
@@ -295,7 +301,7 @@ def _softmax(view: HeadView) -> Items:
         top = float(row.max())
         total = float(np.exp((row - top) / temperature).sum()) if np.isfinite(top) else 0.0
         words = {"query": view.names[view.query], "top": top, "total": total}
-        heat = say("softmax.heated", temperature=f"{temperature:g}")
+        heat = say("softmax.heat", temperature=f"{temperature:g}")
         said += [heat] * (temperature != 1) + [say("softmax.row", **words)]
     yield paragraph(*said)
     yield from (view.cells("weights"), say("softmax.here", query=view.names[view.query]))

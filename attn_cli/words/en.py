@@ -4,8 +4,8 @@ SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
     "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
-    "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; another --model "
-    "may have them",
+    "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; {case}another "
+    "--model may have them",
     "note.older": "these tokens are those of transformers 5; transformers 4 reads this tokenizer "
     "differently and gives the ids {ids}",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
@@ -16,8 +16,7 @@ SENTENCES = {
     "note.no_effect": "{changes} changes nothing that is shown here",
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
-    "note.left_aside": "tensors of an output head that predicts no tokens were left aside: "
-    "{tensors}",
+    "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
     "note.chat": "the prompt is a user's turn in the chat format {format}, without a system turn",
     "note.untied": "{copy} in the file differs from {original}, but the config ties the two "
@@ -30,10 +29,9 @@ SENTENCES = {
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
     "note.unused": "{option} changes nothing here: {format} is written in full",
     "note.blank_lines": "{count} blank lines were left out",
-    "note.capitals": "not in the vocabulary of {model}, cut into pieces: {words}; lower case or "
-    "another --model may have them",
     "note.blank_line": "1 blank line was left out",
     "note.no_step": "--parameters adds nothing to the steps that are shown",
+    "note.case": "lower case or ",
     # what pages have in common
     "page.model": "{family} · {layers} × {heads} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
@@ -51,10 +49,7 @@ SENTENCES = {
     "page follows `{query}` {through}{onward}. A token plays three parts, so it gets three "
     "vectors: its query asks, its key is matched with queries, its value is what others "
     "take.{marks}",
-    "page.token": "tokens, here 1",
     "page.tokens": "tokens, here {count}",
-    "page.layer_one": "1 layer",
-    "page.layer_many": "{count} layers",
     "page.head_one": "1 head lets",
     "page.head_many": "{count} heads let",
     "page.through": "through head {head} of layer {layer}",
@@ -82,14 +77,12 @@ SENTENCES = {
     "column.step": "step",
     "column.array": "array",
     "column.length": "length",
+    "column.after": "after",
+    "column.logit": "logit",
+    "column.others": "{count} others",
     # the six steps: what each is, for someone who has never seen the formula
-    "embed.what": "Training has set these vectors of {width} numbers so that directions carry "
-    "meaning. A second vector says where the token stands.",
-    "embed.random": "These vectors of {width} numbers are random: this model has not been trained. "
-    "A second vector says where the token stands.",
-    "embed.plain": "Training has set these vectors of {width} numbers so that directions carry "
-    "meaning{made}. The position is not added here: {where}.",
-    "embed.token": "",
+    "embed.random": "These vectors of {width} numbers are random: this model has not been trained.",
+    "embed.plain": "The position is not added here: {where}.",
     "embed.scaled": ", multiplied by √{width} on the way in",
     "embed.normed": ", brought to a common scale by a layer norm on the way in",
     "embed.projected": "The stored vectors have another width; a learned matrix projects them to "
@@ -108,6 +101,9 @@ SENTENCES = {
     "embed.here": "Lengths of these vectors of `{query}`: token {token}, position {position}: "
     "{place}, x {x}.",
     "embed.removed": "--without positions left that second vector out.",
+    "embed.trained": "Training has set these vectors of {width} numbers so that directions carry "
+    "meaning{made}.",
+    "embed.second": "A second vector says where the token stands.",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value.",
     "project.random": "Three linear maps, random here, before any training, turn each vector into "
@@ -125,7 +121,6 @@ SENTENCES = {
     "the mean is {mean}, the root {root}.",
     "norm.one_more": "; w_norm is 1 + the weight in the file",
     "norm.hidden": " (--parameters shows the learned numbers)",
-    "norm.shown": "",
     "project.bias": "Each map adds its bias to the product (--parameters shows W and b).",
     "project.title_heads": "q, k = norm(normed·W_Q, normed·W_K)   v = normed·W_V",
     "project.heads": "An RMS norm then normalises each query and each key; q and k below show the "
@@ -143,7 +138,7 @@ SENTENCES = {
     "scale.what": "Dividing by √{width} = {root} keeps large scores from saturating softmax.",
     "scale.other": "The scores are multiplied by {scale}, so that large ones do not saturate "
     "softmax.",
-    "scale.title_capped": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = {masked} where "
+    "scale.title_cap": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = {masked} where "
     "hidden",
     "scale.title_biased": "scaled = scores × {scale} + bias   masked = {masked} where hidden",
     "scale.capped": "A soft cap then bends each score to stay between −{cap} and {cap}.",
@@ -164,8 +159,7 @@ SENTENCES = {
     "project.pairs": "pairs",
     "project.unturned": "--without positions makes every angle 0.",
     "softmax.what": "Each query's weights add up to 1. The exponential favours larger scores.",
-    "softmax.heated": "First the attention temperature {temperature} divides each masked − "
-    "largest.",
+    "softmax.heat": "First the attention temperature {temperature} divides each masked − largest.",
     "softmax.here": "`{query}` looks at",
     "softmax.title": "weights = e^(masked − largest) ÷ their sum, for each query",
     "softmax.title_heated": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum",
@@ -196,18 +190,12 @@ SENTENCES = {
     "next.what_if": "next token after {layers}, under the what-if settings",
     "next.after_one": "the only layer",
     "next.after_many": "all {count} layers",
-    "next.what": "A token's logit is the dot product of `final` and the token's row of the output "
-    "matrix; softmax turns all {tokens} logits into probabilities.",
-    "next.cap": "A token's logit is the dot product of `final` and the token's row of the output "
-    "matrix, bent by a soft cap: {cap} · tanh(dot ÷ {cap}); softmax turns all {tokens} logits "
-    "into probabilities.",
+    "next.what": "A token's logit is the dot product of `final` and the token's row of the "
+    "output matrix{cap}; softmax turns all {tokens} logits into probabilities.",
+    "next.cap": ", bent by a soft cap: {cap} · tanh(dot ÷ {cap})",
     "next.table": "from x to `final`",
-    "next.final": "final",
-    "next.x": "x",
     "next.rows": "vectors",
-    "next.logit": "logit",
     "next.power": "e^(logit − largest)",
-    "next.others": "{count} others",
     "next.total": "All {tokens} powers add up to {total}; each probability is its share of that.",
     "next.position": "The prediction is made at the last token, `{query}`.",
     "axes.rows_queries": "rows: queries   columns: keys",
@@ -241,8 +229,7 @@ SENTENCES = {
     "heads.last": "… the last {shown} of {count} tokens; --full shows all",
     "heads.grids": "weights   each row a query, each column a key, fuller = more",
     "heads.columns": "weights   each column a query, each row a key, fuller = more",
-    "heads.summary": "one row per head   entropy and shares: means over the queries after the "
-    "first",
+    "heads.rows": "one row per head   entropy and shares: means over the queries after the first",
     "heads.where": "the key that each query looks at most",
     "heads.entropy": "entropy",
     "heads.first_share": "on first",
@@ -257,9 +244,7 @@ SENTENCES = {
     "heads.sharp": "In layer {layer}, head {sharpest} looks most sharply (entropy {entropy} bits); "
     "no head shown pulls `{query}`.",
     # mask
-    "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}, and "
-    "{token} goes from {before} to {after}.",
-    "mask.headline_alone": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}.",
+    "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}{goes}.",
     "mask.moves": "`{query}` moves {moved} of its attention",
     "mask.vanishes": "`{query}` sees no key any more and all its attention is gone",
     "mask.appears": "`{query}` saw no key before and now does",
@@ -286,7 +271,6 @@ SENTENCES = {
     "mask.column_visible": "visible keys",
     "mask.column_hidden": "hidden keys",
     "mask.column_weight": "weight before",
-    "mask.column_weight_after": "after",
     "mask.removed": "newly hidden cells, with their scores and weights",
     "mask.added": "newly opened cells, with their scores and the weights they get",
     "mask.more": "… {count} more (--full shows all)",
@@ -298,17 +282,16 @@ SENTENCES = {
     "mask.column_change": "change of output",
     "mask.column_length": "its length before",
     "mask.column_before": "before",
-    "mask.column_after": "after",
     "mask.same": "This mask changes nothing here.",
     "mask.example": ", so `{query}` may not look at `{key}`",
     "mask.infinite": "They are drawn as −∞, which softmax turns into 0.",
+    "mask.goes": ", and {token} goes from {before} to {after}",
     # sample
     "sample.moves": "Temperature {temperature} moves {moved} of the probability: {loser} loses "
     "most ({lost}), {gainer} gains most ({gained}).",
     "sample.unmoved": "Temperature {temperature} moves no probability here.",
     "sample.formula": "p = softmax(logits / T): every logit is divided by the temperature T first.",
     "sample.formula_zero": "p = softmax(logits / T) for T → 0: the largest logit takes all.",
-    "sample.others": "{count} others",
     "sample.neutral": "Temperature 1 leaves the probabilities as the model gives them.",
     "sample.filtered": "With {filters}, {kept} of {total} tokens are left: {token} goes from "
     "{before} to {after}.",
@@ -321,7 +304,6 @@ SENTENCES = {
     "sample.counts": "{draws} draws with seed {seed}: expected and observed shares",
     "sample.sweep": "the same candidates at each temperature",
     "sample.column_position": "position",
-    "sample.column_logit": "logit",
     "sample.column_before": "at 1",
     "sample.column_expected": "expected",
     "sample.column_observed": "observed",
@@ -344,7 +326,6 @@ SENTENCES = {
     "loss.trained_one": "1 training example",
     "loss.trained_many": "{count} training examples",
     "loss.title": "each position and its next token",
-    "loss.column_after": "after",
     "loss.column_comes": "comes",
     "loss.column_rank": "rank",
     "loss.column_loss": "loss",
@@ -409,7 +390,6 @@ SENTENCES = {
     "models.parameters": "parameters",
     "models.size": "size",
     "models.quantisation": "quantisation",
-    "models.key": "key",
     "models.value": "value",
     "models.each_layer": "{value} in each of {count} layers",
     "models.part": "part",

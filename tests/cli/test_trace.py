@@ -94,7 +94,7 @@ def test_each_step_has_its_number_equation_sentence_and_shape(page):
     }
     for step, key in zip(
         vocabulary.STEPS,
-        ("embed.what", "project.what", "dot.what", "mask.causal", "softmax.what", "sum.pull"),
+        ("embed.trained", "project.what", "dot.what", "mask.causal", "softmax.what", "sum.pull"),
         strict=True,
     ):
         equation = re.escape(ran.get(step.number, step.equation))
