@@ -67,8 +67,8 @@ def read(path: Path) -> LibraryTokenizer:
             config.pop("additional_special_tokens", None)
         special.add(made, config, names, further, normalize=bool(kind))
         around = _AROUND[kind](names) if kind in _AROUND else special.ends(config, names)
-        made.post_processor = special.around(made, *around)
-        return LibraryTokenizer(made)
+        made.post_processor = special.around(made, around)
+        return LibraryTokenizer(made, **classes.answers(kind, config, names))
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
@@ -299,7 +299,9 @@ _DEFAULTS = {
     },
 }  # fmt: skip
 # The tokens that a class puts before and after a text, whatever its config says.
-_AROUND: dict[str, Callable[[Mapping[str, str]], tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "T5Tokenizer": lambda names: ((), (names["eos"],)),
-    "DebertaV2Tokenizer": lambda names: ((names["cls"],), (names["sep"],)),
+_AROUND: dict[str, Callable[[Mapping[str, str]], special.Around]] = {
+    "T5Tokenizer": lambda names: special.Around((), (names["eos"],), (), (names["eos"],)),
+    "DebertaV2Tokenizer": lambda names: special.Around(
+        (names["cls"],), (names["sep"],), (), (names["sep"],), type=1
+    ),
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.token import Token
+from attn_cli.tokens.token import Token, no_pairs
 
 UNKNOWN, PREFIX = "[UNK]", "##"
 _LONGEST_WORD = 100
@@ -144,6 +144,7 @@ class WordPiece:
         self._longest = max(map(len, self._vocab))
         self._starts = _by_first_character(self._special)
         self.unknown = self._vocab[UNKNOWN]
+        self.mask = self._ids["[MASK]"] if self._special.get("[MASK]") else -1
         self.size = max(self._texts) + 1
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
@@ -157,6 +158,11 @@ class WordPiece:
             at = end
         self._encode_gap(text, at, len(text), tokens)
         return tuple(tokens)
+
+    def pair(
+        self, text: str, second: str, *, special: bool = True
+    ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
+        raise no_pairs()
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids` as the library writes it with its special tokens, but for some spaces.

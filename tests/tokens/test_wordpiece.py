@@ -154,6 +154,12 @@ def test_a_word_past_the_limit_is_one_unknown_token(length, unknown):
     assert_same(OURS, THEIRS, "z" * length)
 
 
+def test_a_file_of_training_has_no_mask_and_no_form_for_pairs():
+    assert OURS.mask == -1
+    with pytest.raises(ContentError, match="no form for pairs"):
+        OURS.pair("the", "book")
+
+
 # ---------------------------------------------------------------- decode, token, id_of
 
 
