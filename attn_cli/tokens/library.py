@@ -12,11 +12,10 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.token import Token, no_pairs
+from attn_cli.tokens.token import MASKS, Token, no_pairs
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
 IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
-_MASKS = ("[MASK]", "<mask>")
 _LARGEST_FILE = 500_000_000
 _SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _UNSEEN = [byte for byte in range(0x100) if byte not in _SEEN]
@@ -95,7 +94,7 @@ class LibraryTokenizer:
         if self._named_mask:
             return self._added_ids.get(self._named_mask, -1)
         special = {token.content for token in self._added.values() if token.special}
-        return next((self._added_ids[text] for text in _MASKS if text in special), -1)
+        return next((self._added_ids[text] for text in MASKS if text in special), -1)
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
         """Special tokens written in the text are recognised. Raises ContentError for a byte that a

@@ -4,26 +4,17 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
 from attn_cli.tokens.library import load
+from attn_cli.tokens.token import Around
 
 _LARGEST = 32_000_000
 _NONE: Mapping[int, Any] = {}
 _FLAGS, _AS_TYPED = ("normalized", "single_word", "lstrip", "rstrip"), {"normalized": False}
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-
-
-class Around(NamedTuple):
-    """The tokens before and after a text; before and after the second of a pair, and its type."""
-
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    second_before: tuple[str, ...]
-    second_after: tuple[str, ...]
-    type: int = 0
 
 
 def config(folder: Path, name: str) -> dict[str, Any]:

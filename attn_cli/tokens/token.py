@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from attn_cli.errors import ContentError
+
+MASKS = ("[MASK]", "<mask>")  # what mask tokens are called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,16 @@ class Token:
     span: tuple[int, int]
     bytes: bytes = b""
     special: bool = False
+
+
+class Around(NamedTuple):
+    """The tokens that stand around a text, and around the second of a pair, which has its type."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    second_before: tuple[str, ...] = ()
+    second_after: tuple[str, ...] = ()
+    type: int = 0
 
 
 def no_pairs() -> ContentError:
