@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from attn_cli.errors import UsageError
+from attn_cli.training.masked import MASKED
 from attn_cli.training.next_token import NEXT
 from attn_cli.training.objective import Objective
 
-OBJECTIVES: dict[str, Objective] = {"next": NEXT}
+OBJECTIVES: dict[str, Objective] = {"next": NEXT, "masked": MASKED}
 
 
 def refuse_idle(name: str, given: Iterable[str]) -> None:

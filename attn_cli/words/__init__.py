@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from attn_cli.words import en
+from attn_cli.words import en, en_training
 
-LANGUAGES = {"en": en.SENTENCES}
+LANGUAGES = {"en": en.SENTENCES | en_training.SENTENCES}
 
 
 class Note(NamedTuple):
