@@ -20,7 +20,7 @@ _NOTHING = Around()
 _HINT = "the file may be damaged"
 
 # Unicode's White_Space. str.isspace would not do: it also takes U+001C to U+001F.
-_WHITE_SPACE = frozenset(
+WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
@@ -71,7 +71,7 @@ def split_words(text: str) -> list[tuple[int, int]]:
     begin = -1
     for at, char in enumerate(text):
         mark = char in _PUNCTUATION
-        if not mark and char not in _WHITE_SPACE:
+        if not mark and char not in WHITE_SPACE:
             if begin < 0:
                 begin = at
             continue
