@@ -126,15 +126,17 @@ def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
         except wordpiece.AnotherForm:
             pass
         return files.read(path, rows)
-    from attn_cli.tokens import merges, spm
+    from attn_cli.tokens import merges, spm, vocab_txt
 
     for name in spm.NAMES:
         if os.path.lexists(folder / name):
             return spm.read(folder / name)
     if all(os.path.lexists(folder / name) for name in merges.NAMES):
         return merges.read(folder)
+    if os.path.lexists(folder / vocab_txt.NAME):
+        return vocab_txt.read(folder / vocab_txt.NAME)
     hint = "--ids works without one: --ids 5,6,7"
-    what = "has no tokenizer.json, tokenizer.model, or vocab.json with merges.txt"
+    what = "has no tokenizer.json, tokenizer.model, vocab.txt, or vocab.json with merges.txt"
     return Absent(ContentError(f"{folder} {what}", hint))
 
 
