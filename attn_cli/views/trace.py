@@ -32,7 +32,6 @@ from attn_cli.words import Note, counted, note
 
 MOST_TABLES = 200
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
-TERMS = (PRODUCT, "content_to_position", "position_to_content")
 Items = Iterator[NamedTuple]
 _EVERYTHING: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({})
 
@@ -158,7 +157,7 @@ def _of_head(trace: Trace, block: Attention, place: int) -> dict[str, np.ndarray
 
 
 def _dot_products(view: HeadView) -> Items:
-    terms = [name for name in TERMS if view.has(name)]
+    terms = [name for name in vocabulary.TERMS if view.has(name)]
     yield from (StepTitle(3, note("dot.title_terms") if terms else ""), say("dot.what"))
     if terms:
         yield say("dot.terms", terms=_plus(terms))
