@@ -37,7 +37,7 @@ SENTENCES = {
     "note.copy": "{copy} in the file differs from {original}, which it should repeat; {original} "
     "is used",
     # what pages have in common
-    "page.model": "{family} · {layers} × {heads} · width {width} ({head_width} per head)",
+    "page.model": "{family} · {stacks} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",
@@ -73,6 +73,10 @@ SENTENCES = {
     "page.layer_decoder_cross": "cross-attention of decoder layer {layer}",
     "page.stacks": "an encoder of {encoder} and a decoder of {decoder}",
     "page.onward_mask": " and on to the token that fills it",
+    "page.stack": "{layers} × {heads}",
+    "page.stack_encoder": "encoder {layers} × {heads}",
+    "page.stack_decoder": "decoder {layers} × {heads}",
+    "page.target": "target",
     "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
     "its table's largest.",
     "column.query": "query",
