@@ -36,6 +36,7 @@ SENTENCES = {
     "note.no_target": "no --target: the decoder reads its start token {start} alone",
     "note.copy": "{copy} in the file differs from {original}, which it should repeat; {original} "
     "is used",
+    "note.written": "what the decoder writes from here, always with the likeliest token: {text}",
     # what pages have in common
     "page.model": "{family} · {stacks} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
@@ -70,7 +71,7 @@ SENTENCES = {
     "page.on": "{first} {rest}",
     "page.layer_encoder_self": "encoder layer {layer}",
     "page.layer_decoder_self": "decoder layer {layer}",
-    "page.layer_decoder_cross": "cross-attention of decoder layer {layer}",
+    "page.layer_decoder_cross": "decoder layer {layer} (cross-attention)",
     "page.stacks": "an encoder of {encoder} and a decoder of {decoder}",
     "page.onward_mask": " and on to the token that fills it",
     "page.stack": "{layers} × {heads}",
