@@ -185,7 +185,8 @@ def _block_vjp(
         block.z, p["attn.c_proj.weight"], dmiddle
     )
     q, k, v = np.split(block.qkv, 3, axis=-3)
-    dqkv = np.concatenate(attention.attend_vjp(q, k, v, visible, block.weights, dz), axis=-3)
+    *dq_dk_dv, _ = attention.attend_vjp(q, k, v, visible, block.weights, dz)
+    dqkv = np.concatenate(dq_dk_dv, axis=-3)
     dnormed, g["attn.c_attn.weight"], g["attn.c_attn.bias"] = attention.project_vjp(
         block.normed, p["attn.c_attn.weight"], dqkv
     )
