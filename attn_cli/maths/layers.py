@@ -86,6 +86,13 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return x * (1 + erf(x * x.dtype.type(sqrt(0.5)))) / 2
 
 
+def gelu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    """dy/dx = Φ(x) + x·φ(x), φ the normal density."""
+    half = x.dtype.type(0.5)
+    density = np.exp(-half * x * x) * x.dtype.type(1 / sqrt(2 * np.pi))
+    return grad * (half * (1 + erf(x * x.dtype.type(sqrt(0.5)))) + x * density)
+
+
 def silu(x: np.ndarray) -> np.ndarray:
     """x·σ(x). Elfwing et al. 2018."""
     with np.errstate(over="ignore"):

@@ -23,6 +23,8 @@ _OF_MODELS = {
 _OPEN, _MISLED = ("llama", "bloom"), ("qwen2",)
 # Classes that say nothing of how a text is cut.
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend", "BloomTokenizer")
+# Classes that give the type of each token.
+_TYPED = ("BertTokenizer", "DebertaV2Tokenizer")
 _END = "<|endoftext|>"
 
 
@@ -42,6 +44,15 @@ def name_of(
     if named in _GENERIC or (named == "LlamaTokenizer" and byte_level):
         return ""
     return named or (own if own or model not in _OPEN else "")
+
+
+def answers(
+    name: str | None, config: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a tokenizer of a class says of itself: its mask token, and whether it gives types."""
+    given = config.get("model_input_names")
+    typed = "token_type_ids" in given if isinstance(given, list) else name in _TYPED
+    return {"mask": names.get("mask", ""), "typed": typed}
 
 
 class Kind(NamedTuple):

@@ -52,10 +52,12 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
         newer = newer or isinstance(raw.get("extra_special_tokens"), list)
         other = parsed if same else parse(path)[0]
         older = None if newer else _older(other, config, architecture)
-        made = _made(parsed, kind, config, kind.names if kind else {})
+        names = special.named(config, kind.names if kind else {})
+        made = _made(parsed, kind, config, names)
         if made.get_vocab_size() > rows:  # no room for tokens that only the class has
-            made = _made(parsed, kind, config, {})
-        return LibraryTokenizer(made, older and LibraryTokenizer(older))
+            made = _made(parsed, kind, config, special.named(config, {}))
+        says = classes.answers(name, config, names)
+        return LibraryTokenizer(made, older and LibraryTokenizer(older), **says)
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
@@ -64,9 +66,8 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
 
 
 def _made(
-    parsed: Any, kind: classes.Kind | None, config: Mapping[str, Any], defaults: Mapping[str, str]
+    parsed: Any, kind: classes.Kind | None, config: Mapping[str, Any], names: Mapping[str, str]
 ) -> Any:
-    names = special.named(config, defaults)
     if kind is None:
         made = _copy(parsed, {}, parsed.get_added_tokens_decoder())
     else:
@@ -106,7 +107,7 @@ def _older(parsed: Any, config: Mapping[str, Any], architecture: Mapping[str, An
     special.add(made, known, names, [(special.text(token), True) for token in own_roles.values()])
     if name in _SET_ENDS:
         ends = special.ends({"add_bos_token": _SET_ENDS[name], **config}, names)
-        made.post_processor = special.around(made, *ends)
+        made.post_processor = special.around(made, ends)
     return made
 
 

@@ -35,8 +35,8 @@ def read(folder: Path) -> LibraryTokenizer:
             setattr(made, part, value)
         names = special.named(config, kind.names)
         special.add(made, config, names)
-        made.post_processor = special.around(made, *special.ends(config, names))
-        return LibraryTokenizer(made)
+        made.post_processor = special.around(made, special.ends(config, names))
+        return LibraryTokenizer(made, **classes.answers(name, config, names))
     except Exception as error:  # the library has no class of its own
         what = f"{folder} has a {NAMES[0]} and a {NAMES[1]} that do not go together"
         raise ContentError(what, IDS_HINT) from error

@@ -15,6 +15,7 @@ from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
 from attn_cli.tokens import classes, special
 from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load
+from attn_cli.tokens.token import Around
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _LARGEST, _MOST = 16_000_000, 500_000  # bytes of a file, and pieces: Gemma has 262,144 in 4.7 MB
@@ -67,8 +68,8 @@ def read(path: Path) -> LibraryTokenizer:
             config.pop("additional_special_tokens", None)
         special.add(made, config, names, further, normalize=bool(kind))
         around = _AROUND[kind](names) if kind in _AROUND else special.ends(config, names)
-        made.post_processor = special.around(made, *around)
-        return LibraryTokenizer(made)
+        made.post_processor = special.around(made, around)
+        return LibraryTokenizer(made, **classes.answers(kind, config, names))
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
@@ -299,7 +300,9 @@ _DEFAULTS = {
     },
 }  # fmt: skip
 # The tokens that a class puts before and after a text, whatever its config says.
-_AROUND: dict[str, Callable[[Mapping[str, str]], tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "T5Tokenizer": lambda names: ((), (names["eos"],)),
-    "DebertaV2Tokenizer": lambda names: ((names["cls"],), (names["sep"],)),
+_AROUND: dict[str, Callable[[Mapping[str, str]], Around]] = {
+    "T5Tokenizer": lambda names: Around((), (names["eos"],), (), (names["eos"],)),
+    "DebertaV2Tokenizer": lambda names: Around(
+        (names["cls"],), (names["sep"],), (), (names["sep"],), type=1
+    ),
 }

@@ -6,7 +6,8 @@ Run by hand where transformers, sentencepiece and protobuf are installed; no tes
 
 It writes `folders/NAME/` beside itself, each with a SentencePiece file or with vocab.json and
 merges.txt, and `folders.json`: `texts`, and in `ids` those that transformers' AutoTokenizer gives
-for each folder, with and without special tokens.
+for each folder, with and without special tokens; in `pairs` the ids and types of the texts in
+`PAIRS` as pairs, with and without; in `mask` the id of the mask token.
 
 Origin and licence: corpus, tokenizers and texts are made here; Apache-2.0.
 """
@@ -32,6 +33,8 @@ MORE = [
     "\n\n  a\n", "the\t\tthinker", "<extra_id_0> the [MASK] of", "▁the ▁▁ book",
     "the thinker is thinking, thinker isn't\n\nreading", "<FOO>a<BAR>  b <BAZ> </s>",
 ]  # fmt: skip
+
+PAIRS = [("the thinker", "is  in China"), (" caf\u00e9", "\u4e2d\u56fd"), ("a", "")]
 
 
 # A few of NFKC's rules, since all of them are 240 KB: code points on the left become the right.
@@ -225,7 +228,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def make(name: str, model: str, config: dict, train: dict, file: str = "", more=()) -> list:
+def make(name: str, model: str, config: dict, train: dict, file: str = "", more=()) -> dict:
     folder = FOLDERS / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -241,14 +244,19 @@ def make(name: str, model: str, config: dict, train: dict, file: str = "", more=
     print(name, type(tokenizer).__name__, tokenizer("the thinker").input_ids)
     print(tokenizer.backend_tokenizer.normalizer, tokenizer.backend_tokenizer.pre_tokenizer)
     print([(i, t.content, t.special, t.rstrip) for i, t in tokenizer.added_tokens_decoder.items()])
-    return [
-        [tokenizer(text, add_special_tokens=special).input_ids for text in TEXTS + MORE]
-        for special in (True, False)
-    ]
+    both = (True, False)
+    pairs = [[tokenizer(*pair, add_special_tokens=s) for pair in PAIRS] for s in both]
+    return {
+        "ids": [[tokenizer(text, add_special_tokens=s).input_ids for text in TEXTS + MORE]
+                for s in both],
+        "pairs": [[[one.input_ids, one.get("token_type_ids", [0] * len(one.input_ids))]
+                   for one in found] for found in pairs],
+        "mask": -1 if tokenizer.mask_token_id is None else tokenizer.mask_token_id,
+    }  # fmt: skip
 
 
 def main() -> None:
-    ids = {name: make(name, **recipe) for name, recipe in RECIPES.items()}
+    made = {name: make(name, **recipe) for name, recipe in RECIPES.items()}
     versions = {
         "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
@@ -256,7 +264,9 @@ def main() -> None:
         "tokenizers": tokenizers.__version__,
         "sentencepiece": sentencepiece.__version__,
     }
-    document = {"versions": versions, "texts": TEXTS + MORE, "ids": ids}
+    document = {"versions": versions, "texts": TEXTS + MORE, "pair texts": PAIRS}
+    for part in ("ids", "pairs", "mask"):
+        document[part] = {name: found[part] for name, found in made.items()}
     (HERE / "folders.json").write_text(json.dumps(document) + "\n")
 
 

@@ -20,6 +20,7 @@ NAMES = (
     "gemma", "gemma-listed", "t5", "t5-silent", "deberta", "deberta-named",
     "gpt2", "gpt2-older", "opt", "opt-map",
 )  # fmt: skip
+WITHOUT_PAIRS = ("bare", "no-class", "gemma-listed", "gpt2")  # they add no token at all
 SPM = ("llama", "phi3", "gemma", "t5", "deberta")
 
 
@@ -52,6 +53,28 @@ def test_ids_are_the_references(golden, golden_path, name, special):
         spans = [token.span for token in tokens if token.span[0] < token.span[1]]
         assert spans == sorted(spans)
         assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_pairs_and_the_mask_token_are_the_references(golden, golden_path, name, special):
+    tokenizer = _tokenizer_of(golden_path / "folders" / name)
+    assert tokenizer.mask == golden["mask"][name]
+    pairs = zip(golden["pair texts"], golden["pairs"][name][not special], strict=True)
+    for (text, second), (ids, types) in pairs:
+        if name in WITHOUT_PAIRS:
+            with pytest.raises(ContentError, match="no form for pairs"):
+                tokenizer.pair(text, second, special=special)
+            continue
+        tokens, found = tokenizer.pair(text, second, special=special)
+        assert ([token.id for token in tokens], list(found)) == (ids, types)
+        spans = [token.span for token in tokens]
+        assert spans == sorted(spans) and spans[-1][1] <= len(text + second)
+        alone = tokenizer.encode(second, special=False)
+        moved = [(a + len(text), b + len(text)) for a, b in (token.span for token in alone)]
+        assert [span for span in moved if span[0] < span[1]] == [
+            span for span in spans if span[0] < span[1] and span[0] >= len(text)
+        ]
 
 
 def test_every_golden_is_tested(golden, golden_path):
