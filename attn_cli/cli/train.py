@@ -24,7 +24,10 @@ EXAMPLES = (
     'attn trace "the greatest thinker in China is" --model my-model',
 )
 
-NAMES = ("next",)  # of the table in training/objectives.py, which would import numpy here
+NAMES = (
+    "next",
+    "translate",
+)  # of the table in training/objectives.py, which would import numpy here
 
 
 def _whole(name: str, low: int, high: int, shown: str, text: str = "") -> Any:

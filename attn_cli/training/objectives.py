@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from attn_cli.errors import UsageError
 from attn_cli.training.next_token import NEXT
 from attn_cli.training.objective import Objective
+from attn_cli.training.translate import TRANSLATE
 
-OBJECTIVES: dict[str, Objective] = {"next": NEXT}
+OBJECTIVES: dict[str, Objective] = {"next": NEXT, "translate": TRANSLATE}
 
 
 def refuse_idle(name: str, given: Iterable[str]) -> None:
