@@ -14,7 +14,7 @@ import numpy as np
 
 from attn_cli.errors import ContentError
 from attn_cli.tokens.wordpiece import WordPiece
-from attn_cli.training import t5
+from attn_cli.training import encoder_decoder
 from attn_cli.training.layers import LossAndGradients, Parameters
 from attn_cli.training.next_token import surprises
 from attn_cli.training.objective import Needs, Objective
@@ -141,7 +141,7 @@ def _needs(settings: TrainingSettings, pairs: Pairs) -> Needs:
 def _initial(
     settings: TrainingSettings, pairs: Pairs, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    return t5.initial(
+    return encoder_decoder.initial(
         rng,
         vocabulary=pairs.tokenizer.size,
         width=settings.width,
@@ -155,7 +155,7 @@ def _draw(pairs: Pairs, settings: TrainingSettings, step: int) -> Batch:
 
 
 def _learn(parameters: Parameters, batch: Batch, settings: TrainingSettings) -> LossAndGradients:
-    return t5.loss_and_gradients(
+    return encoder_decoder.loss_and_gradients(
         parameters, batch.source, batch.target, batch.wanted, heads=settings.heads
     )
 
@@ -168,8 +168,10 @@ def _watch(pairs: Pairs, settings: TrainingSettings) -> Watch:
 
 
 def _attention(parameters: Parameters, watched: Watch, settings: TrainingSettings) -> np.ndarray:
-    passed = t5.forward(parameters, watched.ids[None], np.array([[START]]), heads=settings.heads)
-    return shares(t5.cross_attentions(passed), watched)
+    passed = encoder_decoder.forward(
+        parameters, watched.ids[None], np.array([[START]]), heads=settings.heads
+    )
+    return shares(encoder_decoder.cross_attentions(passed), watched)
 
 
 def _config(settings: TrainingSettings, pairs: Pairs) -> dict[str, Any]:
@@ -183,10 +185,10 @@ def _config(settings: TrainingSettings, pairs: Pairs) -> dict[str, Any]:
         "num_layers": settings.layers,
         "num_decoder_layers": settings.layers,
         "num_heads": settings.heads,
-        "relative_attention_num_buckets": t5.BUCKETS,
-        "relative_attention_max_distance": t5.FARTHEST,
+        "relative_attention_num_buckets": encoder_decoder.BUCKETS,
+        "relative_attention_max_distance": encoder_decoder.FARTHEST,
         "feed_forward_proj": "relu",
-        "layer_norm_epsilon": t5.EPSILON,
+        "layer_norm_epsilon": encoder_decoder.EPSILON,
         "dropout_rate": 0.0,
         "is_encoder_decoder": True,
         "tie_word_embeddings": True,
@@ -204,7 +206,7 @@ TRANSLATE = Objective(
         "watched_prompt": "the greatest thinker in China is Confucius",
     },
     options=(),
-    embedding=f"{t5.EMBEDDING}.weight",
+    embedding=f"{encoder_decoder.EMBEDDING}.weight",
     read=read_pairs,
     needs=_needs,
     initial=_initial,
@@ -212,7 +214,7 @@ TRANSLATE = Objective(
     learn=_learn,
     watch=_watch,
     attention=_attention,
-    order_heads=t5.order_heads,
+    order_heads=encoder_decoder.order_heads,
     config=_config,
-    tensors=t5.tensors,
+    tensors=encoder_decoder.tensors,
 )

@@ -9,7 +9,7 @@ import pytest
 
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.training import checkpoint, loop, t5, translate
+from attn_cli.training import checkpoint, encoder_decoder, loop, translate
 
 TEXT = """\
 the cat sees a dog\tchat voit chien
@@ -132,7 +132,9 @@ def written(parameters, source, heads):
     """What the model writes, the most likely token at each position."""
     target = [0]
     while target[-1] != 1 and len(target) < 9:
-        passed = t5.forward(parameters, np.array([source]), np.array([target]), heads=heads)
+        passed = encoder_decoder.forward(
+            parameters, np.array([source]), np.array([target]), heads=heads
+        )
         logits = passed.decoder.normed[0, -1] @ parameters["shared.weight"].T
         target.append(int(logits.argmax()))
     return target[1:]
@@ -150,8 +152,8 @@ def test_it_learns_to_translate(pairs):
 def test_the_watched_weight_is_the_first_target_positions(pairs):
     run, (*_, last) = trained(pairs)
     source = np.array([ids(pairs, "the cat sees a dog")])
-    passed = t5.forward(run.state.parameters, source, np.array([[0, 9, 9]]), heads=2)
-    weights = [found.weights[0, :, 0, 1] for found in t5.cross_attentions(passed)]
+    passed = encoder_decoder.forward(run.state.parameters, source, np.array([[0, 9, 9]]), heads=2)
+    weights = [found.weights[0, :, 0, 1] for found in encoder_decoder.cross_attentions(passed)]
     np.testing.assert_allclose(last.attention, weights, rtol=1e-5)
     assert last.attention.shape == (2, 2)
 
@@ -187,13 +189,14 @@ def test_a_finished_folder_is_an_ordinary_t5(tmp_path, pairs):
     found = {name: file[name].read() for name in file}
     assert found["decoder.block.1.layer.2.DenseReluDense.wi.weight"].shape == (32, 8)
     # Transposed back, it is the same model with its watched heads in order.
-    parameters = t5.tensors(found)
+    parameters = encoder_decoder.tensors(found)
     source, target = np.array([ids(pairs, "the cat sees a dog")]), np.array([[0, 9, 9]])
     own, saved = (
-        t5.forward(p, source, target, heads=2) for p in (run.state.parameters, parameters)
+        encoder_decoder.forward(p, source, target, heads=2)
+        for p in (run.state.parameters, parameters)
     )
     np.testing.assert_allclose(saved.decoder.normed, own.decoder.normed, atol=1e-5)
-    watched = np.stack([a.weights[0, :, 0, 1] for a in t5.cross_attentions(saved)])
+    watched = np.stack([a.weights[0, :, 0, 1] for a in encoder_decoder.cross_attentions(saved)])
     np.testing.assert_allclose(watched, -np.sort(-last.attention, axis=1), rtol=1e-5)
 
 

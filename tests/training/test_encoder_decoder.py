@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attn_cli.training import t5
+from attn_cli.training import encoder_decoder
 
 # Pairwise different sizes; source and target long enough for buckets of several distances.
 SIZES = {"vocabulary": 11, "width": 6, "heads": 3, "layer_count": 2}
@@ -19,12 +19,12 @@ def parameters():
     rng = np.random.default_rng(2)
     return {
         name: (array + 0.3 * rng.standard_normal(array.shape)).astype(np.float64)
-        for name, array in t5.initial(rng, **SIZES).items()
+        for name, array in encoder_decoder.initial(rng, **SIZES).items()
     }
 
 
 def forward(parameters, source=SOURCE, target=TARGET):
-    return t5.forward(parameters, source, target, heads=HEADS)
+    return encoder_decoder.forward(parameters, source, target, heads=HEADS)
 
 
 def loss(parameters):
@@ -40,8 +40,11 @@ def parts(passed, kind):
 
 def test_gradients_against_central_differences(parameters):
     # ReLU has no slope at 0, so that nothing may pass it in a step.
-    assert min(np.abs(f.hidden).min() for f in parts(forward(parameters), t5.FEED)) > 20 * STEP
-    computed = t5.loss_and_gradients(parameters, SOURCE, TARGET, WANTED, heads=HEADS)
+    assert (
+        min(np.abs(f.hidden).min() for f in parts(forward(parameters), encoder_decoder.FEED))
+        > 20 * STEP
+    )
+    computed = encoder_decoder.loss_and_gradients(parameters, SOURCE, TARGET, WANTED, heads=HEADS)
     assert computed.losses.shape == WANTED.shape
     assert computed.loss == pytest.approx(computed.losses.mean(), rel=1e-12)
     assert computed.loss == pytest.approx(loss(parameters), rel=1e-12)
@@ -63,11 +66,11 @@ def test_gradients_against_central_differences(parameters):
 def test_what_each_attention_may_see(parameters):
     passed = forward(parameters)
     for part in (*passed.encoder.parts, *passed.decoder.parts):
-        if part.name.endswith(t5.FEED):
+        if part.name.endswith(encoder_decoder.FEED):
             continue
         weights = part.inside.weights
         np.testing.assert_allclose(weights.sum(axis=-1), 1)
-        causal = part.name.startswith("decoder.") and part.name.endswith(t5.SELF)
+        causal = part.name.startswith("decoder.") and part.name.endswith(encoder_decoder.SELF)
         keys = 7 if causal else 8
         assert weights.shape == (2, 3, 7 if part.name.startswith("decoder.") else 8, keys)
         assert (np.triu(weights, 1) > 0).any() != causal
@@ -75,7 +78,7 @@ def test_what_each_attention_may_see(parameters):
 
 def test_cross_attention_looks_at_the_encoders_last_norm(parameters):
     passed = forward(parameters)
-    crossed = t5.cross_attentions(passed)
+    crossed = encoder_decoder.cross_attentions(passed)
     assert len(crossed) == 2
     for found in crossed:
         np.testing.assert_array_equal(found.keys, passed.encoder.normed)
@@ -107,8 +110,8 @@ def test_the_bias_is_learned_by_distance(parameters):
 
 
 def test_float32_parameters_give_float32_gradients():
-    parameters = t5.initial(np.random.default_rng(0), **SIZES)
-    computed = t5.loss_and_gradients(parameters, SOURCE, TARGET, WANTED, heads=HEADS)
+    parameters = encoder_decoder.initial(np.random.default_rng(0), **SIZES)
+    computed = encoder_decoder.loss_and_gradients(parameters, SOURCE, TARGET, WANTED, heads=HEADS)
     assert computed.losses.dtype == np.float32
     for name, gradient in computed.gradients.items():
         assert gradient.dtype == np.float32, name
@@ -116,13 +119,13 @@ def test_float32_parameters_give_float32_gradients():
 
 
 def test_initial_parameters():
-    parameters = t5.initial(
+    parameters = encoder_decoder.initial(
         np.random.default_rng(0), vocabulary=300, width=64, heads=4, layer_count=3
     )
     for name, array in parameters.items():
         assert array.dtype == np.float32
         if "relative_attention_bias" in name:
-            assert array.shape == (t5.BUCKETS, 4)
+            assert array.shape == (encoder_decoder.BUCKETS, 4)
             assert not array.any(), name
         elif array.ndim == 1:
             assert (array == 1).all(), name
@@ -137,20 +140,23 @@ def test_initial_parameters():
 
 def test_ordered_heads_are_the_same_model(parameters):
     shares = np.array([[0.1, 0.7, 0.2], [0.2, 0.3, 0.5]])
-    ordered = t5.order_heads(parameters, shares, HEADS)
+    ordered = encoder_decoder.order_heads(parameters, shares, HEADS)
     before, after = forward(parameters), forward(ordered)
     np.testing.assert_allclose(after.decoder.normed, before.decoder.normed, rtol=1e-9)
     for old, new, order in zip(
-        t5.cross_attentions(before), t5.cross_attentions(after), ([1, 2, 0], [2, 1, 0]), strict=True
+        encoder_decoder.cross_attentions(before),
+        encoder_decoder.cross_attentions(after),
+        ([1, 2, 0], [2, 1, 0]),
+        strict=True,
     ):
         np.testing.assert_allclose(new.weights, old.weights[:, order], rtol=1e-9)
-    nothing = t5.order_heads(parameters, np.zeros((0, 0)), HEADS)
+    nothing = encoder_decoder.order_heads(parameters, np.zeros((0, 0)), HEADS)
     assert all(nothing[name] is array for name, array in parameters.items())
 
 
 def test_a_file_has_matrices_as_output_and_input_and_tables_as_rows():
-    parameters = t5.initial(np.random.default_rng(0), **SIZES)
-    written = t5.tensors(parameters)
+    parameters = encoder_decoder.initial(np.random.default_rng(0), **SIZES)
+    written = encoder_decoder.tensors(parameters)
     assert written.keys() == parameters.keys()
     for name, shape in {
         "shared.weight": (11, 6),
