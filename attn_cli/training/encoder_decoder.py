@@ -72,9 +72,9 @@ class Forward(NamedTuple):
 
 
 def initial(
-    rng: np.random.Generator, *, vocabulary: int, width: int, heads: int, layer_count: int
+    rng: np.random.Generator, *, vocabulary: int, width: int, heads: int, layers_each: int
 ) -> dict[str, np.ndarray]:
-    """Random float32 parameters (see `layers.Start`), with `layer_count` layers in each stack.
+    """Random float32 parameters (see `layers.Start`), with that many layers in each stack.
 
     As in the paper's code the embedding is N(0, 1), and W_Q is smaller by √(head width), in place
     of a scale on the scores.
@@ -83,7 +83,7 @@ def initial(
     matrix = partial(start.linear, bias=False)
     parameters = start.embedding(EMBEDDING, vocabulary, width, 1.0)
     for stack in PARTS:
-        names = _part_names(stack, layer_count)
+        names = _part_names(stack, layers_each)
         residual = len(names) ** -0.5
         for name in names:
             if name.endswith(FEED):
@@ -129,6 +129,11 @@ def loss_and_gradients(
     return LossAndGradients(float((losses * share).sum()), losses, back.gradients)
 
 
+def layer_count(parameters: Parameters) -> int:
+    """How many layers each stack of these parameters has."""
+    return sum(name.endswith(f"{CROSS}.q.weight") for name in parameters)
+
+
 def cross_attentions(passed: Forward) -> list[Attention]:
     """The decoder's cross-attentions, one of each layer."""
     return [part.inside for part in passed.decoder.parts if part.name.endswith(CROSS)]
@@ -157,9 +162,9 @@ def tensors(parameters: Parameters) -> dict[str, np.ndarray]:
     }
 
 
-def _part_names(stack: str, layer_count: int) -> list[str]:
+def _part_names(stack: str, layers_each: int) -> list[str]:
     """The parts of a stack's layers in computing order, as their parameters' names begin."""
-    places = product(range(layer_count), enumerate(PARTS[stack]))
+    places = product(range(layers_each), enumerate(PARTS[stack]))
     return [f"{stack}.block.{layer}.layer.{i}.{kind}" for layer, (i, kind) in places]
 
 
@@ -174,9 +179,7 @@ def _stack(
     x = p[f"{EMBEDDING}.weight"][ids]
     bias = partial(positions.relative_bias, **_bias(p, stack))
     parts = []
-    for name in _part_names(
-        stack, sum(n.startswith(f"{stack}.") and n.endswith(f"{SELF}.q.weight") for n in p)
-    ):
+    for name in _part_names(stack, layer_count(p)):
         normed = rms_norm(x, p[f"{_norm_of(name)}.weight"], EPSILON)
         if name.endswith(FEED):
             inside, output = _feed_forward(p, name, normed)

@@ -146,7 +146,7 @@ def _initial(
         vocabulary=pairs.tokenizer.size,
         width=settings.width,
         heads=settings.heads,
-        layer_count=settings.layers,
+        layers_each=settings.layers,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from attn_cli.training import encoder_decoder
 
 # Pairwise different sizes; source and target long enough for buckets of several distances.
-SIZES = {"vocabulary": 11, "width": 6, "heads": 3, "layer_count": 2}
+SIZES = {"vocabulary": 11, "width": 6, "heads": 3, "layers_each": 2}
 HEADS = SIZES["heads"]
 RNG = np.random.default_rng(7)
 SOURCE, TARGET, WANTED = (RNG.integers(0, 11, (2, length)) for length in (8, 7, 7))
@@ -120,7 +120,7 @@ def test_float32_parameters_give_float32_gradients():
 
 def test_initial_parameters():
     parameters = encoder_decoder.initial(
-        np.random.default_rng(0), vocabulary=300, width=64, heads=4, layer_count=3
+        np.random.default_rng(0), vocabulary=300, width=64, heads=4, layers_each=3
     )
     for name, array in parameters.items():
         assert array.dtype == np.float32
