@@ -201,7 +201,7 @@ def _config(settings: TrainingSettings, pairs: Pairs) -> dict[str, Any]:
 
 TRANSLATE = Objective(
     defaults={
-        "weight_decay": 1.0,
+        "weight_decay": 0.5,
         "steps": 1500,
         "watched_prompt": "the greatest thinker in China is Confucius",
     },
