@@ -241,11 +241,10 @@ class Backward:
         return losses.reshape(targets.shape), (dlogits @ table_VM).reshape(x.shape)
 
     def _keep(self, name: str, found: tuple[np.ndarray, ...]) -> np.ndarray:
-        """A linear map's or a norm's dx; the gradients of the parameters that it has are kept."""
+        """A linear map's or a norm's dx; the gradients of its weight and of a bias are kept."""
         dx, *own = found
         for part, gradient in zip(("weight", "bias"), own, strict=False):
-            if f"{name}.{part}" in self._parameters:
-                self._gradients[f"{name}.{part}"] = gradient
+            self._gradients[f"{name}.{part}"] = gradient
         return dx
 
 

@@ -109,6 +109,25 @@ def test_the_bias_is_learned_by_distance(parameters):
         assert np.allclose(*found, rtol=1e-9, atol=1e-12) == same
 
 
+def test_the_buckets_of_each_stack(parameters):
+    """Where all queries are 0, what is left is the bias: in the decoder all 16 buckets look back,
+    in the encoder 8 of them, and 8 ahead."""
+    silent = {n: np.zeros_like(a) if n.endswith(".q.weight") else a for n, a in parameters.items()}
+    passed = forward(silent)
+    for stack, query, buckets in (
+        ("encoder", 7, [5, 4, 4, 4, 3, 2, 1, 0]),
+        ("encoder", 0, [0, 9, 10, 11, 12, 12, 12, 13]),
+        ("decoder", 6, [6, 5, 4, 3, 2, 1, 0]),
+        ("decoder", 0, [0]),
+    ):
+        exponential = np.exp(parameters[f"{stack}.{encoder_decoder.TABLE}.weight"][buckets].T)
+        expected = exponential / exponential.sum(axis=-1, keepdims=True)
+        for part in getattr(passed, stack).parts:
+            if part.name.endswith(encoder_decoder.SELF):
+                weights = part.inside.weights[0, :, query, : len(buckets)]
+                np.testing.assert_allclose(weights, expected)
+
+
 def test_float32_parameters_give_float32_gradients():
     parameters = encoder_decoder.initial(np.random.default_rng(0), **SIZES)
     computed = encoder_decoder.loss_and_gradients(parameters, SOURCE, TARGET, WANTED, heads=HEADS)
