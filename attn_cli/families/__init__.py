@@ -15,6 +15,8 @@ FAMILIES = {
     "gptneox": "gpt_neox",
     "bloom": "bloom",
     "opt": "opt",
+    "t5": "t5",
+    "t5encoder": "t5",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"
