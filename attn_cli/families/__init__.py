@@ -17,6 +17,8 @@ FAMILIES = {
     "opt": "opt",
     "t5": "t5",
     "t5encoder": "t5",
+    "mt5": "mt5",
+    "umt5": "umt5",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"
