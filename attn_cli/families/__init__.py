@@ -19,6 +19,7 @@ FAMILIES = {
     "t5encoder": "t5",
     "mt5": "mt5",
     "umt5": "umt5",
+    "bart": "bart",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"
