@@ -25,7 +25,8 @@ EVERY = MEASURED["families"]["every"]
 FIRST = {
     "gpt2": "gpt2-a", "llama": "llama-plain", "mistral": "mistral-window", "qwen2": "qwen2-window",
     "qwen3": "qwen3-yarn", "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3-short",
-    "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before",
+    "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before", "t5": "t5-relu",
+    "mt5": "mt5", "umt5": "umt5", "bart": "bart",
 }  # fmt: skip
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
 # says, and a note says that there is another.
@@ -51,6 +52,10 @@ REFUSED = {
     "gpt_neox": {"head_dim": (4, [8, None])},
     "bloom": {},
     "opt": {},
+    "t5": {},
+    "mt5": {},
+    "umt5": {},
+    "bart": {"tie_word_embeddings": (False, [True])},
 }  # fmt: skip
 
 
@@ -74,7 +79,11 @@ def opened(folder, config, ignored=()):
     """The logits and notes of a model with this config."""
     (folder / "config.json").write_text(json.dumps(config))
     model = session.load(str(folder), ignore_config=ignored)
-    found = session.trace(ids=np.load(folder / "activations.npz")["ids"].tolist(), model=model)
+    golden = np.load(folder / "activations.npz")
+    ids, target = golden["ids"].tolist(), []
+    if "source" in golden:
+        ids, target = golden["source"].tolist(), ids
+    found = session.trace(ids=ids, target_ids=target, model=model)
     return found.logits, {str(note) for note in found.notes}
 
 
@@ -355,19 +364,22 @@ def test_the_config_around_a_text_config_is_judged_too(pictures):
 # --- published models ----------------------------------------------------------------------------
 
 
+LAYERS = ("decoder_layers", "num_decoder_layers", "num_layers", "num_hidden_layers", "n_layer")
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configs_are_accepted(name):
     config = PUBLISHED[name]
     read = read_published(config)
     text = config.get("text_config", config)
-    layers = next(text[k] for k in ("num_hidden_layers", "n_layer") if k in text)
-    width = next(text[k] for k in ("hidden_size", "n_embd", "n_embed") if k in text)
+    layers = next(text[k] for k in LAYERS if k in text)
+    width = next(text[k] for k in ("hidden_size", "n_embd", "n_embed", "d_model") if k in text)
     assert (read.layers, read.model_width) == (layers, width)
 
 
 def test_every_family_has_published_configs():
     kinds = {config["model_type"] for config in PUBLISHED.values()}
-    assert kinds == FAMILIES.keys() - {"gptneox"}
+    assert kinds == FAMILIES.keys() - {"gptneox", "t5encoder"}
     assert len(PUBLISHED) > 50
 
 
@@ -386,6 +398,11 @@ SIZES = {
     "gpt_neox": "hidden_size intermediate_size num_attention_heads",
     "bloom": "hidden_size n_layer n_head vocab_size",
     "opt": "hidden_size ffn_dim num_attention_heads",
+    "t5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "mt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "umt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "bart": "d_model encoder_layers decoder_layers encoder_attention_heads "
+    "decoder_attention_heads encoder_ffn_dim decoder_ffn_dim vocab_size max_position_embeddings",
 }
 
 
@@ -405,7 +422,11 @@ def test_a_size_is_never_made_up(family, golden):
     ("gpt2-a", "n_head", "num_attention_heads"),
     ("gpt2-a", "n_positions", "max_position_embeddings"),
     ("bloom", "n_layer", "num_hidden_layers"), ("bloom", "n_head", "num_attention_heads"),
-    ("bloom", "hidden_size", "n_embed"),
+    ("bloom", "hidden_size", "n_embed"), ("t5-gelu", "d_model", "hidden_size"),
+    ("t5-gelu", "d_kv", "head_dim"), ("t5-gelu", "num_heads", "num_attention_heads"),
+    ("t5-gelu", "num_layers", "num_hidden_layers"), ("bart", "d_model", "hidden_size"),
+    ("bart", "encoder_layers", "num_hidden_layers"),
+    ("bart", "encoder_attention_heads", "num_attention_heads"),
 ])  # fmt: skip
 def test_both_spellings_are_read_and_the_standard_one_wins(golden, name, own, standard):
     """As the reference sets a field first and the attributes that map to it after."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from attn_cli.errors import ContentError
+from attn_cli.notes import prompt_notes
 from attn_cli.opening.load import _tokenizer_of, load
-from attn_cli.session import prompt_notes, tokenise
+from attn_cli.reading import tokenise
 from attn_cli.tokens.chat import turn
 
 GOLDEN = Path(__file__).parents[1] / "golden"
