@@ -145,3 +145,14 @@ def relative_bias(
     """`bias` (H, Q, K): each head's learned number for the bucket of a pair."""
     buckets = relative_buckets(queries_Q, keys_K, len(table_BH), farthest, both_sides=both_sides)
     return table_BH.T[:, buckets]
+
+
+def relative_bias_vjp(
+    queries_Q: np.ndarray, keys_K: np.ndarray, table_BH: np.ndarray, farthest: int,
+    grad_HQK: np.ndarray, *, both_sides: bool,
+) -> np.ndarray:  # fmt: skip
+    """A bucket's number is every pair's of that bucket: dtable = Σ dbias over its pairs."""
+    buckets = relative_buckets(queries_Q, keys_K, len(table_BH), farthest, both_sides=both_sides)
+    dtable_BH = np.zeros_like(table_BH)
+    np.add.at(dtable_BH, buckets, np.moveaxis(grad_HQK, 0, -1))
+    return dtable_BH

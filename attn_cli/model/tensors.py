@@ -86,6 +86,11 @@ class Naming(NamedTuple):
         """A file's name for a tensor as the family has it."""
         return place.removeprefix(next((p for p in self.prefixes if place.startswith(p)), ""))
 
+    def family_name(self, place: str) -> str:
+        """The family's name of today for a tensor of a file."""
+        name = self.without_prefix(place)
+        return self.older.get(name, name)
+
     def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
         """The prefix that most names of a file have, or nothing."""
         used = [next((p for p in self.prefixes if n.startswith(p)), "") for n in tensors]
@@ -98,11 +103,11 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     Raises ContentError for a tensor that is there under two names.
     """
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
-    there = {naming.without_prefix(place) for place in tensors}
+    there = {naming.family_name(place) for place in tensors}
     found: dict[str, Stored] = {}
     for place in tensors:
         own = naming.without_prefix(place)
-        name = naming.copies.get(own, naming.older.get(own, own))
+        name = naming.copies.get(own) or naming.family_name(place)
         if left_out.match(place) or (own in naming.copies and name in there):
             continue
         there.add(name)
