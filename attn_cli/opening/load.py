@@ -97,7 +97,10 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     config = family.read_config(reader)
     naming = family.naming(config)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
-    if any(naming.family_name(copy) == OUTPUT for copy, _ in untrue):
+    for copy, original in untrue:
+        if naming.family_name(copy) != OUTPUT:
+            what = f"the tensor {copy} differs from {original}, which it should repeat"
+            raise ContentError(f"{where}: {what}", "attn reads one embedding for both stacks")
         # The reference library then ties nothing, whatever the config says.
         config = replace(config, tied=False)
         naming = family.naming(config)

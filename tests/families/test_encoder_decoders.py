@@ -292,6 +292,18 @@ def test_an_output_matrix_that_differs_from_barts_embedding_is_used(golden_copy,
     assert row_error(session.predict(again, end.x), wanted) <= TOLERANCE
 
 
+@pytest.mark.parametrize("dropped", [(), ("shared.weight",)])
+def test_two_embeddings_for_two_stacks_are_refused(golden_copy, repack, dropped):
+    """The reference would give each stack its own."""
+    folder, copies = golden_copy("t5-relu"), [f"{s}.embed_tokens.weight" for s in vocabulary.STACKS]
+    repack(folder, lambda entries: {
+        **entries, copies[0]: entries["shared.weight"], copies[1]: turned_rows(entries),
+    })  # fmt: skip
+    repack(folder, lambda entries: {n: e for n, e in entries.items() if n not in dropped})
+    with pytest.raises(ContentError, match="differs from shared.weight, which it should repeat"):
+        session.load(str(folder))
+
+
 def turned_rows(entries, of="shared.weight"):
     """Another matrix of the embedding's shape: its numbers from the last to the first."""
     kind, shape, data = entries[of]
