@@ -15,6 +15,13 @@ FAMILIES = {
     "gptneox": "gpt_neox",
     "bloom": "bloom",
     "opt": "opt",
+    "bert": "bert",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+    "distilbert": "distilbert",
+    "electra": "electra",
+    "albert": "albert",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

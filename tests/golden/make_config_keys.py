@@ -60,6 +60,11 @@ GOLDEN = {
     "gpt_neox": ("neox-parallel", "neox-serial"),
     "bloom": ("bloom", "bloom-normed"),
     "opt": ("opt-before", "opt-behind", "opt-bare"),
+    "bert": ("bert",),
+    "roberta": ("roberta",),  # XLM-R and CamemBERT have the same class
+    "distilbert": ("distilbert",),
+    "electra": ("electra",),
+    "albert": ("albert",),
 }
 # The same models with the spellings of 4.x; null drops a key.
 OLDER: dict[str, dict[str, Any]] = {
@@ -85,7 +90,9 @@ OLDER: dict[str, dict[str, Any]] = {
     "neox-parallel": {"rope_parameters": None, "rotary_pct": 0.5, "rotary_emb_base": 83},
     "bloom": {"hidden_size": None, "n_embed": 20, "n_head": None, "num_attention_heads": 5},
 }  # fmt: skip
-NO_ROPE = ("gpt2", "bloom", "opt", "gemma3")
+NO_ROPE = (
+    "gpt2", "bloom", "opt", "gemma3", "bert", "roberta", "distilbert", "electra", "albert",
+)  # fmt: skip
 OF_ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 # Values where none can be derived from the default or from the golden model's own.
 TRIALS: dict[str, Any] = {
@@ -197,7 +204,10 @@ class Golden:
         dropped = {key for key, value in (changes or {}).items() if value is None}
         self.config = {key: value for key, value in config.items() if key not in dropped}
         archive = np.load(self.place / "activations.npz")
-        self.ids = torch.tensor([archive["ids"].tolist()])
+        self.kind = getattr(transformers, config["architectures"][0])
+        self.given = {"input_ids": torch.tensor([archive["ids"].tolist()])}
+        if "types" in archive:
+            self.given["token_type_ids"] = torch.tensor([archive["types"].tolist()])
         self.logits = torch.tensor(archive["logits"])
         assert self.same(self.run(self.config), self.logits), self.name
 
@@ -207,13 +217,13 @@ class Golden:
         (self.place / "config.json").write_text(json.dumps(config))
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                model, info = self.kind.from_pretrained(
                     self.place, attn_implementation="eager", dtype=torch.float32,
                     output_loading_info=True,
                 )  # fmt: skip
                 if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
                     return None
-                return model.eval()(self.ids, return_dict=True).logits[0].float()
+                return model.eval()(**self.given, return_dict=True).logits[0].float()
         except Exception:  # whatever it is, the reference does not run this config
             return None
 
