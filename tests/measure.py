@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from attn_cli import session
+from attn_cli.model.cache import Cache
 from attn_cli.model.family import Model
-from attn_cli.model.stack import Cache, Request
+from attn_cli.model.stack import Request
 from attn_cli.model.what_if import UNCHANGED, WhatIf
 from attn_cli.records import Trace
 

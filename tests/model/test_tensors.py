@@ -1,5 +1,7 @@
 """Which tensors a family takes from a file: their names, copies of others, what does not fit."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -19,11 +21,21 @@ def traced(folder):
 
 def test_a_star_stands_for_the_number_of_every_layer():
     shapes = {"e.weight": (5, 3), "h.*.a.weight": (3,), "h.*.b.weight": (2, 3)}
-    assert of_layers(shapes, 2) == {
+    assert of_layers(shapes, SimpleNamespace(layers=2)) == {
         "e.weight": (5, 3), "h.0.a.weight": (3,), "h.1.a.weight": (3,), "h.0.b.weight": (2, 3),
         "h.1.b.weight": (2, 3),
     }  # fmt: skip
-    assert of_layers(shapes, 0) == {"e.weight": (5, 3)}
+    assert of_layers(shapes, SimpleNamespace(layers=0)) == {"e.weight": (5, 3)}
+
+
+def test_a_star_counts_the_layers_of_its_own_stack():
+    shapes = {"encoder.*.a": (3,), "decoder.*.a": (2,)}
+    two = SimpleNamespace(layers=1, encoder_layers=2)
+    assert of_layers(shapes, two) == {
+        "encoder.0.a": (3,), "encoder.1.a": (3,), "decoder.0.a": (2,),
+    }  # fmt: skip
+    alone = SimpleNamespace(layers=1)
+    assert of_layers(shapes, alone) == {"encoder.0.a": (3,), "decoder.0.a": (2,)}
 
 
 # --- names ----------------------------------------------------------------------------------------
