@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 from attn_cli.families import bert
 from attn_cli.model.config import ConfigReader
@@ -13,7 +14,6 @@ from attn_cli.model.weights import LayerWeights
 
 _NAMES = bert.Names(
     prefix="albert.",
-    projection="encoder.embedding_hidden_mapping_in",
     layer="encoder.albert_layer_groups.*.",
     q="albert_layers.0.attention.query",
     k="albert_layers.0.attention.key",
@@ -39,14 +39,19 @@ _HARMLESS = bert.HARMLESS | set(
 class Config(bert.Config):
     """The numbers of an ALBERT model, whose layers fall into `groups` that share their tensors."""
 
+    names: ClassVar[bert.Names] = _NAMES
     groups: int
+
+    @property
+    def projection(self) -> str:
+        return "encoder.embedding_hidden_mapping_in"
 
 
 def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults({"hidden_act": "gelu_new"})
     reader.only("inner_group_num", 1, null=False)
     groups, narrow = reader.integer("num_hidden_groups", 1), reader.integer("embedding_size", 128)
-    config = Config(**bert.sizes(reader, _NAMES, embedding_width=narrow), groups=groups)
+    config = Config(**bert.sizes(reader, embedding_width=narrow), groups=groups)
     reader.finish(_HARMLESS)
     return config
 

@@ -5,7 +5,7 @@ Its siblings have the same operations under other names of tensors.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -59,12 +59,10 @@ _TYPES = "embeddings.token_type_embeddings.weight"
 class Names(NamedTuple):
     """What a family of this form calls its tensors; those of a layer follow `layer`.
 
-    `projection` leads from the embedding to the model's width, where there is such a map; `head`
-    and `head_norm` make what is compared with the tokens' vectors, or with `decoder`.
+    `head` and `head_norm` make what is compared with the tokens' vectors, or with `decoder`.
     """
 
     prefix: str = "bert."
-    projection: str = ""
     layer: str = "encoder.layer.*."
     q: str = "attention.self.query"
     k: str = "attention.self.key"
@@ -87,7 +85,7 @@ class Config(EqualHeads):
     The first `first_position` rows of the position table are of no token that is read.
     """
 
-    names: Names
+    names: ClassVar[Names] = Names()
     embedding_width: int
     inner_width: int
     first_position: int = 0
@@ -97,21 +95,25 @@ class Config(EqualHeads):
     head_activation: str
     tied: bool
 
+    @property
+    def projection(self) -> str:
+        """The map from the embedding's width to the model's, where there is one."""
+        return ""
+
 
 def read_config(reader: ConfigReader) -> Config:
-    config = Config(**sizes(reader, Names()))
+    config = Config(**sizes(reader))
     no_decoder(reader)
     reader.finish(HARMLESS)
     return config
 
 
-def sizes(reader: ConfigReader, names: Names, **others: Any) -> dict[str, Any]:
+def sizes(reader: ConfigReader, **others: Any) -> dict[str, Any]:
     """What the siblings have under BERT's own keys; `others` is what they have otherwise."""
     reader.only("position_embedding_type", "absolute")
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
     activation = reader.choice("hidden_act", ACTIVATIONS, "gelu")
     found = {
-        "names": names,
         "layers": reader.integer("num_hidden_layers", high=MOST_LAYERS),
         "heads": heads,
         "model_width": width,
@@ -149,7 +151,7 @@ def shapes(config: Config) -> Shapes:
         names.narrow: (width, config.inner_width),
     }
     found |= maps({names.layer + name: shape for name, shape in of_layer.items()})
-    found |= maps({names.projection: (width, narrow)} if names.projection else {})
+    found |= maps({config.projection: (width, narrow)} if config.projection else {})
     found |= maps({names.head: (narrow, width)})
     return found | {names.output_bias: (config.vocabulary,)} | output(config, narrow)
 
@@ -181,11 +183,12 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         facts,
         stack="encoder",
-        masked=True,
-        embedding="sum_normed",
+        masked=facts.predicts,
+        embedding="sum_normed_projected" if config.projection else "sum_normed",
         residual="after",
         positions="learned",
         epsilon=config.epsilon,
+        transform=config.head_activation,
         last_norm=config.names.head_norm,
     )
 
@@ -212,8 +215,8 @@ def forward(
     stack = Stack(model, ids, request, name="encoder", both_sides=True)
     first = _parts(model, stack, request.types, rows(config, stack))
     x = layer_normed(model.weights, NORM, sum(first.values()), config.epsilon)
-    if names.projection:
-        x = _linear(model.weights, names.projection, x)
+    if config.projection:
+        x = _linear(model.weights, config.projection, x)
     for parts in layers(model, stack):
         output = yield from stack.attend(
             {**first, "x": x, **_project(config, parts, x)},

@@ -1,6 +1,7 @@
 """DistilBERT: BERT with half the layers and without segments. Sanh et al. 2019."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from attn_cli.families import bert
 from attn_cli.model.config import ConfigReader
@@ -38,13 +39,19 @@ _HARMLESS = frozenset(
 _EPSILON = 1e-12  # the reference's own, which no config changes
 
 
-def read_config(reader: ConfigReader) -> bert.Config:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(bert.Config):
+    """The numbers of a DistilBERT model."""
+
+    names: ClassVar[bert.Names] = _NAMES
+
+
+def read_config(reader: ConfigReader) -> Config:
     for own, standard in _STANDARD.items():
         reader.take(own, standard)
     width, heads = reader.equal_shares("dim", "n_heads")
     activation = reader.choice("activation", bert.ACTIVATIONS, "gelu")
-    config = bert.Config(
-        names=_NAMES,
+    config = Config(
         layers=reader.integer("n_layers", high=MOST_LAYERS),
         heads=heads,
         model_width=width,

@@ -3,7 +3,8 @@
 Its generator fills masks; its discriminator, which tells the words that were put in, does not.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from attn_cli.families import bert
 from attn_cli.model.config import ConfigReader
@@ -20,14 +21,23 @@ _NAMES = bert.Names(
 _OF_HEADS = {"summary_activation", "summary_last_dropout", "summary_type", "summary_use_proj"}
 
 
-def read_config(reader: ConfigReader) -> bert.Config:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(bert.Config):
+    """The numbers of an ELECTRA model."""
+
+    names: ClassVar[bert.Names] = _NAMES
+
+    @property
+    def projection(self) -> str:
+        return "embeddings_project" if self.embedding_width != self.model_width else ""
+
+
+def read_config(reader: ConfigReader) -> Config:
     narrow = reader.integer("embedding_size", 128)
-    shared = bert.sizes(reader, _NAMES, embedding_width=narrow, head_activation="gelu")
+    config = Config(**bert.sizes(reader, embedding_width=narrow, head_activation="gelu"))
     bert.no_decoder(reader)
     reader.finish(bert.HARMLESS | _OF_HEADS)
-    if narrow != shared["model_width"]:
-        shared["names"] = _NAMES._replace(projection="embeddings_project")
-    return bert.Config(**shared)
+    return config
 
 
 FAMILY = replace(

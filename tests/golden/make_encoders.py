@@ -177,12 +177,10 @@ def make(
     np.savez_compressed(folder / "activations.npz", **activations(model, kind, given))
 
 
-def main() -> None:
-    for name in sys.argv[1:] or MODELS:
-        make(name, **MODELS[name])
+def record_versions(name: str) -> None:
     path = HERE / "versions.json"
     versions = json.loads(path.read_text())
-    versions["encoders"] = {
+    versions[name] = {
         "made": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -190,6 +188,12 @@ def main() -> None:
         "transformers": transformers.__version__,
     }
     path.write_text(json.dumps(versions, indent=2) + "\n")
+
+
+def main() -> None:
+    for name in sys.argv[1:] or MODELS:
+        make(name, **MODELS[name])
+    record_versions("encoders")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,10 @@ SENTENCES = {
     "embed.third": "A third says which of the two segments it belongs to.",
     "embed.sum_normed": "A layer norm brings the sum to a common scale.",
     "embed.sum_normed_rows": "x = the layer norm of their sum",
+    "embed.title_parts_normed_projected": "x = W·norm(token vector + position vector{third}) + b",
+    "embed.sum_normed_projected": "A layer norm brings the sum to a common scale, and a learned "
+    "linear map leads from its {narrow} numbers to the model's {width}.",
+    "embed.sum_normed_projected_rows": "x = W·(the layer norm of their sum) + b",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value.",
     "project.random": "Three linear maps, random here, before any training, turn each vector into "
