@@ -9,10 +9,14 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError, some
 from attn_cli.model.family import Model
+from attn_cli.model.tensors import OUTPUT
 from attn_cli.model.what_if import Changes
-from attn_cli.reading import mask_text
+from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.words import Note, note
+
+# The note of what a decoder writes, which a page has a place for.
+WRITTEN = "note.written"
 
 
 def model_notes(model: Model) -> tuple[Note, ...]:
@@ -25,7 +29,8 @@ def model_notes(model: Model) -> tuple[Note, ...]:
     if not model.facts.predicts:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
-        notes.append(note("note.untied", copy=copy, original=original))
+        own = model.weights.holds(OUTPUT, copy)
+        notes.append(note("note.untied" if own else "note.copy", copy=copy, original=original))
     if model.tokenizer.problem:
         notes.append(note("note.no_tokenizer", problem=model.tokenizer.problem))
     return tuple(notes)
@@ -98,7 +103,9 @@ def logit_notes(logits: np.ndarray) -> tuple[Note, ...]:
 
 def no_mask_notes(model: Model) -> tuple[Note, ...]:
     """Why a model that fills mask tokens predicts nothing."""
-    return (note("note.no_mask_token", mask=mask_text(model)),)
+    if model.tokenizer.mask < 0:
+        return (note("note.no_mask_known", model=model.facts.name),)
+    return (note("note.no_mask_token", mask=token_of(model, model.tokenizer.mask).text),)
 
 
 def place(facts: Facts, block: Address | Attention) -> Note:

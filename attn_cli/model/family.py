@@ -50,7 +50,7 @@ class Model:
 
     `end_tokens` are the ids that end a text, `ignored` the config keys that the user accepts,
     `unknown` those that mean nothing to the reference library, `untrue_copies` tensors of the file
-    that are not used, with those that they should repeat, `left_aside` those of another task;
+    with those that they should repeat and do not, `left_aside` those of another task;
     `metadata` is a GGUF file's.
     """
 

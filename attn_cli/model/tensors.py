@@ -86,6 +86,11 @@ class Naming(NamedTuple):
         """A file's name for a tensor as the family has it."""
         return place.removeprefix(next((p for p in self.prefixes if place.startswith(p)), ""))
 
+    def family_name(self, place: str) -> str:
+        """The family's name of today for a tensor of a file."""
+        name = self.without_prefix(place)
+        return self.older.get(name, name)
+
     def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
         """The prefix that most names of a file have, or nothing."""
         used = [next((p for p in self.prefixes if n.startswith(p)), "") for n in tensors]
@@ -100,10 +105,9 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
     found: dict[str, Stored] = {}
     for place in tensors:
-        name = naming.without_prefix(place)
-        if left_out.match(place) or name in naming.copies:
+        if left_out.match(place) or naming.without_prefix(place) in naming.copies:
             continue
-        name = naming.older.get(name, name)
+        name = naming.family_name(place)
         if name in found:
             raise ContentError(
                 f"{where}: the tensor {shorten(name)} stands there twice, as "

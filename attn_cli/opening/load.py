@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import file_names, open_gguf
 from attn_cli.model.tensors import (
+    OUTPUT,
     Naming,
     Shapes,
     bind,
@@ -45,8 +47,8 @@ _RANDOM = {
 
 
 def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
-    """Opens a model: `tiny`, `random[:key=value,…]`, `smollm2`, a folder, a GGUF file, `org/name`
-    in the local Hugging Face cache, or `ollama:name[:tag]`.
+    """Opens a model: one of `places.EMBEDDED` or `places.PACKAGES`, `random[:key=value,…]`, a
+    folder, a GGUF file, `org/name` in the local Hugging Face cache, or `ollama:name[:tag]`.
 
     Only headers are read; tensors and the tokenizer follow when a question needs them.
     Raises NoModelError, ContentError, UsageError.
@@ -95,6 +97,11 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     reader = ConfigReader(folder.config, of_config, ignored)
     config = family.read_config(reader)
     naming = family.naming(config)
+    untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
+    if any(naming.family_name(copy) == OUTPUT for copy, _ in untrue):
+        # The reference library then ties nothing, whatever the config says.
+        config = replace(config, tied=False)
+        naming = family.naming(config)
     stored = names_in_folder(tensors, naming, where)
     config = family.complete(config, stored)
     shapes = of_layers(family.shapes(config), config)
@@ -111,7 +118,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=tuple(ignored),
         unknown=tuple(reader.unknown),
-        untrue_copies=untrue_copies(tensors, naming, stored),
+        untrue_copies=untrue,
         left_aside=tuple(aside.values()),
     )
 

@@ -11,6 +11,7 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
 from attn_cli.maths.attention import PRODUCT
+from attn_cli.notes import WRITTEN
 from attn_cli.notes import place as of_layer
 from attn_cli.records import Address, Attention, Prediction, Trace
 from attn_cli.views import ending, entering, numbers
@@ -32,7 +33,6 @@ from attn_cli.words import Note, counted, note
 
 MOST_TABLES = 200
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
-TERMS = (PRODUCT, "content_to_position", "position_to_content")
 Items = Iterator[NamedTuple]
 _EVERYTHING: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({})
 
@@ -89,6 +89,7 @@ def page(
                 followed=not whole or _followed(entry, views[0]),
             )
         )
+    found.extend(Say(said, "lead") for said in trace.notes if whole and said.key == WRITTEN)
     best = _best_key(view) if whole and one else -1
     if best >= 0 and view.head not in view.block.removed:
         found.extend(ending.try_next(view, best))
@@ -158,7 +159,7 @@ def _of_head(trace: Trace, block: Attention, place: int) -> dict[str, np.ndarray
 
 
 def _dot_products(view: HeadView) -> Items:
-    terms = [name for name in TERMS if view.has(name)]
+    terms = [name for name in vocabulary.TERMS if view.has(name)]
     yield from (StepTitle(3, note("dot.title_terms") if terms else ""), say("dot.what"))
     if terms:
         yield say("dot.terms", terms=_plus(terms))
@@ -189,6 +190,7 @@ def _scale_and_mask(view: HeadView) -> Items:
     value = view.trace.settings["mask_value"]
     masked = "−∞" if value is None else numbers.exact(value)
     title = "cap" if block.soft_cap else "biased" if biased else kind
+    title += "_plain" if title == "biased" and block.scale == 1 else ""
     yield StepTitle(
         4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap, masked=masked)
     )

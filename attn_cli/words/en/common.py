@@ -19,8 +19,8 @@ SENTENCES = {
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
     "note.chat": "the prompt is a user's turn in the chat format {format}, without a system turn",
-    "note.untied": "{copy} in the file differs from {original}, but the config ties the two "
-    "(tie_word_embeddings); {original} is used",
+    "note.untied": "{copy} differs from {original}, so it is the output matrix, although the "
+    "config ties the two (tie_word_embeddings): transformers 5 does the same",
     "note.logits": "{count} logits are NaN or infinite: the prediction cannot be trusted",
     "note.no_tokenizer": "{problem}; tokens are shown as their ids",
     "note.hidden_row": "{where}: no visible key for query {rows}; weights and z are 0",
@@ -34,8 +34,13 @@ SENTENCES = {
     "note.case": "lower case or ",
     "note.no_mask_token": "the prompt has no {mask}, so there is no prediction",
     "note.no_target": "no --target: the decoder reads its start token {start} alone",
+    "note.copy": "{copy} in the file differs from {original}, which it should repeat; {original} "
+    "is used",
+    "note.written": "what the decoder writes from here, always with the likeliest token: {text}",
+    "note.no_mask_known": "the tokenizer of {model} does not say which token is its mask, so "
+    "there is no prediction",
     # what pages have in common
-    "page.model": "{family} · {layers} × {heads} · width {width} ({head_width} per head)",
+    "page.model": "{family} · {stacks} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",
@@ -68,9 +73,13 @@ SENTENCES = {
     "page.on": "{first} {rest}",
     "page.layer_encoder_self": "encoder layer {layer}",
     "page.layer_decoder_self": "decoder layer {layer}",
-    "page.layer_decoder_cross": "cross-attention of decoder layer {layer}",
+    "page.layer_decoder_cross": "decoder layer {layer} (cross-attention)",
     "page.stacks": "an encoder of {encoder} and a decoder of {decoder}",
     "page.onward_mask": " and on to the token that fills it",
+    "page.stack": "{layers} × {heads}",
+    "page.stack_encoder": "encoder {layers} × {heads}",
+    "page.stack_decoder": "decoder {layers} × {heads}",
+    "page.target": "target",
     "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
     "its table's largest.",
     "column.query": "query",
