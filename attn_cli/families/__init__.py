@@ -22,6 +22,11 @@ FAMILIES = {
     "distilbert": "distilbert",
     "electra": "electra",
     "albert": "albert",
+    "t5": "t5",
+    "t5encoder": "t5",
+    "mt5": "mt5",
+    "umt5": "umt5",
+    "bart": "bart",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

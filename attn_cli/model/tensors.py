@@ -74,7 +74,7 @@ class Naming(NamedTuple):
 
     One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
     nothing; `older` maps a name that published files still have to today's; `copies` maps a name
-    to the tensor that it repeats, if it is there.
+    to the tensor that it repeats, or that it stands for where the file has none of that name.
     """
 
     prefixes: tuple[str, ...] = ()
@@ -103,11 +103,14 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     Raises ContentError for a tensor that is there under two names.
     """
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
+    there = {naming.without_prefix(place) for place in tensors}
     found: dict[str, Stored] = {}
     for place in tensors:
-        if left_out.match(place) or naming.without_prefix(place) in naming.copies:
+        own = naming.without_prefix(place)
+        name = naming.copies.get(own, naming.older.get(own, own))
+        if left_out.match(place) or (own in naming.copies and name in there):
             continue
-        name = naming.family_name(place)
+        there.add(name)
         if name in found:
             raise ContentError(
                 f"{where}: the tensor {shorten(name)} stands there twice, as "
@@ -138,8 +141,8 @@ def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[st
 # Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,
 # of whether two segments belong together, of words that were put in.
 _OTHER_HEAD = re.compile(
-    r"(score|(\w+_)?classifier|qa_outputs|multiple_choice_head|v_head|value_head|(\w+_)?summary"
-    r"|cls\.seq_relationship|discriminator_predictions)\..*"
+    r"(score|(\w+_)?classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
+    r"|(\w+_)?summary|cls\.seq_relationship|discriminator_predictions)\..*"
 )
 
 

@@ -26,8 +26,9 @@ EVERY = MEASURED["families"]["every"]
 FIRST = {
     "gpt2": "gpt2-a", "llama": "llama-plain", "mistral": "mistral-window", "qwen2": "qwen2-window",
     "qwen3": "qwen3-yarn", "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3-short",
-    "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before", "bert": "bert",
-    "roberta": "roberta", "distilbert": "distilbert", "electra": "electra", "albert": "albert",
+    "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before", "t5": "t5-relu",
+    "mt5": "mt5", "umt5": "umt5", "bart": "bart", "bert": "bert", "roberta": "roberta",
+    "distilbert": "distilbert", "electra": "electra", "albert": "albert",
 }  # fmt: skip
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
 # says, and a note says that there is another.
@@ -60,6 +61,10 @@ REFUSED = {
     "distilbert": {},
     "electra": DECODER,
     "albert": {"inner_group_num": (2, [1])},
+    "t5": {},
+    "mt5": {},
+    "umt5": {},
+    "bart": {"tie_word_embeddings": (False, [True])},
 }  # fmt: skip
 
 
@@ -91,10 +96,13 @@ def opened(folder, config, ignored=()):
     """The logits and notes of a model with this config."""
     (folder / "config.json").write_text(json.dumps(config))
     model = session.load(str(folder), ignore_config=ignored)
-    given = np.load(folder / "activations.npz")
-    ids, types = (tuple(given[n].tolist()) if n in given else () for n in ("ids", "types"))
-    found = session.trace(ids=ids, model=model)
-    logits = logits_of(model, ids, types=types) if model.facts.masked else found.logits
+    golden = np.load(folder / "activations.npz")
+    ids, target = golden["ids"].tolist(), []
+    if "source" in golden:
+        ids, target = golden["source"].tolist(), ids
+    found = session.trace(ids=ids, target_ids=target, model=model)
+    types = tuple(golden["types"].tolist()) if "types" in golden else ()
+    logits = logits_of(model, tuple(ids), types=types) if model.facts.masked else found.logits
     return logits, {str(note) for note in found.notes}
 
 
@@ -374,19 +382,26 @@ def test_the_config_around_a_text_config_is_judged_too(pictures):
 # --- published models ----------------------------------------------------------------------------
 
 
+LAYERS = (
+    "decoder_layers", "num_decoder_layers", "num_layers", "num_hidden_layers", "n_layer",
+    "n_layers",
+)  # fmt: skip
+WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model", "dim")
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configs_are_accepted(name):
     config = PUBLISHED[name]
     read = read_published(config)
     text = config.get("text_config", config)
-    layers = next(text[k] for k in ("num_hidden_layers", "n_layer", "n_layers") if k in text)
-    width = next(text[k] for k in ("hidden_size", "n_embd", "n_embed", "dim") if k in text)
+    layers = next(text[k] for k in LAYERS if k in text)
+    width = next(text[k] for k in WIDTHS if k in text)
     assert (read.layers, read.model_width) == (layers, width)
 
 
 def test_every_family_has_published_configs():
     kinds = {config["model_type"] for config in PUBLISHED.values()}
-    assert kinds == FAMILIES.keys() - {"gptneox"}
+    assert kinds == FAMILIES.keys() - {"gptneox", "t5encoder"}
     assert len(PUBLISHED) > 50
 
 
@@ -411,6 +426,11 @@ SIZES = {
     "opt": "hidden_size ffn_dim num_attention_heads",
     **dict.fromkeys(("bert", "roberta", "electra", "albert"), ENCODER),
     "distilbert": "dim n_layers n_heads hidden_dim vocab_size max_position_embeddings",
+    "t5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "mt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "umt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "bart": "d_model encoder_layers decoder_layers encoder_attention_heads "
+    "decoder_attention_heads encoder_ffn_dim decoder_ffn_dim vocab_size max_position_embeddings",
 }
 
 
@@ -430,8 +450,12 @@ def test_a_size_is_never_made_up(family, golden):
     ("gpt2-a", "n_head", "num_attention_heads"),
     ("gpt2-a", "n_positions", "max_position_embeddings"),
     ("bloom", "n_layer", "num_hidden_layers"), ("bloom", "n_head", "num_attention_heads"),
-    ("bloom", "hidden_size", "n_embed"), ("distilbert", "dim", "hidden_size"),
-    ("distilbert", "n_layers", "num_hidden_layers"),
+    ("bloom", "hidden_size", "n_embed"), ("t5-gelu", "d_model", "hidden_size"),
+    ("t5-gelu", "d_kv", "head_dim"), ("t5-gelu", "num_heads", "num_attention_heads"),
+    ("t5-gelu", "num_layers", "num_hidden_layers"), ("bart", "d_model", "hidden_size"),
+    ("bart", "encoder_layers", "num_hidden_layers"),
+    ("bart", "encoder_attention_heads", "num_attention_heads"),
+    ("distilbert", "dim", "hidden_size"), ("distilbert", "n_layers", "num_hidden_layers"),
     ("distilbert", "n_heads", "num_attention_heads"),
 ])  # fmt: skip
 def test_both_spellings_are_read_and_the_standard_one_wins(golden, name, own, standard):
