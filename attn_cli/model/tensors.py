@@ -103,11 +103,11 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     Raises ContentError for a tensor that is there under two names.
     """
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
-    there = {naming.without_prefix(place) for place in tensors}
+    there = {naming.family_name(place) for place in tensors}
     found: dict[str, Stored] = {}
     for place in tensors:
         own = naming.without_prefix(place)
-        name = naming.copies.get(own, naming.older.get(own, own))
+        name = naming.copies.get(own) or naming.family_name(place)
         if left_out.match(place) or (own in naming.copies and name in there):
             continue
         there.add(name)

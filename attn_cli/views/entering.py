@@ -76,7 +76,7 @@ def _third(there: bool) -> Words:
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
     width = view.facts.model_width
-    where = note("embed.biased" if view.facts.positions == "bias" else "embed.turned")
+    where = note(f"embed.enters_{view.facts.positions}")
     scaled = note(f"embed.{made}", width=width) if made != "token" else ""
     yield StepTitle(1, note(f"embed.title_{made}", width=width))
     yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))

@@ -277,9 +277,24 @@ def test_the_output_matrix_is_the_stored_one_or_else_the_embedding(golden_copy, 
     assert row_error(session.predict(other, end.x), wanted) <= TOLERANCE
 
 
-def turned_rows(entries):
+def test_an_output_matrix_that_differs_from_barts_embedding_is_used(golden_copy, repack):
+    """As the reference does, whatever the config says of the two."""
+    folder = golden_copy("bart")
+    model = session.load(str(folder))
+    _, end = every_block(model, (7, 3, 1), (3, 0, 8))
+    repack(folder, lambda entries: entries | {
+        "lm_head.weight": turned_rows(entries, "model.shared.weight"),
+    })  # fmt: skip
+    stored = open_safetensors(folder / WEIGHTS)
+    wanted = end.x @ stored["lm_head.weight"].read().T + stored["final_logits_bias"].read()
+    again = session.load(str(folder))
+    assert again.untrue_copies == (("lm_head.weight", "shared.weight"),)
+    assert row_error(session.predict(again, end.x), wanted) <= TOLERANCE
+
+
+def turned_rows(entries, of="shared.weight"):
     """Another matrix of the embedding's shape: its numbers from the last to the first."""
-    kind, shape, data = entries["shared.weight"]
+    kind, shape, data = entries[of]
     return kind, shape, np.frombuffer(data, "<f4")[::-1].tobytes()
 
 
