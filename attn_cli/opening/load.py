@@ -26,6 +26,7 @@ from attn_cli.model.tensors import (
     Shapes,
     bind,
     names_in_folder,
+    of_head,
     of_layers,
     other_heads,
     untrue_copies,
@@ -109,11 +110,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     shapes = of_layers(family.shapes(config), config)
     aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
     predicts = not without_head(shapes, stored, family.head)
+    named = {name: name for name in of_head(shapes, family.head)}
     return _model(
         facts=_facts(place, kind, family, config, shapes, predicts=predicts),
         family=family,
         config=config,
-        weights=bind(tensors, stored, shapes, where, prefix=naming.prefix_in(tensors)),
+        weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),
         make=lambda: _tokenizer_of(place.path, config.vocabulary),
         where=where,
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
