@@ -59,6 +59,34 @@ def selection(given: str | int | Iterable[int], count: int, option: str) -> tupl
     return tuple(dict.fromkeys(found))
 
 
+def attentions(
+    stack: str, kind: str, known: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """The chosen of a model's `known` attentions, each (stack, kind), in computing order.
+
+    Without a stack it is the last one, the decoder where there are two; `all` is any. Raises
+    UsageError with what there is.
+    """
+    stack, stacks = stack or known[-1][0], list(dict.fromkeys(own for own, _ in known))
+    there = f"it has {' and '.join(f'{own} {other}-attention' for own, other in known)}"
+    if stack not in ("all", *stacks):
+        which = f"one stack, the {stacks[0]}" if len(stacks) == 1 else f"the {' and '.join(stacks)}"
+        raise UsageError(f"--stack {shorten(stack)}: this model has {which}", there)
+    chosen = [(own, other) for own, other in known if stack in ("all", own)]
+    found = tuple((own, other) for own, other in chosen if kind in ("all", other))
+    if not found:
+        where = "model" if stack == "all" or len(stacks) == 1 else stack
+        raise UsageError(f"--kind {shorten(kind)}: this {where} has no {kind}-attention", there)
+    return found
+
+
+def named(chosen: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The choice of attentions as documents record it: one stack and one kind, or all."""
+    words = (set(names) for names in zip(*chosen, strict=True))
+    stack, kind = (names.pop() if len(names) == 1 else "all" for names in words)
+    return {"stack": stack, "kind": kind}
+
+
 def one(given: str, count: int, option: str) -> int:
     """A single index, as in `selection`. Raises UsageError."""
     found = selection(given, count, option)

@@ -2,26 +2,30 @@
 
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from attn_cli import session
+from attn_cli import session, vocabulary
+from attn_cli.model.cache import Cache, End
 from attn_cli.model.family import Model
-from attn_cli.model.stack import Cache, Request
-from attn_cli.model.what_if import UNCHANGED, WhatIf
-from attn_cli.records import Trace
+from attn_cli.model.stack import Request
+from attn_cli.model.what_if import UNCHANGED, Changes
+from attn_cli.records import Address, Attention, Trace
 
 
-def logits_of(model: Model, ids: tuple[int, ...], changes: WhatIf = UNCHANGED) -> np.ndarray:
+def logits_of(
+    model: Model, ids: tuple[int, ...], changes: Changes = UNCHANGED, types: tuple[int, ...] = ()
+) -> np.ndarray:
     """Logits (position, vocabulary) at every position of a prompt."""
-    return session.predict(model, session.run(model, ids, Request(what_if=changes))[1].x)
+    request = Request(what_if=changes, types=types)
+    return session.predict(model, session.run(model, ids, request)[1].x)
 
 
 def next_logits_of(
-    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: WhatIf = UNCHANGED
+    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: Changes = UNCHANGED
 ) -> np.ndarray:
     """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
     end = session.run(model, ids, Request(what_if=changes), cache)[1]
@@ -36,6 +40,66 @@ def row_error(found: np.ndarray, wanted: np.ndarray) -> float:
     a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
     assert np.isfinite(a).all()
     return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
+
+
+def addresses(model: Model) -> list[Address]:
+    """All blocks of a model of one stack or two, in computing order."""
+    facts = model.facts
+    found = []
+    for stack in dict.fromkeys(stack for stack, _ in facts.attentions):
+        kinds = [kind for name, kind in facts.attentions if name == stack]
+        found += [Address(stack, k, n) for n in range(facts.layers_of(stack)) for k in kinds]
+    return found
+
+
+def every_block(
+    model: Model,
+    source: tuple[int, ...],
+    ids: tuple[int, ...],
+    what_if: Changes = UNCHANGED,
+    cache: Cache | None = None,
+    arrays: frozenset[str] = vocabulary.LIGHT_ARRAYS - {"mlp_output"},
+) -> tuple[dict[Address, Attention], End]:
+    """What every block computes, and where the pass ends; `source` are the encoder's tokens."""
+    blocks = frozenset(addresses(model))
+    request = Request(blocks=blocks, arrays=arrays, source=source, what_if=what_if)
+    return session.run(model, ids, request, cache)
+
+
+def following(
+    found: Mapping[str, np.ndarray],
+    visible: np.ndarray,
+    w_o: np.ndarray,
+    *,
+    scale: float,
+    cap: float = 0.0,
+) -> dict[str, np.ndarray]:
+    """What follows in float64 from a block's q, k, z and bias: steps 3 and 4, and `head_output`.
+
+    `w_o` is (head × value_width, model).
+    """
+    q, k, z = (found[name].astype(np.float64) for name in "qkz")
+    group = len(q) // len(k)
+    scores = np.stack([q[head] @ k[head // group].T for head in range(len(q))])
+    scaled = scores * scale
+    scaled = cap * np.tanh(scaled / cap) if cap else scaled
+    scaled = scaled + found.get("bias", 0)
+    width = z.shape[-1]
+    rows = w_o.astype(np.float64)
+    pulls = [z[h] @ rows[h * width : (h + 1) * width] for h in range(len(z))]
+    return {
+        "scores": scores, "scaled": scaled, "visible": visible,
+        "masked": np.where(visible, scaled, -np.inf), "head_output": np.stack(pulls),
+    }  # fmt: skip
+
+
+def block_errors(block: Attention, wanted: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The error of every array of a block, which has just the wanted ones."""
+    assert set(block.arrays) - vocabulary.PARAMETERS - vocabulary.EMBEDDING_PARTS == set(wanted)
+    assert np.array_equal(block.visible, wanted["visible"])
+    numbers = {name: array for name, array in wanted.items() if name != "visible"}
+    assert {block.arrays[name].dtype for name in numbers} == {np.dtype(np.float32)}
+    return {name: row_error(block.arrays[name], array) for name, array in numbers.items()}
 
 
 def same_bits(one: Trace, two: Trace) -> bool:

@@ -25,7 +25,8 @@ EXAMPLES = (
     'attn trace "the greatest thinker in China is" --model my-model',
 )
 
-NAMES = ("next", "masked")  # of the table in training/objectives.py, which would import numpy here
+# Of the table in training/objectives.py, which would import numpy here.
+NAMES = ("next", "masked", "translate")
 
 
 def _whole(name: str, low: int, high: int, shown: str, text: str = "") -> Any:

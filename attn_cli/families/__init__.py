@@ -15,6 +15,18 @@ FAMILIES = {
     "gptneox": "gpt_neox",
     "bloom": "bloom",
     "opt": "opt",
+    "bert": "bert",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+    "distilbert": "distilbert",
+    "electra": "electra",
+    "albert": "albert",
+    "t5": "t5",
+    "t5encoder": "t5",
+    "mt5": "mt5",
+    "umt5": "umt5",
+    "bart": "bart",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

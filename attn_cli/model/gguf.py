@@ -9,6 +9,7 @@ import numpy as np
 from attn_cli.checkpoints.gguf import Gguf as File
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
+from attn_cli.model.tensors import layer_numbers
 from attn_cli.model.weights import Stored, as_stored
 
 Arrange = Callable[[np.ndarray], np.ndarray]
@@ -42,7 +43,8 @@ class Gguf:
     are those that a file may not lack, beside those of every architecture. `say` completes, in
     place, the values of config.json by what the file says by other means; `finish` completes the
     config by what config.json cannot say: both take a reader of the values as the file has them,
-    and its tensors. `arrange` tells which tensors stand otherwise than in a folder.
+    and its tensors. `more` are the tensors' names that depend on the config; `arrange` tells which
+    tensors stand otherwise than in a folder.
     """
 
     keys: Mapping[str, str]
@@ -52,6 +54,7 @@ class Gguf:
     required: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = lambda *_: None
+    more: Callable[[Any], Mapping[str, str]] = lambda config: {}
     arrange: Callable[[Any], Mapping[str, Arrange]] = lambda config: {}
     finish: Callable[[Any, ConfigReader, Mapping[str, Any]], Any] = lambda config, *_: config
 
@@ -123,12 +126,12 @@ def _unknown(where: str, key: str) -> ContentError:
     )
 
 
-def file_names(form: Gguf, layers: int) -> dict[str, str]:
+def file_names(form: Gguf, config: Any) -> dict[str, str]:
     """The file's name for each of the family's tensors, layer by layer."""
     return {
-        ours.replace("*", str(layer)): theirs.replace("*", str(layer))
-        for ours, theirs in form.tensors.items()
-        for layer in range(layers if "*" in ours else 1)
+        ours.replace("*", number): theirs.replace("*", number)
+        for ours, theirs in {**form.tensors, **form.more(config)}.items()
+        for number in layer_numbers(ours, config)
     }
 
 
@@ -136,10 +139,9 @@ def _stored_names(form: Gguf, tensors: Iterable[str], config: Any) -> dict[str, 
     """Each tensor under the family's name; one that the table lacks keeps its own in brackets."""
     arranged = form.arrange(config)
     table = {}
-    for ours, theirs in form.tensors.items():
+    for ours, theirs in {**form.tensors, **form.more(config)}.items():
         arrange = arranged.get(ours, as_stored)
-        for layer in range(config.layers if "*" in ours else 1):
-            number = str(layer)
+        for number in layer_numbers(ours, config):
             table[theirs.replace("*", number)] = Stored(ours.replace("*", number), arrange)
     left_out = frozenset(form.left_out)
     found = {}

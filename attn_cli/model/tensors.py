@@ -1,7 +1,7 @@
 """Which tensors a family needs, how folders name them, and whether a file holds just these."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import translate
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -46,13 +46,24 @@ def copies(config: Any, embedding: str, *names: str) -> dict[str, str]:
     return dict.fromkeys((OUTPUT, *names), embedding) if config.tied else {}
 
 
-def of_layers(shapes: Shapes, layers: int) -> Shapes:
+def of_layers(shapes: Shapes, config: Any) -> Shapes:
     """The shapes with every `*` written out, layer by layer."""
     return {
-        name.replace("*", str(layer)): shape
+        name.replace("*", number): shape
         for name, shape in shapes.items()
-        for layer in range(layers if "*" in name else 1)
+        for number in layer_numbers(name, config)
     }
+
+
+def layer_numbers(name: str, config: Any) -> list[str]:
+    """What the `*` in a tensor's name stands for; one empty text where there is none.
+
+    Of a config with `encoder_layers`, names that begin with `encoder.` count these.
+    """
+    layers = config.layers
+    if name.startswith("encoder."):
+        layers = getattr(config, "encoder_layers", layers)
+    return [str(layer) for layer in range(layers)] if "*" in name else [""]
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -63,7 +74,7 @@ class Naming(NamedTuple):
 
     One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
     nothing; `older` maps a name that published files still have to today's; `copies` maps a name
-    to the tensor that it repeats, if it is there.
+    to the tensor that it repeats, or that it stands for where the file has none of that name.
     """
 
     prefixes: tuple[str, ...] = ()
@@ -74,6 +85,11 @@ class Naming(NamedTuple):
     def without_prefix(self, place: str) -> str:
         """A file's name for a tensor as the family has it."""
         return place.removeprefix(next((p for p in self.prefixes if place.startswith(p)), ""))
+
+    def family_name(self, place: str) -> str:
+        """The family's name of today for a tensor of a file."""
+        name = self.without_prefix(place)
+        return self.older.get(name, name)
 
     def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
         """The prefix that most names of a file have, or nothing."""
@@ -87,12 +103,14 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     Raises ContentError for a tensor that is there under two names.
     """
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
+    there = {naming.family_name(place) for place in tensors}
     found: dict[str, Stored] = {}
     for place in tensors:
-        name = naming.without_prefix(place)
-        if left_out.match(place) or name in naming.copies:
+        own = naming.without_prefix(place)
+        name = naming.copies.get(own) or naming.family_name(place)
+        if left_out.match(place) or (own in naming.copies and name in there):
             continue
-        name = naming.older.get(name, name)
+        there.add(name)
         if name in found:
             raise ContentError(
                 f"{where}: the tensor {shorten(name)} stands there twice, as "
@@ -102,9 +120,29 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     return found
 
 
-# Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward.
+def of_head(shapes: Shapes, head: Sequence[str]) -> list[str]:
+    """The tensors of the predicting `head`, which stands beside the model: it has no prefix."""
+    pattern = re.compile("|".join(map(translate, head)))
+    return [name for name in shapes if pattern.match(name)]
+
+
+def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
+    """Takes the tensors of the predicting `head` out of the shapes if a file has none of them.
+
+    Returns whether it did.
+    """
+    names = of_head(shapes, head)
+    missing = bool(names) and not any(name in stored for name in names)
+    for name in names if missing else ():
+        del shapes[name]
+    return missing
+
+
+# Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,
+# of whether two segments belong together, of words that were put in.
 _OTHER_HEAD = re.compile(
-    r"(score|classifier|qa_outputs|multiple_choice_head|v_head|value_head|summary)\..*"
+    r"(score|(\w+_)?classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
+    r"|(\w+_)?summary|cls\.seq_relationship|discriminator_predictions)\..*"
 )
 
 

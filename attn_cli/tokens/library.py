@@ -3,6 +3,7 @@
 The package is in the extra `models`, and is imported where it is needed.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterable
@@ -215,11 +216,18 @@ def _moved(span: tuple[int, int], by: int) -> tuple[int, int]:
     return span[0] + by, span[1] + by
 
 
+def charsmap_of(library: Any) -> Any:
+    """The normalizer of a SentencePiece file that a tokenizer has among its steps, or None."""
+    found = (step.get("precompiled_charsmap") for step in _steps(library.normalizer))
+    charsmap = next(filter(None, found), None)
+    return charsmap and load().normalizers.Precompiled(base64.b64decode(charsmap))
+
+
 def _steps(part: Any) -> list[dict[str, Any]]:
-    """What a decoder, pre-tokenizer or post-processor does, one step after the other."""
+    """What a normalizer, a decoder or another part does, one step after the other."""
     steps = [json.loads(part.__getstate__())] if part else []
     for step in steps:
-        for name in ("decoders", "pretokenizers", "processors"):
+        for name in ("decoders", "pretokenizers", "processors", "normalizers"):
             steps += step.get(name, [])
     return steps
 

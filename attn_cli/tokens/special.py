@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
-from attn_cli.tokens.library import load
+from attn_cli.tokens.library import IDS_HINT, load
 from attn_cli.tokens.token import Around
 
 _LARGEST = 32_000_000
@@ -29,6 +29,12 @@ def config(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ContentError(f"{place} is not a JSON object", "the file may be damaged")
     return values
+
+
+def unread_class(folder: Path, name: str | None, model: Any) -> ContentError:
+    """For a folder whose class, if it tells one, is not read from the files that it has."""
+    what = f"the class {shorten(name)!r}" if name else f"no class for {shorten(str(model))!r}"
+    return ContentError(f"{folder} names {what} of tokenizer, but has no tokenizer.json", IDS_HINT)
 
 
 def text(value: Any) -> str:

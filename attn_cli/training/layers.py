@@ -71,14 +71,18 @@ class Start:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def embedding(self, name: str, rows: int, width: int) -> dict[str, np.ndarray]:
+    def embedding(
+        self, name: str, rows: int, width: int, spread: float = EMBEDDING_SPREAD
+    ) -> dict[str, np.ndarray]:
         """One vector for each of `rows` things."""
-        return {f"{name}.weight": self._normal(rows, width, scale=EMBEDDING_SPREAD)}
+        return {f"{name}.weight": self._normal(rows, width, scale=spread)}
 
-    def linear(self, name: str, n_in: int, n_out: int, scale: float = 1.0) -> dict[str, np.ndarray]:
-        """A matrix and a bias."""
-        weight = self._normal(n_in, n_out, scale=scale * n_in**-0.5)
-        return {f"{name}.weight": weight, f"{name}.bias": np.zeros(n_out, np.float32)}
+    def linear(
+        self, name: str, n_in: int, n_out: int, scale: float = 1.0, *, bias: bool = True
+    ) -> dict[str, np.ndarray]:
+        """A matrix and, unless there is none, a bias."""
+        found = {f"{name}.weight": self._normal(n_in, n_out, scale=scale * n_in**-0.5)}
+        return found | {f"{name}.bias": np.zeros(n_out, np.float32)} if bias else found
 
     def norm(self, name: str, width: int) -> dict[str, np.ndarray]:
         """A layer norm that changes nothing yet."""
@@ -102,6 +106,10 @@ class Start:
             parameters |= self.linear(f"h.{layer}.mlp.c_proj", 4 * width, width, residual)
         return parameters
 
+    def rms_norm(self, name: str, width: int) -> dict[str, np.ndarray]:
+        """A norm without a bias that changes nothing yet."""
+        return {f"{name}.weight": np.ones(width, np.float32)}
+
     def _normal(self, *size: int, scale: float) -> np.ndarray:
         return (self._rng.standard_normal(size) * scale).astype(np.float32)
 
@@ -115,8 +123,8 @@ def layer_count(parameters: Parameters) -> int:
 
 
 def linear(p: Parameters, name: str, x_M: np.ndarray) -> np.ndarray:
-    """xW + b."""
-    return layers.linear(x_M, p[f"{name}.weight"], p[f"{name}.bias"])
+    """xW + b, or xW if there is no bias."""
+    return layers.linear(x_M, p[f"{name}.weight"], p.get(f"{name}.bias", _NO_BIAS))
 
 
 def norm(p: Parameters, name: str, x_M: np.ndarray) -> np.ndarray:
@@ -175,12 +183,17 @@ class Backward:
         gain = self._parameters[f"{name}.weight"]
         return self._keep(name, layers.layer_norm_vjp(x, gain, EPSILON, dy))
 
+    def rms_norm(self, name: str, x: np.ndarray, epsilon: float, dy: np.ndarray) -> np.ndarray:
+        """An RMS norm backwards."""
+        gain = self._parameters[f"{name}.weight"]
+        return self._keep(name, layers.rms_norm_vjp(x, gain, epsilon, dy))
+
     def attend(self, name: str, found: Attention, dy: np.ndarray) -> np.ndarray:
         """`attend` backwards."""
         weight = self._parameters[f"{name}.c_proj.weight"]
         dz = self._keep(f"{name}.c_proj", attention.combine_vjp(found.z, weight, dy))
         q, k, v = np.split(found.qkv, 3, axis=-3)
-        dq_dk_dv = attention.attend_vjp(q, k, v, found.visible, found.weights, dz)
+        *dq_dk_dv, _ = attention.attend_vjp(q, k, v, found.visible, found.weights, dz)
         dqkv = np.concatenate(dq_dk_dv, axis=-3)
         weight = self._parameters[f"{name}.c_attn.weight"]
         return self._keep(f"{name}.c_attn", attention.project_vjp(found.x, weight, dqkv))
@@ -227,9 +240,11 @@ class Backward:
             self.add(bias, dlogits.sum(axis=0))
         return losses.reshape(targets.shape), (dlogits @ table_VM).reshape(x.shape)
 
-    def _keep(self, name: str, found: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        """A linear map's or a norm's dx; its parameters' two gradients are kept."""
-        dx, self._gradients[f"{name}.weight"], self._gradients[f"{name}.bias"] = found
+    def _keep(self, name: str, found: tuple[np.ndarray, ...]) -> np.ndarray:
+        """A linear map's or a norm's dx; the gradients of its weight and of a bias are kept."""
+        dx, *own = found
+        for part, gradient in zip(("weight", "bias"), own, strict=False):
+            self._gradients[f"{name}.{part}"] = gradient
         return dx
 
 
@@ -249,10 +264,13 @@ def order_heads(
         order = np.argsort(-shares, kind="stable")
         for part in ("weight", "bias"):
             columns = f"h.{layer}.{name}.c_attn.{part}"
-            array = parameters[columns]
-            split = array.reshape(*array.shape[:-1], 3, heads, -1)  # q k v, head, width
-            ordered[columns] = split[..., order, :].reshape(array.shape)
+            ordered[columns] = order_columns(parameters[columns], order, 3)  # q k v
         rows = f"h.{layer}.{name}.c_proj.weight"
-        array = parameters[rows]
-        ordered[rows] = array.reshape(heads, -1, array.shape[-1])[order].reshape(array.shape)
+        ordered[rows] = order_columns(parameters[rows].T, order).T
     return ordered
+
+
+def order_columns(array: np.ndarray, order: np.ndarray, count: int = 1) -> np.ndarray:
+    """Columns that are `count` times a range for each head, each time with the heads in order."""
+    split = array.reshape(*array.shape[:-1], count, len(order), -1)
+    return split[..., order, :].reshape(array.shape)

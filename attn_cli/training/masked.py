@@ -25,6 +25,7 @@ from attn_cli.training.watch import Watch, shares, watch
 
 _AROUND = 2  # [CLS] and [SEP]
 import os
+
 PAIRED = float(os.environ.get("PAIRED", "0"))
 
 
@@ -280,7 +281,7 @@ MASKED = Objective(
         "watched_prompt": "the greatest thinker in China is [MASK]",
         "watched_query": "thinker",
     },
-    options=("masking_rate",),
+    options=("context", "masking_rate", "watched_query"),
     embedding="wte.weight",
     read=read_corpus,
     needs=_needs,

@@ -57,7 +57,7 @@ def trace_document(trace: Trace, *, values: bool = True) -> dict[str, Any]:
     settings = shared.pop("settings")
     return {
         **shared,
-        "target": None,
+        "target": prompt_document(trace.prompt.target) if trace.prompt.target else None,
         "settings": settings,
         "attention": [_block(block, values=values) for block in trace.attention],
         "next": [record(entry) for entry in trace.next],
@@ -75,6 +75,8 @@ def document(
 ) -> dict[str, Any]:
     """The `attn.COMMAND/1` document of another command; `result` is an analysis record."""
     shared = envelope(command, model, prompt, settings)
+    if prompt and prompt.target:
+        shared["prompt"]["target"] = prompt_document(prompt.target)
     return {**shared, "result": record(result), "notes": list(map(str, notes))}
 
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from attn_cli.training.loop import StepRecord, TrainingResult, TrainingSettings
 
 _RECENT = 50
-_WHAT = {"next": "training.what", "masked": "training.what_masked"}  # by objective
+_WHAT = {
+    "next": "training.what",
+    "masked": "training.what_masked",
+    "translate": "training.what_translate",
+}
 MEAN_OF = 100  # steps, that the loss of a result is of
 
 
@@ -47,12 +51,12 @@ def page(
 
 def _watched(settings: "TrainingSettings") -> Say:
     """Whose attention to what is shown."""
+    key = "training.attention_of" if settings.watched_query else "training.attention"
+    if settings.objective == "translate":
+        key = "training.attention_translate"
     prompt = label(settings.watched_prompt, 60).replace("␣", " ")
-    values = {"prompt": prompt, "key": label(settings.watched_key)}
-    if settings.watched_query:
-        values["query"] = label(settings.watched_query)
-        return say("training.attention_of", "lead", **values)
-    return say("training.attention", "lead", **values)
+    query, watched = label(settings.watched_query), label(settings.watched_key)
+    return say(key, "lead", prompt=prompt, query=query, key=watched)
 
 
 def _loss(history: "Sequence[StepRecord]", steps: int) -> Page:

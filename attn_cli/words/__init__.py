@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from attn_cli.words import en, en_training
+from attn_cli.words import en
 
-LANGUAGES = {"en": en.SENTENCES | en_training.SENTENCES}
+LANGUAGES = {"en": en.SENTENCES}
 
 
 class Note(NamedTuple):
