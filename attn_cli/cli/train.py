@@ -48,7 +48,7 @@ Mask = Annotated[
            help="none trains next without the mask, to see why there is one."),
 ]  # fmt: skip
 MaskingRate = number(
-    float | None, "--masking-rate", "R", 0, 1, "The share of tokens that masked hides.",
+    float | None, "--masking-rate", "R", 0.01, 1, "The share of tokens that masked hides.",
     show_default="0.15",
 )  # fmt: skip
 Objective = Annotated[
@@ -139,11 +139,10 @@ def command(
         _rescue(problem, run, corpus, directory)
     checkpoint.save(directory, run)
     found = loop.result_of(run, history, str(directory))
-    begin = settings.watched_prompt or text.tokenizer.decode(text.ids[:2].tolist())
     result = output.Result(
         page=lambda: [
             *(item for last in history[-1:] for item in view.page(last, history, settings)),
-            *view.result(found, settings, begin),
+            *view.result(found, settings, text),
         ],
         found=found,
         settings=asdict(settings),
