@@ -77,14 +77,14 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
         "page.model_two" if stacks else "page.model", family=model.family, stack=own,
         width=model.model_width, head_width=model.head_width,
     )  # fmt: skip
-    text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}")
+    stacks = f"\n {stacks}" if stacks else ""
+    text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}{stacks}")
     if where:
         # On a line of its own where it would be torn apart on the usual screen.
-        gap = "   " if text.cell_len + len(where) < 77 else "\n "
+        fits = not stacks and text.cell_len + len(where) < 77
+        gap = "   " if fits else "\n "
         text.append(f"{gap}{where}", STYLES["strong"])
     yield text
-    if stacks:
-        yield Text(f" {stacks}")
     if item.prompt:
         yield from _tokens(item.prompt, look)
         if item.prompt.target:
