@@ -16,9 +16,12 @@ from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Address, Attention, Trace
 
 
-def logits_of(model: Model, ids: tuple[int, ...], changes: Changes = UNCHANGED) -> np.ndarray:
+def logits_of(
+    model: Model, ids: tuple[int, ...], changes: Changes = UNCHANGED, types: tuple[int, ...] = ()
+) -> np.ndarray:
     """Logits (position, vocabulary) at every position of a prompt."""
-    return session.predict(model, session.run(model, ids, Request(what_if=changes))[1].x)
+    request = Request(what_if=changes, types=types)
+    return session.predict(model, session.run(model, ids, request)[1].x)
 
 
 def next_logits_of(

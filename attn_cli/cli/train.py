@@ -21,13 +21,12 @@ EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
     "attn train samples/corpus.txt --out my-model --resume",
     "attn train samples/corpus.txt --out cheat --steps 300 --mask none",
+    "attn train samples/corpus.txt --out my-encoder --objective masked",
     'attn trace "the greatest thinker in China is" --model my-model',
 )
 
-NAMES = (
-    "next",
-    "translate",
-)  # of the table in training/objectives.py, which would import numpy here
+# Of the table in training/objectives.py, which would import numpy here.
+NAMES = ("next", "masked", "translate")
 
 
 def _whole(name: str, low: int, high: int, shown: str, text: str = "") -> Any:
@@ -46,13 +45,17 @@ Mask = Annotated[
     str | None,
     Option(metavar="MASK", parser=one_of("--mask", ("causal", "none")), show_default="causal",
            autocompletion=complete("causal", "none"),
-           help="none trains without the mask, to see why there is one."),
+           help="none trains next without the mask, to see why there is one."),
 ]  # fmt: skip
+MaskingRate = number(
+    float | None, "--masking-rate", "R", 0, 1, "The share of tokens that masked hides.",
+    show_default="0.15",
+)  # fmt: skip
 Objective = Annotated[
     str | None,
     Option(metavar="NAME", parser=one_of("--objective", NAMES), show_default="next",
            autocompletion=complete(*NAMES),
-           help="next: a decoder predicts the next token."),
+           help="What is learned: next token (a decoder), or masked ones (an encoder)."),
 ]  # fmt: skip
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 
@@ -70,6 +73,7 @@ class TrainingOptions:
     seed: _whole("--seed", 0, 10**9 - 1, "0") = None
     learning_rate: Rate = None
     mask: Mask = None
+    masking_rate: MaskingRate = None
     watch: _text("WORD", "China", "The word whose vector is shown moving; '' for none.") = None
     watch_prompt: _text("TEXT", "sample prompt", "One of its tokens is watched; '' for none.") = (
         None
@@ -97,9 +101,12 @@ def command(
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Next-token prediction at every position at once, with AdamW; saves a GPT-2-layout checkpoint.
+    """Trains a small model with AdamW; saves an ordinary checkpoint.
 
-    Shows the loss beside the corpus's entropy floor, a head forming, a word's vector moving.
+    The objective next: a decoder predicts the next token, at every position at once (GPT-2's
+    layout). masked: an encoder, which looks both ways, fills in hidden tokens (BERT's layout).
+    Shows the loss beside the smallest that the corpus allows, a head forming, a word's vector
+    moving.
     Ctrl-C saves the run; --resume goes on as if nothing had happened.
     """
     # One thread: small matrices gain little from two, and the same seed gives the same bytes

@@ -103,11 +103,11 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     Raises ContentError for a tensor that is there under two names.
     """
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
-    there = {naming.without_prefix(place) for place in tensors}
+    there = {naming.family_name(place) for place in tensors}
     found: dict[str, Stored] = {}
     for place in tensors:
         own = naming.without_prefix(place)
-        name = naming.copies.get(own, naming.older.get(own, own))
+        name = naming.copies.get(own) or naming.family_name(place)
         if left_out.match(place) or (own in naming.copies and name in there):
             continue
         there.add(name)
@@ -120,23 +120,29 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     return found
 
 
+def of_head(shapes: Shapes, head: Sequence[str]) -> list[str]:
+    """The tensors of the predicting `head`, which stands beside the model: it has no prefix."""
+    pattern = re.compile("|".join(map(translate, head)))
+    return [name for name in shapes if pattern.match(name)]
+
+
 def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
     """Takes the tensors of the predicting `head` out of the shapes if a file has none of them.
 
     Returns whether it did.
     """
-    pattern = re.compile("|".join(map(translate, head)))
-    names = [name for name in shapes if pattern.match(name)]
+    names = of_head(shapes, head)
     missing = bool(names) and not any(name in stored for name in names)
     for name in names if missing else ():
         del shapes[name]
     return missing
 
 
-# Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward.
+# Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,
+# of whether two segments belong together, of words that were put in.
 _OTHER_HEAD = re.compile(
-    r"(score|classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
-    r"|summary)\..*"
+    r"(score|(\w+_)?classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
+    r"|(\w+_)?summary|cls\.seq_relationship|discriminator_predictions)\..*"
 )
 
 

@@ -211,7 +211,7 @@ def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
 
 NEXT = Objective(
     defaults={},
-    options=("mask",),
+    options=("context", "mask", "watched_query"),
     embedding="wte.weight",
     read=read_corpus,
     needs=_needs,

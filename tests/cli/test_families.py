@@ -43,6 +43,21 @@ SAID = {
         "rotate together": True, "the bias b_O": True, "Only the first 4 of": True,
         "times as long": False, "An RMS norm then normalises": False,
     },
+    "bert": {
+        "x = layer norm of token vector + position vector + segment vector": True,
+        "A third says which of the two segments": True, "hides later tokens": False,
+        "a norm brings the sum to scale": True, "q = x·W_Q": True, "linear map leads": False,
+    },
+    "roberta": {"a norm brings the sum to scale": True, "q = x·W_Q": True},
+    "distilbert": {
+        "x = layer norm of token vector + position vector Training": True, "A third says": False,
+    },
+    "electra": {
+        "x = W·norm(token vector + position vector + segment vector) + b": True,
+        "Training has set these vectors of 11 numbers": True,
+        "linear map leads from its 11 numbers to the model's 20": True,
+    },
+    "albert": {"linear map leads from its 11 numbers to the model's 20": True},
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from attn_cli import session
 from attn_cli.errors import ContentError
 from attn_cli.families import FAMILIES
 from attn_cli.model.config import ConfigReader
+from measure import logits_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MEASURED = json.loads((GOLDEN / "config_keys.json").read_text())
@@ -26,7 +27,8 @@ FIRST = {
     "gpt2": "gpt2-a", "llama": "llama-plain", "mistral": "mistral-window", "qwen2": "qwen2-window",
     "qwen3": "qwen3-yarn", "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3-short",
     "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before", "t5": "t5-relu",
-    "mt5": "mt5", "umt5": "umt5", "bart": "bart",
+    "mt5": "mt5", "umt5": "umt5", "bart": "bart", "bert": "bert", "roberta": "roberta",
+    "distilbert": "distilbert", "electra": "electra", "albert": "albert",
 }  # fmt: skip
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
 # says, and a note says that there is another.
@@ -36,6 +38,8 @@ EVERYWHERE = {
     "is_causal": (False, [True]),
     "per_layer_config": ({"0": {"rms_norm_eps": 5.0}}, [{}, None]),
 }
+NOT_CAUSAL = ("bert", "roberta", "distilbert", "electra", "albert")
+DECODER = {"is_decoder": (True, [False, None]), "add_cross_attention": (True, [False, None])}
 SHARE = {"partial_rotary_factor": (0.5, [1.0, 1, None])}
 REFUSED = {
     "gpt2": {"add_cross_attention": (True, [False, None])},
@@ -52,11 +56,24 @@ REFUSED = {
     "gpt_neox": {"head_dim": (4, [8, None])},
     "bloom": {},
     "opt": {},
+    "bert": DECODER | {"position_embedding_type": ("relative_key", ["absolute", None])},
+    "roberta": DECODER,
+    "distilbert": {},
+    "electra": DECODER,
+    "albert": {"inner_group_num": (2, [1])},
     "t5": {},
     "mt5": {},
     "umt5": {},
     "bart": {"tie_word_embeddings": (False, [True])},
 }  # fmt: skip
+
+
+def refused_in(family):
+    """The keys that a family refuses, each with a value that it does and those that it takes."""
+    everywhere = {
+        k: v for k, v in EVERYWHERE.items() if k != "is_causal" or family not in NOT_CAUSAL
+    }
+    return everywhere | REFUSED[family]
 
 
 # What the reference's code has for a key that is no field of its class, where it is missing.
@@ -84,7 +101,9 @@ def opened(folder, config, ignored=()):
     if "source" in golden:
         ids, target = golden["source"].tolist(), ids
     found = session.trace(ids=ids, target_ids=target, model=model)
-    return found.logits, {str(note) for note in found.notes}
+    types = tuple(golden["types"].tolist()) if "types" in golden else ()
+    logits = logits_of(model, tuple(ids), types=types) if model.facts.masked else found.logits
+    return logits, {str(note) for note in found.notes}
 
 
 def read(folder, config):
@@ -286,7 +305,7 @@ def test_a_null_that_means_something_is_not_as_good_as_absent(name, key, golden)
 @pytest.mark.parametrize("family", FIRST)
 def test_what_is_refused_names_the_key_and_can_be_ignored(family, golden):
     model = golden(FIRST[family])
-    for key, (value, neutral) in {**EVERYWHERE, **REFUSED[family]}.items():
+    for key, (value, neutral) in refused_in(family).items():
         error, *_ = model.changed({key: value})
         message, _, hint = error.partition("\n")
         assert key in message and str(model.folder / "config.json") in message
@@ -350,9 +369,8 @@ def pictures(tmp_path):
 def test_the_config_around_a_text_config_is_judged_too(pictures):
     folder, config = pictures
     logits, notes = opened(folder, config)
-    every = {key: entry for key, entry in EVERY.items() if key not in EVERYWHERE}
-    outer = every | MEASURED["families"]["gemma3"]
-    known = {key: entry.get("default", 5) for key, entry in outer.items()}
+    outer = EVERY | MEASURED["families"]["gemma3"]
+    known = {k: entry.get("default", 5) for k, entry in outer.items() if k not in EVERYWHERE}
     again, same = opened(folder, config | known)
     assert np.array_equal(again, logits) and same == notes
     _, more = opened(folder, config | {"xyzzy": 1})
@@ -364,7 +382,11 @@ def test_the_config_around_a_text_config_is_judged_too(pictures):
 # --- published models ----------------------------------------------------------------------------
 
 
-LAYERS = ("decoder_layers", "num_decoder_layers", "num_layers", "num_hidden_layers", "n_layer")
+LAYERS = (
+    "decoder_layers", "num_decoder_layers", "num_layers", "num_hidden_layers", "n_layer",
+    "n_layers",
+)  # fmt: skip
+WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model", "dim")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -373,7 +395,7 @@ def test_published_configs_are_accepted(name):
     read = read_published(config)
     text = config.get("text_config", config)
     layers = next(text[k] for k in LAYERS if k in text)
-    width = next(text[k] for k in ("hidden_size", "n_embd", "n_embed", "d_model") if k in text)
+    width = next(text[k] for k in WIDTHS if k in text)
     assert (read.layers, read.model_width) == (layers, width)
 
 
@@ -385,6 +407,10 @@ def test_every_family_has_published_configs():
 
 # --- sizes that no published file leaves out -----------------------------------------------------
 
+ENCODER = (
+    "hidden_size num_hidden_layers num_attention_heads vocab_size intermediate_size "
+    "max_position_embeddings"
+)
 SIZES = {
     "gpt2": "n_embd n_layer n_head n_positions vocab_size",
     "llama": "hidden_size num_hidden_layers num_attention_heads vocab_size intermediate_size "
@@ -398,6 +424,8 @@ SIZES = {
     "gpt_neox": "hidden_size intermediate_size num_attention_heads",
     "bloom": "hidden_size n_layer n_head vocab_size",
     "opt": "hidden_size ffn_dim num_attention_heads",
+    **dict.fromkeys(("bert", "roberta", "electra", "albert"), ENCODER),
+    "distilbert": "dim n_layers n_heads hidden_dim vocab_size max_position_embeddings",
     "t5": "d_model d_kv d_ff num_layers num_heads vocab_size",
     "mt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
     "umt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
@@ -427,6 +455,8 @@ def test_a_size_is_never_made_up(family, golden):
     ("t5-gelu", "num_layers", "num_hidden_layers"), ("bart", "d_model", "hidden_size"),
     ("bart", "encoder_layers", "num_hidden_layers"),
     ("bart", "encoder_attention_heads", "num_attention_heads"),
+    ("distilbert", "dim", "hidden_size"), ("distilbert", "n_layers", "num_hidden_layers"),
+    ("distilbert", "n_heads", "num_attention_heads"),
 ])  # fmt: skip
 def test_both_spellings_are_read_and_the_standard_one_wins(golden, name, own, standard):
     """As the reference sets a field first and the attributes that map to it after."""

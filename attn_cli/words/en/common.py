@@ -34,8 +34,6 @@ SENTENCES = {
     "note.case": "lower case or ",
     "note.no_mask_token": "the prompt has no {mask}, so there is no prediction",
     "note.no_target": "no --target: the decoder reads its start token {start} alone",
-    "note.copy": "{copy} in the file differs from {original}, which it should repeat; {original} "
-    "is used",
     "note.written": "what the decoder writes from here, always with the likeliest token: {text}",
     "note.no_mask_known": "the tokenizer of {model} does not say which token is its mask, so "
     "there is no prediction",

@@ -32,6 +32,10 @@ SENTENCES = {
     "embed.third": "A third says which of the two segments it belongs to.",
     "embed.sum_normed": "A layer norm brings the sum to a common scale.",
     "embed.sum_normed_rows": "x = the layer norm of their sum",
+    "embed.title_parts_normed_projected": "x = W·norm(token vector + position vector{third}) + b",
+    "embed.sum_normed_projected": "A layer norm brings the sum to a common scale, and a learned "
+    "linear map leads from its {narrow} numbers to the model's {width}.",
+    "embed.sum_normed_projected_rows": "x = W·(the layer norm of their sum) + b",
     "embed.enters_rotary": "it rotates queries and keys in step 2",
     "embed.enters_bias": "it enters in step 4, as a bias on the scores",
     "embed.enters_relative": "it enters in step 4, as a bias on the scores",
