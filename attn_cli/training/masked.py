@@ -174,7 +174,8 @@ def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
     rows = max(1, settings.batch_tokens // length)
     tables = corpus.tokenizer.size + settings.context
     size = 12 * settings.layers * width**2 + width * (tables + width)
-    return Needs(rows * settings.heads * length**2, size)
+    cells = rows * settings.heads * length**2
+    return Needs(cells, size, length, "choose a smaller --context")
 
 
 def _initial(
