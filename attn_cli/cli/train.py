@@ -108,7 +108,7 @@ def command(
 
     The objective next: a decoder predicts the next token, at every position at once (GPT-2's
     layout). masked: an encoder, which looks both ways, fills in hidden tokens (BERT's layout).
-    translate: an encoder reads a text and a decoder writes it in other words (T5's layout); a line
+    translate: an encoder reads a text, a decoder writes its translation (T5's layout); a line
     of CORPUS holds both texts, a tab between them.
     Shows the loss beside the smallest that the corpus allows, a head forming, a word's vector
     moving.
