@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf
 from pathlib import Path
@@ -22,6 +23,7 @@ EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --resume",
     "attn train samples/corpus.txt --out cheat --steps 300 --mask none",
     "attn train samples/corpus.txt --out my-encoder --objective masked",
+    "attn train samples/pairs.txt --out my-translator --objective translate",
     'attn trace "the greatest thinker in China is" --model my-model',
 )
 
@@ -55,7 +57,8 @@ Objective = Annotated[
     str | None,
     Option(metavar="NAME", parser=one_of("--objective", NAMES), show_default="next",
            autocompletion=complete(*NAMES),
-           help="What is learned: next token (a decoder), or masked ones (an encoder)."),
+           help="What is learned: the next token (a decoder), masked ones (an encoder), or to "
+           "translate (both)."),
 ]  # fmt: skip
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 
@@ -105,6 +108,8 @@ def command(
 
     The objective next: a decoder predicts the next token, at every position at once (GPT-2's
     layout). masked: an encoder, which looks both ways, fills in hidden tokens (BERT's layout).
+    translate: an encoder reads a text, a decoder writes its translation (T5's layout); a line
+    of CORPUS holds both texts, a tab between them.
     Shows the loss beside the smallest that the corpus allows, a head forming, a word's vector
     moving.
     Ctrl-C saves the run; --resume goes on as if nothing had happened.
@@ -126,7 +131,7 @@ def command(
     saved = checkpoint.saved_settings(directory) if resume else TrainingSettings()
     objective = given.get("objective", saved.objective)
     refuse_idle(objective, given)
-    text = OBJECTIVES[objective].read(read_text(Path(corpus))[0])
+    text = _read(corpus, OBJECTIVES[objective].read)
     settings = replace(saved, **given) if resume else loop.settings_for(text, given)
     loop.check_memory(settings, text)
     state = checkpoint.resume(directory, settings, text) if resume else None
@@ -142,12 +147,29 @@ def command(
     result = output.Result(
         page=lambda: [
             *(item for last in history[-1:] for item in view.page(last, history, settings)),
-            *view.result(found, settings, text),
+            *view.result(found, settings, _beginning(run)),
         ],
         found=found,
         settings=asdict(settings),
     )
     output.deliver("train", OutputOptions(json=json or format == "json"), [result])
+
+
+def _read(corpus: str, read: Callable[[str], Any]) -> Any:
+    """What an objective makes of the corpus. Raises ContentError."""
+    text, _ = read_text(Path(corpus))
+    try:
+        return read(text)
+    except ContentError as error:
+        raise ContentError(f"{corpus}: {error.message}", error.hint) from None
+
+
+def _beginning(run: "Run") -> str:
+    """What a text may begin with, for a model that goes on with texts."""
+    prompt, corpus = run.settings.watched_prompt, run.corpus
+    if prompt or run.settings.objective != "next":
+        return prompt
+    return corpus.tokenizer.decode(corpus.ids[:2].tolist())
 
 
 def _rescue(problem: BaseException, run: "Run", corpus: str, directory: Path) -> NoReturn:

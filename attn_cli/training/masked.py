@@ -219,10 +219,10 @@ def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
             "choose a larger --context, or shorter sentences",
         )
     length = min(settings.context, _length([longest, longest]))
-    rows = max(_PARTS, settings.batch_tokens // length)
+    cells = max(_PARTS, settings.batch_tokens // length) * settings.heads * length**2
     size = 12 * settings.layers * width**2
     size += width * (corpus.tokenizer.size + settings.context + width)
-    return Needs(rows * settings.heads * length**2, size)
+    return Needs(cells, size, length, "choose a smaller --context, or shorter sentences")
 
 
 def _initial(

@@ -5,7 +5,7 @@ The loss against what the corpus allows, a head forming, a word moving.
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -86,8 +86,8 @@ def line(record: "StepRecord") -> str:
     )  # fmt: skip
 
 
-def result(found: "TrainingResult", settings: "TrainingSettings", corpus: Any) -> Page:
-    """What a run came to, in which terms, and what to type next."""
+def result(found: "TrainingResult", settings: "TrainingSettings", begin: str) -> Page:
+    """What a run came to, in which terms, and what to type next; `begin` begins a text."""
     distance = found.loss - found.floor
     loss, above = (numbers.number(n, 3) for n in (found.loss, abs(distance)))
     done = {"steps": found.steps, "time": numbers.clock(found.seconds)}
@@ -99,7 +99,6 @@ def result(found: "TrainingResult", settings: "TrainingSettings", corpus: Any) -
         say(WHAT[settings.objective], "lead"),
     ]  # fmt: skip
     if settings.objective == "next" and settings.mask == "none":
-        begin = settings.watched_prompt or corpus.tokenizer.decode(corpus.ids[:2].tolist())
         command = ["attn", "sample", begin, "--model", found.checkpoint]
         again = shlex.join([*command, "--max-tokens", "12", "--temperature", "0"])
         items.append(say("training.unmasked", "lead", command=visible(again)))

@@ -163,10 +163,10 @@ SENTENCES = {
     "next.scaled": ", times {factor}",
     "next.transform": "`final` is what the prediction head makes of x: a linear map, "
     "{activation} and a layer norm.",
-    "axes.rows_queries": "rows: queries   columns: keys",
-    "axes.rows_keys": "rows: keys   columns: queries",
     "axes.tokens": "rows: tokens   columns: {axis}",
     "axes.matrix": "rows: {rows}   columns: {columns}",
+    "axes.target": "queries (target)",
+    "axes.source": "keys (source)",
     "trace.too_many": "{count} tables are not printed; --full prints them all, --layer, --head or "
     "--step fewer",
     "trace.what_if": "what-if: {changes}; the arrays it touches are marked",
