@@ -70,6 +70,22 @@ def test_loss_is_the_mean_of_the_chosen_losses(parameters):
     assert computed.loss == pytest.approx(loss(parameters), rel=1e-12)
 
 
+def test_parts_that_are_joined_count_every_loss(parameters):
+    def of_rows(rows):
+        chosen = CHOSEN[rows]
+        targets = TARGETS[: chosen.sum()] if rows.start == 0 else TARGETS[-chosen.sum() :]
+        return encoder.loss_and_gradients(
+            parameters, IDS[rows], TYPES, targets, chosen, heads=SHAPE.heads
+        )
+
+    whole, parts = learnt(parameters), layers.joined(map(of_rows, (slice(0, 1), slice(1, 3))))
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
+    np.testing.assert_allclose(parts.losses, whole.losses, rtol=1e-12)
+    assert parts.gradients.keys() == whole.gradients.keys()
+    for name, gradient in whole.gradients.items():
+        np.testing.assert_allclose(parts.gradients[name], gradient, rtol=1e-9, atol=1e-14)
+
+
 def test_nothing_chosen_gives_no_gradient(parameters):
     nothing = np.zeros_like(CHOSEN)
     computed = encoder.loss_and_gradients(
