@@ -93,11 +93,19 @@ class Weights:
         A tensor is read when it is asked for; those of the next layer are read by another thread
         while this one is used, if reading them costs something.
         """
-        tails = [n.removeprefix(f"{prefix}0.") for n in self.stored if n.startswith(f"{prefix}0.")]
-        ready = LayerWeights(self, f"{prefix}0.", tails)
+        tails: dict[str, list[str]] = {}
+        for name in self.stored:
+            if name.startswith(prefix):
+                number, _, tail = name.removeprefix(prefix).partition(".")
+                tails.setdefault(number, []).append(tail)
+
+        def of(layer: int) -> LayerWeights:
+            return LayerWeights(self, f"{prefix}{layer}.", tails.get(str(layer), ()))
+
+        ready = of(0)
         with _helper() if last and ready.costs() else nullcontext() as helper:
             for layer in range(last + 1):
-                following = LayerWeights(self, f"{prefix}{layer + 1}.", tails)
+                following = of(layer + 1)
                 needed = helper and layer < last and following.costs()
                 ahead = helper.submit(following.read_all) if helper and needed else None
                 yield ready
@@ -159,14 +167,14 @@ def layer_normed(
     parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
 ) -> np.ndarray:
     """A layer norm by its name."""
-    return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], epsilon)
+    return layer_norm(x, parts[f"{name}.weight"], bias_of(parts, name), epsilon)
 
 
 def entering(
     parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
 ) -> dict[str, np.ndarray]:
     """What enters a layer, the layer norm before attention, and what it gives."""
-    norm = {"w_norm": parts[f"{name}.weight"], "b_norm": parts[f"{name}.bias"]}
+    norm = {"w_norm": parts[f"{name}.weight"], "b_norm": bias_of(parts, name)}
     return {"x": x, **norm, "normed": layer_normed(parts, name, x, epsilon)}
 
 
