@@ -216,10 +216,15 @@ class ConfigReader:
             )
 
     def finish(self, harmless: Iterable[str] = ()) -> None:
-        """The end of a model's config: refuses what changes any family, and see `leave`."""
-        self.only("is_causal", True, null=False)
+        """The end of a model's config: refuses what changes any family, and see `leave`.
+
+        `is_causal` does where a mask is causal; for an encoder it is among the `harmless`.
+        """
+        harmless = set(harmless)
+        if "is_causal" not in harmless:
+            self.only("is_causal", True, null=False)
         self.only("per_layer_config", {})
-        self.leave(_ANY_FAMILY | set(harmless))
+        self.leave(_ANY_FAMILY | harmless)
 
     def leave(self, harmless: Iterable[str] = ()) -> None:
         """Notes the keys that are neither asked for nor harmless: the reference reads them not."""

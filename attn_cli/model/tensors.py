@@ -102,9 +102,11 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     return found
 
 
-# Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward.
+# Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,
+# of true tokens and false ones. Some have names that a head which predicts has in other models.
 _OTHER_HEAD = re.compile(
-    r"(score|classifier|qa_outputs|multiple_choice_head|v_head|value_head|summary)\..*"
+    r"(score|classifier|qa_outputs|multiple_choice_head|v_head|value_head|summary"
+    r"|head|mask_predictions|lm_predictions)\..*"
 )
 
 
