@@ -11,7 +11,15 @@ from attn_cli.errors import ContentError
 from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.stack import Cache
-from measure import logits_of, next_logits_of, row_error, same_bits
+from measure import (
+    array_errors,
+    following,
+    layer_of,
+    logits_of,
+    next_logits_of,
+    row_error,
+    same_bits,
+)
 
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
@@ -50,23 +58,14 @@ def reference(folder):
         golden = dict(archive)
     config, stored = read_config(folder), open_safetensors(folder / WEIGHTS)
     for layer in range(layers_of(config)):
-        q, k, z = (golden[f"{layer}.{name}"].astype(np.float64) for name in "qkz")
-        heads, tokens, width = q.shape
-        group = heads // len(k)
-        scores = np.stack([q[head] @ k[head // group].T for head in range(heads)])
-        scaled = scores / np.sqrt(config.get("query_pre_attn_scalar", width))
-        cap = config.get("attn_logit_softcapping")
-        scaled = cap * np.tanh(scaled / cap) if cap else scaled
-        scaled = scaled + golden.get(f"{layer}.bias", 0)
+        arrays = layer_of(golden, layer)
+        tokens, width = arrays["q"].shape[1:]
         limit = config["sliding_window"] if slides(config, layer) else tokens
         visible = np.array([[0 <= i - j < limit for j in range(tokens)] for i in range(tokens)])
         place = MODELS[folder.name].replace("*", str(layer)) + ".weight"
-        w_o = stored[place].read().astype(np.float64)
-        pulls = [z[h] @ w_o[:, h * width : (h + 1) * width].T for h in range(heads)]
-        found = {
-            "scores": scores, "scaled": scaled, "visible": visible,
-            "masked": np.where(visible, scaled, -np.inf), "head_output": np.stack(pulls),
-        }  # fmt: skip
+        scale = config.get("query_pre_attn_scalar", width) ** -0.5
+        cap = config.get("attn_logit_softcapping") or 0
+        found = following(arrays, stored[place].read(), visible, scale, cap)
         golden |= {f"{layer}.{name}": array for name, array in found.items()}
     return golden
 
@@ -74,23 +73,9 @@ def reference(folder):
 def errors(golden, model):
     """The largest error of every array over the layers, and of the logits at every position."""
     trace = session.trace(ids=golden["ids"].tolist(), model=model)
-    found = {"logits": row_error(logits_of(model, trace.prompt.ids), golden["logits"])}
     assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
-    for block in trace.attention:
-        wanted = {
-            name.split(".")[1]: array
-            for name, array in golden.items()
-            if name.startswith(f"{block.layer}.")
-        }
-        assert set(block.arrays) - vocabulary.PARAMETERS - vocabulary.EMBEDDING_PARTS == set(wanted)
-        for name, array in wanted.items():
-            if name == "visible":
-                assert np.array_equal(block.visible, array)
-            else:
-                assert block.arrays[name].dtype == np.float32
-                error = row_error(block.arrays[name], array)
-                found[name] = max(error, found.get(name, 0))
-    return found
+    logits = row_error(logits_of(model, trace.prompt.ids), golden["logits"])
+    return {"logits": logits} | array_errors(golden, trace)
 
 
 @pytest.mark.parametrize("name", MODELS)
