@@ -35,8 +35,10 @@ _POSITION_FIRST = ("q", "k", "v", "q_unrotated", "k_unrotated", "z", "head_outpu
 
 
 def to_arrays(trace: Trace) -> dict[str, np.ndarray]:
-    """Every array of the trace under its hook name, and the token ids as `tokens`."""
+    """Every array of the trace under its hook name; ids as `tokens` and `target_tokens`."""
     arrays = {"tokens": np.array(trace.prompt.ids, np.int64)}
+    if trace.prompt.target:
+        arrays["target_tokens"] = np.array(trace.prompt.target.ids, np.int64)
     for block in trace.attention:
         start = _places(trace.model, block)[1]
         for kept in _KEPT.values():

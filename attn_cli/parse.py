@@ -59,6 +59,35 @@ def selection(given: str | int | Iterable[int], count: int, option: str) -> tupl
     return tuple(dict.fromkeys(found))
 
 
+def attentions(
+    stack: str, kind: str, known: Sequence[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """The chosen of a model's `known` attentions, each (stack, kind), in computing order.
+
+    Without a stack it is the last one, the decoder where there are two; `all` is any. Raises
+    UsageError with what there is.
+    """
+    stack = stack or ("all" if kind == "cross" else known[-1][0])
+    found = tuple(
+        (own, other) for own, other in known
+        if stack in ("all", own) and kind in ("all", other)
+    )  # fmt: skip
+    if not found:
+        there = " and ".join(f"{own} {other}" for own, other in known)
+        raise UsageError(
+            f"--stack {shorten(stack)} --kind {shorten(kind)}: this model has no such attention",
+            f"it has {there}",
+        )
+    return found
+
+
+def named(chosen: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The choice of attentions as documents record it: one stack and one kind, or all."""
+    words = (set(names) for names in zip(*chosen, strict=True))
+    stack, kind = (names.pop() if len(names) == 1 else "all" for names in words)
+    return {"stack": stack, "kind": kind}
+
+
 def one(given: str, count: int, option: str) -> int:
     """A single index, as in `selection`. Raises UsageError."""
     found = selection(given, count, option)

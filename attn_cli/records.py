@@ -31,7 +31,8 @@ class Attention:
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
     `removed` are the heads of the layer that `--without-head` took away. `shown` are numbers that
     only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
-    asked for, what `attention` and `mlp` add to the stream and the next layer's `x`.
+    asked for, what `attention`, after self-attention `cross`, and `mlp` add to the stream, and the
+    next layer's `x`.
     """
 
     stack: str
@@ -105,8 +106,9 @@ class Ending:
 
     `x` (model) at its position; `final` (model) after the last norm, of which `w_norm` and `b_norm`
     are the parameters (size 0 where there is none); `vectors` (candidate, model) the candidates'
-    rows of the output matrix. With the largest logit `top`, `total` is Σ e^(logit − top) over the
-    vocabulary; `others` counts the tokens that are no candidates, `share` is their probability.
+    rows of the output matrix, and (candidate) their `biases`, size 0 where there are none. With the
+    largest logit `top`, `total` is Σ e^(logit − top) over the vocabulary; `others` counts the
+    tokens that are no candidates, `share` is their probability.
     """
 
     x: np.ndarray
@@ -114,6 +116,7 @@ class Ending:
     w_norm: np.ndarray
     b_norm: np.ndarray
     vectors: np.ndarray
+    biases: np.ndarray
     top: float
     total: float
     others: int
@@ -125,9 +128,13 @@ class Facts:
     """A model in numbers, and what a page says of it. `layers` and `heads` are those of `stack`.
 
     `context` 0 means unbounded; `encoder` is (layers, heads) where there are two stacks, else ().
-    The rest, not part of documents: `predicts`: whether there is an output matrix; `epsilon` of the
-    norms and what is added to their stored weights, the name of the last one (none: ""), the cap on
-    the logits; words of `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`:
+    The rest, not part of documents: `predicts`: whether there is an output matrix, and `masked`
+    whether it fills mask tokens instead of predicting the next; `start`: the token that a decoder's
+    text starts with where the prompt is the encoder's (-1: none); `transform`: the activation of a
+    prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
+    `epsilon` of the norms and what
+    is added to their stored weights, the name of the last one (none: ""), the cap on the logits;
+    words of `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`:
     whether every query and key is normalised; `windowed`: whether the mask of a layer is a window;
     how many of a head's dimensions are `rotated`, and the factor on them, layer by layer; the
     `slopes` of ALiBi, head by head.
@@ -148,6 +155,10 @@ class Facts:
     stack: str = "decoder"
     trained: bool = True
     predicts: bool = True
+    transform: str = ""
+    logit_scale: float = 1.0
+    masked: bool = False
+    start: int = -1
     norm: str = "layer"
     affine: bool = True
     epsilon: float = 0.0
@@ -163,9 +174,23 @@ class Facts:
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
 
+    @property
+    def attentions(self) -> tuple[tuple[str, str], ...]:
+        """The kinds of attention in each stack, (stack, kind), in computing order."""
+        own = ((self.stack, "self"),)
+        return (("encoder", "self"), *own, (self.stack, "cross")) if self.encoder else own
+
     def layers_of(self, stack: str) -> int:
         """How many layers a stack has."""
         return self.layers if stack == self.stack else self.encoder[0]
+
+    def heads_of(self, stack: str) -> int:
+        """How many heads each layer of a stack has."""
+        return self.heads if stack == self.stack else self.encoder[1]
+
+    def group_of(self, stack: str) -> int:
+        """How many heads of a stack share one kv head."""
+        return self.heads // self.kv_heads if stack == self.stack else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +199,9 @@ class Prompt:
 
     `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
     of a user's turn, and `ends` are the ids that end the answer to it. The last `added` tokens are
-    the model's own. `other_keys` are those of a JSON line that are not its text.
+    the model's own. `other_keys` are those of a JSON line that are not its text. Of two segments
+    `pair` is the second's text and `types` the segment of each token. In an encoder–decoder the
+    prompt is the encoder's and `target` what the decoder reads. Pages follow the token `follow`.
     """
 
     text: str
@@ -185,6 +212,32 @@ class Prompt:
     ends: tuple[int, ...] = ()
     added: int = 0
     other_keys: Mapping[str, Any] = field(default_factory=dict)
+    pair: str = ""
+    types: tuple[int, ...] = ()
+    target: "Prompt | None" = None
+    follow: int = -1
+
+    @property
+    def followed(self) -> int:
+        """The position that pages follow."""
+        return self.follow % len(self.tokens)
+
+    def sides(self, stack: str, kind: str) -> tuple["Prompt", "Prompt"]:
+        """What the queries and the keys of an attention are made from."""
+        return self.of(stack), self if kind == "cross" else self.of(stack)
+
+    def of(self, stack: str) -> "Prompt":
+        """What a stack reads."""
+        return self.target if self.target and stack == "decoder" else self
+
+    @property
+    def last(self) -> "Prompt":
+        """What the stack that predicts reads."""
+        return self.target or self
+
+    def with_last(self, read: "Prompt") -> "Prompt":
+        """The same, where the stack that predicts reads this instead."""
+        return replace(self, target=read) if self.target else read
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -202,28 +255,30 @@ class Prompt:
     @property
     def settings(self) -> dict[str, Any]:
         """How the text was read, as documents record it."""
-        return {"special": self.special, "chat": self.chat or None}
+        pair = {"pair": self.pair} if self.types else {}
+        return {"special": self.special, "chat": self.chat or None, **pair}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trace:
-    """Everything one forward pass computed that was asked for. `logits` (position, vocabulary).
+    """Everything one forward pass computed that was asked for.
 
-    `ending` has one entry for each of `next` if it was asked for.
+    `logits` (prediction, vocabulary) has one row for each of `next`, and `ending` one entry if it
+    was asked for.
     """
 
     model: Facts
     prompt: Prompt
     settings: Mapping[str, Any]
     attention: tuple[Attention, ...]
-    next: tuple[Prediction, ...]
-    notes: tuple[Note, ...]
-    logits: np.ndarray
+    next: tuple[Prediction, ...] = ()
+    notes: tuple[Note, ...] = ()
+    logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     ending: tuple[Ending, ...] = ()
 
-    def only(self, queries: tuple[int, ...], keys: tuple[int, ...]) -> "Trace":
-        """The same with only these positions as rows and columns of every array."""
-        kept = (block.only(queries, keys) for block in self.attention)
+    def only(self, shown: Mapping[Address, tuple[tuple[int, ...], tuple[int, ...]]]) -> "Trace":
+        """The same with only these positions as rows and columns of each block's arrays."""
+        kept = (block.only(*shown[block.address]) for block in self.attention)
         return replace(self, attention=tuple(kept))
 
     def block(self, layer: int, *, stack: str = "", kind: str = "self") -> Attention:

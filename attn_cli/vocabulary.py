@@ -61,6 +61,7 @@ STEPS = (
 ARRAYS = {
     "token_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
     "position_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
+    "type_embedding": ArraySpec(1, ("query", "model"), opt_in=True),
     "x": ArraySpec(1, ("query", "model")),
     "key_x": ArraySpec(1, ("key", "model"), opt_in=True),
     "w_norm": ArraySpec(1, ("model",), opt_in=True),
@@ -77,6 +78,8 @@ ARRAYS = {
     "q": ArraySpec(2, ("head", "query", "width")),
     "k": ArraySpec(2, ("kv_head", "key", "width")),
     "v": ArraySpec(2, ("kv_head", "key", "value_width")),
+    "q_position": ArraySpec(2, ("head", "bucket", "width"), opt_in=True),
+    "k_position": ArraySpec(2, ("head", "bucket", "width"), opt_in=True),
     "content_to_content": ArraySpec(3, ("head", "query", "key")),
     "content_to_position": ArraySpec(3, ("head", "query", "key")),
     "position_to_content": ArraySpec(3, ("head", "query", "key")),
@@ -94,21 +97,29 @@ ARRAYS = {
     "mlp_output": ArraySpec(0, ("query", "model"), opt_in=True),
 }
 
+OF_DISTANCES = frozenset({"q_position", "k_position"})  # whatever the prompt
+# What the scores are the sum of, where they are more than the dot products.
+TERMS = ("content_to_content", "content_to_position", "position_to_content")
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
-EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding"})
+EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding", "type_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
 LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
 
 # What a page tells of a model. What layer 0 makes of a token's vector: the vector itself, the sum
-# with its position's, that sum after a matrix, the vector times √width, its norm.
-EMBEDDINGS = ("token", "sum", "projected", "scaled", "normed")
+# with its position's (and its segment's), that sum after a matrix, the vector times √width, its
+# norm, the norm of that sum.
+EMBEDDINGS = ("token", "sum", "projected", "scaled", "normed", "sum_normed")
 # Where a block's output goes: onto x; onto x, itself normed first; onto x, the sum normed after;
 # onto normed.
 RESIDUALS = ("added", "normed", "after", "onto_normed")
 NORMS = ("layer", "rms")
 # How positions enter, and the first array that they change: vectors added in step 1, rotation in
-# step 2, a bias in step 4, not at all.
-POSITIONS = {"learned": "position_embedding", "rotary": "q", "bias": "scaled", "none": ""}
+# step 2, terms of the scores in step 3 (DeBERTa), a bias in step 4 by the key's position (ALiBi) or
+# learned for each distance (T5), not at all.
+POSITIONS = {
+    "learned": "position_embedding", "rotary": "q", "disentangled": "content_to_position",
+    "bias": "scaled", "relative": "scaled", "none": "",
+}  # fmt: skip
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"
@@ -144,9 +155,9 @@ _OF_KEYS = frozenset({"key_x", "k_unrotated", "k", "v"})
 
 
 def arrays_from(name: str) -> frozenset[str]:
-    """The arrays computed from `name` onward, itself included, without the learned parameters."""
+    """The arrays computed from `name` onward, itself included, without those of no prompt."""
     names = list(ARRAYS)
-    return frozenset(names[names.index(name) :]) - PARAMETERS
+    return frozenset(names[names.index(name) :]) - PARAMETERS - OF_DISTANCES
 
 
 def arrays_after(queries: bool, keys: bool) -> frozenset[str]:

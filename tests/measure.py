@@ -10,8 +10,9 @@ import numpy as np
 
 from attn_cli import session, vocabulary
 from attn_cli.maths.attention import PRODUCT
+from attn_cli.model.cache import Cache
 from attn_cli.model.family import Model
-from attn_cli.model.stack import Cache, Request
+from attn_cli.model.stack import Request
 from attn_cli.model.what_if import UNCHANGED, WhatIf
 from attn_cli.records import Prompt, Trace
 

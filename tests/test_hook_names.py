@@ -10,7 +10,10 @@ from attn_cli.hook_names import find, hook_name, kept_in, to_arrays
 from attn_cli.records import Attention, Facts, Prompt, Trace
 from attn_cli.tokens.token import Token
 
-SIZES = {"head": 2, "kv_head": 2, "query": 3, "key": 5, "model": 7, "width": 11, "value_width": 13}
+SIZES = {
+    "head": 2, "kv_head": 2, "query": 3, "key": 5, "model": 7, "width": 11, "value_width": 13,
+    "bucket": 17,
+}  # fmt: skip
 ONE = Facts(
     name="toy", family="toy", source="", layers=3, heads=6, kv_heads=6, model_width=7,
     head_width=11, vocabulary=17, context=0, parameters=0,

@@ -7,18 +7,19 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError
-from attn_cli.records import Attention, Trace
+from attn_cli.records import Address, Attention, Trace
 
 NEEDS = frozenset({"weights", "head_output", "output"})
 
 
 class HeadSummary(NamedTuple):
-    """One head. Shares and entropy are means over the queries behind the first (of a single token
-    they are its own, and `previous_share` is NaN: nothing stands before it).
+    """One head. Shares and entropy are means over the queries, in a decoder without the first,
+    which sees itself alone (of a single token they are its own).
 
     `entropy` is in bits: 0 = one key takes all, 1 = two keys equally. `looks_at` is the key that
-    each query weighs most. `norm` is the length of the last query's `head_output`, `cosine` the
-    cosine between that and the block's `output`.
+    each query weighs most. `previous_share` and `self_share` are NaN where there is no such key:
+    before a single token, or in cross-attention. `norm` is the length of the followed query's
+    `head_output`, `cosine` the cosine between that and the block's `output`.
     """
 
     head: int
@@ -33,13 +34,16 @@ class HeadSummary(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heads:
-    """Every chosen head of one layer. `weights` (head, query, key).
+    """Every chosen head of one block. `weights` (head, query, key).
 
     `largest_error` is max |Σ head_output + bias − output| over all heads, NaN if not all were
-    traced; `output_norm` is the length of the block's output at the last query.
+    traced; `output_norm` is the length of the block's output at the followed `query`.
     """
 
+    stack: str
+    kind: str
     layer: int
+    query: int
     provenance: str
     heads: tuple[HeadSummary, ...]
     output_norm: float
@@ -49,47 +53,66 @@ class Heads:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layers:
-    """The heads of several layers."""
+    """The heads of several blocks."""
 
     layers: tuple[Heads, ...]
 
 
 @np.errstate(all="ignore")
-def heads(trace: Trace, layer: int = 0) -> Heads:
-    """Summarises one traced layer. Raises UsageError if the trace lacks it or its arrays."""
-    try:
-        block = trace.block(layer)
-    except KeyError:
-        raise UsageError(f"layer {layer} was not traced", "trace(…, layer=…)") from None
+def heads(trace: Trace, where: int | Address = 0) -> Heads:
+    """Summarises one traced layer, or block. Raises UsageError if the trace lacks it."""
+    block = found(trace, where)
     missing = NEEDS - set(block.arrays)
     if missing:
         raise UsageError(f"the trace lacks {', '.join(sorted(missing))}", "trace(…, arrays=…)")
-    whole = len(block.heads) == trace.model.heads
+    whole = len(block.heads) == trace.model.heads_of(block.stack)
+    query = trace.prompt.of(block.stack).followed
     added = block.head_output.sum(axis=0, dtype=np.float64) + block.arrays.get("b_o", 0)
     return Heads(
-        layer=layer,
+        stack=block.stack,
+        kind=block.kind,
+        layer=block.layer,
+        query=query,
         provenance=vocabulary.WHAT_IF if block.what_if else vocabulary.DERIVED,
-        heads=tuple(_summary(block, place) for place in range(len(block.heads))),
-        output_norm=float(np.linalg.norm(block.output[-1])),
+        heads=tuple(_summary(block, place, query) for place in range(len(block.heads))),
+        output_norm=float(np.linalg.norm(block.output[query])),
         largest_error=float(np.abs(added - block.output).max()) if whole else float("nan"),
         weights=block.weights,
     )
 
 
-def _summary(block: Attention, place: int) -> HeadSummary:
+def found(trace: Trace, where: int | Address) -> Attention:
+    """A traced block, by its address or its layer. Raises UsageError if the trace lacks it."""
+    stack, kind, layer = where if isinstance(where, Address) else ("", "self", where)
+    try:
+        return trace.block(layer, stack=stack, kind=kind)
+    except KeyError:
+        raise UsageError(f"layer {layer} was not traced", "trace(…, layer=…)") from None
+
+
+def _summary(block: Attention, place: int, query: int) -> HeadSummary:
     weights = block.weights[place].astype(np.float64)
-    pull, output = block.head_output[place, -1], block.output[-1]
-    behind = np.arange(min(1, len(weights) - 1), len(weights))
+    pull, output = block.head_output[place, query], block.output[query]
+    first = min(1, len(weights) - 1) if block.stack == "decoder" and block.kind == "self" else 0
+    behind = np.arange(first, len(weights))
+    before = behind[behind > 0]
     return HeadSummary(
         head=block.heads[place],
         entropy=float(entropy(weights)[behind].mean()),
         looks_at=tuple(weights.argmax(axis=1).tolist()),
         first_share=float(weights[behind, 0].mean()),
-        previous_share=float(weights[behind, behind - 1].mean()) if behind[0] else float("nan"),
-        self_share=float(weights[behind, behind].mean()),
+        previous_share=_mean(weights, before, before - 1) if block.kind == "self" else _NONE,
+        self_share=_mean(weights, behind, behind) if block.kind == "self" else _NONE,
         norm=float(np.linalg.norm(pull)),
         cosine=cosine(pull, output),
     )
+
+
+_NONE = float("nan")
+
+
+def _mean(weights_QK: np.ndarray, queries: np.ndarray, keys: np.ndarray) -> float:
+    return float(weights_QK[queries, keys].mean()) if queries.size else _NONE
 
 
 def entropy(weights: np.ndarray) -> np.ndarray:

@@ -8,8 +8,7 @@ from attn_cli import session, vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cross_entropy
 from attn_cli.model.family import Model
-from attn_cli.model.stack import Request
-from attn_cli.model.what_if import UNCHANGED, WhatIf
+from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Candidate, Prompt
 
 
@@ -39,24 +38,26 @@ class Loss(NamedTuple):
     perplexity: float
 
 
-def loss(model: Model, prompt: Prompt, changes: WhatIf = UNCHANGED) -> Loss:
+def loss(model: Model, prompt: Prompt, changes: Changes = UNCHANGED) -> Loss:
     """The loss at every position of a tokenised prompt, under what-if settings.
 
     Raises UsageError for a single token.
     """
-    if len(prompt.tokens) < 2:
+    session.check_writes(model.facts, "the loss")
+    read = prompt.last
+    if len(read.tokens) < 2:
         raise UsageError(
             "a loss needs at least two tokens", "the second is what the first predicts"
         )
-    targets = np.array(prompt.ids[1:])
-    end = session.run(model, prompt.ids, Request(what_if=changes))[1]
+    targets = np.array(read.ids[1:])
+    end = session.run(model, read.ids, session.request_for(prompt, what_if=changes))[1]
     logits = session.predict(model, end.x)[:-1].astype(np.float64)
     with np.errstate(all="ignore"):
         losses = cross_entropy(logits, targets)
         mean = float(losses.mean())
         perplexity = float(np.exp(mean))
     positions = tuple(
-        _position(model, prompt, i, logits[i], float(nats)) for i, nats in enumerate(losses)
+        _position(model, read, i, logits[i], float(nats)) for i, nats in enumerate(losses)
     )
     provenance = vocabulary.WHAT_IF if end.touched else vocabulary.DERIVED
     return Loss(provenance, positions, mean, perplexity)

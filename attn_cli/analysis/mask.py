@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.analysis.heads import found
 from attn_cli.errors import UsageError
 from attn_cli.maths.attention import softmax
-from attn_cli.records import Candidate, Trace
+from attn_cli.records import Address, Candidate, Trace
 
 NEEDS = frozenset({"scaled", "visible", "masked", "weights", "output"})
 
@@ -41,6 +42,8 @@ class MaskEffect:
     tokens, the likeliest before and the likeliest after, each in the order of its own ranks.
     """
 
+    stack: str
+    kind: str
     layer: int
     head: int
     provenance: str
@@ -60,17 +63,17 @@ class MaskEffect:
 
 
 @np.errstate(all="ignore")
-def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 5) -> MaskEffect:
+def mask(
+    before: Trace, after: Trace, where: int | Address = 0, head: int = 0, top: int = 5
+) -> MaskEffect:
     """Compares two traces of one prompt; the `top` candidates of each are found in both.
 
     Raises UsageError if the traces do not hold layer and head.
     """
-    try:
-        blocks = before.block(layer), after.block(layer)
-        places = [block.heads.index(head) for block in blocks]
-    except (KeyError, ValueError):
-        raise UsageError(f"layer {layer}, head {head} was not traced", "trace(…)") from None
-    old, new = blocks
+    old, new = blocks = found(before, where), found(after, where)
+    if head not in old.heads or head not in new.heads:
+        raise UsageError(f"head {head} was not traced", "trace(…, head=…)")
+    places = [block.heads.index(head) for block in blocks]
     weights = [block.weights[place] for block, place in zip(blocks, places, strict=True)]
     seen_old, seen_new = old.visible, new.visible
     added, masked = seen_new & ~seen_old, new.masked[places[1]]
@@ -83,7 +86,9 @@ def mask(before: Trace, after: Trace, layer: int = 0, head: int = 0, top: int = 
 
     likeliest = {c.id: c.text for trace in (before, after) for c in _candidates(trace)[:top]}
     return MaskEffect(
-        layer=layer,
+        stack=old.stack,
+        kind=old.kind,
+        layer=old.layer,
         head=head,
         provenance=vocabulary.WHAT_IF,
         visible_before=seen_old,

@@ -9,9 +9,9 @@ import numpy as np
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.maths.attention import softmax
+from attn_cli.model.cache import Cache, Ids
 from attn_cli.model.family import Model, in_memory
-from attn_cli.model.stack import Cache, Ids, Request
-from attn_cli.model.what_if import UNCHANGED, WhatIf
+from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Candidate, Prompt
 from attn_cli.words import Note, note
 
@@ -124,7 +124,7 @@ def sample(
     draws: int = 0,
     sweep: Sequence[float] = (),
     top: int = 10,
-    changes: WhatIf = UNCHANGED,
+    changes: Changes = UNCHANGED,
 ) -> Sample:
     """Ranks the candidates for the next token, filters them, and draws.
 
@@ -132,8 +132,9 @@ def sample(
     with `draws`, that many times the first. What-if settings change every pass. Raises
     ContentError.
     """
-    reader = _Reader(in_memory(model) if max_tokens > 1 else model, changes)
-    logits_V = reader.next(prompt.ids)
+    session.check_writes(model.facts, "sampling")
+    reader = _Reader(in_memory(model) if max_tokens > 1 else model, prompt, changes)
+    logits_V = reader.next(prompt.last.ids)
     stages = list(stages_of(logits_V, sampling))
     before = softmax(logits_V.astype(np.float64))
     ranked = session.rank(model, logits_V, top)
@@ -180,38 +181,42 @@ def _shift(model: Model, before_V: np.ndarray, after_V: np.ndarray) -> Shift:
 class _Reader:
     """A model that reads a text piece by piece; `touched`: a what-if has changed a pass."""
 
-    def __init__(self, model: Model, changes: WhatIf) -> None:
-        self.model, self._changes, self.touched = model, changes, False
+    def __init__(self, model: Model, prompt: Prompt, changes: Changes) -> None:
+        self.model, self.touched = model, False
+        self._request = session.request_for(prompt, what_if=changes)
         self._cache, self._ids = Cache(), ()
 
     def next(self, ids: Ids) -> np.ndarray:
         """Logits (vocabulary) for the token after these, which follow those read before."""
         cache = self._cache
-        if self._changes.looks_ahead:
+        if self._request.what_if.looks_ahead:
             ids, cache = self._ids + ids, None
             self._ids = ids
-        end = session.run(self.model, ids, Request(what_if=self._changes), cache)[1]
+        end = session.run(self.model, ids, self._request, cache)[1]
         self.touched = self.touched or end.touched
         return session.predict(self.model, end.x[-1:])[0]
 
 
-def continued(model: Model, prompt: Prompt, max_tokens: int, changes: WhatIf = UNCHANGED) -> Prompt:
+def continued(
+    model: Model, prompt: Prompt, max_tokens: int, changes: Changes = UNCHANGED
+) -> Prompt:
     """The prompt with what the model adds to it, always the likeliest token.
 
     It stops at an end token, and where the context is full.
     """
-    room = model.facts.context - len(prompt.tokens) if model.facts.context else max_tokens
+    read = prompt.last
+    room = model.facts.context - len(read.tokens) if model.facts.context else max_tokens
     if room <= 0:
         return prompt
     max_tokens = min(max_tokens, room)
-    greedy, reader = Sampling(temperature=0), _Reader(in_memory(model), changes)
+    greedy, reader = Sampling(temperature=0), _Reader(in_memory(model), prompt, changes)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
-    drawn = list(_generate(reader, prompt, greedy, max_tokens, rng, reader.next(prompt.ids)))
+    drawn = list(_generate(reader, prompt, greedy, max_tokens, rng, reader.next(read.ids)))
     tokens = (session.token_of(model, token.id) for token in drawn)
     # What ends the answer to a chat is special, as in the prompt.
     added = tuple(replace(t, special=t.special or t.id in prompt.ends) for t in tokens)
-    text = prompt.text + model.tokenizer.decode(token.id for token in drawn)
-    return replace(prompt, text=text, tokens=prompt.tokens + added, added=len(added))
+    text = read.text + model.tokenizer.decode(token.id for token in drawn)
+    return prompt.with_last(replace(read, text=text, tokens=read.tokens + added, added=len(added)))
 
 
 def _ends(model: Model, prompt: Prompt) -> tuple[int, ...]:
@@ -286,7 +291,7 @@ def _generate(
     rng: np.random.Generator,
     logits_V: np.ndarray,
 ) -> Iterator[Drawn]:
-    model, ids = reader.model, list(prompt.ids)
+    model, ids = reader.model, list(prompt.last.ids)
     for _ in range(max_tokens):
         *_, probabilities = stages_of(logits_V, sampling)
         chosen = int(draw(probabilities, 1, rng)[0])
@@ -294,7 +299,7 @@ def _generate(
         yield Drawn(len(ids), chosen, token.text, float(probabilities[chosen]))
         ids.append(chosen)
         full = model.facts.context and len(ids) >= model.facts.context
-        if chosen in _ends(model, prompt) or full or len(ids) == len(prompt.ids) + max_tokens:
+        if chosen in _ends(model, prompt) or full or len(ids) == len(prompt.last.ids) + max_tokens:
             return
         logits_V = reader.next((chosen,))
 

@@ -19,11 +19,10 @@ from attn_cli.records import Attention, Facts, Prompt, Trace
 NORMAL, SUSPECT = 5e-5, 1e-4
 SUSPECT_VERDICT = "suspect"
 _DATA = Path(__file__).parent.parent / "data" / "reference"
-_RECOMPUTED = ("scores", "scaled", "masked", "weights", "z", "head_output", "output")
 
 
 class StepError(NamedTuple):
-    """The largest error of one array over all layers, and the layer where it is.
+    """The largest error of one array over all blocks, and the block where it is.
 
     The error of two rows is max |a − b| / max(1, max |b|).
     """
@@ -32,6 +31,8 @@ class StepError(NamedTuple):
     name: str
     error: float
     layer: int
+    stack: str
+    kind: str
     verdict: str
 
 
@@ -57,15 +58,16 @@ def verify(
     be empty. Raises ContentError if it is of another prompt or fits nowhere.
     """
     names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
-    found = session.trace(ids=prompt.ids, model=model, arrays=names, next=False)
+    every = {"prompt": prompt, "stack": "all", "kind": "all", "arrays": names, "next": False}
+    found = session.trace(model=model, **every)
     double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
-    exact = session.trace(ids=prompt.ids, model=double, arrays=names, next=False)
+    exact = session.trace(model=double, **every)
     float64 = _worst(_against_float64(found, exact))
     compared = _worst(_against_file(found, reference, source)) if reference else ()
     largest = max((entry.error for entry in (*float64, *compared)), key=_badness)
     return Verification(
         provenance=vocabulary.DERIVED,
-        layers=len(found.attention),
+        layers=len({(block.stack, block.layer) for block in found.attention}),
         largest=largest,
         verdict=verdict(largest),
         float64=float64,
@@ -93,26 +95,28 @@ def row_error(a: np.ndarray, b: np.ndarray) -> float:
         return float((np.abs(np.where(alike, 0, a - b)).max(axis=-1, initial=0.0) / size).max())
 
 
-def _worst(errors: Iterator[tuple[str, int, float]]) -> tuple[StepError, ...]:
-    worst: dict[str, tuple[float, int]] = {}
-    for name, layer, error in errors:
+def _worst(errors: Iterator[tuple[str, Attention, float]]) -> tuple[StepError, ...]:
+    worst: dict[str, tuple[float, Attention]] = {}
+    for name, block, error in errors:
         if name not in worst or _badness(error) > _badness(worst[name][0]):
-            worst[name] = error, layer
-    return tuple(
-        StepError(spec.step, name, *worst[name], verdict(worst[name][0]))
-        for name, spec in vocabulary.ARRAYS.items()
-        if name in worst
-    )
+            worst[name] = error, block
+    found = []
+    for name, spec in vocabulary.ARRAYS.items():
+        if name in worst:
+            error, block = worst[name]
+            where = {"layer": block.layer, "stack": block.stack, "kind": block.kind}
+            found.append(StepError(spec.step, name, error, **where, verdict=verdict(error)))
+    return tuple(found)
 
 
-def _against_float64(found: Trace, exact: Trace) -> Iterator[tuple[str, int, float]]:
+def _against_float64(found: Trace, exact: Trace) -> Iterator[tuple[str, Attention, float]]:
     for block, double in zip(found.attention, exact.attention, strict=True):
         again = _recomputed(block)
         for name, array in block.arrays.items():
-            if name in _RECOMPUTED:
-                yield name, block.layer, row_error(array, again[name])
+            if name in again:
+                yield name, block, row_error(array, again[name])
             elif name not in vocabulary.PARAMETERS and array.dtype != bool:
-                yield name, block.layer, row_error(array, double.arrays[name])
+                yield name, block, row_error(array, double.arrays[name])
 
 
 def _recomputed(block: Attention) -> dict[str, np.ndarray]:
@@ -124,8 +128,11 @@ def _recomputed(block: Attention) -> dict[str, np.ndarray]:
     heads = len(block.heads)
     k, v = (steps.repeat_heads(given[name], heads) for name in "kv")
     bias = given.get("bias", np.zeros(0))
+    terms = [given[name] for name in vocabulary.TERMS if name in given]
+    product = steps.dot_products(given["q"], k)
     return {
-        "scores": steps.dot_products(given["q"], k),
+        **({steps.PRODUCT: product} if terms else {}),
+        "scores": sum(terms) if terms else product,
         "scaled": steps.scale_scores(given["scores"], block.scale, bias, block.soft_cap),
         "masked": steps.mask_scores(given["scaled"], given["visible"]),
         "weights": steps.softmax(given["masked"]),
@@ -137,9 +144,8 @@ def _recomputed(block: Attention) -> dict[str, np.ndarray]:
 
 def _against_file(
     found: Trace, reference: Mapping[str, np.ndarray], source: str
-) -> Iterator[tuple[str, int, float]]:
-    tokens = reference.get("tokens")
-    if tokens is not None and tuple(tokens.tolist()) != found.prompt.ids:
+) -> Iterator[tuple[str, Attention, float]]:
+    if not _is_of(reference, found.prompt):
         raise ContentError(f"{source} holds another prompt", "--ids takes its token ids")
     some = False
     for block in found.attention:
@@ -154,9 +160,18 @@ def _against_file(
                     f"{other.shape} against {ours.shape}"
                 )
             some = True
-            yield name, block.layer, row_error(ours, other)
+            yield name, block, row_error(ours, other)
     if not some:
         raise ContentError(f"{source} holds no array of this model", "names as in --format npz")
+
+
+def _is_of(reference: Mapping[str, np.ndarray], prompt: Prompt) -> bool:
+    """Whether activations are of this prompt, as far as they say of which they are."""
+    read = {"tokens": prompt, "target_tokens": prompt.target}
+    return all(
+        tokens is None or tuple(np.ravel(reference.get(name, tokens.ids)).tolist()) == tokens.ids
+        for name, tokens in read.items()
+    )
 
 
 def _kept_of(
@@ -186,7 +201,7 @@ def read_reference(
         return _read_npz(Path(path)), path
     if model.facts.source == "package" and stored.exists():
         arrays = _read_npz(stored)
-        if tuple(arrays["tokens"].tolist()) == prompt.ids:
+        if _is_of(arrays, prompt):
             return arrays, str(arrays.pop("source"))
     return {}, ""
 

@@ -1,8 +1,14 @@
 """`attn heads`: every head of a layer side by side."""
 
-from attn_cli import parse
 from attn_cli.cli import output
-from attn_cli.cli.options import Heads, Layers, OutputOptions, PromptOptions, WhatIfOptions
+from attn_cli.cli.options import (
+    AttentionOptions,
+    Heads,
+    Layers,
+    OutputOptions,
+    PromptOptions,
+    WhatIfOptions,
+)
 from attn_cli.cli.prompts import answers
 
 EXAMPLES = (
@@ -13,6 +19,7 @@ EXAMPLES = (
 
 def command(
     prompt: PromptOptions,
+    attention: AttentionOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
     layer: Layers = "0",
@@ -27,16 +34,17 @@ def command(
     from attn_cli.views import heads as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
-    layers = parse.selection(layer, model.facts.layers, "--layer")
-    parse.selection(head, model.facts.heads, "--head")
+    blocks, _ = session.chosen(model.facts, attention.of(model.facts), layer, head)
 
     def answer(read):
         trace = session.trace(
-            prompt=read, model=model, layer=layers, head=head, next=False,
+            prompt=read, model=model, layer=layer, head=head, next=False,
             arrays=NEEDS | {"b_o", "visible"}, **what_if.settings(),
+            stack=attention.stack, kind=attention.kind,
         )  # fmt: skip
-        found = [heads(trace, number) for number in layers]
-        chosen = {"layer": layers[0] if len(layers) == 1 else list(layers),
+        found = [heads(trace, block) for block in blocks]
+        layers = list(dict.fromkeys(block.layer for block in blocks))
+        chosen = {"layer": layers[0] if len(layers) == 1 else layers,
                   "head": list(trace.attention[0].heads)}  # fmt: skip
         return output.Result(
             lambda: [item for one in found for item in view.page(trace, one)],

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from attn_cli import vocabulary
+from attn_cli import parse
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, PromptOptions, WhatIfOptions
+from attn_cli.cli.options import AttentionOptions, OutputOptions, PromptOptions, WhatIfOptions
 from attn_cli.cli.prompts import answers
 
 EXAMPLES = (
@@ -13,24 +13,25 @@ EXAMPLES = (
 )
 
 
-def command(prompt: PromptOptions, what_if: WhatIfOptions, out: OutputOptions) -> int:
+def command(
+    prompt: PromptOptions, attention: AttentionOptions, what_if: WhatIfOptions, out: OutputOptions
+) -> int:
     """Every position predicts its next token at once: probability, loss and best guess of each."""
-    from attn_cli import session
+    from attn_cli import notes, session
     from attn_cli.analysis.loss import loss
     from attn_cli.views import loss as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    where = attention.of(model.facts)
 
     def answer(read):
         typed = what_if.settings()
-        changes = session.what_if(model, read, **typed)
+        changes = session.what_if(model, read, where, **typed)
         found = loss(model, read, changes)
-        notes = session.prompt_notes(model, read)
-        touched = found.provenance == vocabulary.WHAT_IF
-        notes += session.idle_notes(model, typed, changes, touched)
-        settings = {**typed, **read.settings}
+        said = notes.run_notes(model, read, typed, changes, found.provenance)
+        settings = {**typed, **parse.named(where), **read.settings}
         page = partial(view.page, model.facts, read, found, settings)
-        return output.Result(page, found, model.facts, read, settings, notes)
+        return output.Result(page, found, model.facts, read, settings, said)
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("loss", out, results, quiet=prompt.quiet, each=each)

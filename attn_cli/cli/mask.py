@@ -2,10 +2,18 @@
 
 from functools import partial
 
-from attn_cli import parse
 from attn_cli.cli import output
-from attn_cli.cli.options import Head, Layer, OutputOptions, PromptOptions, Top, WhatIfOptions
+from attn_cli.cli.options import (
+    AttentionOptions,
+    Head,
+    Layer,
+    OutputOptions,
+    PromptOptions,
+    Top,
+    WhatIfOptions,
+)
 from attn_cli.cli.prompts import answers
+from attn_cli.errors import UsageError
 from attn_cli.words import sentence
 
 EXAMPLES = (
@@ -18,6 +26,7 @@ EXAMPLES = (
 
 def command(
     prompt: PromptOptions,
+    attention: AttentionOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
     layer: Layer = "0",
@@ -35,18 +44,22 @@ def command(
     from attn_cli.views import numbers as written
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
-    numbers = [
-        parse.one(layer, model.facts.layers, "--layer"),
-        parse.one(head, model.facts.heads, "--head"),
-    ]
+    blocks, heads = session.chosen(model.facts, attention.of(model.facts), layer, head)
+    if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):
+        raise UsageError(
+            "attn mask shows one head of one layer of one attention",
+            "choose it with --layer, --head, --stack and --kind",
+        )
+    (block,), ((at,),) = blocks, heads.values()
     own, typed = sentence("mask.own"), " ".join(f"--mask {word}" for word in what_if.mask)
     value = "" if what_if.mask_value is None else written.exact(what_if.mask_value)
 
     def answer(read):
         def run(**changed):
             return session.trace(
-                prompt=read, model=model, layer=numbers[0], head=numbers[1], arrays=NEEDS,
-                top=model.facts.vocabulary, **{**what_if.settings(), **changed},
+                prompt=read, model=model, stack=block.stack, kind=block.kind, layer=block.layer,
+                head=at, arrays=NEEDS, top=model.facts.vocabulary,
+                **{**what_if.settings(), **changed},
             )  # fmt: skip
 
         after = run()
@@ -57,9 +70,8 @@ def command(
             before, names = run(mask=[]), (own, typed or own)
             if (after.attention[0].visible == before.attention[0].visible).all():
                 before, names = run(mask=["none"]), (sentence("mask.none"), typed or own)
-        found = mask(before, after, *numbers, top=top)
-        chosen = {**after.settings, "compared_with": names[0], "layer": numbers[0],
-                  "head": numbers[1]}  # fmt: skip
+        found = mask(before, after, block, at, top=top)
+        chosen = {**after.settings, "compared_with": names[0], "layer": block.layer, "head": at}
         page = partial(view.page, after, found, *names)
         # The page itself says what a mask like the model's own changes.
         notes = tuple(note for note in after.notes if note.key != "note.no_effect")

@@ -27,6 +27,7 @@ def command(
 ) -> int:
     """What can be opened on this machine; with MODEL, what is inside that checkpoint."""
     from attn_cli import session
+    from attn_cli.notes import model_notes
     from attn_cli.opening.listing import contents, listing
     from attn_cli.views import models as view
 
@@ -37,6 +38,6 @@ def command(
         model = session.load(name, ignore_config=ignore_config)
         inside = contents(model)
         page = partial(view.contents, model.facts, inside)
-        settings, notes = {"ignore_config": list(ignore_config)}, session.model_notes(model)
-        result = output.Result(page, inside, model.facts, None, settings, notes)
+        settings, said = {"ignore_config": list(ignore_config)}, model_notes(model)
+        result = output.Result(page, inside, model.facts, None, settings, said)
     return output.deliver("models", out, [result], quiet=quiet)

@@ -12,7 +12,7 @@ from typer import Argument, Context, Option
 from attn_cli import parse, vocabulary
 from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.errors import AttnError, UsageError, shorten
-from attn_cli.vocabulary import MASKS, WHAT_IFS, WITHOUT
+from attn_cli.vocabulary import KINDS, MASKS, STACKS, WHAT_IFS, WITHOUT
 
 MOST = 10**9 - 1
 
@@ -153,6 +153,18 @@ class PromptOptions:
     ids: Annotated[
         str | None, Option("--ids", metavar="1,2,3", help="Token ids instead of a text.")
     ] = None
+    pair: Annotated[
+        str | None, Option("--pair", metavar="TEXT", help="The second segment, for an encoder.")
+    ] = None
+    target: Annotated[
+        str | None,
+        Option("--target", metavar="TEXT",
+               help="What the decoder of an encoder–decoder reads, after its start token."),
+    ] = None  # fmt: skip
+    target_ids: Annotated[
+        str | None,
+        Option("--target-ids", metavar="0,1,2", help="All that the decoder reads, as token ids."),
+    ] = None
     chat: Annotated[
         bool,
         Option(
@@ -167,6 +179,28 @@ class PromptOptions:
     model: ModelName = vocabulary.DEFAULT_MODEL
     ignore_config: IgnoreConfig = ()
     quiet: Quiet = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionOptions:
+    """Which attention is shown and changed, in models that have several."""
+
+    stack: Annotated[
+        str,
+        Option(metavar="encoder|decoder|all", parser=one_of("--stack", (*STACKS, "all")),
+               autocompletion=complete(*STACKS, "all"), show_default="the only one, or decoder",
+               help="Which stack of layers."),
+    ] = ""  # fmt: skip
+    kind: Annotated[
+        str,
+        Option(metavar="self|cross|all", parser=one_of("--kind", (*KINDS, "all")),
+               autocompletion=complete(*KINDS, "all"),
+               help="cross: the decoder's attention to the encoder's tokens."),
+    ] = "self"  # fmt: skip
+
+    def of(self, facts: Any) -> tuple[tuple[str, str], ...]:
+        """The chosen of a model's attentions. Raises UsageError."""
+        return parse.attentions(self.stack, self.kind, facts.attentions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

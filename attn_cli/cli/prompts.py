@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON_LINES = (".jsonl", ".ndjson")
-_IDS = "ids are whole numbers with a comma between them: --ids 5,6,7"
+_IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
 
 
 def answers(
@@ -30,10 +30,14 @@ def answers(
     With it, a line that fails is told with its place and gives None; `--strict` raises instead.
     Raises UsageError for two sources, ContentError for what cannot be read.
     """
-    from attn_cli import session
+    from attn_cli.reading import tokenise
 
+    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
+    typed = {"--pair": options.pair, "--target": options.target}
     read = partial(
-        session.tokenise, model, special=not options.no_special, chat=options.chat
+        tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
+        **{option[2:]: None if text is None else _typed(text, option)
+           for option, text in typed.items()},
     )  # fmt: skip
     if not options.each:
         if options.strict:
@@ -57,9 +61,9 @@ def _single(options: PromptOptions) -> dict[str, Any]:
     """The prompt as it was given: a text, or ids."""
     _refuse_two(options)
     if options.ids is not None:
-        return {"ids": _ids(options.ids)}
+        return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
-        return {"text": _typed(options.text)}
+        return {"text": _typed(options.text, "TEXT")}
     text, notes = files.decode(*_raw(options))
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
@@ -73,24 +77,24 @@ def _refuse_two(options: PromptOptions) -> None:
         raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
 
 
-def _typed(text: str) -> str:
+def _typed(text: str, what: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         offset = len(text[: error.start].encode("utf-8", "surrogateescape"))
-        raise UsageError(f"TEXT is not valid UTF-8 at byte offset {offset}") from None
+        raise UsageError(f"{what} is not valid UTF-8 at byte offset {offset}") from None
     return text
 
 
-def _ids(text: str) -> tuple[int, ...]:
+def _ids(text: str, option: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not any(parts):
-        raise UsageError("--ids holds no ids", "for example --ids 5,6,7")
+        raise UsageError(f"{option} holds no ids", f"for example {option} 5,6,7")
     for part in parts:
         if not re.fullmatch(r"[+-]?[0-9]+", part, re.ASCII):
             what = f"{shorten(part)!r} is no id" if part else "an id is missing between two commas"
-            raise UsageError(f"--ids {shorten(text)}: {what}", _IDS)
-    return tuple(parse.integer(part, "--ids", 0, 10**9 - 1) for part in parts)
+            raise UsageError(f"{option} {shorten(text)}: {what}", _IDS.format(option=option))
+    return tuple(parse.integer(part, option, 0, 10**9 - 1) for part in parts)
 
 
 def _raw(options: PromptOptions) -> tuple[bytes, str]:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from typer import Option
 
-from attn_cli import parse, vocabulary
+from attn_cli import parse
 from attn_cli.cli import output
 from attn_cli.cli.options import (
     MOST,
+    AttentionOptions,
     MaxTokens,
     OutputOptions,
     PromptOptions,
@@ -39,6 +40,7 @@ Sweep = Annotated[str, Option(metavar="T,T,…", help="Several temperatures side
 
 def command(
     prompt: PromptOptions,
+    attention: AttentionOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
     temperature: Temperature = 1.0,
@@ -55,9 +57,7 @@ def command(
 
     Filters act in this order: temperature, top-k, top-p, min-p.
     """  # fmt: skip
-    import secrets
-
-    from attn_cli import session
+    from attn_cli import notes, session
     from attn_cli.analysis.sample import Sampling, sample, stop_note
     from attn_cli.views import sample as view
 
@@ -65,28 +65,32 @@ def command(
         raise UsageError("--draws and --max-tokens contradict each other", "give one of them")
     heats = [parse.number(part.strip(), "--sweep", 0) for part in sweep.split(",") if sweep]
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    where = attention.of(model.facts)
     chosen = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "seed": secrets.randbelow(10**9) if seed is None else seed,
+        "seed": _drawn_seed() if seed is None else seed,
         "max_tokens": max_tokens, "draws": draws, "sweep": heats,
     }  # fmt: skip
     typed = what_if.settings()
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
 
     def answer(read):
-        changes = session.what_if(model, read, **typed)
+        changes = session.what_if(model, read, where, **typed)
         found = sample(
             model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
             sweep=heats, top=top, changes=changes,
         )  # fmt: skip
-        notes = session.prompt_notes(model, read)
-        touched = found.provenance == vocabulary.WHAT_IF
-        notes += session.idle_notes(model, typed, changes, touched)
-        asked = 0 if draws else max_tokens
-        notes += stop_note(model, read, [d.id for d in found.drawn], asked)
-        settings = {**typed, **chosen, **read.settings}
+        said = notes.run_notes(model, read, typed, changes, found.provenance)
+        said += stop_note(model, read, [d.id for d in found.drawn], 0 if draws else max_tokens)
+        settings = {**typed, **parse.named(where), **chosen, **read.settings}
         page = partial(view.page, model.facts, read, found, settings)
-        return output.Result(page, found, model.facts, read, settings, notes)
+        return output.Result(page, found, model.facts, read, settings, said)
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("sample", out, results, quiet=prompt.quiet, each=each)
+
+
+def _drawn_seed() -> int:
+    import secrets
+
+    return secrets.randbelow(10**9)

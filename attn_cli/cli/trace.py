@@ -13,7 +13,7 @@ from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
-    from attn_cli.records import Prompt, Trace
+    from attn_cli.records import Attention, Prompt, Trace
 
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
@@ -47,6 +47,7 @@ _EXPLAINED_WITH = {
 
 def command(
     prompt: options.PromptOptions,
+    attention: options.AttentionOptions,
     what_if: options.WhatIfOptions,
     out: options.OutputOptions,
     layer: options.Layers = "0",
@@ -65,12 +66,11 @@ def command(
     Then the next-token prediction. Layer 0, head 0 unless you choose others.
     """
     from attn_cli import session
-    from attn_cli.views.text import labels
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     steps = parse.steps(step) if step else frozenset(range(1, 7))
-    parse.selection(layer, model.facts.layers, "--layer")
-    parse.selection(head, model.facts.heads, "--head")
+    where = attention.of(model.facts)
+    session.chosen(model.facts, where, layer, head)
     kind = output.chosen_format("trace", out)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
@@ -78,25 +78,36 @@ def command(
         output.note("note.no_step", quiet=prompt.quiet)
 
     def answer(read):
-        longer, settings, notes = _continued(model, read, max_tokens, what_if.settings())
+        longer, settings, notes = _continued(model, read, max_tokens, where, what_if.settings())
         found = session.trace(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
             next=not no_next, top=top, ending=whole, **what_if.settings(),
+            stack=attention.stack, kind=attention.kind,
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
-        texts = found.prompt.labels
-        printed = labels(texts)
-        queries = parse.positions(query, texts, "--query", printed)
-        keys = parse.positions(key, texts, "--key", printed)
+        shown = {block.address: _positions(found, block, query, key) for block in found.attention}
         page = partial(
-            _page, found, out.full, quiet=prompt.quiet, steps=steps, queries=queries, keys=keys,
-            after=after,
+            _page, found, out.full, quiet=prompt.quiet, steps=steps, shown=shown,
+            follow=bool(query), after=after,
         )  # fmt: skip
-        return output.Result(page, found.only(queries, keys), notes=notes)
+        return output.Result(page, found.only(shown), notes=notes)
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
+
+
+def _positions(
+    trace: "Trace", block: "Attention", query: list[str], key: list[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The queries and the keys of a block that were asked for."""
+    from attn_cli.views.text import labels
+
+    of_queries, of_keys = trace.prompt.sides(block.stack, block.kind)
+    return (
+        parse.positions(query, of_queries.labels, "--query", labels(of_queries.labels)),
+        parse.positions(key, of_keys.labels, "--key", labels(of_keys.labels)),
+    )
 
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:
@@ -112,7 +123,11 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
 
 
 def _continued(
-    model: "Model", read: "Prompt", asked: int | None, typed: dict[str, Any]
+    model: "Model",
+    read: "Prompt",
+    asked: int | None,
+    where: tuple[tuple[str, str], ...],
+    typed: dict[str, Any],
 ) -> tuple["Prompt", dict[str, int], tuple[Note, ...]]:
     """The prompt with so many more tokens, and what document and notes say of them."""
     if not asked:
@@ -120,8 +135,9 @@ def _continued(
     from attn_cli import session
     from attn_cli.analysis.sample import continued, stop_note
 
-    longer = continued(model, read, asked, session.what_if(model, read, **typed))
-    added = longer.ids[len(read.tokens) :]
+    session.check_writes(model.facts, "--max-tokens")
+    longer = continued(model, read, asked, session.what_if(model, read, where, **typed))
+    added = longer.last.ids[len(read.last.tokens) :]
     key = "note.continued_what_if" if vocabulary.changes(typed) else "note.continued"
     notes = (note(key, count=len(added)), *stop_note(model, longer, added, asked))
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes

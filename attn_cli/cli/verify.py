@@ -30,6 +30,7 @@ def command(
     """
     from attn_cli import session
     from attn_cli.analysis.verify import SUSPECT_VERDICT, read_reference, verify
+    from attn_cli.notes import prompt_notes
     from attn_cli.views import verify as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
@@ -38,7 +39,7 @@ def command(
         reference, name = read_reference(against, model, read)
         found = verify(model, read, reference, name)
         settings = {"against": against, **read.settings}
-        notes = session.prompt_notes(model, read)
+        notes = prompt_notes(model, read)
         page = partial(view.page, model.facts, read, found)
         bad = found.verdict == SUSPECT_VERDICT
         return output.Result(page, found, model.facts, read, settings, notes, failed=bad)

@@ -13,11 +13,12 @@ import numpy as np
 from attn_cli.maths.layers import gelu_tanh, linear
 from attn_cli.maths.masks import causal
 from attn_cli.maths.positions import alibi, alibi_slopes
+from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import HARMLESS, NEUTRAL, Gguf, named, reinterleaved
 from attn_cli.model.project import interleaved
-from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
+from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, entering, layer_normed
 from attn_cli.records import Facts

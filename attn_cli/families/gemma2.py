@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 from attn_cli.families import llama
 from attn_cli.families.llama import entering_norm, gated_mlp, norm, project, sizes
+from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.gguf import named
 from attn_cli.model.rope import Rope, read_rope, rotated
-from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
+from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Shapes, norms
 from attn_cli.model.weights import bias_of
 from attn_cli.records import Facts

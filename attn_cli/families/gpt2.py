@@ -12,11 +12,12 @@ from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed
 from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
+from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named
 from attn_cli.model.project import Arrays, apart
-from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
+from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, entering, layer_normed, transposed
 from attn_cli.records import Facts

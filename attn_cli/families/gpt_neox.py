@@ -12,12 +12,13 @@ import numpy as np
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
+from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named, reinterleaved
 from attn_cli.model.project import Arrays, interleaved
 from attn_cli.model.rope import Rope, rope_section, rotated, rotated_width, scaled_rope
-from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack
+from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, bias_of, entering, layer_normed
 from attn_cli.records import Facts

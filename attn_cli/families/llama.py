@@ -12,13 +12,14 @@ import numpy as np
 
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.layers import linear, rms_norm
+from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import HARMLESS as HARMLESS_IN_GGUF
 from attn_cli.model.gguf import NEUTRAL, Gguf, named, unpaired
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.rope import Rope, read_rope, rotated
-from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
+from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights, bias_of
 from attn_cli.records import Facts

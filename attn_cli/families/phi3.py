@@ -10,11 +10,12 @@ import numpy as np
 
 from attn_cli.families import llama
 from attn_cli.families.llama import ACTIVATIONS, Config, entering_norm, norm, sizes
+from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.project import fused
 from attn_cli.model.rope import rope_section, rotated, rotated_width, scaled_rope
-from attn_cli.model.stack import Cache, Ids, Pass, Request, Stack, causal_or_window
+from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import NOTHING, LayerWeights
 

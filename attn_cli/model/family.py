@@ -1,17 +1,17 @@
 """What a family is, and an opened model of one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from attn_cli.maths.layers import soft_cap
+from attn_cli.model.cache import Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import Gguf
-from attn_cli.model.stack import Pass
 from attn_cli.model.tensors import OUTPUT, Naming, Shapes
-from attn_cli.model.weights import Weights
+from attn_cli.model.weights import NOTHING, Weights
 from attn_cli.records import Facts
 from attn_cli.tokens.token import Tokenizer
 
@@ -24,8 +24,10 @@ class Family:
     every tensor, with `*` for the number of a layer. `describe` adds what pages say to the facts.
     `forward` is a pass (see `Stack`): it yields the record of each block and returns its `End`.
     `final` makes of any layer's vectors (position, model) those that the output matrix takes, which
-    is the `embedding` where the two are tied. `gguf` is how GGUF files have it; `untrained` makes a
-    config of sizes, for random models.
+    is the `embedding` where the two are tied; `output_bias` is added to its logits, if there is
+    one. `head` names (`*` for anything) the tensors without which a checkpoint predicts nothing.
+    `complete` has a config say what only the names of the tensors tell. `gguf` is how GGUF files
+    have it; `untrained` makes a config of sizes, for random models.
     """
 
     read_config: Callable[[ConfigReader], Any]
@@ -37,6 +39,9 @@ class Family:
     embedding: str
     gguf: Gguf | None = None
     untrained: Callable[[dict[str, int]], dict[str, Any]] | None = None
+    output_bias: str = ""
+    head: tuple[str, ...] = (OUTPUT,)
+    complete: Callable[[Any, Collection[str]], Any] = lambda config, names: config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +50,7 @@ class Model:
 
     `end_tokens` are the ids that end a text, `ignored` the config keys that the user accepts,
     `unknown` those that mean nothing to the reference library, `untrue_copies` tensors of the file
-    that are not used, with those that they should repeat, `left_aside` those of another task;
+    with those that they should repeat and do not, `left_aside` those of another task;
     `metadata` is a GGUF file's.
     """
 
@@ -74,7 +79,12 @@ def output_matrix(model: Model) -> str:
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
     """Logits (position, vocabulary) of any layer's vectors (position, model)."""
-    logits = model.weights.times_rows(output_matrix(model), model.family.final(model, x))
+    x = model.family.final(model, x)
+    if model.facts.logit_scale != 1:
+        x = x * x.dtype.type(model.facts.logit_scale)
+    logits = model.weights.times_rows(output_matrix(model), x)
+    bias = model.weights.get(model.family.output_bias, NOTHING)
+    logits = logits + bias if bias.size else logits
     cap = model.facts.logit_cap
     return soft_cap(logits, cap) if cap else logits
 

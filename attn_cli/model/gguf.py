@@ -9,6 +9,7 @@ import numpy as np
 from attn_cli.checkpoints.gguf import Gguf as File
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
+from attn_cli.model.tensors import layer_numbers
 from attn_cli.model.weights import Stored, as_stored
 
 Arrange = Callable[[np.ndarray], np.ndarray]
@@ -123,12 +124,12 @@ def _unknown(where: str, key: str) -> ContentError:
     )
 
 
-def file_names(form: Gguf, layers: int) -> dict[str, str]:
+def file_names(form: Gguf, config: Any) -> dict[str, str]:
     """The file's name for each of the family's tensors, layer by layer."""
     return {
-        ours.replace("*", str(layer)): theirs.replace("*", str(layer))
+        ours.replace("*", number): theirs.replace("*", number)
         for ours, theirs in form.tensors.items()
-        for layer in range(layers if "*" in ours else 1)
+        for number in layer_numbers(ours, config)
     }
 
 
@@ -138,8 +139,7 @@ def _stored_names(form: Gguf, tensors: Iterable[str], config: Any) -> dict[str, 
     table = {}
     for ours, theirs in form.tensors.items():
         arrange = arranged.get(ours, as_stored)
-        for layer in range(config.layers if "*" in ours else 1):
-            number = str(layer)
+        for number in layer_numbers(ours, config):
             table[theirs.replace("*", number)] = Stored(ours.replace("*", number), arrange)
     left_out = frozenset(form.left_out)
     found = {}

@@ -16,9 +16,9 @@ It is lazy: who wants no more records closes it, and nothing after the last one 
 """
 
 import mmap
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,13 +36,16 @@ from attn_cli.maths.attention import (
     pull,
 )
 from attn_cli.maths.masks import Visible
+from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.weights import NOTHING, LayerWeights
-from attn_cli.model.what_if import WhatIf
+from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
 from attn_cli.records import Address, Attention
 
+T = TypeVar("T")
 _LARGE = 1 << 22
 _BLOCK = 128  # queries
+_KIND = {True: "self", False: "cross"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +53,18 @@ class Request:
     """What to record, and whether to run to the end.
 
     `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack, of every
-    head where a stack is not named. A `whole` pass goes on to the prediction.
+    head where a stack is not named. A `whole` pass goes on to the prediction. Beside the tokens of
+    the stack that predicts, a pass reads `source`, those of the encoder where it is another stack,
+    and `types`, the segment of each token (empty: all are of the first).
     """
 
     blocks: frozenset[Address] = frozenset()
     heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
     whole: bool = True
-    what_if: WhatIf = field(default_factory=WhatIf)
+    what_if: Changes = UNCHANGED
+    source: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
 
     def last_layer(self, stack: str, layers: int) -> int:
         """The last layer of a stack that has to be computed."""
@@ -65,61 +72,6 @@ class Request:
         if self.whole or any(block.stack in later for block in self.blocks):
             return layers - 1
         return max((block.layer for block in self.blocks if block.stack == stack), default=-1)
-
-
-class End(NamedTuple):
-    """The end of a pass: the last layer's vectors (query, model), and whether they are what-if."""
-
-    x: np.ndarray
-    touched: bool
-
-
-Ids = tuple[int, ...]
-Pass = Generator[Attention, None, End]
-
-
-class Cache:
-    """Keys and values of the positions already computed, so that a next token costs one position.
-
-    For each block, k and v (kv_head, key, width) of every position so far. Grows as blocks ask.
-    """
-
-    def __init__(self) -> None:
-        self.ids: Ids = ()  # the tokens of the positions that every block has
-        self._stored: dict[Address, tuple[np.ndarray, np.ndarray]] = {}
-
-    @property
-    def length(self) -> int:
-        """How many positions every block has."""
-        return len(self.ids)
-
-    def restart(self) -> Ids:
-        """Forgets every position; returns their tokens, to be computed again."""
-        ids, self.ids = self.ids, ()
-        return ids
-
-    def extend(
-        self, address: Address, k_GKW: np.ndarray, v_GKV: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Adds the new positions of one block and returns all of that block's."""
-        end = self.length + k_GKW.shape[1]
-        stored = self._stored.get(address, (k_GKW[:, :0], v_GKV[:, :0]))
-        if stored[0].shape[1] < end:
-            stored = tuple(self._grown(old, end, self.length) for old in stored)
-            self._stored[address] = stored
-        for kept, added in zip(stored, (k_GKW, v_GKV), strict=True):
-            kept[:, self.length : end] = added
-        return stored[0][:, :end], stored[1][:, :end]
-
-    def advance(self, ids: Iterable[int]) -> None:
-        """Call when every block has been extended by the positions of these tokens."""
-        self.ids += tuple(ids)
-
-    @staticmethod
-    def _grown(old: np.ndarray, need: int, used: int) -> np.ndarray:
-        grown = np.empty((old.shape[0], max(64, 2 * need), old.shape[2]), old.dtype)
-        grown[:, :used] = old[:, :used]
-        return grown
 
 
 class Stack:
@@ -148,10 +100,10 @@ class Stack:
         self.name, self.ids, self.start, self._both_sides = name, ids, start, both_sides
         self.layer, self.touched = -1, False
         self._model, self._request, self._cache = model, request, cache
-        what_if = request.what_if
-        self._placeless = what_if.leaves_out("positions", name)
-        self._skipped = what_if.skipped if what_if.stack == name else 0
-        self._pending: list[tuple[Attention, np.ndarray]] = []
+        of_self = request.what_if.at(Address(name, "self", 0))
+        self._placeless, self._skipped = "positions" in of_self.without, of_self.skipped
+        self._pending: list[Attention] = []
+        self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
 
     @property
@@ -183,13 +135,19 @@ class Stack:
 
     def mlp(self, output: np.ndarray) -> np.ndarray:
         """What the feed-forward network of the layer gives, or zeros under `--without mlp:L`."""
-        what_if = self._request.what_if
-        removed = self.name == what_if.stack and self.layer in what_if.without_mlp
+        removed = self.layer in self._request.what_if.without_mlp(self.name)
         if removed:
             output = np.zeros_like(output)
         self._mlp = output, self.touched or removed
         self.touched = self.touched or removed
         return output
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What this layer makes of the encoder's vectors: from the cache, if it is there."""
+        kept = self._cache.once if self._cache else {}
+        if (name, self.layer) not in kept:
+            kept[name, self.layer] = make()
+        return kept[name, self.layer]
 
     def after(
         self, x: np.ndarray, attention: np.ndarray = NOTHING, mlp: np.ndarray = NOTHING
@@ -202,12 +160,14 @@ class Stack:
         gives, touched = self._mlp
         gives = gives.view()
         gives.flags.writeable = False
-        for record, output in self._pending:
+        for record in self._pending:
             shown = {
-                "attention": attention if attention.size else output,
+                "attention": attention if attention.size else self._outputs[record.kind],
                 "mlp": mlp if mlp.size else gives,
                 "x": x,
             }
+            if record.kind == "self" and "cross" in self._outputs:
+                shown["cross"] = self._outputs["cross"]
             yield replace(
                 record,
                 arrays={**record.arrays, "mlp_output": gives},
@@ -215,6 +175,7 @@ class Stack:
                 shown={**record.shown, **shown},
             )
         self._pending.clear()
+        self._outputs.clear()
         return x
 
     def end(self, x: np.ndarray) -> End:
@@ -234,51 +195,53 @@ class Stack:
         soft_cap: float = 0.0,
         bias: Relation = no_bias,
         terms: Mapping[str, Relation] = NO_TERMS,
-        source: "Stack | None" = None,
+        source: End | None = None,
     ) -> Generator[Attention, None, np.ndarray]:
         """Steps 3 to 6 of one block under the what-if settings; yields its record if it is wanted.
 
         `arrays` are those of steps 1 and 2; `visible`, `bias` and `terms` see `maths.attend`;
         `w_o` (head × value_width, model) and `b_o` (model) are the output projection. In
-        cross-attention `source` is the stack that the keys come from. Returns the block's `output`.
+        cross-attention `source` is the end of the stack that the keys come from. Returns the
+        block's `output`.
         """
-        block = Address(self.name, "cross" if source else "self", self.layer)
-        wanted = self._request.arrays if block in self._request.blocks else frozenset()
-        what_if = self._request.what_if.at(block)
-        arrays = dict(arrays)
+        request, block = self._request, Address(self.name, _KIND[source is None], self.layer)
+        wanted = request.arrays if block in request.blocks else frozenset()
+        what_if, arrays = request.what_if.at(block), dict(arrays)
         if self._cache and not source:
             arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
-        q, k, v = (arrays[name] for name in "qkv")
+        q, k, v = map(arrays.__getitem__, "qkv")
         sizes = self.start + len(self.ids), k.shape[1]
         seen = what_if.visible(visible, *sizes, both_sides=self._both_sides)
         scale = 1.0 if "scale" in what_if.without else scale or default_scale(q.shape[-1])
-        bias = no_bias if self._placeless else _counted_from(self._skipped, bias)
+        bias, terms = self._of_positions(bias, terms)
         steps = attend(
             q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
             keep=wanted & {*BEFORE_SUM, *terms, PRODUCT}, zeros=_untouched, block=_BLOCK,
         )  # fmt: skip
-        removed, z = what_if.removed(self.layer), steps.z
-        if removed:
-            z = np.where(np.isin(np.arange(len(z)), removed)[:, None, None], 0, z)
-        output = combine(z, w_o, b_o)
+        removed = what_if.removed(self.layer)
+        z = _without(removed, steps.z)
+        self._outputs[block.kind] = output = combine(z, w_o, b_o)
         moved = vocabulary.arrays_after(self.touched, (source or self).touched)
         touched = moved or self._touched(what_if, visible, seen, sizes)
         self.touched = self.touched or bool(touched)
-        if block in self._request.blocks:
+        if block in request.blocks:
             at = np.array(self.indices), np.arange(sizes[1])
             late = {"visible": lambda: seen(*at), "bias": lambda: bias(*at),
                     "head_output": lambda: pull(z, w_o)}  # fmt: skip
             arrays |= {name: make() for name, make in late.items() if name in wanted}
-            arrays |= {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
-            arrays |= {"z": steps.z, "output": output, "w_o": w_o.reshape(len(z), -1, len(w_o[0]))}
-            arrays = {n: a for n, a in {**arrays, "b_o": b_o}.items() if a.size}
-            record = self._record(block, arrays, scale, soft_cap, removed, touched)
-            if "mlp_output" in wanted:
-                self._pending.append((record, output))
-            else:
-                yield record
+            arrays |= {**steps._asdict(), **steps.terms, "output": output, "b_o": b_o}
+            arrays["w_o"] = w_o.reshape(len(z), -1, w_o.shape[-1])
+            yield from self._record(block, arrays, scale, soft_cap, removed, touched)
         return output
+
+    def _of_positions(
+        self, bias: Relation, terms: Mapping[str, Relation]
+    ) -> tuple[Relation, Mapping[str, Relation]]:
+        """The same, where positions are left out or counted otherwise."""
+        if self._placeless:
+            return no_bias, {name: _nothing(term) for name, term in terms.items()}
+        return _counted_from(self._skipped, bias), terms
 
     def _touched(
         self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int]
@@ -311,19 +274,20 @@ class Stack:
         soft_cap: float,
         removed: tuple[int, ...],
         touched: frozenset[str],
-    ) -> Attention:
+    ) -> Iterator[Attention]:
+        """Yields a block's record, or lets it wait for what the feed-forward network gives."""
         request, every = self._request, tuple(range(len(computed["q"])))
         heads, group = request.heads.get(block.stack, every), len(every) // len(computed["k"])
         kv_heads = heads if group == 1 else tuple(dict.fromkeys(head // group for head in heads))
         picked = {"head": list(heads), "kv_head": list(kv_heads)} if heads != every else {}
         arrays = {}
         for name, spec in vocabulary.ARRAYS.items():
-            if name in request.arrays and name in computed:
+            if name in request.arrays and np.size(computed.get(name, ())):
                 chosen = picked.get(spec.axes[0])
                 array = computed[name].view() if chosen is None else computed[name][chosen]
                 array.flags.writeable = False
                 arrays[name] = array
-        return Attention(
+        record = Attention(
             stack=block.stack,
             kind=block.kind,
             layer=block.layer,
@@ -338,6 +302,22 @@ class Stack:
             shown={"angles": computed["angles"]} if "angles" in computed else {},
             what_if=touched & frozenset(arrays),
         )
+        if "mlp_output" in request.arrays:
+            self._pending.append(record)
+        else:
+            yield record
+
+
+def _without(heads: tuple[int, ...], z_HQV: np.ndarray) -> np.ndarray:
+    """What the heads pull with, where some are removed."""
+    if not heads:
+        return z_HQV
+    return np.where(np.isin(np.arange(len(z_HQV)), heads)[:, None, None], 0, z_HQV)
+
+
+def _nothing(term: Relation) -> Relation:
+    """A term of the scores, without what it says."""
+    return lambda at_Q, at_K: np.zeros_like(term(at_Q, at_K))
 
 
 def _counted_from(first: int, bias: Relation) -> Relation:

@@ -1,7 +1,7 @@
 """Which tensors a family needs, how folders name them, and whether a file holds just these."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import translate
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -46,13 +46,24 @@ def copies(config: Any, embedding: str, *names: str) -> dict[str, str]:
     return dict.fromkeys((OUTPUT, *names), embedding) if config.tied else {}
 
 
-def of_layers(shapes: Shapes, layers: int) -> Shapes:
+def of_layers(shapes: Shapes, config: Any) -> Shapes:
     """The shapes with every `*` written out, layer by layer."""
     return {
-        name.replace("*", str(layer)): shape
+        name.replace("*", number): shape
         for name, shape in shapes.items()
-        for layer in range(layers if "*" in name else 1)
+        for number in layer_numbers(name, config)
     }
+
+
+def layer_numbers(name: str, config: Any) -> list[str]:
+    """What the `*` in a tensor's name stands for; one empty text where there is none.
+
+    Of a config with `encoder_layers`, names that begin with `encoder.` count these.
+    """
+    layers = config.layers
+    if name.startswith("encoder."):
+        layers = getattr(config, "encoder_layers", layers)
+    return [str(layer) for layer in range(layers)] if "*" in name else [""]
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -75,6 +86,11 @@ class Naming(NamedTuple):
         """A file's name for a tensor as the family has it."""
         return place.removeprefix(next((p for p in self.prefixes if place.startswith(p)), ""))
 
+    def family_name(self, place: str) -> str:
+        """The family's name of today for a tensor of a file."""
+        name = self.without_prefix(place)
+        return self.older.get(name, name)
+
     def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
         """The prefix that most names of a file have, or nothing."""
         used = [next((p for p in self.prefixes if n.startswith(p)), "") for n in tensors]
@@ -89,10 +105,9 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
     found: dict[str, Stored] = {}
     for place in tensors:
-        name = naming.without_prefix(place)
-        if left_out.match(place) or name in naming.copies:
+        if left_out.match(place) or naming.without_prefix(place) in naming.copies:
             continue
-        name = naming.older.get(name, name)
+        name = naming.family_name(place)
         if name in found:
             raise ContentError(
                 f"{where}: the tensor {shorten(name)} stands there twice, as "
@@ -100,6 +115,19 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
             )
         found[name] = Stored(place)
     return found
+
+
+def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
+    """Takes the tensors of the predicting `head` out of the shapes if a file has none of them.
+
+    Returns whether it did.
+    """
+    pattern = re.compile("|".join(map(translate, head)))
+    names = [name for name in shapes if pattern.match(name)]
+    missing = bool(names) and not any(name in stored for name in names)
+    for name in names if missing else ():
+        del shapes[name]
+    return missing
 
 
 # Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,

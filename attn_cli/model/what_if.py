@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,16 +29,17 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WhatIf:
-    """The changes a user asked for; the default changes nothing.
+    """The changes a user asked for in one attention, that of `stack` and `kind`, in every layer.
 
-    `length` is that of the prompt, which the numbers of masks are of (0: of whatever is there).
-    `mask_value` stands where the mask hides. `without_head` holds (layer, head) pairs,
-    `without_mlp` layers, `without` words of `vocabulary.WITHOUT`. They act on every layer of one
-    attention, that of `stack` and `kind`, or of that stack.
+    The default changes nothing. `queries` and `keys` count those of the prompt, which the numbers
+    of masks are of (0: of whatever is there). `mask_value` stands where the mask hides.
+    `without_head` holds (layer, head) pairs, `without_mlp` layers of the stack, `without` words of
+    `vocabulary.WITHOUT`.
     """
 
     masks: tuple[Mask, ...] = ()
-    length: int = 0
+    queries: int = 0
+    keys: int = 0
     mask_value: float = -math.inf
     attention_temperature: float = 1.0
     without_head: frozenset[tuple[int, int]] = frozenset()
@@ -45,14 +47,6 @@ class WhatIf:
     without: frozenset[str] = frozenset()
     stack: str = "decoder"
     kind: str = "self"
-
-    def at(self, address: Address) -> "WhatIf":
-        """What of it acts on one block."""
-        return self if (address.stack, address.kind) == (self.stack, self.kind) else WhatIf()
-
-    def leaves_out(self, word: str, stack: str) -> bool:
-        """Whether a stack goes without this: `positions`."""
-        return word in self.without and stack == self.stack
 
     def removed(self, layer: int) -> tuple[int, ...]:
         """The heads of a layer that are removed."""
@@ -63,13 +57,12 @@ class WhatIf:
 
         Raises UsageError, ContentError.
         """
-        visible = own
+        visible, queries, keys = own, self.queries or queries, self.keys or keys
         for mask in self.masks:
             if mask.kind == "file":
-                visible = _from_file(mask, own, self.length or queries, self.length or keys)
+                visible = _from_file(mask, own, queries, keys)
             else:
-                length = self.length or keys
-                visible = _applied(mask, visible, self.length or queries, length, both_sides)
+                visible = _applied(mask, visible, queries, keys, both_sides)
         return visible
 
     @property
@@ -89,7 +82,30 @@ class WhatIf:
         return sum(mask.numbers[0] for mask in self.masks if mask.kind == "padding-left")
 
 
-UNCHANGED = WhatIf()
+_NO_CHANGE = WhatIf()
+
+
+class Changes(NamedTuple):
+    """The changes of every attention that a user asked for; none at all by default."""
+
+    each: tuple[WhatIf, ...] = ()
+
+    def at(self, block: Address) -> WhatIf:
+        """What acts on one block."""
+        same = (one for one in self.each if (one.stack, one.kind) == (block.stack, block.kind))
+        return next(same, _NO_CHANGE)
+
+    def without_mlp(self, stack: str) -> frozenset[int]:
+        """The layers of a stack that lose their feed-forward network."""
+        return frozenset(n for one in self.each if one.stack == stack for n in one.without_mlp)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether what comes later changes what came before, so that no cache can hold that."""
+        return self.at(Address("decoder", "self", 0)).looks_ahead
+
+
+UNCHANGED = Changes()
 
 
 def _applied(mask: Mask, before: Visible, queries: int, keys: int, both_sides: bool) -> Visible:
@@ -146,13 +162,14 @@ def read_what_if(
     kind: str = "self",
     layers: int,
     heads: int,
-    tokens: Sequence[str] = (),
+    queries: Sequence[str] = (),
+    keys: Sequence[str] = (),
 ) -> WhatIf:
-    """The what-if settings of one run. Raises UsageError, and ContentError for a mask file.
+    """The what-if settings of one attention. Raises UsageError, and ContentError for a mask file.
 
-    Mask words may name a token of `tokens`, the prompt's texts.
+    Mask words may name a token of `queries` and `keys`, the prompt's texts.
     """
-    given = tuple(parse_mask(word, tokens) for word in mask)
+    given = tuple(parse_mask(word, queries, keys) for word in mask)
     bases = [m.word for m in given if MASKS[m.kind].base]
     if len(bases) > 1:
         every = [name for name, known in MASKS.items() if known.base]
@@ -169,7 +186,8 @@ def read_what_if(
         # The base comes first whatever the order typed, since the others change it; what opens
         # cells comes next, so that what hides them has the last word.
         masks=tuple(sorted(given, key=lambda m: (not MASKS[m.kind].base, not MASKS[m.kind].opens))),
-        length=len(tokens),
+        queries=len(queries),
+        keys=len(keys),
         mask_value=-math.inf if mask_value is None else mask_value,
         attention_temperature=attention_temperature,
         without_head=frozenset(
@@ -210,14 +228,18 @@ def _removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
     return [(at, head) for head in selection(chosen, heads, "--without-head: head")]
 
 
-def parse_mask(word: str, tokens: Sequence[str] = ()) -> Mask:
+def parse_mask(word: str, queries: Sequence[str] = (), keys: Sequence[str] = ()) -> Mask:
     """One word of `--mask`. Raises UsageError, and ContentError for an unreadable mask file."""
+    texts = {"query": queries, "key": keys}
     name, colon, rest = word.partition(":")
     if name in MASKS and name != "file":
         known = MASKS[name]
         count = known.usage.count(":")
-        parts = _split(rest, count, tokens) if colon else []
-        numbers = [_position(part, place, known, tokens, word) for place, part in enumerate(parts)]
+        parts = _split(rest, count, queries, keys) if colon else []
+        named = [texts.get(name, ()) for name in (*known.most, "", "")]
+        numbers = [
+            _position(part, known, where, word) for part, where in zip(parts, named, strict=False)
+        ]
         if len(numbers) != count:
             raise UsageError(f"--mask {shorten(word)} is not understood", f"write {known.usage}")
         if any(number < known.least for number in numbers):
@@ -233,24 +255,26 @@ def parse_mask(word: str, tokens: Sequence[str] = ()) -> Mask:
     return Mask(word=word, kind="file", rows=_mask_rows(Path(path)))
 
 
-def _split(text: str, count: int, tokens: Sequence[str]) -> list[str]:
+def _split(text: str, count: int, queries: Sequence[str], keys: Sequence[str]) -> list[str]:
     """The parts of a mask word; a token may hold a colon itself."""
-    parts = text.split(":")
+    parts, texts = text.split(":"), (queries, keys)
     if count == 2 and len(parts) > 2:
         ways = [(":".join(parts[:n]), ":".join(parts[n:])) for n in range(1, len(parts))]
-        named = [way for way in ways if all(INTEGER.fullmatch(p) or p in tokens for p in way)]
+        named = [
+            way for way in ways
+            if all(INTEGER.fullmatch(w) or w in t for w, t in zip(way, texts, strict=True))
+        ]  # fmt: skip
         return list(named[0]) if named else parts
     return parts
 
 
-def _position(part: str, place: int, known: MaskWord, tokens: Sequence[str], word: str) -> int:
-    """A number, or the position of a token where the word takes positions."""
+def _position(part: str, known: MaskWord, texts: Sequence[str], word: str) -> int:
+    """A number, or the position of one of `texts` where the word takes positions."""
     if INTEGER.fullmatch(part):
         return int(part)
-    takes = place < len(known.most) and known.most[place] in ("query", "key")
-    if not takes or not tokens:
+    if not texts:
         raise UsageError(f"--mask {shorten(word)} is not understood", f"write {known.usage}")
-    return positions(part, tokens, f"--mask {known.usage}")[-1]
+    return positions(part, texts, f"--mask {known.usage}")[-1]
 
 
 def _exists(path: str) -> bool:

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from attn_cli.model.tensors import (
     of_layers,
     other_heads,
     untrue_copies,
+    without_head,
 )
 from attn_cli.opening import places, refusals
 from attn_cli.records import Facts
@@ -94,12 +96,16 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     reader = ConfigReader(folder.config, of_config, ignored)
     config = family.read_config(reader)
     naming = family.naming(config)
+    untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
+    if any(naming.family_name(copy) == OUTPUT for copy, _ in untrue):
+        # The reference library then ties nothing, whatever the config says.
+        config = replace(config, tied=False)
+        naming = family.naming(config)
     stored = names_in_folder(tensors, naming, where)
-    shapes = of_layers(family.shapes(config), config.layers)
+    config = family.complete(config, stored)
+    shapes = of_layers(family.shapes(config), config)
     aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
-    predicts = OUTPUT not in shapes or OUTPUT in stored
-    if not predicts:
-        del shapes[OUTPUT]
+    predicts = not without_head(shapes, stored, family.head)
     return _model(
         facts=_facts(place, kind, family, config, shapes, predicts=predicts),
         family=family,
@@ -110,7 +116,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=tuple(ignored),
         unknown=tuple(reader.unknown),
-        untrue_copies=untrue_copies(tensors, naming, stored),
+        untrue_copies=untrue,
         left_aside=tuple(aside.values()),
     )
 
@@ -127,15 +133,17 @@ def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
         except wordpiece.AnotherForm:
             pass
         return files.read(path, rows)
-    from attn_cli.tokens import merges, spm
+    from attn_cli.tokens import merges, spm, vocab_txt
 
     for name in spm.NAMES:
         if os.path.lexists(folder / name):
             return spm.read(folder / name)
     if all(os.path.lexists(folder / name) for name in merges.NAMES):
         return merges.read(folder)
+    if os.path.lexists(folder / vocab_txt.NAME):
+        return vocab_txt.read(folder / vocab_txt.NAME)
     hint = "--ids works without one: --ids 5,6,7"
-    what = "has no tokenizer.json, tokenizer.model, or vocab.json with merges.txt"
+    what = "has no tokenizer.json, tokenizer.model, vocab.txt, or vocab.json with merges.txt"
     return Absent(ContentError(f"{folder} {what}", hint))
 
 
@@ -150,7 +158,9 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
             "open the folder that the file was made from",
         )
     config, stored = open_gguf(family.gguf, file, kind, family.read_config, ignored)
-    shapes = of_layers(family.shapes(config), config.layers)
+    config = family.complete(config, stored)
+    shapes = of_layers(family.shapes(config), config)
+    predicts = not without_head(shapes, stored, family.head)
 
     def make() -> Tokenizer:
         from attn_cli.tokens import gguf
@@ -158,9 +168,9 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
         return gguf.from_metadata(file.metadata, where)
 
     ends = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
-    named = file_names(family.gguf, config.layers)
+    named = file_names(family.gguf, config)
     return _model(
-        facts=_facts(place, kind, family, config, shapes),
+        facts=_facts(place, kind, family, config, shapes, predicts=predicts),
         family=family,
         config=config,
         weights=bind(file.tensors, stored, shapes, where, named),
@@ -212,7 +222,7 @@ def _random_model(name: str) -> Model:
     tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
     values = family.untrained({**numbers, "vocabulary": tokenizer.size})
     config = family.read_config(ConfigReader(values, name))
-    shapes = of_layers(family.shapes(config), config.layers)
+    shapes = of_layers(family.shapes(config), config)
     tensors = random_tensors(shapes, numbers["seed"])
     place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
     return _model(

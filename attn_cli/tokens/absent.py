@@ -24,7 +24,7 @@ class Absent:
     """Stands where a model has no usable tokenizer: ids work, texts raise ContentError."""
 
     size = 0
-    unknown = -1
+    unknown = mask = -1
     older = None
 
     def __init__(self, error: ContentError) -> None:
@@ -32,6 +32,11 @@ class Absent:
         self.problem = error.message + (f" ({error.hint})" if error.hint else "")
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
+        raise self.error
+
+    def pair(
+        self, text: str, second: str, *, special: bool = True
+    ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
         raise self.error
 
     def decode(self, ids: Iterable[int]) -> str:

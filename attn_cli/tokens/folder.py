@@ -11,7 +11,7 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.tokens import classes, special
-from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, load, parse
+from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, charsmap_of, load, parse
 
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _NONE: Mapping[int, Any] = {}
@@ -42,8 +42,8 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
     added = parsed.get_added_tokens_decoder()
     config = special.settings(path.parent, {id: _entry(token) for id, token in added.items()})
     name = classes.name_of(config, architecture, byte_level=b'"ByteLevel"' in contents)
-    merged = isinstance(parsed.model, load().models.BPE)
-    kind = classes.KINDS.get(name or "") if merged else None
+    kind = classes.KINDS.get(name or "")
+    kind = kind if kind and kind.model == type(parsed.model).__name__ else None
     try:
         # Its model is shared, unless the class wants another kind of model.
         same = kind is None or all(getattr(parsed.model, k) == v for k, v in kind.options.items())
@@ -52,10 +52,12 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
         newer = newer or isinstance(raw.get("extra_special_tokens"), list)
         other = parsed if same else parse(path)[0]
         older = None if newer else _older(other, config, architecture)
-        made = _made(parsed, kind, config, kind.names if kind else {})
+        names = special.named(config, kind.names if kind else {})
+        made = _made(parsed, kind, config, names)
         if made.get_vocab_size() > rows:  # no room for tokens that only the class has
-            made = _made(parsed, kind, config, {})
-        return LibraryTokenizer(made, older and LibraryTokenizer(older))
+            made = _made(parsed, kind, config, special.named(config, {}))
+        says = classes.answers(name, config, names)
+        return LibraryTokenizer(made, older and LibraryTokenizer(older), **says)
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
@@ -64,21 +66,20 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
 
 
 def _made(
-    parsed: Any, kind: classes.Kind | None, config: Mapping[str, Any], defaults: Mapping[str, str]
+    parsed: Any, kind: classes.Kind | None, config: Mapping[str, Any], names: Mapping[str, str]
 ) -> Any:
-    names = special.named(config, defaults)
     if kind is None:
         made = _copy(parsed, {}, parsed.get_added_tokens_decoder())
     else:
-        options = {"unk_token": names.get("unk"), "dropout": None, "ignore_merges": False}
+        options = {"unk_token": names.get("unk")} if hasattr(parsed.model, "unk_token") else {}
         for option, value in (options | dict(kind.options)).items():
             setattr(parsed.model, option, value)
-        made = _copy(parsed, kind.parts(load(), config))
+        made = _copy(parsed, kind.parts(load(), config, charsmap_of(parsed)))
     special.add(made, config, names)
     if kind and kind.again:
         made.add_special_tokens([*names.values(), *map(special.text, special.listed(config))])
     if kind and not kind.keeps_ends:
-        made.post_processor = None
+        made.post_processor = kind.around and special.around(made, kind.around(names))
     return made
 
 
@@ -95,6 +96,11 @@ def _older(parsed: Any, config: Mapping[str, Any], architecture: Mapping[str, An
     if name == "LlamaTokenizer" and spaced is not None:
         return None  # they want tokenizer.model then
     parts: dict[str, Any] = {}
+    kind = classes.KINDS.get(name)
+    if kind and kind.model == "WordPiece":
+        if type(parsed.normalizer).__name__ != "BertNormalizer":
+            return None
+        parts["normalizer"] = kind.parts(load(), config, None)["normalizer"]
     if getattr(parsed.pre_tokenizer, "add_prefix_space", None) not in (None, bool(spaced)):
         parts["pre_tokenizer"] = copy(parsed.pre_tokenizer)
         parts["pre_tokenizer"].add_prefix_space = bool(spaced)
@@ -106,7 +112,7 @@ def _older(parsed: Any, config: Mapping[str, Any], architecture: Mapping[str, An
     special.add(made, known, names, [(special.text(token), True) for token in own_roles.values()])
     if name in _SET_ENDS:
         ends = special.ends({"add_bos_token": _SET_ENDS[name], **config}, names)
-        made.post_processor = special.around(made, *ends)
+        made.post_processor = special.around(made, ends)
     return made
 
 

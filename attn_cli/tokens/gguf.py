@@ -107,10 +107,13 @@ class _GgmlTokenizer(LibraryTokenizer):
         before = [data.id("bos", kind.bos)] if data.get("add_bos_token", kind.add_bos) else []
         after = [data.id("eos", kind.eos)] if data.get("add_eos_token", False) else []
         ends = [{"id": str(id), "ids": [id], "tokens": [""]} for id in {*before, *after}]
+        first = [*map(str, before), "$A", *map(str, after)]
+        second = [*map(str, before), "$B", *map(str, after)]
         library.post_processor = package.processors.TemplateProcessing(
-            single=[*map(str, before), "$A", *map(str, after)], special_tokens=ends
+            single=first, pair=[*first, *second], special_tokens=ends
         )
         super().__init__(library)
+        self.mask = data.id("mask", -1) if data.get("mask_token_id", -1) != -1 else -1
         if kind.cut:  # which the library does not tell anything of
             library.pre_tokenizer = kind.cut
 

@@ -3,6 +3,7 @@
 The package is in the extra `models`, and is imported where it is needed.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.token import Token
+from attn_cli.tokens.token import MASKS, Token, no_pairs
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
 IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
@@ -48,17 +49,26 @@ class LibraryTokenizer:
     """A tokenizer (see `Tokenizer`) over one of the library's.
 
     `Token.text` is what the entry stands for (` the` for `Ġthe` and `▁the`); only continuations
-    keep their mark (`##ing`). Bytes that are not UTF-8 appear in it as `<0xE4>`.
+    keep their mark (`##ing`). Bytes that are not UTF-8 appear in it as `<0xE4>`. `mask` is what the
+    configs call the mask token; without, a special token with one of the usual names is taken for
+    it. Where not `typed`, the segments of a pair are all 0.
     """
 
     problem = ""
 
-    def __init__(self, library: Any, older: "LibraryTokenizer | None" = None) -> None:
+    def __init__(
+        self,
+        library: Any,
+        older: "LibraryTokenizer | None" = None,
+        *,
+        mask: str = "",
+        typed: bool = True,
+    ) -> None:
         # A file can carry the settings of somebody's batches; nothing is to be cut or filled here.
         library.no_truncation()
         library.no_padding()
         self._library = library
-        self.older = older
+        self.older, self._named_mask, self._typed = older, mask, typed
         self._added = library.get_added_tokens_decoder()
         self._decoder = library.decoder
         steps = _steps(library.decoder) + _steps(library.pre_tokenizer)
@@ -80,25 +90,49 @@ class LibraryTokenizer:
         id = None if name is None else self._library.token_to_id(name)
         return -1 if id is None else id
 
+    @cached_property
+    def mask(self) -> int:
+        if self._named_mask:
+            return self._added_ids.get(self._named_mask, -1)
+        special = {token.content for token in self._added.values() if token.special}
+        return next((self._added_ids[text] for text in MASKS if text in special), -1)
+
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
         """Special tokens written in the text are recognised. Raises ContentError for a byte that a
         byte-level vocabulary has no entry for: the library would drop it without a word."""
+        return self._encode((text,), special)[0]
+
+    def pair(
+        self, text: str, second: str, *, special: bool = True
+    ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
+        """In the form that the file or the class has for pairs. There is none where nothing would
+        stand between the two."""
+        count = self._library.num_special_tokens_to_add
+        if count(True) <= count(False):
+            raise no_pairs()
+        tokens, types = self._encode((text, second) if second else (text,), special)
+        return tokens, types if self._typed else (0,) * len(tokens)
+
+    def _encode(
+        self, texts: tuple[str, ...], special: bool
+    ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
         try:
-            found = self._library_for(text).encode(text, add_special_tokens=special)
+            found = self._library_for(" ".join(texts)).encode(*texts, add_special_tokens=special)
         except ContentError:
             raise
         except Exception as error:  # the library has no class of its own; half a surrogate pair
             what = "the tokenizer has no tokens for this prompt, and no unknown token"
             raise ContentError(what) from error
         tokens: list[Token] = []
-        end = 0
-        spans = zip(found.ids, found.offsets, found.special_tokens_mask, strict=True)
-        for id, span, added in spans:
-            tokens.append(self._make(id, (end, end) if added else span))
+        end, starts = 0, (0, len(texts[0]))
+        spans = zip(found.ids, found.offsets, found.sequence_ids, strict=True)
+        for id, span, segment in spans:
+            added = segment is None
+            tokens.append(self._make(id, (end, end) if added else _moved(span, starts[segment])))
             end = tokens[-1].span[1]
         if self._byte_level and self.unknown < 0:
-            self._refuse_lost_bytes(text, tokens)
-        return tuple(tokens)
+            self._refuse_lost_bytes(texts, tokens)
+        return tuple(tokens), tuple(found.type_ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         entries = [entry for id in ids if (entry := self._entry(id)) is not None]
@@ -147,9 +181,10 @@ class LibraryTokenizer:
             return bytes.fromhex(byte[1])
         return entry.replace(self._space, " ").encode()
 
-    def _refuse_lost_bytes(self, text: str, tokens: list[Token]) -> None:
+    def _refuse_lost_bytes(self, texts: tuple[str, ...], tokens: list[Token]) -> None:
         normalizer = self._library.normalizer
-        raw = (normalizer.normalize_str(text) if normalizer else text).encode()
+        read = map(normalizer.normalize_str, texts) if normalizer else texts
+        raw = "".join(read).encode()
         for byte in set(raw):
             if self._id(chr(ALPHABET[byte])) is None:
                 inside = (token for token in tokens if token.span[0] < token.span[1])
@@ -177,11 +212,22 @@ def parse(path: Path) -> tuple[Any, bytes]:
     return found, contents
 
 
+def _moved(span: tuple[int, int], by: int) -> tuple[int, int]:
+    return span[0] + by, span[1] + by
+
+
+def charsmap_of(library: Any) -> Any:
+    """The normalizer of a SentencePiece file that a tokenizer has among its steps, or None."""
+    found = (step.get("precompiled_charsmap") for step in _steps(library.normalizer))
+    charsmap = next(filter(None, found), None)
+    return charsmap and load().normalizers.Precompiled(base64.b64decode(charsmap))
+
+
 def _steps(part: Any) -> list[dict[str, Any]]:
-    """What a decoder, pre-tokenizer or post-processor does, one step after the other."""
+    """What a normalizer, a decoder or another part does, one step after the other."""
     steps = [json.loads(part.__getstate__())] if part else []
     for step in steps:
-        for name in ("decoders", "pretokenizers", "processors"):
+        for name in ("decoders", "pretokenizers", "processors", "normalizers"):
             steps += step.get(name, [])
     return steps
 
@@ -189,6 +235,6 @@ def _steps(part: Any) -> list[dict[str, Any]]:
 def _check_post_processor(part: Any) -> None:
     """A ValueError for a template whose tokens are not defined: the library panics over it."""
     for step in _steps(part):
-        for piece in step.get("single", ()):
+        for piece in (*step.get("single", ()), *step.get("pair", ())):
             if piece.get("SpecialToken", {"id": None})["id"] not in (None, *step["special_tokens"]):
                 raise ValueError

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError, shorten
+from attn_cli.errors import ContentError
 from attn_cli.files import read_text
 from attn_cli.tokens import classes, special
 from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("vocab.json", "merges.txt")
-_CLASSES = ("GPT2Tokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenizer", "GPTNeoXTokenizer")
+_CLASSES = (
+    "GPT2Tokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenizer", "GPTNeoXTokenizer", "RobertaTokenizer",
+    "BartTokenizer", "LongformerTokenizer",
+)  # fmt: skip
 
 
 def read(folder: Path) -> LibraryTokenizer:
@@ -18,11 +21,7 @@ def read(folder: Path) -> LibraryTokenizer:
     architecture = special.config(folder, "config.json")
     name = classes.name_of(config, {"model_type": "gpt2", **architecture})
     if name not in _CLASSES:
-        model = str(architecture.get("model_type"))
-        what = f"the class {shorten(name)!r}" if name else f"no class for {shorten(model)!r}"
-        raise ContentError(
-            f"{folder} names {what} of tokenizer, but has no tokenizer.json", IDS_HINT
-        )
+        raise special.unread_class(folder, name, architecture.get("model_type"))
     kind = classes.KINDS[name]
     vocabulary = special.config(folder, NAMES[0])
     lines, _ = read_text(folder / NAMES[1])
@@ -31,12 +30,13 @@ def read(folder: Path) -> LibraryTokenizer:
         merges = [(left, right) for left, right in pairs]
         _check(vocabulary, merges)
         made = package.Tokenizer(package.models.BPE(vocabulary, merges))
-        for part, value in kind.parts(package, config).items():
+        for part, value in kind.parts(package, config, None).items():
             setattr(made, part, value)
         names = special.named(config, kind.names)
         special.add(made, config, names)
-        made.post_processor = special.around(made, *special.ends(config, names))
-        return LibraryTokenizer(made)
+        form = kind.around(names) if kind.around else special.ends(config, names)
+        made.post_processor = special.around(made, form)
+        return LibraryTokenizer(made, **classes.answers(name, config, names))
     except Exception as error:  # the library has no class of its own
         what = f"{folder} has a {NAMES[0]} and a {NAMES[1]} that do not go together"
         raise ContentError(what, IDS_HINT) from error

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
-from attn_cli.tokens.library import load
+from attn_cli.tokens.library import IDS_HINT, load
+from attn_cli.tokens.token import Around
 
 _LARGEST = 32_000_000
 _NONE: Mapping[int, Any] = {}
@@ -28,6 +29,12 @@ def config(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ContentError(f"{place} is not a JSON object", "the file may be damaged")
     return values
+
+
+def unread_class(folder: Path, name: str | None, model: Any) -> ContentError:
+    """For a folder whose class, if it tells one, is not read from the files that it has."""
+    what = f"the class {shorten(name)!r}" if name else f"no class for {shorten(str(model))!r}"
+    return ContentError(f"{folder} names {what} of tokenizer, but has no tokenizer.json", IDS_HINT)
 
 
 def text(value: Any) -> str:
@@ -128,20 +135,23 @@ def add(
     made.encode_special_tokens = bool(config.get("split_special_tokens"))
 
 
-def ends(
-    config: Mapping[str, Any], names: Mapping[str, str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The tokens that the config wants before and after a text."""
-    bos = config.get("add_bos_token") and "bos" in names
-    eos = config.get("add_eos_token") and "eos" in names
-    return (names["bos"],) if bos else (), (names["eos"],) if eos else ()
+def ends(config: Mapping[str, Any], names: Mapping[str, str]) -> Around:
+    """The tokens that the config wants before and after each text."""
+    bos = (names["bos"],) if config.get("add_bos_token") and "bos" in names else ()
+    eos = (names["eos"],) if config.get("add_eos_token") and "eos" in names else ()
+    return Around(bos, eos, bos, eos, type=1)
 
 
-def around(made: Any, before: Iterable[str], after: Iterable[str]) -> Any:
-    """The post-processor that puts these tokens around a text."""
-    before, after = list(before), list(after)
-    ids = [
-        {"id": token, "ids": [made.token_to_id(token)], "tokens": [token]}
-        for token in dict.fromkeys([*before, *after])
-    ]
-    return load().processors.TemplateProcessing(single=[*before, "$A", *after], special_tokens=ids)
+def around(made: Any, form: Around) -> Any:
+    """The post-processor that puts these tokens around a text, or around two."""
+    ids = {token: made.token_to_id(token) for part in form[:4] for token in part}
+
+    def side(before: tuple[str, ...], text: str, after: tuple[str, ...], type: int) -> list[str]:
+        names = [*(str(ids[token]) for token in before), text, *(str(ids[t]) for t in after)]
+        return [f"{name}:{type}" for name in names]
+
+    single = side(form.before, "$A", form.after, 0)
+    second = side(form.second_before, "$B", form.second_after, form.type)
+    tokens = [{"id": str(id), "ids": [id], "tokens": [token]} for token, id in ids.items()]
+    template = load().processors.TemplateProcessing
+    return template(single=single, pair=[*single, *second], special_tokens=tokens)

@@ -18,6 +18,7 @@ from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 _LARGEST, _MOST = 16_000_000, 500_000  # bytes of a file, and pieces: Gemma has 262,144 in 4.7 MB
+_Piece = tuple[str, float]
 _MARKED = _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6
 
 
@@ -46,29 +47,30 @@ def read(path: Path) -> LibraryTokenizer:
     """
     file, package = _read_file(path), load()
     config, architecture = special.settings(path.parent), special.config(path.parent, "config.json")
-    kind = classes.name_of(config, architecture)
-    if kind not in _KINDS:
-        what = f"the class {shorten(kind)!r}" if kind else "no class"
+    name = classes.name_of(config, architecture)
+    if name not in _KINDS:
+        what = f"the class {shorten(name)!r}" if name else "no class"
         known = ", ".join(filter(None, _KINDS))
         raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", IDS_HINT)
     try:
-        if not kind and file.is_bpe:
+        if not name and file.is_bpe:
             file = _renamed(file, config)
-        made = _KINDS[kind](file, config, package)
+        made, kind = _KINDS[name](file, name, config, package), classes.KINDS.get(name)
         # Without a class, the file's symbols are cut out before merging, and no text is normalised.
-        names = special.named(config, _DEFAULTS[kind] if kind else file.named)
+        names = special.named(config, kind.names if kind else file.named)
         further = [(text, True) for text in file.control]
         further += [(text, False) for text in (file.user_defined if kind else ())]
-        if kind == "T5Tokenizer":
+        if name == "T5Tokenizer":
             further += [(f"<extra_id_{n}>", True) for n in range(_extra_ids(config))]
         if kind and isinstance(config.get("extra_special_tokens", {}), list | None):
             further = []  # the config's list is the whole one, even if empty
         elif kind:
             config.pop("additional_special_tokens", None)
-        special.add(made, config, names, further, normalize=bool(kind))
-        around = _AROUND[kind](names) if kind in _AROUND else special.ends(config, names)
-        made.post_processor = special.around(made, *around)
-        return LibraryTokenizer(made)
+        special.add(made, classes.spaced(config, name, names), names, further, normalize=bool(kind))
+        around = kind.around if kind else None
+        form = around(names) if around else special.ends(config, names)
+        made.post_processor = special.around(made, form)
+        return LibraryTokenizer(made, **classes.answers(name, config, names))
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
@@ -207,16 +209,13 @@ def _bpe(file: _File, package: Any, merges: list[tuple[str, str]], **options: An
     return package.Tokenizer(package.models.BPE(ids, merges, **{"fuse_unk": True, **options}))
 
 
-def _of_class(name: str) -> Callable[[_File, Mapping[str, Any], Any], Any]:
-    def make(file: _File, config: Mapping[str, Any], package: Any) -> Any:
-        kind = classes.KINDS[name]
-        named = special.named(config, kind.names)["unk"]
-        made = _bpe(file, package, _by_id(file), **{"unk_token": named, **kind.options})
-        for part, value in kind.parts(package, config).items():
-            setattr(made, part, value)
-        return made
-
-    return make
+def _merging(file: _File, name: str, config: Mapping[str, Any], package: Any) -> Any:
+    kind = classes.KINDS[name]
+    named = special.named(config, kind.names)["unk"]
+    made = _bpe(file, package, _by_id(file), **{"unk_token": named, **kind.options})
+    for part, value in kind.parts(package, config, None).items():
+        setattr(made, part, value)
+    return made
 
 
 def _extra_ids(config: Mapping[str, Any]) -> int:
@@ -226,34 +225,54 @@ def _extra_ids(config: Mapping[str, Any]) -> int:
     return extra
 
 
-def _t5(file: _File, config: Mapping[str, Any], package: Any) -> Any:
-    vocabulary = [*zip(file.pieces, file.scores, strict=True)]
-    vocabulary += [(f"<extra_id_{n}>", 0.0) for n in reversed(range(_extra_ids(config)))]
-    made = package.Tokenizer(package.models.Unigram(vocabulary, 2, False))
-    if file.charsmap:
-        made.normalizer = package.normalizers.Precompiled(file.charsmap)
-    cuts = package.pre_tokenizers
-    space = cuts.Metaspace("▁", "always", split=True)
-    made.pre_tokenizer = cuts.Sequence([cuts.WhitespaceSplit(), space])
-    made.decoder = package.decoders.Metaspace("▁", "always", True)
-    return made
+def _unigram(
+    order: Callable[[_File, Mapping[str, str], Mapping[str, Any]], tuple[list[_Piece], int]],
+) -> Callable[[_File, str, Mapping[str, Any], Any], Any]:
+    """A class whose vocabulary and unknown token's id are what `order` makes of the pieces."""
+
+    def make(file: _File, name: str, config: Mapping[str, Any], package: Any) -> Any:
+        kind = classes.KINDS[name]
+        vocabulary, unknown = order(file, special.named(config, kind.names), config)
+        made = package.Tokenizer(package.models.Unigram(vocabulary, unknown, False))
+        charsmap = package.normalizers.Precompiled(file.charsmap) if file.charsmap else None
+        for part, value in kind.parts(package, config, charsmap).items():
+            setattr(made, part, value)
+        return made
+
+    return make
 
 
-def _deberta(file: _File, config: Mapping[str, Any], package: Any) -> Any:
-    vocabulary, unknown = [*zip(file.pieces, file.scores, strict=True)], "[UNK]"
-    id = vocabulary.index((unknown, 0.0)) if (unknown, 0.0) in vocabulary else file.unknown
-    made = package.Tokenizer(package.models.Unigram(vocabulary, id, False))
-    forms, cuts = package.normalizers, package.pre_tokenizers
-    steps = [forms.Lowercase()] if config.get("do_lower_case") else []
-    steps += [forms.Replace(package.Regex(r"\s{2,}|[\n\r\t]"), " "), forms.NFC()]
-    made.normalizer = forms.Sequence([*steps, forms.Strip(left=False, right=True)])
-    before = [cuts.Punctuation("isolated")] if config.get("split_by_punct") else []
-    made.pre_tokenizer = cuts.Sequence([*before, cuts.Metaspace("▁", "always")])
-    made.decoder = package.decoders.Metaspace("▁", "always")
-    return made
+def _pieces(file: _File) -> list[_Piece]:
+    return [*zip(file.pieces, file.scores, strict=True)]
 
 
-def _as_the_file_says(file: _File, config: Mapping[str, Any], package: Any) -> Any:
+def _t5(file: _File, _: Any, config: Mapping[str, Any]) -> tuple[list[_Piece], int]:
+    extra = [(f"<extra_id_{n}>", 0.0) for n in reversed(range(_extra_ids(config)))]
+    return [*_pieces(file), *extra], 2
+
+
+def _deberta(file: _File, names: Mapping[str, str], _: Any) -> tuple[list[_Piece], int]:
+    vocabulary, unknown = _pieces(file), (names["unk"], 0.0)
+    return vocabulary, vocabulary.index(unknown) if unknown in vocabulary else file.unknown
+
+
+def _albert(file: _File, _names: Any, _config: Any) -> tuple[list[_Piece], int]:
+    return _pieces(file), 1
+
+
+def _xlm(file: _File, names: Mapping[str, str], _: Any) -> tuple[list[_Piece], int]:
+    """In fairseq's order: its own special tokens come first and last."""
+    first = [(names[role], 0.0) for role in ("bos", "pad", "eos", "unk")]
+    return [*first, *_pieces(file)[3:], (names["mask"], 0.0)], 3
+
+
+def _camembert(file: _File, names: Mapping[str, str], _: Any) -> tuple[list[_Piece], int]:
+    first = [("<s>NOTUSED", 0.0), (names["pad"], 0.0), ("</s>NOTUSED", 0.0), (names["unk"], 0.0)]
+    rest = [("<unk>NOTUSED", -100.0), *_pieces(file)[1:], (names["mask"], 0.0)]
+    return [*first, *rest], 3
+
+
+def _as_the_file_says(file: _File, _: str, config: Mapping[str, Any], package: Any) -> Any:
     """SentencePiece's own settings: normalizer, prefix, scores, and symbols that are never cut."""
     if file.is_bpe:
         options = {"byte_fallback": file.byte_fallback, "unk_token": file.pieces[file.unknown]}
@@ -282,24 +301,13 @@ def _as_the_file_says(file: _File, config: Mapping[str, Any], package: Any) -> A
     return made
 
 
-_KINDS: dict[str, Callable[[_File, Mapping[str, Any], Any], Any]] = {
+_KINDS: dict[str, Callable[[_File, str, Mapping[str, Any], Any], Any]] = {
     "": _as_the_file_says,
-    "LlamaTokenizer": _of_class("LlamaTokenizer"),
-    "GemmaTokenizer": _of_class("GemmaTokenizer"),
-    "T5Tokenizer": _t5,
-    "DebertaV2Tokenizer": _deberta,
-}
-# What a class calls its special tokens where the config does not.
-_DEFAULTS = {
-    **{name: classes.KINDS[name].names for name in ("LlamaTokenizer", "GemmaTokenizer")},
-    "T5Tokenizer": {"eos": "</s>", "unk": "<unk>", "pad": "<pad>"},
-    "DebertaV2Tokenizer": {
-        "bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]",
-        "cls": "[CLS]", "mask": "[MASK]",
-    },
-}  # fmt: skip
-# The tokens that a class puts before and after a text, whatever its config says.
-_AROUND: dict[str, Callable[[Mapping[str, str]], tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "T5Tokenizer": lambda names: ((), (names["eos"],)),
-    "DebertaV2Tokenizer": lambda names: ((names["cls"],), (names["sep"],)),
+    "LlamaTokenizer": _merging,
+    "GemmaTokenizer": _merging,
+    "T5Tokenizer": _unigram(_t5),
+    "DebertaV2Tokenizer": _unigram(_deberta),
+    "AlbertTokenizer": _unigram(_albert),
+    "XLMRobertaTokenizer": _unigram(_xlm),
+    "CamembertTokenizer": _unigram(_camembert),
 }

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from attn_cli.errors import ContentError
+
+MASKS = ("[MASK]", "<mask>")  # what mask tokens are called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,21 +27,51 @@ class Token:
     special: bool = False
 
 
+class Around(NamedTuple):
+    """The tokens that stand around a text, and around the second of a pair, which has its type."""
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    second_before: tuple[str, ...] = ()
+    second_after: tuple[str, ...] = ()
+    type: int = 0
+
+
+def no_pairs() -> ContentError:
+    """What a tokenizer raises that has no form for pairs."""
+    return ContentError(
+        "the model's tokenizer has no form for pairs of texts", "give one text, without --pair"
+    )
+
+
 class Tokenizer(Protocol):
     """`size` is one more than the largest id: the rows that an embedding needs at least.
 
     `unknown` is the id of the unknown token, -1 when there is none. `problem` says why texts cannot
-    be read; it is empty where they can. `older` reads the same files as older versions of the
+    be read; it is empty where they can. `mask` is the id of the token that a masked-language model
+    fills, -1 when there is none. `older` reads the same files as older versions of the
     reference library do, None where that is known to be the same or not known.
     """
 
     size: int
     unknown: int
+    mask: int
     problem: str
     older: Tokenizer | None
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
         """The tokens of `text`; `special` puts in those that the tokenizer adds by itself."""
+        ...
+
+    def pair(
+        self, text: str, second: str, *, special: bool = True
+    ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
+        """The tokens of two segments as one sequence, and the segment (token type) of each.
+
+        Spans are offsets in `text + second`. `special` puts in the tokens that stand around and
+        between them. An empty second segment is none, as in the reference library. Raises
+        ContentError where the tokenizer has no form for pairs.
+        """
         ...
 
     def decode(self, ids: Iterable[int]) -> str:

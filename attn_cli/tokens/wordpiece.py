@@ -11,15 +11,16 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.token import Token
+from attn_cli.tokens.token import MASKS, Around, Token, no_pairs
 
 UNKNOWN, PREFIX = "[UNK]", "##"
 _LONGEST_WORD = 100
 _LARGEST_FILE, _LARGEST_ID = 4 << 20, 2**32 - 1
+_NOTHING = Around()
 _HINT = "the file may be damaged"
 
 # Unicode's White_Space. str.isspace would not do: it also takes U+001C to U+001F.
-_WHITE_SPACE = frozenset(
+WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
@@ -70,7 +71,7 @@ def split_words(text: str) -> list[tuple[int, int]]:
     begin = -1
     for at, char in enumerate(text):
         mark = char in _PUNCTUATION
-        if not mark and char not in _WHITE_SPACE:
+        if not mark and char not in WHITE_SPACE:
             if begin < 0:
                 begin = at
             continue
@@ -84,8 +85,11 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def file_of(vocab: Mapping[str, int], added: Mapping[str, bool]) -> dict[str, Any]:
-    """What tokenizer.json holds: a vocabulary, and added tokens with whether they are special.
+def file_of(
+    vocab: Mapping[str, int], added: Mapping[str, bool], around: Around = _NOTHING
+) -> dict[str, Any]:
+    """What tokenizer.json holds: a vocabulary, added tokens with whether they are special, and
+    which tokens stand around a text.
 
     An added token that is not in the vocabulary has an id after all of it, in order.
     """
@@ -101,7 +105,7 @@ def file_of(vocab: Mapping[str, int], added: Mapping[str, bool]) -> dict[str, An
         ],
         "normalizer": None,
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": None,
+        "post_processor": _template(around, ids),
         "decoder": {"type": "WordPiece", "prefix": PREFIX, "cleanup": False},
         "model": {
             "type": "WordPiece",
@@ -117,6 +121,47 @@ def _numbered(vocab: Mapping[str, int], added: Mapping[str, bool]) -> dict[str, 
     after = max(vocab.values()) + 1
     others = [token for token in added if token not in vocab]
     return {**vocab, **{token: after + n for n, token in enumerate(others)}}
+
+
+def _template(around: Around, ids: Mapping[str, int]) -> dict[str, Any] | None:
+    """What stands around a text, as the file says it."""
+    if around == _NOTHING:
+        return None
+
+    def side(
+        before: tuple[str, ...], name: str, after: tuple[str, ...], type: int
+    ) -> list[dict[str, Any]]:
+        token, text = "SpecialToken", "Sequence"
+        pieces = [*((token, id) for id in before), (text, name), *((token, id) for id in after)]
+        return [{kind: {"id": id, "type_id": type}} for kind, id in pieces]
+
+    single = side(around.before, "A", around.after, 0)
+    second = side(around.second_before, "B", around.second_after, around.type)
+    tokens = {token for part in around[:4] for token in part}
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, *second],
+        "special_tokens": {
+            token: {"id": token, "ids": [ids[token]], "tokens": [token]}
+            for token in sorted(tokens, key=ids.__getitem__)
+        },
+    }
+
+
+def _around_in(template: Any) -> Around:
+    """What `_template` was made of. Of anything else, some `Around` or an error of bad data."""
+    if template is None:
+        return _NOTHING
+    single, pair = template["single"], template["pair"]
+
+    def side(pieces: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+        at = next(n for n, piece in enumerate(pieces) if "Sequence" in piece)
+        names = [piece["SpecialToken"]["id"] for piece in (*pieces[:at], *pieces[at + 1 :])]
+        return tuple(names[:at]), tuple(names[at:]), pieces[at]["Sequence"]["type_id"]
+
+    before, after, _ = side(single)
+    return Around(before, after, *side(pair[len(single) :]))
 
 
 class AnotherForm(ContentError):
@@ -135,6 +180,7 @@ class WordPiece:
     def __init__(self, contents: Any) -> None:
         if not _is_ours(contents):
             raise AnotherForm("it is not as training writes it")
+        self._around = _around_in(contents["post_processor"])
         self._vocab: dict[str, int] = contents["model"]["vocab"]
         if len(set(self._vocab.values())) < len(self._vocab):
             raise ContentError("the vocabulary gives one id to two words", _HINT)
@@ -144,19 +190,33 @@ class WordPiece:
         self._longest = max(map(len, self._vocab))
         self._starts = _by_first_character(self._special)
         self.unknown = self._vocab[UNKNOWN]
+        self.mask = next((self._ids[text] for text in MASKS if self._special.get(text)), -1)
         self.size = max(self._texts) + 1
 
     def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
-        """Added and special tokens are recognised wherever they stand. `special` changes nothing:
-        no such file adds tokens by itself."""
+        """Added and special tokens are recognised wherever they stand."""
+        return tuple(self._first(text, self._around if special else _NOTHING))
+
+    def pair(
+        self, text: str, second: str, *, special: bool = True
+    ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
+        if not (self._around.after or self._around.second_before):
+            raise no_pairs()
+        around = self._around if special else _NOTHING
+        tokens = self._first(text, around)
+        count = len(tokens)
+        if second:
+            self._put(around.second_before, tokens)
+            self._read(second, len(text), tokens)
+            self._put(around.second_after, tokens)
+        return tuple(tokens), (0,) * count + (self._around.type,) * (len(tokens) - count)
+
+    def _first(self, text: str, around: Around) -> list[Token]:
         tokens: list[Token] = []
-        at = 0
-        for start, end in self._find_added(text):
-            self._encode_gap(text, at, start, tokens)
-            tokens.append(self._make(self._ids[text[start:end]], start, end))
-            at = end
-        self._encode_gap(text, at, len(text), tokens)
-        return tuple(tokens)
+        self._put(around.before, tokens)
+        self._read(text, 0, tokens)
+        self._put(around.after, tokens)
+        return tokens
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids` as the library writes it with its special tokens, but for some spaces.
@@ -188,6 +248,19 @@ class WordPiece:
         text = self._texts[id]
         return Token(id=id, text=text, span=(start, end), special=self._special.get(text, False))
 
+    def _put(self, names: Iterable[str], tokens: list[Token]) -> None:
+        end = tokens[-1].span[1] if tokens else 0
+        tokens.extend(self._make(self._ids[name], end, end) for name in names)
+
+    def _read(self, text: str, offset: int, tokens: list[Token]) -> None:
+        """Appends the tokens of a text that begins at `offset` of the prompt."""
+        at = 0
+        for start, end in self._find_added(text):
+            self._read_gap(text[at:start], offset + at, tokens)
+            tokens.append(self._make(self._ids[text[start:end]], offset + start, offset + end))
+            at = end
+        self._read_gap(text[at:], offset + at, tokens)
+
     def _find_added(self, text: str) -> Iterator[tuple[int, int]]:
         """Leftmost, then longest, never overlapping: as the library's Aho-Corasick finds them."""
         at = 0
@@ -200,12 +273,11 @@ class WordPiece:
             else:
                 at += 1
 
-    def _encode_gap(self, text: str, start: int, end: int, tokens: list[Token]) -> None:
-        gap = text[start:end]
+    def _read_gap(self, gap: str, offset: int, tokens: list[Token]) -> None:
         for first, last in split_words(gap):
-            offset = start + first
+            at = offset + first
             pieces = self._pieces(gap[first:last]) or [(self.unknown, 0, last - first)]
-            tokens.extend(self._make(id, offset + a, offset + b) for id, a, b in pieces)
+            tokens.extend(self._make(id, at + a, at + b) for id, a, b in pieces)
 
     def _pieces(self, word: str) -> list[tuple[int, int, int]]:
         """(id, start, end) of each piece, greedy from the left; empty when some rest has none."""
@@ -259,14 +331,15 @@ def _is_ours(contents: Any) -> bool:
     try:
         vocab = contents["model"]["vocab"]
         added = {token["content"]: token["special"] for token in contents["added_tokens"]}
-        ids = _numbered(vocab, added)
-        same = _exactly(contents) == _exactly(file_of(vocab, added))
+        ids, around = _numbered(vocab, added), _around_in(contents["post_processor"])
+        same = _exactly(contents) == _exactly(file_of(vocab, added, around))
         "".join(ids).encode()  # half a surrogate pair can be written in JSON, but is no text
-    except (TypeError, KeyError, ValueError, AttributeError):
+    except (TypeError, KeyError, ValueError, AttributeError, StopIteration):
         return False
     whole = all(type(id) is int and 0 <= id <= _LARGEST_ID for id in ids.values())
     flags = all(type(special) is bool for special in added.values())
-    return same and whole and flags and UNKNOWN in vocab and "" not in added
+    given = UNKNOWN in vocab and "" not in added and around.type in (0, 1)
+    return same and whole and flags and given
 
 
 def _exactly(contents: Any) -> str:

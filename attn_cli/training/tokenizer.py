@@ -1,7 +1,9 @@
 """Makes the word-piece tokenizer of a corpus: its words, and pieces to spell any other text."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
+from attn_cli.tokens.token import Around
 from attn_cli.tokens.wordpiece import PREFIX, UNKNOWN, file_of, is_han, split_words
 
 # Frequent pieces of English words: starts, whole words and roots, endings, syllables.
@@ -19,16 +21,33 @@ man work time day way play look light long part port form act hand head house bo
 """
 
 
-def build(words: Iterable[str], *, eos: str = "<|endoftext|>") -> dict:
+class Form(NamedTuple):
+    """The special tokens in the order of their ids, `[UNK]` among them, and which stand around."""
+
+    special: tuple[str, ...]
+    around: Around = Around()
+
+
+# The forms of GPT-2, BERT and T5.
+DECODER = Form((UNKNOWN, "<|endoftext|>"))
+ENCODER = Form(
+    ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]"),
+    Around(("[CLS]",), ("[SEP]",), (), ("[SEP]",), type=1),
+)
+TRANSLATOR = Form(("<pad>", "</s>", UNKNOWN), Around((), ("</s>",), (), ("</s>",)))
+
+
+def build(words: Iterable[str], form: Form = DECODER) -> dict:
     """The contents of the `tokenizer.json` for a corpus given as its words, or as its lines.
 
-    Ids: `[UNK]`, `eos`, the corpus's words in order of first appearance, then what lets any other
-    English text be spelled. Words with a Han character also become added tokens, so that they are
-    found in text written without spaces.
+    Ids: the form's special tokens, the corpus's words in order of first appearance, then what lets
+    any other English text be spelled. Words with a Han character also become added tokens, so that
+    they are found in text written without spaces.
     """
-    vocab, added = {UNKNOWN: 0, eos: 1}, {UNKNOWN: True, eos: True}
+    vocab = {token: id for id, token in enumerate(form.special)}
+    added = dict.fromkeys(form.special, True)
     for text in words:
-        for start, end in () if text in (UNKNOWN, eos) else split_words(text):
+        for start, end in () if text in form.special else split_words(text):
             word = text[start:end]
             if word not in vocab and any(map(is_han, word)):
                 added[word] = False
@@ -36,4 +55,4 @@ def build(words: Iterable[str], *, eos: str = "<|endoftext|>") -> dict:
     printable = [chr(code) for code in range(0x21, 0x7F)]
     for piece in printable + [PREFIX + c for c in printable if c.isalnum()] + _ENGLISH.split():
         vocab.setdefault(piece, len(vocab))
-    return file_of(vocab, added)
+    return file_of(vocab, added, form.around)

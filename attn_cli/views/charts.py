@@ -1,6 +1,6 @@
 """Weights as shaded grids, a mask as a picture; a training run as progress, chart and gauges."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rich.console import RenderableType
@@ -26,27 +26,33 @@ def draw_grids(item: Grids, look: Look) -> Iterator[RenderableType]:
     shown; with `look.full` all, in panels of columns."""
     title = "heads.columns" if look.columns_are_queries else "heads.grids"
     yield Padding(Text(sentence(title), STYLES["strong"]), (1, 0, 0, 1))
-    labels = fitted(item.names, look.width // 2 - INDENT)
-    margin, count = widest(labels), len(labels)
-    fitting = max(1, (look.width - margin - 7) // 2)
-    start = 0 if look.full else max(0, count - min(_MOST_CELLS, fitting))
     shades = np.vectorize(lambda share: numbers.shade(share) * 2, otypes="O")(item.weights)
     if item.hidden.size:
         shades[:, item.hidden] = "· "
-    shades = shades[:, start:, start:]
     if look.columns_are_queries:
         shades = shades.swapaxes(1, 2)
+    labels = fitted(_row_names(item, look), look.width // 2 - INDENT)
+    margin, count = widest(labels), len(labels)
+    fitting = max(1, (look.width - margin - 7) // 2)
+    most = max(shades.shape) if look.full else min(_MOST_CELLS, fitting)
+    shades, start = shades[:, -most:, -most:], max(0, count - most)
     labels = [pad(name, margin) for name in labels[start:]]
     lines: list[str] = []
-    for first in range(0, len(labels), fitting):
+    columns = shades.shape[2]
+    for first in range(0, columns, fitting):
         shown = shades[:, :, first : first + fitting]
-        part = f" · {first}–{first + shown.shape[2] - 1}" if len(labels) > fitting else ""
+        part = f" · {first}–{first + shown.shape[2] - 1}" if columns > fitting else ""
         titles = [sentence("column.head", head=head) + part for head in item.heads]
         lines += _panel(titles, shown, labels, look.width - margin)
     yield Text("\n".join(lines).rstrip("\n"))
     if start:
         more = Text(sentence("heads.last", shown=len(labels), count=count))
         yield Padding(more, (1, 0, 0, INDENT))
+
+
+def _row_names(item: Grids | Picture, look: Look) -> Sequence[str]:
+    """The names of the rows: queries, or keys under --layout columns."""
+    return item.keys if look.columns_are_queries and item.keys else item.names
 
 
 def _panel(titles: list[str], shades: np.ndarray, labels: list[str], room: int) -> Iterator[str]:
@@ -71,18 +77,19 @@ def draw_picture(item: Picture, look: Look) -> Iterator[RenderableType]:
     marks[item.after & ~item.before] = "+"
     if look.columns_are_queries:
         marks = marks.T
-    labels = fitted(item.names, look.width // 2 - INDENT)
-    margin, count = widest(labels), len(labels)
+    labels = fitted(_row_names(item, look), look.width // 2 - INDENT)
+    margin, (count, columns) = widest(labels), marks.shape
     fitting = max(1, (look.width - margin - 6) // 2)
-    most = count if look.full else min(count, fitting)
+    most, across = (n if look.full else min(n, fitting) for n in marks.shape)
     axes = "axes.rows_keys" if look.columns_are_queries else "axes.rows_queries"
     yield Padding(Text(sentence(axes)), (0, 0, 0, INDENT))
-    for first in range(0, most, fitting):
-        shown = slice(first, min(first + fitting, most))
+    for first in range(0, across, fitting):
+        shown = slice(first, min(first + fitting, across))
         rows = (f"    {pad(labels[i], margin)}  {' '.join(marks[i, shown])}" for i in range(most))
         yield Text("\n".join(rows))
-    if most < count:
-        yield Padding(Text(sentence("mask.more", count=count - most)), (0, 0, 0, INDENT))
+    left_out = max(count - most, columns - across)
+    if left_out:
+        yield Padding(Text(sentence("mask.more", count=left_out)), (0, 0, 0, INDENT))
 
 
 def draw_progress(item: Progress, look: Look) -> Iterator[RenderableType]:

@@ -25,10 +25,11 @@ def render(trace: Trace) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
-    tokens = [_cell(text) for text in trace.prompt.labels]
     for block in trace.attention:
+        sides = trace.prompt.sides(block.stack, block.kind)
+        queries, keys = ([_cell(text) for text in side.labels] for side in sides)
         for name in block.arrays:
-            writer.writerows(_rows(block, name, tokens))
+            writer.writerows(_rows(block, name, {"query": queries, "key": keys}))
     return out.getvalue().encode()
 
 
@@ -38,7 +39,7 @@ def _cell(text: str) -> str:
     return f"'{shown}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else shown
 
 
-def _rows(block: Attention, name: str, tokens: list[str]) -> Iterator[tuple[Any, ...]]:
+def _rows(block: Attention, name: str, tokens: dict[str, list[str]]) -> Iterator[tuple[Any, ...]]:
     spec = vocabulary.ARRAYS[name]
     array = block.arrays[name]
     heads: tuple[Any, ...] = {"head": block.heads, "kv_head": block.kv_heads}.get(spec.axes[0], ())
@@ -46,7 +47,7 @@ def _rows(block: Attention, name: str, tokens: list[str]) -> Iterator[tuple[Any,
     matrices = array if heads else array[None]
     of_tokens = {"query": block.queries, "key": block.keys}
     rows, columns = (
-        [(n, tokens[n]) for n in of_tokens[axis]] if axis in of_tokens
+        [(n, tokens[axis][n]) for n in of_tokens[axis]] if axis in of_tokens
         else [(n, "") for n in range(max(matrices.shape[1:]))]
         for axis in (axes[0], axes[-1])
     )  # fmt: skip

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.notes import place
 from attn_cli.records import Attention, Ending, Facts, Prediction, Trace
 from attn_cli.views import numbers
+from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Column, Columns, Matrix, Say, Words, paragraph, say
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, note
@@ -18,26 +20,35 @@ from attn_cli.words import counted, note
 _LONGEST = 60  # characters of a prompt that a command can repeat
 
 
-def opening(
-    trace: Trace, where: tuple[int, int] | None, query: str, *, onward: bool
-) -> Iterator[object]:
+def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) -> Iterator[object]:
     """What tokens, layers and heads are, what the page follows, why there are three vectors."""
     facts, tokens = trace.model, len(trace.prompt.tokens)
-    texts = trace.prompt.labels
+    texts = [*trace.prompt.labels, *(trace.prompt.target.labels if trace.prompt.target else ())]
     marks = [key for key, mark in _MARKS.items() if any(mark in text for text in texts)]
     marks += ["page.mark_twice"] if len(set(texts)) < len(texts) else []
+    through: Words = note("page.all")
+    if view:
+        through = note("page.through", head=view.head, where=place(facts, view.block))
     yield say(
         "page.opening",
         tokens=note("page.tokens", count=tokens),
-        layers=counted(facts.layers, "page.layers_one", "page.layers_many"),
+        layers=_layers(facts),
         heads=counted(facts.heads, "page.head_one", "page.head_many"),
         width=facts.model_width,
         query=query,
-        through=note("page.through", head=where[1], layer=where[0]) if where else note("page.all"),
-        onward=note("page.onward") if onward else "",
+        through=through,
+        onward=note("page.onward_mask" if facts.masked else "page.onward") if onward else "",
         marks=note("page.marks", marks=_listed([note(key) for key in marks])) if marks else "",
     )
     yield say("table.colours", "colours")
+
+
+def _layers(facts: Facts) -> Words:
+    own = counted(facts.layers, "page.layers_one", "page.layers_many")
+    if not facts.encoder:
+        return own
+    other = counted(facts.encoder[0], "page.layers_one", "page.layers_many")
+    return note("page.stacks", encoder=other, decoder=own)
 
 
 _MARKS = {"page.mark_space": " ", "page.mark_pieces": "##"}
@@ -62,20 +73,23 @@ def norm_words(facts: Facts, x: np.ndarray, query: str, name: str, *, parameters
     return say(f"norm.formula_{kind}", **words, query=query, mean=mean, root=root)
 
 
-def after_layer(
-    block: Attention, facts: Facts, place: int, query: str, *, last: bool
-) -> Iterator[object]:
+def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator[object]:
     """What the layer does with the block's output: the way to the next layer's x."""
-    shown = {name: array[place] for name, array in block.shown.items() if name != "angles"}
+    shown = {name: array[at] for name, array in block.shown.items() if name != "angles"}
     if not {"x", "attention", "mlp"} <= shown.keys() or "x" not in block.arrays:
         return
     summed = facts.residual in ("added", "normed")
-    yield say("after.title", "title", layer=block.layer)
+    yield say("after.title", "title", where=place(facts, block))
     said = [say("after.what" if summed else f"after.{facts.residual}")]
+    said += [say("after.cross")] * ("cross" in shown)
     yield paragraph(*said, *[say("after.norms")] * (facts.residual == "normed"))
-    rows = [block.arrays["x"][place], shown["attention"], shown["mlp"], shown["x"]]
+    parts = [name for name in ("attention", "cross", "mlp") if name in shown]
+    rows = [block.arrays["x"][at], *(shown[name] for name in parts), shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
-    names = ["x", note("after.attention", sign=plus), note("after.mlp", sign=plus)]
+    keys = ["cross_row" if name == "cross" else name for name in parts]
+    keys[0] = "cross_row" if block.kind == "cross" else keys[0]
+    names = ["x", *(note(f"after.{key}", sign=plus) for key in keys)]
+    last = block.layer == facts.layers_of(block.stack) - 1
     key = "after.last" if last else "after.next"
     names.append(note(key, sign=equals, layer=block.layer + 1))
     values = np.stack(rows)
@@ -97,8 +111,9 @@ def prediction(
     """The last norm, a score for every token, and their shares; `followed`: of the page's query."""
     what_if = found.provenance == vocabulary.WHAT_IF
     layers = counted(facts.layers, "next.after_one", "next.after_many")
-    yield say("next.what_if" if what_if else "next.title", "title", layers=layers)
-    if not followed:
+    what = note("next.mask", query=query) if facts.masked else note("next.next")
+    yield say("next.what_if" if what_if else "next.title", "title", what=what, layers=layers)
+    if not followed and not facts.masked:
         yield say("next.position", query=query)
     for end in ending:
         yield from _scores(end, found, facts, query, parameters=parameters)
@@ -130,10 +145,16 @@ def _scores(
     end: Ending, found: Prediction, facts: Facts, query: str, *, parameters: bool
 ) -> Iterator[object]:
     said = []
-    if facts.last_norm:
+    if facts.transform:
+        said.append(say("next.transform", activation=facts.transform))
+    elif facts.last_norm:
         said.append(norm_words(facts, end.x, query, "final", parameters=parameters))
     cap = note("next.cap", cap=f"{facts.logit_cap:g}") if facts.logit_cap else ""
-    yield paragraph(*said, say("next.what", tokens=numbers.count(facts.vocabulary), cap=cap))
+    factor = f"{facts.logit_scale:.6g}"
+    bias = note("next.bias") if end.biases.size else ""
+    bias = note("next.scaled", factor=factor) if facts.logit_scale != 1 else bias
+    tokens = numbers.count(facts.vocabulary)
+    yield paragraph(*said, say("next.what", tokens=tokens, cap=cap, bias=bias))
     rows: list[np.ndarray] = [end.final]
     names: list[Words] = ["final"]
     if end.final.shape == end.x.shape:
@@ -150,11 +171,18 @@ def _scores(
     yield Matrix(note("next.table"), np.stack(rows), names, range(len(rows[0])), axes)
 
 
-def try_next(trace: Trace, block: Attention, place: int, query: int, key: int) -> Iterator[object]:
+def try_next(view: HeadView, key: int) -> Iterator[object]:
     """Two commands worth typing next for this sentence."""
+    trace, block, query = view.trace, view.block, view.query
     prompt = trace.prompt
     said = "" if prompt.text == vocabulary.SAMPLE_PROMPT else f" {shlex.quote(prompt.text)}"
     said = said if prompt.has_text else f" --ids {','.join(map(str, prompt.ids))}"
+    if prompt.pair:
+        said += f" --pair {shlex.quote(prompt.pair)}"
+    if prompt.target and not prompt.target.has_text:
+        said += f" --target-ids={','.join(map(str, prompt.target.ids))}"
+    elif prompt.target and prompt.target.text:
+        said += f" --target {shlex.quote(prompt.target.text)}"
     if len(said) > _LONGEST or (prompt.text or "").startswith("-") or prompt.chat:
         return
     typed = "".join(
@@ -163,11 +191,13 @@ def try_next(trace: Trace, block: Attention, place: int, query: int, key: int) -
     )
     model = "" if trace.model.name == vocabulary.DEFAULT_MODEL else f" --model {_name(trace.model)}"
     where = f" --layer {block.layer}" if block.layer else ""
-    head = f" --head {block.heads[place]}" if block.heads[place] else ""
+    where += f" --stack {block.stack}" if block.stack != trace.model.stack else ""
+    where += f" --kind {block.kind}" if block.kind != "self" else ""
+    head = f" --head {view.head}" if view.head else ""
     hide = f"attn mask{said}{model}{where}{head}{typed} --mask block:{query}:{key}"
     other = f"attn heads{said}{model}{where}{typed}"
     yield say("page.try", "title")
-    names = {"query": label(prompt.labels[query]), "key": label(prompt.labels[key])}
+    names = {"query": view.names[query], "key": view.key_names[key]}
     yield say("page.try_mask", command=visible(hide), **names)
     yield say("page.try_heads", command=visible(other))
 

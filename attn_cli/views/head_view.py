@@ -14,26 +14,32 @@ from attn_cli.words import note
 class HeadView(NamedTuple):
     """One head of one block, and the queries and keys to show of it.
 
-    `arrays` are this head's, without the head axis; `queries` and `keys` are positions, the last
-    of `queries` is the one told about in sentences.
+    `arrays` are this head's, without the head axis; `queries` and `keys` are positions, `query` the
+    one told about in sentences; `place` is the head's among those shown. `names` are those of the
+    queries, `key_names` of the keys.
     """
 
     trace: Trace
     block: Attention
     head: int
+    place: int
     arrays: dict[str, np.ndarray]
     queries: list[int]
     keys: list[int]
+    query: int
     names: list[str]
+    key_names: list[str]
     full: bool
 
     @property
-    def query(self) -> int:
-        return self.queries[-1]
+    def tokens(self) -> list[int]:
+        """The shown positions of what the queries are made from."""
+        return self.queries if self.crosses else sorted({*self.queries, *self.keys})
 
     @property
-    def tokens(self) -> list[int]:
-        return sorted({*self.queries, *self.keys})
+    def crosses(self) -> bool:
+        """Whether the keys are another stack's."""
+        return self.block.kind == "cross"
 
     @property
     def facts(self) -> Facts:
@@ -52,13 +58,14 @@ class HeadView(NamedTuple):
         """An array whose rows are tokens: these positions of it, or the query's and one more."""
         if few and not self.full:
             positions = [n for n in positions if n in (positions[0], self.query)]
-        values = self.arrays[name][positions]
-        axes = note("axes.tokens", axis=vocabulary.ARRAYS[name].axes[-1])
-        columns = range(values.shape[1])
+        values, own = self.arrays[name][positions], vocabulary.ARRAYS[name].axes
+        axes = note("axes.tokens", axis=own[-1])
+        columns, others = range(values.shape[1]), self.crosses and "key" in own
         marked = list(positions).index(self.query) if self.query in positions else -1
+        names = [(self.key_names if others else self.names)[n] for n in positions]
         return Matrix(
-            title or name, values, self.named(positions), columns, axes, self._kind(name),
-            marked=marked,
+            title or name, values, names, columns, axes, self._kind(name),
+            marked=-1 if others else marked,
         )  # fmt: skip
 
     def cells(self, name: str) -> Matrix:
@@ -67,8 +74,9 @@ class HeadView(NamedTuple):
         after = name in ("masked", "weights") and self.has("visible")
         after = after and self.trace.settings["mask_value"] is None  # or they hold that
         return Matrix(
-            name, self.arrays[name][at], self.named(self.queries), self.named(self.keys),
-            remark=self._kind(name), hidden=~self.arrays["visible"][at] if after else NOTHING,
+            name, self.arrays[name][at], [self.names[n] for n in self.queries],
+            self.named_keys(self.keys), remark=self._kind(name),
+            hidden=~self.arrays["visible"][at] if after else NOTHING,
             marked=self.queries.index(self.query),
         )  # fmt: skip
 
@@ -80,8 +88,8 @@ class HeadView(NamedTuple):
         rows = range(len(values)) if len(own) == 2 else [""]
         return Matrix(name, values, rows, range(values.shape[1]), axes, elided=elided)
 
-    def named(self, positions: Sequence[int]) -> list[str]:
-        return [self.names[i] for i in positions]
+    def named_keys(self, positions: Sequence[int]) -> list[str]:
+        return [self.key_names[i] for i in positions]
 
     def _kind(self, name: str) -> str:
         return vocabulary.WHAT_IF if name in self.block.what_if else ""

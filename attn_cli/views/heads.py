@@ -3,36 +3,39 @@
 import numpy as np
 
 from attn_cli.analysis.heads import Heads
+from attn_cli.notes import place
 from attn_cli.records import Trace
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say, what_ifs
 from attn_cli.views.text import labels
-from attn_cli.words import note
+from attn_cli.words import Note, note
 
 
 def page(trace: Trace, found: Heads) -> Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
-    names, whole = labels(trace.prompt.labels), len(found.heads) == trace.model.heads
-    hidden = ~trace.block(found.layer).visible
+    facts, block = trace.model, trace.block(found.layer, stack=found.stack, kind=found.kind)
+    sides = trace.prompt.sides(found.stack, found.kind)
+    names, keys = (labels(side.labels) for side in sides)
+    heads, query, where = facts.heads_of(found.stack), names[found.query], place(facts, block)
     error = "NaN" if np.isnan(found.largest_error) else numbers.power(found.largest_error)
     return [
-        Heading(trace.model, trace.prompt, note("page.layer", layer=found.layer)),
+        Heading(facts, trace.prompt, where),
         *what_ifs(trace.settings),
-        _headline(found, names[-1], trace.model.heads),
-        Grids(names, [head.head for head in found.heads], found.weights, hidden),
+        _headline(found, where, query, heads),
+        Grids(names, [head.head for head in found.heads], found.weights, ~block.visible, keys),
         _summary(found, single=len(names) == 1),
-        say("heads.what", query=names[-1], output=found.output_norm),
-        _looks(found, names),
-        say("heads.sum", error=error) if whole else say("heads.part"),
+        say("heads.what", query=query, output=found.output_norm),
+        _looks(found, names, keys),
+        say("heads.sum", error=error) if len(found.heads) == heads else say("heads.part"),
     ]
 
 
-def _headline(found: Heads, query: str, all_heads: int) -> Say:
+def _headline(found: Heads, where: Note, query: str, all_heads: int) -> Say:
     """Names the sharpest and the strongest head, of those shown whose numbers are finite."""
     sharp = [head for head in found.heads if np.isfinite(head.entropy)]
     strong = [head for head in found.heads if np.isfinite(head.norm)]
     if not sharp or not strong:
-        return say("heads.nothing", "headline", layer=found.layer)
+        return say("heads.nothing", "headline", where=where)
     sharpest = min(sharp, key=lambda head: head.entropy)
     strongest = max(strong, key=lambda head: head.norm)
     left_out = all_heads - len(found.heads)
@@ -42,26 +45,31 @@ def _headline(found: Heads, query: str, all_heads: int) -> Say:
     if not strongest.norm:
         key = "heads.sharp"
     return say(
-        key, "headline", layer=found.layer, query=query, norm=strongest.norm, left_out=left_out,
+        key, "headline", where=where, query=query, norm=strongest.norm, left_out=left_out,
         sharpest=sharpest.head, entropy=sharpest.entropy, strongest=strongest.head,
         heads=", ".join(str(head.head) for head in found.heads), all=all_heads,
     )  # fmt: skip
 
 
 def _summary(found: Heads, *, single: bool) -> Columns:
-    """A `single` token has no previous one to look at."""
+    """A `single` token has no previous one to look at, nor has a query among another stack's."""
     columns = [Column(note("column.head_number"), [str(h.head) for h in found.heads], "left")]
+    cross = found.kind == "cross"
     for key in ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine"):
-        none = single and key == "previous_share"
+        none = (single and key == "previous_share") or (cross and key in _OF_ONE_STACK)
         cells = ["–" if none else getattr(head, key) for head in found.heads]
         columns.append(Column(note(f"heads.{key}"), cells, "right" if none else "number"))
-    return Columns(note("heads.rows"), columns)
+    causal = found.stack == "decoder" and not cross
+    return Columns(note("heads.rows" if causal else "heads.rows_all"), columns)
 
 
-def _looks(found: Heads, names: list[str]) -> Columns:
+_OF_ONE_STACK = ("previous_share", "self_share")
+
+
+def _looks(found: Heads, names: list[str], keys: list[str]) -> Columns:
     """The most weighted key of each query, one column per head."""
     columns = [Column(note("column.query"), names, "left")]
     for head in found.heads:
-        keys = [names[key] for key in head.looks_at]
-        columns.append(Column(note("column.head", head=head.head), keys, "left"))
+        seen = [keys[key] for key in head.looks_at]
+        columns.append(Column(note("column.head", head=head.head), seen, "left"))
     return Columns(note("heads.where"), columns, "last")

@@ -110,20 +110,23 @@ class Columns(NamedTuple):
 
 class Grids(NamedTuple):
     """The weights (head, query, key) of several heads, small and side by side; a cell that is
-    `hidden` (query, key) has a mark of its own."""
+    `hidden` (query, key) has a mark of its own. `names` are the queries', and the keys' unless
+    `keys` names these."""
 
     names: Sequence[str]
     heads: Sequence[int]
     weights: np.ndarray
     hidden: np.ndarray = NOTHING
+    keys: Sequence[str] = ()
 
 
 class Picture(NamedTuple):
-    """A mask (query, key), and the one it is compared with."""
+    """A mask (query, key), and the one it is compared with; names as in `Grids`."""
 
     names: Sequence[str]
     before: np.ndarray
     after: np.ndarray
+    keys: Sequence[str] = ()
 
 
 class Progress(NamedTuple):

@@ -57,7 +57,7 @@ def trace_document(trace: Trace, *, values: bool = True) -> dict[str, Any]:
     settings = shared.pop("settings")
     return {
         **shared,
-        "target": None,
+        "target": prompt_document(trace.prompt.target) if trace.prompt.target else None,
         "settings": settings,
         "attention": [_block(block, values=values) for block in trace.attention],
         "next": [record(entry) for entry in trace.next],

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attn_cli.records import Trace
+from attn_cli.notes import place
+from attn_cli.records import Facts, Trace
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say, what_ifs
 from attn_cli.views.text import label, labels, visible
@@ -20,19 +21,24 @@ _NOTHING = 1e-6
 
 def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     """`before` and `after` name the two masks in words."""
-    names = labels(trace.prompt.labels)
+    names, keys = (labels(s.labels) for s in trace.prompt.sides(found.stack, found.kind))
+    where = place(trace.model, trace.block(found.layer, stack=found.stack, kind=found.kind))
     masks = {"before": visible(before), "after": visible(after)}
     items: Page = [
         Heading(trace.model, trace.prompt),
         *what_ifs(trace.settings),
         _headline(found, names, masks["after"]),
-        say("mask.compared", "aside", **masks, layer=found.layer, head=found.head),
-        Picture(names, found.visible_before, found.visible_after),
+        say("mask.compared", "aside", **masks, where=where, head=found.head),
+        Picture(names, found.visible_before, found.visible_after, keys),
+        _may_see(trace.model, found),
     ]
     changed = {"removed": found.removed, "added": found.added, "valued": found.valued}
-    if any(cell.key > cell.query for cells in changed.values() for cell in cells):
+    causal = found.stack == "decoder" and found.kind == "self"
+    if causal and any(cell.key > cell.query for cells in changed.values() for cell in cells):
         items.append(say("mask.value_why" if found.valued else "mask.why"))
-    items += [_cells(note(f"mask.{key}"), cells, names) for key, cells in changed.items() if cells]
+    items += [
+        _cells(note(f"mask.{key}"), cells, names, keys) for key, cells in changed.items() if cells
+    ]
     if found.valued:
         items.append(_shares(found, names))
     items.append(
@@ -40,7 +46,7 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
             note("mask.weights_before"),
             found.weights_before,
             names,
-            names,
+            keys,
             hidden=~found.visible_before,
         )
     )
@@ -49,12 +55,19 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
             note("mask.weights_after"),
             found.weights_after,
             names,
-            names,
+            keys,
             hidden=~found.visible_after,
         )
     )
     items.append(_moved(found, names))
     return [*items, _next(found)] if found.next_after else items
+
+
+def _may_see(facts: Facts, found: "MaskEffect") -> Say:
+    """What this kind of attention may see by itself."""
+    window = note("mask.may_window") if facts.windowed and found.kind == "self" else ""
+    key = "cross" if found.kind == "cross" else found.stack
+    return say(f"mask.may_{key}", window=window)
 
 
 def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:
@@ -110,10 +123,10 @@ def _all_or_nothing(found: "MaskEffect") -> tuple[np.ndarray, np.ndarray]:
     return before & ~after, after & ~before
 
 
-def _cells(title: Note, cells: "Sequence[Cell]", names: list[str]) -> Columns:
+def _cells(title: Note, cells: "Sequence[Cell]", names: list[str], keys: list[str]) -> Columns:
     columns = (
         Column(note("column.query"), [names[cell.query] for cell in cells], "left"),
-        Column(note("column.key"), [names[cell.key] for cell in cells], "left"),
+        Column(note("column.key"), [keys[cell.key] for cell in cells], "left"),
         Column("scaled", [cell.scaled for cell in cells]),
         Column("masked", [cell.masked for cell in cells]),
         Column(note("mask.column_weight"), [cell.weight for cell in cells], "fine"),

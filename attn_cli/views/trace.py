@@ -1,7 +1,8 @@
 """The page of `attn trace`: the six steps of each chosen layer and head, then the prediction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
-from attn_cli.records import Attention, Trace
-from attn_cli.views import ending, numbers
+from attn_cli.maths.attention import PRODUCT
+from attn_cli.notes import place as of_layer
+from attn_cli.records import Address, Attention, Prediction, Trace
+from attn_cli.views import ending, entering, numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import (
     Heading,
@@ -29,8 +32,8 @@ from attn_cli.words import Note, counted, note
 
 MOST_TABLES = 200
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
-_PARTS = ("token_embedding", "position_embedding")
 Items = Iterator[NamedTuple]
+_EVERYTHING: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({})
 
 
 def count_tables(trace: Trace, steps: frozenset[int]) -> int:
@@ -44,51 +47,76 @@ def page(
     trace: Trace,
     *,
     steps: frozenset[int],
-    queries: Sequence[int],
-    keys: Sequence[int],
+    shown: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = _EVERYTHING,
+    follow: bool = False,
     full: bool = False,
     after: bool = False,
 ) -> Page:
-    """The whole page. `queries` and `keys` are the positions to show as rows and columns, the last
-    of `queries` the one that is followed; `after`: the whole of `mlp_output` too."""
+    """The whole page. `shown` are the queries and keys of a block to show as rows and columns, if
+    not all; `follow` the last of these queries, instead of the prompt's own token to follow;
+    `after`: the whole of `mlp_output` too."""
     heads = [(block, place) for block in trace.attention for place in range(len(block.heads))]
-    one = _where(*heads[0]) if len(heads) == 1 else ""
+    one = _where(trace, *heads[0]) if len(heads) == 1 else ""
     found: Page = [Heading(trace.model, trace.prompt, one)]
     marked = any(block.what_if for block in trace.attention)
     found.extend(what_ifs(trace.settings, "trace.what_if" if marked else "page.what_if"))
-    names = labels(trace.prompt.labels)
     whole = steps == frozenset(range(1, 7))
+    views = []
+    for block, place in heads:
+        rows = shown.get(block.address, (block.queries, block.keys))
+        views.append(_view(trace, block, place, rows, follow=follow, full=full))
     if whole:
-        at = (heads[0][0].layer, heads[0][0].heads[0]) if one else None
-        onward = any(entry.position == queries[-1] for entry in trace.next)
-        found.extend(ending.opening(trace, at, names[queries[-1]], onward=onward))
-    for block, place in heads if steps else ():
+        query = views[0].names[views[0].query]
+        onward = any(_followed(entry, views[0]) for entry in trace.next)
+        found.extend(ending.opening(trace, views[0] if one else None, query, onward=onward))
+    for view in views if steps else ():
         if not one:
-            found.append(Say(_where(block, place), "block"))
-        view = HeadView(
-            trace=trace, block=block, head=block.heads[place], arrays=_of_head(trace, block, place),
-            queries=list(queries), keys=list(keys), names=names, full=full,
-        )  # fmt: skip
-        found.extend(_steps_of(view, steps, first=not place))
-        if place == len(block.heads) - 1:
+            found.append(Say(_where(trace, view.block, view.place), "block"))
+        found.extend(_steps_of(view, steps, first=not view.place))
+        if view.place == len(view.block.heads) - 1:
             found.extend(_after(view, whole=whole, after=after))
+    names = labels(trace.prompt.last.labels)
     parameters = bool(heads) and "w_norm" in heads[0][0].arrays
-    for entry in trace.next:
-        query = names[entry.position]
+    for number, entry in enumerate(trace.next):
         found.extend(
             ending.prediction(
                 entry,
-                trace.ending,
+                trace.ending[number : number + 1],
                 trace.model,
-                query,
+                names[entry.position],
                 parameters=parameters,
-                followed=not whole or entry.position == queries[-1],
+                followed=not whole or _followed(entry, views[0]),
             )
         )
     best = _best_key(view) if whole and one else -1
     if best >= 0 and view.head not in view.block.removed:
-        found.extend(ending.try_next(trace, *heads[0], view.query, best))
+        found.extend(ending.try_next(view, best))
     return found
+
+
+def _view(
+    trace: Trace,
+    block: Attention,
+    place: int,
+    shown: tuple[Sequence[int], Sequence[int]],
+    *,
+    follow: bool,
+    full: bool,
+) -> HeadView:
+    queries, keys = map(list, shown)
+    names, key_names = (labels(s.labels) for s in trace.prompt.sides(block.stack, block.kind))
+    own = trace.prompt.of(block.stack).followed
+    return HeadView(
+        trace=trace, block=block, head=block.heads[place], place=place,
+        arrays=_of_head(trace, block, place), queries=queries, keys=keys,
+        query=queries[-1] if follow or own not in queries else own,
+        names=names, key_names=key_names, full=full,
+    )  # fmt: skip
+
+
+def _followed(entry: Prediction, view: HeadView) -> bool:
+    """Whether a prediction is made at the token that a page follows."""
+    return view.block.stack == view.facts.stack and entry.position == view.query
 
 
 def _steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
@@ -100,10 +128,9 @@ def _steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
 
 def _after(view: HeadView, *, whole: bool, after: bool) -> Items:
     """What follows the heads of a layer."""
-    block, facts, query = view.block, view.facts, view.query
+    block, query = view.block, view.query
     if whole:
-        last = block.layer == facts.layers_of(block.stack) - 1
-        yield from ending.after_layer(block, facts, query, view.names[query], last=last)
+        yield from ending.after_layer(block, view.facts, query, view.names[query])
     if after and view.has("mlp_output"):
         yield view.rows("mlp_output", view.queries)
 
@@ -115,12 +142,13 @@ def _best_key(view: "HeadView") -> int:
     return int(seen[np.argmax(weights[seen])]) if seen.size else -1
 
 
-def _where(block: Attention, place: int) -> Note:
-    return note("page.head", layer=block.layer, head=block.heads[place])
+def _where(trace: Trace, block: Attention, place: int) -> Note:
+    where = of_layer(trace.model, block)
+    return note("page.head", where=where, head=block.heads[place])
 
 
 def _of_head(trace: Trace, block: Attention, place: int) -> dict[str, np.ndarray]:
-    group = trace.model.heads // trace.model.kv_heads
+    group = trace.model.group_of(block.stack)
     places = {"head": place, "kv_head": block.kv_heads.index(block.heads[place] // group)}
     return {
         name: array[places[axis]] if (axis := vocabulary.ARRAYS[name].axes[0]) in places else array
@@ -128,107 +156,28 @@ def _of_head(trace: Trace, block: Attention, place: int) -> dict[str, np.ndarray
     }
 
 
-def _embed(view: HeadView) -> Items:
-    layer, made = view.block.layer, view.facts.embedding
-    if layer:
-        whole = view.facts.residual in ("after", "onto_normed")
-        yield StepTitle(1, note("embed.title_stream"))
-        yield say("embed.given" if whole else "embed.stream", layer=layer)
-    elif made in ("sum", "projected"):
-        yield from _embedding_sum(view, made)
-        if view.has(*_PARTS):
-            return
-    else:
-        yield from _embedding_alone(view, made)
-    yield view.rows("x", view.tokens)
-
-
-def _what_vectors_are(view: HeadView, made: Words = "") -> Say:
-    """Where the tokens' vectors are from."""
-    key = "embed.trained" if view.facts.trained else "embed.random"
-    return say(key, width=view.facts.model_width, made=made)
-
-
-def _embedding_sum(view: HeadView, made: str) -> Items:
-    """Where the position's vector is added to the token's."""
-    yield StepTitle(1)
-    said = [_what_vectors_are(view), say("embed.second")]
-    if "positions" in view.trace.settings["without"]:
-        said.append(say("embed.removed"))
-    yield paragraph(*said)
-    if made == "projected":
-        yield say("embed.projected")
-    if view.has(*_PARTS):
-        yield from (view.rows(name, view.tokens, few=True) for name in _PARTS)
-        yield view.rows("x", view.tokens, note("embed.sum"))
-        token, place, x = (view.length(name) for name in (*_PARTS, "x"))
-        here = {"query": view.names[view.query], "position": view.query}
-        yield say("embed.here", **here, x=x, token=token, place=place)
-
-
-def _embedding_alone(view: HeadView, made: str) -> Items:
-    """Where the token's vector is all that x is made from."""
-    width = view.facts.model_width
-    where = note("embed.biased" if view.facts.positions == "bias" else "embed.turned")
-    scaled = note(f"embed.{made}", width=width) if made != "token" else ""
-    yield StepTitle(1, note(f"embed.title_{made}", width=width))
-    yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
-    if view.has("token_embedding") and made != "token":
-        yield view.rows("token_embedding", view.tokens)
-
-
-def _project(view: HeadView) -> Items:
-    normed, heads_normed = view.has("normed"), view.facts.head_norm
-    title = note("project.title_heads" if heads_normed else "project.title")
-    yield StepTitle(2, title if normed else "")
-    said = [say("project.what" if view.facts.trained else "project.random")]
-    if normed:
-        said.append(say("project.normed", norm=note(f"norm.{view.facts.norm}")))
-        if view.has("x"):
-            x, query = view.arrays["x"][view.query], view.names[view.query]
-            parameters = view.has("w_norm")
-            said.append(ending.norm_words(view.facts, x, query, "normed", parameters=parameters))
-    yield paragraph(*said)
-    if normed:
-        yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
-        yield view.rows("normed", view.tokens)
-    if view.has("w_q"):
-        names = ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v")
-        yield from (view.parameter(name) for name in names if view.has(name))
-    elif view.has("b_q"):
-        yield say("project.bias")
-    if heads_normed:
-        yield say("project.heads")
-    if view.has("q_unrotated", "k_unrotated"):
-        yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
-        angles = view.block.shown["angles"][view.query][None]
-        half = angles.shape[1]
-        yield say("project.rotary", half=half, query=view.names[view.query])
-        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
-        if "positions" in view.trace.settings["without"]:
-            yield say("project.unturned")
-        yield Matrix(note("project.angles"), angles, [""], range(half), axes)
-        facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
-        if facts.rotated < facts.head_width:
-            yield say("project.partial", width=facts.head_width, count=facts.rotated)
-        if factor != 1:
-            yield say("project.stretched", ratio=numbers.number(factor, 3))
-    yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))
-
-
 def _dot_products(view: HeadView) -> Items:
-    yield from (StepTitle(3), say("dot.what"), view.cells("scores"))
+    terms = [name for name in vocabulary.TERMS if view.has(name)]
+    yield from (StepTitle(3, note("dot.title_terms") if terms else ""), say("dot.what"))
+    if terms:
+        yield say("dot.terms", terms=_plus(terms))
+        yield from (view.cells(name) for name in terms)
+    yield view.cells("scores")
     if not view.has("visible", "q"):
         return
     query = view.names[view.query]
     seen = [n for n in view.keys if view.arrays["visible"][view.query][n]]
     if seen:
-        terms = view.arrays["q"][view.query] * view.arrays["k"][seen]
-        scores = view.arrays["scores"][view.query, seen]
-        columns = [note("dot.score"), *range(terms.shape[1])]
-        values = np.concatenate([scores[:, None], terms], axis=1)
-        yield Matrix(note("dot.table", query=query), values, view.named(seen), columns,
+        products = view.arrays["q"][view.query] * view.arrays["k"][seen]
+        scores = view.arrays[PRODUCT if PRODUCT in terms else "scores"][view.query, seen]
+        columns = [PRODUCT if PRODUCT in terms else note("dot.score"), *range(products.shape[1])]
+        values = np.concatenate([scores[:, None], products], axis=1)
+        yield Matrix(note("dot.table", query=query), values, view.named_keys(seen), columns,
                      note("axes.matrix", rows="keys", columns="width"))  # fmt: skip
+
+
+def _plus(names: Sequence[str]) -> str:
+    return " + ".join(names)
 
 
 def _scale_and_mask(view: HeadView) -> Items:
@@ -248,6 +197,8 @@ def _scale_and_mask(view: HeadView) -> Items:
     if biased:
         if view.facts.slopes:
             yield say("scale.biased", slope=numbers.number(view.facts.slopes[view.head], 4))
+        elif view.facts.positions == "relative":
+            yield say("scale.relative")
         yield view.cells("bias")
     yield from (view.cells("scaled"), *_mask(view), view.cells("masked"))
 
@@ -257,21 +208,25 @@ def _mask(view: HeadView) -> Items:
     visible, value = view.arrays["visible"], view.trace.settings["mask_value"]
     hidden = int((~visible).sum())
     if not hidden:
-        yield say("mask.nothing")
+        why = "cross" if view.crosses else view.block.stack
+        yield say("mask.nothing" if why == "decoder" else f"mask.nothing_{why}")
         return
     said = [say("mask.what", hidden=hidden, cells=visible.size)]
     if value is None:
         said.append(say("mask.infinite"))
     else:
         said.append(say("scale.value", value=numbers.exact(value)))
-    width = int(visible.sum(axis=1).max())
-    window = masks.square(partial(masks.window, width=width), len(visible))
-    if np.array_equal(visible, masks.square(masks.causal, len(visible))):
+    width, both = int(visible.sum(axis=1).max()), view.block.stack == "encoder"
+    width = (width + 1) // 2 if both else width
+    window = masks.square(partial(masks.window, width=width, both_sides=both), len(visible))
+    if view.crosses:
+        pass  # the numbers of queries and keys do not line up there
+    elif np.array_equal(visible, masks.square(masks.causal, len(visible))):
         pair = _hidden_pair(view)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
         said.append(say("mask.causal", example=example))
     elif width > 1 and np.array_equal(visible, window):
-        said.append(say("mask.window", before=width - 1))
+        said.append(say("mask.window_both" if both else "mask.window", before=width - 1))
     yield paragraph(*said)
 
 
@@ -283,7 +238,7 @@ def _hidden_pair(view: HeadView) -> tuple[str, str] | tuple[()]:
     if not pairs:
         return ()
     query, key = min(pairs, key=lambda pair: (pair[1] != best, abs(pair[0] - 1)))
-    return view.names[query], view.names[key]
+    return view.names[query], view.key_names[key]
 
 
 def _softmax(view: HeadView) -> Items:
@@ -307,7 +262,7 @@ def _softmax(view: HeadView) -> Items:
     yield from (view.cells("weights"), say("softmax.here", query=view.names[view.query]))
     row = view.arrays["weights"][view.query]
     order = np.argsort(-row, kind="stable")[:4].tolist()
-    yield Shares([view.names[i] for i in order], row[order].tolist())
+    yield Shares(view.named_keys(order), row[order].tolist())
 
 
 def _sum(view: HeadView) -> Items:
@@ -327,7 +282,7 @@ def _sum(view: HeadView) -> Items:
         yield view.parameter("b_o")
     added = note("sum.bias") if view.has("b_o") else ""
     then = note(f"sum.{view.facts.residual}")
-    yield say("sum.output", heads=view.facts.heads, bias=added, then=then)
+    yield say("sum.output", bias=added, then=then)
     yield view.rows("output", view.queries)
     if not removed:
         pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))
@@ -343,7 +298,7 @@ def _weighted_values(view: HeadView) -> Matrix:
     left_out = np.delete(rows, view.keys, axis=0)
     total = [float(weights.sum()), *view.arrays["z"][view.query].tolist()]
     columns = [note("column.weight"), *range(moved.shape[1])]
-    names: list[Words] = [view.names[i] for i in view.keys]
+    names: list[Words] = [*view.named_keys(view.keys)]
     values = rows[view.keys]
     keys = counted(len(rows), "sum.key_one", "sum.key_many")
     title = note("sum.table", keys=keys)
@@ -356,8 +311,8 @@ def _weighted_values(view: HeadView) -> Matrix:
 
 # Each with the arrays without which there is nothing to say.
 _STEPS = (
-    (_embed, "x"),
-    (_project, "q", "k", "v"),
+    (entering.embed, "x"),
+    (entering.project, "q", "k", "v"),
     (_dot_products, "scores"),
     (_scale_and_mask, "scaled", "masked"),
     (_softmax, "weights"),

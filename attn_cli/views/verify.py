@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attn_cli.notes import place
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, say
@@ -20,21 +21,22 @@ def page(model: Facts, prompt: Prompt, found: "Verification") -> Page:
         Heading(model, prompt),
         say("verify.headline", "headline", verdict=verdict, layers=found.layers, error=error),
         say("verify.what"),
-        _table(note("verify.float64"), found.float64),
+        _table(model, note("verify.float64"), found.float64),
     ]
     if found.reference:
         source = note("verify.reference", source=visible(found.reference_source))
-        items.append(_table(source, found.reference))
+        items.append(_table(model, source, found.reference))
     return items
 
 
-def _table(title: Note, rows: "Sequence[StepError]") -> Columns:
+def _table(model: Facts, title: Note, rows: "Sequence[StepError]") -> Columns:
+    places = [place(model, row) if model.encoder else str(row.layer) for row in rows]
     verdicts = [note(f"verdict.{row.verdict}") for row in rows]
     columns = (
         Column(note("column.step"), [str(row.step) for row in rows], "left"),
         Column(note("column.array"), [row.name for row in rows], "left"),
         Column(note("verify.column_error"), [numbers.power(row.error) for row in rows], "right"),
-        Column(note("verify.column_layer"), [str(row.layer) for row in rows], "right"),
+        Column(note("verify.column_layer"), places, "right"),
         Column(note("verify.column_verdict"), verdicts, "left"),
     )
     return Columns(title, columns)

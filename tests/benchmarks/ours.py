@@ -10,8 +10,9 @@ import numpy as np
 
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import encode
+from attn_cli.model.cache import Cache
 from attn_cli.model.family import Model, in_memory
-from attn_cli.model.stack import Cache, Request
+from attn_cli.model.stack import Request
 from attn_cli.opening.load import load
 
 

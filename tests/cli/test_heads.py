@@ -9,6 +9,7 @@ import pytest
 import attn_cli
 from attn_cli.views import heads as view
 from attn_cli.views.items import say
+from attn_cli.words import note
 
 PROMPT = "the greatest thinker in China is"
 TOKENS = PROMPT.split()
@@ -170,7 +171,9 @@ def test_heads_that_are_not_numbers_are_not_ranked(found):
     assert ranked["sharpest"] == min(rest, key=lambda h: h["entropy"])["head"]
     assert ranked["strongest"] == max(rest, key=lambda h: h["norm"])["head"]
     assert items[-1] == say("heads.sum", error="NaN")
-    assert items_of(broken([0, 1, 2, 3]))[1] == say("heads.nothing", "headline", layer=0)
+    assert items_of(broken([0, 1, 2, 3]))[1] == say(
+        "heads.nothing", "headline", where=note("page.layer", layer=0)
+    )
 
 
 def test_the_headline_speaks_of_the_heads_that_are_shown(attn, found):

@@ -9,8 +9,8 @@ from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
+from attn_cli.model.cache import Cache
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.stack import Cache
 from measure import (
     array_errors,
     following,

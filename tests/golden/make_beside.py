@@ -1,14 +1,18 @@
 """Makes folders of tokenizer.json with files beside it, and the reference's ids for each.
 
-Run by hand, first where transformers 5 is installed and then where transformers 4 is; no test runs
+Run by hand, first where transformers 4 is installed and then where transformers 5 is; no test runs
 this:
 
     python tests/golden/make_beside.py
 
-It writes `beside.json` beside itself: `texts`, and in `folders` by name the tokenizer.json that a
-folder has (`base`, one of tests/golden; `bare` takes its added tokens out), the `files` beside it,
-and the ids that AutoTokenizer gives for each text with and without special tokens: `ids` those of
-version 5, `older` those of version 4 where it reads the folder.
+Version 4 writes `tokenizers/NAME/tokenizer.json` beside this script: what it makes of some of
+`folders/`, as most encoders were published, and one as ModernBERT's.
+
+Both write `beside.json`: `texts`, and in `folders` by name the tokenizer.json that a folder has
+(`base`, one of tests/golden; `bare` takes its added tokens out), the `files` beside it, and the ids
+that AutoTokenizer gives for each text with and without special tokens: `ids` those of version 5,
+`older` those of version 4 where it reads the folder. `pair` has ids and types of the first two
+texts as a pair and `mask` the id of the mask token, both of version 5.
 
 Origin and licence: tokenizers, configs and texts are made here; Apache-2.0.
 """
@@ -24,8 +28,12 @@ import transformers
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "beside.json"
+CONVERTED = (
+    "bert", "bert-cased", "roberta", "xlm-roberta", "camembert", "albert", "t5", "deberta",
+)  # fmt: skip
 TEXTS = [
     "<|im_start|>user\nhi <|im_end|>\n  x", "abc<BAZ>def FOO <FOO> the thing the  things",
+    "THE [MASK] naïve, think  <mask> and[MASK] <extra_id_0>\t``x''",
     "caf\u00e9 e\u0301 中国 it's we'll 3.14\n\n x", "<s>a</s> <|endoftext|> <unk>b", "",
 ]  # fmt: skip
 CHATML = ["<|im_start|>", "<|im_end|>"]
@@ -145,6 +153,43 @@ FOLDERS = {
     "gemma": folder("chat/gemma", "gemma2", {"tokenizer_class": "GemmaTokenizerFast"}),
     "gemma-pieces": folder(PIECES, "gemma3_text", {"add_bos_token": False, "bos_token": "<s>"}),
     "gemma-file": folder(PIECES, "gemma2", {"tokenizer_class": "PreTrainedTokenizerFast"}),
+    "bert": folder("tokenizers/bert", "bert", {
+        "do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 512},
+        special_tokens_map={"mask_token": "[MASK]", "unk_token": "[UNK]"}),
+    "bert-silent": folder("tokenizers/bert-cased", "bert", {}),
+    "bert-cased": folder("tokenizers/bert-cased", "bert", {"do_lower_case": False}),
+    "bert-told-otherwise": folder("tokenizers/bert", "electra", {
+        "do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}),
+    "bert-named": folder("tokenizers/bert", "bert", {
+        "cls_token": "<FOO>", "mask_token": typed("[MASK]", lstrip=True), "pad_token": "[PAD]"}),
+    "distilbert": folder("tokenizers/bert", "distilbert"),
+    "bert-file": folder("tokenizers/bert-cased", "bert", {
+        "tokenizer_class": "PreTrainedTokenizerFast", "mask_token": "[MASK]"}),
+    "roberta": folder("tokenizers/roberta", "roberta"),
+    "roberta-prefix": folder("tokenizers/roberta", "roberta", {
+        "add_prefix_space": True, "trim_offsets": True, "tokenizer_class": "RobertaTokenizer"}),
+    "bart": folder("tokenizers/roberta", "bart", {"tokenizer_class": "BartTokenizerFast"}),
+    "xlm-roberta": folder("tokenizers/xlm-roberta", "xlm-roberta"),
+    "xlm-roberta-fast": folder("tokenizers/xlm-roberta", "xlm-roberta", {
+        "tokenizer_class": "XLMRobertaTokenizerFast", "mask_token": typed("<mask>", lstrip=True),
+        "sp_model_kwargs": {}}),
+    "camembert": folder("tokenizers/camembert", "camembert", {
+        "additional_special_tokens": ["<s>NOTUSED", "</s>NOTUSED"]}),
+    "albert": folder("tokenizers/albert", "albert"),
+    "albert-cased": folder("tokenizers/albert", "albert", {
+        "do_lower_case": False, "keep_accents": True}),
+    "t5": folder("tokenizers/t5", "t5", {
+        "extra_ids": 3, "additional_special_tokens": [f"<extra_id_{n}>" for n in range(3)]}),
+    "mt5-silent": folder("tokenizers/t5", "mt5", {"extra_ids": 3}),
+    "deberta": folder("tokenizers/deberta", "deberta-v2", {
+        "tokenizer_class": "DebertaV2Tokenizer", "do_lower_case": False}),
+    "deberta-lower": folder("tokenizers/deberta", "deberta-v2", {"do_lower_case": True}),
+    "modernbert": folder("tokenizers/modernbert", "modernbert", {
+        "tokenizer_class": "PreTrainedTokenizerFast", "mask_token": "[MASK]", "cls_token": "[CLS]",
+        "sep_token": "[SEP]", "model_input_names": ["input_ids", "attention_mask"]}),
+    "modernbert-misled": folder("tokenizers/modernbert", "modernbert", {
+        "tokenizer_class": "BertTokenizer", "mask_token": "[MASK]"}),
+    "modernbert-silent": folder("tokenizers/modernbert", "modernbert"),
     "saved-by-5": folder("tokenizers/llama3", "llama", {
         "tokenizer_class": "TokenizersBackend", "extra_special_tokens": ["<FOO>"]}),
 }  # fmt: skip
@@ -158,7 +203,7 @@ def lay_out(place: Path, base: str, bare: bool, files: dict, **_: object) -> Non
         (place / name).write_text(json.dumps(values))
 
 
-def ids_of(recipe: dict) -> list | None:
+def ids_of(recipe: dict) -> dict | None:
     with tempfile.TemporaryDirectory() as place:
         lay_out(Path(place), **recipe)
         try:
@@ -166,21 +211,47 @@ def ids_of(recipe: dict) -> list | None:
         except Exception as error:  # as version 4 does where a class is new or wants other files
             print(type(error).__name__, str(error)[:100])
             return None
-        return [
-            [tokenizer(text, add_special_tokens=special).input_ids for text in TEXTS]
-            for special in (True, False)
-        ]
+        pair = tokenizer(*TEXTS[:2])
+        types = pair.get("token_type_ids", [0] * len(pair.input_ids))
+        return {
+            "ids": [[tokenizer(text, add_special_tokens=special).input_ids for text in TEXTS]
+                    for special in (True, False)],
+            "pair": [pair.input_ids, types],
+            "mask": -1 if tokenizer.mask_token_id is None else tokenizer.mask_token_id,
+        }  # fmt: skip
+
+
+def convert() -> None:
+    """The tokenizer.json of some folders, and one whose mask token takes the space before it."""
+    made = {
+        name: transformers.AutoTokenizer.from_pretrained(HERE / "folders" / name).backend_tokenizer
+        for name in CONVERTED
+    }
+    modern = tokenizers.Tokenizer.from_file(str(HERE / "tokenizers" / "gpt2" / "tokenizer.json"))
+    modern.add_special_tokens(["[UNK]", "[CLS]", "[SEP]", "[PAD]"])
+    modern.add_special_tokens([tokenizers.AddedToken("[MASK]", lstrip=True)])
+    cls, sep = ((name, modern.token_to_id(name)) for name in ("[CLS]", "[SEP]"))
+    modern.post_processor = tokenizers.processors.TemplateProcessing(
+        "[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:0 [SEP]:0", [cls, sep]
+    )
+    for name, library in {**made, "modernbert": modern}.items():
+        place = HERE / "tokenizers" / name
+        place.mkdir(exist_ok=True)
+        library.save(str(place / "tokenizer.json"), pretty=False)
 
 
 def main() -> None:
     older = int(transformers.__version__.partition(".")[0]) < 5
+    if older:
+        convert()
     stored = json.loads(OUT.read_text()) if OUT.exists() else {"versions": {}, "folders": {}}
     folders = {name: {**recipe} for name, recipe in FOLDERS.items()}
     for name, recipe in folders.items():
         before = stored["folders"].get(name, {})
-        recipe["ids"], recipe["older"] = before.get("ids"), before.get("older")
+        recipe.update({key: before.get(key) for key in ("ids", "older", "pair", "mask")})
         print(name)
-        recipe["older" if older else "ids"] = ids_of(FOLDERS[name])
+        found = ids_of(FOLDERS[name])
+        recipe.update({"older": found and found["ids"]} if older else found)
     versions = {
         "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),

@@ -6,7 +6,8 @@ Run by hand where transformers, sentencepiece and protobuf are installed; no tes
 
 It writes `folders/NAME/` beside itself, each with a SentencePiece file or with vocab.json and
 merges.txt, and `folders.json`: `texts`, and in `ids` those that transformers' AutoTokenizer gives
-for each folder, with and without special tokens.
+for each folder, with and without special tokens; in `pairs` the ids and types of the texts in
+`PAIRS` as pairs, with and without; in `mask` the id of the mask token.
 
 Origin and licence: corpus, tokenizers and texts are made here; Apache-2.0.
 """
@@ -30,8 +31,15 @@ FOLDERS = HERE / "folders"
 MORE = [
     "<start_of_turn>user\nwho is  it?<end_of_turn>\n", "<|user|>\n who<|end|>  <|assistant|> ",
     "\n\n  a\n", "the\t\tthinker", "<extra_id_0> the [MASK] of", "▁the ▁▁ book",
+    "fill  [MASK], <mask> and[MASK]x \u2028<mask>", "\u00c9LAN \u00fcn\u00efc\u00f6d\u00e9 \ufb03",
+    "\u4e2d\u6587\u5b57 and \u6f22\u5b57mixed \ud55c\uae00", "think##ing ##s ``the''",
+    "x" * 99 + "the thethe", "\u00adsoft\u200d hyphen\ufffd\u0301",
     "the thinker is thinking, thinker isn't\n\nreading", "<FOO>a<BAR>  b <BAZ> </s>",
 ]  # fmt: skip
+
+PAIRS = [("the thinker", "is  in China"), (" caf\u00e9", "\u4e2d\u56fd"), ("a", "")]
+
+BERTS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 # A few of NFKC's rules, since all of them are 240 KB: code points on the left become the right.
@@ -53,6 +61,18 @@ def trained(**options) -> bytes:
             character_coverage=0.99, **options,
         )  # fmt: skip
     return model.getvalue()
+
+
+def words(size: int, lower: bool) -> str:
+    """A BERT's vocab.txt: its special tokens first."""
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=BERTS, show_progress=False
+    )
+    made.train_from_iterator(corpus(), trainer)
+    return "".join(f"{token}\n" for token in sorted(made.get_vocab(), key=made.token_to_id))
 
 
 def added(content: str, special: bool = True, **flags: bool) -> dict:
@@ -79,6 +99,12 @@ DEBERTA = {
     "model_type": "unigram", "vocab_size": 300, "pad_id": 0, "bos_id": 1, "eos_id": 2,
     "unk_id": 3, "pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]",
     "unk_piece": "[UNK]", "normalization_rule_name": "identity",
+}  # fmt: skip
+XLM = {"model_type": "unigram", "vocab_size": 300, "normalization_rule_tsv": RULES}
+ALBERT = {
+    "model_type": "unigram", "vocab_size": 250, "pad_id": 0, "unk_id": 1, "bos_id": -1,
+    "eos_id": -1, "control_symbols": ["[CLS]", "[SEP]", "[MASK]"],
+    "normalization_rule_tsv": RULES,
 }  # fmt: skip
 RECIPES = {
     "llama": {
@@ -215,6 +241,109 @@ RECIPES = {
             "pad_token": "<pad>",
         },
     },
+    # As RoBERTa's: the special tokens first, the mask token last.
+    "roberta": {
+        "model": "roberta", "train": {"special": [], "size": 400}, "config": {},
+        "front": ["<s>", "<pad>", "</s>", "<unk>"], "back": ["<mask>"],
+    },
+    "roberta-named": {
+        "model": "roberta", "train": {"special": [], "size": 400},
+        "config": {
+            "tokenizer_class": "RobertaTokenizer", "add_prefix_space": True,
+            "mask_token": {"__type": "AddedToken", **added("<mask>", lstrip=True)},
+            "sep_token": "<FOO>", "trim_offsets": False,
+        },
+        "front": ["<s>", "<pad>", "</s>", "<unk>"], "back": ["<mask>"],
+    },
+    "bart": {
+        "model": "bart", "train": {"special": [], "size": 400},
+        "config": {"tokenizer_class": "BartTokenizer", "model_max_length": 1024},
+        "front": ["<s>", "<pad>", "</s>", "<unk>"], "back": ["<mask>"],
+        "more": [("special_tokens_map.json", {
+            "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "sep_token": "</s>",
+            "pad_token": "<pad>", "cls_token": "<s>",
+            "mask_token": added("<mask>", lstrip=True),
+        })],
+    },
+    "bert": {
+        "model": "bert", "train": {"size": 300, "lower": True}, "config": {"do_lower_case": True},
+    },
+    "bert-cased": {
+        "model": "bert", "train": {"size": 300, "lower": False},
+        "config": {
+            "tokenizer_class": "BertTokenizer", "do_lower_case": False, "strip_accents": None,
+            "tokenize_chinese_chars": False, "never_split": ["thinker"], "model_max_length": 512,
+        },
+    },
+    "bert-accents": {
+        "model": "bert", "train": {"size": 300, "lower": False},
+        "config": {
+            "do_lower_case": True, "strip_accents": False, "mask_token": "<FOO>",
+            "additional_special_tokens": ["<BAR>"],
+        },
+    },
+    "bert-stripped": {
+        "model": "bert", "train": {"size": 300, "lower": False},
+        "config": {"tokenizer_class": "BertTokenizerFast", "do_lower_case": False,
+                   "strip_accents": True},
+    },
+    "distilbert": {"model": "distilbert", "train": {"size": 250, "lower": True}, "config": None},
+    "distilbert-named": {
+        "model": "distilbert", "train": {"size": 250, "lower": True},
+        "config": {"tokenizer_class": "DistilBertTokenizer"},
+    },
+    "electra": {
+        "model": "electra", "train": {"size": 250, "lower": True},
+        "config": {"tokenizer_class": "ElectraTokenizer"},
+        "more": [
+            ("special_tokens_map.json", {"mask_token": added("[MASK]", lstrip=True)}),
+            ("added_tokens.json", {"<BAZ>": 250}),
+        ],
+    },
+    "xlm-roberta": {
+        "file": "sentencepiece.bpe.model", "model": "xlm-roberta", "train": XLM, "config": None,
+    },
+    "xlm-roberta-named": {
+        "file": "sentencepiece.bpe.model", "model": "xlm-roberta", "train": XLM,
+        "config": {
+            "tokenizer_class": "XLMRobertaTokenizer", "unk_token": "<unk>", "pad_token": "<FOO>",
+            "mask_token": {"__type": "AddedToken", **added("<mask>", lstrip=True)},
+            "add_prefix_space": False,
+        },
+    },
+    "camembert": {
+        "file": "sentencepiece.bpe.model", "model": "camembert", "train": XLM, "config": None,
+    },
+    "camembert-named": {
+        "file": "sentencepiece.bpe.model", "model": "camembert", "train": XLM,
+        "config": {
+            "tokenizer_class": "CamembertTokenizer",
+            "additional_special_tokens": ["<s>NOTUSED", "</s>NOTUSED"],
+        },
+    },
+    "albert": {"file": "spiece.model", "model": "albert", "train": ALBERT, "config": {}},
+    "albert-cased": {
+        "file": "spiece.model", "model": "albert", "train": ALBERT,
+        "config": {
+            "tokenizer_class": "AlbertTokenizer", "do_lower_case": False, "keep_accents": True,
+            "remove_space": True, "model_input_names": ["input_ids", "token_type_ids"],
+        },
+    },
+    # As mT5's: no tokens behind the vocabulary.
+    "mt5": {
+        "file": "spiece.model", "model": "mt5", "train": T5,
+        "config": {
+            "tokenizer_class": "T5Tokenizer", "extra_ids": 0, "additional_special_tokens": None,
+        },
+        "more": [("special_tokens_map.json", {
+            "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>",
+        })],
+    },
+    "mt5-silent": {"file": "spiece.model", "model": "mt5", "train": T5, "config": None},
+    "deberta-lower": {
+        "file": "spm.model", "model": "deberta-v2", "train": DEBERTA,
+        "config": {"do_lower_case": True, "split_by_punct": True, "vocab_type": "spm"},
+    },
     "opt-map": {
         "model": "opt", "train": {"special": [], "size": 350},
         "config": {"add_bos_token": True, "add_prefix_space": True},
@@ -225,30 +354,47 @@ RECIPES = {
 }  # fmt: skip
 
 
-def make(name: str, model: str, config: dict, train: dict, file: str = "", more=()) -> list:
+def make(
+    name: str, model: str, config: dict | None, train: dict, file: str = "", more=(), front=(),
+    back=(),
+) -> dict:  # fmt: skip
     folder = FOLDERS / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if file:
         (folder / file).write_bytes(trained(**train))
+    elif "lower" in train:
+        (folder / "vocab.txt").write_text(words(**train))
     else:
         byte_level("gpt-2", **train).model.save(str(folder))
+        listed = sorted(
+            (vocabulary := json.loads((folder / "vocab.json").read_text())), key=vocabulary.get
+        )
+        numbered = {token: id for id, token in enumerate([*front, *listed, *back])}
+        if front:
+            (folder / "vocab.json").write_text(json.dumps(numbered) + "\n")
     for other, values in more:
         (folder / other).write_text(json.dumps(values) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    if config is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
     (folder / "config.json").write_text(json.dumps({"model_type": model}) + "\n")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     print(name, type(tokenizer).__name__, tokenizer("the thinker").input_ids)
     print(tokenizer.backend_tokenizer.normalizer, tokenizer.backend_tokenizer.pre_tokenizer)
     print([(i, t.content, t.special, t.rstrip) for i, t in tokenizer.added_tokens_decoder.items()])
-    return [
-        [tokenizer(text, add_special_tokens=special).input_ids for text in TEXTS + MORE]
-        for special in (True, False)
-    ]
+    both = (True, False)
+    pairs = [[tokenizer(*pair, add_special_tokens=s) for pair in PAIRS] for s in both]
+    return {
+        "ids": [[tokenizer(text, add_special_tokens=s).input_ids for text in TEXTS + MORE]
+                for s in both],
+        "pairs": [[[one.input_ids, one.get("token_type_ids", [0] * len(one.input_ids))]
+                   for one in found] for found in pairs],
+        "mask": -1 if tokenizer.mask_token_id is None else tokenizer.mask_token_id,
+    }  # fmt: skip
 
 
 def main() -> None:
-    ids = {name: make(name, **recipe) for name, recipe in RECIPES.items()}
+    made = {name: make(name, **recipe) for name, recipe in RECIPES.items()}
     versions = {
         "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "python": platform.python_version(),
@@ -256,7 +402,9 @@ def main() -> None:
         "tokenizers": tokenizers.__version__,
         "sentencepiece": sentencepiece.__version__,
     }
-    document = {"versions": versions, "texts": TEXTS + MORE, "ids": ids}
+    document = {"versions": versions, "texts": TEXTS + MORE, "pair texts": PAIRS}
+    for part in ("ids", "pairs", "mask"):
+        document[part] = {name: found[part] for name, found in made.items()}
     (HERE / "folders.json").write_text(json.dumps(document) + "\n")
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.analysis.sample import Sampling, draw, sample, stages_of
-from attn_cli.model.stack import Cache, Request
+from attn_cli.model.cache import Cache
+from attn_cli.model.stack import Request
 from attn_cli.records import Address
 from measure import logits_of, next_logits_of, row_error
 

@@ -8,8 +8,9 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.maths import masks
+from attn_cli.model.cache import Cache
 from attn_cli.model.rope import Rope
-from attn_cli.model.stack import Cache, Request, Stack
+from attn_cli.model.stack import Request, Stack
 from attn_cli.records import Address
 
 MODELS = (
@@ -157,7 +158,8 @@ OF_BOTH = {
 
 def test_every_array_is_of_the_queries_of_the_keys_or_of_both():
     sides = OF_QUERIES | OF_KEYS | OF_BOTH
-    assert sides | vocabulary.PARAMETERS | vocabulary.EMBEDDING_PARTS == set(vocabulary.ARRAYS)
+    of_none = vocabulary.PARAMETERS | vocabulary.OF_DISTANCES
+    assert sides | of_none | vocabulary.EMBEDDING_PARTS == set(vocabulary.ARRAYS)
     assert vocabulary.arrays_after(False, False) == set()
     assert vocabulary.arrays_after(True, False) - vocabulary.EMBEDDING_PARTS == OF_QUERIES | OF_BOTH
     assert vocabulary.arrays_after(False, True) == OF_KEYS | OF_BOTH

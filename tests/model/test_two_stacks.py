@@ -13,9 +13,10 @@ import pytest
 
 from attn_cli import hook_names, session, vocabulary
 from attn_cli.maths import masks
+from attn_cli.model.cache import encoded
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.weights import Stored, Weights
-from attn_cli.model.what_if import WhatIf, read_what_if
+from attn_cli.model.what_if import Changes, read_what_if
 from attn_cli.records import Address, Facts, Prompt, Trace
 from measure import row_error
 
@@ -72,8 +73,8 @@ def split(x, w, width):
     return (x @ w).reshape(len(x), -1, width).swapaxes(0, 1)
 
 
-def forward(model, ids, request, cache=None):
-    encoder = Stack(model, ids, request, name="encoder", both_sides=True)
+def encode(model, request):
+    encoder = Stack(model, request.source, request, name="encoder", both_sides=True)
     x = PARAMETERS["embedding"][list(encoder.ids)]
     for parts in encoder.layers("encoder."):
         x = x + (
@@ -82,9 +83,13 @@ def forward(model, ids, request, cache=None):
                 **output(parts, "self"), scale=SCALES["encoder"], bias=distance,
             )
         )  # fmt: skip
-    source = encoder.end(x).x
-    decoder = Stack(model, TARGET, request)
-    x = PARAMETERS["embedding"][list(TARGET)]
+    return encoder.end(x)
+
+
+def forward(model, ids, request, cache=None):
+    source = yield from encoded(cache, encode(model, request))
+    decoder = Stack(model, ids, request, cache)
+    x = PARAMETERS["embedding"][list(ids)]
     for parts in decoder.layers("decoder."):
         x = x + (
             yield from decoder.attend(
@@ -95,8 +100,8 @@ def forward(model, ids, request, cache=None):
         )  # fmt: skip
         x = x + (
             yield from decoder.attend(
-                {"x": x, "key_x": source, **project(parts, "cross", x, source)},
-                visible=masks.none, **output(parts, "cross"), source=encoder,
+                {"x": x, "key_x": source.x, **project(parts, "cross", x, source.x)},
+                visible=masks.none, **output(parts, "cross"), source=source,
             )
         )  # fmt: skip
     return decoder.end(x)
@@ -130,9 +135,10 @@ def model():
 
 def traced(model, what_if=None, **changes):
     request = Request(
-        blocks=frozenset(BLOCKS), heads=CHOSEN, arrays=EVERY, what_if=what_if or WhatIf()
-    )
-    return session.run(model, SOURCE, replace(request, **changes))
+        blocks=frozenset(BLOCKS), heads=CHOSEN, arrays=EVERY, source=SOURCE,
+        what_if=Changes((what_if,) if what_if else ()),
+    )  # fmt: skip
+    return session.run(model, TARGET, replace(request, **changes))
 
 
 # --- written out ---------------------------------------------------------------------------------

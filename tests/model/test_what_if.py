@@ -363,7 +363,7 @@ SETTINGS = {
 
 def check_provenance(found, wanted, of_next):
     for block, touched in zip(found.attention, wanted, strict=True):
-        parts = set() if block.layer else vocabulary.EMBEDDING_PARTS
+        parts = set() if block.layer else {"token_embedding", "position_embedding"}
         assert set(block.arrays) == LEARNED | EVERY | parts
         named = {name for name in block.arrays if block.provenance(name) == "what-if"}
         assert named == touched, f"layer {block.layer}"
@@ -405,5 +405,5 @@ def test_a_mask_equal_to_the_models_own_changes_nothing(trace, mask_file, mask):
 
 def test_the_parts_of_the_embedding_are_real(trace):
     block = trace(mask=["none"]).block(0)
-    for name in vocabulary.EMBEDDING_PARTS:
+    for name in ("token_embedding", "position_embedding"):
         assert block.provenance(name) == "real"

@@ -12,7 +12,7 @@ from attn_cli import session, vocabulary
 from attn_cli.analysis.sample import Sampling, draw, sample, stages_of
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import UsageError
-from attn_cli.model.stack import Cache
+from attn_cli.model.cache import Cache
 from measure import logits_of, next_logits_of, row_error
 
 MODELS = ("tiny", "llama-plain", "bloom")

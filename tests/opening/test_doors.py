@@ -16,7 +16,8 @@ from stores import HubStore, OllamaStore
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import AttnError
-from attn_cli.session import prompt_notes, tokenise
+from attn_cli.notes import prompt_notes
+from attn_cli.reading import tokenise
 from measure import next_logits_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"

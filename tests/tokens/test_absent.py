@@ -59,10 +59,14 @@ def test_one_that_cannot_be_opened_answers_for_ids_alone():
         assert found.decode([5, 7]) == "<5><7>"
         with pytest.raises(KeyError):
             found.token(5)
+        assert found.mask == -1
         for ask in (found.encode, found.added):
             with pytest.raises(ContentError) as caught:
                 ask("a")
             assert caught.value is error
+        with pytest.raises(ContentError) as caught:
+            found.pair("a", "b")
+        assert caught.value is error
 
 
 def test_only_our_own_errors_make_a_tokenizer_absent():

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from attn_cli.errors import ContentError
+from attn_cli.notes import prompt_notes
 from attn_cli.opening.load import _tokenizer_of, load
-from attn_cli.session import prompt_notes, tokenise
+from attn_cli.reading import tokenise
 from attn_cli.tokens.chat import turn
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -46,6 +47,23 @@ def test_ids_are_the_references(place, name):
         assert tokenizer.older is None
     else:
         assert [ids_of(tokenizer.older, special) for special in (True, False)] == recipe["older"]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_pair_and_the_mask_token_are_the_references(place, name):
+    tokenizer, recipe = _tokenizer_of(place(name)), FOLDERS[name]
+    # Where no config tells the mask token, its name does: the reference then has none.
+    named = tokenizer.token(tokenizer.mask).text if tokenizer.mask >= 0 else ""
+    assert tokenizer.mask == (recipe["mask"] if name != "modernbert-silent" else 605)
+    assert named in ("", "[MASK]", "<mask>")
+    ids, types = recipe["pair"]
+    try:
+        tokens, found = tokenizer.pair(*TEXTS[:2])
+    except ContentError:
+        first, second = ids_of(tokenizer, True)[0], ids_of(tokenizer, False)[1]
+        assert ids == first + second
+    else:
+        assert ([token.id for token in tokens], list(found)) == (ids, types)
 
 
 def test_the_golden_has_folders_where_the_versions_agree_and_where_they_differ():

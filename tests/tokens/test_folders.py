@@ -18,9 +18,15 @@ from attn_cli.training.tokenizer import build
 NAMES = (
     "llama", "phi3", "phi3-symbols", "bare", "mistral", "no-class", "generic", "renamed", "older",
     "gemma", "gemma-listed", "t5", "t5-silent", "deberta", "deberta-named",
-    "gpt2", "gpt2-older", "opt", "opt-map",
+    "gpt2", "gpt2-older", "opt", "opt-map", "roberta", "roberta-named", "bart",
+    "bert", "bert-cased", "bert-accents", "bert-stripped", "distilbert", "distilbert-named",
+    "electra", "xlm-roberta", "xlm-roberta-named", "camembert", "camembert-named", "albert",
+    "albert-cased", "mt5", "mt5-silent", "deberta-lower",
 )  # fmt: skip
-SPM = ("llama", "phi3", "gemma", "t5", "deberta")
+WITHOUT_PAIRS = ("bare", "no-class", "gemma-listed", "gpt2")  # they add no token at all
+SPM = (
+    "llama", "phi3", "gemma", "t5", "deberta", "xlm-roberta", "camembert", "albert",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +58,28 @@ def test_ids_are_the_references(golden, golden_path, name, special):
         spans = [token.span for token in tokens if token.span[0] < token.span[1]]
         assert spans == sorted(spans)
         assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_pairs_and_the_mask_token_are_the_references(golden, golden_path, name, special):
+    tokenizer = _tokenizer_of(golden_path / "folders" / name)
+    assert tokenizer.mask == golden["mask"][name]
+    pairs = zip(golden["pair texts"], golden["pairs"][name][not special], strict=True)
+    for (text, second), (ids, types) in pairs:
+        if name in WITHOUT_PAIRS:
+            with pytest.raises(ContentError, match="no form for pairs"):
+                tokenizer.pair(text, second, special=special)
+            continue
+        tokens, found = tokenizer.pair(text, second, special=special)
+        assert ([token.id for token in tokens], list(found)) == (ids, types)
+        spans = [token.span for token in tokens]
+        assert spans == sorted(spans) and spans[-1][1] <= len(text + second)
+        alone = tokenizer.encode(second, special=False)
+        moved = [(a + len(text), b + len(text)) for a, b in (token.span for token in alone)]
+        assert [span for span in moved if span[0] < span[1]] == [
+            span for span in spans if span[0] < span[1] and span[0] >= len(text)
+        ]
 
 
 def test_every_golden_is_tested(golden, golden_path):
@@ -102,10 +130,13 @@ def test_without_any_file_ids_still_work(tmp_path):
     found = _tokenizer_of(tmp_path)
     assert isinstance(found, Absent)
     assert "--ids" in found.problem
-    assert "has no tokenizer.json, tokenizer.model, or vocab.json with merges.txt" in found.problem
+    assert (
+        "has no tokenizer.json, tokenizer.model, vocab.txt, or vocab.json with merges.txt"
+        in found.problem
+    )
 
 
-@pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "CamembertTokenizer", "MyTokenizer"])
+@pytest.mark.parametrize("name", ["BarthezTokenizer", "XLNetTokenizer", "MyTokenizer"])
 def test_a_class_that_is_not_known_is_refused_by_name(folder, name):
     """Some of them shift every id: none is taken for another."""
     place = folder("llama")
@@ -195,7 +226,7 @@ def test_truncated_models_give_our_error_or_a_tokenizer(folder, name):
             assert refused.message
 
 
-@pytest.mark.parametrize("name", ["llama", "t5"])
+@pytest.mark.parametrize("name", ["llama", "t5", "xlm-roberta"])
 def test_flipped_bytes_give_our_error_or_a_tokenizer(folder, name):
     place, rng = folder(name), random.Random(3)
     file = file_of(place)
@@ -248,8 +279,8 @@ def test_special_tokens_are_cut_like_any_text_where_the_config_says_so(folder):
 
 
 @pytest.mark.parametrize(("model", "config"), [
-    ("llama", {}), ("gemma2", {}), ("qwen3", {"tokenizer_class": "RobertaTokenizer"}),
-    ("roberta", {}),
+    ("llama", {}), ("gemma2", {}), ("qwen3", {"tokenizer_class": "DebertaTokenizer"}),
+    ("deberta", {}), ("bert", {}), ("xlm-roberta", {}),
 ])  # fmt: skip
 def test_other_models_with_gpt2s_two_files_are_refused(folder, model, config):
     place = folder("gpt2")
@@ -292,9 +323,77 @@ def test_a_vocabulary_and_merges_that_do_not_fit_are_refused(folder, vocabulary,
 
 def test_merges_of_another_class_are_refused(folder):
     place = folder("gpt2")
-    (place / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
-    with pytest.raises(ContentError, match="RobertaTokenizer"):
+    (place / "tokenizer_config.json").write_text('{"tokenizer_class": "DebertaTokenizer"}')
+    with pytest.raises(ContentError, match="DebertaTokenizer"):
         merges.read(place)
+
+
+@pytest.mark.parametrize(("model", "config"), [
+    ("mpnet", {}), ("gpt2", {}), ("roberta", {}), ("bert", {"tokenizer_class": "MPNetTokenizer"}),
+    ("bert", {"tokenizer_class": "BertJapaneseTokenizer"}), ("modernbert", {}),
+])  # fmt: skip
+def test_other_models_with_berts_file_are_refused(folder, model, config):
+    place = folder("bert")
+    (place / "config.json").write_text(json.dumps({"model_type": model}))
+    (place / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(ContentError, match=r"has no tokenizer\.json"):
+        _tokenizer_of(place)
+
+
+@pytest.mark.parametrize("change", [
+    lambda data: data.replace(b"\n", b"\r\n"), lambda data: data.removesuffix(b"\n"),
+    lambda data: data.replace(b"\n", b" \xe3\x80\x80\n"),
+])  # fmt: skip
+def test_line_ends_of_a_list_of_words_change_nothing(folder, change):
+    place = folder("bert")
+    before = _tokenizer_of(place).encode("the [MASK] thinker")
+    (place / "vocab.txt").write_bytes(change((place / "vocab.txt").read_bytes()))
+    assert _tokenizer_of(place).encode("the [MASK] thinker") == before
+
+
+def test_of_equal_words_the_last_counts_and_only_white_space_ends_a_line(folder):
+    place = folder("bert")
+    words = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "the", "x", "the", "a\x1c", "", "b"]
+    (place / "vocab.txt").write_text("\n".join(words))
+    found = _tokenizer_of(place)
+    assert (found.size, found.id_of("the"), found.id_of("a\x1c"), found.id_of("a")) == (
+        11,
+        7,
+        8,
+        -1,
+    )
+    with pytest.raises(KeyError):
+        found.token(5)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[UNK]\nthe", b"\0", b"a" * 40_000_000])
+def test_a_list_of_words_that_will_not_do_gives_our_error_or_a_tokenizer(folder, data):
+    place = folder("bert")
+    (place / "vocab.txt").write_bytes(data)
+    try:
+        assert _tokenizer_of(place).encode("the [MASK]")
+    except ContentError as refused:
+        assert refused.message
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta", "camembert", "albert", "mt5"])
+@pytest.mark.parametrize("config", [
+    {"mask_token": None}, {"mask_token": 3}, {"mask_token": ["a"]}, {"mask_token": {}},
+    {"cls_token": {"content": 3}}, {"pad_token": ""}, {"unk_token": "not there"},
+    {"bos_token": {"lstrip": 7}}, {"strip_accents": "x", "do_lower_case": []},
+    {"add_prefix_space": "no", "keep_accents": 1}, {"model_input_names": [3, None]},
+    {"model_input_names": "token_type_ids"}, {"eos_token": "\ud800"}, {"extra_ids": -1},
+    {"added_tokens_decoder": {"-3": {"content": "a"}}}, {"extra_special_tokens": 3},
+])  # fmt: skip
+def test_odd_configs_of_encoders_give_our_error_or_a_tokenizer(folder, name, config):
+    place = folder(name)
+    (place / "tokenizer_config.json").write_text(json.dumps(config))
+    try:
+        tokenizer = _tokenizer_of(place)
+        assert tokenizer.pair("the", "thinker [MASK]")[1][0] == 0
+        assert -1 <= tokenizer.mask < tokenizer.size
+    except ContentError as refused:
+        assert refused.message
 
 
 def test_line_ends_of_other_systems_change_nothing(folder):

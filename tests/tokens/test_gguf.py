@@ -243,6 +243,29 @@ def test_what_stands_before_and_behind(
     assert [token.span for token in found[len(found) - len(behind) :]] == [(8, 8)] * len(behind)
 
 
+def test_pairs_have_the_tokens_around_both_texts_or_no_form(folder: Path):
+    plain = from_metadata(converted("gpt2", folder), "x.gguf")
+    with pytest.raises(ContentError, match="no form for pairs"):
+        plain.pair("the", "book")
+    for name in ("llama3", "llama2"):
+        for cuts in (0, 10**9):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(reader, "_CUTS", cuts)
+                here = from_metadata(converted(name, folder), "x.gguf")
+                tokens, types = here.pair("the book", "a river")
+            first, second = here.encode("the book"), here.encode("a river")
+            assert ids(tokens) == ids(first) + ids(second)
+            assert types == (0,) * len(first) + (0,) * len(second)
+
+
+def test_the_mask_token_is_what_the_file_says(folder: Path):
+    metadata = converted("gpt2", folder)
+    assert from_metadata(metadata, "x.gguf").mask == -1
+    assert from_metadata(changed(metadata, mask_token_id=7), "x.gguf").mask == 7
+    with pytest.raises(ContentError, match="700 as its mask token"):
+        from_metadata(changed(metadata, mask_token_id=700), "x.gguf")
+
+
 def test_the_space_before_a_sentencepiece_text_can_be_left_out(folder: Path):
     metadata = converted("llama2", folder)
     texts = {}

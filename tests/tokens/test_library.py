@@ -147,6 +147,58 @@ def test_word_pieces_keep_their_mark_and_sep_stands_behind_the_text():
     assert ids(tokenizer.encode("what", special=False)) == [0]
 
 
+def test_a_pair_is_one_sequence_whose_spans_go_on_in_the_second_text():
+    tokenizer = LibraryTokenizer(word_piece())
+    tokens, types = tokenizer.pair("The book", "books")
+    assert [(token.text, token.span) for token in tokens] == [
+        ("[CLS]", (0, 0)), ("the", (0, 3)), ("book", (4, 8)), ("[SEP]", (8, 8)),
+        ("book", (8, 12)), ("##s", (12, 13)), ("[SEP]", (13, 13)),
+    ]  # fmt: skip
+    assert types == (0, 0, 0, 0, 1, 1, 1)
+    bare, types = tokenizer.pair("The book", "books", special=False)
+    assert bare == tuple(token for token in tokens if not token.special)
+    assert types == (0, 0, 1, 1)
+    _, types = LibraryTokenizer(word_piece(), typed=False).pair("the", "the")
+    assert types == (0,) * 5
+
+
+def test_without_a_token_between_there_is_no_form_for_pairs():
+    made = word_piece()
+    for form in (None, processors.TemplateProcessing("[CLS] $A", "[CLS] $A $B", [("[CLS]", 1)])):
+        made.post_processor = form
+        with pytest.raises(ContentError, match="no form for pairs"):
+            LibraryTokenizer(made).pair("the", "book")
+
+
+@pytest.mark.parametrize(("added", "named", "mask"), [
+    ([], "", None), (["[MASK]"], "", "[MASK]"), (["<mask>"], "", "<mask>"),
+    (["<mask>", "[MASK]"], "<mask>", "<mask>"), (["<fill>"], "<fill>", "<fill>"),
+    (["[MASK]"], "<fill>", None),
+])  # fmt: skip
+def test_the_mask_token_is_the_named_one_or_has_a_usual_name(added, named, mask):
+    made = word_piece()
+    made.add_tokens(["[mask]", "<mask>"])
+    made.add_special_tokens(added)
+    found = LibraryTokenizer(made, mask=named)
+    assert found.mask == (-1 if mask is None else found.id_of(mask))
+    if mask:
+        [token] = found.encode(mask, special=False)
+        assert (token.id, token.special) == (found.mask, True)
+
+
+def test_bytes_that_only_one_of_a_pair_loses_are_refused():
+    made = Tokenizer(models.BPE({"a": 0, "Ã": 1, "</s>": 2}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    form = processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", [("</s>", 2)])
+    made.add_special_tokens(["</s>"])
+    made.post_processor = form
+    tokenizer = LibraryTokenizer(made)
+    assert ids(tokenizer.pair("a", "aa")[0]) == [0, 2, 0, 0, 2]
+    for pair in (("aé", "a"), ("a", "aé")):
+        with pytest.raises(ContentError, match="no token for the byte 0xA9"):
+            tokenizer.pair(*pair)
+
+
 def test_nothing_is_cut_or_filled_up(tmp_path: Path):
     made = word_piece()
     made.enable_truncation(3)
@@ -258,6 +310,13 @@ def test_a_template_of_undefined_tokens_is_refused(tmp_path: Path):
     # The library would panic, and print that, when it encodes.
     contents = json.loads(FILES["llama2"].read_text())
     contents["post_processor"]["special_tokens"] = {}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(contents))
+    refused(tmp_path / "tokenizer.json")
+
+
+def test_a_template_for_pairs_of_undefined_tokens_is_refused(tmp_path: Path):
+    contents = json.loads(FILES["llama2"].read_text())
+    contents["post_processor"]["pair"].append({"SpecialToken": {"id": "<none>", "type_id": 0}})
     (tmp_path / "tokenizer.json").write_text(json.dumps(contents))
     refused(tmp_path / "tokenizer.json")
 

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from attn_cli.tokens import special
+from attn_cli.tokens.token import Around
 
 
 class Recorder:
@@ -82,6 +84,17 @@ def test_older_files_say_which_added_tokens_are_special_and_those_are_not_normal
 
 def test_ends_need_a_token_of_that_name():
     wanted = {"add_bos_token": True, "add_eos_token": True}
-    assert special.ends(wanted, {"bos": "<s>", "eos": "</s>"}) == (("<s>",), ("</s>",))
-    assert special.ends(wanted, {}) == ((), ())
-    assert special.ends({}, {"bos": "<s>", "eos": "</s>"}) == ((), ())
+    bos, eos = ("<s>",), ("</s>",)
+    names = {"bos": "<s>", "eos": "</s>"}
+    assert special.ends(wanted, names) == Around(bos, eos, bos, eos, type=1)
+    assert special.ends(wanted, {}) == special.ends({}, names) == ((), (), (), (), 1)
+
+
+@pytest.mark.parametrize("token", ["</s>", "two words", "a:b", "a:1", "$B", "7"])
+def test_any_token_can_stand_around(token):
+    made = Tokenizer(models.WordLevel({"a": 0, "b": 1, token: 2}, unk_token="a"))
+    form = Around((), (token,), (token, token), (), type=1)
+    made.post_processor = special.around(made, form)
+    assert (made.encode("b").ids, made.encode("b").tokens) == ([1, 2], ["b", token])
+    pair = made.encode("b", "b")
+    assert (pair.ids, pair.type_ids) == ([1, 2, 2, 2, 1], [0, 0, 1, 1, 1])

@@ -3,6 +3,9 @@
 import copy
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,9 +15,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from attn_cli.errors import ContentError
 from attn_cli.tokens import wordpiece
-from attn_cli.tokens.token import Token
+from attn_cli.tokens.token import Around, Token
 from attn_cli.tokens.wordpiece import AnotherForm, WordPiece, file_of, read, split_words
-from attn_cli.training.tokenizer import build
+from attn_cli.training.tokenizer import DECODER, ENCODER, TRANSLATOR, Form, build
 
 CORPUS = [
     "The book is on the table . It's Sam's book, isn't it?",
@@ -23,9 +26,11 @@ CORPUS = [
     "中 x中y naïve café",
     "<|endoftext|>",
 ]
-CONTENTS = build(CORPUS)
-OURS = WordPiece(CONTENTS)
-THEIRS = Tokenizer.from_str(json.dumps(CONTENTS))
+FORMS = {"decoder": DECODER, "encoder": ENCODER, "translator": TRANSLATOR}
+FILES = {name: build(CORPUS, form) for name, form in FORMS.items()}
+BOTH = {n: (WordPiece(file), Tokenizer.from_str(json.dumps(file))) for n, file in FILES.items()}
+CONTENTS = FILES["decoder"]
+OURS, THEIRS = BOTH["decoder"]
 
 WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -59,11 +64,20 @@ def ids(tokens):
 
 
 def assert_same(ours, theirs, text):
-    tokens = ours.encode(text)
-    reference = theirs.encode(text)
+    same_tokens(ours.encode(text), theirs.encode(text), text)
+    whole = theirs.encode(text, add_special_tokens=False)
+    same_tokens(ours.encode(text, special=False), whole, text)
+
+
+def same_tokens(tokens, reference, *texts):
     assert ids(tokens) == reference.ids
-    assert [token.span for token in tokens] == reference.offsets
     assert [token.text for token in tokens] == reference.tokens
+    end = 0
+    for token, (a, b), part in zip(tokens, reference.offsets, reference.sequence_ids, strict=True):
+        start = len(texts[0]) if part else 0
+        # What is added stands at the end of what is before it.
+        assert token.span == ((end, end) if part is None else (start + a, start + b))
+        end = token.span[1]
 
 
 def changed(**parts):
@@ -105,10 +119,60 @@ def test_pencil_example():
     assert (tokenizer.size, tokenizer.unknown) == (8, 0)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @given(TEXTS)
-def test_ids_and_offsets_are_the_librarys(text):
-    assert_same(OURS, THEIRS, text)
-    assert OURS.encode(text, special=False) == OURS.encode(text)
+def test_ids_and_offsets_are_the_librarys(form, text):
+    assert_same(*BOTH[form], text)
+    if form == "decoder":
+        assert OURS.encode(text, special=False) == OURS.encode(text)
+
+
+@pytest.mark.parametrize("form", ["encoder", "translator"])
+@given(TEXTS, TEXTS.filter(bool))
+def test_pairs_are_the_librarys(form, text, second):
+    ours, theirs = BOTH[form]
+    tokens, types = ours.pair(text, second)
+    reference = theirs.encode(text, second)
+    same_tokens(tokens, reference, text, second)
+    assert types == tuple(reference.type_ids)
+    tokens, types = ours.pair(text, second, special=False)
+    reference = theirs.encode(text, second, add_special_tokens=False)
+    same_tokens(tokens, reference, text, second)
+    assert types == tuple(part * (form == "encoder") for part in reference.sequence_ids)
+
+
+def test_the_forms_by_hand():
+    encoder, translator = BOTH["encoder"][0], BOTH["translator"][0]
+    tokens, types = encoder.pair("the [MASK]", "book中国")
+    assert [(token.text, token.span, token.special) for token in tokens] == [
+        ("[CLS]", (0, 0), True), ("the", (0, 3), False), ("[MASK]", (4, 10), True),
+        ("[SEP]", (10, 10), True), ("book", (10, 14), False), ("中国", (14, 16), False),
+        ("[SEP]", (16, 16), True),
+    ]  # fmt: skip
+    assert types == (0, 0, 0, 0, 1, 1, 1)
+    assert [token.text for token in encoder.encode("book")] == ["[CLS]", "book", "[SEP]"]
+    assert [token.text for token in translator.encode("book")] == ["book", "</s>"]
+    tokens, types = translator.pair("the", "book")
+    assert [token.text for token in tokens] == ["the", "</s>", "book", "</s>"]
+    assert types == (0, 0, 0, 0)
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert [encoder.id_of(name) for name in names] == [0, 1, 2, 3, 4]
+    assert [translator.id_of(name) for name in ("<pad>", "</s>", "[UNK]")] == [0, 1, 2]
+    assert (encoder.mask, encoder.unknown, translator.mask, translator.unknown) == (4, 1, -1, 2)
+
+
+def test_an_empty_second_text_is_none():
+    ours, _ = BOTH["encoder"]
+    assert ours.pair("book", "") == (ours.encode("book"), (0, 0, 0))
+    assert ids(ours.pair("", "book")[0]) == [2, 3, ours.id_of("book"), 3]
+
+
+@pytest.mark.parametrize("names", [(), ("[UNK]",), ("[MASK]", "<mask>"), ("<mask>", "[UNK]")])
+def test_the_mask_token_is_a_special_one_with_a_usual_name(names):
+    vocab = {name: id for id, name in enumerate(["[UNK]", "<mask>", "[MASK]"])}
+    found = WordPiece(file_of(vocab, dict.fromkeys(names, True)))
+    assert found.mask == (2 if "[MASK]" in names else 1 if "<mask>" in names else -1)
+    assert WordPiece(file_of(vocab, dict.fromkeys(names, False))).mask == -1
 
 
 @given(
@@ -152,6 +216,14 @@ def test_a_lone_surrogate_is_unknown():
 def test_a_word_past_the_limit_is_one_unknown_token(length, unknown):
     assert (ids(OURS.encode("z" * length)) == [OURS.unknown]) == unknown
     assert_same(OURS, THEIRS, "z" * length)
+
+
+@pytest.mark.parametrize("around", [Around(), Around(("a",)), Around(("a",), second_after=("a",))])
+def test_without_a_token_between_there_is_no_form_for_pairs(around):
+    tokenizer = WordPiece(file_of({"[UNK]": 0, "a": 1}, {}, around))
+    for second in ("a", ""):
+        with pytest.raises(ContentError, match="no form for pairs"):
+            tokenizer.pair("a", second)
 
 
 # ---------------------------------------------------------------- decode, token, id_of
@@ -232,8 +304,22 @@ def test_a_word_of_the_corpus_may_be_the_name_of_a_part_of_other_files(tmp_path)
 # ---------------------------------------------------------------- build and read
 
 
+def test_the_embedded_file_is_what_build_makes():
+    package = Path(wordpiece.__file__).parents[1]
+    stored = json.loads((package / "data" / "tiny" / "tokenizer.json").read_bytes())
+    lines = (package.parent / "samples" / "corpus.txt").read_text().splitlines()
+    assert json.dumps(build(lines)) == json.dumps(stored)
+
+
+def test_the_words_of_special_tokens_are_no_words_of_a_corpus():
+    for form in FORMS.values():
+        vocab = build([*form.special, "a"], form)["model"]["vocab"]
+        assert list(vocab)[len(form.special)] == "a"
+
+
 def test_build_numbers_the_words_in_order():
-    vocab = build(["b中 a", "a", "中", "中", "[UNK]", "it's"], eos="<end>")["model"]["vocab"]
+    form = Form(("[UNK]", "<end>"))
+    vocab = build(["b中 a", "a", "中", "中", "[UNK]", "it's"], form)["model"]["vocab"]
     assert list(vocab)[:8] == ["[UNK]", "<end>", "b中", "a", "中", "it", "'", "s"]
     assert list(vocab.values()) == list(range(len(vocab)))
     assert {chr(code) for code in range(0x21, 0x7F)} < set(vocab)
@@ -257,17 +343,46 @@ def test_english_outside_the_corpus_falls_into_few_pieces():
     assert len(tokens) < len(words) / 2
 
 
-def test_read_gives_the_same_tokenizer(tmp_path):
+@pytest.mark.parametrize("form", FORMS)
+def test_read_gives_the_same_tokenizer(tmp_path, form):
     path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(CONTENTS, ensure_ascii=False), encoding="utf-8")
-    text = "中国 is unbelievable, it's 😀"
-    assert read(path).encode(text) == read(str(path)).encode(text) == OURS.encode(text)
+    path.write_text(json.dumps(FILES[form], ensure_ascii=False), encoding="utf-8")
+    text = "中国 is [MASK] unbelievable, it's 😀"
+    ours = BOTH[form][0]
+    assert read(path).encode(text) == read(str(path)).encode(text) == ours.encode(text)
     assert ids(read(path).encode(text)) == Tokenizer.from_file(str(path)).encode(text).ids
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_the_library_writes_of_a_file_is_read_again(tmp_path, form):
+    path = tmp_path / "tokenizer.json"
+    BOTH[form][1].save(str(path))
+    assert read(path).encode("the [MASK]") == BOTH[form][0].encode("the [MASK]")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_our_forms_are_read_without_the_library(tmp_path, form):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(FILES[form]))
+    code = (
+        "import sys; from pathlib import Path; from attn_cli.tokens.wordpiece import read;"
+        f"read(Path({str(path)!r})).encode('the'); print('tokenizers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 # ---------------------------------------------------------------- refusals
 
 BPE = {"type": "BPE", "vocab": {}, "merges": []}
+TEMPLATE = FILES["encoder"]["post_processor"]
+CLS, SEP = TEMPLATE["single"][0], TEMPLATE["single"][-1]
+
+
+def with_template(**parts):
+    return {**FILES["encoder"], "post_processor": {**TEMPLATE, **parts}}
+
+
 DECODER = CONTENTS["decoder"]
 OTHERS = {
     "another model": changed(model=BPE),
@@ -275,6 +390,24 @@ OTHERS = {
     "another cut": changed(pre_tokenizer={"type": "ByteLevel"}),
     "no cut": changed(pre_tokenizer=None),
     "a post-processor": changed(post_processor={"type": "TemplateProcessing"}),
+    "no text in a template": with_template(single=[CLS, SEP]),
+    "two texts in a template": with_template(single=TEMPLATE["pair"]),
+    "a pair without its first text": with_template(pair=TEMPLATE["pair"][2:]),
+    "another type in a template": with_template(
+        single=[TEMPLATE["pair"][-1], *TEMPLATE["single"][1:]]
+    ),
+    "a third type": with_template(
+        pair=json.loads(json.dumps(TEMPLATE["pair"]).replace("1}", "2}"))
+    ),
+    "a token that is not there": with_template(special_tokens={}),
+    "a token more": with_template(special_tokens={**TEMPLATE["special_tokens"], "x": {}}),
+    "a template of text": with_template(single="[CLS] $A"),
+    "an id that is a list": with_template(single=[{"SpecialToken": {"id": [], "type_id": 0}}]),
+    "no template": with_template(single=None),
+    "BERT's own": {
+        **FILES["encoder"],
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+    },
     "no decoder": changed(decoder=None),
     "another decoder": changed(decoder={**DECODER, "type": "Fuse"}),
     "another prefix": changed(decoder={**DECODER, "prefix": "@@"}),
@@ -388,8 +521,11 @@ def test_a_file_that_cannot_be_opened_is_refused_by_path(tmp_path):
 
 
 SMALL = json.dumps(
-    with_model(vocab={"[UNK]": 0, "a": 1, "##b": 2, "中": 3})
-    | {"added_tokens": [added(0, "[UNK]", True), added(3, "中")]},
+    file_of(
+        {"[UNK]": 0, "a": 1, "##b": 2, "中": 3},
+        {"[UNK]": True, "中": False},
+        Around(("a",), ("中",), ("中", "a"), (), type=1),
+    ),
     ensure_ascii=False,
 ).encode()
 

@@ -20,7 +20,8 @@ def trace():
 
 
 def page(trace, *steps, queries=range(6), keys=range(6)):
-    return view.page(trace, steps=frozenset(steps), queries=queries, keys=keys)
+    shown = {block.address: (queries, keys) for block in trace.attention}
+    return view.page(trace, steps=frozenset(steps), shown=shown)
 
 
 def test_the_weights_of_every_head_stand_under_its_own_title(trace):
@@ -29,7 +30,9 @@ def test_the_weights_of_every_head_stand_under_its_own_title(trace):
     assert len(places) == 8
     expected = ((layer, head) for layer in (0, 1) for head in range(4))
     for place, (layer, head) in zip(places, expected, strict=True):
-        assert items[place] == say("page.head", "block", layer=layer, head=head)
+        assert items[place] == say(
+            "page.head", "block", where=note("page.layer", layer=layer), head=head
+        )
         weights = next(item for item in items[place:] if isinstance(item, Matrix))
         assert weights.name == "weights"
         assert np.array_equal(weights.values, trace.attention[layer].weights[head])

@@ -60,7 +60,7 @@ def model(tmp_path_factory):
     (folder / "tokenizer.json").write_text(json.dumps(contents))
     rng = np.random.default_rng(1)
     config = gpt2.read_config(ConfigReader(raw, "here"))
-    shapes = of_layers(gpt2.shapes(config), config.layers)
+    shapes = of_layers(gpt2.shapes(config), config)
     tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     (folder / "model.safetensors").write_bytes(encode(tensors, {}))
     return folder

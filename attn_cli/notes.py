@@ -1,0 +1,142 @@
+"""What a result says beside its numbers: of model and prompt, of settings and arrays."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.errors import ContentError, some
+from attn_cli.model.family import Model
+from attn_cli.model.tensors import OUTPUT
+from attn_cli.model.what_if import Changes
+from attn_cli.reading import mask_text
+from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
+from attn_cli.words import Note, note
+
+
+def model_notes(model: Model) -> tuple[Note, ...]:
+    """Notes on a model however it is used: its config, its tensors, its tokenizer."""
+    notes = [note("note.ignored", key=key) for key in model.ignored]
+    if model.unknown:
+        notes.append(note("note.keys", keys=some(model.unknown)))
+    if model.left_aside:
+        notes.append(note("note.aside", tensors=some(model.left_aside)))
+    if not model.facts.predicts:
+        notes.append(note("note.no_output", model=model.facts.name))
+    for copy, original in model.untrue_copies:
+        own = model.weights.holds(OUTPUT, copy)
+        notes.append(note("note.untied" if own else "note.copy", copy=copy, original=original))
+    if model.tokenizer.problem:
+        notes.append(note("note.no_tokenizer", problem=model.tokenizer.problem))
+    return tuple(notes)
+
+
+def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
+    """The model's notes, on the chat format, and on what the tokenizer could not represent."""
+    notes = list(model_notes(model))
+    if prompt.target and prompt.target.has_text and len(prompt.target.tokens) == 1:
+        start = prompt.target.tokens[0].text
+        notes.append(note("note.no_target", start=start))
+    if prompt.chat:
+        notes.append(note("note.chat", format=prompt.chat))
+    if not prompt.has_text:
+        return tuple(notes)
+    older = _older_ids(model, prompt)
+    if older != prompt.ids:
+        notes.append(note("note.older", ids=some(older, 12)))
+    unknown = [
+        (read.text + read.pair)[slice(*token.span)]
+        for read in (prompt, prompt.target) if read
+        for token in read.tokens
+        if token.id == model.tokenizer.unknown
+    ]  # fmt: skip
+    spelt = _spelt(prompt)
+    case = "" if "".join(spelt).islower() else note("note.case")
+    for key, words in (("note.unknown", unknown), ("note.letters", spelt)):
+        if words:
+            found = some(dict.fromkeys(words))
+            notes.append(note(key, words=found, model=model.facts.name, case=case))
+    return tuple(notes)
+
+
+def _spelt(prompt: Prompt) -> list[str]:
+    """The words of the prompt that are cut into tokens of less than two letters on average."""
+    owner = {at: i for i, token in enumerate(prompt.tokens) for at in range(*token.span)}
+    found = []
+    for word in re.finditer(r"[^\W\d_]{2,}", prompt.text + prompt.pair):
+        pieces = len({owner.get(at) for at in range(*word.span())})
+        # Scripts without capitals (Chinese, say) have one token to a character anyway.
+        if len(word[0]) < 2 * pieces and pieces > 1 and word[0].lower() != word[0].upper():
+            found.append(word[0])
+    return found
+
+
+def _older_ids(model: Model, prompt: Prompt) -> tuple[int, ...]:
+    """The prompt's ids as older versions of the reference library give them, as far as is known."""
+    older = model.tokenizer.older
+    if older is None or not prompt.has_text or prompt.chat or prompt.types:
+        return prompt.ids
+    try:
+        return tuple(token.id for token in older.encode(prompt.text, special=prompt.special))
+    except ContentError:
+        return prompt.ids
+
+
+def trace_notes(model: Model, found: Trace, changes: Changes, touched: bool) -> tuple[Note, ...]:
+    """All notes on a trace but for its prediction; `touched`: a what-if has changed its end."""
+    of_blocks = [remark for block in found.attention for remark in _block_notes(found, block)]
+    touched = touched or any(block.what_if for block in found.attention)
+    idle = _idle_notes(model, found.settings, changes, touched)
+    return (*prompt_notes(model, found.prompt), *of_blocks, *idle)
+
+
+def logit_notes(logits: np.ndarray) -> tuple[Note, ...]:
+    """Whether a prediction can be trusted."""
+    bad = int(logits.size - np.isfinite(logits).sum())
+    return (note("note.logits", count=bad),) if bad else ()
+
+
+def no_mask_notes(model: Model) -> tuple[Note, ...]:
+    """Why a model that fills mask tokens predicts nothing."""
+    return (note("note.no_mask_token", mask=mask_text(model)),)
+
+
+def place(facts: Facts, block: Address | Attention) -> Note:
+    """The layer of a block, and of which attention where a model has several."""
+    kind = f"_{block.stack}_{block.kind}" if facts.encoder else ""
+    return note(f"page.layer{kind}", layer=block.layer)
+
+
+def _block_notes(found: Trace, block: Attention) -> Iterator[Note]:
+    where, visible = place(found.model, block), block.arrays.get("visible")
+    if visible is not None and not visible.any(axis=1).all():
+        rows = np.flatnonzero(~visible.any(axis=1)).tolist()
+        yield note("note.hidden_row", where=where, rows=some(rows, 8))
+    for name, array in block.arrays.items():
+        count = nonfinite(name, array)
+        if count:
+            yield note("note.nonfinite", where=where, name=name, count=count)
+
+
+def run_notes(
+    model: Model, prompt: Prompt, typed: Mapping[str, Any], changes: Changes, provenance: str
+) -> tuple[Note, ...]:
+    """All notes on a run whose arrays nobody keeps; `provenance` is that of its result."""
+    touched = provenance == vocabulary.WHAT_IF
+    return prompt_notes(model, prompt) + _idle_notes(model, typed, changes, touched)
+
+
+def _idle_notes(
+    model: Model, typed: Mapping[str, Any], changes: Changes, touched: bool
+) -> tuple[Note, ...]:
+    """Notes on what-if settings without effect; `touched`: they have changed what is shown."""
+    windowed = model.facts.windowed
+    idle = dict.fromkeys(word for one in changes.each for word in one.idle_sinks(windowed))
+    notes = [note("note.no_window", mask=f"--mask {word}") for word in idle]
+    words = [word for word in typed["mask"] if word not in idle]
+    others = vocabulary.changes({**typed, "mask": words})
+    if others and not touched:
+        notes.append(note("note.no_effect", changes=" ".join(others)))
+    return tuple(notes)

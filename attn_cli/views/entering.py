@@ -1,0 +1,121 @@
+"""Steps 1 and 2 on the page of `attn trace`: what enters a block, and its three projections."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from attn_cli.views import ending, numbers
+from attn_cli.views.head_view import HeadView
+from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
+from attn_cli.words import note
+
+_PARTS = ("token_embedding", "position_embedding", "type_embedding")
+Items = Iterator[NamedTuple]
+
+
+def embed(view: HeadView) -> Items:
+    """Step 1: the vectors that enter."""
+    layer, made = view.block.layer, view.facts.embedding
+    if view.crosses:
+        yield StepTitle(1, note("embed.title_cross"))
+        yield say("embed.cross", query=view.names[view.query])
+        yield view.rows("x", view.tokens)
+        if view.has("key_x"):
+            yield view.rows("key_x", view.keys)
+        return
+    if layer:
+        whole = view.facts.residual in ("after", "onto_normed")
+        yield StepTitle(1, note("embed.title_stream"))
+        yield say("embed.given" if whole else "embed.stream", layer=layer)
+    elif made in ("sum", "projected", "sum_normed"):
+        yield from _embedding_sum(view, made)
+        if view.has(*_PARTS[:2]):
+            return
+    else:
+        yield from _embedding_alone(view, made)
+    yield view.rows("x", view.tokens)
+
+
+def _what_vectors_are(view: HeadView, made: Words = "") -> Say:
+    """Where the tokens' vectors are from."""
+    key = "embed.trained" if view.facts.trained else "embed.random"
+    return say(key, width=view.facts.model_width, made=made)
+
+
+def _embedding_sum(view: HeadView, made: str) -> Items:
+    """Where the position's vector is added to the token's."""
+    parts = [name for name in _PARTS if view.has(name)]
+    third = "type_embedding" in parts
+    normed = "_normed" if made == "sum_normed" else ""
+    yield StepTitle(1, note(f"embed.title_parts{normed}", third=_third(third)) if normed else "")
+    said = [_what_vectors_are(view), say("embed.second")]
+    said += [say("embed.third")] * third + [say("embed.sum_normed")] * bool(normed)
+    if "positions" in view.trace.settings["without"]:
+        said.append(say("embed.removed"))
+    yield paragraph(*said)
+    if made == "projected":
+        yield say("embed.projected")
+    if len(parts) > 1:
+        yield from (view.rows(name, view.tokens, few=True) for name in parts)
+        yield view.rows("x", view.tokens, note("embed.sum_normed_rows" if normed else "embed.sum"))
+        token, place, x = (view.length(name) for name in (*_PARTS[:2], "x"))
+        here = {"query": view.names[view.query], "position": view.query}
+        yield say("embed.here", **here, x=x, token=token, place=place)
+
+
+def _third(there: bool) -> Words:
+    return note("embed.and_segment") if there else ""
+
+
+def _embedding_alone(view: HeadView, made: str) -> Items:
+    """Where the token's vector is all that x is made from."""
+    width = view.facts.model_width
+    where = note("embed.biased" if view.facts.positions == "bias" else "embed.turned")
+    scaled = note(f"embed.{made}", width=width) if made != "token" else ""
+    yield StepTitle(1, note(f"embed.title_{made}", width=width))
+    yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
+    if view.has("token_embedding") and made != "token":
+        yield view.rows("token_embedding", view.tokens)
+
+
+def project(view: HeadView) -> Items:
+    """Step 2: queries, keys and values."""
+    normed, heads_normed = view.has("normed"), view.facts.head_norm
+    title = note("project.title_heads" if heads_normed else "project.title")
+    if view.crosses:
+        title = note("project.title_cross", x="normed" if normed else "x")
+    yield StepTitle(2, title if normed or view.crosses else "")
+    said = [say("project.what" if view.facts.trained else "project.random")]
+    if view.crosses:
+        said.append(say("project.cross"))
+    if normed:
+        said.append(say("project.normed", norm=note(f"norm.{view.facts.norm}")))
+        if view.has("x"):
+            x, query = view.arrays["x"][view.query], view.names[view.query]
+            parameters = view.has("w_norm")
+            said.append(ending.norm_words(view.facts, x, query, "normed", parameters=parameters))
+    yield paragraph(*said)
+    if normed:
+        yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
+        yield view.rows("normed", view.tokens)
+    if view.has("w_q"):
+        names = ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v")
+        yield from (view.parameter(name) for name in names if view.has(name))
+    elif view.has("b_q"):
+        yield say("project.bias")
+    if heads_normed:
+        yield say("project.heads")
+    if view.has("q_unrotated", "k_unrotated"):
+        yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
+        angles = view.block.shown["angles"][view.query][None]
+        half = angles.shape[1]
+        yield say("project.rotary", half=half, query=view.names[view.query])
+        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
+        if "positions" in view.trace.settings["without"]:
+            yield say("project.unturned")
+        yield Matrix(note("project.angles"), angles, [""], range(half), axes)
+        facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
+        if facts.rotated < facts.head_width:
+            yield say("project.partial", width=facts.head_width, count=facts.rotated)
+        if factor != 1:
+            yield say("project.stretched", ratio=numbers.number(factor, 3))
+    yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))

@@ -1,0 +1,180 @@
+"""English: the page of the six steps."""
+
+SENTENCES = {
+    # the six steps: what each is, for someone who has never seen the formula
+    "embed.random": "These vectors of {width} numbers are random: this model has not been trained.",
+    "embed.plain": "The position is not added here: {where}.",
+    "embed.scaled": ", multiplied by √{width} on the way in",
+    "embed.normed": ", brought to a common scale by a layer norm on the way in",
+    "embed.projected": "The stored vectors have another width; a learned matrix projects them to "
+    "`token_embedding`.",
+    "embed.given": "This is the output of the layer before. In this model it is not a plain sum: "
+    "every layer normalises it.",
+    "embed.turned": "it rotates queries and keys in step 2",
+    "embed.biased": "it enters in step 4, as a bias on the scores",
+    "embed.sum": "x = their sum",
+    "embed.title_token": "x = token vector",
+    "embed.title_scaled": "x = token vector × √{width}",
+    "embed.title_normed": "x = layer norm of the token vector",
+    "embed.title_stream": "x = what the layers before have left",
+    "embed.stream": "The input of layer {layer}: the x of layer 0 plus all that earlier layers "
+    "have added. This sum is called the residual stream.",
+    "embed.here": "Lengths of these vectors of `{query}`: token {token}, position {position}: "
+    "{place}, x {x}.",
+    "embed.removed": "--without positions left that second vector out.",
+    "embed.trained": "Training has set these vectors of {width} numbers so that directions carry "
+    "meaning{made}.",
+    "embed.second": "A second vector says where the token stands.",
+    "embed.title_cross": "x = the decoder's vectors after self-attention",
+    "embed.cross": "In cross-attention the two sides differ: `{query}` and the other target "
+    "tokens ask, with the vectors that self-attention has left in this layer; the source tokens "
+    "are matched, with the vectors that the whole encoder has made of them.",
+    "embed.title_parts_normed": "x = layer norm of token vector + position vector{third}",
+    "embed.and_segment": " + segment vector",
+    "embed.third": "A third says which of the two segments it belongs to.",
+    "embed.sum_normed": "A layer norm brings the sum to a common scale.",
+    "embed.sum_normed_rows": "x = the layer norm of their sum",
+    "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
+    "and a value.",
+    "project.random": "Three linear maps, random here, before any training, turn each vector into "
+    "a query, a key and a value.",
+    "parameters.elided": "… part of {name} is left out; --full shows all of it",
+    "project.normed": "They start from `normed`: x after the {norm}, which brings every vector "
+    "to a common scale.",
+    "norm.layer": "layer norm",
+    "norm.rms": "RMS norm",
+    "norm.formula_layer": "{name} = (x − mean) ÷ √(variance + ε) × w_norm + b_norm with ε = "
+    "{epsilon}{base}{weights}. For `{query}` the mean is {mean}, the root {root}.",
+    "norm.formula_rms": "{name} = x ÷ √(mean of x² + ε) × w_norm with ε = "
+    "{epsilon}{base}{weights}. For `{query}` the root is {root}.",
+    "norm.formula_plain": "{name} = (x − mean) ÷ √(variance + ε) with ε = {epsilon}. For `{query}` "
+    "the mean is {mean}, the root {root}.",
+    "norm.one_more": "; w_norm is 1 + the weight in the file",
+    "norm.hidden": " (--parameters shows the learned numbers)",
+    "project.bias": "Each map adds its bias to the product (--parameters shows W and b).",
+    "project.title_heads": "q, k = norm(normed·W_Q, normed·W_K)   v = normed·W_V",
+    "project.heads": "An RMS norm then normalises each query and each key; q and k below show the "
+    "result.",
+    "project.partial": "Only the first {count} of a head's {width} dimensions are rotated.",
+    "project.stretched": "The attention factor makes what is rotated {ratio} times as long.",
+    "project.rotary": "Rotary position embedding (RoPE): dimensions i and i + {half} rotate "
+    "together, (a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
+    "so that position affects a dot product only through the distance. The angles of `{query}`, "
+    "in radians:",
+    "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
+    "one score for every pair of tokens.",
+    "dot.table": "q × k of `{query}`",
+    "dot.score": "score",
+    "dot.title_terms": "scores = content_to_content + content_to_position + position_to_content",
+    "dot.terms": "Here a score is a sum: {terms}. The first is q·k, content against content; the "
+    "others match content with how far apart the two tokens stand.",
+    "scale.what": "Dividing by √{width} = {root} keeps large scores from saturating softmax.",
+    "scale.other": "The scores are multiplied by {scale}, so that large ones do not saturate "
+    "softmax.",
+    "scale.title_cap": "scaled = {cap}·tanh(scores × {scale} ÷ {cap})   masked = {masked} where "
+    "hidden",
+    "scale.title_biased": "scaled = scores × {scale} + bias   masked = {masked} where hidden",
+    "scale.capped": "A soft cap then bends each score to stay between −{cap} and {cap}.",
+    "scale.biased": "Then a bias (ALiBi) is added, and `scaled` includes it. Here it is {slope} × "
+    "the key's position, so that nearer keys gain on earlier ones.",
+    "scale.title_root": "scaled = scores ÷ √{width}   masked = {masked} where hidden",
+    "scale.title_factor": "scaled = scores × {scale}   masked = {masked} where hidden",
+    "scale.title_plain": "scaled = scores   masked = {masked} where hidden",
+    "scale.plain": "Nothing is divided here: the scale is 1.",
+    "scale.value": "With --mask-value they hold {value} instead of −∞.",
+    "scale.relative": "Then a bias is added, learned for each head and each distance between "
+    "query and key.",
+    "mask.what": "The mask hides {hidden} of {cells} cells.",
+    "mask.causal": "It hides later tokens from earlier ones: this model writes from left to "
+    "right{example}. (--layout columns draws queries as columns, as some animations do.)",
+    "mask.window": "A window: each query sees itself and, at most, the {before} tokens before it.",
+    "mask.nothing": "Nothing is hidden: every query sees every key.",
+    "mask.may_decoder": "A decoder reads from left to right: each query may see itself and what "
+    "comes before it.{window}",
+    "mask.may_encoder": "An encoder reads the whole text at once: every query may see every "
+    "key.{window}",
+    "mask.may_cross": "In cross-attention every target token may see every source token: the "
+    "source is known before the first target token is written.",
+    "mask.may_window": " In layers with a window, only keys nearby.",
+    "mask.nothing_encoder": "Nothing is hidden: an encoder reads the whole text at once, so "
+    "every query sees every key.",
+    "mask.nothing_cross": "Nothing is hidden: the source is known from the start, so every "
+    "target token sees all of it.",
+    "mask.window_both": "A window: each query sees itself and, at most, the {before} tokens on "
+    "either side.",
+    "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
+    "project.angles": "angle",
+    "project.pairs": "pairs",
+    "project.unturned": "--without positions makes every angle 0.",
+    "project.title_cross": "q = {x}·W_Q   k = key_x·W_K   v = key_x·W_V",
+    "project.cross": "Queries are made from the target's vectors, keys and values from the "
+    "source's: `key_x`, the encoder's result.",
+    "softmax.what": "Each query's weights add up to 1. The exponential favours larger scores.",
+    "softmax.heat": "First the attention temperature {temperature} divides each masked − largest.",
+    "softmax.here": "`{query}` looks at",
+    "softmax.title": "weights = e^(masked − largest) ÷ their sum, for each query",
+    "softmax.title_heated": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum",
+    "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
+    "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
+    "share it.",
+    "softmax.hidden": "A hidden cell gets 0 and is drawn as ·.",
+    "softmax.value": "With --mask-value hidden cells get a share as well.",
+    "sum.what": "What `{query}` takes from each token's value, and the sum. Numbers are rounded "
+    "only for the screen; --digits 6 shows more.",
+    "sum.pull": "The head's slice of W_O turns z into `head_output`, its pull on each token.",
+    "sum.removed": "--without-head removed this head: whatever z is, its head_output is 0, and it "
+    "pulls no token.",
+    "sum.table": "weight × v   {keys} and the sum",
+    "sum.part": "weight × v   {keys} of {all}, the others together, and the sum of all",
+    "sum.key_one": "1 key",
+    "sum.key_many": "{count} keys",
+    "sum.others": "other keys",
+    "sum.output": "`output` is the sum of every head's pull{bias}; {then}.",
+    "sum.added": "it is added to x",
+    "sum.normed": "a norm of its own brings it to scale before it is added to x",
+    "sum.after": "it is added to x, and a norm brings the sum to scale",
+    "sum.onto_normed": "it is added to `normed`, not to x",
+    "sum.bias": " and the bias b_O",
+    "sum.here": "Length of the pull on `{query}`: {pull}; of `output`: {output}; their cosine: "
+    "{cosine}.",
+    "next.title": "{what} after {layers}",
+    "next.what_if": "{what} after {layers}, under the what-if settings",
+    "next.after_one": "the only layer",
+    "next.after_many": "all {count} layers",
+    "next.what": "A token's logit is the dot product of `final` and the token's row of the "
+    "output matrix{bias}{cap}; softmax turns all {tokens} logits into probabilities.",
+    "next.cap": ", bent by a soft cap: {cap} · tanh(dot ÷ {cap})",
+    "next.table": "from x to `final`",
+    "next.rows": "vectors",
+    "next.power": "e^(logit − largest)",
+    "next.total": "All {tokens} powers add up to {total}; each probability is its share of that.",
+    "next.position": "The prediction is made at the last token, `{query}`.",
+    "next.next": "next token",
+    "next.mask": "the token for `{query}`,",
+    "next.bias": " plus the token's bias",
+    "next.scaled": ", times {factor}",
+    "next.transform": "`final` is what the prediction head makes of x: a linear map, "
+    "{activation} and a layer norm.",
+    "axes.rows_queries": "rows: queries   columns: keys",
+    "axes.rows_keys": "rows: keys   columns: queries",
+    "axes.tokens": "rows: tokens   columns: {axis}",
+    "axes.matrix": "rows: {rows}   columns: {columns}",
+    "trace.too_many": "{count} tables are not printed; --full prints them all, --layer, --head or "
+    "--step fewer",
+    "trace.what_if": "what-if: {changes}; the arrays it touches are marked",
+    "after.title": "the rest of {where}",
+    "after.what": "Attention's output is added to x. A feed-forward network then works on each "
+    "token alone, and its output is added too.",
+    "after.norms": "Each of the two first passes its own norm; the rows show what is added.",
+    "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
+    "network works on each token alone; what it gives is added, and that sum normalised.",
+    "after.onto_normed": "Attention's output is added to `normed`, not to x. A feed-forward "
+    "network works on a norm of that sum, and what it gives is added to the norm.",
+    "after.attention": "{sign}attention",
+    "after.mlp": "{sign}feed-forward",
+    "after.next": "{sign}x of layer {layer}",
+    "after.last": "{sign}after the last layer",
+    "after.table": "`{query}`",
+    "after.cross": "Between the two stands cross-attention.",
+    "after.cross_row": "{sign}cross-attention",
+}
