@@ -74,7 +74,7 @@ class Naming(NamedTuple):
 
     One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
     nothing; `older` maps a name that published files still have to today's; `copies` maps a name
-    to the tensor that it repeats, if it is there.
+    to the tensor that it repeats, and that it is where that one is missing.
     """
 
     prefixes: tuple[str, ...] = ()
@@ -104,8 +104,13 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     """
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
     found: dict[str, Stored] = {}
+    instead: dict[str, Stored] = {}
     for place in tensors:
-        if left_out.match(place) or naming.without_prefix(place) in naming.copies:
+        if left_out.match(place):
+            continue
+        original = naming.copies.get(naming.without_prefix(place))
+        if original:
+            instead.setdefault(original, Stored(place))
             continue
         name = naming.family_name(place)
         if name in found:
@@ -114,7 +119,7 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
                 f"{shorten(found[name].name)} and as {shorten(place)}"
             )
         found[name] = Stored(place)
-    return found
+    return instead | found
 
 
 def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
