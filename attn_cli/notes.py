@@ -15,6 +15,9 @@ from attn_cli.reading import mask_text
 from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.words import Note, note
 
+# The note of what a decoder writes, which a page has a place for.
+WRITTEN = "note.written"
+
 
 def model_notes(model: Model) -> tuple[Note, ...]:
     """Notes on a model however it is used: its config, its tensors, its tokenizer."""

@@ -67,17 +67,16 @@ def attentions(
     Without a stack it is the last one, the decoder where there are two; `all` is any. Raises
     UsageError with what there is.
     """
-    stack = stack or ("all" if kind == "cross" else known[-1][0])
-    found = tuple(
-        (own, other) for own, other in known
-        if stack in ("all", own) and kind in ("all", other)
-    )  # fmt: skip
+    stack, stacks = stack or known[-1][0], list(dict.fromkeys(own for own, _ in known))
+    there = f"it has {' and '.join(f'{own} {other}-attention' for own, other in known)}"
+    if stack not in ("all", *stacks):
+        which = f"one stack, the {stacks[0]}" if len(stacks) == 1 else f"the {' and '.join(stacks)}"
+        raise UsageError(f"--stack {shorten(stack)}: this model has {which}", there)
+    chosen = [(own, other) for own, other in known if stack in ("all", own)]
+    found = tuple((own, other) for own, other in chosen if kind in ("all", other))
     if not found:
-        there = " and ".join(f"{own} {other}" for own, other in known)
-        raise UsageError(
-            f"--stack {shorten(stack)} --kind {shorten(kind)}: this model has no such attention",
-            f"it has {there}",
-        )
+        where = "model" if stack == "all" or len(stacks) == 1 else stack
+        raise UsageError(f"--kind {shorten(kind)}: this {where} has no {kind}-attention", there)
     return found
 
 

@@ -38,6 +38,8 @@ Parameters = Annotated[bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_
 NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 
+# A model of fewer parameters writes a sentence while a page is drawn.
+_SMALL, _SENTENCE = 100_000_000, 24
 # What a step's page needs of other steps, to say what happened in this sentence.
 _EXPLAINED_WITH = {
     2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",), 5: ("masked", "visible"),
@@ -78,23 +80,29 @@ def command(
         output.note("note.no_step", quiet=prompt.quiet)
 
     def answer(read):
-        longer, settings, notes = _continued(model, read, max_tokens, where, what_if.settings())
+        asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
+        longer, settings, notes = _continued(model, read, asked, where, typed)
         found = session.trace(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-            next=not no_next, top=top, ending=whole, **what_if.settings(),
-            stack=attention.stack, kind=attention.kind,
+            next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
+            kind=attention.kind,
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
         shown = {block.address: _positions(found, block, query, key) for block in found.attention}
-        page = partial(
-            _page, found, out.full, quiet=prompt.quiet, steps=steps, shown=shown,
-            follow=bool(query), after=after,
-        )  # fmt: skip
-        return output.Result(page, found.only(shown), notes=notes)
+        more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
+        page = partial(_page, found, out.full, quiet=prompt.quiet, **more)
+        return output.Result(page, found.only(shown), notes=_beside(notes, whole))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
+
+
+def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
+    """What a `whole` page says itself need not be said beside it."""
+    from attn_cli.notes import WRITTEN
+
+    return tuple(said for said in notes if not whole or said.key != WRITTEN)
 
 
 def _positions(
@@ -129,14 +137,23 @@ def _continued(
     where: tuple[tuple[str, str], ...],
     typed: dict[str, Any],
 ) -> tuple["Prompt", dict[str, int], tuple[Note, ...]]:
-    """The prompt with so many more tokens, and what document and notes say of them."""
-    if not asked:
+    """The prompt with so many more tokens, and what document and notes say of them.
+
+    None asks what the decoder of a small model would write, where it was given nothing to read.
+    """
+    unread = read.target is not None and len(read.target.tokens) == 1
+    if not asked and not (asked is None and unread and model.facts.parameters < _SMALL):
         return read, {}, ()
     from attn_cli import session
     from attn_cli.analysis.sample import continued, stop_note
+    from attn_cli.notes import WRITTEN
 
     session.check_writes(model.facts, "--max-tokens")
-    longer = continued(model, read, asked, session.what_if(model, read, where, **typed))
+    changes = session.what_if(model, read, where, **typed)
+    longer = continued(model, read, asked or _SENTENCE, changes)
+    if not asked:
+        own = (token.id for token in longer.last.tokens[1:] if token.id not in model.end_tokens)
+        return read, {}, (note(WRITTEN, text=model.tokenizer.decode(own)),)
     added = longer.last.ids[len(read.last.tokens) :]
     key = "note.continued_what_if" if vocabulary.changes(typed) else "note.continued"
     notes = (note(key, count=len(added)), *stop_note(model, longer, added, asked))

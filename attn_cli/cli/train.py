@@ -24,6 +24,11 @@ EXAMPLES = (
     'attn trace "the greatest thinker in China is" --model my-model',
 )
 
+NAMES = (
+    "next",
+    "translate",
+)  # of the table in training/objectives.py, which would import numpy here
+
 
 def _whole(name: str, low: int, high: int, shown: str, text: str = "") -> Any:
     """A whole number that has no value here unless it is given; `shown` is what it then is."""
@@ -43,6 +48,12 @@ Mask = Annotated[
            autocompletion=complete("causal", "none"),
            help="none trains without the mask, to see why there is one."),
 ]  # fmt: skip
+Objective = Annotated[
+    str | None,
+    Option(metavar="NAME", parser=one_of("--objective", NAMES), show_default="next",
+           autocompletion=complete(*NAMES),
+           help="next: a decoder predicts the next token."),
+]  # fmt: skip
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 
 
@@ -50,6 +61,7 @@ Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run 
 class TrainingOptions:
     """The shape of the model, the run, and what is watched; None where nothing was typed."""
 
+    objective: Objective = None
     layers: _whole("--layers", 1, 96, "2") = None
     heads: _whole("--heads", 1, 96, "4") = None
     width: _whole("--width", 1, 4096, "32", "Model width, divided among the heads.") = None
@@ -59,14 +71,18 @@ class TrainingOptions:
     learning_rate: Rate = None
     mask: Mask = None
     watch: _text("WORD", "China", "The word whose vector is shown moving; '' for none.") = None
-    watch_prompt: _text("TEXT", "sample prompt", "Its last token is watched; '' for none.") = None
+    watch_prompt: _text("TEXT", "sample prompt", "One of its tokens is watched; '' for none.") = (
+        None
+    )
+    watch_query: _text("TOKEN", "the last", "The token of it that is watched.") = None
     watch_key: _text("TOKEN", "China", "The token it may come to look at.") = None
 
     def given(self) -> dict[str, Any]:
         """What was typed, under the names that TrainingSettings has for it."""
         names = {
             "learning_rate": "peak_learning_rate", "watch": "watched_word",
-            "watch_prompt": "watched_prompt", "watch_key": "watched_key",
+            "watch_prompt": "watched_prompt", "watch_query": "watched_query",
+            "watch_key": "watched_key",
         }  # fmt: skip
         typed = {field.name: getattr(self, field.name) for field in fields(self)}
         return {names.get(n, n): value for n, value in typed.items() if value is not None}
@@ -90,7 +106,8 @@ def command(
     # whatever the number of cores. It counts because numpy has not been imported yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from attn_cli.training import checkpoint, loop
-    from attn_cli.training.data import read_corpus
+    from attn_cli.training.objectives import OBJECTIVES, refuse_idle
+    from attn_cli.training.settings import TrainingSettings
     from attn_cli.views import train as view
 
     if not out:
@@ -98,11 +115,12 @@ def command(
     directory = Path(out)
     if not resume:
         checkpoint.refuse_to_overwrite(directory)
-    text = read_corpus(read_text(Path(corpus))[0])
-    if resume:
-        settings = replace(checkpoint.saved_settings(directory), **training.given())
-    else:
-        settings = loop.settings_for(text, training.given())
+    given = training.given()
+    saved = checkpoint.saved_settings(directory) if resume else TrainingSettings()
+    objective = given.get("objective", saved.objective)
+    refuse_idle(objective, given)
+    text = OBJECTIVES[objective].read(read_text(Path(corpus))[0])
+    settings = replace(saved, **given) if resume else loop.settings_for(text, given)
     loop.check_memory(settings, text)
     state = checkpoint.resume(directory, settings, text) if resume else None
     run = loop.start(settings, text, state)

@@ -314,13 +314,18 @@ def attend_vjp(
     visible_QK: np.ndarray,
     weights_HQK: np.ndarray,
     grad_HQV: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The steps' own, last to first, for ungrouped heads and the default scale: dq, dk, dv."""
+    *,
+    scale: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The steps' own, last to first, for ungrouped heads and no cap: dq, dk, dv, dbias.
+
+    scaled = s·c + bias, so dbias = dscaled. A scale of 0 means 1 / √width.
+    """
     dweights, dv = weighted_sum_vjp(weights_HQK, v_HKV, grad_HQV)
     dscaled = mask_scores_vjp(visible_QK, softmax_vjp(weights_HQK, dweights))
-    dscores = scale_scores_vjp(default_scale(q_HQW.shape[-1]), dscaled)
+    dscores = scale_scores_vjp(scale or default_scale(q_HQW.shape[-1]), dscaled)
     dq, dk = dot_products_vjp(q_HQW, k_HKW, dscores)
-    return dq, dk, dv
+    return dq, dk, dv, dscaled
 
 
 def default_scale(width: int) -> float:

@@ -78,6 +78,16 @@ def rms_norm(x_M: np.ndarray, gain_M: np.ndarray, epsilon: float) -> np.ndarray:
     return x_M / np.sqrt(mean_square + x_M.dtype.type(epsilon)) * gain_M
 
 
+def rms_norm_vjp(
+    x_M: np.ndarray, gain_M: np.ndarray, epsilon: float, grad_M: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """With r = √(mean x² + ε), n = x / r and g = dy·gain: dx = (g − n·mean(g·n)) / r."""
+    root = np.sqrt((x_M * x_M).mean(axis=-1, keepdims=True) + x_M.dtype.type(epsilon))
+    normal, g = x_M / root, grad_M * gain_M
+    dx = (g - normal * (g * normal).mean(axis=-1, keepdims=True)) / root
+    return dx, (grad_M * normal).sum(axis=tuple(range(x_M.ndim - 1)))
+
+
 def gelu_tanh(x: np.ndarray) -> np.ndarray:
     """GELU by its tanh approximation, as GPT-2 uses it. Hendrycks and Gimpel 2016."""
     return x * (1 + np.tanh(_TANH_SCALE * (x + 0.044715 * x * x * x))) / 2
@@ -95,6 +105,13 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return x * (1 + erf(x * x.dtype.type(sqrt(0.5)))) / 2
 
 
+def gelu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    """dy/dx = Φ(x) + x·φ(x), φ the normal density."""
+    half = x.dtype.type(0.5)
+    density = np.exp(-half * x * x) * x.dtype.type(1 / sqrt(2 * np.pi))
+    return grad * (half * (1 + erf(x * x.dtype.type(sqrt(0.5)))) + x * density)
+
+
 def silu(x: np.ndarray) -> np.ndarray:
     """x·σ(x). Elfwing et al. 2018."""
     with np.errstate(over="ignore"):
@@ -104,6 +121,11 @@ def silu(x: np.ndarray) -> np.ndarray:
 def relu(x: np.ndarray) -> np.ndarray:
     """max(x, 0), NaN kept."""
     return np.maximum(x, x.dtype.type(0))
+
+
+def relu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    """dy/dx = 1 above 0, else 0."""
+    return grad * (x > 0)
 
 
 def erf(x: np.ndarray) -> np.ndarray:

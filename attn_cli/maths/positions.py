@@ -1,6 +1,9 @@
-"""Rotary positions (Su et al. 2021, "RoFormer") and linear biases (Press et al. 2022, "ALiBi").
+"""Rotary positions (Su et al. 2021, "RoFormer"), linear biases (Press et al. 2022, "ALiBi"),
+learned biases by distance (Raffel et al. 2020, "T5") and relative positions as vectors (He et al.
+2021, "DeBERTa").
 
-Axes, as suffixes: P position, R half the rotated width, H head, W width, Q query, K key.
+Axes, as suffixes: P position, O other's position, R half the rotated width, H head, W width,
+Q query, K key, B bucket.
 """
 
 import math
@@ -113,7 +116,48 @@ def alibi(queries_Q: np.ndarray, keys_K: np.ndarray, slopes_H: np.ndarray) -> np
     return np.broadcast_to(of_keys, (len(slopes_H), len(queries_Q), len(keys_K)))
 
 
-# --- relative positions as vectors (He et al. 2021, "DeBERTa") -----------------------------------
+def relative_buckets(
+    queries_Q: np.ndarray, keys_K: np.ndarray, count: int, farthest: int, *, both_sides: bool
+) -> np.ndarray:
+    """The bucket, 0 to `count` − 1, of each pair (Q, K), which follows from q − k alone.
+
+    Near distances have a bucket each; farther ones share buckets that widen as their logarithm
+    grows, and all beyond `farthest` share the last. With `both_sides` later keys have the second
+    half of the buckets, else all of them share that of distance 0.
+    """
+    back = distance(queries_Q, keys_K)
+    away = np.abs(back) if both_sides else np.maximum(back, 0)
+    own = count // 2 if both_sides else count
+    near = own // 2
+    # In float32, as the reference has it: where two buckets meet, rounding decides.
+    growth = np.log(np.maximum(away, 1).astype(np.float32) / np.float32(near))
+    steps = growth / np.float32(math.log(farthest / near)) * np.float32(own - near)
+    bucket = np.where(away < near, away, np.minimum(near + steps.astype(away.dtype), own - 1))
+    return bucket + own * (back < 0) if both_sides else bucket
+
+
+def relative_bias(
+    queries_Q: np.ndarray,
+    keys_K: np.ndarray,
+    table_BH: np.ndarray,
+    farthest: int,
+    *,
+    both_sides: bool,
+) -> np.ndarray:
+    """`bias` (H, Q, K): each head's learned number for the bucket of a pair."""
+    buckets = relative_buckets(queries_Q, keys_K, len(table_BH), farthest, both_sides=both_sides)
+    return table_BH.T[:, buckets]
+
+
+def relative_bias_vjp(
+    queries_Q: np.ndarray, keys_K: np.ndarray, table_BH: np.ndarray, farthest: int,
+    grad_HQK: np.ndarray, *, both_sides: bool,
+) -> np.ndarray:  # fmt: skip
+    """A bucket's number is every pair's of that bucket: dtable = Σ dbias over its pairs."""
+    buckets = relative_buckets(queries_Q, keys_K, len(table_BH), farthest, both_sides=both_sides)
+    dtable_BH = np.zeros_like(table_BH)
+    np.add.at(dtable_BH, buckets, np.moveaxis(grad_HQK, 0, -1))
+    return dtable_BH
 
 
 def log_distances(apart: np.ndarray, buckets: int, farthest: int) -> np.ndarray:
@@ -151,6 +195,6 @@ def relative_rows(
     return np.clip(every + span, 0, 2 * span - 1)[apart - first]
 
 
-def at_rows(products_HPR: np.ndarray, rows_PO: np.ndarray) -> np.ndarray:
+def at_rows(products_HPB: np.ndarray, rows_PO: np.ndarray) -> np.ndarray:
     """(H, P, O): of each position's products with all relative positions, that of each pair."""
-    return np.take_along_axis(products_HPR, rows_PO[None], axis=-1)
+    return np.take_along_axis(products_HPB, rows_PO[None], axis=-1)

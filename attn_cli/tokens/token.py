@@ -37,6 +37,9 @@ class Around(NamedTuple):
     type: int = 0
 
 
+NOTHING = Around()
+
+
 def no_pairs() -> ContentError:
     """What a tokenizer raises that has no form for pairs."""
     return ContentError(

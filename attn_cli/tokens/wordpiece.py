@@ -11,12 +11,12 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
-from attn_cli.tokens.token import MASKS, Around, Token, no_pairs
+from attn_cli.tokens.plain import Plain
+from attn_cli.tokens.token import MASKS, NOTHING, Around, Token
 
 UNKNOWN, PREFIX = "[UNK]", "##"
 _LONGEST_WORD = 100
 _LARGEST_FILE, _LARGEST_ID = 4 << 20, 2**32 - 1
-_NOTHING = Around()
 _HINT = "the file may be damaged"
 
 # Unicode's White_Space. str.isspace would not do: it also takes U+001C to U+001F.
@@ -86,7 +86,7 @@ def split_words(text: str) -> list[tuple[int, int]]:
 
 
 def file_of(
-    vocab: Mapping[str, int], added: Mapping[str, bool], around: Around = _NOTHING
+    vocab: Mapping[str, int], added: Mapping[str, bool], around: Around = NOTHING
 ) -> dict[str, Any]:
     """What tokenizer.json holds: a vocabulary, added tokens with whether they are special, and
     which tokens stand around a text.
@@ -125,7 +125,7 @@ def _numbered(vocab: Mapping[str, int], added: Mapping[str, bool]) -> dict[str, 
 
 def _template(around: Around, ids: Mapping[str, int]) -> dict[str, Any] | None:
     """What stands around a text, as the file says it."""
-    if around == _NOTHING:
+    if around == NOTHING:
         return None
 
     def side(
@@ -152,7 +152,7 @@ def _template(around: Around, ids: Mapping[str, int]) -> dict[str, Any] | None:
 def _around_in(template: Any) -> Around:
     """What `_template` was made of. Of anything else, some `Around` or an error of bad data."""
     if template is None:
-        return _NOTHING
+        return NOTHING
     single, pair = template["single"], template["pair"]
 
     def side(pieces: list[Any]) -> tuple[tuple[str, ...], tuple[str, ...], int]:
@@ -168,110 +168,32 @@ class AnotherForm(ContentError):
     """A tokenizer.json that `file_of` does not write."""
 
 
-class WordPiece:
+class WordPiece(Plain):
     """A tokenizer (see `Tokenizer`) made of what `file_of` gives, or a file holds.
 
     Raises AnotherForm for anything else, ContentError for a vocabulary that gives an id twice.
     """
 
-    problem = ""
-    older = None
-
     def __init__(self, contents: Any) -> None:
         if not _is_ours(contents):
             raise AnotherForm("it is not as training writes it")
-        self._around = _around_in(contents["post_processor"])
         self._vocab: dict[str, int] = contents["model"]["vocab"]
         if len(set(self._vocab.values())) < len(self._vocab):
             raise ContentError("the vocabulary gives one id to two words", _HINT)
-        self._special = {token["content"]: token["special"] for token in contents["added_tokens"]}
-        self._ids = _numbered(self._vocab, self._special)
-        self._texts = {id: text for text, id in self._ids.items()}
+        special = {token["content"]: token["special"] for token in contents["added_tokens"]}
+        ids = _numbered(self._vocab, special)
         self._longest = max(map(len, self._vocab))
-        self._starts = _by_first_character(self._special)
-        self.unknown = self._vocab[UNKNOWN]
-        self.mask = next((self._ids[text] for text in MASKS if self._special.get(text)), -1)
-        self.size = max(self._texts) + 1
-
-    def encode(self, text: str, *, special: bool = True) -> tuple[Token, ...]:
-        """Added and special tokens are recognised wherever they stand."""
-        return tuple(self._first(text, self._around if special else _NOTHING))
-
-    def pair(
-        self, text: str, second: str, *, special: bool = True
-    ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
-        if not (self._around.after or self._around.second_before):
-            raise no_pairs()
-        around = self._around if special else _NOTHING
-        tokens = self._first(text, around)
-        count = len(tokens)
-        if second:
-            self._put(around.second_before, tokens)
-            self._read(second, len(text), tokens)
-            self._put(around.second_after, tokens)
-        return tuple(tokens), (0,) * count + (self._around.type,) * (len(tokens) - count)
-
-    def _first(self, text: str, around: Around) -> list[Token]:
-        tokens: list[Token] = []
-        self._put(around.before, tokens)
-        self._read(text, 0, tokens)
-        self._put(around.after, tokens)
-        return tokens
+        super().__init__(
+            {id: text for text, id in ids.items()},
+            {text: ids[text] for text in special},
+            {ids[text] for text, is_special in special.items() if is_special},
+            _around_in(contents["post_processor"]),
+            unknown=self._vocab[UNKNOWN],
+            mask=next((ids[text] for text in MASKS if special.get(text)), -1),
+        )
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids` as the library writes it with its special tokens, but for some spaces.
-
-        The library puts a space before every token that does not start with the prefix. Here there
-        is none between two Han characters, none before any of `. , ? ! ; :`, and none on either
-        side of an apostrophe. Ids of no token are left out, as in the library.
-        """
-        parts: list[str] = []
-        last = ""
-        for text in map(self._texts.get, ids):
-            if text is None:
-                continue
-            part = self._join(last, text) if parts else text
-            parts.append(part)
-            last = part[-1:] or last
-        return "".join(parts)
-
-    def token(self, id: int) -> Token:
-        return self._make(id, 0, 0)
-
-    def id_of(self, text: str) -> int:
-        return self._ids.get(text, -1)
-
-    def added(self, text: str) -> int:
-        return self._ids[text] if text in self._special else -1
-
-    def _make(self, id: int, start: int, end: int) -> Token:
-        text = self._texts[id]
-        return Token(id=id, text=text, span=(start, end), special=self._special.get(text, False))
-
-    def _put(self, names: Iterable[str], tokens: list[Token]) -> None:
-        end = tokens[-1].span[1] if tokens else 0
-        tokens.extend(self._make(self._ids[name], end, end) for name in names)
-
-    def _read(self, text: str, offset: int, tokens: list[Token]) -> None:
-        """Appends the tokens of a text that begins at `offset` of the prompt."""
-        at = 0
-        for start, end in self._find_added(text):
-            self._read_gap(text[at:start], offset + at, tokens)
-            tokens.append(self._make(self._ids[text[start:end]], offset + start, offset + end))
-            at = end
-        self._read_gap(text[at:], offset + at, tokens)
-
-    def _find_added(self, text: str) -> Iterator[tuple[int, int]]:
-        """Leftmost, then longest, never overlapping: as the library's Aho-Corasick finds them."""
-        at = 0
-        while at < len(text):
-            for word in self._starts.get(text[at], ()):
-                if text.startswith(word, at):
-                    yield at, at + len(word)
-                    at += len(word)
-                    break
-            else:
-                at += 1
+        return joined(self._texts[id] for id in ids if id in self._texts)
 
     def _read_gap(self, gap: str, offset: int, tokens: list[Token]) -> None:
         for first, last in split_words(gap):
@@ -296,16 +218,33 @@ class WordPiece:
                 return []
         return pieces
 
-    def _join(self, last: str, text: str) -> str:
-        """`text` as it is written after the character `last`."""
-        if text.startswith(PREFIX):
-            return text[len(PREFIX) :]
-        first = text[:1]
-        if first and (first in ".,?!;:'" or last == "'"):
-            return text
-        if first and last and is_han(first) and is_han(last):
-            return text
-        return f" {text}"
+
+def joined(texts: Iterable[str]) -> str:
+    """A text of word pieces, as the library writes it with its special tokens, but for some spaces.
+
+    The library puts a space before every token that does not start with the prefix. Here there
+    is none between two Han characters, none before any of `. , ? ! ; :`, and none on either
+    side of an apostrophe.
+    """
+    parts: list[str] = []
+    last = ""
+    for text in texts:
+        part = _join(last, text) if parts else text
+        parts.append(part)
+        last = part[-1:] or last
+    return "".join(parts)
+
+
+def _join(last: str, text: str) -> str:
+    """`text` as it is written after the character `last`."""
+    if text.startswith(PREFIX):
+        return text[len(PREFIX) :]
+    first = text[:1]
+    if first and (first in ".,?!;:'" or last == "'"):
+        return text
+    if first and last and is_han(first) and is_han(last):
+        return text
+    return f" {text}"
 
 
 def read(path: Path) -> WordPiece:
@@ -345,11 +284,3 @@ def _is_ours(contents: Any) -> bool:
 def _exactly(contents: Any) -> str:
     """Tells 1 from 1.0 and from true, which == does not."""
     return json.dumps(contents, sort_keys=True)
-
-
-def _by_first_character(words: Iterable[str]) -> dict[str, list[str]]:
-    """The longest first: the first that matches is then the one to take."""
-    starts: dict[str, list[str]] = {}
-    for word in sorted(words, key=len, reverse=True):
-        starts.setdefault(word[0], []).append(word)
-    return starts

@@ -39,7 +39,8 @@ def update(
     epsilon: float,
     weight_decay: float,
 ) -> tuple[dict[str, np.ndarray], Moments]:
-    """Algorithm 2 of the paper; `step` counts from 1. Matrices decay, biases and gains do not.
+    """Algorithm 2 of the paper; `step` counts from 1. Matrices decay; gains and biases, those in
+    tables too, do not.
 
     p ← p − rate · (m / (1 − β1ᵗ) / (√(v / (1 − β2ᵗ)) + ε) + decay · p)
     """
@@ -50,7 +51,7 @@ def update(
         m = first[name] = beta1 * moments.first[name] + (1 - beta1) * gradient
         v = second[name] = beta2 * moments.second[name] + (1 - beta2) * gradient * gradient
         change = (m / correction1) / (np.sqrt(v / correction2) + epsilon)
-        if parameter.ndim > 1:
+        if parameter.ndim > 1 and "bias" not in name:
             change += weight_decay * parameter
         new[name] = parameter - learning_rate * change
     return new, Moments(first, second)

@@ -1,4 +1,4 @@
-"""Saving a run as an ordinary GPT-2 folder, and going on from an unfinished one.
+"""Saving a run as an ordinary folder, and going on from an unfinished one.
 
 While a run is unfinished the folder also holds `training.json` (settings and the corpus's SHA-256,
 the same for the whole run) and `training.safetensors` (parameters, moments and step). Only the
@@ -20,10 +20,10 @@ from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import reason, write_bytes
 from attn_cli.training.adamw import Moments
-from attn_cli.training.data import Corpus
-from attn_cli.training.loop import Run, State, TrainingSettings, initial_state
-from attn_cli.training.model import EPSILON, Parameters, layer_count
-from attn_cli.training.watch import attention_to_key
+from attn_cli.training.loop import Run, State, initial_state, watched_attention
+from attn_cli.training.objective import Corpus
+from attn_cli.training.objectives import OBJECTIVES
+from attn_cli.training.settings import TrainingSettings, require
 
 _STATE = "training.safetensors"
 _SETTINGS = "training.json"
@@ -36,18 +36,17 @@ _DAMAGED = "train again without resuming; the saved training state is damaged or
 def save(directory: Path, run: Run) -> None:
     """Writes the folder, with the training state if the run is unfinished, without it otherwise.
 
-    The model's heads are put in order (see `order_heads`). Raises ContentError.
+    The model's heads are put in order (see `layers.order_heads`). Raises ContentError.
     """
     make_folder(directory)
-    settings, parameters = run.settings, run.state.parameters
-    attention = attention_to_key(parameters, run.watched, settings.heads, settings.visible)
-    parameters = order_heads(parameters, attention, settings.heads)
+    objective, settings = run.objective, run.settings
+    parameters = objective.order_heads(run.state.parameters, watched_attention(run), settings.heads)
     if not run.finished:
         _save_state(directory, run)
     write_bytes(directory / "tokenizer.json", _json(run.corpus.contents))
-    write_bytes(directory / "config.json", _json(_config(run.settings, run.corpus)))
-    tensors = {f"transformer.{name}": array for name, array in parameters.items()}
-    write_bytes(directory / "model.safetensors", encode(tensors, {"format": "pt"}))
+    write_bytes(directory / "config.json", _json(objective.config(settings, run.corpus)))
+    tensors = encode(objective.tensors(parameters), {"format": "pt"})
+    write_bytes(directory / "model.safetensors", tensors)
     if run.finished:
         _remove(directory / _SETTINGS)
         _remove(directory / _STATE)
@@ -123,50 +122,6 @@ def resume(directory: Path, settings: TrainingSettings, corpus: Corpus) -> State
     return _read_state(directory / _STATE, settings, corpus)
 
 
-def order_heads(parameters: Parameters, attention: np.ndarray, heads: int) -> Parameters:
-    """The same model with each layer's heads sorted by `attention` (layer, head), most first.
-
-    A layer's output is a sum over its heads, and a sum has no order: a head is a column range of
-    W_Q, W_K and W_V and the row range of W_O that it feeds, and moving these together changes no
-    output but by rounding. Which head learns what depends on the random start; so that a picture
-    can say "head 0", head 0 is made the one by which the watched prompt's last token attends most
-    to the watched key. Without a watched prompt `attention` is (0, 0) and nothing moves.
-    """
-    ordered = dict(parameters)
-    for layer in range(layer_count(parameters) if attention.size else 0):
-        order = np.argsort(-attention[layer], kind="stable")
-        for part in ("weight", "bias"):
-            name = f"h.{layer}.attn.c_attn.{part}"
-            array = parameters[name]
-            split = array.reshape(*array.shape[:-1], 3, heads, -1)  # q k v, head, width
-            ordered[name] = split[..., order, :].reshape(array.shape)
-        name = f"h.{layer}.attn.c_proj.weight"
-        rows = parameters[name]
-        ordered[name] = rows.reshape(heads, -1, rows.shape[-1])[order].reshape(rows.shape)
-    return ordered
-
-
-def _config(settings: TrainingSettings, corpus: Corpus) -> dict[str, Any]:
-    return {
-        "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
-        "vocab_size": corpus.tokenizer.size,
-        "n_positions": settings.context,
-        "n_embd": settings.width,
-        "n_layer": settings.layers,
-        "n_head": settings.heads,
-        "n_inner": None,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": EPSILON,
-        "tie_word_embeddings": True,
-        "bos_token_id": corpus.end,
-        "eos_token_id": corpus.end,
-        "attn_pdrop": 0.0,
-        "embd_pdrop": 0.0,
-        "resid_pdrop": 0.0,
-    }
-
-
 def _save_state(directory: Path, run: Run) -> None:
     settings = _json({"settings": asdict(run.settings), "corpus_sha256": run.corpus.sha256})
     path = directory / _SETTINGS
@@ -196,7 +151,9 @@ def _read_settings(directory: Path) -> tuple[TrainingSettings, str]:
         if type(value) is not kinds[name] and not (kinds[name] is float and type(value) is int):
             raise ContentError(f"{path}: the setting {name} is {value!r}", _DAMAGED)
     try:
-        return TrainingSettings(**values), sha256
+        settings = TrainingSettings(**values)
+        require(settings.objective in OBJECTIVES, f"no objective {settings.objective!r}")
+        return settings, sha256
     except UsageError as error:
         raise ContentError(f"{path}: {error.message}", _DAMAGED) from None
 

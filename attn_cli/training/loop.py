@@ -3,90 +3,40 @@
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli import vocabulary
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.maths import masks
-from attn_cli.maths.masks import Visible
-from attn_cli.training import adamw, model
-from attn_cli.training.data import Batch, Corpus, draw_batch
-from attn_cli.training.watch import Neighbour, Watch, attention_to_key, neighbours, watch, watchable
+from attn_cli.training import adamw
+from attn_cli.training.layers import Parameters
+from attn_cli.training.objective import Batch, Corpus, Objective
+from attn_cli.training.objectives import OBJECTIVES
+from attn_cli.training.settings import TrainingSettings, require
+from attn_cli.training.watch import Neighbour, Watch, neighbours, watchable
 
-_LARGEST_SEED = 2**32 - 1
 LAST = 100
-MASKS_OF_TRAINING = ("causal", "none")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSettings:
-    """Everything a run depends on besides its corpus. Raises UsageError if it cannot be run."""
-
-    layers: int = 2
-    heads: int = 4
-    width: int = 32
-    context: int = 256
-    steps: int = 2000
-    seed: int = 0
-    batch_tokens: int = 2560
-    peak_learning_rate: float = 1e-2
-    final_learning_rate: float = 0.0
-    warm_up_steps: int = 100
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    epsilon: float = 1e-8
-    gradient_limit: float = 1.0
-    watched_prompt: str = vocabulary.SAMPLE_PROMPT
-    watched_key: str = "China"
-    watched_word: str = "China"
-    mask: str = "causal"
-
-    @property
-    def visible(self) -> Visible:
-        """The mask, as a function of positions."""
-        return getattr(masks, self.mask)
-
-    def __post_init__(self) -> None:
-        for name in ("layers", "heads", "width", "steps", "batch_tokens"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        _require(self.context >= 2, "context must be at least 2")
-        _require(
-            self.width % self.heads == 0,
-            f"width {self.width} does not divide by heads {self.heads}",
-        )
-        _require(0 <= self.seed <= _LARGEST_SEED, f"seed must be 0 to {_LARGEST_SEED}")
-        _require(self.warm_up_steps >= 0, "warm_up_steps must be at least 0")
-        for name in ("peak_learning_rate", "epsilon", "gradient_limit"):
-            _require(0 < getattr(self, name) < float("inf"), f"{name} must be above 0")
-        for name in ("final_learning_rate", "weight_decay"):
-            _require(0 <= getattr(self, name) < float("inf"), f"{name} must be at least 0")
-        _require(self.mask in MASKS_OF_TRAINING, f"mask must be {' or '.join(MASKS_OF_TRAINING)}")
-        for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
 
 
 def settings_for(corpus: Corpus, given: Mapping[str, Any]) -> TrainingSettings:
     """The settings of a new run: what is given, and the defaults that suit the corpus."""
+    name = given.get("objective", TrainingSettings().objective)
+    defaults = TrainingSettings(objective=name, **OBJECTIVES[name].defaults)
     # What is watched unless the user says otherwise is in our corpus, but need not be in theirs.
-    if not watchable(corpus, TrainingSettings().watched_prompt):
-        given = {"watched_prompt": "", "watched_key": "", "watched_word": "", **given}
-    return TrainingSettings(**given)
+    if not watchable(corpus, defaults.watched_prompt):
+        nothing = {field: "" for field in asdict(defaults) if field.startswith("watched_")}
+        defaults = replace(defaults, **nothing)
+    return replace(defaults, **given)
 
 
 def check_memory(settings: TrainingSettings, corpus: Corpus) -> None:
     """Refuses, before anything is allocated, a run whose largest step cannot fit."""
+    needs = OBJECTIVES[settings.objective].needs(settings, corpus)
     # Weights of every layer are kept for the way back, which has about five such arrays at a time.
-    rows = max(1, settings.batch_tokens // settings.context)
-    cells = rows * settings.heads * settings.context**2
-    attention = 4 * cells * (settings.layers + 5)
+    attention = 4 * needs.cells * (settings.layers + 5)
     # Parameters, two moments and gradients, the new ones of the first three, and the state before.
-    width = settings.width
-    size = 12 * settings.layers * width**2 + width * (corpus.tokenizer.size + settings.context)
-    parameters = 4 * size * 10
+    parameters = 4 * needs.parameters * 10
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if attention + parameters > have:
         smaller = "--context" if attention > parameters else "--width, or fewer --layers"
@@ -98,16 +48,11 @@ def check_memory(settings: TrainingSettings, corpus: Corpus) -> None:
         )
 
 
-def _require(met: bool, message: str) -> None:
-    if not met:
-        raise UsageError(f"training: {message}")
-
-
 class State(NamedTuple):
     """A model after `step` steps, and what the next step needs."""
 
     step: int
-    parameters: model.Parameters
+    parameters: Parameters
     moments: adamw.Moments
 
 
@@ -116,8 +61,8 @@ class StepRecord:
     """What one step did, and what the learner watches. Steps count from 1.
 
     `loss` and `floor` are means in nats over the same tokens, the loss being that of the parameters
-    the step began with. `attention` (layer, head) is the weight that the watched prompt's last
-    token gives to the watched key; (0, 0) and no neighbours where nothing is watched.
+    the step began with. `attention` (layer, head) is the weight that the watched query gives to the
+    watched key; (0, 0) and no neighbours where nothing is watched.
     """
 
     step: int
@@ -142,7 +87,7 @@ class TrainingResult(NamedTuple):
     finished: bool
     loss: float
     floor: float
-    corpus_floor: float
+    corpus_floor: float  # NaN where it is not known
     seconds: float
     tokens: int
     losses: tuple[float, ...]  # of every step made here
@@ -161,6 +106,11 @@ class Run:
     start_embeddings: np.ndarray  # (vocabulary, model), before step 1
 
     @property
+    def objective(self) -> Objective:
+        """What the model is trained for."""
+        return OBJECTIVES[self.settings.objective]
+
+    @property
     def finished(self) -> bool:
         return self.state.step >= self.settings.steps
 
@@ -170,10 +120,9 @@ def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None
 
     Raises UsageError if something watched is not in the corpus or does not fit the context.
     """
-    watched = watch(
-        corpus, prompt=settings.watched_prompt, key=settings.watched_key, word=settings.watched_word
-    )
-    _require(
+    objective = OBJECTIVES[settings.objective]
+    watched = objective.watch(corpus, settings)
+    require(
         len(watched.ids) <= settings.context,
         f"the watched prompt has {len(watched.ids)} tokens, the context is {settings.context}",
     )
@@ -184,15 +133,14 @@ def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None
         watched=watched,
         state=state or beginning,
         before=state or beginning,
-        start_embeddings=beginning.parameters["wte.weight"],
+        start_embeddings=beginning.parameters[objective.embedding],
     )
 
 
 def initial_state(settings: TrainingSettings, corpus: Corpus) -> State:
     """The seed's random start: generator [seed, 0]; step s draws with [seed, s], from s = 1."""
     rng = np.random.default_rng([settings.seed, 0])
-    sizes = (settings.context, settings.width, settings.heads, settings.layers)
-    parameters = model.initial(model.Shape(corpus.tokenizer.size, *sizes), rng)
+    parameters = OBJECTIVES[settings.objective].initial(settings, corpus, rng)
     return State(0, parameters, adamw.no_moments(parameters))
 
 
@@ -205,12 +153,10 @@ def train(run: Run) -> Iterator[StepRecord]:
     neighbours_at_start = neighbours(run.start_embeddings, run.watched, run.corpus)
     while not run.finished:
         step = run.state.step + 1
-        batch = draw_batch(
-            run.corpus, seed=own.seed, step=step, context=own.context, tokens=own.batch_tokens
-        )
+        batch = run.objective.draw(run.corpus, own, step)
         state, loss, length = _step(run, batch, step)
         run.before, run.state = run.state, state
-        tokens_here += batch.ids.size
+        tokens_here += batch.tokens
         per_second = tokens_here / max(time.perf_counter() - began, 1e-9)
         yield StepRecord(
             step=step,
@@ -218,7 +164,7 @@ def train(run: Run) -> Iterator[StepRecord]:
             loss=loss,
             floor=batch.floor,
             gradient_length=length,
-            tokens=batch.ids.size,
+            tokens=batch.tokens,
             tokens_per_second=per_second,
             seconds_left=(own.steps - step) * own.batch_tokens / per_second,
             neighbours_at_start=neighbours_at_start,
@@ -246,7 +192,7 @@ def result_of(run: Run, history: Sequence[StepRecord], checkpoint: str) -> Train
 
 def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
     """The state after one step, the loss before it, and the gradients' length before clipping."""
-    settings, state, ids = run.settings, run.state, batch.ids
+    settings, state = run.settings, run.state
     rate = adamw.scheduled(
         step,
         steps=settings.steps,
@@ -256,10 +202,7 @@ def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
     )
     # Too large a learning rate overflows; the check below says so, numpy need not warn as well.
     with np.errstate(all="ignore"):
-        computed = model.loss_and_gradients(
-            state.parameters, ids, batch.targets, np.ones(ids.shape, bool), heads=settings.heads,
-            mask=settings.visible,
-        )  # fmt: skip
+        computed = run.objective.learn(state.parameters, batch, settings)
         gradients, length = adamw.clip(computed.gradients, settings.gradient_limit)
         if not np.isfinite([computed.loss, length]).all():
             raise UsageError(
@@ -280,17 +223,21 @@ def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
     return State(step, parameters, moments), computed.loss, length
 
 
+def watched_attention(run: Run) -> np.ndarray:
+    """(layer, head): the weight that the watched query gives to the watched key; else (0, 0)."""
+    if not run.watched.ids.size:
+        return np.zeros((0, 0), np.float32)
+    return run.objective.attention(run.state.parameters, run.watched, run.settings)
+
+
 def _look(run: Run) -> dict[str, Any]:
     """What the learner watches of the run's state, as fields of a record."""
-    parameters, word = run.state.parameters, run.watched.word
-    embeddings = parameters["wte.weight"]
+    embeddings, word = run.state.parameters[run.objective.embedding], run.watched.word
     moved = embeddings[word] - run.start_embeddings[word] if word >= 0 else 0.0
     # As in `_step`, where the next step will say that training diverged.
     with np.errstate(all="ignore"):
         return {
-            "attention": attention_to_key(
-                parameters, run.watched, run.settings.heads, run.settings.visible
-            ),
+            "attention": watched_attention(run),
             "moved": float(np.linalg.norm(moved)),
             "neighbours": neighbours(embeddings, run.watched, run.corpus),
         }

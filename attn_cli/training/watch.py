@@ -1,23 +1,27 @@
 """What a learner watches while a model trains: one head's attention forming, one word moving."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from attn_cli.errors import UsageError
-from attn_cli.maths import masks
-from attn_cli.maths.masks import Visible
-from attn_cli.training.data import Corpus
-from attn_cli.training.model import Parameters, forward
+from attn_cli.tokens.token import Token
+from attn_cli.training.layers import Attention
+from attn_cli.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from attn_cli.training.objective import Corpus
 
 _NEIGHBOURS = 5
 
 
 class Watch(NamedTuple):
-    """A prompt with one of its tokens, and a word; all as ids. Without a prompt `ids` is empty."""
+    """A prompt with two of its tokens, and a word; all as ids. Without a prompt `ids` is empty."""
 
     ids: np.ndarray  # (position,)
-    key: int  # the position in the prompt that its last token is watched to look at
+    query: int  # the position in the prompt that is watched
+    key: int  # the one that it may come to look at
     word: int  # the id whose embedding is watched, -1 for none
     candidates: np.ndarray  # the ids that can be its neighbours
 
@@ -29,51 +33,57 @@ class Neighbour(NamedTuple):
     cosine: float
 
 
-def watch(corpus: Corpus, *, prompt: str, key: str, word: str) -> Watch:
+def watch(corpus: "Corpus", settings: TrainingSettings) -> Watch:
     """The watched texts as ids of `corpus`. Raises UsageError if one of them is not in it.
 
-    An empty prompt or word is not watched. A key that occurs twice means its last occurrence.
+    An empty prompt or word is not watched. A key or a query that occurs twice means its last
+    occurrence, an empty query the prompt's last token.
     """
-    tokens = corpus.tokenizer.encode(prompt)
+    word, known = settings.watched_word, corpus.tokenizer
+    tokens = known.encode(settings.watched_prompt, special=False)
     # Pieces that the corpus never uses are trained by nothing, so they are nobody's neighbours.
-    used = np.unique(corpus.ids)
-    word_id = corpus.tokenizer.id_of(word) if word else -1
+    used = corpus.used
+    word_id = known.id_of(word) if word else -1
     wanted = [(token.text, token.id) for token in tokens] + ([(word, word_id)] if word else [])
     for text, id in wanted:
         if id not in used:
             what = f"the corpus has no {text!r}, so it cannot be watched"
             raise UsageError(what, "watch words that the corpus has")
-    places = [place for place, token in enumerate(tokens) if token.text == key]
-    if tokens and not places:
-        raise UsageError(
-            f"the watched prompt has no token {key!r}",
-            "its tokens are " + " ".join(token.text for token in tokens),
-        )
+    key = place(tokens, settings.watched_key)
+    query = place(tokens, settings.watched_query) if settings.watched_query else len(tokens) - 1
+    special = np.array([known.token(id).special for id in used.tolist()])
     return Watch(
         ids=np.array([token.id for token in tokens], dtype=np.int64),
-        key=places[-1] if places else -1,
+        query=query,
+        key=key,
         word=word_id,
-        candidates=used[(used != word_id) & (used != corpus.end)],
+        candidates=used[(used != word_id) & ~special],
     )
 
 
-def watchable(corpus: Corpus, text: str) -> bool:
+def place(tokens: Sequence[Token], text: str) -> int:
+    """Where `text` stands last in a watched prompt, -1 if that is empty. Raises UsageError."""
+    places = [at for at, token in enumerate(tokens) if token.text == text]
+    if tokens and not places:
+        raise UsageError(
+            f"the watched prompt has no token {text!r}",
+            "its tokens are " + " ".join(token.text for token in tokens),
+        )
+    return places[-1] if places else -1
+
+
+def watchable(corpus: "Corpus", text: str) -> bool:
     """Whether every token of `text` stands in the corpus."""
-    used = set(corpus.ids.tolist())
-    return all(token.id in used for token in corpus.tokenizer.encode(text))
+    used = set(corpus.used.tolist())
+    return all(token.id in used for token in corpus.tokenizer.encode(text, special=False))
 
 
-def attention_to_key(
-    parameters: Parameters, watched: Watch, heads: int, mask: Visible = masks.causal
-) -> np.ndarray:
-    """(layer, head): the weight with which the prompt's last token attends to the watched key."""
-    if not watched.ids.size:
-        return np.zeros((0, 0), np.float32)
-    blocks = forward(parameters, watched.ids[None], heads=heads, mask=mask).blocks
-    return np.stack([block.weights[0, :, -1, watched.key] for block in blocks])
+def shares(attentions: Sequence[Attention], watched: Watch) -> np.ndarray:
+    """(layer, head): the weight that the watched query gives to the key, in the first row."""
+    return np.stack([found.weights[0, :, watched.query, watched.key] for found in attentions])
 
 
-def neighbours(embeddings: np.ndarray, watched: Watch, corpus: Corpus) -> tuple[Neighbour, ...]:
+def neighbours(embeddings: np.ndarray, watched: Watch, corpus: "Corpus") -> tuple[Neighbour, ...]:
     """The tokens whose embeddings point most nearly in the watched word's direction, nearest first.
 
     cos(a, b) = a·b / (|a| |b|).

@@ -10,7 +10,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.notes import place
-from attn_cli.records import Attention, Ending, Facts, Prediction, Trace
+from attn_cli.records import Address, Attention, Ending, Facts, Prediction, Trace
 from attn_cli.views import numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Column, Columns, Matrix, Say, Words, paragraph, say
@@ -79,7 +79,8 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     if not {"x", "attention", "mlp"} <= shown.keys() or "x" not in block.arrays:
         return
     summed = facts.residual in ("added", "normed")
-    yield say("after.title", "title", where=place(facts, block))
+    layer = place(facts, Address(block.stack, "self", block.layer))
+    yield say("after.title", "title", where=layer)
     said = [say("after.what" if summed else f"after.{facts.residual}")]
     said += [say("after.cross")] * ("cross" in shown)
     yield paragraph(*said, *[say("after.norms")] * (facts.residual == "normed"))

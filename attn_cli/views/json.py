@@ -75,6 +75,8 @@ def document(
 ) -> dict[str, Any]:
     """The `attn.COMMAND/1` document of another command; `result` is an analysis record."""
     shared = envelope(command, model, prompt, settings)
+    if prompt and prompt.target:
+        shared["prompt"]["target"] = prompt_document(prompt.target)
     return {**shared, "result": record(result), "notes": list(map(str, notes))}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def page(model: Facts, prompt: Prompt, found: "Sample", settings: dict) -> Page:
     """`settings` holds the values of temperature, filters, draws and the seed."""
-    names, total, seed = labels(prompt.labels), model.vocabulary, settings["seed"]
+    names, total, seed = labels(prompt.last.labels), model.vocabulary, settings["seed"]
     order = ", ".join(f"{name} {settings[name]:g}" for name in found.filters)
     items: Page = [
         Heading(model, prompt),
@@ -34,9 +34,10 @@ def page(model: Facts, prompt: Prompt, found: "Sample", settings: dict) -> Page:
         Column(note("column.token"), [label(token.text) for token in found.drawn], "left"),
         Column(note("column.probability"), [t.probability for t in found.drawn], "fine"),
     )
-    told = visible(prompt.text if prompt.has_text else " ".join(names))
+    told = visible(prompt.text if prompt.has_text else " ".join(labels(prompt.labels)))
+    written = (prompt.target.text if prompt.target else "") + found.text
     items.append(Columns(note("sample.drawn", seed=seed), drawn))
-    return [*items, say("sample.text", prompt=told, text=visible(found.text))]
+    return [*items, say("sample.text", prompt=told, text=visible(written))]
 
 
 def _headline(found: "Sample", temperature: float, total: int) -> Say:

@@ -44,6 +44,7 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
         shared["next"] = {"type": "array", "items": of_type(Prediction)}
     else:
         shared["result"] = {"anyOf": [of_type(kind) for kind in result]}
+        shared["prompt"] = _prompt(target=_prompt())
         for key in ("model", "prompt"):
             shared[key] = {"anyOf": [{"type": "null"}, shared[key]]}
     head = {
@@ -107,7 +108,8 @@ def _facts() -> dict[str, Any]:
     return facts
 
 
-def _prompt() -> dict[str, Any]:
+def _prompt(**more: Any) -> dict[str, Any]:
+    """The schema of a prompt; `more` it may have beside."""
     token = {
         "position": {"type": "integer"},
         "id": {"type": "integer"},
@@ -116,8 +118,9 @@ def _prompt() -> dict[str, Any]:
         "special": {"type": "boolean"},
     }
     tokens = {"type": "array", "items": _object(token)}
-    shown = {"text": {"type": ["string", "null"]}, "tokens": tokens, "given": {"type": "object"}}
-    return _object(shown, optional=("given",))
+    more = {"given": {"type": "object"}, **more}
+    shown = {"text": {"type": ["string", "null"]}, "tokens": tokens}
+    return _object({**shown, **more}, optional=tuple(more))
 
 
 def _block() -> dict[str, Any]:

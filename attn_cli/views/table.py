@@ -70,10 +70,13 @@ def _say(item: items.Say, look: Look) -> Drawn:
 
 def _heading(item: items.Heading, look: Look) -> Drawn:
     model, where = item.model, str(item.where)
+    stacks = [("page.stack", model.layers, model.heads)]
+    if model.encoder:
+        own = ("page.stack_decoder", model.layers, model.heads)
+        stacks = [("page.stack_encoder", *model.encoder), own]
     shape = sentence(
         "page.model", family=model.family, width=model.model_width, head_width=model.head_width,
-        layers=counted(model.layers, "page.layers_one", "page.layers_many"),
-        heads=counted(model.heads, "page.heads_one", "page.heads_many"),
+        stacks=" · ".join(_stack(*stack) for stack in stacks),
     )  # fmt: skip
     text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}")
     if where:
@@ -83,8 +86,18 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
     yield text
     if item.prompt:
         yield from _tokens(item.prompt, look)
+        if item.prompt.target:
+            yield Text(f" {sentence('page.target')}")
+            yield from _tokens(item.prompt.target, look)
     else:
         yield Text(f"    {visible(model.source)}")
+
+
+def _stack(key: str, layers: int, heads: int) -> str:
+    return sentence(
+        key, layers=counted(layers, "page.layers_one", "page.layers_many"),
+        heads=counted(heads, "page.heads_one", "page.heads_many"),
+    )  # fmt: skip
 
 
 def _tokens(prompt: Prompt, look: Look) -> Iterator[Text]:

@@ -11,6 +11,7 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
 from attn_cli.maths.attention import PRODUCT
+from attn_cli.notes import WRITTEN
 from attn_cli.notes import place as of_layer
 from attn_cli.records import Address, Attention, Prediction, Trace
 from attn_cli.views import ending, entering, numbers
@@ -88,6 +89,7 @@ def page(
                 followed=not whole or _followed(entry, views[0]),
             )
         )
+    found.extend(Say(said, "lead") for said in trace.notes if whole and said.key == WRITTEN)
     best = _best_key(view) if whole and one else -1
     if best >= 0 and view.head not in view.block.removed:
         found.extend(ending.try_next(view, best))
@@ -188,6 +190,7 @@ def _scale_and_mask(view: HeadView) -> Items:
     value = view.trace.settings["mask_value"]
     masked = "−∞" if value is None else numbers.exact(value)
     title = "cap" if block.soft_cap else "biased" if biased else kind
+    title += "_plain" if title == "biased" and block.scale == 1 else ""
     yield StepTitle(
         4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap, masked=masked)
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import attn_cli.maths
-from attn_cli.maths import attention, layers, masks
+from attn_cli.maths import attention, layers, masks, positions
 
 EPSILON = 1e-5
 STEP = 1e-5
@@ -67,6 +67,21 @@ def layer_norm():
         lambda r: layers.layer_norm_vjp(x, gain, EPSILON, r),
         (x, gain, b),
     )
+
+
+def rms_norm():
+    x, gain = arrays((B, Q, M), (M,))
+    return (
+        lambda x, gain: layers.rms_norm(x, gain, 0.1),
+        lambda r: layers.rms_norm_vjp(x, gain, 0.1, r),
+        (x, gain),
+    )
+
+
+def relu():
+    (x,) = arrays((B, Q, M))
+    assert np.abs(x).min() > 10 * STEP  # ReLU has no slope at 0
+    return layers.relu, lambda r: layers.relu_vjp(x, r), (x,)
 
 
 def gelu_tanh():
@@ -153,18 +168,42 @@ def combine():
 
 
 def attend():
-    q, k, v = arrays((B, H, Q, W), (B, H, Q, W), (B, H, Q, K))
-    weights = attention.attend(q, k, v, masks.causal).weights
+    """With a scale and a bias, and with other keys than queries, as in cross-attention."""
+    q, k, v, bias = arrays((B, H, Q, W), (B, H, K, W), (B, H, K, M), (B, H, Q, K))
+    at_Q, at_K = np.arange(Q), np.arange(K)
+
+    def attended(q, k, v, bias):
+        return attention.attend(
+            q, k, v, masks.causal, scale=0.3, bias=lambda _, of_K: bias[..., of_K], start=0
+        )
+
+    weights, visible = attended(q, k, v, bias).weights, masks.causal(at_Q, at_K)
     return (
-        lambda q, k, v: attention.attend(q, k, v, masks.causal).z,
-        lambda r: attention.attend_vjp(q, k, v, VISIBLE, weights, r),
-        (q, k, v),
+        lambda *arguments: attended(*arguments).z,
+        lambda r: attention.attend_vjp(q, k, v, visible, weights, r, scale=0.3),
+        (q, k, v, bias),
+    )
+
+
+def relative_bias():
+    """Positions far enough apart that several share a bucket, on both sides."""
+    (table,) = arrays((6, H))
+    at = {"queries_Q": np.array([0, 3, 4, 9, 20]), "keys_K": np.array([1, 2, 3, 12])}
+    assert len(np.unique(positions.relative_buckets(*at.values(), 6, 8, both_sides=True))) == 5
+    return (
+        lambda table: positions.relative_bias(**at, table_BH=table, farthest=8, both_sides=True),
+        lambda r: positions.relative_bias_vjp(
+            **at, table_BH=table, farthest=8, grad_HQK=r, both_sides=True
+        ),
+        (table,),
     )
 
 
 CASES = {
     "layers.linear": linear,
     "layers.layer_norm": layer_norm,
+    "layers.rms_norm": rms_norm,
+    "layers.relu": relu,
     "layers.gelu_tanh": gelu_tanh,
     "layers.cross_entropy": cross_entropy,
     "attention.embed": embed,
@@ -176,6 +215,7 @@ CASES = {
     "attention.weighted_sum": weighted_sum,
     "attention.combine": combine,
     "attention.attend": attend,
+    "positions.relative_bias": relative_bias,
 }
 
 
@@ -187,6 +227,15 @@ def test_every_vjp_has_a_case_and_every_case_a_vjp():
 @pytest.mark.parametrize("name", CASES)
 def test_against_central_differences(name):
     check_gradients(*CASES[name]())
+
+
+def test_a_scale_of_0_is_one_over_the_root_of_the_width_backwards_too():
+    q, k, v, grad = arrays((H, Q, W), (H, K, W), (H, K, M), (H, Q, M))
+    given = q, k, v, np.ones((Q, K), bool), attention.softmax(q @ k.swapaxes(-1, -2)), grad
+    for own, other in zip(
+        attention.attend_vjp(*given), attention.attend_vjp(*given, scale=W**-0.5), strict=True
+    ):
+        np.testing.assert_array_equal(own, other)
 
 
 def test_a_value_used_twice_gets_both_gradients():

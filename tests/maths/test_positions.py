@@ -247,6 +247,56 @@ def test_the_bias_of_any_positions_is_slope_times_key_position():
         assert found[head, query, key] == slopes[head] * (4, 0, 7, 1)[key]
 
 
+# --- biases by distance --------------------------------------------------------------------------
+
+# Bucket by distance: of T5's 32 for up to 128, as its authors' code has them (both sides: half).
+SMALLEST = {
+    True: (*range(8), 8, 12, 16, 23, 32, 46, 64, 91),
+    False: (*range(16), 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113),
+}
+
+
+def bucket(away, own, farthest):
+    """In whole numbers: the log's bucket j begins where (d / near)^far ≥ (farthest / near)^j."""
+    near = own // 2
+    far = own - near
+    steps = (j for j in range(far) if away**far * near**j >= farthest**j * near**far)
+    return away if away < near else near + max(steps)
+
+
+@pytest.mark.parametrize("both_sides", [True, False])
+def test_t5s_buckets_are_one_for_each_near_distance_and_ever_wider_ones_after(both_sides):
+    smallest = SMALLEST[both_sides]
+    wanted = [max(n for n, d in enumerate(smallest) if d <= away) for away in range(300)]
+    at = np.array([0]), np.arange(300)
+    earlier = positions.relative_buckets(*at[::-1], 32, 128, both_sides=both_sides)[:, 0]
+    later = positions.relative_buckets(*at, 32, 128, both_sides=both_sides)[0]
+    assert earlier.tolist() == wanted
+    assert later.tolist() == ([0, *(16 + n for n in wanted[1:])] if both_sides else [0] * 300)
+
+
+@pytest.mark.parametrize(("count", "farthest"), [(4, 3), (7, 9), (9, 20), (16, 50), (33, 200)])
+@pytest.mark.parametrize("both_sides", [True, False])
+def test_buckets_of_any_count_are_those_of_the_formula(count, farthest, both_sides):
+    queries, keys = np.array([250, 0, 3]), np.arange(251)
+    found = positions.relative_buckets(queries, keys, count, farthest, both_sides=both_sides)
+    own = count // 2 if both_sides else count
+    for (row, column), number in np.ndenumerate(found):
+        back = int(queries[row] - keys[column])
+        away = abs(back) if both_sides else max(back, 0)
+        assert number == bucket(away, own, farthest) + own * (both_sides and back < 0)
+
+
+def test_the_bias_of_a_pair_is_its_buckets_row_of_the_table():
+    table = np.arange(24, dtype=np.float32).reshape(8, 3)
+    at = np.array([9, 2]), np.array([4, 0, 9, 30])
+    found = positions.relative_bias(*at, table, 11, both_sides=True)
+    buckets = positions.relative_buckets(*at, 8, 11, both_sides=True)
+    assert found.shape == (3, 2, 4) and found.dtype == np.float32
+    for head, query, key in np.ndindex(found.shape):
+        assert found[head, query, key] == 3 * buckets[query, key] + head
+
+
 # --- relative positions as vectors ---------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from attn_cli.training import data, loop
+from attn_cli.training import loop, next_token
 
 LINES = (
     """\
@@ -15,8 +15,8 @@ a mouse runs
 
 
 @pytest.fixture(scope="session")
-def corpus() -> data.Corpus:
-    return data.read_corpus(LINES)
+def corpus() -> next_token.Corpus:
+    return next_token.read_corpus(LINES)
 
 
 @pytest.fixture

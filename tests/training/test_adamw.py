@@ -13,7 +13,7 @@ def test_two_steps_by_pencil():
     # Rate 0.1, betas 0.5 and 0.75, epsilon 0, decay 0.2; gradients 2 and then 4.
     # m: 1, 2.5; divided by 0.5 and 0.75: 2, 10/3.  v: 1, 4.75; divided by 0.25, 0.4375: 4, 76/7.
     # Changes: 2/2 = 1, then (10/3) / sqrt(76/7).
-    parameters = {"w": np.array([[1.0]]), "b": np.array([1.0])}
+    parameters = {"w": np.array([[1.0]]), "b": np.array([1.0]), "bias.table": np.array([[1.0]])}
     moments = adamw.no_moments(parameters)
     keywords = {
         "learning_rate": 0.1, "beta1": 0.5, "beta2": 0.75, "epsilon": 0.0, "weight_decay": 0.2,
@@ -22,6 +22,7 @@ def test_two_steps_by_pencil():
     one, moments = adamw.update(parameters, gradients, moments, 1, **keywords)
     assert one["b"][0] == pytest.approx(0.9)
     assert one["w"][0, 0] == pytest.approx(1 - 0.1 * (1 + 0.2 * 1))
+    assert one["bias.table"][0, 0] == one["b"][0]
     gradients = {name: np.full_like(array, 4) for name, array in parameters.items()}
     two, moments = adamw.update(one, gradients, moments, 2, **keywords)
     change = (10 / 3) / sqrt(76 / 7)

@@ -8,13 +8,13 @@ import pytest
 
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.training import checkpoint, data, loop, model
-from attn_cli.training.watch import attention_to_key
+from attn_cli.training import checkpoint, decoder, layers, loop, next_token
+from attn_cli.training.objectives import OBJECTIVES
 from measure import logits_of
 
 
 def logits(parameters, ids, *, heads):
-    return model.forward(parameters, ids, heads=heads).normed @ parameters["wte.weight"].T
+    return decoder.forward(parameters, ids, heads=heads).normed @ parameters["wte.weight"].T
 
 
 def run_until(run, step):
@@ -96,7 +96,7 @@ def test_other_settings_are_refused_by_name(stopped, corpus, settings, name, val
 
 
 def test_another_corpus_is_refused(stopped, settings):
-    other = data.read_corpus("the cat sees the dog\na mouse runs\n")
+    other = next_token.read_corpus("the cat sees the dog\na mouse runs\n")
     with pytest.raises(UsageError, match="another corpus"):
         checkpoint.resume(stopped, settings, other)
 
@@ -120,8 +120,12 @@ def test_missing_or_corrupt_state(stopped, corpus, settings, name, damage):
 
 
 @pytest.mark.parametrize(
-    "change", [{"layers": "2"}, {"layers": True}, {"heads": 3}, {"seed": None}, {"more": 1}]
-)
+    "change",
+    [
+        {"layers": "2"}, {"layers": True}, {"heads": 3}, {"seed": None}, {"more": 1},
+        {"objective": "guess"},
+    ],
+)  # fmt: skip
 def test_settings_that_are_none_are_refused(stopped, corpus, settings, change):
     path = stopped / "training.json"
     saved = json.loads(path.read_text())
@@ -176,29 +180,31 @@ def test_a_folder_that_cannot_be_made(tmp_path, corpus, settings):
         checkpoint.save(tmp_path / "file", loop.start(settings, corpus))
 
 
-def test_the_permutation_sorts_the_heads_and_leaves_the_logits(corpus):
+def test_the_permutation_sorts_the_heads_and_leaves_the_logits(corpus, settings):
     rng = np.random.default_rng(0)
-    shape = model.Shape(vocabulary=corpus.tokenizer.size, context=32, width=12, heads=4, layers=3)
+    shape = layers.Shape(vocabulary=corpus.tokenizer.size, context=32, width=12, heads=4, layers=3)
     parameters = {
         name: array.astype(np.float64) + rng.standard_normal(array.shape)
-        for name, array in model.initial(shape, rng).items()
+        for name, array in decoder.initial(shape, rng).items()
     }
-    watched = loop.watch(corpus, prompt="the cat sees the", key="cat", word="")
-    before = attention_to_key(parameters, watched, 4)
-    ordered = checkpoint.order_heads(parameters, before, 4)
+    own = replace(settings, heads=4)
+    watched = OBJECTIVES["next"].watch(corpus, own)
+    attention = OBJECTIVES["next"].attention
+    before = attention(parameters, watched, own)
+    ordered = layers.order_heads(parameters, before, 4)
     assert not np.array_equal(
         ordered["h.1.attn.c_attn.weight"], parameters["h.1.attn.c_attn.weight"]
     )
     ids = rng.integers(0, shape.vocabulary, (2, 9))
     expected = logits(parameters, ids, heads=4)
     np.testing.assert_allclose(logits(ordered, ids, heads=4), expected, rtol=1e-9, atol=1e-9)
-    after = attention_to_key(ordered, watched, 4)
+    after = attention(ordered, watched, own)
     np.testing.assert_allclose(after, -np.sort(-before, axis=1), rtol=1e-9)
     assert (after.argmax(axis=1) == 0).all()
 
 
 def test_without_a_watched_prompt_no_head_moves(corpus):
-    shape = model.Shape(vocabulary=20, context=32, width=12, heads=4, layers=1)
-    parameters = model.initial(shape, np.random.default_rng(0))
-    ordered = checkpoint.order_heads(parameters, np.zeros((0, 0)), 4)
+    shape = layers.Shape(vocabulary=20, context=32, width=12, heads=4, layers=1)
+    parameters = decoder.initial(shape, np.random.default_rng(0))
+    ordered = layers.order_heads(parameters, np.zeros((0, 0)), 4)
     assert all(ordered[name] is parameters[name] for name in parameters)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from attn_cli.errors import UsageError
-from attn_cli.training import adamw, data, loop, model
+from attn_cli.training import adamw, decoder, loop, next_token
+from attn_cli.training.watch import watch
 
 
 def same(a, b):
@@ -41,8 +42,10 @@ def test_the_watched_numbers_are_those_of_the_model(corpus, settings):
     *_, last = loop.train(run)
     parameters = run.state.parameters
     ids = np.array([[token.id for token in corpus.tokenizer.encode("the cat sees the")]])
-    blocks = model.forward(parameters, ids, heads=2).blocks
-    np.testing.assert_array_equal(last.attention, [block.weights[0, :, 3, 1] for block in blocks])
+    blocks = decoder.forward(parameters, ids, heads=2).blocks
+    np.testing.assert_array_equal(
+        last.attention, [block.attended.weights[0, :, 3, 1] for block in blocks]
+    )
     wte, dog = parameters["wte.weight"], corpus.tokenizer.id_of("dog")
     assert last.moved == pytest.approx(np.linalg.norm(wte[dog] - run.start_embeddings[dog]))
     nearest = last.neighbours[0]
@@ -137,9 +140,9 @@ def test_two_steps_are_adamw_on_the_clipped_gradients_of_the_drawn_batches(corpu
     run = loop.start(replace(settings, beta1=0.7, epsilon=1e-3, gradient_limit=0.05), corpus)
     state = run.state
     for record, step in zip(loop.train(run), (1, 2), strict=False):
-        batch = data.draw_batch(corpus, seed=0, step=step, context=32, tokens=128)
+        batch = next_token.draw_batch(corpus, seed=0, step=step, context=32, tokens=128)
         counted = np.ones(batch.ids.shape, bool)
-        computed = model.loss_and_gradients(
+        computed = decoder.loss_and_gradients(
             state.parameters, batch.ids, batch.targets, counted, heads=2
         )
         gradients, length = adamw.clip(computed.gradients, 0.05)
@@ -154,10 +157,14 @@ def test_two_steps_are_adamw_on_the_clipped_gradients_of_the_drawn_batches(corpu
         assert record.floor == batch.floor
 
 
-def test_a_watched_key_is_its_last_occurrence_and_nothing_watched_has_none(corpus):
-    watched = loop.watch(corpus, prompt="the cat sees the mouse", key="the", word="")
-    assert (watched.key, watched.word) == (3, -1)
-    none = loop.watch(corpus, prompt="", key="the", word="dog")
+def test_a_watched_key_is_its_last_occurrence_and_nothing_watched_has_none(corpus, settings):
+    def watched(**texts):
+        return watch(corpus, replace(settings, **{f"watched_{n}": t for n, t in texts.items()}))
+
+    found = watched(prompt="the cat sees the mouse", key="the", word="")
+    assert (found.query, found.key, found.word) == (4, 3, -1)
+    assert watched(prompt="the cat sees the mouse", query="the", key="cat").query == 3
+    none = watched(prompt="", key="the", word="dog")
     assert (none.key, none.ids.size) == (-1, 0)
     assert none.word == corpus.tokenizer.id_of("dog")
 

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group
 
-from attn_cli.training import data, loop
+from attn_cli.training import loop, next_token
 from attn_cli.training.watch import Neighbour
 from attn_cli.views import charts, numbers, table, train
 from attn_cli.views.items import Chart, Gauges, Progress, Rankings, Say
@@ -85,7 +85,7 @@ def test_watching_nothing_leaves_its_parts_out(corpus, settings):
 
 
 def test_a_corpus_of_few_words_has_few_neighbours():
-    few = data.read_corpus("a b\n")
+    few = next_token.read_corpus("a b\n")
     settings = loop.TrainingSettings(
         layers=1, heads=1, width=4, context=16, steps=1, batch_tokens=16,
         watched_prompt="a", watched_key="a", watched_word="b",

@@ -36,8 +36,9 @@ SENTENCES = {
     "note.no_target": "no --target: the decoder reads its start token {start} alone",
     "note.copy": "{copy} in the file differs from {original}, which it should repeat; {original} "
     "is used",
+    "note.written": "what the decoder writes from here, always with the likeliest token: {text}",
     # what pages have in common
-    "page.model": "{family} · {layers} × {heads} · width {width} ({head_width} per head)",
+    "page.model": "{family} · {stacks} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",
@@ -70,9 +71,13 @@ SENTENCES = {
     "page.on": "{first} {rest}",
     "page.layer_encoder_self": "encoder layer {layer}",
     "page.layer_decoder_self": "decoder layer {layer}",
-    "page.layer_decoder_cross": "cross-attention of decoder layer {layer}",
+    "page.layer_decoder_cross": "decoder layer {layer} (cross-attention)",
     "page.stacks": "an encoder of {encoder} and a decoder of {decoder}",
     "page.onward_mask": " and on to the token that fills it",
+    "page.stack": "{layers} × {heads}",
+    "page.stack_encoder": "encoder {layers} × {heads}",
+    "page.stack_decoder": "decoder {layers} × {heads}",
+    "page.target": "target",
     "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
     "its table's largest.",
     "column.query": "query",

@@ -84,6 +84,7 @@ SENTENCES = {
     "scale.value": "With --mask-value they hold {value} instead of −∞.",
     "scale.relative": "Then a bias is added, learned for each head and each distance between "
     "query and key.",
+    "scale.title_biased_plain": "scaled = scores + bias   masked = {masked} where hidden",
     "mask.what": "The mask hides {hidden} of {cells} cells.",
     "mask.causal": "It hides later tokens from earlier ones: this model writes from left to "
     "right{example}. (--layout columns draws queries as columns, as some animations do.)",

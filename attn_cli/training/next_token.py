@@ -1,4 +1,4 @@
-"""The corpus as token ids, how surprising each of its tokens has to be, and the batches drawn.
+"""The objective `next`: a decoder of GPT-2's layout learns to predict each token's successor.
 
 A sentence is one line of the corpus; its tokens are followed by the end token. Sentences are drawn
 independently, so nothing but the sentence's own beginning can help to predict its next token.
@@ -12,7 +12,12 @@ import numpy as np
 
 from attn_cli.errors import ContentError
 from attn_cli.tokens.wordpiece import WordPiece
+from attn_cli.training import decoder
+from attn_cli.training.layers import EPSILON, LossAndGradients, Parameters, Shape, order_heads
+from attn_cli.training.objective import Needs, Objective
+from attn_cli.training.settings import TrainingSettings
 from attn_cli.training.tokenizer import build
+from attn_cli.training.watch import Watch, shares, watch
 
 END = "<|endoftext|>"
 _SHORTEST_ROW = 16
@@ -30,6 +35,11 @@ class Corpus(NamedTuple):
     sha256: str
 
     @property
+    def used(self) -> np.ndarray:
+        """The ids that occur."""
+        return np.unique(self.ids)
+
+    @property
     def floor(self) -> float:
         """The entropy of the corpus in nats per token: no model can have a smaller mean loss."""
         return float(self.surprise.mean())
@@ -41,6 +51,11 @@ class Batch(NamedTuple):
     ids: np.ndarray
     targets: np.ndarray
     surprise: np.ndarray  # nats, of the targets
+
+    @property
+    def tokens(self) -> int:
+        """How many positions there are."""
+        return self.ids.size
 
     @property
     def floor(self) -> float:
@@ -130,3 +145,82 @@ def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: in
     picked = laid[row_starts[:, None] + np.arange(length + 1)]
     ids = corpus.ids[picked]
     return Batch(ids[:, :-1], ids[:, 1:], corpus.surprise[picked[:, 1:]])
+
+
+def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
+    width, context = settings.width, settings.context
+    rows = max(1, settings.batch_tokens // context)
+    size = 12 * settings.layers * width**2 + width * (corpus.tokenizer.size + context)
+    return Needs(rows * settings.heads * context**2, size)
+
+
+def _initial(
+    settings: TrainingSettings, corpus: Corpus, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    sizes = (settings.context, settings.width, settings.heads, settings.layers)
+    return decoder.initial(Shape(corpus.tokenizer.size, *sizes), rng)
+
+
+def _draw(corpus: Corpus, settings: TrainingSettings, step: int) -> Batch:
+    return draw_batch(
+        corpus,
+        seed=settings.seed,
+        step=step,
+        context=settings.context,
+        tokens=settings.batch_tokens,
+    )
+
+
+def _learn(parameters: Parameters, batch: Batch, settings: TrainingSettings) -> LossAndGradients:
+    return decoder.loss_and_gradients(
+        parameters, batch.ids, batch.targets, np.ones(batch.ids.shape, bool), heads=settings.heads,
+        mask=settings.visible,
+    )  # fmt: skip
+
+
+def _attention(parameters: Parameters, watched: Watch, settings: TrainingSettings) -> np.ndarray:
+    ids = watched.ids[None]
+    passed = decoder.forward(parameters, ids, heads=settings.heads, mask=settings.visible)
+    return shares([block.attended for block in passed.blocks], watched)
+
+
+def _config(settings: TrainingSettings, corpus: Corpus) -> dict[str, Any]:
+    return {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": corpus.tokenizer.size,
+        "n_positions": settings.context,
+        "n_embd": settings.width,
+        "n_layer": settings.layers,
+        "n_head": settings.heads,
+        "n_inner": None,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": EPSILON,
+        "tie_word_embeddings": True,
+        "bos_token_id": corpus.end,
+        "eos_token_id": corpus.end,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+    }
+
+
+def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
+    return {f"transformer.{name}": array for name, array in parameters.items()}
+
+
+NEXT = Objective(
+    defaults={},
+    options=("mask",),
+    embedding="wte.weight",
+    read=read_corpus,
+    needs=_needs,
+    initial=_initial,
+    draw=_draw,
+    learn=_learn,
+    watch=watch,
+    attention=_attention,
+    order_heads=order_heads,
+    config=_config,
+    tensors=_tensors,
+)
