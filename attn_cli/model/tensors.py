@@ -154,7 +154,7 @@ def untrue_copies(
     """Tensors that should repeat another and do not, each with the one it should be."""
     pairs = ((place, naming.copies.get(naming.without_prefix(place))) for place in tensors)
     return tuple(
-        (place, original)
+        (place, stored[original].name)
         for place, original in pairs
         if original in stored and not _repeats(tensors[place], tensors[stored[original].name])
     )
