@@ -9,6 +9,11 @@ from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
 from attn_cli.words import note
 
 _PARTS = ("token_embedding", "position_embedding", "type_embedding")
+# Where positions enter that are not added to x.
+_ENTER = {
+    "rotary": "embed.turned", "bias": "embed.biased", "relative": "embed.biased",
+    "disentangled": "embed.terms",
+}  # fmt: skip
 Items = Iterator[NamedTuple]
 
 
@@ -28,7 +33,7 @@ def embed(view: HeadView) -> Items:
         yield say("embed.given" if whole else "embed.stream", layer=layer)
     elif made in ("sum", "projected", "sum_normed"):
         yield from _embedding_sum(view, made)
-        if view.has(*_PARTS[:2]):
+        if len(_parts(view)) > 1:
             return
     else:
         yield from _embedding_alone(view, made)
@@ -43,12 +48,17 @@ def _what_vectors_are(view: HeadView, made: Words = "") -> Say:
 
 def _embedding_sum(view: HeadView, made: str) -> Items:
     """Where the position's vector is added to the token's."""
-    parts = [name for name in _PARTS if view.has(name)]
-    third = "type_embedding" in parts
+    parts = _parts(view)
+    segments, places = "type_embedding" in parts, parts != ["token_embedding", "type_embedding"]
     normed = "_normed" if made == "sum_normed" else ""
-    yield StepTitle(1, note(f"embed.title_parts{normed}", third=_third(third)) if normed else "")
-    said = [_what_vectors_are(view), say("embed.second")]
-    said += [say("embed.third")] * third + [say("embed.sum_normed")] * bool(normed)
+    title = {
+        "second": note("embed.and_position") if places else "",
+        "third": note("embed.and_segment") if segments else "",
+    }
+    yield StepTitle(1, note(f"embed.title_parts{normed}", **title) if normed else "")
+    said = [_what_vectors_are(view)] + [say("embed.second")] * places
+    said += [say("embed.third" if places else "embed.second_segment")] * segments
+    said += [say("embed.sum_normed")] * bool(normed)
     if "positions" in view.trace.settings["without"]:
         said.append(say("embed.removed"))
     yield paragraph(*said)
@@ -57,22 +67,26 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
     if len(parts) > 1:
         yield from (view.rows(name, view.tokens, few=True) for name in parts)
         yield view.rows("x", view.tokens, note("embed.sum_normed_rows" if normed else "embed.sum"))
+        if not places:
+            return
         token, place, x = (view.length(name) for name in (*_PARTS[:2], "x"))
         here = {"query": view.names[view.query], "position": view.query}
         yield say("embed.here", **here, x=x, token=token, place=place)
 
 
-def _third(there: bool) -> Words:
-    return note("embed.and_segment") if there else ""
+def _parts(view: HeadView) -> list[str]:
+    """What x is the sum of, as far as it is shown."""
+    return [name for name in _PARTS if view.has(name)]
 
 
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
-    width = view.facts.model_width
-    where = note("embed.biased" if view.facts.positions == "bias" else "embed.turned")
+    width, positions = view.facts.model_width, view.facts.positions
+    where = note(_ENTER[positions]) if positions in _ENTER else ""
     scaled = note(f"embed.{made}", width=width) if made != "token" else ""
     yield StepTitle(1, note(f"embed.title_{made}", width=width))
-    yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
+    plain = [say("embed.plain", where=where)] if where else []
+    yield paragraph(_what_vectors_are(view, scaled), *plain)
     if view.has("token_embedding") and made != "token":
         yield view.rows("token_embedding", view.tokens)
 
