@@ -15,6 +15,7 @@ FAMILIES = {
     "gptneox": "gpt_neox",
     "bloom": "bloom",
     "opt": "opt",
+    "deberta-v2": "deberta",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

@@ -128,7 +128,7 @@ def randomise(model: torch.nn.Module, rng: np.random.Generator) -> None:
     """Gains near 1, biases of a size that matters, matrices that keep the spread."""
     for name, parameter in model.named_parameters():
         normal = rng.standard_normal(parameter.shape)
-        if "norm" in name:
+        if "norm" in name.lower():
             values = 1 + 0.4 * normal
         elif parameter.ndim == 1:
             values = 0.4 * normal
