@@ -16,6 +16,7 @@ FAMILIES = {
     "bloom": "bloom",
     "opt": "opt",
     "deberta-v2": "deberta",
+    "modernbert": "modernbert",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"
