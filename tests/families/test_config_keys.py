@@ -17,6 +17,7 @@ from attn_cli import session
 from attn_cli.errors import ContentError
 from attn_cli.families import FAMILIES
 from attn_cli.model.config import ConfigReader
+from measure import logits_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MEASURED = json.loads((GOLDEN / "config_keys.json").read_text())
@@ -26,6 +27,7 @@ FIRST = {
     "gpt2": "gpt2-a", "llama": "llama-plain", "mistral": "mistral-window", "qwen2": "qwen2-window",
     "qwen3": "qwen3-yarn", "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3-short",
     "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before",
+    "deberta-v2": "deberta-shared", "modernbert": "modernbert-windows",
 }  # fmt: skip
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
 # says, and a note says that there is another.
@@ -35,6 +37,7 @@ EVERYWHERE = {
     "is_causal": (False, [True]),
     "per_layer_config": ({"0": {"rms_norm_eps": 5.0}}, [{}, None]),
 }
+NOT_CAUSAL = ("deberta-v2", "modernbert")
 SHARE = {"partial_rotary_factor": (0.5, [1.0, 1, None])}
 REFUSED = {
     "gpt2": {"add_cross_attention": (True, [False, None])},
@@ -51,7 +54,17 @@ REFUSED = {
     "gpt_neox": {"head_dim": (4, [8, None])},
     "bloom": {},
     "opt": {},
+    "deberta-v2": {"attention_head_size": (4, [8, None])},
+    "modernbert": SHARE | {"head_dim": (4, [6, None])},
 }  # fmt: skip
+
+
+def refused_in(family):
+    """The keys that a family refuses, each with a value that it does and those that it takes."""
+    everywhere = {
+        k: v for k, v in EVERYWHERE.items() if k != "is_causal" or family not in NOT_CAUSAL
+    }
+    return everywhere | REFUSED[family]
 
 
 # What the reference's code has for a key that is no field of its class, where it is missing.
@@ -64,6 +77,7 @@ IN_CODE = {
     },
     "phi3-short": {"rope_theta": 10_000.0},
     "neox-parallel": {"rotary_pct": 0.25, "rotary_emb_base": 10_000},
+    "modernbert-biased": {"global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0},
 }  # fmt: skip
 
 
@@ -74,8 +88,11 @@ def opened(folder, config, ignored=()):
     """The logits and notes of a model with this config."""
     (folder / "config.json").write_text(json.dumps(config))
     model = session.load(str(folder), ignore_config=ignored)
-    found = session.trace(ids=np.load(folder / "activations.npz")["ids"].tolist(), model=model)
-    return found.logits, {str(note) for note in found.notes}
+    given = np.load(folder / "activations.npz")
+    ids, types = (tuple(given[n].tolist()) if n in given else () for n in ("ids", "types"))
+    found = session.trace(ids=ids, model=model)
+    logits = logits_of(model, ids, types=types) if model.facts.masked else found.logits
+    return logits, {str(note) for note in found.notes}
 
 
 def read(folder, config):
@@ -277,7 +294,7 @@ def test_a_null_that_means_something_is_not_as_good_as_absent(name, key, golden)
 @pytest.mark.parametrize("family", FIRST)
 def test_what_is_refused_names_the_key_and_can_be_ignored(family, golden):
     model = golden(FIRST[family])
-    for key, (value, neutral) in {**EVERYWHERE, **REFUSED[family]}.items():
+    for key, (value, neutral) in refused_in(family).items():
         error, *_ = model.changed({key: value})
         message, _, hint = error.partition("\n")
         assert key in message and str(model.folder / "config.json") in message
@@ -341,9 +358,8 @@ def pictures(tmp_path):
 def test_the_config_around_a_text_config_is_judged_too(pictures):
     folder, config = pictures
     logits, notes = opened(folder, config)
-    every = {key: entry for key, entry in EVERY.items() if key not in EVERYWHERE}
-    outer = every | MEASURED["families"]["gemma3"]
-    known = {key: entry.get("default", 5) for key, entry in outer.items()}
+    outer = EVERY | MEASURED["families"]["gemma3"]
+    known = {k: entry.get("default", 5) for k, entry in outer.items() if k not in EVERYWHERE}
     again, same = opened(folder, config | known)
     assert np.array_equal(again, logits) and same == notes
     _, more = opened(folder, config | {"xyzzy": 1})
@@ -373,6 +389,10 @@ def test_every_family_has_published_configs():
 
 # --- sizes that no published file leaves out -----------------------------------------------------
 
+ENCODER = (
+    "hidden_size num_hidden_layers num_attention_heads vocab_size intermediate_size "
+    "max_position_embeddings"
+)
 SIZES = {
     "gpt2": "n_embd n_layer n_head n_positions vocab_size",
     "llama": "hidden_size num_hidden_layers num_attention_heads vocab_size intermediate_size "
@@ -386,6 +406,7 @@ SIZES = {
     "gpt_neox": "hidden_size intermediate_size num_attention_heads",
     "bloom": "hidden_size n_layer n_head vocab_size",
     "opt": "hidden_size ffn_dim num_attention_heads",
+    **dict.fromkeys(("deberta-v2", "modernbert"), ENCODER),
 }
 
 

@@ -60,7 +60,11 @@ GOLDEN = {
     "gpt_neox": ("neox-parallel", "neox-serial"),
     "bloom": ("bloom", "bloom-normed"),
     "opt": ("opt-before", "opt-behind", "opt-bare"),
-}
+    "deberta-v2": (
+        "deberta-shared", "deberta-c2p", "deberta-p2c", "deberta-both", "deberta-absolute",
+    ),
+    "modernbert": ("modernbert-windows", "modernbert-biased"),
+}  # fmt: skip
 # The same models with the spellings of 4.x; null drops a key.
 OLDER: dict[str, dict[str, Any]] = {
     "gpt2-a": {
@@ -84,8 +88,13 @@ OLDER: dict[str, dict[str, Any]] = {
     },
     "neox-parallel": {"rope_parameters": None, "rotary_pct": 0.5, "rotary_emb_base": 83},
     "bloom": {"hidden_size": None, "n_embed": 20, "n_head": None, "num_attention_heads": 5},
+    "deberta-shared": {"pos_att_type": "P2C | c2p"},
+    "modernbert-windows": {"layer_types": None, "global_attn_every_n_layers": 3},
+    "modernbert-biased": {
+        "rope_parameters": None, "global_rope_theta": 47.0, "local_rope_theta": 13.0,
+    },
 }  # fmt: skip
-NO_ROPE = ("gpt2", "bloom", "opt", "gemma3")
+NO_ROPE = ("gpt2", "bloom", "opt", "gemma3", "deberta-v2")
 OF_ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 # Values where none can be derived from the default or from the golden model's own.
 TRIALS: dict[str, Any] = {
@@ -113,6 +122,9 @@ TRIALS: dict[str, Any] = {
     "factor": 3.0, "attention_factor": 1.75, "beta_fast": 8.0, "beta_slow": 2.0,
     "low_freq_factor": 1.25, "high_freq_factor": 7.0, "mscale": 2.0, "mscale_all_dim": 3.0,
     "encoder_no_repeat_ngram_size": 2, "cross_attention_hidden_size": 4,
+    "pos_att_type": "c2p", "norm_rel_ebd": "none", "conv_act": "relu", "pooler_hidden_act": "relu",
+    "classifier_activation": "silu", "classifier_pooling": "mean", "global_rope_theta": 77.0,
+    "local_rope_theta": 77.0, "global_attn_every_n_layers": 2, "local_attention": 2,
 }  # fmt: skip
 # Asked of a config without a field for it, by code that every causal model runs through.
 ASKED_BY_ALL = ("gradient_checkpointing", "is_causal", "tie_last_hidden_states")
@@ -197,7 +209,10 @@ class Golden:
         dropped = {key for key, value in (changes or {}).items() if value is None}
         self.config = {key: value for key, value in config.items() if key not in dropped}
         archive = np.load(self.place / "activations.npz")
-        self.ids = torch.tensor([archive["ids"].tolist()])
+        self.kind = getattr(transformers, config["architectures"][0])
+        self.given = {"input_ids": torch.tensor([archive["ids"].tolist()])}
+        if "types" in archive:
+            self.given["token_type_ids"] = torch.tensor([archive["types"].tolist()])
         self.logits = torch.tensor(archive["logits"])
         assert self.same(self.run(self.config), self.logits), self.name
 
@@ -207,13 +222,13 @@ class Golden:
         (self.place / "config.json").write_text(json.dumps(config))
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                model, info = transformers.AutoModelForCausalLM.from_pretrained(
+                model, info = self.kind.from_pretrained(
                     self.place, attn_implementation="eager", dtype=torch.float32,
                     output_loading_info=True,
                 )  # fmt: skip
                 if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
                     return None
-                return model.eval()(self.ids, return_dict=True).logits[0].float()
+                return model.eval()(**self.given, return_dict=True).logits[0].float()
         except Exception:  # whatever it is, the reference does not run this config
             return None
 
