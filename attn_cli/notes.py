@@ -11,7 +11,7 @@ from attn_cli.errors import ContentError, some
 from attn_cli.model.family import Model
 from attn_cli.model.tensors import OUTPUT
 from attn_cli.model.what_if import Changes
-from attn_cli.reading import mask_text
+from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.words import Note, note
 
@@ -103,7 +103,9 @@ def logit_notes(logits: np.ndarray) -> tuple[Note, ...]:
 
 def no_mask_notes(model: Model) -> tuple[Note, ...]:
     """Why a model that fills mask tokens predicts nothing."""
-    return (note("note.no_mask_token", mask=mask_text(model)),)
+    if model.tokenizer.mask < 0:
+        return (note("note.no_mask_known", model=model.facts.name),)
+    return (note("note.no_mask_token", mask=token_of(model, model.tokenizer.mask).text),)
 
 
 def place(facts: Facts, block: Address | Attention) -> Note:

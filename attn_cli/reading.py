@@ -131,9 +131,3 @@ def token_of(model: Model, id: int) -> Token:
         return model.tokenizer.token(id)
     except KeyError:
         return Token(id=id, text=f"<{id}>", span=(0, 0))
-
-
-def mask_text(model: Model) -> str:
-    """The mask token as it is typed."""
-    mask = model.tokenizer.mask
-    return token_of(model, mask).text if mask >= 0 else "[MASK]"

@@ -241,7 +241,7 @@ def _ending(
 ) -> Ending:
     weights, name = model.weights, model.facts.last_norm
     norm = weights.get(f"{name}.weight", NOTHING)
-    bias_V, ids = weights.get(model.family.output_bias, NOTHING), [c.id for c in candidates]
+    bias_V, ids = family.output_bias(model), [c.id for c in candidates]
     if model.facts.norm_base and norm.size:
         norm = model.facts.norm_base + norm
     finite_V = logits_V[np.isfinite(logits_V)]

@@ -10,15 +10,15 @@ import numpy as np
 
 from attn_cli import session, vocabulary
 from attn_cli.maths.attention import PRODUCT
-from attn_cli.model.cache import Cache
+from attn_cli.model.cache import Cache, End
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
-from attn_cli.model.what_if import UNCHANGED, WhatIf
-from attn_cli.records import Prompt, Trace
+from attn_cli.model.what_if import UNCHANGED, Changes
+from attn_cli.records import Address, Attention, Prompt, Trace
 
 
 def logits_of(
-    model: Model, ids: tuple[int, ...], changes: WhatIf = UNCHANGED, types: tuple[int, ...] = ()
+    model: Model, ids: tuple[int, ...], changes: Changes = UNCHANGED, types: tuple[int, ...] = ()
 ) -> np.ndarray:
     """Logits (position, vocabulary) at every position of a prompt."""
     request = Request(what_if=changes, types=types)
@@ -26,7 +26,7 @@ def logits_of(
 
 
 def next_logits_of(
-    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: WhatIf = UNCHANGED
+    model: Model, ids: tuple[int, ...], cache: Cache | None = None, changes: Changes = UNCHANGED
 ) -> np.ndarray:
     """Logits (vocabulary) for the token after the last; `ids` follow what the cache holds."""
     end = session.run(model, ids, Request(what_if=changes), cache)[1]
@@ -50,54 +50,81 @@ def encoder_prompt(model: Model, golden: Mapping[str, np.ndarray]) -> Prompt:
     return replace(prompt, types=tuple(golden["types"].tolist())) if known else prompt
 
 
-def following(
-    layer: Mapping[str, np.ndarray],
-    w_o: np.ndarray,
-    visible: np.ndarray,
-    scale: float,
-    cap: float = 0,
-    terms: tuple[str, ...] = (),
-) -> dict[str, np.ndarray]:
-    """In float64, what follows from a layer's stored q, k and z, and its bias and `terms` if any.
+def addresses(model: Model) -> list[Address]:
+    """All blocks of a model of one stack or two, in computing order."""
+    facts = model.facts
+    found = []
+    for stack in dict.fromkeys(stack for stack, _ in facts.attentions):
+        kinds = [kind for name, kind in facts.attentions if name == stack]
+        found += [Address(stack, k, n) for n in range(facts.layers_of(stack)) for k in kinds]
+    return found
 
-    `w_o` (model, head × width) is as folders store it.
+
+def every_block(
+    model: Model,
+    source: tuple[int, ...],
+    ids: tuple[int, ...],
+    what_if: Changes = UNCHANGED,
+    cache: Cache | None = None,
+    arrays: frozenset[str] = vocabulary.LIGHT_ARRAYS - {"mlp_output"},
+) -> tuple[dict[Address, Attention], End]:
+    """What every block computes, and where the pass ends; `source` are the encoder's tokens."""
+    blocks = frozenset(addresses(model))
+    request = Request(blocks=blocks, arrays=arrays, source=source, what_if=what_if)
+    return session.run(model, ids, request, cache)
+
+
+def following(
+    found: Mapping[str, np.ndarray],
+    visible: np.ndarray,
+    w_o: np.ndarray,
+    *,
+    scale: float,
+    cap: float = 0.0,
+) -> dict[str, np.ndarray]:
+    """What follows in float64 from a block's q, k, z, bias and terms: steps 3, 4, `head_output`.
+
+    `w_o` is (head × value_width, model).
     """
-    q, k, z = (layer[name].astype(np.float64) for name in "qkz")
-    group, width = len(q) // len(k), z.shape[-1]
+    terms = [name for name in vocabulary.TERMS if name in found]
+    q, k, z = (found[name].astype(np.float64) for name in "qkz")
+    group = len(q) // len(k)
     product = np.stack([q[head] @ k[head // group].T for head in range(len(q))])
-    scores = product + sum(layer[name].astype(np.float64) for name in terms)
-    scaled, w_o = scores * scale, w_o.astype(np.float64)
-    scaled = (cap * np.tanh(scaled / cap) if cap else scaled) + layer.get("bias", 0)
-    pulls = [z[h] @ w_o[:, h * width : (h + 1) * width].T for h in range(len(q))]
+    scores = product + sum(found[name].astype(np.float64) for name in terms)
+    scaled = scores * scale
+    scaled = cap * np.tanh(scaled / cap) if cap else scaled
+    scaled = scaled + found.get("bias", 0)
+    width = z.shape[-1]
+    rows = w_o.astype(np.float64)
+    pulls = [z[h] @ rows[h * width : (h + 1) * width] for h in range(len(z))]
     return {
-        **({PRODUCT: product} if terms else {}), "scores": scores, "scaled": scaled,
-        "visible": visible, "masked": np.where(visible, scaled, -np.inf),
-        "head_output": np.stack(pulls),
+        **({PRODUCT: product} if terms else {}),
+        "scores": scores, "scaled": scaled, "visible": visible,
+        "masked": np.where(visible, scaled, -np.inf), "head_output": np.stack(pulls),
     }  # fmt: skip
 
 
-def layer_of(golden: Mapping[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
-    """The arrays of one layer, which an archive has as `LAYER.NAME`."""
-    start = f"{layer}."
-    return {n.removeprefix(start): array for n, array in golden.items() if n.startswith(start)}
+def block_errors(block: Attention, wanted: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The error of every array of a block, which has just the wanted ones."""
+    assert set(block.arrays) - vocabulary.PARAMETERS - vocabulary.EMBEDDING_PARTS == set(wanted)
+    assert np.array_equal(block.visible, wanted["visible"])
+    numbers = {name: array for name, array in wanted.items() if name != "visible"}
+    assert {block.arrays[name].dtype for name in numbers} == {np.dtype(np.float32)}
+    return {name: row_error(block.arrays[name], array) for name, array in numbers.items()}
 
 
-def array_errors(golden: Mapping[str, np.ndarray], trace: Trace) -> dict[str, float]:
-    """The largest error of every array over the layers; a trace has just those that are stored.
+def of_layer(golden: Mapping[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
+    """The arrays of one layer by their own names; an archive has them as `LAYER.NAME`."""
+    prefix = f"{layer}."
+    return {n.removeprefix(prefix): array for n, array in golden.items() if n.startswith(prefix)}
 
-    Parameters and the parts of an embedding are not compared.
-    """
+
+def trace_errors(trace: Trace, golden: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The largest error of every array over the layers of a model of one stack."""
     found: dict[str, float] = {}
     for block in trace.attention:
-        wanted = layer_of(golden, block.layer)
-        assert set(block.arrays) - vocabulary.PARAMETERS - vocabulary.EMBEDDING_PARTS == set(wanted)
-        for name, array in wanted.items():
-            if name == "visible":
-                assert np.array_equal(block.visible, array)
-            else:
-                assert block.arrays[name].dtype == np.float32
-                error = row_error(block.arrays[name], array)
-                found[name] = max(error, found.get(name, 0))
+        for name, error in block_errors(block, of_layer(golden, block.layer)).items():
+            found[name] = max(error, found.get(name, 0))
     return found
 
 

@@ -17,6 +17,11 @@ FAMILIES = {
     "opt": "opt",
     "deberta-v2": "deberta",
     "modernbert": "modernbert",
+    "t5": "t5",
+    "t5encoder": "t5",
+    "mt5": "mt5",
+    "umt5": "umt5",
+    "bart": "bart",
 }  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

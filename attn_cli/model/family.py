@@ -77,13 +77,18 @@ def output_matrix(model: Model) -> str:
     return model.family.embedding if model.config.tied else OUTPUT
 
 
+def output_bias(model: Model) -> np.ndarray:
+    """What is added to the logits (vocabulary), of size 0 where nothing is."""
+    return model.weights.get(model.family.output_bias, NOTHING).reshape(-1)
+
+
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
     """Logits (position, vocabulary) of any layer's vectors (position, model)."""
     x = model.family.final(model, x)
     if model.facts.logit_scale != 1:
         x = x * x.dtype.type(model.facts.logit_scale)
     logits = model.weights.times_rows(output_matrix(model), x)
-    bias = model.weights.get(model.family.output_bias, NOTHING)
+    bias = output_bias(model)
     logits = logits + bias if bias.size else logits
     cap = model.facts.logit_cap
     return soft_cap(logits, cap) if cap else logits

@@ -43,7 +43,8 @@ class Gguf:
     are those that a file may not lack, beside those of every architecture. `say` completes, in
     place, the values of config.json by what the file says by other means; `finish` completes the
     config by what config.json cannot say: both take a reader of the values as the file has them,
-    and its tensors. `arrange` tells which tensors stand otherwise than in a folder.
+    and its tensors. `more` are the tensors' names that depend on the config; `arrange` tells which
+    tensors stand otherwise than in a folder.
     """
 
     keys: Mapping[str, str]
@@ -53,6 +54,7 @@ class Gguf:
     required: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = lambda *_: None
+    more: Callable[[Any], Mapping[str, str]] = lambda config: {}
     arrange: Callable[[Any], Mapping[str, Arrange]] = lambda config: {}
     finish: Callable[[Any, ConfigReader, Mapping[str, Any]], Any] = lambda config, *_: config
 
@@ -128,7 +130,7 @@ def file_names(form: Gguf, config: Any) -> dict[str, str]:
     """The file's name for each of the family's tensors, layer by layer."""
     return {
         ours.replace("*", number): theirs.replace("*", number)
-        for ours, theirs in form.tensors.items()
+        for ours, theirs in {**form.tensors, **form.more(config)}.items()
         for number in layer_numbers(ours, config)
     }
 
@@ -137,7 +139,7 @@ def _stored_names(form: Gguf, tensors: Iterable[str], config: Any) -> dict[str, 
     """Each tensor under the family's name; one that the table lacks keeps its own in brackets."""
     arranged = form.arrange(config)
     table = {}
-    for ours, theirs in form.tensors.items():
+    for ours, theirs in {**form.tensors, **form.more(config)}.items():
         arrange = arranged.get(ours, as_stored)
         for number in layer_numbers(ours, config):
             table[theirs.replace("*", number)] = Stored(ours.replace("*", number), arrange)

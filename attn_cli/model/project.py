@@ -1,18 +1,33 @@
 """Step 2 as families do it: queries, keys and values, with the parameters that made them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from attn_cli.maths.attention import project, split_heads
 from attn_cli.maths.layers import linear
+from attn_cli.model.stack import Stack
 
 Arrays = dict[str, np.ndarray]
 
 
 def apart(x: np.ndarray, **maps: tuple[np.ndarray, np.ndarray, int]) -> Arrays:
     """q, k and v, each of a map of its own: matrix (model, head × width), bias, count of heads."""
+    return {letter: project(x, *of) for letter, of in maps.items()} | _parameters(maps)
+
+
+def across(
+    stack: Stack, x: np.ndarray, key_x: np.ndarray, **maps: tuple[np.ndarray, np.ndarray, int]
+) -> Arrays:
+    """As `apart`, but k and v of another stack's vectors, which a cache keeps."""
+    kept = stack.once("cross", lambda: {name: project(key_x, *maps[name]) for name in "kv"})
+    return {"key_x": key_x, "q": project(x, *maps["q"]), **kept, **_parameters(maps)}
+
+
+def _parameters(maps: Mapping[str, tuple[np.ndarray, np.ndarray, int]]) -> Arrays:
+    """The matrices and biases as each head has them."""
     arrays: Arrays = {}
     for letter, (w_MN, b_N, heads) in maps.items():
-        arrays[letter] = project(x, w_MN, b_N, heads)
         arrays[f"w_{letter}"] = w_MN.reshape(len(w_MN), heads, -1).swapaxes(0, 1)
         if b_N.size:
             arrays[f"b_{letter}"] = b_N.reshape(heads, -1)

@@ -74,7 +74,7 @@ class Naming(NamedTuple):
 
     One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
     nothing; `older` maps a name that published files still have to today's; `copies` maps a name
-    to the tensor that it repeats, and that it is where that one is missing.
+    to the tensor that it repeats, or that it stands for where the file has none of that name.
     """
 
     prefixes: tuple[str, ...] = ()
@@ -103,23 +103,21 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     Raises ContentError for a tensor that is there under two names.
     """
     left_out = re.compile("|".join(map(translate, naming.left_out)) or r"(?!)")
+    there = {naming.family_name(place) for place in tensors}
     found: dict[str, Stored] = {}
-    instead: dict[str, Stored] = {}
     for place in tensors:
-        if left_out.match(place):
+        own = naming.without_prefix(place)
+        name = naming.copies.get(own, naming.older.get(own, own))
+        if left_out.match(place) or (own in naming.copies and name in there):
             continue
-        original = naming.copies.get(naming.without_prefix(place))
-        if original:
-            instead.setdefault(original, Stored(place))
-            continue
-        name = naming.family_name(place)
+        there.add(name)
         if name in found:
             raise ContentError(
                 f"{where}: the tensor {shorten(name)} stands there twice, as "
                 f"{shorten(found[name].name)} and as {shorten(place)}"
             )
         found[name] = Stored(place)
-    return instead | found
+    return found
 
 
 def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
@@ -138,8 +136,8 @@ def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[st
 # Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,
 # of true tokens and false ones. Some have names that a head which predicts has in other models.
 _OTHER_HEAD = re.compile(
-    r"(score|classifier|qa_outputs|multiple_choice_head|v_head|value_head|summary"
-    r"|head|mask_predictions|lm_predictions)\..*"
+    r"(score|classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
+    r"|summary|head|mask_predictions|lm_predictions)\..*"
 )
 
 

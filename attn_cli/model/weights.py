@@ -1,5 +1,6 @@
 """A family's tensors by its own names, read from a checkpoint when they are asked for."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -97,19 +98,11 @@ class Weights:
         A tensor is read when it is asked for; those of the next layer are read by another thread
         while this one is used, if reading them costs something.
         """
-        tails: dict[str, list[str]] = {}
-        for name in self.stored:
-            if name.startswith(prefix):
-                number, _, tail = name.removeprefix(prefix).partition(".")
-                tails.setdefault(number, []).append(tail)
-
-        def of(layer: int) -> LayerWeights:
-            return LayerWeights(self, f"{prefix}{layer}.", tails.get(str(layer), ()))
-
-        ready = of(0)
+        tails = self._tails(prefix)
+        ready = LayerWeights(self, f"{prefix}0.", tails["0"])
         with _helper() if last and ready.costs() else nullcontext() as helper:
             for layer in range(last + 1):
-                following = of(layer + 1)
+                following = LayerWeights(self, f"{prefix}{layer + 1}.", tails[f"{layer + 1}"])
                 needed = helper and layer < last and following.costs()
                 ahead = helper.submit(following.read_all) if helper and needed else None
                 yield ready
@@ -118,6 +111,15 @@ class Weights:
                 if ahead:
                     ahead.result()
                 ready = following
+
+    def _tails(self, prefix: str) -> dict[str, list[str]]:
+        """What names have after `prefix` and a number, by that number."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in self.stored:
+            if name.startswith(prefix):
+                number, _, tail = name.removeprefix(prefix).partition(".")
+                found[number].append(tail)
+        return found
 
 
 def _helper() -> Any:

@@ -79,7 +79,7 @@ class Contents(NamedTuple):
 def listing() -> Listing:
     """The models that need no path. Each is opened as far as its headers, and none breaks it."""
     carried = [name for name, (package, _) in PACKAGES.items() if importlib.util.find_spec(package)]
-    names = [(name, PACKAGE, name) for name in EMBEDDED]
+    names = [(name, PACKAGE, "embedded") for name in EMBEDDED]
     names += [(name, PACKAGE, "packaged") for name in carried]
     found = [_listed(*entry) for entry in names]
     untrained = Listed(name="random", family=UNTRAINED, place=PACKAGE, opens=True, remark="random")

@@ -46,8 +46,8 @@ _RANDOM = {
 
 
 def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
-    """Opens a model: `tiny`, `random[:key=value,…]`, `smollm2`, a folder, a GGUF file, `org/name`
-    in the local Hugging Face cache, or `ollama:name[:tag]`.
+    """Opens a model: one of `places.EMBEDDED` or `places.PACKAGES`, `random[:key=value,…]`, a
+    folder, a GGUF file, `org/name` in the local Hugging Face cache, or `ollama:name[:tag]`.
 
     Only headers are read; tensors and the tokenizer follow when a question needs them.
     Raises NoModelError, ContentError, UsageError.

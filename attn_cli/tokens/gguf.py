@@ -1,77 +1,38 @@
-"""The tokenizer that a GGUF file carries in its metadata, built with the `tokenizers` library.
+"""The tokenizer that a GGUF file carries in its metadata; where it merges, built with the library.
 
 llama.cpp decides what the keys mean and what holds where one is absent (src/llama-vocab.cpp).
 """
 
 from collections.abc import Callable, Mapping
 from itertools import accumulate, groupby, pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from attn_cli.errors import ContentError
+from attn_cli.tokens import gguf_unigram, gguf_words
+from attn_cli.tokens.gguf_keys import CONTROL, UNKNOWN, USER_DEFINED, Keys
 from attn_cli.tokens.library import LibraryTokenizer, load, spell
 from attn_cli.tokens.pairs import merged
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
+from attn_cli.tokens.token import Tokenizer
 
-T = TypeVar("T")
-_HINT = "--ids 1,2,3 needs no tokenizer and always works"
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 # Giving the library 49,000 tokens takes 45 ms; only what can occur in a short text takes 10.
 _SHORT, _CUTS = 400, 3
 # The added tokens of Phi-3 that leave the white space after them.
 _PHI3_LEAVES = ("<unk>", "<s>", "<|endoftext|>")
 
 
-def from_metadata(metadata: Mapping[str, Any], where: str) -> LibraryTokenizer:
+def from_metadata(metadata: Mapping[str, Any], where: str) -> Tokenizer:
     """The tokenizer that `metadata` describes; `where` names the file in errors.
 
     Raises ContentError for one that is malformed or not supported.
     """
-    data = _Metadata(metadata, where)
+    data = Keys(metadata, where)
     model = data.get("model", "")
+    if model in _PLAIN:
+        return _PLAIN[model](data)
     if model not in _KINDS:
-        raise data.broken(f"is of the kind {model[:40]!r}; attn reads {' and '.join(_KINDS)}")
+        known = ", ".join((*_KINDS, *_PLAIN))
+        raise data.broken(f"is of the kind {model[:40]!r}; attn reads {known}")
     return _GgmlTokenizer(data, _KINDS[model](data))
-
-
-class _Metadata:
-    """The tokenizer's keys, each checked for its type when it is asked for."""
-
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
-        self._values, self._where = values, where
-
-    def broken(self, what: str) -> ContentError:
-        return ContentError(f"the tokenizer in {self._where} {what}", _HINT)
-
-    @property
-    def general_name(self) -> str:
-        name = self._values.get("general.name", "")
-        return name if isinstance(name, str) else ""
-
-    def get(self, name: str, default: T) -> T:
-        value = self._values.get(f"tokenizer.ggml.{name}", default)
-        if type(value) is not type(default):
-            raise self.broken(f"has a {name} that is not {type(default).__name__}")
-        return value
-
-    def items(self, name: str, kind: type[T], count: int = 0) -> list[T]:
-        """An array. One of GGUF is of one type throughout, so that its first item tells."""
-        values: list[T] = self.get(name, [])
-        if not values or type(values[0]) is not kind or (count and len(values) != count):
-            raise self.broken(f"has no {name}, or they are not as many or not what they should be")
-        return values
-
-    def marked(self) -> dict[int, int]:
-        """The types of the tokens that are not normal; of none in a file without types."""
-        types = self.get("token_type", [])
-        if types:
-            self.items("token_type", int, len(self.items("tokens", str)))
-        return {id: type for id, type in enumerate(types) if type != _NORMAL}
-
-    def id(self, name: str, default: int) -> int:
-        value = self.get(f"{name}_token_id", default)
-        if not 0 <= value < len(self.items("tokens", str)):
-            raise self.broken(f"has {value} as its {name} token, which is not in the vocabulary")
-        return value
 
 
 class _Kind(NamedTuple):
@@ -91,7 +52,7 @@ class _Kind(NamedTuple):
 class _GgmlTokenizer(LibraryTokenizer):
     """Gives the library its vocabulary when it encodes, at first only what the text can use."""
 
-    def __init__(self, data: _Metadata, kind: _Kind) -> None:
+    def __init__(self, data: Keys, kind: _Kind) -> None:
         self._data, self._kind, self._tokens = data, kind, data.items("tokens", str)
         self.size, self.unknown, self._cuts, self._whole = len(self._tokens), kind.unknown, 0, False
         package, self._marked = load(), data.marked()
@@ -99,21 +60,20 @@ class _GgmlTokenizer(LibraryTokenizer):
         for name, part in kind.parts.items():
             setattr(library, name, part)
         takes = _taking_space(data)
-        for special, kinds in ((True, {_UNKNOWN, _CONTROL}), (False, {_USER_DEFINED})):
+        for special, kinds in ((True, {UNKNOWN, CONTROL}), (False, {USER_DEFINED})):
             texts = [self._tokens[id] for id, type in self._marked.items() if type in kinds]
             flags = {"normalized": False, "special": special}
             added = [package.AddedToken(text, rstrip=takes(text), **flags) for text in texts]
             library.add_tokens(added)
-        before = [data.id("bos", kind.bos)] if data.get("add_bos_token", kind.add_bos) else []
-        after = [data.id("eos", kind.eos)] if data.get("add_eos_token", False) else []
-        ends = [{"id": str(id), "ids": [id], "tokens": [""]} for id in {*before, *after}]
-        first = [*map(str, before), "$A", *map(str, after)]
-        second = [*map(str, before), "$B", *map(str, after)]
+        ends = data.ends(bos=kind.bos, eos=kind.eos, add_bos=kind.add_bos, add_eos=False)
+        names = [list(map(str, ids)) for ids in ends]
+        tokens = [{"id": str(id), "ids": [id], "tokens": [""]} for id in sorted({*sum(ends, ())})]
+        single = [*names[0], "$A", *names[1]]
         library.post_processor = package.processors.TemplateProcessing(
-            single=first, pair=[*first, *second], special_tokens=ends
+            single=single, pair=[*single, *names[2], "$B", *names[3]], special_tokens=tokens
         )
         super().__init__(library)
-        self.mask = data.id("mask", -1) if data.get("mask_token_id", -1) != -1 else -1
+        self.mask = data.mask()
         if kind.cut:  # which the library does not tell anything of
             library.pre_tokenizer = kind.cut
 
@@ -146,7 +106,7 @@ class _GgmlTokenizer(LibraryTokenizer):
         return self._tokens.index(entry) if entry in self._tokens else None
 
 
-def _byte_level(data: _Metadata) -> _Kind:
+def _byte_level(data: Keys) -> _Kind:
     name, package = data.get("pre", "default"), load()
     if name not in PRE_TOKENIZERS:
         raise data.broken(f"cuts text in the unknown way {name[:40]!r}")
@@ -172,7 +132,7 @@ def _byte_level(data: _Metadata) -> _Kind:
     return _Kind(spelled, model, parts, pre.add_bos)
 
 
-def _sentencepiece(data: _Metadata) -> _Kind:
+def _sentencepiece(data: Keys) -> _Kind:
     tokens, package, unknown = data.items("tokens", str), load(), data.id("unknown", 0)
     scores, marked = data.items("scores", float, len(tokens)), data.marked()
     prefix = "▁" if data.get("add_space_prefix", True) else ""
@@ -217,10 +177,14 @@ class _Merged:
         return [part[start:end] for start, end in pairwise(accumulate(sizes, initial=0))]
 
 
-def _taking_space(data: _Metadata) -> Callable[[str], bool]:
+def _taking_space(data: Keys) -> Callable[[str], bool]:
     """Which added tokens take the white space after them: llama.cpp goes by the model's name."""
     name = data.general_name.lower()
     return lambda token: ("phi-3" in name or "phi3" in name) and token not in _PHI3_LEAVES
 
 
-_KINDS: dict[str, Callable[[_Metadata], _Kind]] = {"gpt2": _byte_level, "llama": _sentencepiece}
+_KINDS: dict[str, Callable[[Keys], _Kind]] = {"gpt2": _byte_level, "llama": _sentencepiece}
+_PLAIN: dict[str, Callable[[Keys], Tokenizer]] = {
+    "bert": gguf_words.WordPieces,
+    "t5": gguf_unigram.Unigram,
+}

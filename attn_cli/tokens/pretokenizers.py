@@ -44,7 +44,8 @@ PRE_TOKENIZERS = {
     "default": PreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
     # tiiuae/falcon-7b, as llama.cpp has it.
     "falcon": PreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")),
-    **dict.fromkeys(("gpt-2", "phi-2", "mpt", "jais", "modern-bert", "exaone4"), _PLAIN),
+    **dict.fromkeys(("gpt-2", "phi-2", "mpt", "jais", "modern-bert", "roberta-bpe"), _PLAIN),
+    "exaone4": _PLAIN,
     "olmo": PreTokenizer((_GPT2,), nfc=True),
     **dict.fromkeys(("bloom", "poro-chat", "gpt3-finnish"), PreTokenizer((_BLOOM,))),
     **dict.fromkeys(("smollm", "starcoder", "refact", "codeshell", "exaone"), _DIGITS),

@@ -9,11 +9,6 @@ from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
 from attn_cli.words import note
 
 _PARTS = ("token_embedding", "position_embedding", "type_embedding")
-# Where positions enter that are not added to x.
-_ENTER = {
-    "rotary": "embed.turned", "bias": "embed.biased", "relative": "embed.biased",
-    "disentangled": "embed.terms",
-}  # fmt: skip
 Items = Iterator[NamedTuple]
 
 
@@ -81,12 +76,11 @@ def _parts(view: HeadView) -> list[str]:
 
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
-    width, positions = view.facts.model_width, view.facts.positions
-    where = note(_ENTER[positions]) if positions in _ENTER else ""
+    width = view.facts.model_width
+    where = note(f"embed.enters_{view.facts.positions}")
     scaled = note(f"embed.{made}", width=width) if made != "token" else ""
     yield StepTitle(1, note(f"embed.title_{made}", width=width))
-    plain = [say("embed.plain", where=where)] if where else []
-    yield paragraph(_what_vectors_are(view, scaled), *plain)
+    yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
     if view.has("token_embedding") and made != "token":
         yield view.rows("token_embedding", view.tokens)
 

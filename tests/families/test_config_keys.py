@@ -26,7 +26,8 @@ EVERY = MEASURED["families"]["every"]
 FIRST = {
     "gpt2": "gpt2-a", "llama": "llama-plain", "mistral": "mistral-window", "qwen2": "qwen2-window",
     "qwen3": "qwen3-yarn", "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3-short",
-    "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before",
+    "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before", "t5": "t5-relu",
+    "mt5": "mt5", "umt5": "umt5", "bart": "bart",
     "deberta-v2": "deberta-shared", "modernbert": "modernbert-windows",
 }  # fmt: skip
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
@@ -54,6 +55,10 @@ REFUSED = {
     "gpt_neox": {"head_dim": (4, [8, None])},
     "bloom": {},
     "opt": {},
+    "t5": {},
+    "mt5": {},
+    "umt5": {},
+    "bart": {"tie_word_embeddings": (False, [True])},
     "deberta-v2": {"attention_head_size": (4, [8, None])},
     "modernbert": SHARE | {"head_dim": (4, [6, None])},
 }  # fmt: skip
@@ -89,8 +94,11 @@ def opened(folder, config, ignored=()):
     (folder / "config.json").write_text(json.dumps(config))
     model = session.load(str(folder), ignore_config=ignored)
     given = np.load(folder / "activations.npz")
-    ids, types = (tuple(given[n].tolist()) if n in given else () for n in ("ids", "types"))
-    found = session.trace(ids=ids, model=model)
+    ids, types, source = (
+        tuple(given[n].tolist()) if n in given else () for n in ("ids", "types", "source")
+    )
+    read = {"ids": source, "target_ids": ids} if source else {"ids": ids}
+    found = session.trace(**read, model=model)
     logits = logits_of(model, ids, types=types) if model.facts.masked else found.logits
     return logits, {str(note) for note in found.notes}
 
@@ -371,19 +379,22 @@ def test_the_config_around_a_text_config_is_judged_too(pictures):
 # --- published models ----------------------------------------------------------------------------
 
 
+LAYERS = ("decoder_layers", "num_decoder_layers", "num_layers", "num_hidden_layers", "n_layer")
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configs_are_accepted(name):
     config = PUBLISHED[name]
     read = read_published(config)
     text = config.get("text_config", config)
-    layers = next(text[k] for k in ("num_hidden_layers", "n_layer") if k in text)
-    width = next(text[k] for k in ("hidden_size", "n_embd", "n_embed") if k in text)
+    layers = next(text[k] for k in LAYERS if k in text)
+    width = next(text[k] for k in ("hidden_size", "n_embd", "n_embed", "d_model") if k in text)
     assert (read.layers, read.model_width) == (layers, width)
 
 
 def test_every_family_has_published_configs():
     kinds = {config["model_type"] for config in PUBLISHED.values()}
-    assert kinds == FAMILIES.keys() - {"gptneox"}
+    assert kinds == FAMILIES.keys() - {"gptneox", "t5encoder"}
     assert len(PUBLISHED) > 50
 
 
@@ -406,6 +417,11 @@ SIZES = {
     "gpt_neox": "hidden_size intermediate_size num_attention_heads",
     "bloom": "hidden_size n_layer n_head vocab_size",
     "opt": "hidden_size ffn_dim num_attention_heads",
+    "t5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "mt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "umt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
+    "bart": "d_model encoder_layers decoder_layers encoder_attention_heads "
+    "decoder_attention_heads encoder_ffn_dim decoder_ffn_dim vocab_size max_position_embeddings",
     **dict.fromkeys(("deberta-v2", "modernbert"), ENCODER),
 }
 
@@ -426,7 +442,11 @@ def test_a_size_is_never_made_up(family, golden):
     ("gpt2-a", "n_head", "num_attention_heads"),
     ("gpt2-a", "n_positions", "max_position_embeddings"),
     ("bloom", "n_layer", "num_hidden_layers"), ("bloom", "n_head", "num_attention_heads"),
-    ("bloom", "hidden_size", "n_embed"),
+    ("bloom", "hidden_size", "n_embed"), ("t5-gelu", "d_model", "hidden_size"),
+    ("t5-gelu", "d_kv", "head_dim"), ("t5-gelu", "num_heads", "num_attention_heads"),
+    ("t5-gelu", "num_layers", "num_hidden_layers"), ("bart", "d_model", "hidden_size"),
+    ("bart", "encoder_layers", "num_hidden_layers"),
+    ("bart", "encoder_attention_heads", "num_attention_heads"),
 ])  # fmt: skip
 def test_both_spellings_are_read_and_the_standard_one_wins(golden, name, own, standard):
     """As the reference sets a field first and the attributes that map to it after."""

@@ -13,13 +13,12 @@ from attn_cli.errors import ContentError
 from attn_cli.families import deberta
 from attn_cli.maths.positions import relative_rows
 from attn_cli.model.config import ConfigReader
-from measure import array_errors, encoder_prompt, following, layer_of, logits_of, row_error
+from measure import encoder_prompt, following, logits_of, of_layer, row_error, trace_errors
 
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
 MODELS = ("deberta-shared", "deberta-c2p", "deberta-p2c", "deberta-both", "deberta-absolute")
-# In the order in which a score sums them.
-TERMS = ("content_to_content", "content_to_position", "position_to_content")
+TERMS = vocabulary.TERMS
 LAYER = "deberta.encoder.layer"
 
 
@@ -33,13 +32,11 @@ def reference(folder):
         golden = dict(archive)
     config, stored = read_config(folder), open_safetensors(folder / WEIGHTS)
     for layer in range(config["num_hidden_layers"]):
-        arrays = layer_of(golden, layer)
+        arrays = of_layer(golden, layer)
         tokens, width = arrays["q"].shape[1:]
         scale = (width * (1 + len(config["pos_att_type"]))) ** -0.5
-        w_o = stored[f"{LAYER}.{layer}.attention.output.dense.weight"].read()
-        terms = tuple(name for name in TERMS if name in arrays)
-        visible = np.ones((tokens, tokens), bool)
-        found = following(arrays, w_o, visible, scale, terms=terms)
+        w_o = stored[f"{LAYER}.{layer}.attention.output.dense.weight"].read().T
+        found = following(arrays, np.ones((tokens, tokens), bool), w_o, scale=scale)
         golden |= {f"{layer}.{name}": array for name, array in found.items()}
     return golden
 
@@ -49,7 +46,7 @@ def errors(golden, model):
     prompt = encoder_prompt(model, golden)
     found = logits_of(model, prompt.ids, types=prompt.types)
     traced = session.trace(prompt=prompt, model=model)
-    return {"logits": row_error(found, golden["logits"])} | array_errors(golden, traced)
+    return {"logits": row_error(found, golden["logits"])} | trace_errors(traced, golden)
 
 
 def traced(folder, golden_path, **more):
@@ -263,6 +260,14 @@ def test_padding_on_the_left_is_as_if_the_text_began_after_it(golden_path, name)
     assert first.provenance("visible") == vocabulary.WHAT_IF
 
 
+def test_a_window_reaches_to_both_sides(golden_path):
+    found = session.trace(
+        ids=[5, 36, 0, 8], model=str(golden_path / "deberta-both"), mask=["window:2"]
+    )
+    for block in found.attention:
+        assert all(block.visible[i, j] == (abs(i - j) < 2) for i, j in np.ndindex(4, 4))
+
+
 def test_padding_hides_the_last_keys_from_everyone_and_moves_nobody(golden_path):
     model, ids = session.load(str(golden_path / "deberta-both")), [5, 36, 0, 8, 21]
     whole = session.trace(ids=ids, model=model, mask=["padding:2"])
@@ -344,10 +349,11 @@ def test_a_tied_output_may_stand_there_again(golden_copy):
     assert row_error(all_logits(folder), 2 * before - bias) <= 1e-6
 
 
-def test_a_bare_model_opens_with_or_without_the_prefix(golden_copy, golden_path):
-    plain = session.trace(ids=[5, 36, 0], model=str(golden_path / "deberta-c2p"))
+@pytest.mark.parametrize("name", ["deberta-c2p", "deberta-shared"])
+def test_a_bare_model_opens_with_or_without_the_prefix(golden_copy, golden_path, name):
+    plain = session.trace(ids=[5, 36, 0], model=str(golden_path / name))
     for prefix in ("deberta.", ""):
-        folder = golden_copy("deberta-c2p")
+        folder = golden_copy(name)
 
         def bare(tensors, prefix=prefix):
             kept = {name: a for name, a in tensors.items() if name.startswith("deberta.")}
@@ -357,6 +363,18 @@ def test_a_bare_model_opens_with_or_without_the_prefix(golden_copy, golden_path)
         assert not found.model.predicts
         assert np.array_equal(found.attention[1].output, plain.attention[1].output)
         shutil.rmtree(folder)
+
+
+def test_what_the_reference_leaves_out_is_left_out(golden_copy):
+    """Positions as a buffer, their table where none are added, the other form of the head."""
+    folder = golden_copy("deberta-shared")
+    before = all_logits(folder)
+    more = {
+        "deberta.embeddings.position_ids": (1, 29), "cls.predictions.decoder.bias": (3,),
+        "deberta.embeddings.position_embeddings.weight": (29, 24),
+    }  # fmt: skip
+    changed(folder, lambda t: t | {name: np.ones(s, np.float32) for name, s in more.items()})
+    assert np.array_equal(all_logits(folder), before)
 
 
 def test_heads_of_other_tasks_are_left_aside_with_a_note(golden_copy):

@@ -12,13 +12,13 @@ from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
 from attn_cli.model.cache import Cache
 from attn_cli.model.config import ConfigReader
 from measure import (
-    array_errors,
     following,
-    layer_of,
     logits_of,
     next_logits_of,
+    of_layer,
     row_error,
     same_bits,
+    trace_errors,
 )
 
 TOLERANCE = 1e-5
@@ -58,14 +58,16 @@ def reference(folder):
         golden = dict(archive)
     config, stored = read_config(folder), open_safetensors(folder / WEIGHTS)
     for layer in range(layers_of(config)):
-        arrays = layer_of(golden, layer)
-        tokens, width = arrays["q"].shape[1:]
+        arrays = of_layer(golden, layer)
+        _, tokens, width = arrays["q"].shape
         limit = config["sliding_window"] if slides(config, layer) else tokens
         visible = np.array([[0 <= i - j < limit for j in range(tokens)] for i in range(tokens)])
         place = MODELS[folder.name].replace("*", str(layer)) + ".weight"
-        scale = config.get("query_pre_attn_scalar", width) ** -0.5
-        cap = config.get("attn_logit_softcapping") or 0
-        found = following(arrays, stored[place].read(), visible, scale, cap)
+        found = following(
+            arrays, visible, stored[place].read().T,
+            scale=config.get("query_pre_attn_scalar", width) ** -0.5,
+            cap=config.get("attn_logit_softcapping") or 0.0,
+        )  # fmt: skip
         golden |= {f"{layer}.{name}": array for name, array in found.items()}
     return golden
 
@@ -73,9 +75,9 @@ def reference(folder):
 def errors(golden, model):
     """The largest error of every array over the layers, and of the logits at every position."""
     trace = session.trace(ids=golden["ids"].tolist(), model=model)
-    assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
     logits = row_error(logits_of(model, trace.prompt.ids), golden["logits"])
-    return {"logits": logits} | array_errors(golden, trace)
+    assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
+    return {"logits": logits} | trace_errors(trace, golden)
 
 
 @pytest.mark.parametrize("name", MODELS)

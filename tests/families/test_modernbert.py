@@ -10,7 +10,7 @@ from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import modernbert
 from attn_cli.model.config import ConfigReader
-from measure import array_errors, following, layer_of, logits_of, row_error, same_bits
+from measure import following, logits_of, of_layer, row_error, same_bits, trace_errors
 
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
@@ -34,12 +34,12 @@ def reference(folder):
         golden = dict(archive)
     config, stored = read_config(folder), open_safetensors(folder / WEIGHTS)
     for layer in range(config["num_hidden_layers"]):
-        arrays = layer_of(golden, layer)
+        arrays = of_layer(golden, layer)
         tokens, width = arrays["q"].shape[1:]
         far = reach(config, layer)
         visible = np.array([[abs(i - j) <= far for j in range(tokens)] for i in range(tokens)])
-        w_o = stored[f"model.layers.{layer}.attn.Wo.weight"].read()
-        found = following(arrays, w_o, visible, width**-0.5)
+        w_o = stored[f"model.layers.{layer}.attn.Wo.weight"].read().T
+        found = following(arrays, visible, w_o, scale=width**-0.5)
         golden |= {f"{layer}.{name}": array for name, array in found.items()}
     return golden
 
@@ -48,7 +48,7 @@ def errors(golden, model):
     """The largest error of every array over the layers, and of the logits at every position."""
     trace = session.trace(ids=golden["ids"].tolist(), model=model)
     logits = row_error(logits_of(model, trace.prompt.ids), golden["logits"])
-    return {"logits": logits} | array_errors(golden, trace)
+    return {"logits": logits} | trace_errors(trace, golden)
 
 
 @pytest.mark.parametrize("name", MODELS)

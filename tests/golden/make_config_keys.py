@@ -60,6 +60,10 @@ GOLDEN = {
     "gpt_neox": ("neox-parallel", "neox-serial"),
     "bloom": ("bloom", "bloom-normed"),
     "opt": ("opt-before", "opt-behind", "opt-bare"),
+    "t5": ("t5-relu", "t5-gelu"),
+    "mt5": ("mt5",),
+    "umt5": ("umt5",),
+    "bart": ("bart",),
     "deberta-v2": (
         "deberta-shared", "deberta-c2p", "deberta-p2c", "deberta-both", "deberta-absolute",
     ),
@@ -88,13 +92,17 @@ OLDER: dict[str, dict[str, Any]] = {
     },
     "neox-parallel": {"rope_parameters": None, "rotary_pct": 0.5, "rotary_emb_base": 83},
     "bloom": {"hidden_size": None, "n_embed": 20, "n_head": None, "num_attention_heads": 5},
+    "t5-gelu": {
+        "scale_decoder_outputs": None, "tie_word_embeddings": False, "dense_act_fn": None,
+        "is_gated_act": None,
+    },
     "deberta-shared": {"pos_att_type": "P2C | c2p"},
     "modernbert-windows": {"layer_types": None, "global_attn_every_n_layers": 3},
     "modernbert-biased": {
         "rope_parameters": None, "global_rope_theta": 47.0, "local_rope_theta": 13.0,
     },
 }  # fmt: skip
-NO_ROPE = ("gpt2", "bloom", "opt", "gemma3", "deberta-v2")
+NO_ROPE = ("gpt2", "bloom", "opt", "gemma3", "t5", "mt5", "umt5", "bart", "deberta-v2")
 OF_ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 # Values where none can be derived from the default or from the golden model's own.
 TRIALS: dict[str, Any] = {
@@ -121,6 +129,8 @@ TRIALS: dict[str, Any] = {
     "rope_type": "linear", "type": "linear", "mrope_section": [1, 1, 1], "truncate": False,
     "factor": 3.0, "attention_factor": 1.75, "beta_fast": 8.0, "beta_slow": 2.0,
     "low_freq_factor": 1.25, "high_freq_factor": 7.0, "mscale": 2.0, "mscale_all_dim": 3.0,
+    "encoder_attention_heads": 1, "decoder_attention_heads": 1, "dense_act_fn": "silu",
+    "feed_forward_proj": "gated-silu", "num_decoder_layers": 1,
     "encoder_no_repeat_ngram_size": 2, "cross_attention_hidden_size": 4,
     "pos_att_type": "c2p", "norm_rel_ebd": "none", "conv_act": "relu", "pooler_hidden_act": "relu",
     "classifier_activation": "silu", "classifier_pooling": "mean", "global_rope_theta": 77.0,
@@ -157,6 +167,16 @@ def asked(source: str, of: tuple[str, ...]) -> set[str]:
     return found
 
 
+def assigned(source: str) -> set[str]:
+    """Keys that code sets as `self.KEY`, which a file's own values then overwrite."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+        if getattr(node.value, "id", "") == "self"
+    }
+
+
 def plain(value: Any) -> bool:
     with contextlib.suppress(TypeError, ValueError):
         json.dumps(value)
@@ -172,6 +192,7 @@ def keys_of(kind: str) -> dict[str, dict[str, Any]]:
     names = set(ASKED_BY_ALL) | set(config_class.attribute_map) | set(TRIALS) & {"rope_scaling"}
     for code in (config_class, base.__post_init__, base.convert_rope_params_to_dict):
         names |= asked(textwrap.dedent(inspect.getsource(code)), ("kwargs",))
+    names |= assigned(textwrap.dedent(inspect.getsource(config_class)))
     if GOLDEN[kind]:  # else it asks the config inside
         names |= asked(inspect.getsource(modelling), ("config",))
     keys: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -213,6 +234,12 @@ class Golden:
         self.given = {"input_ids": torch.tensor([archive["ids"].tolist()])}
         if "types" in archive:
             self.given["token_type_ids"] = torch.tensor([archive["types"].tolist()])
+        if "source" in archive:
+            self.given = {
+                "input_ids": torch.tensor([archive["source"].tolist()]),
+                "decoder_input_ids": self.given["input_ids"],
+                "use_cache": False,
+            }
         self.logits = torch.tensor(archive["logits"])
         assert self.same(self.run(self.config), self.logits), self.name
 

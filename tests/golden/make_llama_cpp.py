@@ -11,6 +11,7 @@ without the tokens that are added around it. `metadata` makes the same file's ke
 Origin and licence: tokenizers and texts are made here; Apache-2.0.
 """
 
+import base64
 import datetime
 import json
 import platform
@@ -22,11 +23,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "llama_cpp.json"
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
-PRE = {"gpt2": "gpt-2", "llama3": "llama-bpe", "qwen2": "qwen2", "tekken": "tekken"}
+PRE = {"gpt2": "gpt-2", "llama3": "llama-bpe", "qwen2": "qwen2", "tekken": "tekken",
+       "roberta": "roberta-bpe"}  # fmt: skip
 TEXTS = [
     "the greatest thinker in China is", "at the", "Hello world 1234 it's", "  two  spaces ",
     "\u4e2d\u56fd \u00bd na\u00efve", "<s>a</s>  b<unk>\n\n<|end|> \t<|user|>\nthe<|endoftext|> x",
     "aaaaaaaaaaaaaaa bababababa ananananana thethethe", "",
+    "The [MASK] Thinker, na\u00efve CAF\u00c9!\u3000 <mask> the <extra_id_0>it ##ing </s>a[SEP]",
+    "thinking \ufb01sh \u2168 $3.14 \u4e2d\u6587 x\U0001f600y \u00adsoft\u200d\t\ufffd",
+    "\u2581the \u2581",
+    "the" * 40 + " \u0130 \ud55c\uae00 a_b\x01c  ",
 ]  # fmt: skip
 MARKERS = [["<|user|>", CONTROL], ["<|end|>", CONTROL], ["<|endoftext|>", CONTROL],
            ["ing", USER_DEFINED]]  # fmt: skip
@@ -51,25 +57,71 @@ FILES = {
     "phi3-as-architecture": file("llama2", markers=MARKERS, architecture="phi3", name="Phi 3.5"),
     "phi3-bytes": file("gpt2", markers=[*MARKERS[:3], *NAMED], name="My PHI-3 tune"),
     **{name: file(name) for name in PRE},
+    "bert": file("bert", keys={"token_type_count": 2}),
+    "bert-cased": file("bert-cased"),
+    "bert-user-defined": file("bert", markers=[["\u2581ing", USER_DEFINED], ["[x]", CONTROL]]),
+    "t5": file("t5"),
+    "t5-spaces": file("t5", keys={"remove_extra_whitespaces": False}),
+    "t5-bare": file("t5", keys={
+        "remove_extra_whitespaces": False, "add_space_prefix": False, "add_eos_token": False}),
+    "t5-user-defined": file("t5", "few", markers=[["ing", USER_DEFINED], ["\u2581thinker is", 5]]),
+    "t5-no-charsmap": file("t5", "equal", keys={"precompiled_charsmap": None}),
+    "t5-fewer": file("t5", keys={"add_space_prefix": False}),
+    "xlm-roberta": file("xlm-roberta", keys={
+        "add_bos_token": True, "bos_token_id": 0, "eos_token_id": 2, "add_sep_token": True}),
 }  # fmt: skip
+
+
+def phantom(token: str, kind: int) -> str:
+    """A word piece as convert_hf_to_gguf.py spells it."""
+    if kind == CONTROL:
+        return token
+    return token[2:] if token.startswith("##") else f"\u2581{token}"
+
+
+def parts(normalizer: dict) -> list[dict]:
+    return normalizer.get("normalizers", [normalizer])
 
 
 def metadata(recipe: dict) -> dict:
     """The keys of the file under their names there."""
     stored = json.loads((HERE / "tokenizers" / recipe["base"] / "tokenizer.json").read_text())
-    entries = {id: text for text, id in stored["model"]["vocab"].items()}
+    vocabulary = stored["model"]["vocab"]
+    if isinstance(vocabulary, list):  # with scores
+        vocabulary = {text: id for id, (text, _) in enumerate(vocabulary)}
+    entries = {id: text for text, id in vocabulary.items()}
     types = {id: BYTE if text.startswith("<0x") else NORMAL for id, text in entries.items()}
     for added in stored["added_tokens"]:
         entries[added["id"]] = added["content"]
         types[added["id"]] = UNKNOWN if added["content"] == "<unk>" else CONTROL
+    if stored["model"]["type"] == "WordPiece":
+        entries = {id: phantom(text, types[id]) for id, text in entries.items()}
     for text, kind in recipe["markers"]:
         found = next((id for id, entry in entries.items() if entry == text), len(entries))
         entries[found], types[found] = text, kind
     tokens = [entries[id] for id in sorted(entries)]
     keys = {"tokens": tokens, "token_type": [types[id] for id in sorted(types)]}
+    ids = {text: id for id, text in entries.items()}
     first = keys["token_type"].index(CONTROL)
     keys |= {"bos_token_id": first, "eos_token_id": first}
-    if recipe["base"] in PRE:
+    if stored["model"]["type"] == "WordPiece":
+        named = {"bos": "[CLS]", "seperator": "[SEP]", "unknown": "[UNK]", "mask": "[MASK]"}
+        keys |= {"model": "bert", **{f"{name}_token_id": ids[text] for name, text in named.items()}}
+    elif stored["model"]["type"] == "Unigram":
+        rng = random.Random(5)
+        given = [score for _, score in stored["model"]["vocab"]]
+        make = {"ranks": lambda id: given[id], "equal": lambda id: -1.0,
+                "few": lambda id: -float(id % 3 + 1)}  # fmt: skip
+        scores = [make[recipe["scores"]](id) if id < len(given) else 0.0 for id in sorted(entries)]
+        [charsmap] = (one["precompiled_charsmap"] for one in parts(stored["normalizer"])
+                      if "precompiled_charsmap" in one)  # fmt: skip
+        keys |= {
+            "model": "t5", "scores": scores, "unknown_token_id": stored["model"]["unk_id"],
+            "eos_token_id": ids["</s>"], "add_space_prefix": True,
+            "remove_extra_whitespaces": True, "precompiled_charsmap": [*base64.b64decode(charsmap)],
+        }  # fmt: skip
+        keys |= {"mask_token_id": ids["<mask>"]} if "<mask>" in ids else {}
+    elif recipe["base"] in PRE:
         merges = [pair if isinstance(pair, str) else " ".join(pair)
                   for pair in stored["model"]["merges"]]  # fmt: skip
         keys |= {"model": "gpt2", "pre": PRE[recipe["base"]], "merges": merges}
@@ -79,7 +131,8 @@ def metadata(recipe: dict) -> dict:
                 "few": lambda id: -float(id % 3), "random": lambda id: -rng.random()}  # fmt: skip
         scores = [make[recipe["scores"]](id) for id in range(len(tokens))]
         keys |= {"model": "llama", "pre": "default", "scores": scores, "unknown_token_id": 0}
-    whole = {f"tokenizer.ggml.{name}": value for name, value in (keys | recipe["keys"]).items()}
+    given = {name: value for name, value in (keys | recipe["keys"]).items() if value is not None}
+    whole = {f"tokenizer.ggml.{name}": value for name, value in given.items()}
     return {"general.name": recipe.get("name", "made here"), **whole}
 
 
@@ -91,7 +144,7 @@ def write(path: Path, recipe: dict) -> None:
     writer = gguf.GGUFWriter(path, kind)
     for key, value in metadata(recipe).items():
         if isinstance(value, list):
-            writer.add_array(key, value)
+            writer.add_array(key, bytes(value) if key.endswith("charsmap") else value)
         elif isinstance(value, bool):
             writer.add_bool(key, value)
         elif isinstance(value, str):

@@ -162,7 +162,6 @@ SENTENCES = {
     "models.ollama": "in the store of Ollama",
     "models.broken": "✗ {name}{family} does not open: {reason}",
     "models.looked": "Looked through: {folders}",
-    "models.tiny": "trained, in attn",
     "models.packaged": "from a package",
     "models.random": "untrained, any shape",
     "models.folder": "PATH: a .gguf file, or a folder with config.json and its weights",
@@ -181,4 +180,5 @@ SENTENCES = {
     "models.dtype": "dtype",
     "models.shape": "shape",
     "models.tokens": "The tokenizer knows {size} tokens.",
+    "models.embedded": "trained, in attn",
 }

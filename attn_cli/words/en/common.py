@@ -37,6 +37,8 @@ SENTENCES = {
     "note.copy": "{copy} in the file differs from {original}, which it should repeat; {original} "
     "is used",
     "note.written": "what the decoder writes from here, always with the likeliest token: {text}",
+    "note.no_mask_known": "the tokenizer of {model} does not say which token is its mask, so "
+    "there is no prediction",
     # what pages have in common
     "page.model": "{family} · {stacks} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",

@@ -10,9 +10,6 @@ SENTENCES = {
     "`token_embedding`.",
     "embed.given": "This is the output of the layer before. In this model it is not a plain sum: "
     "every layer normalises it.",
-    "embed.turned": "it rotates queries and keys in step 2",
-    "embed.biased": "it enters in step 4, as a bias on the scores",
-    "embed.terms": "it enters in step 3, as terms of the scores",
     "embed.sum": "x = their sum",
     "embed.title_token": "x = token vector",
     "embed.title_scaled": "x = token vector × √{width}",
@@ -37,6 +34,11 @@ SENTENCES = {
     "embed.second_segment": "A second vector says which of the segments it belongs to.",
     "embed.sum_normed": "A layer norm brings the sum to a common scale.",
     "embed.sum_normed_rows": "x = the layer norm of their sum",
+    "embed.enters_rotary": "it rotates queries and keys in step 2",
+    "embed.enters_bias": "it enters in step 4, as a bias on the scores",
+    "embed.enters_relative": "it enters in step 4, as a bias on the scores",
+    "embed.enters_disentangled": "it enters in step 3, as terms of the scores",
+    "embed.enters_none": "this model has none",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value.",
     "project.random": "Three linear maps, random here, before any training, turn each vector into "
