@@ -9,7 +9,6 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError, some
 from attn_cli.model.family import Model
-from attn_cli.model.tensors import OUTPUT
 from attn_cli.model.what_if import Changes
 from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
@@ -29,8 +28,7 @@ def model_notes(model: Model) -> tuple[Note, ...]:
     if not model.facts.predicts:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
-        own = model.weights.holds(OUTPUT, copy)
-        notes.append(note("note.untied" if own else "note.copy", copy=copy, original=original))
+        notes.append(note("note.untied", copy=copy, original=original))
     if model.tokenizer.problem:
         notes.append(note("note.no_tokenizer", problem=model.tokenizer.problem))
     return tuple(notes)

@@ -107,8 +107,10 @@ LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
 
 # What a page tells of a model. What layer 0 makes of a token's vector: the vector itself, the sum
 # with its position's (and its segment's), that sum after a matrix, the vector times √width, its
-# norm, the norm of that sum.
-EMBEDDINGS = ("token", "sum", "projected", "scaled", "normed", "sum_normed")
+# norm, the norm of that sum, which a matrix brings to the model's width.
+EMBEDDINGS = (
+    "token", "sum", "projected", "scaled", "normed", "sum_normed", "sum_normed_projected",
+)  # fmt: skip
 # Where a block's output goes: onto x; onto x, itself normed first; onto x, the sum normed after;
 # onto normed.
 RESIDUALS = ("added", "normed", "after", "onto_normed")

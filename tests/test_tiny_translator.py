@@ -134,6 +134,21 @@ def test_it_translates_combinations_that_are_in_no_pair(write, script):
         assert write(english) == [*chinese.split(), "</s>"]
 
 
+def test_what_training_computed_is_what_the_family_computes(crossed, passed):
+    found = attn_cli.trace(SENTENCE, target=CHINESE, model="tiny-translator", kind="cross", top=2)
+    assert [token.text for token in found.prompt.target.tokens] == ["<pad>", *CHINESE.split()]
+    for layer, weights in enumerate(crossed):
+        block = found.block(layer, kind="cross")
+        np.testing.assert_allclose(block.weights, weights, atol=1e-5)
+    source, read = (
+        [token.id for token in part.tokens] for part in (found.prompt, found.prompt.target)
+    )
+    logits = passed(np.array([source]), np.array([read]))[1][0, -1]
+    for candidate in found.next[0].candidates:
+        assert candidate.logit == pytest.approx(logits[candidate.id], abs=1e-4)
+    assert found.next[0].candidates[0].text == "</s>"
+
+
 def test_its_shape_and_size(parameters, tokenizer):
     assert encoder_decoder.layer_count(parameters) == 2
     assert parameters["shared.weight"].shape == (tokenizer.size, 32)

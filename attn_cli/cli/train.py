@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf
 from pathlib import Path
@@ -21,13 +22,13 @@ EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
     "attn train samples/corpus.txt --out my-model --resume",
     "attn train samples/corpus.txt --out cheat --steps 300 --mask none",
+    "attn train samples/corpus.txt --out my-encoder --objective masked",
+    "attn train samples/pairs.txt --out my-translator --objective translate",
     'attn trace "the greatest thinker in China is" --model my-model',
 )
 
-NAMES = (
-    "next",
-    "translate",
-)  # of the table in training/objectives.py, which would import numpy here
+# Of the table in training/objectives.py, which would import numpy here.
+NAMES = ("next", "masked", "translate")
 
 
 def _whole(name: str, low: int, high: int, shown: str, text: str = "") -> Any:
@@ -46,13 +47,18 @@ Mask = Annotated[
     str | None,
     Option(metavar="MASK", parser=one_of("--mask", ("causal", "none")), show_default="causal",
            autocompletion=complete("causal", "none"),
-           help="none trains without the mask, to see why there is one."),
+           help="none trains next without the mask, to see why there is one."),
 ]  # fmt: skip
+MaskingRate = number(
+    float | None, "--masking-rate", "R", 0, 1, "The share of tokens that masked hides.",
+    show_default="0.15",
+)  # fmt: skip
 Objective = Annotated[
     str | None,
     Option(metavar="NAME", parser=one_of("--objective", NAMES), show_default="next",
            autocompletion=complete(*NAMES),
-           help="next: a decoder predicts the next token."),
+           help="What is learned: the next token (a decoder), masked ones (an encoder), or to "
+           "translate (both)."),
 ]  # fmt: skip
 Resume = Annotated[bool, Option("--resume", help="Go on with the unfinished run in DIR.")]
 
@@ -70,6 +76,7 @@ class TrainingOptions:
     seed: _whole("--seed", 0, 10**9 - 1, "0") = None
     learning_rate: Rate = None
     mask: Mask = None
+    masking_rate: MaskingRate = None
     watch: _text("WORD", "China", "The word whose vector is shown moving; '' for none.") = None
     watch_prompt: _text("TEXT", "sample prompt", "One of its tokens is watched; '' for none.") = (
         None
@@ -97,9 +104,14 @@ def command(
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Next-token prediction at every position at once, with AdamW; saves a GPT-2-layout checkpoint.
+    """Trains a small model with AdamW; saves an ordinary checkpoint.
 
-    Shows the loss beside the corpus's entropy floor, a head forming, a word's vector moving.
+    The objective next: a decoder predicts the next token, at every position at once (GPT-2's
+    layout). masked: an encoder, which looks both ways, fills in hidden tokens (BERT's layout).
+    translate: an encoder reads a text, a decoder writes its translation (T5's layout); a line
+    of CORPUS holds both texts, a tab between them.
+    Shows the loss beside the smallest that the corpus allows, a head forming, a word's vector
+    moving.
     Ctrl-C saves the run; --resume goes on as if nothing had happened.
     """
     # One thread: small matrices gain little from two, and the same seed gives the same bytes
@@ -119,7 +131,7 @@ def command(
     saved = checkpoint.saved_settings(directory) if resume else TrainingSettings()
     objective = given.get("objective", saved.objective)
     refuse_idle(objective, given)
-    text = OBJECTIVES[objective].read(read_text(Path(corpus))[0])
+    text = _read(corpus, OBJECTIVES[objective].read)
     settings = replace(saved, **given) if resume else loop.settings_for(text, given)
     loop.check_memory(settings, text)
     state = checkpoint.resume(directory, settings, text) if resume else None
@@ -132,16 +144,32 @@ def command(
         _rescue(problem, run, corpus, directory)
     checkpoint.save(directory, run)
     found = loop.result_of(run, history, str(directory))
-    begin = settings.watched_prompt or text.tokenizer.decode(text.ids[:2].tolist())
     result = output.Result(
         page=lambda: [
             *(item for last in history[-1:] for item in view.page(last, history, settings)),
-            *view.result(found, settings, begin),
+            *view.result(found, settings, _beginning(run)),
         ],
         found=found,
         settings=asdict(settings),
     )
     output.deliver("train", OutputOptions(json=json or format == "json"), [result])
+
+
+def _read(corpus: str, read: Callable[[str], Any]) -> Any:
+    """What an objective makes of the corpus. Raises ContentError."""
+    text, _ = read_text(Path(corpus))
+    try:
+        return read(text)
+    except ContentError as error:
+        raise ContentError(f"{corpus}: {error.message}", error.hint) from None
+
+
+def _beginning(run: "Run") -> str:
+    """What a text may begin with, for a model that goes on with texts."""
+    prompt, corpus = run.settings.watched_prompt, run.corpus
+    if prompt or run.settings.objective != "next":
+        return prompt
+    return corpus.tokenizer.decode(corpus.ids[:2].tolist())
 
 
 def _rescue(problem: BaseException, run: "Run", corpus: str, directory: Path) -> NoReturn:

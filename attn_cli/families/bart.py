@@ -14,7 +14,7 @@ from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, across, apart
 from attn_cli.model.stack import Request, Stack
-from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, maps, norms
+from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, layer_normed
 from attn_cli.records import Facts
 
@@ -97,6 +97,7 @@ def shapes(config: Config) -> Shapes:
     found: Shapes = {"shared.weight": (config.vocabulary, config.model_width)}
     found |= _of_stack(config, "encoder", config.encoder_inner_width, _SELF)
     found |= _of_stack(config, "decoder", config.inner_width, _SELF, _CROSS)
+    found |= output(config, config.model_width)
     return found | ({_BIAS: (1, config.vocabulary)} if config.biased else {})
 
 
@@ -112,9 +113,10 @@ def _of_stack(config: Config, stack: str, inner: int, *attentions: str) -> Shape
 
 def naming(config: Config) -> Naming:
     """The embedding may stand there again for each stack, and as the output matrix."""
-    again = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", OUTPUT)
+    again = (f"{stack}.embed_tokens.weight" for stack in ("encoder", "decoder"))
+    of_stacks = dict.fromkeys(again, "shared.weight")
     versions = ("*encoder.version", "*decoder.version")
-    return Naming(("model.",), versions, copies=dict.fromkeys(again, "shared.weight"))
+    return Naming(("model.",), versions, copies=of_stacks | copies(config, "shared.weight"))
 
 
 def describe(facts: Facts, config: Config) -> Facts:

@@ -53,7 +53,7 @@ _PROJECTIONS = {
 }
 _ATTENDED, _ATTENDED_NORM = "attention.output.dense", "attention.output.LayerNorm"
 _WIDE, _NARROW, _NARROW_NORM = "intermediate.dense", "output.dense", "output.LayerNorm"
-_OUTPUT_BIAS = "lm_head.bias"
+_OUTPUT_BIAS = "cls.predictions.decoder.bias"
 _ANY = -(2**31)  # the least of a count where what is not above 0 is none
 
 
@@ -204,12 +204,11 @@ def naming(config: Config) -> Naming:
     if not config.older_head:
         older = {"lm_predictions.lm_head.bias": _OUTPUT_BIAS}
         return Naming(("deberta.",), (*left_out, "cls.predictions.*"), older)
-    matrix, bias, same = (
-        f"cls.predictions.{n}" for n in ("decoder.weight", "decoder.bias", "bias")
-    )
-    older = {matrix: OUTPUT, bias: _OUTPUT_BIAS}
-    repeated = copies(config, _TOKENS, matrix) | {same: _OUTPUT_BIAS}
-    return Naming(("deberta.",), tuple(left_out), older, repeated)
+    matrix, bias = "cls.predictions.decoder.weight", "cls.predictions.bias"
+    if not config.tied:
+        return Naming(("deberta.",), (*left_out, bias), {matrix: OUTPUT})
+    again = copies(config, _TOKENS, matrix) | {bias: _OUTPUT_BIAS}
+    return Naming(("deberta.",), tuple(left_out), {matrix: OUTPUT}, again)
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -340,5 +339,5 @@ def _convolved(config: Config, weights: Weights, x: np.ndarray) -> np.ndarray:
 
 FAMILY = Family(
     read_config, shapes, naming, describe, forward, final, _TOKENS,
-    head=("cls.predictions.*", "lm_predictions.*", "lm_head.*"), output_bias=_OUTPUT_BIAS,
+    head=("cls.predictions.*", "lm_predictions.*", OUTPUT), output_bias=_OUTPUT_BIAS,
 )  # fmt: skip

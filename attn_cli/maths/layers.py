@@ -9,6 +9,7 @@ from math import sqrt
 import numpy as np
 
 _TANH_SCALE = sqrt(2 / np.pi)
+_BLOCK = 1 << 15
 
 
 def linear(x_M: np.ndarray, w_MN: np.ndarray, b_N: np.ndarray) -> np.ndarray:
@@ -107,9 +108,8 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 def gelu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
     """dy/dx = Φ(x) + x·φ(x), φ the normal density."""
-    half = x.dtype.type(0.5)
-    density = np.exp(-half * x * x) * x.dtype.type(1 / sqrt(2 * np.pi))
-    return grad * (half * (1 + erf(x * x.dtype.type(sqrt(0.5)))) + x * density)
+    density = np.exp(x * x / -2) * x.dtype.type(1 / sqrt(2 * np.pi))
+    return grad * ((1 + erf(x * x.dtype.type(sqrt(0.5)))) / 2 + x * density)
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -129,12 +129,20 @@ def relu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function to 1.5e-7 , about float32's precision. Abramowitz and Stegun 7.1.26."""
-    t = 1 / (1 + 0.3275911 * np.abs(x, dtype=np.float64))
-    series = t * (
-        0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)))
-    )
-    return (np.sign(x) * (1 - series * np.exp(-np.square(x, dtype=np.float64)))).astype(x.dtype)
+    """The error function to 1.5e-7, about float32's precision. Abramowitz and Stegun 7.1.26.
+
+    In blocks: of a large array each of the many steps would wait for fresh memory.
+    """
+    flat, result = x.reshape(-1), np.empty(x.size, x.dtype)
+    for at in range(0, x.size, _BLOCK):
+        part = flat[at : at + _BLOCK]
+        t = 1 / (1 + 0.3275911 * np.abs(part, dtype=np.float64))
+        series = 0.254829592 + t * (
+            -0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))
+        )
+        exponential = np.exp(-np.square(part, dtype=np.float64))
+        result[at : at + _BLOCK] = np.sign(part) * (1 - t * series * exponential)
+    return result.reshape(x.shape)
 
 
 def soft_cap(x: np.ndarray, cap: float) -> np.ndarray:

@@ -107,7 +107,7 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     found: dict[str, Stored] = {}
     for place in tensors:
         own = naming.without_prefix(place)
-        name = naming.copies.get(own, naming.older.get(own, own))
+        name = naming.copies.get(own) or naming.family_name(place)
         if left_out.match(place) or (own in naming.copies and name in there):
             continue
         there.add(name)
@@ -120,13 +120,18 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
     return found
 
 
+def of_head(shapes: Shapes, head: Sequence[str]) -> list[str]:
+    """The tensors of the predicting `head`, which stands beside the model: it has no prefix."""
+    pattern = re.compile("|".join(map(translate, head)))
+    return [name for name in shapes if pattern.match(name)]
+
+
 def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
     """Takes the tensors of the predicting `head` out of the shapes if a file has none of them.
 
     Returns whether it did.
     """
-    pattern = re.compile("|".join(map(translate, head)))
-    names = [name for name in shapes if pattern.match(name)]
+    names = of_head(shapes, head)
     missing = bool(names) and not any(name in stored for name in names)
     for name in names if missing else ():
         del shapes[name]
@@ -134,10 +139,12 @@ def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[st
 
 
 # Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,
-# of true tokens and false ones. Some have names that a head which predicts has in other models.
+# of whether two segments belong together, of words that were put in. Some have names that a head
+# which predicts has in other models.
 _OTHER_HEAD = re.compile(
-    r"(score|classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
-    r"|summary|head|mask_predictions|lm_predictions)\..*"
+    r"(score|(\w+_)?classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
+    r"|(\w+_)?summary|cls\.seq_relationship|discriminator_predictions|mask_predictions"
+    r"|lm_predictions|head)\..*"
 )
 
 

@@ -46,10 +46,6 @@ class Weights:
     hold: bool = False
     dtype: type = np.float32
 
-    def holds(self, name: str, place: str) -> bool:
-        """Whether the family's tensor `name` is the file's `place`."""
-        return name in self.stored and self.stored[name].name == place
-
     def tensor(self, name: str) -> Tensor:
         """What the checkpoint has under a name of the family's."""
         return self.tensors[self.stored[name].name]

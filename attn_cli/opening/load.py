@@ -26,6 +26,7 @@ from attn_cli.model.tensors import (
     Shapes,
     bind,
     names_in_folder,
+    of_head,
     of_layers,
     other_heads,
     untrue_copies,
@@ -97,7 +98,10 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     config = family.read_config(reader)
     naming = family.naming(config)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
-    if any(naming.family_name(copy) == OUTPUT for copy, _ in untrue):
+    for copy, original in untrue:
+        if naming.family_name(copy) != OUTPUT:
+            what = f"the tensor {copy} differs from {original}, which it should repeat"
+            raise ContentError(f"{where}: {what}", "attn reads one tensor for the two")
         # The reference library then ties nothing, whatever the config says.
         config = replace(config, tied=False)
         naming = family.naming(config)
@@ -106,11 +110,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     shapes = of_layers(family.shapes(config), config)
     aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
     predicts = not without_head(shapes, stored, family.head)
+    named = {name: name for name in of_head(shapes, family.head)}
     return _model(
         facts=_facts(place, kind, family, config, shapes, predicts=predicts),
         family=family,
         config=config,
-        weights=bind(tensors, stored, shapes, where, prefix=naming.prefix_in(tensors)),
+        weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),
         make=lambda: _tokenizer_of(place.path, config.vocabulary),
         where=where,
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),

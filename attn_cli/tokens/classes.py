@@ -21,7 +21,7 @@ _OF_MODELS = {
     "bert": "BertTokenizer", "electra": "BertTokenizer", "distilbert": "BertTokenizer",
     "roberta": "RobertaTokenizer", "bart": "RobertaTokenizer", "albert": "AlbertTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer", "mt5": "T5Tokenizer",
-    "mistral": "", "phi3": "", "modernbert": "",
+    "mistral": "", "phi3": "", "modernbert": "", "umt5": "",
 }  # fmt: skip
 # Models without a class of their own, and one whose folders name a class that misleads.
 _OPEN, _MISLED = ("llama", "bloom"), ("qwen2",)

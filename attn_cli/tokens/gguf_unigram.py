@@ -30,7 +30,7 @@ class Unigram(Plain):
         self._pieces = {tokens[id]: (id, 0.0 if id in free else scores[id]) for id in cut}
         self._longest = min(max(map(len, tokens)), _LONGEST)
         worst = min((score for id, score in enumerate(scores) if id not in marked), default=0.0)
-        self._unknown_score = struct.unpack("f", struct.pack("f", worst - _PENALTY))[0]
+        self._unknown_score = array("f", [worst - _PENALTY])[0]  # in float32, as all scores are
         self._prefix = data.get("add_space_prefix", False)
         self._fewer = data.get("remove_extra_whitespaces", False)
         self._charsmap = _Charsmap(data)
@@ -127,9 +127,11 @@ class _Charsmap:
 
     def replaced(self, text: str) -> Iterator[tuple[str, int, int]]:
         """The strings that stand for the parts of a text, and where each part begins and ends."""
-        coded, at = [char.encode("utf-8", "surrogatepass") for char in text], 0
+        coded = [char.encode("utf-8", "surrogatepass") for char in text]
+        at = 0
         while at < len(text):
-            length, string = self._replacement(coded[at : at + _LONGEST]) or (1, text[at])
+            found = self._replacement(coded[at : at + _LONGEST]) if self._nodes else None
+            length, string = found or (1, text[at])
             yield string, at, at + length
             at += length
 
@@ -137,9 +139,9 @@ class _Charsmap:
         """How many of these characters a string stands for, the most there are, and that string."""
         found = None
         try:
-            entry = self._nodes[0] if self._nodes else 0
+            entry = self._nodes[0]
             place = _base(entry)
-            for count, char in enumerate(coded if self._nodes else (), 1):
+            for count, char in enumerate(coded, 1):
                 for byte in char:
                     place ^= byte
                     entry = self._nodes[place]

@@ -47,7 +47,7 @@ def read(path: Path) -> LibraryTokenizer:
     """
     file, package = _read_file(path), load()
     config, architecture = special.settings(path.parent), special.config(path.parent, "config.json")
-    name = classes.name_of(config, architecture)
+    name = _ALONE.get(str(architecture.get("model_type"))) or classes.name_of(config, architecture)
     if name not in _KINDS:
         what = f"the class {shorten(name)!r}" if name else "no class"
         known = ", ".join(filter(None, _KINDS))
@@ -301,6 +301,8 @@ def _as_the_file_says(file: _File, _: str, config: Mapping[str, Any], package: A
     return made
 
 
+# Classes of models whose tokenizer.json speaks for itself, where there is none.
+_ALONE = {"umt5": "T5Tokenizer"}
 _KINDS: dict[str, Callable[[_File, str, Mapping[str, Any], Any], Any]] = {
     "": _as_the_file_says,
     "LlamaTokenizer": _merging,

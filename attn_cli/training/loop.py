@@ -39,12 +39,12 @@ def check_memory(settings: TrainingSettings, corpus: Corpus) -> None:
     parameters = 4 * needs.parameters * 10
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if attention + parameters > have:
-        smaller = "--context" if attention > parameters else "--width, or fewer --layers"
+        smaller = "choose a smaller --width, or fewer --layers"
         raise ContentError(
             f"a step needs {attention / 2**30:.1f} GiB for the attention of rows of "
-            f"{settings.context:,} tokens and {parameters / 2**30:.1f} GiB for parameters, "
+            f"{needs.longest:,} tokens and {parameters / 2**30:.1f} GiB for parameters, "
             f"this machine has {have / 2**30:.1f} GiB",
-            f"choose a smaller {smaller}",
+            needs.shorter if attention > parameters else smaller,
         )
 
 

@@ -151,7 +151,7 @@ def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
     width, context = settings.width, settings.context
     rows = max(1, settings.batch_tokens // context)
     size = 12 * settings.layers * width**2 + width * (corpus.tokenizer.size + context)
-    return Needs(rows * settings.heads * context**2, size)
+    return Needs(rows * settings.heads * context**2, size, context, "choose a smaller --context")
 
 
 def _initial(
@@ -211,7 +211,7 @@ def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
 
 NEXT = Objective(
     defaults={},
-    options=("mask",),
+    options=("context", "mask", "watched_query"),
     embedding="wte.weight",
     read=read_corpus,
     needs=_needs,

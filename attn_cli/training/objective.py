@@ -52,6 +52,8 @@ class Needs(NamedTuple):
 
     cells: int  # the attention weights of one layer in the largest batch
     parameters: int
+    longest: int  # tokens of the longest row
+    shorter: str  # what makes it shorter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,8 @@ class TrainingSettings:
         for name in ("final_learning_rate", "weight_decay"):
             require(0 <= getattr(self, name) < float("inf"), f"{name} must be at least 0")
         require(self.mask in MASKS_OF_TRAINING, f"mask must be {' or '.join(MASKS_OF_TRAINING)}")
-        for name in ("beta1", "beta2", "masking_rate"):
+        require(0 <= self.masking_rate <= 1, "masking_rate must be 0 to 1")
+        for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
 
 

@@ -135,7 +135,8 @@ def _needs(settings: TrainingSettings, pairs: Pairs) -> Needs:
     squares = (max(1, settings.batch_tokens // (s + t)) * max(s, t) ** 2 for s, t in lengths)
     # Two linear maps of a feed-forward network, or four of an attention, have 8 or 4 width².
     size = 28 * settings.layers * width**2 + width * pairs.tokenizer.size
-    return Needs(3 * settings.heads * max(squares), size)
+    longest = max(max(pair) for pair in lengths)
+    return Needs(3 * settings.heads * max(squares), size, longest, "leave out the longest pairs")
 
 
 def _initial(
@@ -200,11 +201,7 @@ def _config(settings: TrainingSettings, pairs: Pairs) -> dict[str, Any]:
 
 
 TRANSLATE = Objective(
-    defaults={
-        "weight_decay": 0.5,
-        "steps": 1500,
-        "watched_prompt": "the greatest thinker in China is Confucius",
-    },
+    defaults={"weight_decay": 0.5, "watched_prompt": "the greatest thinker in China is Confucius"},
     options=(),
     embedding=f"{encoder_decoder.EMBEDDING}.weight",
     read=read_pairs,

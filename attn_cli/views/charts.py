@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli.views import numbers
-from attn_cli.views.items import Chart, Gauges, Grids, Picture, Progress, Rankings
+from attn_cli.views.items import Chart, Gauges, Grids, Picture, Progress, Rankings, axes_of
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.strips import INDENT, Strip, fitted, pad, side_by_side, widest
 from attn_cli.words import sentence
@@ -81,8 +81,8 @@ def draw_picture(item: Picture, look: Look) -> Iterator[RenderableType]:
     margin, (count, columns) = widest(labels), marks.shape
     fitting = max(1, (look.width - margin - 6) // 2)
     most, across = (n if look.full else min(n, fitting) for n in marks.shape)
-    axes = "axes.rows_keys" if look.columns_are_queries else "axes.rows_queries"
-    yield Padding(Text(sentence(axes)), (0, 0, 0, INDENT))
+    axes = axes_of(crosses=item.crosses, columns_are_queries=look.columns_are_queries)
+    yield Padding(Text(str(axes)), (0, 0, 0, INDENT))
     for first in range(0, across, fitting):
         shown = slice(first, min(first + fitting, across))
         rows = (f"    {pad(labels[i], margin)}  {' '.join(marks[i, shown])}" for i in range(most))

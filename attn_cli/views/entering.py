@@ -26,7 +26,7 @@ def embed(view: HeadView) -> Items:
         whole = view.facts.residual in ("after", "onto_normed")
         yield StepTitle(1, note("embed.title_stream"))
         yield say("embed.given" if whole else "embed.stream", layer=layer)
-    elif made in ("sum", "projected", "sum_normed"):
+    elif made == "projected" or made.startswith("sum"):
         yield from _embedding_sum(view, made)
         if len(_parts(view)) > 1:
             return
@@ -38,14 +38,20 @@ def embed(view: HeadView) -> Items:
 def _what_vectors_are(view: HeadView, made: Words = "") -> Say:
     """Where the tokens' vectors are from."""
     key = "embed.trained" if view.facts.trained else "embed.random"
-    return say(key, width=view.facts.model_width, made=made)
+    return say(key, width=_width(view), made=made)
+
+
+def _width(view: HeadView) -> int:
+    """How many numbers a token's vector has."""
+    stored = view.has("token_embedding")
+    return view.arrays["token_embedding"].shape[1] if stored else view.facts.model_width
 
 
 def _embedding_sum(view: HeadView, made: str) -> Items:
     """Where the position's vector is added to the token's."""
     parts = _parts(view)
     segments, places = "type_embedding" in parts, parts != ["token_embedding", "type_embedding"]
-    normed = "_normed" if made == "sum_normed" else ""
+    normed = made.removeprefix("sum") if made.startswith("sum") else ""
     title = {
         "second": note("embed.and_position") if places else "",
         "third": note("embed.and_segment") if segments else "",
@@ -53,7 +59,8 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
     yield StepTitle(1, note(f"embed.title_parts{normed}", **title) if normed else "")
     said = [_what_vectors_are(view)] + [say("embed.second")] * places
     said += [say("embed.third" if places else "embed.second_segment")] * segments
-    said += [say("embed.sum_normed")] * bool(normed)
+    widths = {"narrow": _width(view), "width": view.facts.model_width}
+    said += [say(f"embed.{made}", **widths)] * bool(normed)
     if "positions" in view.trace.settings["without"]:
         said.append(say("embed.removed"))
     yield paragraph(*said)
@@ -61,7 +68,7 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         yield say("embed.projected")
     if len(parts) > 1:
         yield from (view.rows(name, view.tokens, few=True) for name in parts)
-        yield view.rows("x", view.tokens, note("embed.sum_normed_rows" if normed else "embed.sum"))
+        yield view.rows("x", view.tokens, note(f"embed.{made}_rows" if normed else "embed.sum"))
         if not places:
             return
         token, place, x = (view.length(name) for name in (*_PARTS[:2], "x"))

@@ -77,7 +77,7 @@ class HeadView(NamedTuple):
             name, self.arrays[name][at], [self.names[n] for n in self.queries],
             self.named_keys(self.keys), remark=self._kind(name),
             hidden=~self.arrays["visible"][at] if after else NOTHING,
-            marked=self.queries.index(self.query),
+            marked=self.queries.index(self.query), crosses=self.crosses,
         )  # fmt: skip
 
     def parameter(self, name: str) -> Matrix:

@@ -12,7 +12,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.records import Facts, Prompt
 from attn_cli.views.text import visible
-from attn_cli.words import Note
+from attn_cli.words import Note, note
 
 Page = list[NamedTuple]
 Words = str | Note
@@ -68,7 +68,8 @@ class Matrix(NamedTuple):
 
     `remark` says what kind of numbers these are, `elided` what to say if some are left out;
     `summed`: the last row is the sum of those above it. A cell that is `hidden` (no size: none
-    is) shows no number, −∞ apart; the row `marked` (−1: none) is the one to follow.
+    is) shows no number, −∞ apart; the row `marked` (−1: none) is the one to follow. `crosses`:
+    queries are target tokens, keys source tokens.
     """
 
     name: Words
@@ -81,6 +82,7 @@ class Matrix(NamedTuple):
     summed: bool = False
     hidden: np.ndarray = NOTHING
     marked: int = -1
+    crosses: bool = False
 
 
 class Shares(NamedTuple):
@@ -108,6 +110,14 @@ class Columns(NamedTuple):
     most: Literal["", "first", "last"] = ""
 
 
+def axes_of(*, crosses: bool, columns_are_queries: bool) -> Note:
+    """Which axis of a (query, key) array is which."""
+    first, second = ("keys", "queries") if columns_are_queries else ("queries", "keys")
+    sides = {"queries": "axes.target", "keys": "axes.source"}
+    rows, columns = (note(sides[side]) if crosses else side for side in (first, second))
+    return note("axes.matrix", rows=rows, columns=columns)
+
+
 class Grids(NamedTuple):
     """The weights (head, query, key) of several heads, small and side by side; a cell that is
     `hidden` (query, key) has a mark of its own. `names` are the queries', and the keys' unless
@@ -121,12 +131,14 @@ class Grids(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A mask (query, key), and the one it is compared with; names as in `Grids`."""
+    """A mask (query, key), and the one it is compared with; names as in `Grids`, the rest as in
+    `Matrix`."""
 
     names: Sequence[str]
     before: np.ndarray
     after: np.ndarray
     keys: Sequence[str] = ()
+    crosses: bool = False
 
 
 class Progress(NamedTuple):

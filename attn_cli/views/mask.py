@@ -29,8 +29,8 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
         *what_ifs(trace.settings),
         _headline(found, names, masks["after"]),
         say("mask.compared", "aside", **masks, where=where, head=found.head),
-        Picture(names, found.visible_before, found.visible_after, keys),
         _may_see(trace.model, found),
+        Picture(names, found.visible_before, found.visible_after, keys, found.kind == "cross"),
     ]
     changed = {"removed": found.removed, "added": found.added, "valued": found.valued}
     causal = found.stack == "decoder" and found.kind == "self"
@@ -48,6 +48,7 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
             names,
             keys,
             hidden=~found.visible_before,
+            crosses=found.kind == "cross",
         )
     )
     items.append(
@@ -57,6 +58,7 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
             names,
             keys,
             hidden=~found.visible_after,
+            crosses=found.kind == "cross",
         )
     )
     items.append(_moved(found, names))

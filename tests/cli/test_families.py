@@ -56,13 +56,28 @@ SAID = {
     },
     "deberta-c2p": {
         "x = layer norm of token vector + position vector + segment vector": True,
-        "A third says which of the segments": True, "it enters in": False,
+        "A third says which of the two segments": True, "it enters in": False,
         "scores = content_to_content + content_to_position How": True, "scores × 0.316228": True,
     },
     "deberta-absolute": {"scores = q · kᵀ": True, "scores × 0.316228": True},
     "modernbert-windows": {
         "q = x·W_Q": True, "every query sees every key": True, "rotate together": True,
     },
+    "bert": {
+        "x = layer norm of token vector + position vector + segment vector": True,
+        "A third says which of the two segments": True, "hides later tokens": False,
+        "a norm brings the sum to scale": True, "q = x·W_Q": True, "linear map leads": False,
+    },
+    "roberta": {"a norm brings the sum to scale": True, "q = x·W_Q": True},
+    "distilbert": {
+        "x = layer norm of token vector + position vector Training": True, "A third says": False,
+    },
+    "electra": {
+        "x = W·norm(token vector + position vector + segment vector) + b": True,
+        "Training has set these vectors of 11 numbers": True,
+        "linear map leads from its 11 numbers to the model's 20": True,
+    },
+    "albert": {"linear map leads from its 11 numbers to the model's 20": True},
 }  # fmt: skip
 
 
@@ -92,7 +107,7 @@ def test_the_page_says_that_segments_are_all_that_is_added(attn, golden_copy, re
     page = attn("trace", "--ids", "1,2,3", "--model", str(folder)).text
     words = " ".join(page.split())
     assert "x = layer norm of token vector + segment vector" in words
-    assert "A second vector says which of the segments it belongs to." in words
+    assert "A second vector says which of the two segments it belongs to." in words
     assert "where the token stands" not in words and "type_embedding" in words
 
 

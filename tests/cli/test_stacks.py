@@ -125,7 +125,8 @@ def test_in_every_format_rows_are_target_tokens_and_columns_source_tokens(attn):
     assert {row["row_token"] for row in rows} == {"<pad>", "中国", "最", "伟大"}
     assert {row["column_token"] for row in rows} == {*SOURCE.split(), "</s>"}
     page = attn("trace", SOURCE, *MODEL, "--kind", "cross", "--target", TARGET, "--step", 5).text
-    lines = page.partition("weights   4 × 8   rows: queries   columns: keys")[2].splitlines()
+    title = "weights   4 × 8   rows: queries (target)   columns: keys (source)"
+    lines = page.partition(title)[2].splitlines()
     assert lines[1].split() == [*SOURCE.split(), "</s>"]
     assert [line.split()[0].strip("▸") or line.split()[1] for line in lines[2:6]] == [
         "<pad>", "中国", "最", "伟大",

@@ -6,7 +6,7 @@ import pytest
 PROMPT = "the greatest thinker in China is"
 
 
-@pytest.mark.parametrize("model", ["tiny", "smollm2"])
+@pytest.mark.parametrize("model", ["tiny", "smollm2", "minilm"])
 def test_what_ships_is_normal_against_float64_and_the_reference(attn, model):
     result = attn("verify", PROMPT, "--model", model, "--json").json["result"]
     assert result["verdict"] == "normal"

@@ -27,7 +27,8 @@ FIRST = {
     "gpt2": "gpt2-a", "llama": "llama-plain", "mistral": "mistral-window", "qwen2": "qwen2-window",
     "qwen3": "qwen3-yarn", "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3-short",
     "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before", "t5": "t5-relu",
-    "mt5": "mt5", "umt5": "umt5", "bart": "bart",
+    "mt5": "mt5", "umt5": "umt5", "bart": "bart", "bert": "bert", "roberta": "roberta",
+    "distilbert": "distilbert", "electra": "electra", "albert": "albert",
     "deberta-v2": "deberta-shared", "modernbert": "modernbert-windows",
 }  # fmt: skip
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
@@ -38,7 +39,10 @@ EVERYWHERE = {
     "is_causal": (False, [True]),
     "per_layer_config": ({"0": {"rms_norm_eps": 5.0}}, [{}, None]),
 }
-NOT_CAUSAL = ("deberta-v2", "modernbert")
+NOT_CAUSAL = (
+    "bert", "roberta", "distilbert", "electra", "albert", "deberta-v2", "modernbert",
+)  # fmt: skip
+DECODER = {"is_decoder": (True, [False, None]), "add_cross_attention": (True, [False, None])}
 SHARE = {"partial_rotary_factor": (0.5, [1.0, 1, None])}
 REFUSED = {
     "gpt2": {"add_cross_attention": (True, [False, None])},
@@ -55,6 +59,11 @@ REFUSED = {
     "gpt_neox": {"head_dim": (4, [8, None])},
     "bloom": {},
     "opt": {},
+    "bert": DECODER | {"position_embedding_type": ("relative_key", ["absolute", None])},
+    "roberta": DECODER,
+    "distilbert": {},
+    "electra": DECODER,
+    "albert": {"inner_group_num": (2, [1])},
     "t5": {},
     "mt5": {},
     "umt5": {},
@@ -93,13 +102,13 @@ def opened(folder, config, ignored=()):
     """The logits and notes of a model with this config."""
     (folder / "config.json").write_text(json.dumps(config))
     model = session.load(str(folder), ignore_config=ignored)
-    given = np.load(folder / "activations.npz")
-    ids, types, source = (
-        tuple(given[n].tolist()) if n in given else () for n in ("ids", "types", "source")
-    )
-    read = {"ids": source, "target_ids": ids} if source else {"ids": ids}
-    found = session.trace(**read, model=model)
-    logits = logits_of(model, ids, types=types) if model.facts.masked else found.logits
+    golden = np.load(folder / "activations.npz")
+    ids, target = golden["ids"].tolist(), []
+    if "source" in golden:
+        ids, target = golden["source"].tolist(), ids
+    found = session.trace(ids=ids, target_ids=target, model=model)
+    types = tuple(golden["types"].tolist()) if "types" in golden else ()
+    logits = logits_of(model, tuple(ids), types=types) if model.facts.masked else found.logits
     return logits, {str(note) for note in found.notes}
 
 
@@ -379,7 +388,11 @@ def test_the_config_around_a_text_config_is_judged_too(pictures):
 # --- published models ----------------------------------------------------------------------------
 
 
-LAYERS = ("decoder_layers", "num_decoder_layers", "num_layers", "num_hidden_layers", "n_layer")
+LAYERS = (
+    "decoder_layers", "num_decoder_layers", "num_layers", "num_hidden_layers", "n_layer",
+    "n_layers",
+)  # fmt: skip
+WIDTHS = ("hidden_size", "n_embd", "n_embed", "d_model", "dim")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -388,7 +401,7 @@ def test_published_configs_are_accepted(name):
     read = read_published(config)
     text = config.get("text_config", config)
     layers = next(text[k] for k in LAYERS if k in text)
-    width = next(text[k] for k in ("hidden_size", "n_embd", "n_embed", "d_model") if k in text)
+    width = next(text[k] for k in WIDTHS if k in text)
     assert (read.layers, read.model_width) == (layers, width)
 
 
@@ -417,12 +430,13 @@ SIZES = {
     "gpt_neox": "hidden_size intermediate_size num_attention_heads",
     "bloom": "hidden_size n_layer n_head vocab_size",
     "opt": "hidden_size ffn_dim num_attention_heads",
+    **dict.fromkeys(("bert", "roberta", "electra", "albert", "deberta-v2", "modernbert"), ENCODER),
+    "distilbert": "dim n_layers n_heads hidden_dim vocab_size max_position_embeddings",
     "t5": "d_model d_kv d_ff num_layers num_heads vocab_size",
     "mt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
     "umt5": "d_model d_kv d_ff num_layers num_heads vocab_size",
     "bart": "d_model encoder_layers decoder_layers encoder_attention_heads "
     "decoder_attention_heads encoder_ffn_dim decoder_ffn_dim vocab_size max_position_embeddings",
-    **dict.fromkeys(("deberta-v2", "modernbert"), ENCODER),
 }
 
 
@@ -447,6 +461,8 @@ def test_a_size_is_never_made_up(family, golden):
     ("t5-gelu", "num_layers", "num_hidden_layers"), ("bart", "d_model", "hidden_size"),
     ("bart", "encoder_layers", "num_hidden_layers"),
     ("bart", "encoder_attention_heads", "num_attention_heads"),
+    ("distilbert", "dim", "hidden_size"), ("distilbert", "n_layers", "num_hidden_layers"),
+    ("distilbert", "n_heads", "num_attention_heads"),
 ])  # fmt: skip
 def test_both_spellings_are_read_and_the_standard_one_wins(golden, name, own, standard):
     """As the reference sets a field first and the attributes that map to it after."""

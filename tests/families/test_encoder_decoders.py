@@ -277,9 +277,36 @@ def test_the_output_matrix_is_the_stored_one_or_else_the_embedding(golden_copy, 
     assert row_error(session.predict(other, end.x), wanted) <= TOLERANCE
 
 
-def turned_rows(entries):
+def test_an_output_matrix_that_differs_from_barts_embedding_is_used(golden_copy, repack):
+    """As the reference does, whatever the config says of the two."""
+    folder = golden_copy("bart")
+    model = session.load(str(folder))
+    _, end = every_block(model, (7, 3, 1), (3, 0, 8))
+    repack(folder, lambda entries: entries | {
+        "lm_head.weight": turned_rows(entries, "model.shared.weight"),
+    })  # fmt: skip
+    stored = open_safetensors(folder / WEIGHTS)
+    wanted = end.x @ stored["lm_head.weight"].read().T + stored["final_logits_bias"].read()
+    again = session.load(str(folder))
+    assert again.untrue_copies == (("lm_head.weight", "model.shared.weight"),)
+    assert row_error(session.predict(again, end.x), wanted) <= TOLERANCE
+
+
+@pytest.mark.parametrize("dropped", [(), ("shared.weight",)])
+def test_two_embeddings_for_two_stacks_are_refused(golden_copy, repack, dropped):
+    """The reference would give each stack its own."""
+    folder, copies = golden_copy("t5-relu"), [f"{s}.embed_tokens.weight" for s in vocabulary.STACKS]
+    repack(folder, lambda entries: {
+        **entries, copies[0]: entries["shared.weight"], copies[1]: turned_rows(entries),
+    })  # fmt: skip
+    repack(folder, lambda entries: {n: e for n, e in entries.items() if n not in dropped})
+    with pytest.raises(ContentError, match="which it should repeat"):
+        session.load(str(folder))
+
+
+def turned_rows(entries, of="shared.weight"):
     """Another matrix of the embedding's shape: its numbers from the last to the first."""
-    kind, shape, data = entries["shared.weight"]
+    kind, shape, data = entries[of]
     return kind, shape, np.frombuffer(data, "<f4")[::-1].tobytes()
 
 

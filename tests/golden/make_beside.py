@@ -181,6 +181,8 @@ FOLDERS = {
     "t5": folder("tokenizers/t5", "t5", {
         "extra_ids": 3, "additional_special_tokens": [f"<extra_id_{n}>" for n in range(3)]}),
     "mt5-silent": folder("tokenizers/t5", "mt5", {"extra_ids": 3}),
+    "umt5": folder("tokenizers/t5", "umt5", {"tokenizer_class": "T5Tokenizer", "extra_ids": 3}),
+    "umt5-silent": folder("tokenizers/t5", "umt5"),
     "deberta": folder("tokenizers/deberta", "deberta-v2", {
         "tokenizer_class": "DebertaV2Tokenizer", "do_lower_case": False}),
     "deberta-lower": folder("tokenizers/deberta", "deberta-v2", {"do_lower_case": True}),

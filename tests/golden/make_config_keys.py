@@ -64,6 +64,11 @@ GOLDEN = {
     "mt5": ("mt5",),
     "umt5": ("umt5",),
     "bart": ("bart",),
+    "bert": ("bert",),
+    "roberta": ("roberta",),  # XLM-R and CamemBERT have the same class
+    "distilbert": ("distilbert",),
+    "electra": ("electra",),
+    "albert": ("albert",),
     "deberta-v2": (
         "deberta-shared", "deberta-c2p", "deberta-p2c", "deberta-both", "deberta-absolute",
     ),
@@ -102,7 +107,10 @@ OLDER: dict[str, dict[str, Any]] = {
         "rope_parameters": None, "global_rope_theta": 47.0, "local_rope_theta": 13.0,
     },
 }  # fmt: skip
-NO_ROPE = ("gpt2", "bloom", "opt", "gemma3", "t5", "mt5", "umt5", "bart", "deberta-v2")
+NO_ROPE = (
+    "gpt2", "bloom", "opt", "gemma3", "t5", "mt5", "umt5", "bart", "bert", "roberta", "distilbert",
+    "electra", "albert", "deberta-v2",
+)  # fmt: skip
 OF_ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 # Values where none can be derived from the default or from the golden model's own.
 TRIALS: dict[str, Any] = {

@@ -163,6 +163,13 @@ def test_the_class_may_be_named_in_the_config_of_the_model(folder):
     assert _tokenizer_of(place).encode("the thinker", special=False) == before
 
 
+def test_umt5s_file_without_a_tokenizer_json_is_read_as_t5s(folder):
+    place = folder("t5")
+    before = _tokenizer_of(place).encode("the thinker <extra_id_0>")
+    (place / "config.json").write_text('{"model_type": "umt5"}')
+    assert _tokenizer_of(place).encode("the thinker <extra_id_0>") == before
+
+
 def test_deberta_lowers_and_cuts_at_marks_where_the_config_says_so(folder):
     place = folder("deberta")
     path = place / "tokenizer_config.json"

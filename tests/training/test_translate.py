@@ -222,3 +222,4 @@ def test_what_it_needs_counts_its_parameters(pairs):
     assert needs.parameters == pytest.approx(sum(matrices), rel=0.01)
     # Three attentions of two heads; six rows of the longest pairs, 6 source tokens in each.
     assert needs.cells == 3 * 2 * (64 // 10) * 6**2
+    assert needs.longest == 6

@@ -121,6 +121,9 @@ SENTENCES = {
     "training.loss": "loss {loss}   floor {floor}   {side}   nats per token, the mean of up to "
     "{recent} steps",
     "training.attention": "how much the last token of `{prompt}` looks at `{key}`, most first",
+    "training.attention_of": "how much `{query}` in `{prompt}` looks at `{key}`, most first",
+    "training.attention_translate": "how much the first word that is written looks at `{key}` in "
+    "`{prompt}`, most first",
     "training.neighbours": "nearest to `{word}`: words of similar vectors, by cosine",
     "training.moved": "`{word}` has moved {moved} from its random start",
     "training.now": "now",
@@ -137,6 +140,14 @@ SENTENCES = {
     "next; its unit is the nat. The floor is the loss of a model that knows how often each word "
     "follows each beginning of a sentence in this corpus: averaged over the corpus, no model that "
     "sees only earlier words can go below it.",
+    "training.what_masked": "A loss is −ln p, where p is the probability given to a token that was "
+    "hidden behind [MASK]; its unit is the nat. No other token counts. The floor is the loss of a "
+    "model that knows how often each sentence occurs in this corpus: averaged over all ways to "
+    "mask, no model that sees only the other tokens can go below it.",
+    "training.what_translate": "A loss is −ln p, where p is the probability given to the token "
+    "that came next in the translation; its unit is the nat. The floor is the loss of a model that "
+    "knows how often each source has each translation in this corpus: averaged over the corpus, no "
+    "model can go below it.",
     "training.heads": "Here and in the file, a layer's heads are numbered by how much they look at "
     "the token named above, most first.",
     "training.unmasked": "Without the mask each position can read the token it should predict, and "

@@ -34,13 +34,11 @@ SENTENCES = {
     "note.case": "lower case or ",
     "note.no_mask_token": "the prompt has no {mask}, so there is no prediction",
     "note.no_target": "no --target: the decoder reads its start token {start} alone",
-    "note.copy": "{copy} in the file differs from {original}, which it should repeat; {original} "
-    "is used",
     "note.written": "what the decoder writes from here, always with the likeliest token: {text}",
     "note.no_mask_known": "the tokenizer of {model} does not say which token is its mask, so "
     "there is no prediction",
     # what pages have in common
-    "page.model": "{family} · {stacks} · width {width} ({head_width} per head)",
+    "page.model": "{family} · {stack} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",
@@ -77,9 +75,9 @@ SENTENCES = {
     "page.stacks": "an encoder of {encoder} and a decoder of {decoder}",
     "page.onward_mask": " and on to the token that fills it",
     "page.stack": "{layers} × {heads}",
-    "page.stack_encoder": "encoder {layers} × {heads}",
-    "page.stack_decoder": "decoder {layers} × {heads}",
     "page.target": "target",
+    "page.model_two": "{family} · width {width} ({head_width} per head)",
+    "page.stacks_of": "encoder {encoder} · decoder {decoder}",
     "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
     "its table's largest.",
     "column.query": "query",
