@@ -50,7 +50,7 @@ Mask = Annotated[
            help="none trains next without the mask, to see why there is one."),
 ]  # fmt: skip
 MaskingRate = number(
-    float | None, "--masking-rate", "R", 0, 1, "The share of tokens that masked hides.",
+    float | None, "--masking-rate", "R", 0.01, 1, "The share of tokens that masked hides.",
     show_default="0.15",
 )  # fmt: skip
 Objective = Annotated[

@@ -2,7 +2,7 @@
 
 Every token sees every other; a norm follows each part and its residual (post-norm). The output's
 numbers are computed at the chosen positions only. A layer's parameters have the names that
-`decoder` has for them; `masked` writes them under the layout's own. Axes as in `layers`; N chosen
+`decoder` has for them, until `tensors` gives them the layout's own. Axes as in `layers`; N chosen
 position. Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers".
 """
 
@@ -16,6 +16,22 @@ from attn_cli.training import layers
 from attn_cli.training.layers import Backward, LossAndGradients, Parameters, Shape
 
 TYPES = 2
+_LAYER = "bert.encoder.layer"
+_NAMES = {
+    "wte": "bert.embeddings.word_embeddings",
+    "wpe": "bert.embeddings.position_embeddings",
+    "wtt": "bert.embeddings.token_type_embeddings",
+    "ln_e": "bert.embeddings.LayerNorm",
+    "attn.c_proj": "attention.output.dense",
+    "ln_1": "attention.output.LayerNorm",
+    "mlp.c_fc": "intermediate.dense",
+    "mlp.c_proj": "output.dense",
+    "ln_2": "output.LayerNorm",
+    "head": "cls.predictions.transform.dense",
+    "ln_h": "cls.predictions.transform.LayerNorm",
+    "output": "cls.predictions",
+}
+_MAPS = ("c_attn", "c_proj", "c_fc", "head")  # of these, matrices are stored (output, input)
 
 
 class Block(NamedTuple):
@@ -117,3 +133,21 @@ def _block_vjp(back: Backward, name: str, block: Block, grad: np.ndarray) -> np.
     dmiddle = dsecond + back.feed_forward(f"{name}.mlp", block.fed, gelu_vjp, dsecond)
     dfirst = back.norm(f"{name}.ln_1", block.first, dmiddle)
     return dfirst + back.attend(f"{name}.attn", block.attended, dfirst)
+
+
+def tensors(parameters: Parameters) -> dict[str, np.ndarray]:
+    """Under the layout's names, whose matrices are (output, input), with q, k and v apart."""
+    found = {}
+    for name, array in parameters.items():
+        whole, _, part = name.rpartition(".")
+        layer, own = "", whole
+        if whole.startswith("h."):
+            _, number, own = whole.split(".", 2)
+            layer = f"{_LAYER}.{number}."
+        stored = array.T if array.ndim == 2 and own.endswith(_MAPS) else array
+        if own == "attn.c_attn":
+            for which, third in zip(("query", "key", "value"), np.split(stored, 3), strict=True):
+                found[f"{layer}attention.self.{which}.{part}"] = third
+        else:
+            found[f"{layer}{_NAMES[own]}.{part}"] = stored
+    return found

@@ -6,7 +6,7 @@ Axes as suffixes: B row, P position, M model width, N heads × width, H head, C 
 the keys', then the values' heads), V vocabulary. Every array takes the parameters' dtype.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,18 @@ class LossAndGradients(NamedTuple):
     loss: float
     losses: np.ndarray  # nats
     gradients: dict[str, np.ndarray]
+
+
+def joined(parts: Iterable[LossAndGradients]) -> LossAndGradients:
+    """The mean loss of all, and its gradients, from those of parts that count every loss."""
+    parts = list(parts)
+    losses = np.concatenate([part.losses for part in parts])
+    shares = [part.losses.dtype.type(part.losses.size / losses.size) for part in parts]
+    gradients = {
+        name: sum(share * part.gradients[name] for share, part in zip(shares, parts, strict=True))
+        for name in parts[0].gradients
+    }
+    return LossAndGradients(float(losses.mean()), losses, gradients)
 
 
 # --- the random start ----------------------------------------------------------------------------

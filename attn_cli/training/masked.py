@@ -1,15 +1,15 @@
-"""The objective `masked`: an encoder of BERT's layout learns to fill in masked tokens.
+"""The objective `masked`: an encoder of BERT's layout learns to fill in tokens that are hidden.
 
-A sentence is one line of the corpus, as `[CLS] sentence [SEP]`, or two of them with their segments.
-Some of its tokens are hidden behind [MASK], at least one, and the loss is that of those alone. The
-hidden tokens are always [MASK], where Devlin et al. 2019 keep or exchange a fifth of them: that is
-for a model that will be trained further on texts without [MASK], while this one fills masks only,
-and so the smallest loss there can be is known exactly.
+A sentence is one line of the corpus, as `[CLS] sentence [SEP]`; now and then a row has two of them,
+as two segments. Some tokens of each are chosen, at least one, and the loss is that of those alone.
+Of the chosen, eight in ten are read as [MASK], one as some word, one as itself (Devlin et al. 2019,
+section 3.1): since any token may turn out to be wanted, each looks at what tells it. With [MASK]
+alone, only [MASK] would learn where to look.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,104 +17,104 @@ import numpy as np
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.tokens.wordpiece import WordPiece
 from attn_cli.training import encoder
-from attn_cli.training.layers import EPSILON, LossAndGradients, Parameters, Shape, order_heads
+from attn_cli.training.layers import (
+    EPSILON,
+    LossAndGradients,
+    Parameters,
+    Shape,
+    joined,
+    order_heads,
+)
 from attn_cli.training.objective import Needs, Objective
 from attn_cli.training.settings import TrainingSettings
 from attn_cli.training.tokenizer import ENCODER, build
 from attn_cli.training.watch import Watch, shares, watch
 
-_AROUND = 2  # [CLS] and [SEP]
-import os
+CLS, SEP, MASK = (ENCODER.special.index(token) for token in ("[CLS]", "[SEP]", "[MASK]"))
+AS_MASK, AS_ANY, AS_ITSELF = 0.8, 0.1, 0.1
+_PARTS = 4  # of a batch, each of one length
+_PAIRED = 1 / 4  # of the parts
 
-PAIRED = float(os.environ.get("PAIRED", "0"))
 
+class Group(NamedTuple):
+    """All distinct sentences of one length."""
 
-class Group:
-    """All distinct sentences of one length, and how often each of them occurs."""
-
-    def __init__(self, sentences: Mapping[tuple[int, ...], int]) -> None:
-        self.ids = np.array(list(sentences))  # (sentence, position)
-        self.counts = np.array(list(sentences.values()))  # (sentence,)
+    ids: np.ndarray  # (sentence, place)
+    counts: np.ndarray  # (sentence,), how often each occurs
 
 
 class Corpus(NamedTuple):
-    """The sentences, grouped by length. Rows of a batch are of one length and need no padding."""
+    """The sentences, grouped by length, so that rows of one length need no padding."""
 
     contents: Mapping[str, Any]  # what tokenizer.json holds
     tokenizer: WordPiece
     groups: Mapping[int, Group]  # by the number of tokens
-    lengths: np.ndarray  # (sentence,), of every sentence
+    lengths: np.ndarray  # of every sentence, in tokens
+    words: np.ndarray  # the ids that occur
     sha256: str
 
     @property
     def used(self) -> np.ndarray:
         """The ids that occur, and the mask's."""
-        of_groups = [group.ids.ravel() for group in self.groups.values()]
-        return np.unique(np.concatenate([*of_groups, [self.tokenizer.mask]]))
+        return np.union1d(self.words, [MASK])
 
     @property
     def floor(self) -> float:
-        """It depends on which tokens are masked."""
+        """It depends on what is hidden."""
         return float("nan")
 
 
-class Batch(NamedTuple):
-    """One step's rows. Axes: row, position; `targets` are the tokens that are masked."""
+class Rows(NamedTuple):
+    """Rows of one form. Axes: row, position; `targets` and `surprise` are of the chosen ones."""
 
-    ids: np.ndarray
+    ids: np.ndarray  # as they are read
     types: np.ndarray  # (position,), the segment
-    chosen: np.ndarray  # boolean: the masked positions
+    chosen: np.ndarray  # boolean
     targets: np.ndarray
-    floor: float  # the mean loss, in nats, of a model that knows how often every sentence occurs
+    surprise: np.ndarray  # nats
+
+
+class Batch(NamedTuple):
+    """One step's rows."""
+
+    parts: tuple[Rows, ...]
 
     @property
     def tokens(self) -> int:
         """How many positions there are."""
-        return self.ids.size
+        return sum(part.ids.size for part in self.parts)
+
+    @property
+    def floor(self) -> float:
+        """The mean loss, in nats, of a model that knows the corpus's distribution exactly."""
+        return float(np.concatenate([part.surprise for part in self.parts]).mean())
 
 
 def read_corpus(text: str) -> Corpus:
     """The corpus of a text of one sentence per line, empty lines left out. ContentError if none."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = Counter(line for line in text.splitlines() if line.strip())
     if not lines:
         raise ContentError("the corpus is empty", "give a text file with one sentence per line")
     contents = build(lines, ENCODER)
     tokenizer = WordPiece(contents)
-    counts: dict[str, int] = {}
-    for line in lines:
-        counts[line] = counts.get(line, 0) + 1
-    groups: dict[int, dict[tuple[int, ...], int]] = {}
-    for line, count in counts.items():
+    groups: dict[int, Counter[tuple[int, ...]]] = {}
+    for line, count in lines.items():
         sentence = tuple(token.id for token in tokenizer.encode(line, special=False))
-        group = groups.setdefault(len(sentence), {})
-        group[sentence] = group.get(sentence, 0) + count
-    sizes = {length: sum(group.values()) for length, group in groups.items()}
+        groups.setdefault(len(sentence), Counter())[sentence] += count
     return Corpus(
         contents=contents,
         tokenizer=tokenizer,
-        groups={length: Group(group) for length, group in groups.items()},
-        lengths=np.repeat(list(sizes), list(sizes.values())),
+        groups={
+            length: Group(np.array(list(counts)), np.array(list(counts.values())))
+            for length, counts in groups.items()
+        },
+        lengths=np.repeat(list(groups), [counts.total() for counts in groups.values()]),
+        words=np.unique([id for counts in groups.values() for ids in counts for id in ids]),
         sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
 
 
-@lru_cache(maxsize=1024)
-def surprises(group: Group, hidden: tuple[bool, ...]) -> np.ndarray:
-    """(sentence, hidden position): -log p(token | the tokens that are not hidden) in nats.
-
-    p is how many of the sentences of this length with the same visible tokens have it there.
-    """
-    at = np.array(hidden)
-    _, seen = np.unique(group.ids[:, ~at], axis=0, return_inverse=True)
-    seen = seen.reshape(-1)
-    alike = np.bincount(seen, group.counts)[seen]
-    columns = []
-    for tokens in group.ids[:, at].T:
-        pairs = np.stack([seen, tokens], axis=1)
-        _, same = np.unique(pairs, axis=0, return_inverse=True)
-        same = same.reshape(-1)
-        columns.append(np.log(alike / np.bincount(same, group.counts)[same]))
-    return np.stack(columns, axis=1)
+# --- batches -------------------------------------------------------------------------------------
 
 
 def draw_batch(
@@ -123,59 +123,106 @@ def draw_batch(
     """Step `step`'s batch: about `tokens` positions of sentences drawn uniformly.
 
     It depends on the arguments only, so that a resumed run draws what an uninterrupted one draws.
-    All rows have one or two sentences, of the lengths of such as were drawn first.
+    The rows of a part have the lengths of a sentence, or of two, that were drawn first.
     """
     rng = np.random.default_rng([seed, step])
-    lengths = rng.choice(corpus.lengths, 1 + (rng.random() < PAIRED)).tolist()
-    if sum(lengths) + len(lengths) + 1 > context:
-        del lengths[1:]
-    rows = max(1, tokens // (sum(lengths) + len(lengths) + 1))
-    cls, sep = (np.full((rows, 1), corpus.tokenizer.id_of(word)) for word in ("[CLS]", "[SEP]"))
-    plain = np.zeros((rows, 1), bool)
-    ids, chosen, surprise = [cls], [plain], 0.0
+    parts = []
+    for _ in range(_PARTS):
+        lengths = rng.choice(corpus.lengths, 2 if rng.random() < _PAIRED else 1).tolist()
+        if _length(lengths) > context:
+            lengths = lengths[:1]
+        rows = max(1, tokens // _PARTS // _length(lengths))
+        parts.append(_draw_rows(corpus, rng, lengths, rows, rate))
+    return Batch(tuple(parts))
+
+
+def _length(lengths: list[int]) -> int:
+    """Of a row with sentences of these lengths: [CLS], and [SEP] after each."""
+    return 1 + sum(lengths) + len(lengths)
+
+
+def _draw_rows(
+    corpus: Corpus, rng: np.random.Generator, lengths: list[int], rows: int, rate: float
+) -> Rows:
+    """Rows of sentences of these lengths; everything is made side by side, and joined at last."""
+    ids, read = [np.full((rows, 1), CLS)], [np.full((rows, 1), CLS)]
+    chosen, surprise = [np.zeros((rows, 1), bool)], [np.zeros((rows, 1))]
     for length in lengths:
         group = corpus.groups[length]
-        drawn = rng.choice(len(group.counts), rows, p=group.counts / group.counts.sum())
-        hidden = rng.random((rows, length)) < rate
-        hidden[np.arange(rows), rng.integers(length, size=rows)] = True
-        ids += [group.ids[drawn], sep]
-        chosen += [hidden, plain]
-        surprise += _surprise(group, drawn, hidden)
-    ids, chosen = np.concatenate(ids, axis=1), np.concatenate(chosen, axis=1)
+        true = group.ids[rng.choice(len(group.counts), rows, p=group.counts / group.counts.sum())]
+        where = choose(rng, true.shape, rate)
+        seen = hide(rng, true, where, corpus.words)
+        own = np.zeros(true.shape)
+        own[where] = surprises(group, true, seen, where, rate=rate, words=corpus.words.size)
+        ids += [true, np.full((rows, 1), SEP)]
+        read += [seen, np.full((rows, 1), SEP)]
+        chosen += [where, np.zeros((rows, 1), bool)]
+        surprise += [own, np.zeros((rows, 1))]
+    places = np.concatenate(chosen, axis=1)
     types = np.repeat(np.arange(len(lengths)), [length + 1 for length in lengths])
-    return Batch(
-        ids=np.where(chosen, corpus.tokenizer.mask, ids),
+    return Rows(
+        ids=np.concatenate(read, axis=1),
         types=np.concatenate([[0], types]),
-        chosen=chosen,
-        targets=ids[chosen],
-        floor=surprise / int(chosen.sum()),
+        chosen=places,
+        targets=np.concatenate(ids, axis=1)[places],
+        surprise=np.concatenate(surprise, axis=1)[places],
     )
 
 
-def _surprise(group: Group, drawn: np.ndarray, hidden: np.ndarray) -> float:
-    """The sum over all hidden tokens of the sentences that were drawn; hidden: (row, position)."""
-    patterns, of_row = np.unique(hidden, axis=0, return_inverse=True)
-    of_row = of_row.reshape(-1)
-    found = [
-        surprises(group, tuple(pattern.tolist()))[drawn[of_row == number]].sum()
-        for number, pattern in enumerate(patterns)
-    ]
-    return float(sum(found))
+def choose(rng: np.random.Generator, shape: tuple[int, ...], rate: float) -> np.ndarray:
+    """Each place of (row, place) at the rate; rows without any are drawn again."""
+    chosen = rng.random(shape) < rate
+    while not (some := chosen.any(axis=1)).all():
+        chosen[~some] = rng.random((int((~some).sum()), shape[1])) < rate
+    return chosen
+
+
+def hide(
+    rng: np.random.Generator, ids: np.ndarray, chosen: np.ndarray, words: np.ndarray
+) -> np.ndarray:
+    """What is read: [MASK], any word or the token itself where `chosen`, else the token itself."""
+    drawn, others = rng.random(ids.shape), rng.choice(words, ids.shape)
+    read = np.where(chosen & (drawn < AS_MASK + AS_ANY), others, ids)
+    return np.where(chosen & (drawn < AS_MASK), MASK, read)
+
+
+def surprises(
+    group: Group, ids: np.ndarray, read: np.ndarray, chosen: np.ndarray, *, rate: float, words: int
+) -> np.ndarray:
+    """-log p(token | the row as it is read, and that its place is chosen) in nats, of the chosen.
+
+    Bayes over the sentences of this length: each is as likely as it is frequent, times how likely
+    it would be read so. Where [MASK] is read, all are equal; a word is read more often where it is
+    the true one, by a factor that is larger where it is not known that the place is chosen.
+    """
+    any_word = AS_ANY / words
+    here = np.log((AS_ITSELF + any_word) / any_word)
+    anywhere = np.log((1 - rate + rate * (AS_ITSELF + any_word)) / (rate * any_word))
+    same = group.ids == read[:, None]  # (row, sentence, place)
+    likely = np.log(group.counts) + anywhere * same.sum(axis=-1)  # (row, sentence)
+    rows, places = chosen.nonzero()
+    likely = likely[rows] + (here - anywhere) * same[rows, :, places]  # (chosen, sentence)
+    weights = np.exp(likely - likely.max(axis=1, keepdims=True))
+    right = group.ids.T[places] == ids[rows, places][:, None]
+    return np.log(weights.sum(axis=1) / (weights * right).sum(axis=1))
+
+
+# --- the objective -------------------------------------------------------------------------------
 
 
 def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
-    width, longest = settings.width, max(corpus.groups) + _AROUND
-    if longest > settings.context:
+    longest, width = max(corpus.groups), settings.width
+    if _length([longest]) > settings.context:
         raise UsageError(
-            f"training: a sentence takes {longest} tokens, the context is {settings.context}",
-            "choose a larger --context, or cut the sentences of the corpus",
+            f"training: a sentence takes {_length([longest])} tokens, the context is "
+            f"{settings.context}",
+            "choose a larger --context, or shorter sentences",
         )
-    length = min(settings.context, 2 * longest)
-    rows = max(1, settings.batch_tokens // length)
-    tables = corpus.tokenizer.size + settings.context
-    size = 12 * settings.layers * width**2 + width * (tables + width)
-    cells = rows * settings.heads * length**2
-    return Needs(cells, size, length, "choose a smaller --context")
+    length = min(settings.context, _length([longest, longest]))
+    cells = max(_PARTS, settings.batch_tokens // length) * settings.heads * length**2
+    size = 12 * settings.layers * width**2
+    size += width * (corpus.tokenizer.size + settings.context + width)
+    return Needs(cells, size, length, "choose a smaller --context, or shorter sentences")
 
 
 def _initial(
@@ -197,18 +244,20 @@ def _draw(corpus: Corpus, settings: TrainingSettings, step: int) -> Batch:
 
 
 def _learn(parameters: Parameters, batch: Batch, settings: TrainingSettings) -> LossAndGradients:
-    return encoder.loss_and_gradients(
-        parameters, batch.ids, batch.types, batch.targets, batch.chosen, heads=settings.heads
+    return joined(
+        encoder.loss_and_gradients(
+            parameters, part.ids, part.types, part.targets, part.chosen, heads=settings.heads
+        )
+        for part in batch.parts
     )
 
 
 def _watch(corpus: Corpus, settings: TrainingSettings) -> Watch:
-    """The watched texts; the prompt's special tokens are put around it once all is found."""
+    """The watched texts; the prompt as a row has it."""
     found = watch(corpus, settings)
     if not found.ids.size:
         return found
-    around = [token.id for token in corpus.tokenizer.encode("")]
-    ids = np.concatenate([around[:1], found.ids, around[1:]])
+    ids = np.concatenate([[CLS], found.ids, [SEP]])
     return found._replace(ids=ids, query=found.query + 1, key=found.key + 1)
 
 
@@ -220,11 +269,10 @@ def _attention(parameters: Parameters, watched: Watch, settings: TrainingSetting
 
 
 def _config(settings: TrainingSettings, corpus: Corpus) -> dict[str, Any]:
-    known = corpus.tokenizer
     return {
         "model_type": "bert",
         "architectures": ["BertForMaskedLM"],
-        "vocab_size": known.size,
+        "vocab_size": corpus.tokenizer.size,
         "max_position_embeddings": settings.context,
         "type_vocab_size": encoder.TYPES,
         "hidden_size": settings.width,
@@ -234,45 +282,10 @@ def _config(settings: TrainingSettings, corpus: Corpus) -> dict[str, Any]:
         "hidden_act": "gelu",
         "layer_norm_eps": EPSILON,
         "tie_word_embeddings": True,
-        "pad_token_id": known.id_of("[PAD]"),
+        "pad_token_id": corpus.tokenizer.id_of("[PAD]"),
         "attention_probs_dropout_prob": 0.0,
         "hidden_dropout_prob": 0.0,
     }
-
-
-_NAMES = {
-    "wte": "bert.embeddings.word_embeddings",
-    "wpe": "bert.embeddings.position_embeddings",
-    "wtt": "bert.embeddings.token_type_embeddings",
-    "ln_e": "bert.embeddings.LayerNorm",
-    "attn.c_proj": "attention.output.dense",
-    "ln_1": "attention.output.LayerNorm",
-    "mlp.c_fc": "intermediate.dense",
-    "mlp.c_proj": "output.dense",
-    "ln_2": "output.LayerNorm",
-    "head": "cls.predictions.transform.dense",
-    "ln_h": "cls.predictions.transform.LayerNorm",
-    "output": "cls.predictions",
-}
-_MAPS = ("c_attn", "c_proj", "c_fc", "head")
-
-
-def _tensors(parameters: Parameters) -> dict[str, np.ndarray]:
-    """Under the layout's names, whose matrices are (output, input), and q, k and v apart."""
-    tensors = {}
-    for name, array in parameters.items():
-        whole, _, part = name.rpartition(".")
-        layer, own = "", whole
-        if whole.startswith("h."):
-            _, number, own = whole.split(".", 2)
-            layer = f"bert.encoder.layer.{number}."
-        stored = array.T if array.ndim == 2 and own.endswith(_MAPS) else array
-        if own == "attn.c_attn":
-            for third, rows in zip(("query", "key", "value"), np.split(stored, 3), strict=True):
-                tensors[f"{layer}attention.self.{third}.{part}"] = rows
-        else:
-            tensors[f"{layer}{_NAMES[own]}.{part}"] = stored
-    return tensors
 
 
 MASKED = Objective(
@@ -293,5 +306,5 @@ MASKED = Objective(
     attention=_attention,
     order_heads=order_heads,
     config=_config,
-    tensors=_tensors,
+    tensors=encoder.tensors,
 )

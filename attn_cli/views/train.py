@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from attn_cli.training.loop import StepRecord, TrainingResult, TrainingSettings
 
 _RECENT = 50
-_WHAT = {
+WHAT = {
     "next": "training.what",
     "masked": "training.what_masked",
     "translate": "training.what_translate",
@@ -96,7 +96,7 @@ def result(found: "TrainingResult", settings: "TrainingSettings", begin: str) ->
     items: Page = [
         say("training.result", "lead", checkpoint=checkpoint, **done, loss=loss, last=last,
             side=side),
-        say(_WHAT[settings.objective], "lead"),
+        say(WHAT[settings.objective], "lead"),
     ]  # fmt: skip
     if settings.objective == "next" and settings.mask == "none":
         command = ["attn", "sample", begin, "--model", found.checkpoint]

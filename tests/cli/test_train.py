@@ -202,6 +202,39 @@ def test_ctrl_c_saves_and_exits_130(started, attn, corpus, tmp_path):
     assert attn("models", tmp_path / "m").code == 0
 
 
+# --- other objectives ----------------------------------------------------------------------------
+
+
+def test_an_encoder_is_trained_and_fills_masks(attn, train, tmp_path):
+    watched = ("--watch-prompt", "the cat [MASK] the dog", "--watch-query", "cat",
+               "--watch-key", "dog", "--watch", "dog")  # fmt: skip
+    page = train("m", "--objective", "masked", "--steps", 6, *watched).text
+    flat = " ".join(page.split())
+    assert "how much `cat` in `the cat [MASK] the dog` looks at `dog`, most first" in flat
+    assert "given to a token that was chosen" in flat and "Without the mask" not in flat
+    opened = attn("trace", "the cat [MASK] the dog", "-m", tmp_path / "m", "--json",
+                  "-l", "all", "-H", "all").json  # fmt: skip
+    assert (opened["model"]["family"], len(opened["next"])) == ("bert", 1)
+    assert opened["next"][0]["position"] == 3
+    for block in opened["attention"]:
+        shares = [f"{head[2][5]:.2f}" for head in block["arrays"]["weights"]["values"]]
+        row = re.search(rf"layer {block['layer']}  (.*)", page)[1]
+        assert re.findall(r"\d\.\d\d", row) == shares == sorted(shares, reverse=True)
+
+
+def test_an_encoder_is_gone_on_with_by_itself(train, tmp_path, interrupt):
+    masked = ("--objective", "masked", "--masking-rate", 0.3)
+    train("whole", "--steps", 9, *masked)
+    mend = interrupt(4, KeyboardInterrupt())
+    train("parts", "--steps", 9, *masked)
+    mend()
+    assert (
+        "has objective masked, not next" in train("parts", "--resume", "--objective", "next").said
+    )
+    assert train("parts", "--resume").code == 0
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
 # --- refused, before a step is made --------------------------------------------------------------
 
 
@@ -247,6 +280,11 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_first_step(train, tm
         (("--learning-rate", "0"), 2, "must be above 0"),
         (("--learning-rate", "1e300", "--steps", 5), 2, "the loss is no longer a number"),
         (("--format", "csv"), 2, "attn train cannot write csv"),
+        (("--objective", "guess"), 2, "--objective 'guess' is unknown"),
+        (("--objective", "masked", "--mask", "none"), 2, "--mask has no effect with --objective"),
+        (("--masking-rate", "0.2"), 2, "--masking-rate has no effect with --objective next"),
+        (("--objective", "masked", "--masking-rate", "0"), 2, "--masking-rate 0 is out of range"),
+        (("--objective", "masked", "--context", "6"), 2, "takes 7 tokens, the context is 6"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(train, tmp_path, arguments, code, message):

@@ -2,7 +2,9 @@
 
 import importlib
 import inspect
+import math
 import pkgutil
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -87,6 +89,24 @@ def relu():
 def gelu_tanh():
     (x,) = arrays((B, Q, M))
     return layers.gelu_tanh, lambda r: layers.gelu_tanh_vjp(x, r), (x,)
+
+
+def gelu():
+    """With an exact error function: differences of one that is right to 1e-7 are not exact."""
+    (x,) = arrays((B, Q, M))
+    of_numbers = np.vectorize(math.erf, otypes=[float])
+
+    def exact(array):
+        return of_numbers(array).astype(array.dtype)
+
+    def exactly(function):
+        def run(array):
+            with patch.object(layers, "erf", exact):
+                return function(array)
+
+        return run
+
+    return exactly(layers.gelu), exactly(lambda r: layers.gelu_vjp(x, r)), (x,)
 
 
 def cross_entropy_vjp(
@@ -205,6 +225,7 @@ CASES = {
     "layers.rms_norm": rms_norm,
     "layers.relu": relu,
     "layers.gelu_tanh": gelu_tanh,
+    "layers.gelu": gelu,
     "layers.cross_entropy": cross_entropy,
     "attention.embed": embed,
     "attention.project": project,

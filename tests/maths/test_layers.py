@@ -48,6 +48,13 @@ def test_erf_is_within_its_stated_error():
     assert layers.erf(np.array([0.0, np.inf, -np.inf])).tolist() == [0, 1, -1]
 
 
+def test_erf_of_a_large_array_is_that_of_each_number():
+    x = np.linspace(-3, 3, 3 * 40_000).reshape(3, -1).T
+    expected = [[layers.erf(row[i : i + 1])[0] for i in range(3)] for row in x[::997]]
+    np.testing.assert_array_equal(layers.erf(x)[::997], expected)
+    assert layers.erf(x[:0]).shape == (0, 3)
+
+
 def test_exact_gelu_is_within_the_error_of_erf():
     error = np.abs(layers.gelu(POINTS) - plain(gelu, POINTS))
     assert (error <= np.abs(POINTS) / 2 * 1.5e-7).all()

@@ -140,10 +140,11 @@ SENTENCES = {
     "next; its unit is the nat. The floor is the loss of a model that knows how often each word "
     "follows each beginning of a sentence in this corpus: averaged over the corpus, no model that "
     "sees only earlier words can go below it.",
-    "training.what_masked": "A loss is −ln p, where p is the probability given to a token that was "
-    "hidden behind [MASK]; its unit is the nat. No other token counts. The floor is the loss of a "
-    "model that knows how often each sentence occurs in this corpus: averaged over all ways to "
-    "mask, no model that sees only the other tokens can go below it.",
+    "training.what_masked": "Some tokens are chosen: 8 in 10 of them are hidden behind [MASK], 1 "
+    "behind any word, 1 is left as it is. A loss is −ln p, where p is the probability given to a "
+    "token that was chosen; its unit is the nat. The floor is the loss of a model that knows how "
+    "often each sentence occurs in this corpus: averaged over all ways to choose and hide, no "
+    "model that sees only what is left can go below it.",
     "training.what_translate": "A loss is −ln p, where p is the probability given to the token "
     "that came next in the translation; its unit is the nat. The floor is the loss of a model that "
     "knows how often each source has each translation in this corpus: averaged over the corpus, no "
