@@ -132,12 +132,12 @@ class Facts:
     whether it fills mask tokens instead of predicting the next; `start`: the token that a decoder's
     text starts with where the prompt is the encoder's (-1: none); `transform`: the activation of a
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
-    `epsilon` of the norms and what
-    is added to their stored weights, the name of the last one (none: ""), the cap on the logits;
-    words of `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`:
-    whether every query and key is normalised; `windowed`: whether the mask of a layer is a window;
-    how many of a head's dimensions are `rotated`, and the factor on them, layer by layer; the
-    `slopes` of ALiBi, head by head.
+    whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
+    to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
+    and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
+    dimensions are `rotated`, and the factor on them, layer by layer; the `slopes` of ALiBi, head by
+    head.
     """
 
     name: str
@@ -161,6 +161,7 @@ class Facts:
     start: int = -1
     norm: str = "layer"
     affine: bool = True
+    norm_bias: bool = True
     epsilon: float = 0.0
     norm_base: float = 0.0
     logit_cap: float = 0.0

@@ -37,9 +37,9 @@ def pack(entries: Mapping[str, Entry]) -> bytes:
     return struct.pack("<Q", len(text)) + text + body
 
 
-def small_tokenizer() -> dict:
+def small_tokenizer(form: making.Form) -> dict:
     """A tokenizer.json with fewer entries than the smallest golden model has rows."""
-    contents = making.build(["the cat sees a dog"])
+    contents = making.build(["the cat sees a dog"], form)
     vocabulary = contents["model"]["vocab"]
     few = sorted(vocabulary, key=vocabulary.get)[: SMALLEST_VOCABULARY - 1]
     contents["model"]["vocab"] = {word: vocabulary[word] for word in few}
@@ -81,13 +81,13 @@ def repack() -> Callable[[Path, Callable[[dict[str, Entry]], dict[str, Entry]]],
 
 
 @pytest.fixture
-def golden_copy(tmp_path: Path) -> Callable[[str], Path]:
-    """Makes a copy of a golden model's folder, with a tokenizer, that a test may change."""
+def golden_copy(tmp_path: Path) -> Callable[..., Path]:
+    """Copies a golden model's folder, with a tokenizer of a form, for a test to change."""
 
-    def copy(name: str) -> Path:
+    def copy(name: str, form: making.Form = making.DECODER) -> Path:
         folder = tmp_path / name
         shutil.copytree(GOLDEN / name, folder)
-        (folder / "tokenizer.json").write_text(json.dumps(small_tokenizer()))
+        (folder / "tokenizer.json").write_text(json.dumps(small_tokenizer(form)))
         return folder
 
     return copy
@@ -155,7 +155,7 @@ def write_gguf() -> Callable[..., str]:
 
 
 @pytest.fixture
-def chatml_folder(golden_copy: Callable[[str], Path]) -> Path:
+def chatml_folder(golden_copy: Callable[..., Path]) -> Path:
     """A golden model whose tokenizer has ChatML's markers in place of two entries."""
     path = golden_copy("llama-plain")
     tokenizer = json.loads((path / "tokenizer.json").read_text())

@@ -4,16 +4,17 @@ import sys
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from attn_cli import session, vocabulary
+from attn_cli.maths.attention import PRODUCT
 from attn_cli.model.cache import Cache, End
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.what_if import UNCHANGED, Changes
-from attn_cli.records import Address, Attention, Trace
+from attn_cli.records import Address, Attention, Prompt, Trace
 
 
 def logits_of(
@@ -40,6 +41,13 @@ def row_error(found: np.ndarray, wanted: np.ndarray) -> float:
     a, b = (np.where(hidden, 0, x).astype(np.float64) for x in (found, wanted))
     assert np.isfinite(a).all()
     return (np.abs(a - b) / np.maximum(1, np.abs(b).max(axis=-1, keepdims=True))).max()
+
+
+def encoder_prompt(model: Model, golden: Mapping[str, np.ndarray]) -> Prompt:
+    """The prompt of an archive: its ids and, where the model tells segments apart, its types."""
+    prompt = session.tokenise(model, ids=golden["ids"].tolist())
+    known = getattr(model.config, "types", 0)
+    return replace(prompt, types=tuple(golden["types"].tolist())) if known else prompt
 
 
 def addresses(model: Model) -> list[Address]:
@@ -74,13 +82,15 @@ def following(
     scale: float,
     cap: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """What follows in float64 from a block's q, k, z and bias: steps 3 and 4, and `head_output`.
+    """What follows in float64 from a block's q, k, z, bias and terms: steps 3, 4, `head_output`.
 
     `w_o` is (head × value_width, model).
     """
+    terms = [name for name in vocabulary.TERMS if name in found]
     q, k, z = (found[name].astype(np.float64) for name in "qkz")
     group = len(q) // len(k)
-    scores = np.stack([q[head] @ k[head // group].T for head in range(len(q))])
+    product = np.stack([q[head] @ k[head // group].T for head in range(len(q))])
+    scores = product + sum(found[name].astype(np.float64) for name in terms)
     scaled = scores * scale
     scaled = cap * np.tanh(scaled / cap) if cap else scaled
     scaled = scaled + found.get("bias", 0)
@@ -88,6 +98,7 @@ def following(
     rows = w_o.astype(np.float64)
     pulls = [z[h] @ rows[h * width : (h + 1) * width] for h in range(len(z))]
     return {
+        **({PRODUCT: product} if terms else {}),
         "scores": scores, "scaled": scaled, "visible": visible,
         "masked": np.where(visible, scaled, -np.inf), "head_output": np.stack(pulls),
     }  # fmt: skip
@@ -100,6 +111,21 @@ def block_errors(block: Attention, wanted: Mapping[str, np.ndarray]) -> dict[str
     numbers = {name: array for name, array in wanted.items() if name != "visible"}
     assert {block.arrays[name].dtype for name in numbers} == {np.dtype(np.float32)}
     return {name: row_error(block.arrays[name], array) for name, array in numbers.items()}
+
+
+def of_layer(golden: Mapping[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
+    """The arrays of one layer by their own names; an archive has them as `LAYER.NAME`."""
+    prefix = f"{layer}."
+    return {n.removeprefix(prefix): array for n, array in golden.items() if n.startswith(prefix)}
+
+
+def trace_errors(trace: Trace, golden: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The largest error of every array over the layers of a model of one stack."""
+    found: dict[str, float] = {}
+    for block in trace.attention:
+        for name, error in block_errors(block, of_layer(golden, block.layer)).items():
+            found[name] = max(error, found.get(name, 0))
+    return found
 
 
 def same_bits(one: Trace, two: Trace) -> bool:

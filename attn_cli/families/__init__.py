@@ -22,6 +22,8 @@ FAMILIES = {
     "distilbert": "distilbert",
     "electra": "electra",
     "albert": "albert",
+    "deberta-v2": "deberta",
+    "modernbert": "modernbert",
     "t5": "t5",
     "t5encoder": "t5",
     "mt5": "mt5",

@@ -10,15 +10,14 @@ import numpy as np
 
 from attn_cli.families import llama
 from attn_cli.families.llama import ACTIVATIONS, Config, entering_norm, norm, sizes
-from attn_cli.maths.attention import split_heads
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
-from attn_cli.model.project import Arrays
+from attn_cli.model.project import fused
 from attn_cli.model.rope import rope_section, rotated, rotated_width, scaled_rope
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import Shapes
-from attn_cli.model.weights import LayerWeights
+from attn_cli.model.weights import NOTHING, LayerWeights
 
 # Two of these are of Phi-4-mini's own code.
 _HARMLESS = frozenset(
@@ -71,10 +70,12 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     x = model.weights.rows("embed_tokens.weight", stack.ids)
     angles = stack.angles(rope)
+    heads = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
     for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
+        entry, matrix = entering_norm(config, parts, x), parts["self_attn.qkv_proj.weight"]
+        projected = fused(entry["normed"], matrix, NOTHING, **heads)
         output = yield from stack.attend(
-            {**entry, **rotated(_project(config, parts, entry["normed"]), angles)},
+            {**entry, **rotated(projected, angles)},
             visible=causal_or_window(config.windows[stack.layer]),
             w_o=parts["self_attn.o_proj.weight"].T,
         )
@@ -82,19 +83,6 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         normed = norm(config, parts, "post_attention_layernorm", x)
         x = yield from stack.after(x + stack.mlp(_mlp(config, parts, normed)))
     return stack.end(x)
-
-
-def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
-    """q, k and v of one product with the fused matrix; its parts, a head apart from the next."""
-    matrix = parts["self_attn.qkv_proj.weight"]
-    product = normed @ matrix.T
-    arrays, at = {}, 0
-    for letter, heads in (("q", config.heads), ("k", config.kv_heads), ("v", config.kv_heads)):
-        rows = slice(at, at + heads * config.head_width)
-        arrays[letter] = split_heads(product[:, rows], heads)
-        arrays[f"w_{letter}"] = split_heads(matrix[rows].T, heads)
-        at = rows.stop
-    return arrays
 
 
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:

@@ -28,6 +28,21 @@ def linear_vjp(
     return grad_N @ w_MN.T, x_M.reshape(-1, x_M.shape[-1]).T @ flat, flat.sum(axis=0)
 
 
+def convolution(x_PM: np.ndarray, w_NMT: np.ndarray, b_N: np.ndarray) -> np.ndarray:
+    """Each position's sum over itself and its neighbours, T in all and as many on either side.
+
+    Zeros stand beyond both ends. Where w has fewer inputs than x, both are cut into as many groups
+    as it takes, each of which sees its own inputs only.
+    """
+    outputs, inputs, taps = w_NMT.shape
+    groups = x_PM.shape[-1] // inputs
+    padded = np.pad(x_PM, ((taps // 2, taps // 2), (0, 0)))
+    near_PMT = np.lib.stride_tricks.sliding_window_view(padded, taps, axis=0)
+    near_GPI = near_PMT.reshape(len(x_PM), groups, -1).swapaxes(0, 1)
+    w_GNI = w_NMT.reshape(groups, outputs // groups, -1)
+    return (near_GPI @ w_GNI.swapaxes(1, 2)).swapaxes(0, 1).reshape(len(x_PM), outputs) + b_N
+
+
 def standardise(x_M: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """(x − mean) / √(variance + ε) along the last axis, and 1 / √(variance + ε)."""
     centred = x_M - x_M.mean(axis=-1, keepdims=True)
@@ -38,8 +53,12 @@ def standardise(x_M: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray
 
 
 def layer_norm(x_M: np.ndarray, gain_M: np.ndarray, b_M: np.ndarray, epsilon: float) -> np.ndarray:
-    """Mean 0 and variance 1 along the last axis, then gain and bias. Ba et al. 2016."""
-    return standardise(x_M, epsilon)[0] * gain_M + b_M
+    """Mean 0 and variance 1 along the last axis, then gain and bias. Ba et al. 2016.
+
+    A bias of size zero means that there is none.
+    """
+    normed = standardise(x_M, epsilon)[0] * gain_M
+    return normed + b_M if b_M.size else normed
 
 
 def layer_norm_vjp(

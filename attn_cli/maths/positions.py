@@ -1,7 +1,9 @@
-"""Rotary positions (Su et al. 2021, "RoFormer"), linear biases (Press et al. 2022, "ALiBi") and
-learned biases by distance (Raffel et al. 2020, "T5").
+"""Rotary positions (Su et al. 2021, "RoFormer"), linear biases (Press et al. 2022, "ALiBi"),
+learned biases by distance (Raffel et al. 2020, "T5") and relative positions as vectors (He et al.
+2021, "DeBERTa").
 
-Axes, as suffixes: P position, R half the rotated width, H head, W width, Q query, K key, B bucket.
+Axes, as suffixes: P position, O other's position, R half the rotated width, H head, W width,
+Q query, K key, B bucket.
 """
 
 import math
@@ -156,3 +158,43 @@ def relative_bias_vjp(
     dtable_BH = np.zeros_like(table_BH)
     np.add.at(dtable_BH, buckets, np.moveaxis(grad_HQK, 0, -1))
     return dtable_BH
+
+
+def log_distances(apart: np.ndarray, buckets: int, farthest: int) -> np.ndarray:
+    """Distances of which only those up to half of `buckets` are told apart one by one.
+
+    Those beyond share numbers up to `buckets` − 1, reached at `farthest` − 1, in steps that widen
+    as their logarithm grows. The sign stays.
+    """
+    near = buckets // 2
+
+    def log(x: np.ndarray | float) -> np.ndarray:
+        # The reference's numbers are float32, and where two buckets meet, rounding decides.
+        return np.log(np.asarray(x, np.float32).astype(np.float64)).astype(np.float32)
+
+    away = np.maximum(np.abs(apart), near)
+    steps = np.ceil(log(away / near) / log((farthest - 1) / near) * np.float32(near - 1))
+    shared = np.sign(apart) * (near + steps.astype(apart.dtype))
+    return np.where(np.abs(apart) <= near, apart, shared)
+
+
+def relative_rows(
+    queries_Q: np.ndarray, keys_K: np.ndarray, farthest: int, buckets: int = 0
+) -> np.ndarray:
+    """Which row of a table of relative positions each pair (Q, K) has: q − k, from −span to span.
+
+    The span is `farthest`, or the count of `buckets` where distances share them; the table has two
+    spans of rows, and a distance beyond takes the outermost.
+    """
+    apart, span = distance(queries_Q, keys_K), buckets or farthest
+    # Of each distance once, not of each pair.
+    first = apart.min()
+    every = np.arange(first, apart.max() + 1)
+    if buckets:
+        every = log_distances(every, buckets, farthest)
+    return np.clip(every + span, 0, 2 * span - 1)[apart - first]
+
+
+def at_rows(products_HPB: np.ndarray, rows_PO: np.ndarray) -> np.ndarray:
+    """(H, P, O): of each position's products with all relative positions, that of each pair."""
+    return np.take_along_axis(products_HPB, rows_PO[None], axis=-1)

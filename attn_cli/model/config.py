@@ -173,6 +173,18 @@ class ConfigReader:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
         return tuple(value)
 
+    def some_words(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of these words, in a list or in one text with | between; none if it is missing."""
+        value = self._get(key, [])
+        if isinstance(value, str):
+            value = [word for word in map(str.strip, value.lower().split("|")) if word]
+        if not isinstance(value, list):
+            raise self._unfit(key, value, "a list of words")
+        for word in value:
+            if word not in choices:
+                raise self._unfit(key, word, f"one of {', '.join(choices)}")
+        return tuple(dict.fromkeys(value))
+
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
         value = self._get(key, default)

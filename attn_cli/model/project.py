@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from attn_cli.maths.attention import project
+from attn_cli.maths.attention import project, split_heads
 from attn_cli.maths.layers import linear
 from attn_cli.model.stack import Stack
 
@@ -31,6 +31,24 @@ def _parameters(maps: Mapping[str, tuple[np.ndarray, np.ndarray, int]]) -> Array
         arrays[f"w_{letter}"] = w_MN.reshape(len(w_MN), heads, -1).swapaxes(0, 1)
         if b_N.size:
             arrays[f"b_{letter}"] = b_N.reshape(heads, -1)
+    return arrays
+
+
+def fused(x: np.ndarray, w_NM: np.ndarray, b_N: np.ndarray, **heads: int) -> Arrays:
+    """q, k and v of one matrix that holds all rows of the first, then those of the next.
+
+    One product serves all three; everything is a view of it, or of the matrix. `heads` counts those
+    of each letter.
+    """
+    product, width, at = linear(x, w_NM.T, b_N), len(w_NM) // sum(heads.values()), 0
+    arrays: Arrays = {}
+    for letter, count in heads.items():
+        rows = slice(at, at + count * width)
+        arrays[letter] = split_heads(product[:, rows], count)
+        arrays[f"w_{letter}"] = split_heads(w_NM[rows].T, count)
+        if b_N.size:
+            arrays[f"b_{letter}"] = b_N[rows].reshape(count, -1)
+        at = rows.stop
     return arrays
 
 

@@ -102,6 +102,7 @@ class Stack:
         self._model, self._request, self._cache = model, request, cache
         of_self = request.what_if.at(Address(name, "self", 0))
         self._placeless, self._skipped = "positions" in of_self.without, of_self.skipped
+        self._placed = False
         self._pending: list[Attention] = []
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
@@ -120,6 +121,7 @@ class Stack:
 
     def placed(self, vectors: np.ndarray) -> np.ndarray:
         """The vectors that positions add, or zeros under `--without positions`."""
+        self._placed = True
         return np.zeros_like(vectors) if self._placeless else vectors
 
     def angles(self, rope: Rope) -> Angles:
@@ -243,14 +245,22 @@ class Stack:
             return no_bias, {name: _nothing(term) for name, term in terms.items()}
         return _counted_from(self._skipped, bias), terms
 
+    def _moved_by_positions(self) -> str:
+        """The first array that changes where positions are left out, or counted otherwise."""
+        if not self._placeless and not self._skipped:
+            return ""
+        positions = "learned" if self._placed else self._model.facts.positions
+        # How far apart two tokens are is the same, wherever counting begins.
+        apart = positions == "disentangled" and not self._placeless
+        return "" if apart else vocabulary.POSITIONS[positions]
+
     def _touched(
         self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int]
     ) -> frozenset[str]:
         """The arrays of this layer that the settings change, where nothing before was changed."""
-        if self._placeless or self._skipped:
-            enter = vocabulary.POSITIONS[self._model.facts.positions]
-            if enter:
-                return vocabulary.arrays_from(enter)
+        enter = self._moved_by_positions()
+        if enter:
+            return vocabulary.arrays_from(enter)
         if "scale" in what_if.without:
             return vocabulary.arrays_from("scaled")
         at_K = np.arange(sizes[1])

@@ -139,10 +139,12 @@ def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[st
 
 
 # Heads that predict no tokens: of classifiers, of answers' places, of values in training by reward,
-# of whether two segments belong together, of words that were put in.
+# of whether two segments belong together, of words that were put in. Some have names that a head
+# which predicts has in other models.
 _OTHER_HEAD = re.compile(
     r"(score|(\w+_)?classifier|classification_head|qa_outputs|multiple_choice_head|v_head|value_head"
-    r"|(\w+_)?summary|cls\.seq_relationship|discriminator_predictions)\..*"
+    r"|(\w+_)?summary|cls\.seq_relationship|discriminator_predictions|mask_predictions"
+    r"|lm_predictions|head)\..*"
 )
 
 
@@ -157,7 +159,7 @@ def untrue_copies(
     """Tensors that should repeat another and do not, each with the one it should be."""
     pairs = ((place, naming.copies.get(naming.without_prefix(place))) for place in tensors)
     return tuple(
-        (place, original)
+        (place, stored[original].name)
         for place, original in pairs
         if original in stored and not _repeats(tensors[place], tensors[stored[original].name])
     )

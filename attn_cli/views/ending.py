@@ -67,7 +67,8 @@ def norm_words(facts: Facts, x: np.ndarray, query: str, name: str, *, parameters
     epsilon, weights = f"{facts.epsilon:g}", "" if told else note("norm.hidden")
     base = note("norm.one_more") if facts.norm_base else ""
     kind = facts.norm if facts.affine else "plain"
-    words = {"name": name, "epsilon": epsilon, "weights": weights, "base": base}
+    bias = note("norm.bias") if facts.norm_bias else ""
+    words = {"name": name, "epsilon": epsilon, "weights": weights, "base": base, "bias": bias}
     mean = float(x.mean()) if facts.norm == "layer" else 0.0
     root = float(np.sqrt(np.mean((x - mean) ** 2) + facts.epsilon))
     return say(f"norm.formula_{kind}", **words, query=query, mean=mean, root=root)
@@ -147,7 +148,8 @@ def _scores(
 ) -> Iterator[object]:
     said = []
     if facts.transform:
-        said.append(say("next.transform", activation=facts.transform))
+        first = note("next.transform_norm") if facts.residual == "added" else ""
+        said.append(say("next.transform", norm=first, activation=facts.transform))
     elif facts.last_norm:
         said.append(norm_words(facts, end.x, query, "final", parameters=parameters))
     cap = note("next.cap", cap=f"{facts.logit_cap:g}") if facts.logit_cap else ""

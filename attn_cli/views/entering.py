@@ -28,7 +28,7 @@ def embed(view: HeadView) -> Items:
         yield say("embed.given" if whole else "embed.stream", layer=layer)
     elif made == "projected" or made.startswith("sum"):
         yield from _embedding_sum(view, made)
-        if view.has(*_PARTS[:2]):
+        if len(_parts(view)) > 1:
             return
     else:
         yield from _embedding_alone(view, made)
@@ -49,13 +49,18 @@ def _width(view: HeadView) -> int:
 
 def _embedding_sum(view: HeadView, made: str) -> Items:
     """Where the position's vector is added to the token's."""
-    parts = [name for name in _PARTS if view.has(name)]
-    third = "type_embedding" in parts
+    parts = _parts(view)
+    segments, places = "type_embedding" in parts, parts != ["token_embedding", "type_embedding"]
     normed = made.removeprefix("sum") if made.startswith("sum") else ""
-    yield StepTitle(1, note(f"embed.title_parts{normed}", third=_third(third)) if normed else "")
-    said = [_what_vectors_are(view), say("embed.second")]
+    title = {
+        "second": note("embed.and_position") if places else "",
+        "third": note("embed.and_segment") if segments else "",
+    }
+    yield StepTitle(1, note(f"embed.title_parts{normed}", **title) if normed else "")
+    said = [_what_vectors_are(view)] + [say("embed.second")] * places
+    said += [say("embed.third" if places else "embed.second_segment")] * segments
     widths = {"narrow": _width(view), "width": view.facts.model_width}
-    said += [say("embed.third")] * third + [say(f"embed.{made}", **widths)] * bool(normed)
+    said += [say(f"embed.{made}", **widths)] * bool(normed)
     if "positions" in view.trace.settings["without"]:
         said.append(say("embed.removed"))
     yield paragraph(*said)
@@ -64,13 +69,16 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
     if len(parts) > 1:
         yield from (view.rows(name, view.tokens, few=True) for name in parts)
         yield view.rows("x", view.tokens, note(f"embed.{made}_rows" if normed else "embed.sum"))
+        if not places:
+            return
         token, place, x = (view.length(name) for name in (*_PARTS[:2], "x"))
         here = {"query": view.names[view.query], "position": view.query}
         yield say("embed.here", **here, x=x, token=token, place=place)
 
 
-def _third(there: bool) -> Words:
-    return note("embed.and_segment") if there else ""
+def _parts(view: HeadView) -> list[str]:
+    """What x is the sum of, as far as it is shown."""
+    return [name for name in _PARTS if view.has(name)]
 
 
 def _embedding_alone(view: HeadView, made: str) -> Items:

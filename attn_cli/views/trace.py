@@ -160,7 +160,8 @@ def _of_head(trace: Trace, block: Attention, place: int) -> dict[str, np.ndarray
 
 def _dot_products(view: HeadView) -> Items:
     terms = [name for name in vocabulary.TERMS if view.has(name)]
-    yield from (StepTitle(3, note("dot.title_terms") if terms else ""), say("dot.what"))
+    title = note("dot.title_terms", terms=_plus(terms)) if terms else ""
+    yield from (StepTitle(3, title), say("dot.what"))
     if terms:
         yield say("dot.terms", terms=_plus(terms))
         yield from (view.cells(name) for name in terms)
@@ -219,18 +220,24 @@ def _mask(view: HeadView) -> Items:
         said.append(say("mask.infinite"))
     else:
         said.append(say("scale.value", value=numbers.exact(value)))
-    width, both = int(visible.sum(axis=1).max()), view.block.stack == "encoder"
-    width = (width + 1) // 2 if both else width
-    window = masks.square(partial(masks.window, width=width, both_sides=both), len(visible))
-    if view.crosses:
-        pass  # the numbers of queries and keys do not line up there
-    elif np.array_equal(visible, masks.square(masks.causal, len(visible))):
+    if not view.crosses:  # the numbers of queries and keys do not line up there
+        said += _kind_of_mask(view)
+    yield paragraph(*said)
+
+
+def _kind_of_mask(view: HeadView) -> list[Say]:
+    """That it is causal, or a window, where it is."""
+    visible, both = view.arrays["visible"], view.block.stack == "encoder"
+    apart = np.abs(masks.square(masks.distance, len(visible)))
+    before = int(apart[visible].max(initial=0))
+    window = partial(masks.window, width=before + 1, both_sides=both)
+    if np.array_equal(visible, masks.square(masks.causal, len(visible))):
         pair = _hidden_pair(view)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
-        said.append(say("mask.causal", example=example))
-    elif width > 1 and np.array_equal(visible, window):
-        said.append(say("mask.window_both" if both else "mask.window", before=width - 1))
-    yield paragraph(*said)
+        return [say("mask.causal", example=example)]
+    if before and np.array_equal(visible, masks.square(window, len(visible))):
+        return [say("mask.window_both" if both else "mask.window", before=before)]
+    return []
 
 
 def _hidden_pair(view: HeadView) -> tuple[str, str] | tuple[()]:

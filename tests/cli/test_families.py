@@ -1,8 +1,12 @@
 """The page says of each family what its model does, and what it does not do."""
 
+import json
+
 import jsonschema
 import numpy as np
 import pytest
+
+from attn_cli.training.tokenizer import ENCODER
 
 SAID = {
     "gpt2-a": {
@@ -41,7 +45,23 @@ SAID = {
     },
     "neox-parallel": {
         "rotate together": True, "the bias b_O": True, "Only the first 4 of": True,
-        "times as long": False, "An RMS norm then normalises": False,
+        "times as long": False, "An RMS norm then normalises": False, "× w_norm + b_norm": True,
+    },
+    "deberta-shared": {
+        "layer norm of the token vector": True, "where the token stands": False,
+        "scores = content_to_content + content_to_position + position_to_content": True,
+        "how far apart the two tokens stand": True, "scores × 0.204124": True,
+        "it enters in step 3, as terms of the scores": True,
+        "every query sees every key": True, "a norm brings the sum to scale": True,
+    },
+    "deberta-c2p": {
+        "x = layer norm of token vector + position vector + segment vector": True,
+        "A third says which of the two segments": True, "it enters in": False,
+        "scores = content_to_content + content_to_position How": True, "scores × 0.316228": True,
+    },
+    "deberta-absolute": {"scores = q · kᵀ": True, "scores × 0.316228": True},
+    "modernbert-windows": {
+        "q = x·W_Q": True, "every query sees every key": True, "rotate together": True,
     },
     "bert": {
         "x = layer norm of token vector + position vector + segment vector": True,
@@ -66,6 +86,41 @@ def test_the_page_says_what_this_model_does(attn, golden_copy, name):
     page = attn("trace", "--ids", "1,2,3,4,5,6", "--model", str(golden_copy(name))).text
     words = " ".join(page.split())
     assert {sentence: sentence in words for sentence in SAID[name]} == SAID[name]
+
+
+def test_the_page_says_what_a_later_layer_does(attn, golden_copy):
+    """A window that the text is shorter than on one side of every token, a norm without a bias."""
+    path = str(golden_copy("modernbert-windows"))
+    page = attn("trace", "--ids", "1,2,3,4", "--model", path, "--layer", "1").text
+    words = " ".join(page.split())
+    assert "each query sees itself and, at most, the 2 tokens on either side" in words
+    assert "√(variance + ε) × w_norm with ε" in words and "q = normed·W_Q" in words
+
+
+def test_the_page_says_that_segments_are_all_that_is_added(attn, golden_copy, repack):
+    folder = golden_copy("deberta-p2c")
+    config = json.loads((folder / "config.json").read_text()) | {"type_vocab_size": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    place = "deberta.embeddings.token_type_embeddings.weight"
+    types = np.ones((2, 15), np.float32).tobytes()
+    repack(folder, lambda entries: entries | {place: ("F32", (2, 15), types)})
+    page = attn("trace", "--ids", "1,2,3", "--model", str(folder)).text
+    words = " ".join(page.split())
+    assert "x = layer norm of token vector + segment vector" in words
+    assert "A second vector says which of the two segments it belongs to." in words
+    assert "where the token stands" not in words and "type_embedding" in words
+
+
+@pytest.mark.parametrize(("name", "head"), [
+    ("deberta-shared", "makes of x: a linear map, gelu and a layer norm"),
+    ("deberta-absolute", "makes of x: a linear map, relu and a layer norm"),
+    ("modernbert-windows", "makes of x: a layer norm, a linear map, gelu and a layer norm"),
+])  # fmt: skip
+def test_the_page_says_what_a_head_for_masked_tokens_does(attn, golden_copy, name, head):
+    path = str(golden_copy(name, ENCODER))
+    page = attn("trace", "the [MASK] sees", "--model", path).text
+    words = " ".join(page.split())
+    assert head in words and "the token for `[MASK]`" in words and "plus the token's bias" in words
 
 
 @pytest.mark.parametrize(("name", "array"), [("gemma2", "soft_cap"), ("bloom", "bias")])

@@ -29,6 +29,7 @@ FIRST = {
     "gpt_neox": "neox-parallel", "bloom": "bloom", "opt": "opt-before", "t5": "t5-relu",
     "mt5": "mt5", "umt5": "umt5", "bart": "bart", "bert": "bert", "roberta": "roberta",
     "distilbert": "distilbert", "electra": "electra", "albert": "albert",
+    "deberta-v2": "deberta-shared", "modernbert": "modernbert-windows",
 }  # fmt: skip
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
 # says, and a note says that there is another.
@@ -38,7 +39,9 @@ EVERYWHERE = {
     "is_causal": (False, [True]),
     "per_layer_config": ({"0": {"rms_norm_eps": 5.0}}, [{}, None]),
 }
-NOT_CAUSAL = ("bert", "roberta", "distilbert", "electra", "albert")
+NOT_CAUSAL = (
+    "bert", "roberta", "distilbert", "electra", "albert", "deberta-v2", "modernbert",
+)  # fmt: skip
 DECODER = {"is_decoder": (True, [False, None]), "add_cross_attention": (True, [False, None])}
 SHARE = {"partial_rotary_factor": (0.5, [1.0, 1, None])}
 REFUSED = {
@@ -65,6 +68,8 @@ REFUSED = {
     "mt5": {},
     "umt5": {},
     "bart": {"tie_word_embeddings": (False, [True])},
+    "deberta-v2": {"attention_head_size": (4, [8, None])},
+    "modernbert": SHARE | {"head_dim": (4, [6, None])},
 }  # fmt: skip
 
 
@@ -86,6 +91,7 @@ IN_CODE = {
     },
     "phi3-short": {"rope_theta": 10_000.0},
     "neox-parallel": {"rotary_pct": 0.25, "rotary_emb_base": 10_000},
+    "modernbert-biased": {"global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0},
 }  # fmt: skip
 
 
@@ -424,7 +430,7 @@ SIZES = {
     "gpt_neox": "hidden_size intermediate_size num_attention_heads",
     "bloom": "hidden_size n_layer n_head vocab_size",
     "opt": "hidden_size ffn_dim num_attention_heads",
-    **dict.fromkeys(("bert", "roberta", "electra", "albert"), ENCODER),
+    **dict.fromkeys(("bert", "roberta", "electra", "albert", "deberta-v2", "modernbert"), ENCODER),
     "distilbert": "dim n_layers n_heads hidden_dim vocab_size max_position_embeddings",
     "t5": "d_model d_kv d_ff num_layers num_heads vocab_size",
     "mt5": "d_model d_kv d_ff num_layers num_heads vocab_size",

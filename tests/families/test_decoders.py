@@ -11,7 +11,15 @@ from attn_cli.errors import ContentError
 from attn_cli.families import bloom, gemma2, gemma3, gpt_neox, opt, phi3
 from attn_cli.model.cache import Cache
 from attn_cli.model.config import ConfigReader
-from measure import block_errors, following, logits_of, next_logits_of, row_error, same_bits
+from measure import (
+    following,
+    logits_of,
+    next_logits_of,
+    of_layer,
+    row_error,
+    same_bits,
+    trace_errors,
+)
 
 TOLERANCE = 1e-5
 WEIGHTS = "model.safetensors"
@@ -64,21 +72,12 @@ def reference(folder):
     return golden
 
 
-def of_layer(golden, layer):
-    """The arrays of one layer by their own names."""
-    prefix = f"{layer}."
-    return {n.removeprefix(prefix): array for n, array in golden.items() if n.startswith(prefix)}
-
-
 def errors(golden, model):
     """The largest error of every array over the layers, and of the logits at every position."""
     trace = session.trace(ids=golden["ids"].tolist(), model=model)
-    found = {"logits": row_error(logits_of(model, trace.prompt.ids), golden["logits"])}
+    logits = row_error(logits_of(model, trace.prompt.ids), golden["logits"])
     assert row_error(trace.logits, golden["logits"][-1:]) <= TOLERANCE
-    for block in trace.attention:
-        for name, error in block_errors(block, of_layer(golden, block.layer)).items():
-            found[name] = max(error, found.get(name, 0))
-    return found
+    return {"logits": logits} | trace_errors(trace, golden)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -69,7 +69,11 @@ GOLDEN = {
     "distilbert": ("distilbert",),
     "electra": ("electra",),
     "albert": ("albert",),
-}
+    "deberta-v2": (
+        "deberta-shared", "deberta-c2p", "deberta-p2c", "deberta-both", "deberta-absolute",
+    ),
+    "modernbert": ("modernbert-windows", "modernbert-biased"),
+}  # fmt: skip
 # The same models with the spellings of 4.x; null drops a key.
 OLDER: dict[str, dict[str, Any]] = {
     "gpt2-a": {
@@ -97,10 +101,15 @@ OLDER: dict[str, dict[str, Any]] = {
         "scale_decoder_outputs": None, "tie_word_embeddings": False, "dense_act_fn": None,
         "is_gated_act": None,
     },
+    "deberta-shared": {"pos_att_type": "P2C | c2p"},
+    "modernbert-windows": {"layer_types": None, "global_attn_every_n_layers": 3},
+    "modernbert-biased": {
+        "rope_parameters": None, "global_rope_theta": 47.0, "local_rope_theta": 13.0,
+    },
 }  # fmt: skip
 NO_ROPE = (
     "gpt2", "bloom", "opt", "gemma3", "t5", "mt5", "umt5", "bart", "bert", "roberta", "distilbert",
-    "electra", "albert",
+    "electra", "albert", "deberta-v2",
 )  # fmt: skip
 OF_ROPE = ("rope_theta", "rope_scaling", "partial_rotary_factor")
 # Values where none can be derived from the default or from the golden model's own.
@@ -131,6 +140,9 @@ TRIALS: dict[str, Any] = {
     "encoder_attention_heads": 1, "decoder_attention_heads": 1, "dense_act_fn": "silu",
     "feed_forward_proj": "gated-silu", "num_decoder_layers": 1,
     "encoder_no_repeat_ngram_size": 2, "cross_attention_hidden_size": 4,
+    "pos_att_type": "c2p", "norm_rel_ebd": "none", "conv_act": "relu", "pooler_hidden_act": "relu",
+    "classifier_activation": "silu", "classifier_pooling": "mean", "global_rope_theta": 77.0,
+    "local_rope_theta": 77.0, "global_attn_every_n_layers": 2, "local_attention": 2,
 }  # fmt: skip
 # Asked of a config without a field for it, by code that every causal model runs through.
 ASKED_BY_ALL = ("gradient_checkpointing", "is_causal", "tie_last_hidden_states")

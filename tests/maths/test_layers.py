@@ -155,6 +155,44 @@ def test_norms_keep_float32_and_take_a_batch():
         assert all(np.array_equal(norm(x)[i, j], norm(x[i, j])) for i in range(2) for j in range(3))
 
 
+def test_a_bias_of_size_zero_is_none():
+    x, gain = np.array([[1.0, 3.0, 8.0]], F32), np.array([2.0, 1.0, 3.0], F32)
+    none, zero = np.zeros(0, F32), np.zeros(3, F32)
+    found, wanted = (layers.layer_norm(x, gain, b, 1e-5) for b in (none, zero))
+    assert np.array_equal(found, wanted)
+
+
+# --- convolution ---------------------------------------------------------------------------------
+
+
+def plain_convolution(x, w, b, groups):
+    """y[p, n] = b[n] + Σ w[n, i, t] · x[p + t − T // 2, n's group's input i], zeros beyond."""
+    positions, outputs, inputs, taps = len(x), *w.shape
+    found = np.tile(b, (positions, 1))
+    for p, n, i, t in np.ndindex(positions, outputs, inputs, taps):
+        at, group = p + t - taps // 2, n // (outputs // groups)
+        if 0 <= at < positions:
+            found[p, n] += w[n, i, t] * x[at, group * inputs + i]
+    return found
+
+
+@pytest.mark.parametrize(("taps", "groups"), [(1, 1), (3, 1), (3, 2), (5, 3), (7, 6)])
+@pytest.mark.parametrize("positions", [1, 2, 8])
+def test_a_convolution_is_its_formula(taps, groups, positions):
+    rng = np.random.default_rng(taps)
+    x, w = rng.standard_normal((positions, 6)), rng.standard_normal((12, 6 // groups, taps))
+    b = rng.standard_normal(12)
+    found = layers.convolution(x, w, b)
+    np.testing.assert_allclose(found, plain_convolution(x, w, b, groups), rtol=0, atol=1e-12)
+    assert layers.convolution(*(a.astype(F32) for a in (x, w, b))).dtype == F32
+
+
+def test_a_convolution_with_a_pencil():
+    """Of three taps the first takes the token before, the last the one after."""
+    x, w = np.array([[1.0], [2.0], [3.0]], F32), np.array([[[1, 10, 100]]], F32)
+    assert layers.convolution(x, w, np.array([0.5], F32)).tolist() == [[210.5], [321.5], [32.5]]
+
+
 # --- cross-entropy -------------------------------------------------------------------------------
 
 

@@ -295,3 +295,55 @@ def test_the_bias_of_a_pair_is_its_buckets_row_of_the_table():
     assert found.shape == (3, 2, 4) and found.dtype == np.float32
     for head, query, key in np.ndindex(found.shape):
         assert found[head, query, key] == 3 * buckets[query, key] + head
+
+
+# --- relative positions as vectors ---------------------------------------------------------------
+
+
+def shared_distance(away, buckets, farthest):
+    """In whole numbers: the least j with ((farthest − 1) / near)^j ≥ (away / near)^(near − 1)."""
+    near = buckets // 2
+    if away <= near:
+        return away
+    power, last = near - 1, farthest - 1
+    return near + next(j for j in range(999) if last**j * near**power >= away**power * near**j)
+
+
+@pytest.mark.parametrize(("buckets", "farthest"), [
+    (10, 12), (8, 23), (2, 5), (3, 9), (5, 4), (9, 40), (16, 64), (256, 512),
+])  # fmt: skip
+def test_far_distances_share_buckets_by_their_logarithm(buckets, farthest):
+    apart = np.arange(-2 * farthest, 2 * farthest + 1)
+    # Beyond the last bucket nothing is told apart, and rounding may decide.
+    found, wanted = (
+        np.clip(values, -buckets, buckets - 1).tolist()
+        for values in (
+            positions.log_distances(apart, buckets, farthest),
+            [int(np.sign(d)) * shared_distance(abs(int(d)), buckets, farthest) for d in apart],
+        )
+    )
+    assert found == wanted
+
+
+def test_shared_distances_with_a_pencil():
+    """Half of 10 buckets is 5; 4·log(d / 5) / log(11 / 5) is 0.9, 1.7, 2.4, 2.98, 3.5, 4, 4.4."""
+    found = positions.log_distances(np.arange(13), 10, 12)
+    assert found.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, 10]
+    assert positions.log_distances(-np.arange(13), 10, 12).tolist() == (-found).tolist()
+
+
+def test_a_pair_has_the_row_of_its_distance_and_the_outermost_beyond():
+    at = np.array([7, 0]), np.array([0, 6, 7, 12])
+    # Span 3: rows 0 to 5 are of the distances −3 to 2.
+    assert positions.relative_rows(*at, 3).tolist() == [[5, 4, 3, 0], [3, 0, 0, 0]]
+    # Span 4: half of 4 buckets is 2; 6 and 7 are in the last of them.
+    assert positions.relative_rows(*at, 9, 4).tolist() == [[7, 5, 4, 1], [4, 1, 1, 0]]
+    assert positions.relative_rows(at[0][:1], at[1][2:3], 9, 4).tolist() == [[4]]
+
+
+def test_of_all_products_a_pair_has_that_of_its_row():
+    products = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    rows = np.array([[3, 0], [1, 1], [2, 3]])
+    found = positions.at_rows(products, rows)
+    assert found.tolist() == [[[3, 0], [5, 5], [10, 11]], [[15, 12], [17, 17], [22, 23]]]
+    assert found.dtype == np.float32

@@ -20,6 +20,7 @@ DEFAULTS = {
     "choice": (lambda reader: reader.choice("a", ("x", "y"), "y"), "y"),
     "mapping": (lambda reader: reader.mapping("a"), {}),
     "words": (lambda reader: reader.words("a", ("x", "y"), 2), ()),
+    "some_words": (lambda reader: reader.some_words("a", ("x", "y")), ()),
     "take": (lambda reader: reader.take("b", "a") or reader.integer("b"), 7),
     "only": (lambda reader: reader.only("a", False), None),
 }
@@ -32,6 +33,7 @@ UNFIT = {
     "choice": ("z", 1, ["x"]),
     "mapping": ([], 1, "x"),
     "words": ("xy", ["x"], ["x", "z"], ["x", "y", "x"]),
+    "some_words": (1, "x|z", "xy", ["z"], ["X"], ["x", 1], [["x"]], {}, True),
     "only": (True, 1.5, "no"),
 }
 
@@ -172,3 +174,14 @@ def test_what_changes_every_family_is_refused_at_the_end(key, value):
         ConfigReader({key: value}, "c").finish()
     ConfigReader({key: value}, "c", [key]).finish()
     ConfigReader({key: value}, "c").leave({key})
+
+
+@pytest.mark.parametrize(("value", "wanted"), [
+    ("x|y", ("x", "y")), (" Y | x ", ("y", "x")), ("y", ("y",)), ("", ()), ("|", ()),
+    (["y", "x", "y"], ("y", "x")), ([], ()),
+])  # fmt: skip
+def test_some_words_stand_in_a_list_or_in_one_text(value, wanted):
+    reader = ConfigReader({"a": value}, "c.json")
+    assert reader.some_words("a", ("x", "y")) == wanted
+    reader.finish()
+    assert reader.unknown == []

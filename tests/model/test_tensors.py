@@ -82,7 +82,7 @@ def test_what_carries_nothing_is_left_out(golden_copy, repack, name, extra):
 # --- copies ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "copy", "original"), [
+COPIES = pytest.mark.parametrize(("name", "copy", "original"), [
     ("gemma2", "lm_head.weight", "model.embed_tokens.weight"),
     ("gemma3", "language_model.lm_head.weight", "model.embed_tokens.weight"),
     ("neox-serial", "embed_out.weight", "gpt_neox.embed_in.weight"),
@@ -91,6 +91,21 @@ def test_what_carries_nothing_is_left_out(golden_copy, repack, name, extra):
     ("llama-plain", "lm_head.weight", "model.embed_tokens.weight"),
     ("gpt2-a", "lm_head.weight", "transformer.wte.weight"),
 ])  # fmt: skip
+
+
+@COPIES
+def test_a_copy_stands_for_what_it_repeats_where_that_is_missing(
+    golden_copy, repack, name, copy, original
+):
+    """As in transformers 5, which makes the two one tensor, whichever of them is there."""
+    folder = golden_copy(name)
+    before = traced(folder)
+    repack(folder, lambda entries: {copy if n == original else n: entries[n] for n in entries})
+    after = traced(folder)
+    assert same_bits(before, after) and before.notes == after.notes
+
+
+@COPIES
 def test_a_tied_output_that_stands_there_again_must_be_the_embedding(
     golden_copy, packed, name, copy, original
 ):

@@ -27,12 +27,14 @@ SENTENCES = {
     "embed.cross": "In cross-attention the two sides differ: `{query}` and the other target "
     "tokens ask, with the vectors that self-attention has left in this layer; the source tokens "
     "are matched, with the vectors that the whole encoder has made of them.",
-    "embed.title_parts_normed": "x = layer norm of token vector + position vector{third}",
+    "embed.title_parts_normed": "x = layer norm of token vector{second}{third}",
+    "embed.and_position": " + position vector",
     "embed.and_segment": " + segment vector",
     "embed.third": "A third says which of the two segments it belongs to.",
+    "embed.second_segment": "A second vector says which of the two segments it belongs to.",
     "embed.sum_normed": "A layer norm brings the sum to a common scale.",
     "embed.sum_normed_rows": "x = the layer norm of their sum",
-    "embed.title_parts_normed_projected": "x = W·norm(token vector + position vector{third}) + b",
+    "embed.title_parts_normed_projected": "x = W·norm(token vector{second}{third}) + b",
     "embed.sum_normed_projected": "A layer norm brings the sum to a common scale, and a learned "
     "linear map leads from its {narrow} numbers to the model's {width}.",
     "embed.sum_normed_projected_rows": "x = W·(the layer norm of their sum) + b",
@@ -50,12 +52,13 @@ SENTENCES = {
     "to a common scale.",
     "norm.layer": "layer norm",
     "norm.rms": "RMS norm",
-    "norm.formula_layer": "{name} = (x − mean) ÷ √(variance + ε) × w_norm + b_norm with ε = "
+    "norm.formula_layer": "{name} = (x − mean) ÷ √(variance + ε) × w_norm{bias} with ε = "
     "{epsilon}{base}{weights}. For `{query}` the mean is {mean}, the root {root}.",
     "norm.formula_rms": "{name} = x ÷ √(mean of x² + ε) × w_norm with ε = "
     "{epsilon}{base}{weights}. For `{query}` the root is {root}.",
     "norm.formula_plain": "{name} = (x − mean) ÷ √(variance + ε) with ε = {epsilon}. For `{query}` "
     "the mean is {mean}, the root {root}.",
+    "norm.bias": " + b_norm",
     "norm.one_more": "; w_norm is 1 + the weight in the file",
     "norm.hidden": " (--parameters shows the learned numbers)",
     "project.bias": "Each map adds its bias to the product (--parameters shows W and b).",
@@ -72,7 +75,7 @@ SENTENCES = {
     "one score for every pair of tokens.",
     "dot.table": "q × k of `{query}`",
     "dot.score": "score",
-    "dot.title_terms": "scores = content_to_content + content_to_position + position_to_content",
+    "dot.title_terms": "scores = {terms}",
     "dot.terms": "Here a score is a sum: {terms}. The first is q·k, content against content; the "
     "others match content with how far apart the two tokens stand.",
     "scale.what": "Dividing by √{width} = {root} keeps large scores from saturating softmax.",
@@ -161,8 +164,9 @@ SENTENCES = {
     "next.mask": "the token for `{query}`,",
     "next.bias": " plus the token's bias",
     "next.scaled": ", times {factor}",
-    "next.transform": "`final` is what the prediction head makes of x: a linear map, "
+    "next.transform": "`final` is what the prediction head makes of x: {norm}a linear map, "
     "{activation} and a layer norm.",
+    "next.transform_norm": "a layer norm, ",
     "axes.tokens": "rows: tokens   columns: {axis}",
     "axes.matrix": "rows: {rows}   columns: {columns}",
     "axes.target": "queries (target)",
