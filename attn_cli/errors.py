@@ -1,6 +1,7 @@
 """The errors a user can meet. The message says what and where; the hint says what to do next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AttnError(Exception):
@@ -44,3 +45,14 @@ def some(names: Iterable[object], most: int = 5) -> str:
     every = [shorten(str(name)) for name in names]
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
+
+
+@contextmanager
+def told_where(place: str) -> Iterator[None]:
+    """Errors raised inside also say in which of several places, if it has a name."""
+    try:
+        yield
+    except AttnError as problem:
+        if not place:
+            raise
+        raise type(problem)(f"{problem.message} ({place})", problem.hint) from None

@@ -14,6 +14,7 @@ from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.words import Note, note
 
+_WORD = re.compile(r"[^\W\d_]{2,}")
 # The note of what a decoder writes, which a page has a place for.
 WRITTEN = "note.written"
 
@@ -55,10 +56,12 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     ]  # fmt: skip
     spelt = _spelt(prompt)
     case = "" if "".join(spelt).islower() else note("note.case")
+    named = token_of(model, model.tokenizer.unknown).text
     for key, words in (("note.unknown", unknown), ("note.letters", spelt)):
         if words:
             found = some(dict.fromkeys(words))
-            notes.append(note(key, words=found, model=model.facts.name, case=case))
+            said = {"words": found, "model": model.facts.name, "case": case, "unknown": named}
+            notes.append(note(key, **said))
     return tuple(notes)
 
 
@@ -66,11 +69,14 @@ def _spelt(prompt: Prompt) -> list[str]:
     """The words of the prompt that are cut into tokens of less than two letters on average."""
     owner = {at: i for i, token in enumerate(prompt.tokens) for at in range(*token.span)}
     found = []
-    for word in re.finditer(r"[^\W\d_]{2,}", prompt.text + prompt.pair):
-        pieces = len({owner.get(at) for at in range(*word.span())})
+    start = len(prompt.text)
+    words = [(word[0], word.start()) for word in _WORD.finditer(prompt.text)]
+    words += [(word[0], start + word.start()) for word in _WORD.finditer(prompt.pair)]
+    for word, begin in words:
+        pieces = len({owner.get(at) for at in range(begin, begin + len(word))})
         # Scripts without capitals (Chinese, say) have one token to a character anyway.
-        if len(word[0]) < 2 * pieces and pieces > 1 and word[0].lower() != word[0].upper():
-            found.append(word[0])
+        if len(word) < 2 * pieces and pieces > 1 and word.lower() != word.upper():
+            found.append(word)
     return found
 
 

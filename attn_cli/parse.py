@@ -59,6 +59,23 @@ def selection(given: str | int | Iterable[int], count: int, option: str) -> tupl
     return tuple(dict.fromkeys(found))
 
 
+def within(given: str | int | Iterable[int], count: int, most: int, option: str) -> tuple[int, ...]:
+    """As `selection`, of what is there of a choice that another has `most` of.
+
+    Raises UsageError for what even that one lacks.
+    """
+    given = given if isinstance(given, str | int) else list(given)
+    if count == most or given == "all":
+        return selection(given, count, option)
+    selection(given, most, option)
+    found: list[int] = []
+    for part in str(given).split(",") if isinstance(given, str | int) else map(str, given):
+        first, last = _RANGE.fullmatch(part.strip()).groups()
+        start, stop = (n + count if n < 0 else n for n in (int(first), int(last or first)))
+        found.extend(range(max(0, start), min(stop, count - 1) + 1))
+    return tuple(dict.fromkeys(found))
+
+
 def attentions(
     stack: str, kind: str, known: Sequence[tuple[str, str]]
 ) -> tuple[tuple[str, str], ...]:

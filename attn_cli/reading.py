@@ -10,6 +10,9 @@ from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
 
+# So many characters to a token of the context are read of a text before the whole.
+_FAR = 32
+
 
 def tokenise(
     model: Model,
@@ -33,6 +36,8 @@ def tokenise(
         option = "--chat" if chat else "--pair"
         raise UsageError(f"{option} and --ids contradict each other", "ids are taken as they are")
     text = vocabulary.SAMPLE_PROMPT if text is None else text
+    _check_size(model, "the prompt", text + (pair or ""))
+    _check_size(model, "the target", target or "")
     if ids:
         tokens = tuple(_given(model, i, "--ids") for i in ids)
         read = Prompt(text="", has_text=False, tokens=tokens, special=special)
@@ -50,9 +55,9 @@ def tokenise(
     else:
         tokens = model.tokenizer.encode(text, special=special)
         read = Prompt(text=text, has_text=True, tokens=tokens, special=special)
-    if not read.tokens:
+    if not read.tokens or (read.has_text and not _says_something(read)):
         raise UsageError(
-            "the prompt gives no tokens" if read.text.strip() else "the prompt is empty",
+            "the prompt gives no tokens" if text.strip() else "the prompt is empty",
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
         )
     _check_length(model.facts, "the prompt", len(read.tokens))
@@ -63,6 +68,11 @@ def tokenise(
     read = replace(read, target=_target(model, target, target_ids))
     _check_length(model.facts, "the target", len(read.last.tokens))
     return read
+
+
+def _says_something(read: Prompt) -> bool:
+    """Whether a text is more than what the tokenizer adds by itself."""
+    return bool(read.text.strip()) or not all(token.special for token in read.tokens)
 
 
 def _telling(model: Model, read: Prompt) -> int:
@@ -76,6 +86,9 @@ def _check_inputs(
     facts: Facts, pair: str | None, target: str | None, target_ids: Sequence[int]
 ) -> None:
     """Raises UsageError for an input that the model has no place for."""
+    for option, text in {"--pair": pair, "--target": target}.items():
+        if text is not None and not text.strip():
+            raise UsageError(f"{option} is empty", f"leave {option} out, or give a text")
     given = {"--target": target is not None, "--target-ids": bool(target_ids)}
     if all(given.values()):
         raise UsageError("two targets: --target and --target-ids", "give one of them")
@@ -90,6 +103,20 @@ def _check_inputs(
             f"--pair is the second segment of an encoder's text; {facts.name} has no segments",
             "give the whole text as the prompt",
         )
+
+
+def _check_size(model: Model, what: str, text: str) -> None:
+    """Refuses a text far beyond the context by its beginning, before all of it is tokenised."""
+    context = model.facts.context
+    begins = text[: _FAR * context]
+    if context and len(begins) < len(text):
+        count = len(model.tokenizer.encode(begins, special=False))
+        if count > context:
+            raise ContentError(
+                f"{what} has more than {count:,} tokens, {model.facts.name} reads at most "
+                f"{context:,}",
+                "shorten it",
+            )
 
 
 def _check_length(facts: Facts, what: str, count: int) -> None:

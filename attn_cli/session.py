@@ -1,21 +1,21 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from attn_cli import parse, vocabulary
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import ContentError, UsageError, told_where
 from attn_cli.maths.attention import softmax
 from attn_cli.model import family
 from attn_cli.model.cache import Cache, End
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING, bias_of
-from attn_cli.model.what_if import Changes, read_what_if
+from attn_cli.model.what_if import Changes, WhatIf, read_what_if
 from attn_cli.notes import logit_notes, no_mask_notes, trace_notes
 from attn_cli.opening.load import load
 from attn_cli.reading import token_of, tokenise
@@ -149,22 +149,29 @@ def chosen(
 ) -> tuple[tuple[Address, ...], dict[str, tuple[int, ...]]]:
     """The blocks of these layers in each attention of `where`, and the heads of their stacks.
 
-    A stack need not have all of the layers. Raises UsageError for a layer that none has.
+    A stack need not have all of the layers and heads. Raises UsageError for what none has.
     """
     layer, head = (g if isinstance(g, str | int) else tuple(g) for g in (layer, head))
-    most = max(facts.layers_of(stack) for stack, _ in where)
-    beyond, found = parse.selection(layer, most, "--layer"), []
+    (most_layers, most_heads), found, heads = _most(facts, where), [], {}
     for stack in dict.fromkeys(stack for stack, _ in where):
-        count = facts.layers_of(stack)
-        try:
-            layers = parse.selection(layer, count, "--layer")
-        except UsageError:
-            layers = tuple(number for number in beyond if number < count)
+        layers = parse.within(layer, facts.layers_of(stack), most_layers, "--layer")
         kinds = [kind for other, kind in where if other == stack]
-        found += [Address(stack, kind, number) for number in layers for kind in kinds]
-    stacks = dict.fromkeys(block.stack for block in found)
-    heads = {name: parse.selection(head, facts.heads_of(name), "--head") for name in stacks}
+        chosen = parse.within(head, facts.heads_of(stack), most_heads, "--head")
+        if chosen and layers:
+            heads[stack] = chosen
+            found += [Address(stack, kind, number) for number in layers for kind in kinds]
+    if not found:
+        raise UsageError(
+            f"--layer {layer} --head {head}: no stack has both",
+            f"the most are {most_layers} layers and {most_heads} heads",
+        )
     return tuple(found), heads
+
+
+def _most(facts: Facts, where: Sequence[tuple[str, str]]) -> tuple[int, int]:
+    """The most layers and the most heads that a stack of `where` has."""
+    stacks = {stack for stack, _ in where}
+    return max(map(facts.layers_of, stacks)), max(map(facts.heads_of, stacks))
 
 
 def check_writes(facts: Facts, what: str) -> None:
@@ -199,17 +206,28 @@ def what_if(
     They act on each attention (stack, kind) of `where`, without it on the model's own. Raises
     UsageError, and ContentError for a mask file.
     """
-    facts = model.facts
-    return Changes(
-        tuple(
-            read_what_if(
-                **settings, stack=stack, kind=kind, layers=facts.layers_of(stack),
-                heads=facts.heads_of(stack), queries=prompt.of(stack).given,
-                keys=(prompt if kind == "cross" else prompt.of(stack)).given,
-            )
-            for stack, kind in where or ((facts.stack, "self"),)
-        )
-    )  # fmt: skip
+    where = where or ((model.facts.stack, "self"),)
+    return Changes(tuple(_what_if(model, prompt, where, place, settings) for place in where))
+
+
+def _what_if(
+    model: Model,
+    prompt: Prompt,
+    where: Sequence[tuple[str, str]],
+    place: tuple[str, str],
+    settings: Mapping[str, Any],
+) -> WhatIf:
+    """The settings of one of the attentions that they were typed for."""
+    facts, (stack, kind) = model.facts, place
+    queries, keys = prompt.sides(stack, kind)
+    named = f"in {stack} {kind}-attention" if facts.encoder else ""
+    with told_where(named):
+        found = read_what_if(
+            **settings, stack=stack, kind=kind, layers=facts.layers_of(stack),
+            heads=facts.heads_of(stack), most=_most(facts, where), queries=queries.given,
+            keys=keys.given,
+        )  # fmt: skip
+    return replace(found, place=named)
 
 
 def _with_predictions(model: Model, found: Trace, end: End, top: int, told: bool) -> Trace:

@@ -47,8 +47,10 @@ def loss(model: Model, prompt: Prompt, changes: Changes = UNCHANGED) -> Loss:
     read = prompt.last
     if len(read.tokens) < 2:
         raise UsageError(
-            "a loss needs at least two tokens", "the second is what the first predicts"
-        )
+            "a loss needs at least two tokens",
+            "give --target: its tokens are what is predicted" if prompt.target
+            else "the second is what the first predicts",
+        )  # fmt: skip
     targets = np.array(read.ids[1:])
     end = session.run(model, read.ids, session.request_for(prompt, what_if=changes))[1]
     logits = session.predict(model, end.x)[:-1].astype(np.float64)

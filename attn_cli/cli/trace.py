@@ -34,7 +34,14 @@ Keys = Annotated[
 After = Annotated[
     bool, Option("--after", help="Also mlp_output: what the layer's feed-forward network gives.")
 ]
-Parameters = Annotated[bool, Option("--parameters", help="Also W_Q, W_K, W_V, W_O and the biases.")]
+Parameters = Annotated[
+    bool,
+    Option(
+        "--parameters",
+        help="Also what is learned (W_Q, W_K, W_V, W_O, biases, norms), the embedding's "
+        "parts, and key_x of cross-attention.",
+    ),
+]
 NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 

@@ -149,13 +149,13 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
             source=memory,
         )
         x = _norm(parts, _CROSS, x + output)
-        inner = stack.mlp(_mlp(model.config, parts, x))
+        inner = stack.mlp(_mlp(model.config, parts, x), middle=x)
         x = yield from stack.after(_norm(parts, "final", x + inner))
     return stack.end(x)
 
 
 def _encode(model: Model, ids: Ids, request: Request) -> Pass:
-    stack = Stack(model, ids, request, name="encoder", both_sides=True)
+    stack = Stack(model, ids, request, name="encoder")
     x, first = _embed(model, stack)
     for parts in stack.layers("encoder.layers."):
         output = yield from stack.attend(
@@ -164,7 +164,7 @@ def _encode(model: Model, ids: Ids, request: Request) -> Pass:
             **_output(parts, _SELF),
         )
         x, first = _norm(parts, _SELF, x + output), {}
-        inner = stack.mlp(_mlp(model.config, parts, x))
+        inner = stack.mlp(_mlp(model.config, parts, x), middle=x)
         x = yield from stack.after(_norm(parts, "final", x + inner))
     return stack.end(x)
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths import masks
 from attn_cli.maths.layers import linear
@@ -31,7 +30,7 @@ from attn_cli.model.tensors import (
     of_layers,
     output,
 )
-from attn_cli.model.weights import LayerWeights, Weights, layer_normed
+from attn_cli.model.weights import LayerWeights, Weights, layer_normed, norm_of
 from attn_cli.records import Facts
 
 ACTIVATIONS = {
@@ -212,11 +211,13 @@ def forward(
 ) -> Pass:
     """`rows` are those of the position table, one for each token; `layers` give their tensors."""
     config, names = model.config, model.config.names
-    stack = Stack(model, ids, request, name="encoder", both_sides=True)
-    first = _parts(model, stack, request.types, rows(config, stack))
+    stack = Stack(model, ids, request, name="encoder")
+    first = _parts(model, stack, rows(config, stack))
     x = layer_normed(model.weights, NORM, sum(first.values()), config.epsilon)
     if config.projection:
         x = _linear(model.weights, config.projection, x)
+    else:
+        first |= norm_of(model.weights, NORM)
     for parts in layers(model, stack):
         output = yield from stack.attend(
             {**first, "x": x, **_project(config, parts, x)},
@@ -225,7 +226,7 @@ def forward(
             b_o=parts[f"{names.attended}.bias"],
         )
         x, first = layer_normed(parts, names.attended_norm, x + output, config.epsilon), {}
-        inner = stack.mlp(_mlp(config, parts, x))
+        inner = stack.mlp(_mlp(config, parts, x), middle=x)
         x = yield from stack.after(
             layer_normed(parts, names.narrow_norm, x + inner, config.epsilon)
         )
@@ -238,20 +239,16 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
     return layer_normed(model.weights, names.head_norm, inner, config.epsilon)
 
 
-def _parts(model: Model, stack: Stack, types: Ids, rows: Sequence[int]) -> Arrays:
+def _parts(model: Model, stack: Stack, rows: Sequence[int]) -> Arrays:
     """What the embedding is the sum of."""
     weights, known = model.weights, model.config.types
-    types = types or (0,) * len(stack.ids)
     parts = {
         "token_embedding": weights.rows(TOKENS, stack.ids),
         "position_embedding": stack.placed(weights.rows(_POSITIONS, rows)),
     }
     if not known:
         return parts
-    if max(types) >= known:
-        message = f"{model.facts.name} knows {known} segments of a text, and here are more"
-        raise ContentError(message, "give one text, without a second")
-    return {**parts, "type_embedding": weights.rows(_TYPES, types)}
+    return {**parts, "type_embedding": weights.rows(_TYPES, stack.segments(known))}
 
 
 def _linear(parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attn_cli.errors import ContentError
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths import masks
 from attn_cli.maths.attention import Relation, default_scale, dot_products, project
@@ -21,7 +20,7 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import NOTHING, LayerWeights, Weights, layer_normed
+from attn_cli.model.weights import NOTHING, LayerWeights, Weights, layer_normed, norm_of
 from attn_cli.records import Facts
 
 _ACTIVATIONS = {
@@ -228,9 +227,10 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     config, weights = model.config, model.weights
-    stack = Stack(model, ids, request, name="encoder", both_sides=True)
-    first = _parts(model, stack, request.types)
+    stack = Stack(model, ids, request, name="encoder")
+    first = _parts(model, stack)
     entered = x = layer_normed(weights, _ENTRY, sum(first.values()), config.epsilon)
+    first |= norm_of(weights, _ENTRY)
     relative = _relative(config, weights)
     for parts in stack.layers("encoder.layer."):
         arrays = {**_project(config, parts, x), **_project_relative(config, parts, relative)}
@@ -243,12 +243,13 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
             terms=_terms(config, arrays),
         )
         x, first = layer_normed(parts, _ATTENDED_NORM, x + output, config.epsilon), {}
-        inner = stack.mlp(_mlp(config, parts, x))
+        inner = stack.mlp(_mlp(config, parts, x), middle=x)
         x = layer_normed(parts, _NARROW_NORM, x + inner, config.epsilon)
+        beside = NOTHING
         if config.kernel and stack.layer == 0:
             beside = _convolved(config, weights, entered)
             x = layer_normed(weights, _CONVOLUTION_NORM, x + beside, config.epsilon)
-        x = yield from stack.after(x)
+        x = yield from stack.after(x, convolution=beside)
     return stack.end(x)
 
 
@@ -258,7 +259,7 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
     return layer_normed(weights, config.head_norm, inner, config.epsilon)
 
 
-def _parts(model: Model, stack: Stack, types: Ids) -> Arrays:
+def _parts(model: Model, stack: Stack) -> Arrays:
     """What the embedding is the sum of, in the model's width."""
     config, weights = model.config, model.weights
     parts = {"token_embedding": weights.rows(_TOKENS, stack.ids)}
@@ -266,11 +267,7 @@ def _parts(model: Model, stack: Stack, types: Ids) -> Arrays:
         rows = weights.rows(_POSITIONS, stack.positions)
         parts["position_embedding"] = stack.placed(rows)
     if config.types:
-        types = types or (0,) * len(stack.ids)
-        if max(types) >= config.types:
-            message = f"{model.facts.name} knows {config.types} segments, and here are more"
-            raise ContentError(message, "give one text, without a second")
-        parts["type_embedding"] = weights.rows(_TYPES, types)
+        parts["type_embedding"] = weights.rows(_TYPES, stack.segments(config.types))
     if config.embedding_width == config.model_width:
         return parts
     return {name: part @ weights[_ENTRY_MAP].T for name, part in parts.items()}

@@ -21,7 +21,7 @@ from attn_cli.model.project import Arrays, fused
 from attn_cli.model.rope import Rope, rotated, scaled_rope, whole_heads
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering, layer_normed
+from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering, layer_normed, norm_of
 from attn_cli.records import Facts
 
 _ACTIVATIONS = {
@@ -188,10 +188,10 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     config, weights = model.config, model.weights
-    stack = Stack(model, ids, request, name="encoder", both_sides=True)
+    stack = Stack(model, ids, request, name="encoder")
     token = weights.rows(_TOKENS, stack.ids)
-    x, first = layer_normed(weights, "embeddings.norm", token, config.epsilon), {}
-    first["token_embedding"] = token
+    x = layer_normed(weights, "embeddings.norm", token, config.epsilon)
+    first = {"token_embedding": token, **norm_of(weights, "embeddings.norm")}
     ropes = [stack.angles(rope) for rope in (config.rope, config.local_rope)]
     for parts in stack.layers("layers."):
         width = config.windows[stack.layer]

@@ -141,7 +141,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
             x = yield from stack.after(x + inner)
         else:
             x = _norm(config, parts, _FIRST, x)
-            inner = stack.mlp(_mlp(config, parts, x))
+            inner = stack.mlp(_mlp(config, parts, x), middle=x)
             x = yield from stack.after(_norm(config, parts, _SECOND, x + inner))
     return stack.end(x)
 

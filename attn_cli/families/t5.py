@@ -199,7 +199,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 
 
 def _encode(model: Model, ids: Ids, request: Request) -> Pass:
-    stack = Stack(model, ids, request, name="encoder", both_sides=True)
+    stack = Stack(model, ids, request, name="encoder")
     x, table = model.weights.rows("shared.weight", stack.ids), NOTHING
     for parts in stack.layers("encoder.block."):
         table = parts.get(f"{_BIAS}.weight", table)

@@ -7,6 +7,8 @@ import numpy as np
 
 from attn_cli.records import Address, Attention
 
+_ENCODER = "", 0
+
 
 class End(NamedTuple):
     """The end of a pass: the last layer's vectors (query, model), and whether they are what-if."""
@@ -73,6 +75,3 @@ def encoded(cache: Cache | None, encoder: Pass) -> Pass:
     if _ENCODER not in cache.once:
         cache.once[_ENCODER] = yield from encoder
     return cache.once[_ENCODER]
-
-
-_ENCODER = "", 0

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.errors import UsageError
 from attn_cli.maths import masks
 from attn_cli.maths.attention import (
     BEFORE_SUM,
@@ -79,8 +80,7 @@ class Stack:
 
     `start` is the position of the first of `ids`. Where the text grows beyond `restart_beyond`
     positions, if that is not 0, what the cache holds is wrong: then it is emptied, and its tokens
-    are the first of `ids`. `both_sides`: a window reaches to both sides of a query. `touched`: a
-    what-if setting has changed the vectors.
+    are the first of `ids`. `touched`: a what-if setting has changed the vectors.
     """
 
     def __init__(
@@ -91,13 +91,12 @@ class Stack:
         cache: Cache | None = None,
         *,
         name: str = "decoder",
-        both_sides: bool = False,
         restart_beyond: int = 0,
     ) -> None:
         start = cache.length if cache else 0
         if cache and 0 < start <= restart_beyond < start + len(ids):
             ids, start = cache.restart() + ids, 0
-        self.name, self.ids, self.start, self._both_sides = name, ids, start, both_sides
+        self.name, self.ids, self.start = name, ids, start
         self.layer, self.touched = -1, False
         self._model, self._request, self._cache = model, request, cache
         of_self = request.what_if.at(Address(name, "self", 0))
@@ -106,6 +105,7 @@ class Stack:
         self._pending: list[Attention] = []
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
+        self._middle = NOTHING
 
     @property
     def indices(self) -> range:
@@ -128,6 +128,14 @@ class Stack:
         """By how much queries and keys rotate: not at all under `--without positions`."""
         return rope.angles([0] * len(self.ids) if self._placeless else self.positions)
 
+    def segments(self, known: int) -> Ids:
+        """The segment of each token, for a model that tells so many apart. Raises UsageError."""
+        types = self._request.types or (0,) * len(self.ids)
+        if max(types) >= known:
+            name, count = self._model.facts.name, "1 segment" if known == 1 else f"{known} segments"
+            raise UsageError(f"{name} knows {count} of a text", "leave out --pair")
+        return types
+
     def layers(self, prefix: str) -> Iterator[LayerWeights]:
         """The tensors of each layer that is needed, by their names after `prefix` and number."""
         last = self._request.last_layer(self.name, self._model.facts.layers_of(self.name))
@@ -135,12 +143,15 @@ class Stack:
             self.layer = layer
             yield parts
 
-    def mlp(self, output: np.ndarray) -> np.ndarray:
-        """What the feed-forward network of the layer gives, or zeros under `--without mlp:L`."""
+    def mlp(self, output: np.ndarray, middle: np.ndarray = NOTHING) -> np.ndarray:
+        """What the feed-forward network of the layer gives, or zeros under `--without mlp:L`.
+
+        `middle` is what it reads where that is a norm of the sum so far (post-norm).
+        """
         removed = self.layer in self._request.what_if.without_mlp(self.name)
         if removed:
             output = np.zeros_like(output)
-        self._mlp = output, self.touched or removed
+        self._mlp, self._middle = (output, self.touched or removed), middle
         self.touched = self.touched or removed
         return output
 
@@ -152,12 +163,16 @@ class Stack:
         return kept[name, self.layer]
 
     def after(
-        self, x: np.ndarray, attention: np.ndarray = NOTHING, mlp: np.ndarray = NOTHING
+        self,
+        x: np.ndarray,
+        attention: np.ndarray = NOTHING,
+        mlp: np.ndarray = NOTHING,
+        convolution: np.ndarray = NOTHING,
     ) -> Generator[Attention, None, np.ndarray]:
         """The end of a layer, which gives `x`: yields the records that wait for it; returns x.
 
         `attention` and `mlp` are what the two parts add to the stream, where that is not their
-        output as it is.
+        output as it is, and `convolution` what a layer that has one adds beside them.
         """
         gives, touched = self._mlp
         gives = gives.view()
@@ -168,8 +183,10 @@ class Stack:
                 "mlp": mlp if mlp.size else gives,
                 "x": x,
             }
-            if record.kind == "self" and "cross" in self._outputs:
-                shown["cross"] = self._outputs["cross"]
+            more = {"middle": self._middle, "convolution": convolution}
+            if record.kind == "self":
+                more["cross"] = self._outputs.get("cross", NOTHING)
+            shown |= {name: array for name, array in more.items() if array.size}
             yield replace(
                 record,
                 arrays={**record.arrays, "mlp_output": gives},
@@ -213,8 +230,9 @@ class Stack:
             arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
         q, k, v = map(arrays.__getitem__, "qkv")
         sizes = self.start + len(self.ids), k.shape[1]
-        seen = what_if.visible(visible, *sizes, both_sides=self._both_sides)
-        scale = 1.0 if "scale" in what_if.without else scale or default_scale(q.shape[-1])
+        seen = what_if.visible(visible, *sizes, both_sides=self.name == "encoder")
+        own = scale or default_scale(q.shape[-1])
+        scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)
         steps = attend(
             q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
@@ -225,7 +243,7 @@ class Stack:
         z = _without(removed, steps.z)
         self._outputs[block.kind] = output = combine(z, w_o, b_o)
         moved = vocabulary.arrays_after(self.touched, (source or self).touched)
-        touched = moved or self._touched(what_if, visible, seen, sizes)
+        touched = moved or self._touched(what_if, visible, seen, sizes, scaled=scale == own)
         self.touched = self.touched or bool(touched)
         if block in request.blocks:
             at = np.array(self.indices), np.arange(sizes[1])
@@ -255,13 +273,13 @@ class Stack:
         return "" if apart else vocabulary.POSITIONS[positions]
 
     def _touched(
-        self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int]
+        self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int], *, scaled: bool
     ) -> frozenset[str]:
         """The arrays of this layer that the settings change, where nothing before was changed."""
         enter = self._moved_by_positions()
         if enter:
             return vocabulary.arrays_from(enter)
-        if "scale" in what_if.without:
+        if not scaled:
             return vocabulary.arrays_from("scaled")
         at_K = np.arange(sizes[1])
         if what_if.masks and any(

@@ -172,6 +172,11 @@ def layer_normed(
     return layer_norm(x, parts[f"{name}.weight"], bias_of(parts, name), epsilon)
 
 
+def norm_of(parts: LayerWeights | Weights, name: str) -> dict[str, np.ndarray]:
+    """The learned numbers of a norm, as the arrays that they are of a block."""
+    return {"w_norm": parts[f"{name}.weight"], "b_norm": bias_of(parts, name)}
+
+
 def entering(
     parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
 ) -> dict[str, np.ndarray]:

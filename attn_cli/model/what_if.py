@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.errors import ContentError, UsageError, shorten, told_where
 from attn_cli.files import read_text
 from attn_cli.maths import masks
 from attn_cli.maths.masks import Visible
-from attn_cli.parse import INTEGER, index, positions, selection
+from attn_cli.parse import INTEGER, index, positions, selection, within
 from attn_cli.records import Address
 from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
 
@@ -34,7 +34,7 @@ class WhatIf:
     The default changes nothing. `queries` and `keys` count those of the prompt, which the numbers
     of masks are of (0: of whatever is there). `mask_value` stands where the mask hides.
     `without_head` holds (layer, head) pairs, `without_mlp` layers of the stack, `without` words of
-    `vocabulary.WITHOUT`.
+    `vocabulary.WITHOUT`. Errors name the `place` where there are several.
     """
 
     masks: tuple[Mask, ...] = ()
@@ -47,6 +47,7 @@ class WhatIf:
     without: frozenset[str] = frozenset()
     stack: str = "decoder"
     kind: str = "self"
+    place: str = ""
 
     def removed(self, layer: int) -> tuple[int, ...]:
         """The heads of a layer that are removed."""
@@ -58,11 +59,12 @@ class WhatIf:
         Raises UsageError, ContentError.
         """
         visible, queries, keys = own, self.queries or queries, self.keys or keys
-        for mask in self.masks:
-            if mask.kind == "file":
-                visible = _from_file(mask, own, queries, keys)
-            else:
-                visible = _applied(mask, visible, queries, keys, both_sides)
+        with told_where(self.place):
+            for mask in self.masks:
+                if mask.kind == "file":
+                    visible = _from_file(mask, own, queries, keys)
+                else:
+                    visible = _applied(mask, visible, queries, keys, both_sides)
         return visible
 
     @property
@@ -143,9 +145,12 @@ def _numbers(mask: Mask, limits: dict[str, int]) -> tuple[int, ...]:
     """The numbers of a mask word, each within the prompt. Raises UsageError."""
     for number, name in zip(mask.numbers, MASKS[mask.kind].most, strict=False):
         if number > limits[name]:
+            sides = {limits["query"] + 1: "queries", limits["keys"]: "tokens"}
+            if len(sides) > 1:
+                sides = {limits["query"] + 1: "queries", limits["keys"]: "keys"}
+            here = " and ".join(f"{count} {what}" for count, what in sides.items())
             raise UsageError(
-                f"--mask {mask.word}: {number} is out of range for this prompt of "
-                f"{limits['keys']} tokens",
+                f"--mask {mask.word}: {number} is out of range for this prompt of {here}",
                 f"give 0 to {limits[name]}",
             )
     return mask.numbers
@@ -162,22 +167,17 @@ def read_what_if(
     kind: str = "self",
     layers: int,
     heads: int,
+    most: tuple[int, int] = (0, 0),
     queries: Sequence[str] = (),
     keys: Sequence[str] = (),
 ) -> WhatIf:
     """The what-if settings of one attention. Raises UsageError, and ContentError for a mask file.
 
-    Mask words may name a token of `queries` and `keys`, the prompt's texts.
+    Mask words may name a token of `queries` and `keys`, the prompt's texts. `most` are the layers
+    and heads that any of the attentions has for which the settings were typed.
     """
-    given = tuple(parse_mask(word, queries, keys) for word in mask)
-    bases = [m.word for m in given if MASKS[m.kind].base]
-    if len(bases) > 1:
-        every = [name for name, known in MASKS.items() if known.base]
-        more = [name for name in MASKS if name not in every]
-        raise UsageError(
-            f"two base masks: {bases[0]} and {bases[1]}",
-            f"give at most one of {', '.join(every)}; {', '.join(more)} add to it",
-        )
+    most_layers, most_heads = max(layers, most[0]), max(heads, most[1])
+    given = _masks(mask, queries, keys)
     _finite(attention_temperature, "attention temperature", 0)
     if mask_value is not None:
         _finite(mask_value, "mask value", -math.inf)
@@ -191,18 +191,35 @@ def read_what_if(
         mask_value=-math.inf if mask_value is None else mask_value,
         attention_temperature=attention_temperature,
         without_head=frozenset(
-            pair for word in without_head for pair in _removed_heads(word, layers, heads)
+            (layer, head)
+            for word in without_head
+            for layer, head in _removed_heads(word, most_layers, most_heads)
+            if layer < layers and head < heads
         ),
         without_mlp=frozenset(
             layer
             for part in parts
             if part.startswith("mlp:")
-            for layer in selection(part.removeprefix("mlp:"), layers, "--without mlp: layer")
+            for layer in within(part[4:], layers, most_layers, "--without mlp: layer")
         ),
         without=frozenset(_left_out(part) for part in parts if not part.startswith("mlp:")),
         stack=stack,
         kind=kind,
     )
+
+
+def _masks(words: Sequence[str], queries: Sequence[str], keys: Sequence[str]) -> tuple[Mask, ...]:
+    """The masks of the words, of which at most one may be a base."""
+    given = tuple(parse_mask(word, queries, keys) for word in words)
+    bases = [m.word for m in given if MASKS[m.kind].base]
+    if len(bases) > 1:
+        every = [name for name, known in MASKS.items() if known.base]
+        more = [name for name in MASKS if name not in every]
+        raise UsageError(
+            f"two base masks: {bases[0]} and {bases[1]}",
+            f"give at most one of {', '.join(every)}; {', '.join(more)} add to it",
+        )
+    return given
 
 
 def _finite(number: float, name: str, low: float) -> None:

@@ -61,14 +61,23 @@ def _listed(parts: Sequence[Words]) -> Words:
     return note("page.two", first=parts[0], rest=_listed(parts[1:]))
 
 
-def norm_words(facts: Facts, x: np.ndarray, query: str, name: str, *, parameters: bool) -> Say:
+def norm_words(
+    facts: Facts, x: np.ndarray, query: str, name: str, *, parameters: bool, of: Words = "x"
+) -> Say:
     """The formula of a norm, and what it does to one vector, so that it can be redone."""
     told = parameters or name == "final"
     epsilon, weights = f"{facts.epsilon:g}", "" if told else note("norm.hidden")
     base = note("norm.one_more") if facts.norm_base else ""
     kind = facts.norm if facts.affine else "plain"
     bias = note("norm.bias") if facts.norm_bias else ""
-    words = {"name": name, "epsilon": epsilon, "weights": weights, "base": base, "bias": bias}
+    words = {
+        "name": name,
+        "of": of,
+        "epsilon": epsilon,
+        "weights": weights,
+        "base": base,
+        "bias": bias,
+    }
     mean = float(x.mean()) if facts.norm == "layer" else 0.0
     root = float(np.sqrt(np.mean((x - mean) ** 2) + facts.epsilon))
     return say(f"norm.formula_{kind}", **words, query=query, mean=mean, root=root)
@@ -84,9 +93,14 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     yield say("after.title", "title", where=layer)
     said = [say("after.what" if summed else f"after.{facts.residual}")]
     said += [say("after.cross")] * ("cross" in shown)
+    said += [say("after.convolved")] * ("convolution" in shown)
     yield paragraph(*said, *[say("after.norms")] * (facts.residual == "normed"))
-    parts = [name for name in ("attention", "cross", "mlp") if name in shown]
-    rows = [block.arrays["x"][at], *(shown[name] for name in parts), shown["x"]]
+    x = block.arrays["x"][at]
+    if "middle" in shown and "cross" not in shown:
+        yield _roots(facts, query, x + shown["attention"], shown["middle"] + shown["mlp"])
+    order = ("attention", "cross", "middle", "mlp", "convolution")
+    parts = [name for name in order if name in shown]
+    rows = [x, *(shown[name] for name in parts), shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
     keys = ["cross_row" if name == "cross" else name for name in parts]
     keys[0] = "cross_row" if block.kind == "cross" else keys[0]
@@ -98,7 +112,18 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     lengths = np.linalg.norm(values.astype(np.float64), axis=1)
     values = np.concatenate([lengths[:, None], values], axis=1)
     columns = [note("column.length"), *range(values.shape[1] - 1)]
-    yield Matrix(note("after.table", query=query), values, names, columns, summed=summed)
+    axes = "" if summed else note("axes.matrix", rows=note("next.rows"), columns="model")
+    yield Matrix(note("after.table", query=query), values, names, columns, axes, summed=summed)
+    if last and block.stack == "encoder" and facts.encoder and summed:
+        yield say("after.encoder_norm")
+
+
+def _roots(facts: Facts, query: str, *sums: np.ndarray) -> Say:
+    """What the two norms of a post-norm layer subtract and divide by."""
+    means = [float(values.mean()) for values in sums]
+    roots = [float(np.sqrt(values.var() + facts.epsilon)) for values in sums]
+    pairs = {"mean": means[0], "root": roots[0], "mean2": means[1], "root2": roots[1]}
+    return say("after.roots", query=query, **pairs)
 
 
 def prediction(
@@ -113,8 +138,10 @@ def prediction(
     """The last norm, a score for every token, and their shares; `followed`: of the page's query."""
     what_if = found.provenance == vocabulary.WHAT_IF
     layers = counted(facts.layers, "next.after_one", "next.after_many")
+    layers = note("next.after_both") if facts.layers == 2 else layers
     what = note("next.mask", query=query) if facts.masked else note("next.next")
-    yield say("next.what_if" if what_if else "next.title", "title", what=what, layers=layers)
+    yield say("next.what_if" if what_if else "next.title", "title", what=what, layers=layers,
+              comma="," if facts.masked else "")  # fmt: skip
     if not followed and not facts.masked:
         yield say("next.position", query=query)
     for end in ending:
@@ -150,17 +177,19 @@ def _scores(
     if facts.transform:
         first = note("next.transform_norm") if facts.residual == "added" else ""
         said.append(say("next.transform", norm=first, activation=facts.transform))
-    elif facts.last_norm:
+    elif not facts.last_norm:
+        said += [say("next.as_is")] * np.array_equal(end.final, end.x)
+    else:
         said.append(norm_words(facts, end.x, query, "final", parameters=parameters))
     cap = note("next.cap", cap=f"{facts.logit_cap:g}") if facts.logit_cap else ""
     factor = f"{facts.logit_scale:.6g}"
+    scaled = note("next.scaled", factor=factor) if facts.logit_scale != 1 else ""
     bias = note("next.bias") if end.biases.size else ""
-    bias = note("next.scaled", factor=factor) if facts.logit_scale != 1 else bias
     tokens = numbers.count(facts.vocabulary)
-    yield paragraph(*said, say("next.what", tokens=tokens, cap=cap, bias=bias))
+    yield paragraph(*said, say("next.what", tokens=tokens, cap=cap, bias=bias, scaled=scaled))
     rows: list[np.ndarray] = [end.final]
     names: list[Words] = ["final"]
-    if end.final.shape == end.x.shape:
+    if end.final.shape == end.x.shape and not np.array_equal(end.final, end.x):
         rows, names = [end.x, *rows], ["x", *names]
     if parameters:
         norm = {"w_norm": end.w_norm, "b_norm": end.b_norm}

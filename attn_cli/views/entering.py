@@ -1,6 +1,6 @@
 """Steps 1 and 2 on the page of `attn trace`: what enters a block, and its three projections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from attn_cli.views import ending, numbers
@@ -71,9 +71,28 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         yield view.rows("x", view.tokens, note(f"embed.{made}_rows" if normed else "embed.sum"))
         if not places:
             return
+        yield from _norm_of_sum(view, parts) if made == "sum_normed" else ()
         token, place, x = (view.length(name) for name in (*_PARTS[:2], "x"))
-        here = {"query": view.names[view.query], "position": view.query}
-        yield say("embed.here", **here, x=x, token=token, place=place)
+        here = {"query": view.names[view.query], "position": _position(view)}
+        segment = {"segment": view.length("type_embedding")} if segments else {}
+        key = "embed.here_three" if segments else "embed.here"
+        yield say(key, **here, x=x, token=token, place=place, **segment)
+
+
+def _norm_of_sum(view: HeadView, parts: Sequence[str]) -> Items:
+    """How the sum of the parts becomes x."""
+    total = sum(view.arrays[name][view.query] for name in parts)
+    query, given = view.names[view.query], view.has("w_norm")
+    of = note("embed.sum_of_parts")
+    yield ending.norm_words(view.facts, total, query, "x", parameters=given, of=of)
+    yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
+
+
+def _position(view: HeadView) -> int:
+    """What the model counts the followed token as."""
+    words = [word.partition(":") for word in view.trace.settings["mask"]]
+    skipped = sum(int(number) for name, _, number in words if name == "padding-left")
+    return max(0, view.query - skipped)
 
 
 def _parts(view: HeadView) -> list[str]:

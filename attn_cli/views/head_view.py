@@ -59,7 +59,8 @@ class HeadView(NamedTuple):
         if few and not self.full:
             positions = [n for n in positions if n in (positions[0], self.query)]
         values, own = self.arrays[name][positions], vocabulary.ARRAYS[name].axes
-        axes = note("axes.tokens", axis=own[-1])
+        narrow = own[-1] == "model" and values.shape[1] != self.facts.model_width
+        axes = note("axes.tokens", axis="embedding" if narrow else own[-1])
         columns, others = range(values.shape[1]), self.crosses and "key" in own
         marked = list(positions).index(self.query) if self.query in positions else -1
         names = [(self.key_names if others else self.names)[n] for n in positions]

@@ -62,7 +62,7 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
         )
     )
     items.append(_moved(found, names))
-    return [*items, _next(found)] if found.next_after else items
+    return [*items, _next(trace, found)] if found.next_after else items
 
 
 def _may_see(facts: Facts, found: "MaskEffect") -> Say:
@@ -152,7 +152,7 @@ def _moved(found: "MaskEffect", names: list[str]) -> Columns:
     return Columns(note("mask.moved"), columns)
 
 
-def _next(found: "MaskEffect") -> Columns:
+def _next(trace: Trace, found: "MaskEffect") -> Columns:
     """The likeliest of both lists, by their rank after."""
     before = {candidate.id: candidate.probability for candidate in found.next_before}
     rows = found.next_after
@@ -163,4 +163,6 @@ def _next(found: "MaskEffect") -> Columns:
         Column(note("column.after"), after, "fine"),
         Column("", after, "bar"),
     )
-    return Columns(note("mask.next"), columns)
+    query = labels(trace.prompt.last.labels)[trace.next[0].position]
+    what = note("next.mask", query=query) if trace.model.masked else note("next.next")
+    return Columns(note("mask.next", what=what), columns)

@@ -234,9 +234,10 @@ def _kind_of_mask(view: HeadView) -> list[Say]:
     if np.array_equal(visible, masks.square(masks.causal, len(visible))):
         pair = _hidden_pair(view)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
-        return [say("mask.causal", example=example)]
+        return [say("mask.causal_alone" if both else "mask.causal", example=example)]
     if before and np.array_equal(visible, masks.square(window, len(visible))):
-        return [say("mask.window_both" if both else "mask.window", before=before)]
+        tokens = counted(before, "mask.window_one", "mask.window_many")
+        return [say("mask.window_both" if both else "mask.window", before=tokens)]
     return []
 
 

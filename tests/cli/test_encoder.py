@@ -1,7 +1,11 @@
 """An encoder at the command line: masks to fill, pairs, and what it does not do."""
 
+import re
+
 import numpy as np
 import pytest
+
+from attn_cli.tokens.wordpiece import WordPiece
 
 MODEL = ("--model", "tiny-encoder")
 PROMPT = "the greatest thinker in China is [MASK]"
@@ -27,8 +31,8 @@ def test_each_mask_has_a_prediction_of_its_own(attn):
     assert [entry["position"] for entry in found["next"]] == [3, 7]
     assert found["next"][0]["candidates"][0]["text"] in ("thinker", "poet", "general", "painter")
     page = attn("trace", "the greatest [MASK] in China is [MASK]", *MODEL).text
-    assert "the token for `[MASK]·3`, after all" in page
-    assert "the token for `[MASK]·7`, after all" in page
+    assert "the token for `[MASK]·3`, after both layers" in page
+    assert "the token for `[MASK]·7`, after both layers" in page
 
 
 def test_an_early_word_looks_at_a_later_one(attn):
@@ -86,7 +90,7 @@ def test_a_window_reaches_to_both_sides(attn):
     places = np.arange(len(visible))
     assert np.array_equal(visible, np.abs(places[:, None] - places) < 2)
     page = attn("trace", PROMPT, *MODEL, "--mask", "window:2", "--step", 4).text
-    assert "A window: each query sees itself and, at most, the 1 tokens on" in page
+    assert "A window: each query sees itself and, at most, 1 token on" in page
 
 
 NEEDS_A_NEXT_TOKEN = {
@@ -119,3 +123,71 @@ def test_more_tokens_than_positions(attn):
     context = traced(attn, "the")["model"]["context"]
     run = attn("trace", "the " * context, *MODEL)
     assert run.code == 1 and f"reads at most {context:,}" in run.said
+
+
+def test_a_causal_mask_on_an_encoder_is_not_said_to_be_its_own(attn):
+    page = " ".join(attn("trace", PROMPT, *MODEL, "--mask", "causal", "--step", 4).text.split())
+    assert "It hides later tokens from earlier ones, as a decoder's does" in page
+    assert "writes from left to right" not in page
+
+
+def test_the_effect_of_a_mask_is_on_the_token_that_fills(attn):
+    page = attn("mask", PROMPT, *MODEL, "--mask", "block:[MASK]:China").text
+    assert "the token for `[MASK]`, before and after" in page and "next token" not in page
+
+
+def test_a_post_norm_layer_can_be_redone_from_its_page(attn):
+    """x + attention, its norm, what the network adds, and the norm of that."""
+    block = traced(attn, PROMPT, "--after", "--parameters")["attention"][0]["arrays"]
+    page = attn("trace", PROMPT, *MODEL, "--digits", 4, "--full").text
+    told = re.search(r"the first norm's mean is (\S+), its root (\S+); the", " ".join(page.split()))
+    total = np.array(block["x"]["values"])[7] + np.array(block["output"]["values"])[7]
+    mean, root = (float(n.replace("−", "-")) for n in told.groups())
+    assert mean == pytest.approx(total.mean(), abs=1e-4)
+    assert root == pytest.approx(np.sqrt(total.var() + 1e-5), abs=1e-3)
+    parts = [np.array(block[f"{p}_embedding"]["values"])[7] for p in ("token", "position", "type")]
+    embedded = sum(parts)
+    normed = (embedded - embedded.mean()) / np.sqrt(embedded.var() + 1e-5)
+    learned = (np.array(block[name]["values"]) for name in ("w_norm", "b_norm"))
+    weight, bias = learned
+    np.testing.assert_allclose(normed * weight + bias, block["x"]["values"][7], atol=1e-5)
+
+
+EMPTY = {
+    "the prompt": ("",), "the prompt, of spaces": ("   ",), "--pair": ("x", "--pair", ""),
+    "--pair, of spaces": ("x", "--pair", "  "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_what_is_empty_is_refused(attn, case):
+    run = attn("trace", *EMPTY[case], *MODEL)
+    assert run.code == 2
+    assert "no tokens" in run.said or "empty" in run.said
+
+
+def test_notes_look_at_each_text_of_a_pair_alone(attn):
+    found = traced(attn, "the zyx", "--pair", "wvu king")
+    (said,) = [note for note in found["notes"] if "cut into pieces" in note]
+    assert "zyx" in said and "wvu" in said and "zyxwvu" not in said
+
+
+def test_a_text_far_beyond_the_context_is_refused_by_its_beginning(attn, monkeypatch):
+    read = []
+    whole = WordPiece.encode
+    monkeypatch.setattr(
+        WordPiece,
+        "encode",
+        lambda self, text, **more: read.append(text) or whole(self, text, **more),
+    )
+    run = attn("trace", "the king " * 100_000, *MODEL)
+    assert run.code == 1 and "reads at most 256" in run.said
+    assert max(map(len, read)) < 20_000
+
+
+def test_a_convolution_beside_the_first_layer_is_told(attn, golden_path):
+    model = ("--model", golden_path / "deberta-shared", "--ids", "3,4,5")
+    first, second = (" ".join(attn("trace", *model, "-l", layer).text.split()) for layer in (0, 1))
+    assert "This layer also has a convolution over neighbouring tokens" in first
+    assert " convolution " in first.partition("the rest of layer 0")[2]
+    assert "convolution" not in second

@@ -258,6 +258,14 @@ WRONG = {
     "several blocks for one mask": (
         ("mask", "x", *MODEL, "--stack", "all"), "one head of one layer of one attention",
     ),
+    "an empty target": (("trace", "x", *MODEL, "--target", " "), "--target is empty"),
+    "a query there is not": (
+        ("trace", "x", *MODEL, "--kind", "cross", "--mask", "block:5:0"),
+        "5 is out of range for this prompt of 1 queries and 2 keys",
+    ),
+    "a mask too long for one stack": (
+        ("trace", "x y", *MODEL, *EVERY[:4], "--mask", "padding:3"), "(in decoder self-attention)",
+    ),
     "a layer of no stack": (("trace", "x", *MODEL, "--stack", "all", "-l", 2), "0 to 1"),
 }  # fmt: skip
 
@@ -267,3 +275,35 @@ def test_what_does_not_belong_to_a_model_is_refused(attn, case):
     arguments, told = WRONG[case]
     run = attn(*arguments)
     assert run.code == 2 and told in run.said
+
+
+def test_layers_and_heads_that_one_of_the_stacks_has_are_enough(attn, golden_path):
+    """Of an encoder of three layers and a decoder of two, counted from each one's end."""
+    model = ("--model", golden_path / "t5-silu", "--ids", "3,4", "--stack", "all", "--kind", "self")
+
+    def layers(given):
+        found = attn("trace", *model, "-l", given, "--step", 5, "--json").json["attention"]
+        return [(block["stack"], block["layer"]) for block in found]
+
+    assert layers("2") == [("encoder", 2)]
+    assert layers("-1") == [("encoder", 2), ("decoder", 1)]
+    assert layers("-3") == [("encoder", 0)]
+    assert layers("1-2") == [("encoder", 1), ("encoder", 2), ("decoder", 1)]
+    assert attn("trace", *model, "-l", "3").code == 2
+    found = attn(
+        "trace", *model, "-l", "all", "--without-head", "2.0", "--without", "mlp:2", "--json"
+    )
+    assert found.code == 0
+
+
+def test_leaving_out_a_scale_of_1_changes_nothing(attn):
+    found = traced(attn, "--without", "scale")
+    assert not any(marked(found).values())
+    assert any("--without scale changes nothing" in said for said in found["notes"])
+
+
+def test_where_no_norm_comes_last_the_page_says_so(attn, golden_path):
+    run = attn("trace", "--model", golden_path / "bart", "--ids", "3,4,5")
+    page = " ".join(run.text.split())
+    assert "`final` is x as it is: the last layer has normalised it." in page
+    assert "from x to `final` 1 × " in page

@@ -74,7 +74,7 @@ def split(x, w, width):
 
 
 def encode(model, request):
-    encoder = Stack(model, request.source, request, name="encoder", both_sides=True)
+    encoder = Stack(model, request.source, request, name="encoder")
     x = PARAMETERS["embedding"][list(encoder.ids)]
     for parts in encoder.layers("encoder."):
         x = x + (

@@ -59,7 +59,7 @@ SENTENCES = {
     "mask.added": "newly opened cells, with their scores and the weights they get",
     "mask.more": "… {count} more (--full shows all)",
     "mask.moved": "each token: attention moved to other keys, and how far `output` moves",
-    "mask.next": "next token, before and after",
+    "mask.next": "{what}, before and after",
     "mask.weights_before": "weights before",
     "mask.weights_after": "weights after",
     "mask.column_moved": "moved",

@@ -3,7 +3,7 @@
 SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
-    "note.unknown": "not in the vocabulary of {model}, read as [UNK]: {words}",
+    "note.unknown": "not in the vocabulary of {model}, read as {unknown}: {words}",
     "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; {case}another "
     "--model may have them",
     "note.older": "these tokens are those of transformers 5; transformers 4 reads this tokenizer "

@@ -43,6 +43,9 @@ SENTENCES = {
     "embed.enters_relative": "it enters in step 4, as a bias on the scores",
     "embed.enters_disentangled": "it enters in step 3, as terms of the scores",
     "embed.enters_none": "this model has none",
+    "embed.here_three": "Lengths of these vectors of `{query}`: token {token}, position "
+    "{position}: {place}, segment {segment}, x {x}.",
+    "embed.sum_of_parts": "sum",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value.",
     "project.random": "Three linear maps, random here, before any training, turn each vector into "
@@ -52,12 +55,12 @@ SENTENCES = {
     "to a common scale.",
     "norm.layer": "layer norm",
     "norm.rms": "RMS norm",
-    "norm.formula_layer": "{name} = (x − mean) ÷ √(variance + ε) × w_norm{bias} with ε = "
+    "norm.formula_layer": "{name} = ({of} − mean) ÷ √(variance + ε) × w_norm{bias} with ε = "
     "{epsilon}{base}{weights}. For `{query}` the mean is {mean}, the root {root}.",
-    "norm.formula_rms": "{name} = x ÷ √(mean of x² + ε) × w_norm with ε = "
+    "norm.formula_rms": "{name} = {of} ÷ √(mean of {of}² + ε) × w_norm with ε = "
     "{epsilon}{base}{weights}. For `{query}` the root is {root}.",
-    "norm.formula_plain": "{name} = (x − mean) ÷ √(variance + ε) with ε = {epsilon}. For `{query}` "
-    "the mean is {mean}, the root {root}.",
+    "norm.formula_plain": "{name} = ({of} − mean) ÷ √(variance + ε) with ε = {epsilon}. For "
+    "`{query}` the mean is {mean}, the root {root}.",
     "norm.bias": " + b_norm",
     "norm.one_more": "; w_norm is 1 + the weight in the file",
     "norm.hidden": " (--parameters shows the learned numbers)",
@@ -98,7 +101,7 @@ SENTENCES = {
     "mask.what": "The mask hides {hidden} of {cells} cells.",
     "mask.causal": "It hides later tokens from earlier ones: this model writes from left to "
     "right{example}. (--layout columns draws queries as columns, as some animations do.)",
-    "mask.window": "A window: each query sees itself and, at most, the {before} tokens before it.",
+    "mask.window": "A window: each query sees itself and, at most, {before} before it.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
     "mask.may_decoder": "A decoder reads from left to right: each query may see itself and what "
     "comes before it.{window}",
@@ -111,8 +114,10 @@ SENTENCES = {
     "every query sees every key.",
     "mask.nothing_cross": "Nothing is hidden: the source is known from the start, so every "
     "target token sees all of it.",
-    "mask.window_both": "A window: each query sees itself and, at most, the {before} tokens on "
-    "either side.",
+    "mask.window_both": "A window: each query sees itself and, at most, {before} on either side.",
+    "mask.causal_alone": "It hides later tokens from earlier ones, as a decoder's does{example}.",
+    "mask.window_one": "1 token",
+    "mask.window_many": "{count} tokens",
     "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
     "project.angles": "angle",
     "project.pairs": "pairs",
@@ -148,12 +153,12 @@ SENTENCES = {
     "sum.bias": " and the bias b_O",
     "sum.here": "Length of the pull on `{query}`: {pull}; of `output`: {output}; their cosine: "
     "{cosine}.",
-    "next.title": "{what} after {layers}",
-    "next.what_if": "{what} after {layers}, under the what-if settings",
+    "next.title": "{what}{comma} after {layers}",
+    "next.what_if": "{what}{comma} after {layers}, under the what-if settings",
     "next.after_one": "the only layer",
     "next.after_many": "all {count} layers",
     "next.what": "A token's logit is the dot product of `final` and the token's row of the "
-    "output matrix{bias}{cap}; softmax turns all {tokens} logits into probabilities.",
+    "output matrix{bias}{scaled}{cap}; softmax turns all {tokens} logits into probabilities.",
     "next.cap": ", bent by a soft cap: {cap} · tanh(dot ÷ {cap})",
     "next.table": "from x to `final`",
     "next.rows": "vectors",
@@ -161,12 +166,14 @@ SENTENCES = {
     "next.total": "All {tokens} powers add up to {total}; each probability is its share of that.",
     "next.position": "The prediction is made at the last token, `{query}`.",
     "next.next": "next token",
-    "next.mask": "the token for `{query}`,",
+    "next.mask": "the token for `{query}`",
     "next.bias": " plus the token's bias",
     "next.scaled": ", times {factor}",
     "next.transform": "`final` is what the prediction head makes of x: {norm}a linear map, "
     "{activation} and a layer norm.",
     "next.transform_norm": "a layer norm, ",
+    "next.as_is": "`final` is x as it is: the last layer has normalised it.",
+    "next.after_both": "both layers",
     "axes.tokens": "rows: tokens   columns: {axis}",
     "axes.matrix": "rows: {rows}   columns: {columns}",
     "axes.target": "queries (target)",
@@ -189,4 +196,13 @@ SENTENCES = {
     "after.table": "`{query}`",
     "after.cross": "Between the two stands cross-attention.",
     "after.cross_row": "{sign}cross-attention",
+    "after.middle": "their sum, normalised",
+    "after.convolution": "{sign}convolution",
+    "after.convolved": "This layer also has a convolution over neighbouring tokens of its input, "
+    "which is added before one more norm.",
+    "after.roots": "A norm subtracts the mean and divides by the root; then learned weights and "
+    "biases act. For `{query}` the first norm's mean is {mean}, its root {root}; the second's "
+    "{mean2} and {root2}.",
+    "after.encoder_norm": "The encoder's last norm makes of this the vectors that the decoder's "
+    "keys and values are made from.",
 }
