@@ -60,8 +60,8 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     for key, words in (("note.unknown", unknown), ("note.letters", spelt)):
         if words:
             found = some(dict.fromkeys(words))
-            said = {"words": found, "model": model.facts.name, "case": case, "unknown": named}
-            notes.append(note(key, **said))
+            more = {"unknown": named} if key == "note.unknown" else {"case": case}
+            notes.append(note(key, words=found, model=model.facts.name, **more))
     return tuple(notes)
 
 

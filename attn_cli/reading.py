@@ -10,8 +10,8 @@ from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
 
-# So many characters to a token of the context are read of a text before the whole.
-_FAR = 32
+# Of a text so long, only so many characters to a token of the context are read at first.
+_LONG, _FAR = 8_000_000, 32
 
 
 def tokenise(
@@ -109,7 +109,7 @@ def _check_size(model: Model, what: str, text: str) -> None:
     """Refuses a text far beyond the context by its beginning, before all of it is tokenised."""
     context = model.facts.context
     begins = text[: _FAR * context]
-    if context and len(begins) < len(text):
+    if context and len(begins) < len(text) > _LONG:
         count = len(model.tokenizer.encode(begins, special=False))
         if count > context:
             raise ContentError(

@@ -138,7 +138,6 @@ def prediction(
     """The last norm, a score for every token, and their shares; `followed`: of the page's query."""
     what_if = found.provenance == vocabulary.WHAT_IF
     layers = counted(facts.layers, "next.after_one", "next.after_many")
-    layers = note("next.after_both") if facts.layers == 2 else layers
     what = note("next.mask", query=query) if facts.masked else note("next.next")
     yield say("next.what_if" if what_if else "next.title", "title", what=what, layers=layers,
               comma="," if facts.masked else "")  # fmt: skip

@@ -9,7 +9,7 @@ from torch_files import as_zip
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.families import deberta
 from attn_cli.maths.positions import relative_rows
 from attn_cli.model.config import ConfigReader
@@ -514,7 +514,7 @@ def test_what_a_page_says_of_it(golden_path, name, embedding, positions):
 
 def test_more_segments_than_the_model_knows_are_refused(golden_path):
     model = session.load(str(golden_path / "deberta-c2p"))
-    with pytest.raises(ContentError, match="knows 4 segments, and here are more"):
+    with pytest.raises(UsageError, match="knows 4 segments of a text"):
         logits_of(model, (5, 36), types=(0, 4))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import open_safetensors
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.families import albert, bert, distilbert, electra, roberta
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.stack import Request
@@ -227,7 +227,7 @@ def test_a_segment_that_the_model_does_not_know_is_refused(golden_path, name):
     model = session.load(str(golden_path / name))
     known = model.config.types
     passed(model, [5, 6], [0, known - 1])
-    with pytest.raises(ContentError, match=f"{name} knows {known} segments"):
+    with pytest.raises(UsageError, match=f"{name} knows {known} segment"):
         passed(model, [5, 6], [0, known])
 
 
