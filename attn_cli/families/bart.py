@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths import masks
 from attn_cli.maths.attention import embed
 from attn_cli.maths.layers import linear
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass, encoded
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -18,13 +18,6 @@ from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, no
 from attn_cli.model.weights import LayerWeights, layer_normed
 from attn_cli.records import Facts
 
-_ACTIVATIONS = {
-    "relu": layer_maths.relu,
-    "gelu": layer_maths.gelu,
-    "gelu_new": layer_maths.gelu_tanh,
-    "silu": layer_maths.silu,
-    "swish": layer_maths.silu,
-}
 # What training did, and keys of the first published files that the reference does not read.
 _HARMLESS = frozenset(
     """
@@ -80,7 +73,7 @@ def read_config(reader: ConfigReader) -> Config:
         encoder_inner_width=reader.integer("encoder_ffn_dim"),
         vocabulary=vocabulary,
         context=reader.integer("max_position_embeddings"),
-        activation=reader.choice("activation_function", _ACTIVATIONS, "gelu"),
+        activation=reader.choice("activation_function", ACTIVATIONS, "gelu"),
         scaled=reader.flag("scale_embedding", False),
         start=reader.integer("decoder_start_token_id", 2, low=0, high=vocabulary - 1),
     )
@@ -206,7 +199,7 @@ def _norm(parts: LayerWeights, name: str, x: np.ndarray) -> np.ndarray:
 
 def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
     inner = linear(x, parts["fc1.weight"].T, parts["fc1.bias"])
-    active = _ACTIVATIONS[config.activation](inner)
+    active = ACTIVATIONS[config.activation](inner)
     return linear(active, parts["fc2.weight"].T, parts["fc2.bias"])
 
 

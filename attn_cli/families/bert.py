@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths import masks
 from attn_cli.maths.layers import linear
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -33,15 +33,6 @@ from attn_cli.model.tensors import (
 from attn_cli.model.weights import LayerWeights, Weights, layer_normed, norm_of
 from attn_cli.records import Facts
 
-ACTIVATIONS = {
-    "gelu": layer_maths.gelu,
-    "gelu_new": layer_maths.gelu_tanh,
-    "gelu_fast": layer_maths.gelu_tanh,
-    "gelu_pytorch_tanh": layer_maths.gelu_tanh,
-    "relu": layer_maths.relu,
-    "silu": layer_maths.silu,
-    "swish": layer_maths.silu,
-}
 # Dropout acts in training only, the pooler's keys say how a text becomes one vector.
 HARMLESS = frozenset(
     """

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths import masks
 from attn_cli.maths.attention import Relation, default_scale, dot_products, project
 from attn_cli.maths.layers import convolution, linear
 from attn_cli.maths.positions import at_rows, relative_rows
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -23,16 +23,6 @@ from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, 
 from attn_cli.model.weights import NOTHING, LayerWeights, Weights, layer_normed, norm_of
 from attn_cli.records import Facts
 
-_ACTIVATIONS = {
-    "gelu": layer_maths.gelu,
-    "gelu_new": layer_maths.gelu_tanh,
-    "gelu_fast": layer_maths.gelu_tanh,
-    "gelu_pytorch_tanh": layer_maths.gelu_tanh,
-    "relu": layer_maths.relu,
-    "silu": layer_maths.silu,
-    "swish": layer_maths.silu,
-    "tanh": np.tanh,
-}
 _HARMLESS = frozenset(
     """
     attention_probs_dropout_prob cls_dropout hidden_dropout_prob initializer_range is_causal
@@ -114,7 +104,7 @@ def read_config(reader: ConfigReader) -> Config:
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
     reader.only("attention_head_size", width // heads)
     context = reader.integer("max_position_embeddings")
-    activation = reader.choice("hidden_act", _ACTIVATIONS, "gelu")
+    activation = reader.choice("hidden_act", ACTIVATIONS, "gelu")
     older = reader.flag("legacy", True)
     config = Config(
         layers=reader.integer("num_hidden_layers", high=MOST_LAYERS),
@@ -136,7 +126,7 @@ def read_config(reader: ConfigReader) -> Config:
         relative_norm="layer_norm" in reader.some_words("norm_rel_ebd", ("none", "layer_norm")),
         kernel=max(0, reader.integer("conv_kernel_size", 0, low=_ANY)),
         groups=reader.integer("conv_groups", 1),
-        kernel_activation=reader.choice("conv_act", _ACTIVATIONS, "tanh"),
+        kernel_activation=reader.choice("conv_act", ACTIVATIONS, "tanh"),
         older_head=older,
         tied=reader.flag("tie_word_embeddings", True) or not older,
     )
@@ -255,7 +245,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 
 def final(model: Model, x: np.ndarray) -> np.ndarray:
     config, weights = model.config, model.weights
-    inner = _ACTIVATIONS[config.activation](_linear(weights, config.head_map, x))
+    inner = ACTIVATIONS[config.activation](_linear(weights, config.head_map, x))
     return layer_normed(weights, config.head_norm, inner, config.epsilon)
 
 
@@ -326,12 +316,12 @@ def _terms(config: Config, arrays: Arrays) -> dict[str, Relation]:
 
 
 def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
-    return _linear(parts, _NARROW, _ACTIVATIONS[config.activation](_linear(parts, _WIDE, x)))
+    return _linear(parts, _NARROW, ACTIVATIONS[config.activation](_linear(parts, _WIDE, x)))
 
 
 def _convolved(config: Config, weights: Weights, x: np.ndarray) -> np.ndarray:
     w_NMT, b_N = (weights[f"{_CONVOLUTION}.{part}"] for part in ("weight", "bias"))
-    return _ACTIVATIONS[config.kernel_activation](convolution(x, w_NMT, b_N))
+    return ACTIVATIONS[config.kernel_activation](convolution(x, w_NMT, b_N))
 
 
 FAMILY = Family(

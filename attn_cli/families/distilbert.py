@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from attn_cli.families import bert
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT
 
@@ -50,7 +51,7 @@ def read_config(reader: ConfigReader) -> Config:
     for own, standard in _STANDARD.items():
         reader.take(own, standard)
     width, heads = reader.equal_shares("dim", "n_heads")
-    activation = reader.choice("activation", bert.ACTIVATIONS, "gelu")
+    activation = reader.choice("activation", ACTIVATIONS, "gelu")
     config = Config(
         layers=reader.integer("n_layers", high=MOST_LAYERS),
         heads=heads,

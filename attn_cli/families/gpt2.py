@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed
 from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -22,13 +22,6 @@ from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, no
 from attn_cli.model.weights import LayerWeights, entering, layer_normed, transposed
 from attn_cli.records import Facts
 
-_ACTIVATIONS = {
-    "gelu_new": layer_maths.gelu_tanh,
-    "gelu_pytorch_tanh": layer_maths.gelu_tanh,
-    "gelu": layer_maths.gelu,
-    "relu": layer_maths.relu,
-    "silu": layer_maths.silu,
-}
 # The reference library's names for these keys in every family.
 _STANDARD = {
     "n_embd": "hidden_size",
@@ -70,7 +63,7 @@ def read_config(reader: ConfigReader) -> Config:
         vocabulary=reader.integer("vocab_size"),
         context=reader.integer("n_positions"),
         epsilon=reader.positive("layer_norm_epsilon", 1e-5),
-        activation=reader.choice("activation_function", _ACTIVATIONS, "gelu_new"),
+        activation=reader.choice("activation_function", ACTIVATIONS, "gelu_new"),
         scale_by_width=reader.flag("scale_attn_weights", True),
         scale_by_layer=reader.flag("scale_attn_by_inverse_layer_idx", False),
         tied=reader.flag("tie_word_embeddings", True),
@@ -165,7 +158,7 @@ def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
 
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     inner = linear(normed, parts["mlp.c_fc.weight"], parts["mlp.c_fc.bias"])
-    active = _ACTIVATIONS[config.activation](inner)
+    active = ACTIVATIONS[config.activation](inner)
     return linear(active, parts["mlp.c_proj.weight"], parts["mlp.c_proj.bias"])
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -23,14 +23,6 @@ from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, 
 from attn_cli.model.weights import LayerWeights, bias_of, entering, layer_normed
 from attn_cli.records import Facts
 
-_ACTIVATIONS = {
-    "gelu": layer_maths.gelu,
-    "gelu_new": layer_maths.gelu_tanh,
-    "gelu_fast": layer_maths.gelu_tanh,
-    "gelu_pytorch_tanh": layer_maths.gelu_tanh,
-    "relu": layer_maths.relu,
-    "silu": layer_maths.silu,
-}
 _HARMLESS = frozenset(
     """
     attention_dropout attention_probs_dropout_prob classifier_dropout hidden_dropout
@@ -73,7 +65,7 @@ def read_config(reader: ConfigReader) -> Config:
         vocabulary=reader.integer("vocab_size"),
         context=context,
         epsilon=reader.positive("layer_norm_eps", 1e-5),
-        activation=reader.choice("hidden_act", _ACTIVATIONS, "gelu"),
+        activation=reader.choice("hidden_act", ACTIVATIONS, "gelu"),
         attention_bias=reader.flag("attention_bias", True),
         parallel=reader.flag("use_parallel_residual", True),
         tied=reader.flag("tie_word_embeddings", False),
@@ -148,7 +140,7 @@ def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     wide, narrow = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
     inner = linear(normed, parts[f"{wide}.weight"].T, parts[f"{wide}.bias"])
-    active = _ACTIVATIONS[config.activation](inner)
+    active = ACTIVATIONS[config.activation](inner)
     return linear(active, parts[f"{narrow}.weight"].T, parts[f"{narrow}.bias"])
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.layers import linear, rms_norm
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
@@ -24,11 +24,6 @@ from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, no
 from attn_cli.model.weights import LayerWeights, Weights, bias_of
 from attn_cli.records import Facts
 
-ACTIVATIONS = {
-    "silu": layer_maths.silu,
-    "gelu": layer_maths.gelu,
-    "gelu_pytorch_tanh": layer_maths.gelu_tanh,
-}
 HARMLESS = frozenset({"attention_dropout", "initializer_range"})
 # Frequencies are made before the file is asked for a tensor.
 _WIDEST_HEAD = 1 << 16

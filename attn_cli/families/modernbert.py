@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths import masks
 from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import Visible
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -24,14 +24,6 @@ from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, 
 from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering, layer_normed, norm_of
 from attn_cli.records import Facts
 
-_ACTIVATIONS = {
-    "gelu": layer_maths.gelu,
-    "gelu_new": layer_maths.gelu_tanh,
-    "gelu_pytorch_tanh": layer_maths.gelu_tanh,
-    "relu": layer_maths.relu,
-    "silu": layer_maths.silu,
-    "swish": layer_maths.silu,
-}
 # Published files have the last four, which nothing reads.
 _HARMLESS = frozenset(
     """
@@ -93,8 +85,8 @@ def read_config(reader: ConfigReader) -> Config:
         vocabulary=reader.integer("vocab_size"),
         context=context,
         epsilon=reader.positive("norm_eps", 1e-5),
-        activation=reader.choice("hidden_activation", _ACTIVATIONS, "gelu"),
-        head_activation=reader.choice("classifier_activation", _ACTIVATIONS, "gelu"),
+        activation=reader.choice("hidden_activation", ACTIVATIONS, "gelu"),
+        head_activation=reader.choice("classifier_activation", ACTIVATIONS, "gelu"),
         norm_bias=reader.flag("norm_bias", False),
         attention_bias=reader.flag("attention_bias", False),
         mlp_bias=reader.flag("mlp_bias", False),
@@ -212,7 +204,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 def final(model: Model, x: np.ndarray) -> np.ndarray:
     config, weights = model.config, model.weights
     x = layer_normed(weights, "final_norm", x, config.epsilon)
-    inner = _ACTIVATIONS[config.head_activation](_linear(weights, "head.dense", x))
+    inner = ACTIVATIONS[config.head_activation](_linear(weights, "head.dense", x))
     return layer_normed(weights, "head.norm", inner, config.epsilon)
 
 
@@ -232,7 +224,7 @@ def _project(config: Config, parts: LayerWeights, into: np.ndarray) -> Arrays:
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     """Wo(activation(first half of Wi(x)) · second half). Shazeer 2020, "GLU Variants"."""
     gated, gate = np.split(_linear(parts, "mlp.Wi", normed), 2, axis=-1)
-    return _linear(parts, "mlp.Wo", _ACTIVATIONS[config.activation](gated) * gate)
+    return _linear(parts, "mlp.Wo", ACTIVATIONS[config.activation](gated) * gate)
 
 
 FAMILY = Family(

@@ -12,6 +12,7 @@ from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed
 from attn_cli.maths.layers import layer_norm, linear
 from attn_cli.maths.masks import causal
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -21,13 +22,6 @@ from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, no
 from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering
 from attn_cli.records import Facts
 
-_ACTIVATIONS = {
-    "relu": layer_maths.relu,
-    "gelu": layer_maths.gelu,
-    "gelu_new": layer_maths.gelu_tanh,
-    "silu": layer_maths.silu,
-    "swish": layer_maths.silu,
-}
 _HARMLESS = frozenset(
     """
     activation_dropout attention_dropout dropout init_std initializer_range layerdrop
@@ -72,7 +66,7 @@ def read_config(reader: ConfigReader) -> Config:
         inner_width=reader.integer("ffn_dim"),
         vocabulary=reader.integer("vocab_size"),
         context=reader.integer("max_position_embeddings"),
-        activation=reader.choice("activation_function", _ACTIVATIONS, "relu"),
+        activation=reader.choice("activation_function", ACTIVATIONS, "relu"),
         norm_first=first,
         last_norm=first and not removed,
         affine=reader.flag("layer_norm_elementwise_affine", True),
@@ -183,7 +177,7 @@ def _project(config: Config, parts: LayerWeights, into: np.ndarray) -> Arrays:
 
 def _mlp(config: Config, parts: LayerWeights, into: np.ndarray) -> np.ndarray:
     inner = linear(into, parts["fc1.weight"].T, bias_of(parts, "fc1"))
-    active = _ACTIVATIONS[config.activation](inner)
+    active = ACTIVATIONS[config.activation](inner)
     return linear(active, parts["fc2.weight"].T, bias_of(parts, "fc2"))
 
 

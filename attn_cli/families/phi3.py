@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from attn_cli.families import llama
-from attn_cli.families.llama import ACTIVATIONS, Config, entering_norm, norm, sizes
+from attn_cli.families.llama import Config, entering_norm, norm, sizes
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths import layers as layer_maths
 from attn_cli.maths import masks
 from attn_cli.maths.layers import rms_norm
 from attn_cli.maths.positions import relative_bias
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, End, Ids, Pass, encoded
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
@@ -26,13 +26,6 @@ from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, maps, no
 from attn_cli.model.weights import NOTHING, LayerWeights, Weights
 from attn_cli.records import Attention, Facts
 
-_ACTIVATIONS = {
-    "relu": layer_maths.relu,
-    "gelu": layer_maths.gelu,
-    "gelu_new": layer_maths.gelu_tanh,
-    "silu": layer_maths.silu,
-    "swish": layer_maths.silu,
-}
 # `n_positions` bounds nothing: every distance has a bias. Which output matrix there is, the tensors
 # say.
 _HARMLESS = frozenset(
@@ -109,7 +102,7 @@ def common(reader: ConfigReader, network: str, *, scaled: bool, own_tables: bool
         reader.take(own, other)
     layers = reader.integer("num_layers", high=MOST_LAYERS)
     vocabulary = reader.integer("vocab_size")
-    known = [f"{gate}{name}" for gate in ("", "gated-") for name in _ACTIVATIONS]
+    known = [f"{gate}{name}" for gate in ("", "gated-") for name in ACTIVATIONS]
     way = reader.choice("feed_forward_proj", known, network)
     activation = "gelu_new" if way == "gated-gelu" else way.removeprefix("gated-")
     buckets = reader.integer("relative_attention_num_buckets", 32, low=4)
@@ -123,7 +116,7 @@ def common(reader: ConfigReader, network: str, *, scaled: bool, own_tables: bool
         vocabulary=vocabulary,
         epsilon=reader.positive("layer_norm_epsilon", 1e-6),
         # Files of the reference have what it makes of that word as well, which it then reads.
-        activation=reader.choice("dense_act_fn", _ACTIVATIONS, activation),
+        activation=reader.choice("dense_act_fn", ACTIVATIONS, activation),
         gated=reader.flag("is_gated_act", way.startswith("gated-")),
         buckets=buckets,
         farthest=reader.integer("relative_attention_max_distance", 128, low=buckets // 2 + 1),
@@ -265,7 +258,7 @@ def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarra
 
 def _mlp(config: Config, parts: LayerWeights, name: str, x: np.ndarray) -> np.ndarray:
     normed, inner = _norm(config, parts, f"{name}.layer_norm", x), f"{name}.DenseReluDense"
-    activation = _ACTIVATIONS[config.activation]
+    activation = ACTIVATIONS[config.activation]
     if config.gated:
         active = activation(normed @ parts[f"{inner}.wi_0.weight"].T)
         active *= normed @ parts[f"{inner}.wi_1.weight"].T

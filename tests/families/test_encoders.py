@@ -486,7 +486,7 @@ def test_published_configs_are_read_as_they_are_meant(published):
     ("roberta", {"pad_token_id": -1}, "pad_token_id"),
     ("roberta", {"pad_token_id": 26}, "pad_token_id is 26, not a whole number from 0 to 25"),
     ("distilbert", {"n_heads": 4}, "dim 15 does not divide by n_heads 4"),
-    ("distilbert", {"activation": "tanh"}, "activation is 'tanh'"),
+    ("distilbert", {"activation": "mish"}, "activation is 'mish'"),
     ("electra", {"is_decoder": True}, "is_decoder is true"),
     ("electra", {"embedding_size": 0}, "embedding_size"),
     ("albert", {"inner_group_num": 2}, "inner_group_num is 2"),
