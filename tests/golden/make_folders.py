@@ -215,7 +215,8 @@ RECIPES = {
         "config": {"cls_token": "<FOO>", "extra_special_tokens": {"my_token": "<BAR>"}},
     },
     "t5-silent": {
-        "file": "spiece.model", "model": "t5", "train": T5, "config": {"extra_ids": 5},
+        "file": "spiece.model", "model": "t5", "train": T5,
+        "config": {"extra_ids": 5, "add_prefix_space": False},
     },
     "gpt2-older": {
         "model": "gpt2", "train": {"special": [], "size": 400}, "config": {"add_bos_token": True},
@@ -342,7 +343,10 @@ RECIPES = {
     "mt5-silent": {"file": "spiece.model", "model": "mt5", "train": T5, "config": None},
     "deberta-lower": {
         "file": "spm.model", "model": "deberta-v2", "train": DEBERTA,
-        "config": {"do_lower_case": True, "split_by_punct": True, "vocab_type": "spm"},
+        "config": {
+            "do_lower_case": True, "split_by_punct": True, "vocab_type": "spm",
+            "add_prefix_space": False,
+        },
     },
     "opt-map": {
         "model": "opt", "train": {"special": [], "size": 350},
@@ -359,12 +363,14 @@ def make(
     back=(),
 ) -> dict:  # fmt: skip
     folder = FOLDERS / name
+    # Word pieces are trained once: the trainer makes others each time.
+    kept = (folder / "vocab.txt").read_text() if (folder / "vocab.txt").exists() else ""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if file:
         (folder / file).write_bytes(trained(**train))
     elif "lower" in train:
-        (folder / "vocab.txt").write_text(words(**train))
+        (folder / "vocab.txt").write_text(kept or words(**train))
     else:
         byte_level("gpt-2", **train).model.save(str(folder))
         listed = sorted(

@@ -89,6 +89,21 @@ def test_a_prompt_that_the_versions_read_differently_gets_one_note(place):
     assert prompt_notes(model, tokenise(model, ids=[5])) == ()
 
 
+@pytest.mark.parametrize("name", ["GPT2Tokenizer", "XLMRobertaTokenizer"])
+def test_a_class_of_another_kind_of_model_leaves_the_file_as_it_is(place, name):
+    before = ids_of(_tokenizer_of(place("bert-file")), special=True)
+    config = {"tokenizer_class": name, "mask_token": "[MASK]", "bos_token": "[CLS]"}
+    config |= {"eos_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}
+    folder = place("bert-file", **{"tokenizer_config.json": config})
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    found = _tokenizer_of(folder)
+    names = ("<s>", "</s>", "<mask>", "<|endoftext|>")
+    plain = [text for text in TEXTS if not any(token in text for token in names)]
+    assert len(plain) > 2
+    for text in plain:
+        assert [t.id for t in found.encode(text)] == before[TEXTS.index(text)]
+
+
 def test_a_class_adds_its_own_tokens_only_where_the_embedding_has_room(place):
     folder = place("gpt2-silent")
     roomy = _tokenizer_of(folder)

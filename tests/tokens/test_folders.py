@@ -170,6 +170,36 @@ def test_umt5s_file_without_a_tokenizer_json_is_read_as_t5s(folder):
     assert _tokenizer_of(place).encode("the thinker <extra_id_0>") == before
 
 
+def test_a_config_can_leave_out_the_types_of_tokens(folder):
+    place = folder("bert")
+    assert _tokenizer_of(place).pair("the", "is")[1][-1] == 1
+    names = {"model_input_names": ["input_ids", "attention_mask"]}
+    (place / "tokenizer_config.json").write_text(json.dumps(names))
+    assert set(_tokenizer_of(place).pair("the", "is")[1]) == {0}
+
+
+@pytest.mark.parametrize(("mask", "start"), [
+    (None, 3), ("<mask>", 3), ({"content": "<mask>", "lstrip": False}, 4),
+    ({"content": "<mask>", "lstrip": True}, 3),
+])  # fmt: skip
+def test_camemberts_mask_token_takes_the_space_before_it_unless_the_config_says_how(
+    folder, mask, start
+):
+    place = folder("camembert")
+    if mask is not None:
+        (place / "tokenizer_config.json").write_text(json.dumps({"mask_token": mask}))
+    tokenizer = _tokenizer_of(place)
+    [found] = [token for token in tokenizer.encode("the <mask>") if token.id == tokenizer.mask]
+    assert found.span == (start, 10)
+
+
+def test_berts_file_without_a_word_on_the_model_is_read_as_berts(folder):
+    place = folder("bert")
+    before = _tokenizer_of(place).encode("The thinker")
+    (place / "config.json").unlink()
+    assert _tokenizer_of(place).encode("The thinker") == before
+
+
 def test_deberta_lowers_and_cuts_at_marks_where_the_config_says_so(folder):
     place = folder("deberta")
     path = place / "tokenizer_config.json"

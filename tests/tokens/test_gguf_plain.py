@@ -17,6 +17,7 @@ from attn_cli.errors import ContentError
 from attn_cli.opening.load import _tokenizer_of
 from attn_cli.tokens.gguf import from_metadata
 from attn_cli.tokens.library import LibraryTokenizer
+from attn_cli.tokens.token import Token
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STORED = json.loads((GOLDEN / "llama_cpp.json").read_text())
@@ -163,11 +164,40 @@ def test_older_files_have_names_in_brackets_without_the_mark():
     assert found.mask == -1
 
 
+def test_of_tokens_that_look_alike_the_added_one_counts_then_the_first():
+    tokens = ["[UNK]", "[CLS]", "[SEP]", "▁[x]", "[x]", "▁##b", "b"]
+    keys = {"tokens": tokens, "bos_token_id": 1, "seperator_token_id": 2, "unknown_token_id": 0}
+    found = read("bert", **keys, token_type=[3, 3, 3, 1, 3, 1, 1], mask_token_id=None)
+    assert [found.token(id).text for id in (3, 4, 5, 6)] == ["[x]", "[x]", "##b", "##b"]
+    assert (found.id_of("[x]"), found.id_of("##b")) == (4, 5)
+    assert ids(found.encode("[x]", special=False)) == [4]
+
+
+def test_user_defined_tokens_are_shown_without_the_mark_and_found_with_it():
+    metadata = MAKER.metadata(STORED["files"]["bert-user-defined"])
+    found = from_metadata(metadata, "x.gguf")
+    id = metadata["tokenizer.ggml.tokens"].index("▁ing")
+    assert found.token(id).text == "ing"
+    assert found.encode("a▁ing", special=False)[-1] == Token(id=id, text="ing", span=(1, 5))
+    assert (found.id_of("ing"), found.added("▁ing"), found.added("ing")) == (id, id, -1)
+
+
+def test_a_user_defined_token_that_a_replacement_makes_costs_nothing():
+    tokens, keys = METADATA["t5"]["tokenizer.ggml.tokens"], {}
+    for kind, wanted in ((5, False), (4, True)):
+        keys["tokens"] = [*tokens, "IX"]
+        keys["scores"] = [*METADATA["t5"]["tokenizer.ggml.scores"], -99.0]
+        keys["token_type"] = [*METADATA["t5"]["tokenizer.ggml.token_type"], kind]
+        assert (len(tokens) in ids(read("t5", **keys).encode("\u2168"))) is wanted
+
+
 def test_the_form_of_t5_has_an_end_after_each_text():
     tokenizer = read("t5")
     assert ids(tokenizer.encode("the")) == [*ids(tokenizer.encode("the", special=False)), 1]
     first, second = tokenizer.encode("the"), tokenizer.encode("is")
     assert ids(tokenizer.pair("the", "is")[0]) == ids(first) + ids(second)
+    parted = read("t5", add_sep_token=True)  # which is for files with a token before the text
+    assert parted.pair("the", "is") == tokenizer.pair("the", "is")
     with pytest.raises(ContentError, match="no form for pairs"):
         read("t5", add_eos_token=False).pair("the", "is")
 
@@ -219,6 +249,23 @@ def test_an_unknown_character_costs_ten_more_than_the_worst_piece():
     assert ids(found.encode("ab\u2603c")) == [5]  # user-defined, at no cost
 
 
+def test_a_character_that_is_a_piece_is_never_unknown_and_of_equal_sums_a_piece_comes_first():
+    tokens = ["<pad>", "</s>", "<unk>", "a", "z", "a\u2603"]
+    keys = {"add_space_prefix": False, "add_eos_token": False, "remove_extra_whitespaces": False}
+    scores = [0.0, 0.0, 0.0, -1.0, -50.0, -12.0]
+    found = read("t5", tokens=tokens, scores=scores, token_type=[3, 3, 2, 1, 5, 5], **keys)
+    assert ids(found.encode("z")) == [4]  # which costs more than an unknown character
+    assert ids(found.encode("a\u2603")) == [5]  # as much as `a` and an unknown character
+
+
+def test_what_holds_for_t5_where_the_file_does_not_say():
+    names = ("add_space_prefix", "remove_extra_whitespaces", "eos_token_id", "unknown_token_id")
+    found = read("t5", **dict.fromkeys((*names, "add_eos_token", "precompiled_charsmap")))
+    tokens = METADATA["t5"]["tokenizer.ggml.tokens"]
+    space = tokens.index("▁")
+    assert ids(found.encode("  \u2603")) == [space, space, 2, 1]
+
+
 # ---------------------------------------------------------------- refusals
 
 
@@ -234,6 +281,13 @@ def test_metadata_that_contradicts_itself(name, changes):
         changes = {**changes, "token_type": None, "scores": [0.0, 0.0]}
     with pytest.raises(ContentError, match=r"the tokenizer in x\.gguf has "):
         read(name, **changes)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_token_that_is_there_twice_is_refused(name):
+    tokens = METADATA[name]["tokenizer.ggml.tokens"]
+    with pytest.raises(ContentError, match="has a token twice"):
+        read(name, tokens=[*tokens[:-1], tokens[-2]])
 
 
 @pytest.mark.parametrize("charsmap", [
@@ -260,6 +314,12 @@ def test_any_charsmap_gives_tokens_or_our_error(nodes, strings, text):
         assert all(0 <= token.span[0] <= token.span[1] <= len(text) for token in found)
     except ContentError as refused:
         assert "precompiled_charsmap" in refused.message
+
+
+def test_a_null_character_is_never_replaced():
+    stored = struct.pack("<3I", 8, 1 << 10, 1 << 8) + b"x\0" * 200
+    found = read("t5", precompiled_charsmap=list(stored))._charsmap
+    assert list(found.replaced("\0")) == [("\0", 0, 1)]
 
 
 def test_a_charsmap_that_goes_round_ends():

@@ -218,6 +218,12 @@ def test_a_word_past_the_limit_is_one_unknown_token(length, unknown):
     assert_same(OURS, THEIRS, "z" * length)
 
 
+def test_a_token_that_only_begins_the_second_text_makes_a_form_for_pairs():
+    tokenizer = WordPiece(file_of({"[UNK]": 0, "a": 1, "b": 2}, {}, Around((), (), ("b",), ())))
+    tokens, types = tokenizer.pair("a", "a")
+    assert (ids(tokens), types) == ([1, 2, 1], (0, 0, 0))
+
+
 @pytest.mark.parametrize("around", [Around(), Around(("a",)), Around(("a",), second_after=("a",))])
 def test_without_a_token_between_there_is_no_form_for_pairs(around):
     tokenizer = WordPiece(file_of({"[UNK]": 0, "a": 1}, {}, around))
