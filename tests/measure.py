@@ -163,3 +163,18 @@ def counted() -> Iterator[Work]:
         sys.settrace(before)
         work.memory = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+
+
+def check_gradients(loss, parameters, gradients, *, step):
+    """Each gradient is the central difference of the loss, entry by entry, in float64."""
+    assert list(gradients) == list(parameters)
+    for name, array in parameters.items():
+        expected = np.zeros_like(array)
+        for index in np.ndindex(array.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = array.copy()
+                moved[index] += sign * step
+                ends.append(loss(parameters | {name: moved}))
+            expected[index] = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(gradients[name], expected, rtol=1e-5, atol=1e-9, err_msg=name)

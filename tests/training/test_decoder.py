@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from attn_cli.training import decoder, layers
+from measure import check_gradients
 
 # Pairwise different sizes; position 8 of the context is never reached.
 SHAPE = layers.Shape(vocabulary=11, context=9, width=6, heads=3, layers=2)
@@ -31,19 +32,7 @@ def loss(parameters):
 
 def test_gradients_against_central_differences(parameters):
     computed = decoder.loss_and_gradients(parameters, IDS, TARGETS, COUNTED, heads=SHAPE.heads)
-    assert list(computed.gradients) == list(parameters)
-    for name, array in parameters.items():
-        expected = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            ends = []
-            for sign in (1, -1):
-                moved = array.copy()
-                moved[index] += sign * STEP
-                ends.append(loss(parameters | {name: moved}))
-            expected[index] = (ends[0] - ends[1]) / (2 * STEP)
-        np.testing.assert_allclose(
-            computed.gradients[name], expected, rtol=1e-5, atol=1e-9, err_msg=name
-        )
+    check_gradients(loss, parameters, computed.gradients, step=STEP)
 
 
 def test_loss_is_the_mean_of_the_counted_losses(parameters):
