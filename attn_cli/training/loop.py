@@ -10,8 +10,9 @@ import numpy as np
 
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.training import adamw
+from attn_cli.training.corpus import Batch, Corpus
 from attn_cli.training.layers import Parameters
-from attn_cli.training.objective import Batch, Corpus, Objective
+from attn_cli.training.objective import Objective
 from attn_cli.training.objectives import OBJECTIVES
 from attn_cli.training.settings import TrainingSettings, require
 from attn_cli.training.watch import Neighbour, Watch, neighbours, watchable

@@ -1,17 +1,15 @@
 """What a learner watches while a model trains: one head's attention forming, one word moving."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli.errors import UsageError
 from attn_cli.tokens.token import Token
+from attn_cli.training.corpus import Corpus
 from attn_cli.training.layers import Attention
 from attn_cli.training.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from attn_cli.training.objective import Corpus
 
 _NEIGHBOURS = 5
 
@@ -33,7 +31,7 @@ class Neighbour(NamedTuple):
     cosine: float
 
 
-def watch(corpus: "Corpus", settings: TrainingSettings) -> Watch:
+def watch(corpus: Corpus, settings: TrainingSettings) -> Watch:
     """The watched texts as ids of `corpus`. Raises UsageError if one of them is not in it.
 
     An empty prompt or word is not watched. A key or a query that occurs twice means its last
@@ -72,7 +70,7 @@ def place(tokens: Sequence[Token], text: str) -> int:
     return places[-1] if places else -1
 
 
-def watchable(corpus: "Corpus", text: str) -> bool:
+def watchable(corpus: Corpus, text: str) -> bool:
     """Whether every token of `text` stands in the corpus."""
     used = set(corpus.used.tolist())
     return all(token.id in used for token in corpus.tokenizer.encode(text, special=False))
@@ -83,7 +81,7 @@ def shares(attentions: Sequence[Attention], watched: Watch) -> np.ndarray:
     return np.stack([found.weights[0, :, watched.query, watched.key] for found in attentions])
 
 
-def neighbours(embeddings: np.ndarray, watched: Watch, corpus: "Corpus") -> tuple[Neighbour, ...]:
+def neighbours(embeddings: np.ndarray, watched: Watch, corpus: Corpus) -> tuple[Neighbour, ...]:
     """The tokens whose embeddings point most nearly in the watched word's direction, nearest first.
 
     cos(a, b) = a·b / (|a| |b|).
