@@ -47,6 +47,13 @@ def some(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(every[:most]) + more
 
 
+def plural(count: int, what: str) -> str:
+    """So many of a thing in words: `1 query`, `2 queries`, `1,000 tokens`."""
+    if count == 1:
+        return f"1 {what}"
+    return f"{count:,} {what[:-1]}ies" if what.endswith("ry") else f"{count:,} {what}s"
+
+
 @contextmanager
 def told_where(place: str) -> Iterator[None]:
     """Errors raised inside also say in which of several places, if it has a name."""

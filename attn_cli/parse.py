@@ -85,7 +85,7 @@ def attentions(
     UsageError with what there is.
     """
     stack, stacks = stack or known[-1][0], list(dict.fromkeys(own for own, _ in known))
-    there = f"it has {' and '.join(f'{own} {other}-attention' for own, other in known)}"
+    there = f"it has {', '.join(f'{own} {other}-attention' for own, other in known)}"
     if stack not in ("all", *stacks):
         which = f"one stack, the {stacks[0]}" if len(stacks) == 1 else f"the {' and '.join(stacks)}"
         raise UsageError(f"--stack {shorten(stack)}: this model has {which}", there)

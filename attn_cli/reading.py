@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from attn_cli import vocabulary
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import ContentError, UsageError, plural
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.chat import turn
@@ -32,6 +32,8 @@ def tokenise(
     start token and the `target`, or just `target_ids`.
     """
     _check_inputs(model.facts, pair, target, target_ids)
+    if chat and pair is not None:
+        raise UsageError("--chat and --pair contradict each other", "a chat's turn is one segment")
     if ids and (chat or pair is not None):
         option = "--chat" if chat else "--pair"
         raise UsageError(f"{option} and --ids contradict each other", "ids are taken as they are")
@@ -122,8 +124,8 @@ def _check_size(model: Model, what: str, text: str) -> None:
 def _check_length(facts: Facts, what: str, count: int) -> None:
     if facts.context and count > facts.context:
         raise ContentError(
-            f"{what} has {count:,} tokens, {facts.name} reads at most {facts.context:,}",
-            f"shorten it by {count - facts.context:,} tokens",
+            f"{what} has {plural(count, 'token')}, {facts.name} reads at most {facts.context:,}",
+            f"shorten it by {plural(count - facts.context, 'token')}",
         )
 
 

@@ -31,8 +31,9 @@ class Attention:
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
     `removed` are the heads of the layer that `--without-head` took away. `shown` are numbers that
     only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
-    asked for, what `attention`, after self-attention `cross`, `convolution` and `mlp` add to the
-    stream, what the network reads if that is a norm (`middle`), and the next layer's `x`.
+    asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
+    add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
+    `x`.
     """
 
     stack: str

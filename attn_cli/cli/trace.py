@@ -163,7 +163,10 @@ def _continued(
         return read, {}, (note(WRITTEN, text=model.tokenizer.decode(own)),)
     added = longer.last.ids[len(read.last.tokens) :]
     key = "note.continued_what_if" if vocabulary.changes(typed) else "note.continued"
-    notes = (note(key, count=len(added)), *stop_note(model, longer, added, asked))
+    notes = (
+        note(key, count=len(added), read="target" if read.target else "prompt"),
+        *stop_note(model, longer, added, asked),
+    )
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
 
 

@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -118,7 +118,7 @@ def command(
     # whatever the number of cores. It counts because numpy has not been imported yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from attn_cli.training import checkpoint, loop
-    from attn_cli.training.objectives import OBJECTIVES, refuse_idle
+    from attn_cli.training.objectives import OBJECTIVES, acting, refuse_idle
     from attn_cli.training.settings import TrainingSettings
     from attn_cli.views import train as view
 
@@ -150,7 +150,7 @@ def command(
             *view.result(found, settings, _beginning(run)),
         ],
         found=found,
-        settings=asdict(settings),
+        settings=acting(settings),
     )
     output.deliver("train", OutputOptions(json=json or format == "json"), [result])
 

@@ -235,11 +235,11 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         x, first = layer_normed(parts, _ATTENDED_NORM, x + output, config.epsilon), {}
         inner = stack.mlp(_mlp(config, parts, x), middle=x)
         x = layer_normed(parts, _NARROW_NORM, x + inner, config.epsilon)
-        beside = NOTHING
+        more = {}
         if config.kernel and stack.layer == 0:
-            beside = _convolved(config, weights, entered)
-            x = layer_normed(weights, _CONVOLUTION_NORM, x + beside, config.epsilon)
-        x = yield from stack.after(x, convolution=beside)
+            more = {"convolution": _convolved(config, weights, entered), "inner": x}
+            x = layer_normed(weights, _CONVOLUTION_NORM, sum(more.values()), config.epsilon)
+        x = yield from stack.after(x, **more)
     return stack.end(x)
 
 

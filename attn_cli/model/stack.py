@@ -168,11 +168,13 @@ class Stack:
         attention: np.ndarray = NOTHING,
         mlp: np.ndarray = NOTHING,
         convolution: np.ndarray = NOTHING,
+        inner: np.ndarray = NOTHING,
     ) -> Generator[Attention, None, np.ndarray]:
         """The end of a layer, which gives `x`: yields the records that wait for it; returns x.
 
         `attention` and `mlp` are what the two parts add to the stream, where that is not their
-        output as it is, and `convolution` what a layer that has one adds beside them.
+        output as it is; `convolution` is what a layer that has one adds to `inner`, what the other
+        parts have come to.
         """
         gives, touched = self._mlp
         gives = gives.view()
@@ -183,7 +185,7 @@ class Stack:
                 "mlp": mlp if mlp.size else gives,
                 "x": x,
             }
-            more = {"middle": self._middle, "convolution": convolution}
+            more = {"middle": self._middle, "convolution": convolution, "inner": inner}
             if record.kind == "self":
                 more["cross"] = self._outputs.get("cross", NOTHING)
             shown |= {name: array for name, array in more.items() if array.size}

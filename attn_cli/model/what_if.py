@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError, UsageError, shorten, told_where
+from attn_cli.errors import ContentError, UsageError, plural, shorten, told_where
 from attn_cli.files import read_text
 from attn_cli.maths import masks
 from attn_cli.maths.masks import Visible
@@ -145,10 +145,9 @@ def _numbers(mask: Mask, limits: dict[str, int]) -> tuple[int, ...]:
     """The numbers of a mask word, each within the prompt. Raises UsageError."""
     for number, name in zip(mask.numbers, MASKS[mask.kind].most, strict=False):
         if number > limits[name]:
-            sides = {limits["query"] + 1: "queries", limits["keys"]: "tokens"}
-            if len(sides) > 1:
-                sides = {limits["query"] + 1: "queries", limits["keys"]: "keys"}
-            here = " and ".join(f"{count} {what}" for count, what in sides.items())
+            queries, keys = limits["query"] + 1, limits["keys"]
+            sides = {"token": keys} if queries == keys else {"query": queries, "key": keys}
+            here = " and ".join(plural(count, what) for what, count in sides.items())
             raise UsageError(
                 f"--mask {mask.word}: {number} is out of range for this prompt of {here}",
                 f"give 0 to {limits[name]}",

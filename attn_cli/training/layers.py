@@ -192,13 +192,13 @@ class Backward:
 
     def norm(self, name: str, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
         """`norm` backwards."""
-        gain = self._parameters[f"{name}.weight"]
-        return self._keep(name, layers.layer_norm_vjp(x, gain, EPSILON, dy))
+        weight = self._parameters[f"{name}.weight"]
+        return self._keep(name, layers.layer_norm_vjp(x, weight, EPSILON, dy))
 
     def rms_norm(self, name: str, x: np.ndarray, epsilon: float, dy: np.ndarray) -> np.ndarray:
         """An RMS norm backwards."""
-        gain = self._parameters[f"{name}.weight"]
-        return self._keep(name, layers.rms_norm_vjp(x, gain, epsilon, dy))
+        weight = self._parameters[f"{name}.weight"]
+        return self._keep(name, layers.rms_norm_vjp(x, weight, epsilon, dy))
 
     def attend(self, name: str, found: Attention, dy: np.ndarray) -> np.ndarray:
         """`attend` backwards."""
@@ -260,9 +260,7 @@ class Backward:
         return dx
 
 
-def order_heads(
-    parameters: Parameters, attention: np.ndarray, heads: int, name: str = "attn"
-) -> Parameters:
+def order_heads(parameters: Parameters, attention: np.ndarray, heads: int) -> Parameters:
     """The same model with each layer's heads sorted by `attention` (layer, head), most first.
 
     A layer's output is a sum over its heads, and a sum has no order: a head is a column range of
@@ -275,9 +273,9 @@ def order_heads(
     for layer, shares in enumerate(attention):
         order = np.argsort(-shares, kind="stable")
         for part in ("weight", "bias"):
-            columns = f"h.{layer}.{name}.c_attn.{part}"
+            columns = f"h.{layer}.attn.c_attn.{part}"
             ordered[columns] = order_columns(parameters[columns], order, 3)  # q k v
-        rows = f"h.{layer}.{name}.c_proj.weight"
+        rows = f"h.{layer}.attn.c_proj.weight"
         ordered[rows] = order_columns(parameters[rows].T, order).T
     return ordered
 

@@ -290,7 +290,6 @@ def _config(settings: TrainingSettings, corpus: Corpus) -> dict[str, Any]:
 
 MASKED = Objective(
     defaults={
-        "mask": "none",
         "masking_rate": 0.15,
         "batch_tokens": 1280,
         "watched_prompt": "the greatest thinker in China is [MASK]",

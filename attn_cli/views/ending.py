@@ -17,7 +17,8 @@ from attn_cli.views.items import Column, Columns, Matrix, Say, Words, paragraph,
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, note
 
-_LONGEST = 60  # characters of a prompt that a command can repeat
+_CROSS = "cross"
+_LONGEST = 100  # characters of a prompt that a command can repeat
 
 
 def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) -> Iterator[object]:
@@ -38,7 +39,7 @@ def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) ->
         query=query,
         through=through,
         onward=note("page.onward_mask" if facts.masked else "page.onward") if onward else "",
-        marks=note("page.marks", marks=_listed([note(key) for key in marks])) if marks else "",
+        marks=note("page.marks", marks=listed([note(key) for key in marks])) if marks else "",
     )
     yield say("table.colours", "colours")
 
@@ -54,11 +55,11 @@ def _layers(facts: Facts) -> Words:
 _MARKS = {"page.mark_space": " ", "page.mark_pieces": "##"}
 
 
-def _listed(parts: Sequence[Words]) -> Words:
+def listed(parts: Sequence[Words]) -> Words:
     """`a, b and c`, put together from the right."""
     if len(parts) < 2:
         return parts[0] if parts else ""
-    return note("page.two", first=parts[0], rest=_listed(parts[1:]))
+    return note("page.two", first=parts[0], rest=listed(parts[1:]))
 
 
 def norm_words(
@@ -97,8 +98,12 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     yield paragraph(*said, *[say("after.norms")] * (facts.residual == "normed"))
     x = block.arrays["x"][at]
     if "middle" in shown and "cross" not in shown:
-        yield _roots(facts, query, x + shown["attention"], shown["middle"] + shown["mlp"])
-    order = ("attention", "cross", "middle", "mlp", "convolution")
+        said = [_roots(facts, query, x + shown["attention"], shown["middle"] + shown["mlp"])]
+        if "inner" in shown:
+            mean, root = _mean_and_root(facts, shown["inner"] + shown["convolution"])
+            said.append(say("after.third", mean=mean, root=root))
+        yield paragraph(*said)
+    order = ("attention", "cross", "middle", "mlp", "inner", "convolution")
     parts = [name for name in order if name in shown]
     rows = [x, *(shown[name] for name in parts), shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
@@ -120,10 +125,12 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
 
 def _roots(facts: Facts, query: str, *sums: np.ndarray) -> Say:
     """What the two norms of a post-norm layer subtract and divide by."""
-    means = [float(values.mean()) for values in sums]
-    roots = [float(np.sqrt(values.var() + facts.epsilon)) for values in sums]
-    pairs = {"mean": means[0], "root": roots[0], "mean2": means[1], "root2": roots[1]}
-    return say("after.roots", query=query, **pairs)
+    (mean, root), (mean2, root2) = (_mean_and_root(facts, values) for values in sums)
+    return say("after.roots", query=query, mean=mean, root=root, mean2=mean2, root2=root2)
+
+
+def _mean_and_root(facts: Facts, values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(np.sqrt(values.var() + facts.epsilon))
 
 
 def prediction(
@@ -229,8 +236,12 @@ def try_next(view: HeadView, key: int) -> Iterator[object]:
     other = f"attn heads{said}{model}{where}{typed}"
     yield say("page.try", "title")
     names = {"query": view.names[query], "key": view.key_names[key]}
-    yield say("page.try_mask", command=visible(hide), **names)
+    if view.arrays["visible"][query].sum() > 1:
+        yield say("page.try_mask", command=visible(hide), **names)
     yield say("page.try_heads", command=visible(other))
+    if trace.model.encoder and block.kind == "self" and block.stack == "decoder":
+        cross = f"attn trace{said}{model} --kind={_CROSS}{typed}"
+        yield say("page.try_cross", command=visible(cross))
 
 
 def _name(model: Facts) -> str:

@@ -71,7 +71,7 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         yield view.rows("x", view.tokens, note(f"embed.{made}_rows" if normed else "embed.sum"))
         if not places:
             return
-        yield from _norm_of_sum(view, parts) if made == "sum_normed" else ()
+        yield from _norm_of(view, parts) if made == "sum_normed" else ()
         token, place, x = (view.length(name) for name in (*_PARTS[:2], "x"))
         here = {"query": view.names[view.query], "position": _position(view)}
         segment = {"segment": view.length("type_embedding")} if segments else {}
@@ -79,13 +79,15 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         yield say(key, **here, x=x, token=token, place=place, **segment)
 
 
-def _norm_of_sum(view: HeadView, parts: Sequence[str]) -> Items:
-    """How the sum of the parts becomes x."""
+def _norm_of(view: HeadView, parts: Sequence[str]) -> Items:
+    """How the sum of the parts, or the only one, becomes x."""
     total = sum(view.arrays[name][view.query] for name in parts)
-    query, given = view.names[view.query], view.has("w_norm")
-    of = note("embed.sum_of_parts")
-    yield ending.norm_words(view.facts, total, query, "x", parameters=given, of=of)
-    yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
+    own = view.has("w_norm") and not view.has("normed")  # else they are another norm's
+    of = note("embed.sum_of_parts") if len(parts) > 1 else parts[0]
+    query = view.names[view.query]
+    yield ending.norm_words(view.facts, total, query, "x", parameters=own, of=of)
+    if own:
+        yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
 
 
 def _position(view: HeadView) -> int:
@@ -109,6 +111,7 @@ def _embedding_alone(view: HeadView, made: str) -> Items:
     yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
     if view.has("token_embedding") and made != "token":
         yield view.rows("token_embedding", view.tokens)
+        yield from _norm_of(view, ["token_embedding"]) if made == "normed" else ()
 
 
 def project(view: HeadView) -> Items:
@@ -122,7 +125,8 @@ def project(view: HeadView) -> Items:
     if view.crosses:
         said.append(say("project.cross"))
     if normed:
-        said.append(say("project.normed", norm=note(f"norm.{view.facts.norm}")))
+        key = "project.normed_queries" if view.crosses else "project.normed"
+        said.append(say(key, norm=note(f"norm.{view.facts.norm}")))
         if view.has("x"):
             x, query = view.arrays["x"][view.query], view.names[view.query]
             parameters = view.has("w_norm")
@@ -142,10 +146,10 @@ def project(view: HeadView) -> Items:
         yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
         angles = view.block.shown["angles"][view.query][None]
         half = angles.shape[1]
-        yield say("project.rotary", half=half, query=view.names[view.query])
-        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
         if "positions" in view.trace.settings["without"]:
             yield say("project.unturned")
+        yield say("project.rotary", half=half, query=view.names[view.query])
+        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
         yield Matrix(note("project.angles"), angles, [""], range(half), axes)
         facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
         if facts.rotated < facts.head_width:
@@ -153,3 +157,7 @@ def project(view: HeadView) -> Items:
         if factor != 1:
             yield say("project.stretched", ratio=numbers.number(factor, 3))
     yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))
+    of_distances = [name for name in ("q_position", "k_position") if view.has(name)]
+    if of_distances:
+        yield say("project.distances", names=ending.listed(of_distances))
+        yield from map(view.parameter, of_distances)

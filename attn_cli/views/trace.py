@@ -31,7 +31,7 @@ from attn_cli.views.items import (
 from attn_cli.views.text import labels
 from attn_cli.words import Note, counted, note
 
-MOST_TABLES = 200
+MOST_TABLES, MOST_PREDICTIONS = 200, 12
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
 Items = Iterator[NamedTuple]
 _EVERYTHING: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({})
@@ -78,7 +78,8 @@ def page(
             found.extend(_after(view, whole=whole, after=after))
     names = labels(trace.prompt.last.labels)
     parameters = bool(heads) and "w_norm" in heads[0][0].arrays
-    for number, entry in enumerate(trace.next):
+    predicted = trace.next if full else trace.next[:MOST_PREDICTIONS]
+    for number, entry in enumerate(predicted):
         found.extend(
             ending.prediction(
                 entry,
@@ -89,6 +90,8 @@ def page(
                 followed=not whole or _followed(entry, views[0]),
             )
         )
+    if len(trace.next) > len(predicted):
+        found.append(say("next.more", "lead", count=len(trace.next) - len(predicted)))
     found.extend(Say(said, "lead") for said in trace.notes if whole and said.key == WRITTEN)
     best = _best_key(view) if whole and one else -1
     if best >= 0 and view.head not in view.block.removed:
@@ -164,6 +167,8 @@ def _dot_products(view: HeadView) -> Items:
     yield from (StepTitle(3, title), say("dot.what"))
     if terms:
         yield say("dot.terms", terms=_plus(terms))
+        if "positions" in view.trace.settings["without"]:
+            yield say("dot.removed")
         yield from (view.cells(name) for name in terms)
     yield view.cells("scores")
     if not view.has("visible", "q"):
@@ -188,15 +193,18 @@ def _scale_and_mask(view: HeadView) -> Items:
     scale, cap = f"{block.scale:.6g}", f"{block.soft_cap:g}"
     kind = "root" if abs(block.scale * width**0.5 - 1) < 1e-6 else "factor"
     kind = "plain" if block.scale == 1 else kind
+    terms = sum(view.has(name) for name in vocabulary.TERMS)
+    kind = "terms" if terms and abs(block.scale * (width * terms) ** 0.5 - 1) < 1e-6 else kind
     value = view.trace.settings["mask_value"]
     masked = "−∞" if value is None else numbers.exact(value)
     title = "cap" if block.soft_cap else "biased" if biased else kind
     title += "_plain" if title == "biased" and block.scale == 1 else ""
     yield StepTitle(
-        4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap, masked=masked)
-    )
-    what = {"root": "scale.what", "factor": "scale.other", "plain": "scale.plain"}[kind]
-    said = [say(what, width=width, root=width**0.5, scale=scale)]
+        4, note(f"scale.title_{title}", width=width, scale=scale, cap=cap, masked=masked,
+                terms=terms),
+    )  # fmt: skip
+    what = {"root": "scale.what", "factor": "scale.other"}.get(kind, f"scale.{kind}")
+    said = [say(what, width=width, root=1 / block.scale, scale=scale, terms=terms)]
     yield paragraph(*said, *[say("scale.capped", cap=cap)] * bool(block.soft_cap))
     if biased:
         if view.facts.slopes:
@@ -213,6 +221,7 @@ def _mask(view: HeadView) -> Items:
     hidden = int((~visible).sum())
     if not hidden:
         why = "cross" if view.crosses else view.block.stack
+        why = "yet" if why == "decoder" and len(visible) == 1 else why
         yield say("mask.nothing" if why == "decoder" else f"mask.nothing_{why}")
         return
     said = [say("mask.what", hidden=hidden, cells=visible.size)]

@@ -191,3 +191,16 @@ def test_a_convolution_beside_the_first_layer_is_told(attn, golden_path):
     assert "This layer also has a convolution over neighbouring tokens" in first
     assert " convolution " in first.partition("the rest of layer 0")[2]
     assert "convolution" not in second
+
+
+def test_many_masks_are_not_all_told_unasked(attn):
+    text = "[MASK] " * 20
+    page = attn("trace", text, *MODEL, "--step", 5).text
+    assert page.count("after all 2 layers") == 12 and "8 more predictions" in page
+    assert attn("trace", text, *MODEL, "--step", 5, "--full").text.count("after all 2 layers") == 20
+    assert len(traced(attn, text)["next"]) == 20
+
+
+def test_a_chats_turn_is_no_pair(attn):
+    run = attn("trace", "x", *MODEL, "--chat", "--pair", "y")
+    assert run.code == 2 and "--chat and --pair contradict each other" in run.said

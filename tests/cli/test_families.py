@@ -50,14 +50,14 @@ SAID = {
     "deberta-shared": {
         "layer norm of the token vector": True, "where the token stands": False,
         "scores = content_to_content + content_to_position + position_to_content": True,
-        "how far apart the two tokens stand": True, "scores × 0.204124": True,
+        "how far apart the two tokens stand": True, "scores ÷ √(8 × 3)": True,
         "it enters in step 3, as terms of the scores": True,
         "every query sees every key": True, "a norm brings the sum to scale": True,
     },
     "deberta-c2p": {
         "x = layer norm of token vector + position vector + segment vector": True,
         "A third says which of the two segments": True, "it enters in": False,
-        "scores = content_to_content + content_to_position How": True, "scores × 0.316228": True,
+        "scores = content_to_content + content_to_position How": True, "scores ÷ √(5 × 2)": True,
     },
     "deberta-absolute": {"scores = q · kᵀ": True, "scores × 0.316228": True},
     "modernbert-windows": {

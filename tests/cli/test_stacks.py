@@ -261,7 +261,7 @@ WRONG = {
     "an empty target": (("trace", "x", *MODEL, "--target", " "), "--target is empty"),
     "a query there is not": (
         ("trace", "x", *MODEL, "--kind", "cross", "--mask", "block:5:0"),
-        "5 is out of range for this prompt of 1 queries and 2 keys",
+        "5 is out of range for this prompt of 1 query and 2 keys",
     ),
     "a mask too long for one stack": (
         ("trace", "x y", *MODEL, *EVERY[:4], "--mask", "padding:3"), "(in decoder self-attention)",
@@ -307,3 +307,17 @@ def test_where_no_norm_comes_last_the_page_says_so(attn, golden_path):
     page = " ".join(run.text.split())
     assert "`final` is x as it is: the last layer has normalised it." in page
     assert "from x to `final` 1 × " in page
+
+
+def test_what_to_try_next_leads_to_the_source(attn):
+    page = " ".join(attn("trace", SOURCE, *MODEL).text.split())
+    assert "--model tiny-translator --kind=cross" in page
+    assert "--mask block:0:0" not in page and "there is no other token yet" in page
+    assert "The queries start from `normed`" in " ".join(
+        attn("trace", SOURCE, *MODEL, "--kind", "cross", "--step", 2).text.split()
+    )
+
+
+def test_what_was_written_on_is_said_of_the_target(attn):
+    run = attn("trace", SOURCE, *MODEL, "--target", "中国", "--max-tokens", 2, "--json")
+    assert any("2 tokens after the target were added" in said for said in run.json["notes"])

@@ -363,7 +363,7 @@ def test_a_run_that_is_gone_on_with_equals_one_that_never_stopped(tmp_path, corp
 
 def test_what_is_not_given_suits_the_objective_and_the_corpus(corpus):
     found = loop.settings_for(corpus, {"objective": "masked", "steps": 3})
-    assert (found.mask, found.steps, found.masking_rate) == ("none", 3, 0.15)
+    assert (found.mask, found.steps, found.masking_rate) == ("causal", 3, 0.15)
     watched = (found.watched_prompt, found.watched_query, found.watched_key, found.watched_word)
     assert watched == ("", "", "", "")
     china = masked.read_corpus("the greatest thinker in China is Confucius\n")

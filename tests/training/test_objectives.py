@@ -6,7 +6,7 @@ import pytest
 
 from attn_cli.cli import train
 from attn_cli.errors import UsageError
-from attn_cli.training.objectives import OBJECTIVES, refuse_idle
+from attn_cli.training.objectives import OBJECTIVES, acting, refuse_idle
 from attn_cli.training.settings import TrainingSettings
 from attn_cli.views import train as view
 from attn_cli.words import note
@@ -43,3 +43,11 @@ def test_an_option_of_other_objectives_is_refused(objective, setting, option, ot
         refuse_idle(objective, {"steps": 3, setting: 1})
     assert e.value.hint == f"it belongs to --objective {others}"
     refuse_idle(others.split()[0], {"steps": 3, setting: 1})
+
+
+def test_a_document_holds_the_settings_that_act():
+    told = {name: acting(TrainingSettings(objective=name)) for name in OBJECTIVES}
+    assert {"mask", "context"} <= set(told["next"]) and "masking_rate" not in told["next"]
+    assert "masking_rate" in told["masked"] and "mask" not in told["masked"]
+    assert not {"mask", "context", "masking_rate", "watched_query"} & set(told["translate"])
+    assert all({"steps", "seed", "objective"} <= set(known) for known in told.values())

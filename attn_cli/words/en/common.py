@@ -10,8 +10,8 @@ SENTENCES = {
     "differently and gives the ids {ids}",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} tokens is full",
-    "note.continued": "the {count} tokens after the prompt were added by the unchanged model",
-    "note.continued_what_if": "the {count} tokens after the prompt were added under the what-ifs",
+    "note.continued": "the {count} tokens after the {read} were added by the unchanged model",
+    "note.continued_what_if": "the {count} tokens after the {read} were added under the what-ifs",
     "note.no_window": "{mask} has no effect: there is no window (--mask window:N)",
     "note.no_effect": "{changes} changes nothing that is shown here",
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
@@ -78,6 +78,7 @@ SENTENCES = {
     "page.target": "target",
     "page.model_two": "{family} · width {width} ({head_width} per head)",
     "page.stacks_of": "encoder {encoder} · decoder {decoder}",
+    "page.try_cross": "What the decoder takes from the source: {command}",
     "table.colours": "Colours: blue above zero, red below; bold where a number is more than half "
     "its table's largest.",
     "column.query": "query",

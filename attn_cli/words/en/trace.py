@@ -81,6 +81,7 @@ SENTENCES = {
     "dot.title_terms": "scores = {terms}",
     "dot.terms": "Here a score is a sum: {terms}. The first is q·k, content against content; the "
     "others match content with how far apart the two tokens stand.",
+    "dot.removed": "--without positions makes the terms of distance 0.",
     "scale.what": "Dividing by √{width} = {root} keeps large scores from saturating softmax.",
     "scale.other": "The scores are multiplied by {scale}, so that large ones do not saturate "
     "softmax.",
@@ -98,6 +99,9 @@ SENTENCES = {
     "scale.relative": "Then a bias is added, learned for each head and each distance between "
     "query and key.",
     "scale.title_biased_plain": "scaled = scores + bias   masked = {masked} where hidden",
+    "scale.terms": "Dividing by √({width} × {terms}) = {root}, the width times the number of "
+    "terms, keeps large scores from saturating softmax.",
+    "scale.title_terms": "scaled = scores ÷ √({width} × {terms})   masked = {masked} where hidden",
     "mask.what": "The mask hides {hidden} of {cells} cells.",
     "mask.causal": "It hides later tokens from earlier ones: this model writes from left to "
     "right{example}. (--layout columns draws queries as columns, as some animations do.)",
@@ -118,6 +122,7 @@ SENTENCES = {
     "mask.causal_alone": "It hides later tokens from earlier ones, as a decoder's does{example}.",
     "mask.window_one": "1 token",
     "mask.window_many": "the {count} tokens",
+    "mask.nothing_yet": "Nothing is hidden: there is no other token yet.",
     "project.title": "q = normed·W_Q   k = normed·W_K   v = normed·W_V",
     "project.angles": "angle",
     "project.pairs": "pairs",
@@ -125,6 +130,10 @@ SENTENCES = {
     "project.title_cross": "q = {x}·W_Q   k = key_x·W_K   v = key_x·W_V",
     "project.cross": "Queries are made from the target's vectors, keys and values from the "
     "source's: `key_x`, the encoder's result.",
+    "project.normed_queries": "The queries start from `normed`: x after the {norm}, which brings "
+    "every vector to a common scale.",
+    "project.distances": "{names} hold a row for each distance between two tokens, or for a "
+    "range of far ones: what step 3 multiplies with the other side's vectors.",
     "softmax.what": "Each query's weights add up to 1. The exponential favours larger scores.",
     "softmax.heat": "First the attention temperature {temperature} divides each masked − largest.",
     "softmax.here": "`{query}` looks at",
@@ -173,6 +182,7 @@ SENTENCES = {
     "{activation} and a layer norm.",
     "next.transform_norm": "a layer norm, ",
     "next.as_is": "`final` is x as it is: the last layer has normalised it.",
+    "next.more": "… {count} more predictions (--full shows all)",
     "axes.tokens": "rows: tokens   columns: {axis}",
     "axes.matrix": "rows: {rows}   columns: {columns}",
     "axes.target": "queries (target)",
@@ -204,4 +214,6 @@ SENTENCES = {
     "{mean2} and {root2}.",
     "after.encoder_norm": "The encoder's last norm makes of this the vectors that the decoder's "
     "keys and values are made from.",
+    "after.inner": "their sum, normalised",
+    "after.third": "The third norm's mean is {mean}, its root {root}.",
 }
