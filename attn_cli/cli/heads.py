@@ -27,7 +27,7 @@ def command(
 ) -> int:
     """Multi-head mode: the weights of every head, a summary of each, and the sum of their pulls.
 
-    Several layers come one after another.
+    Several layers come one after another, after one ranking of all their heads.
     """
     from attn_cli import session
     from attn_cli.analysis.heads import NEEDS, Layers, heads
@@ -47,7 +47,10 @@ def command(
         chosen = {"layer": layers[0] if len(layers) == 1 else layers,
                   "head": list(trace.attention[0].heads)}  # fmt: skip
         return output.Result(
-            lambda: [item for one in found for item in view.page(trace, one)],
+            lambda: [
+                *(view.ranking(trace, found) if len(found) > 1 else ()),
+                *(item for one in found for item in view.page(trace, one)),
+            ],
             found[0] if len(found) == 1 else Layers(layers=tuple(found)),
             model.facts, read, {**trace.settings, **chosen}, trace.notes,
         )  # fmt: skip

@@ -1,5 +1,7 @@
 """The page of `attn heads`: every head as a small grid, then in numbers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from attn_cli.analysis.heads import Heads
@@ -27,6 +29,28 @@ def page(trace: Trace, found: Heads) -> Page:
         say("heads.what", query=query, output=found.output_norm),
         _looks(found, names, keys),
         say("heads.sum", error=error) if len(found.heads) == heads else say("heads.part"),
+    ]
+
+
+def ranking(trace: Trace, found: Sequence[Heads]) -> Page:
+    """All heads of several blocks in one table, the strongest pull first."""
+    rows = [(block, head) for block in found for head in block.heads]
+    rows.sort(key=lambda row: (-np.nan_to_num(row[1].norm), row[0].layer, row[1].head))
+    columns = [
+        Column(note("heads.place"), [place(trace.model, block) for block, _ in rows], "left"),
+        Column(note("column.head_number"), [str(head.head) for _, head in rows], "left"),
+    ]
+    for key in ("entropy", "first_share", "norm", "cosine"):
+        columns.append(Column(note(f"heads.{key}"), [getattr(head, key) for _, head in rows]))
+    queries = {labels(trace.prompt.of(b.stack).labels)[b.query]: None for b in found}
+    return [
+        Heading(trace.model, trace.prompt, note("heads.all")),
+        *what_ifs(trace.settings),
+        Columns(
+            note("heads.ranking", query=" / ".join(f"`{query}`" for query in queries)),
+            columns,
+            "first",
+        ),
     ]
 
 

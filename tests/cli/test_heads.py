@@ -100,7 +100,7 @@ def test_several_layers_are_one_document(attn):
     for layer, found in enumerate(document["result"]["layers"]):
         assert found == attn("heads", PROMPT, "--layer", layer, "--json").json["result"]
     pages = [attn("heads", PROMPT, "--layer", layer).text for layer in (0, 1, "0-1")]
-    assert pages[2] == pages[0] + pages[1]
+    assert pages[2].endswith(pages[0] + pages[1])
 
 
 def test_ninety_six_heads_wrap_and_are_all_there(attn):
@@ -185,3 +185,13 @@ def test_the_headline_speaks_of_the_heads_that_are_shown(attn, found):
     some = " ".join(attn("heads", PROMPT, "--head", "1,2").text.split())
     sharpest = min((1, 2), key=lambda h: heads[h]["entropy"])
     assert f"Of heads 1, 2 of layer 0, head {sharpest} looks most sharply" in some
+
+
+def test_several_layers_begin_with_one_ranking_of_all_their_heads(attn):
+    found = attn("heads", PROMPT, "--layer", "all", "--json").json["result"]["layers"]
+    heads = [(head["norm"], one["layer"], head["head"]) for one in found for head in one["heads"]]
+    page = attn("heads", PROMPT, "--layer", "all").text
+    table = page.partition("all heads, the strongest pull on `is` first")[2].splitlines()[3:11]
+    ranked = [(int(line.split()[1]), int(line.split()[2])) for line in table]
+    assert ranked == [(layer, head) for _, layer, head in sorted(heads, reverse=True)]
+    assert "all heads" not in attn("heads", PROMPT).text

@@ -27,6 +27,9 @@ SENTENCES = {
     "heads.sharp": "In {where}, head {sharpest} looks most sharply (entropy {entropy} bits); "
     "no head shown pulls `{query}`.",
     "heads.rows_all": "one row per head   entropy and shares: means over all queries",
+    "heads.all": "several layers",
+    "heads.place": "where",
+    "heads.ranking": "all heads, the strongest pull on {query} first",
     # mask
     "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}{goes}.",
     "mask.moves": "`{query}` moves {moved} of its attention",
