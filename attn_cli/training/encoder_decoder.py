@@ -18,6 +18,7 @@ from attn_cli.maths.layers import relu, relu_vjp, rms_norm
 from attn_cli.training import layers
 from attn_cli.training.layers import Backward, LossAndGradients, Parameters
 
+_MAPS = "wi", "wo"  # of a feed-forward network
 EPSILON = 1e-6
 BUCKETS, FARTHEST = 16, 32  # numbers of a head for distances, and from where on all share the last
 EMBEDDING, LAST_NORM = "shared", "final_layer_norm"
@@ -40,20 +41,13 @@ class Attention(NamedTuple):
     z: np.ndarray  # BHPW
 
 
-class FeedForward(NamedTuple):
-    """What a feed-forward network computed and its backward pass reads again."""
-
-    hidden: np.ndarray  # BP(4M), before ReLU
-    activated: np.ndarray  # BP(4M)
-
-
 class Part(NamedTuple):
     """One part of a layer: what enters it, that normed, and what f computed of it."""
 
     name: str
     x: np.ndarray  # BPM
     normed: np.ndarray  # BPM
-    inside: Attention | FeedForward
+    inside: Attention | layers.FeedForward
 
 
 class Stacked(NamedTuple):
@@ -182,7 +176,7 @@ def _stack(
     for name in _part_names(stack, layer_count(p)):
         normed = rms_norm(x, p[f"{_norm_of(name)}.weight"], EPSILON)
         if name.endswith(FEED):
-            inside, output = _feed_forward(p, name, normed)
+            inside, output = layers.feed_forward(p, name, normed, relu, _MAPS)
         elif name.endswith(CROSS):
             inside, output = _attend(p, name, normed, memory, heads)
         else:
@@ -200,7 +194,7 @@ def _stack_vjp(
     dmemory = dbias = 0.0
     for part in reversed(passed.parts):
         if part.name.endswith(FEED):
-            dnormed = _feed_forward_vjp(back, part, dx)
+            dnormed = back.feed_forward(part.name, part.inside, relu_vjp, dx, _MAPS)
         else:
             dnormed, dkeys, dscaled = _attend_vjp(back, part, dx)
             if part.name.endswith(CROSS):
@@ -249,16 +243,3 @@ def _attend_vjp(
     dx = back.linear(f"{name}.q", part.normed, merge(dq))
     dkeys = back.linear(f"{name}.k", found.keys, merge(dk))
     return dx, dkeys + back.linear(f"{name}.v", found.keys, merge(dv)), dbias
-
-
-def _feed_forward(p: Parameters, name: str, x: np.ndarray) -> tuple[FeedForward, np.ndarray]:
-    """Two linear maps with ReLU between: what was computed, and the output."""
-    hidden = layers.linear(p, f"{name}.wi", x)
-    activated = relu(hidden)
-    return FeedForward(hidden, activated), layers.linear(p, f"{name}.wo", activated)
-
-
-def _feed_forward_vjp(back: Backward, part: Part, grad: np.ndarray) -> np.ndarray:
-    """`_feed_forward` last to first: the gradient of its x."""
-    dactivated = back.linear(f"{part.name}.wo", part.inside.activated, grad)
-    return back.linear(f"{part.name}.wi", part.normed, relu_vjp(part.inside.hidden, dactivated))

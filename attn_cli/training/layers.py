@@ -41,6 +41,9 @@ class Attention(NamedTuple):
     z: np.ndarray  # BHPW
 
 
+FEED_MAPS = "c_fc", "c_proj"  # GPT-2's names of a feed-forward network's maps
+
+
 class FeedForward(NamedTuple):
     """What a feed-forward network computed and its backward pass reads again."""
 
@@ -158,12 +161,16 @@ def attend(
 
 
 def feed_forward(
-    p: Parameters, name: str, x_BPM: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]
+    p: Parameters,
+    name: str,
+    x_BPM: np.ndarray,
+    activation: Callable[[np.ndarray], np.ndarray],
+    maps: tuple[str, str] = FEED_MAPS,
 ) -> tuple[FeedForward, np.ndarray]:
     """Two linear maps with an activation between: what was computed, and the output."""
-    hidden = linear(p, f"{name}.c_fc", x_BPM)
+    hidden = linear(p, f"{name}.{maps[0]}", x_BPM)
     activated = activation(hidden)
-    return FeedForward(x_BPM, hidden, activated), linear(p, f"{name}.c_proj", activated)
+    return FeedForward(x_BPM, hidden, activated), linear(p, f"{name}.{maps[1]}", activated)
 
 
 # --- backwards -----------------------------------------------------------------------------------
@@ -216,10 +223,11 @@ class Backward:
         found: FeedForward,
         activation_vjp: Callable[[np.ndarray, np.ndarray], np.ndarray],
         dy: np.ndarray,
+        maps: tuple[str, str] = FEED_MAPS,
     ) -> np.ndarray:
         """`feed_forward` backwards."""
-        dactivated = self.linear(f"{name}.c_proj", found.activated, dy)
-        return self.linear(f"{name}.c_fc", found.x, activation_vjp(found.hidden, dactivated))
+        dactivated = self.linear(f"{name}.{maps[1]}", found.activated, dy)
+        return self.linear(f"{name}.{maps[0]}", found.x, activation_vjp(found.hidden, dactivated))
 
     def rows(self, name: str, ids: np.ndarray, drows: np.ndarray) -> None:
         """Of the rows `ids` that were read of a table; a row that was read twice gets both.
