@@ -126,7 +126,10 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
 def _roots(facts: Facts, query: str, *sums: np.ndarray) -> Say:
     """What the two norms of a post-norm layer subtract and divide by."""
     (mean, root), (mean2, root2) = (_mean_and_root(facts, values) for values in sums)
-    return say("after.roots", query=query, mean=mean, root=root, mean2=mean2, root2=root2)
+    learned = note("after.learned") if facts.affine else ""
+    return say(
+        "after.roots", query=query, learned=learned, mean=mean, root=root, mean2=mean2, root2=root2
+    )
 
 
 def _mean_and_root(facts: Facts, values: np.ndarray) -> tuple[float, float]:

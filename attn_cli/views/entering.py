@@ -85,7 +85,8 @@ def _norm_of(view: HeadView, parts: Sequence[str]) -> Items:
     own = view.has("w_norm") and not view.has("normed")  # else they are another norm's
     of = note("embed.sum_of_parts") if len(parts) > 1 else parts[0]
     query = view.names[view.query]
-    yield ending.norm_words(view.facts, total, query, "x", parameters=own, of=of)
+    told = own or view.has("normed")
+    yield ending.norm_words(view.facts, total, query, "x", parameters=told, of=of)
     if own:
         yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
 

@@ -209,11 +209,11 @@ SENTENCES = {
     "after.convolution": "{sign}convolution",
     "after.convolved": "This layer also has a convolution over neighbouring tokens of its input, "
     "which is added before one more norm.",
-    "after.roots": "A norm subtracts the mean and divides by the root; then learned weights and "
-    "biases act. For `{query}` the first norm's mean is {mean}, its root {root}; the second's "
-    "{mean2} and {root2}.",
+    "after.roots": "A norm subtracts the mean and divides by the root{learned}. For `{query}` "
+    "the first norm's mean is {mean}, its root {root}; the second's {mean2} and {root2}.",
     "after.encoder_norm": "The encoder's last norm makes of this the vectors that the decoder's "
     "keys and values are made from.",
     "after.inner": "their sum, normalised",
     "after.third": "The third norm's mean is {mean}, its root {root}.",
+    "after.learned": "; then learned weights and biases act",
 }
