@@ -1,5 +1,6 @@
 """A prompt as its model reads it: tokens, of one segment or two, for one stack or two."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from attn_cli.tokens.token import Token
 
 # Of a text so long, only so many characters to a token of the context are read at first.
 _LONG, _FAR = 8_000_000, 32
+_ARRAYS = 5  # of queries and keys that a layer needs at a time
 
 
 def tokenise(
@@ -108,17 +110,24 @@ def _check_inputs(
 
 
 def _check_size(model: Model, what: str, text: str) -> None:
-    """Refuses a text far beyond the context by its beginning, before all of it is tokenised."""
-    context = model.facts.context
-    begins = text[: _FAR * context]
-    if context and len(begins) < len(text) > _LONG:
+    """Refuses a text far beyond the context by its beginning, before all of it is tokenised.
+
+    A model that reads any length is bounded by the memory that one layer's attention takes.
+    """
+    context, name = model.facts.context, model.facts.name
+    fits = int((memory() / (_ARRAYS * 4 * model.facts.heads)) ** 0.5)
+    begins = text[: _FAR * (context or fits)]
+    if len(begins) < len(text) > (_LONG if context else _LONG // 4):
         count = len(model.tokenizer.encode(begins, special=False))
-        if count > context:
-            raise ContentError(
-                f"{what} has more than {count:,} tokens, {model.facts.name} reads at most "
-                f"{context:,}",
-                "shorten it",
-            )
+        if count > (context or fits):
+            most = f"reads at most {context:,}" if context else f"could read {fits:,} in its memory"
+            who = name if context else "this machine"
+            raise ContentError(f"{what} has more than {count:,} tokens, {who} {most}", "shorten it")
+
+
+def memory() -> int:
+    """The bytes that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _check_length(facts: Facts, what: str, count: int) -> None:

@@ -1,6 +1,5 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +17,7 @@ from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.model.what_if import Changes, WhatIf, read_what_if
 from attn_cli.notes import logit_notes, no_mask_notes, trace_notes
 from attn_cli.opening.load import load
-from attn_cli.reading import token_of, tokenise
+from attn_cli.reading import memory, token_of, tokenise
 from attn_cli.records import Address, Attention, Candidate, Ending, Facts, Prediction, Prompt, Trace
 
 
@@ -314,7 +313,7 @@ def _check_memory(prompt: Prompt, request: Request, facts: Facts) -> None:
     need = 4 * kept * sum(cells[block.stack, block.kind] for block in request.blocks)
     need += 4 * 5 * max(cells.values())
     tokens = max(len(prompt.tokens), len(prompt.last.tokens))
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    have = memory()
     if need > have:
         raise ContentError(
             f"{tokens:,} tokens need {need / 2**30:.1f} GiB for the attention of "

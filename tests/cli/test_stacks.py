@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import os
 
 import jsonschema
 import numpy as np
 import pytest
+
+from attn_cli.tokens.wordpiece import WordPiece
 
 SOURCE = "the greatest thinker in China is Confucius"
 TARGET = "中国 最 伟大"
@@ -321,3 +324,19 @@ def test_what_to_try_next_leads_to_the_source(attn):
 def test_what_was_written_on_is_said_of_the_target(attn):
     run = attn("trace", SOURCE, *MODEL, "--target", "中国", "--max-tokens", 2, "--json")
     assert any("2 tokens after the target were added" in said for said in run.json["notes"])
+
+
+def test_a_text_far_beyond_this_machines_memory_is_refused_by_its_beginning(attn, monkeypatch):
+    """T5 reads any length, as far as one layer's attention fits."""
+    read, whole = [], WordPiece.encode
+
+    def encode(self, text, **more):
+        read.append(text)
+        return whole(self, text, **more)
+
+    monkeypatch.setattr(WordPiece, "encode", encode)
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**13}  # 32 MiB: 647 tokens of four heads
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    run = attn("trace", "the king " * 230_000, *MODEL)
+    assert run.code == 1 and "this machine could read 647 in its memory" in run.said
+    assert max(map(len, read)) < 25_000
