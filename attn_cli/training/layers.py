@@ -13,6 +13,7 @@ import numpy as np
 
 from attn_cli.maths import attention, layers, masks
 from attn_cli.maths.masks import Visible
+from attn_cli.training.settings import TrainingSettings
 
 EPSILON = 1e-5
 EMBEDDING_SPREAD = 0.02
@@ -29,6 +30,11 @@ class Shape(NamedTuple):
     width: int
     heads: int
     layers: int
+
+
+def shape_of(settings: TrainingSettings, vocabulary: int) -> Shape:
+    """The sizes that the settings ask for."""
+    return Shape(vocabulary, settings.context, settings.width, settings.heads, settings.layers)
 
 
 class Attention(NamedTuple):

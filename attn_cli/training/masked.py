@@ -21,9 +21,9 @@ from attn_cli.training.layers import (
     EPSILON,
     LossAndGradients,
     Parameters,
-    Shape,
     joined,
     order_heads,
+    shape_of,
 )
 from attn_cli.training.objective import Needs, Objective
 from attn_cli.training.settings import TrainingSettings
@@ -228,8 +228,7 @@ def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
 def _initial(
     settings: TrainingSettings, corpus: Corpus, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    sizes = (settings.context, settings.width, settings.heads, settings.layers)
-    return encoder.initial(Shape(corpus.tokenizer.size, *sizes), rng)
+    return encoder.initial(shape_of(settings, corpus.tokenizer.size), rng)
 
 
 def _draw(corpus: Corpus, settings: TrainingSettings, step: int) -> Batch:

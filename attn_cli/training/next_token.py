@@ -13,7 +13,7 @@ import numpy as np
 from attn_cli.errors import ContentError
 from attn_cli.tokens.wordpiece import WordPiece
 from attn_cli.training import decoder
-from attn_cli.training.layers import EPSILON, LossAndGradients, Parameters, Shape, order_heads
+from attn_cli.training.layers import EPSILON, LossAndGradients, Parameters, order_heads, shape_of
 from attn_cli.training.objective import Needs, Objective
 from attn_cli.training.settings import TrainingSettings
 from attn_cli.training.tokenizer import build
@@ -157,8 +157,7 @@ def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
 def _initial(
     settings: TrainingSettings, corpus: Corpus, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    sizes = (settings.context, settings.width, settings.heads, settings.layers)
-    return decoder.initial(Shape(corpus.tokenizer.size, *sizes), rng)
+    return decoder.initial(shape_of(settings, corpus.tokenizer.size), rng)
 
 
 def _draw(corpus: Corpus, settings: TrainingSettings, step: int) -> Batch:

@@ -36,16 +36,10 @@ def corpus():
 
 
 @pytest.fixture
-def settings():
-    return loop.TrainingSettings(
+def settings(settings):
+    return replace(
+        settings,
         objective="masked",
-        layers=2,
-        heads=2,
-        width=8,
-        context=32,
-        steps=12,
-        batch_tokens=128,
-        warm_up_steps=3,
         mask="none",
         masking_rate=0.3,
         watched_prompt="the cat sees the [MASK]",
