@@ -19,9 +19,6 @@ masked and head_output follow; a test makes them.
 Origin and licence: models, prompts and numbers are made here by this script; Apache-2.0.
 """
 
-import datetime
-import json
-import platform
 import sys
 from pathlib import Path
 
@@ -30,6 +27,7 @@ import torch
 import transformers
 from make_llama import randomise
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
+from versions import record_versions
 
 HERE = Path(__file__).resolve().parent
 SMALL = {
@@ -198,20 +196,6 @@ def activations(model: torch.nn.Module, ids: list[int], types: list[int]) -> dic
     return arrays
 
 
-def record(name: str) -> None:
-    """Writes with which versions the goldens of a name were made, and when."""
-    path = HERE / "versions.json"
-    versions = json.loads(path.read_text())
-    versions[name] = {
-        "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    path.write_text(json.dumps(versions, indent=2) + "\n")
-
-
 def make(name: str, seed: int, tokens: int, config: dict) -> None:
     rng = np.random.default_rng(seed)
     full = transformers.DebertaV2Config(attn_implementation="eager", pad_token_id=0, **config)
@@ -228,7 +212,7 @@ def make(name: str, seed: int, tokens: int, config: dict) -> None:
 def main() -> None:
     for name in sys.argv[1:] or MODELS:
         make(name, **MODELS[name])
-    record("deberta")
+    record_versions("deberta")
 
 
 if __name__ == "__main__":

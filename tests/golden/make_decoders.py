@@ -18,9 +18,6 @@ from them; a test makes them. `bias` is what BLOOM's own attention adds.
 Origin and licence: models, prompts and numbers are made here by this script; Apache-2.0.
 """
 
-import datetime
-import json
-import platform
 import sys
 from pathlib import Path
 
@@ -28,6 +25,7 @@ import numpy as np
 import torch
 import transformers
 from make_llama import randomise
+from versions import record_versions
 
 HERE = Path(__file__).resolve().parent
 PHI3 = {
@@ -275,16 +273,7 @@ def make(name: str, kind: str, seed: int, tokens: int, config: dict) -> None:
 def main() -> None:
     for name in sys.argv[1:] or MODELS:
         make(name, **MODELS[name])
-    path = HERE / "versions.json"
-    versions = json.loads(path.read_text())
-    versions["decoders"] = {
-        "made": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    path.write_text(json.dumps(versions, indent=2) + "\n")
+    record_versions("decoders")
 
 
 if __name__ == "__main__":

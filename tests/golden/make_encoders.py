@@ -18,9 +18,6 @@ and z come out. Scores, scaled, masked and head_output follow from them; a test 
 Origin and licence: models, prompts and numbers are made here by this script; Apache-2.0.
 """
 
-import datetime
-import json
-import platform
 import re
 import sys
 from pathlib import Path
@@ -30,6 +27,7 @@ import torch
 import transformers
 from make_decoders import Spy
 from make_llama import randomise
+from versions import record_versions
 
 HERE = Path(__file__).resolve().parent
 MODELS = {
@@ -175,19 +173,6 @@ def make(
     if len(segments) > 1:
         given["token_type_ids"] = [i for i, count in enumerate(segments) for _ in range(count)]
     np.savez_compressed(folder / "activations.npz", **activations(model, kind, given))
-
-
-def record_versions(name: str) -> None:
-    path = HERE / "versions.json"
-    versions = json.loads(path.read_text())
-    versions[name] = {
-        "made": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    path.write_text(json.dumps(versions, indent=2) + "\n")
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ Origin and licence: all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0); the nu
 
 import numpy as np
 import transformers
-from make_encoders import HERE, activations, record_versions
+from make_encoders import HERE, activations
 from make_reference import in_package, opened
+from versions import record_versions
 
 TEXTS = ("the greatest thinker in China is", "Confucius")
 KEPT = ("0.x", "3.q", "5.weights", "5.output")

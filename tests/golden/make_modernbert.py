@@ -17,8 +17,8 @@ from pathlib import Path
 import make_decoders
 import numpy as np
 import transformers
-from make_deberta import record
 from make_llama import randomise
+from versions import record_versions
 
 HERE = Path(__file__).resolve().parent
 MODELS = {
@@ -78,7 +78,7 @@ def make(name: str, seed: int, tokens: int, config: dict) -> None:
 def main() -> None:
     for name in sys.argv[1:] or MODELS:
         make(name, **MODELS[name])
-    record("modernbert")
+    record_versions("modernbert")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,6 @@ scaled, masked and head_output follow from them; a test makes them. An encoder a
 Origin and licence: models, prompts and numbers are made here by this script; Apache-2.0.
 """
 
-import datetime
-import json
-import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +28,7 @@ import numpy as np
 import torch
 import transformers
 from make_llama import randomise
+from versions import record_versions
 
 HERE = Path(__file__).resolve().parent
 MODELS = {
@@ -252,16 +250,7 @@ def make(
 def main() -> None:
     for name in sys.argv[1:] or MODELS:
         make(name, **MODELS[name])
-    path = HERE / "versions.json"
-    versions = json.loads(path.read_text())
-    versions["two_stacks"] = {
-        "made": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    path.write_text(json.dumps(versions, indent=2) + "\n")
+    record_versions("two_stacks")
 
 
 if __name__ == "__main__":
