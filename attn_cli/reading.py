@@ -65,7 +65,7 @@ def tokenise(
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
         )
     _check_length(model.facts, "the prompt", len(read.tokens))
-    if model.facts.stack == "encoder" or model.facts.encoder:
+    if model.facts.encodes:
         read = replace(read, follow=_telling(model, read))
     if not model.facts.encoder:
         return read
@@ -97,12 +97,12 @@ def _check_inputs(
     if all(given.values()):
         raise UsageError("two targets: --target and --target-ids", "give one of them")
     for option in (option for option, used in given.items() if used and not facts.encoder):
-        what = "an encoder, it has no decoder" if facts.stack == "encoder" else "a decoder alone"
+        what = "a decoder alone" if facts.writes else "an encoder, it has no decoder"
         raise UsageError(
             f"{option} is what the decoder of an encoder–decoder reads; {facts.name} is {what}",
             "give the whole text as the prompt",
         )
-    if pair is not None and facts.stack != "encoder":
+    if pair is not None and facts.writes:
         raise UsageError(
             f"--pair is the second segment of an encoder's text; {facts.name} has no segments",
             "give the whole text as the prompt",

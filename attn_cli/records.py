@@ -18,6 +18,21 @@ class Address(NamedTuple):
     kind: str
     layer: int
 
+    @property
+    def crosses(self) -> bool:
+        """Whether the keys are another stack's."""
+        return self.kind == "cross"
+
+    @property
+    def both_sides(self) -> bool:
+        """Whether the stack reads a text in both directions."""
+        return self.stack == "encoder"
+
+    @property
+    def causal(self) -> bool:
+        """Whether the model itself hides later keys from every query."""
+        return not self.crosses and not self.both_sides
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attention:
@@ -175,6 +190,16 @@ class Facts:
     rotated: int = 0
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+
+    @property
+    def encodes(self) -> bool:
+        """Whether an encoder reads the prompt."""
+        return bool(self.encoder) or not self.writes
+
+    @property
+    def writes(self) -> bool:
+        """Whether the stack that predicts is a decoder, which writes the next token."""
+        return self.stack == "decoder"
 
     @property
     def attentions(self) -> tuple[tuple[str, str], ...]:

@@ -175,7 +175,7 @@ def _most(facts: Facts, where: Sequence[tuple[str, str]]) -> tuple[int, int]:
 
 def check_writes(facts: Facts, what: str) -> None:
     """Raises UsageError where a model has no next token."""
-    if facts.stack == "encoder":
+    if not facts.writes:
         raise UsageError(
             f"{what} needs a next token, and {facts.name} is an encoder, which predicts none",
             "attn trace shows what it puts in the place of a mask token"
@@ -305,11 +305,10 @@ def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:
 def _check_memory(prompt: Prompt, request: Request, facts: Facts) -> None:
     """Refuses a prompt whose attention arrays cannot fit, before anything is allocated."""
     kept = sum("key" in vocabulary.ARRAYS[name].axes for name in request.arrays)
-    cells = {
-        (stack, kind): len(prompt.of(stack).tokens) * facts.heads_of(stack)
-        * len((prompt if kind == "cross" else prompt.of(stack)).tokens)
-        for stack, kind in facts.attentions
-    }  # fmt: skip
+    cells = {}
+    for stack, kind in facts.attentions:
+        queries, keys = prompt.sides(stack, kind)
+        cells[stack, kind] = len(queries.tokens) * facts.heads_of(stack) * len(keys.tokens)
     need = 4 * kept * sum(cells[block.stack, block.kind] for block in request.blocks)
     need += 4 * 5 * max(cells.values())
     tokens = max(len(prompt.tokens), len(prompt.last.tokens))

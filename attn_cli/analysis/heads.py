@@ -93,16 +93,17 @@ def found(trace: Trace, where: int | Address) -> Attention:
 def _summary(block: Attention, place: int, query: int) -> HeadSummary:
     weights = block.weights[place].astype(np.float64)
     pull, output = block.head_output[place, query], block.output[query]
-    first = min(1, len(weights) - 1) if block.stack == "decoder" and block.kind == "self" else 0
+    first = min(1, len(weights) - 1) if block.address.causal else 0
     behind = np.arange(first, len(weights))
     before = behind[behind > 0]
+    crosses = block.address.crosses
     return HeadSummary(
         head=block.heads[place],
         entropy=float(entropy(weights)[behind].mean()),
         looks_at=tuple(weights.argmax(axis=1).tolist()),
         first_share=float(weights[behind, 0].mean()),
-        previous_share=_mean(weights, before, before - 1) if block.kind == "self" else _NONE,
-        self_share=_mean(weights, behind, behind) if block.kind == "self" else _NONE,
+        previous_share=_NONE if crosses else _mean(weights, before, before - 1),
+        self_share=_NONE if crosses else _mean(weights, behind, behind),
         norm=float(np.linalg.norm(pull)),
         cosine=cosine(pull, output),
     )

@@ -186,7 +186,7 @@ class Stack:
                 "x": x,
             }
             more = {"middle": self._middle, "convolution": convolution, "inner": inner}
-            if record.kind == "self":
+            if not record.address.crosses:
                 more["cross"] = self._outputs.get("cross", NOTHING)
             shown |= {name: array for name, array in more.items() if array.size}
             yield replace(
@@ -232,7 +232,7 @@ class Stack:
             arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
         q, k, v = map(arrays.__getitem__, "qkv")
         sizes = self.start + len(self.ids), k.shape[1]
-        seen = what_if.visible(visible, *sizes, both_sides=self.name == "encoder")
+        seen = what_if.visible(visible, *sizes, both_sides=block.both_sides)
         own = scale or default_scale(q.shape[-1])
         scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)

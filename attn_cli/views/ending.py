@@ -108,7 +108,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     rows = [x, *(shown[name] for name in parts), shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
     keys = ["cross_row" if name == "cross" else name for name in parts]
-    keys[0] = "cross_row" if block.kind == "cross" else keys[0]
+    keys[0] = "cross_row" if block.address.crosses else keys[0]
     names = ["x", *(note(f"after.{key}", sign=plus) for key in keys)]
     last = block.layer == facts.layers_of(block.stack) - 1
     key = "after.last" if last else "after.next"
@@ -119,7 +119,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     columns = [note("column.length"), *range(values.shape[1] - 1)]
     axes = "" if summed else note("axes.matrix", rows=note("next.rows"), columns="model")
     yield Matrix(note("after.table", query=query), values, names, columns, axes, summed=summed)
-    if last and block.stack == "encoder" and facts.encoder and summed:
+    if last and block.address.both_sides and facts.encoder and summed:
         yield say("after.encoder_norm")
 
 
@@ -242,7 +242,7 @@ def try_next(view: HeadView, key: int) -> Iterator[object]:
     if view.arrays["visible"][query].sum() > 1:
         yield say("page.try_mask", command=visible(hide), **names)
     yield say("page.try_heads", command=visible(other))
-    if trace.model.encoder and block.kind == "self" and block.stack == "decoder":
+    if trace.model.encoder and block.address.causal:
         cross = f"attn trace{said}{model} --kind={_CROSS}{typed}"
         yield say("page.try_cross", command=visible(cross))
 

@@ -39,7 +39,7 @@ class HeadView(NamedTuple):
     @property
     def crosses(self) -> bool:
         """Whether the keys are another stack's."""
-        return self.block.kind == "cross"
+        return self.block.address.crosses
 
     @property
     def facts(self) -> Facts:

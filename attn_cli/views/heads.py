@@ -6,7 +6,7 @@ import numpy as np
 
 from attn_cli.analysis.heads import Heads
 from attn_cli.notes import place
-from attn_cli.records import Trace
+from attn_cli.records import Address, Trace
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say, what_ifs
 from attn_cli.views.text import labels
@@ -78,13 +78,12 @@ def _headline(found: Heads, where: Note, query: str, all_heads: int) -> Say:
 def _summary(found: Heads, *, single: bool) -> Columns:
     """A `single` token has no previous one to look at, nor has a query among another stack's."""
     columns = [Column(note("column.head_number"), [str(h.head) for h in found.heads], "left")]
-    cross = found.kind == "cross"
+    at = Address(found.stack, found.kind, found.layer)
     for key in ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine"):
-        none = (single and key == "previous_share") or (cross and key in _OF_ONE_STACK)
+        none = (single and key == "previous_share") or (at.crosses and key in _OF_ONE_STACK)
         cells = ["–" if none else getattr(head, key) for head in found.heads]
         columns.append(Column(note(f"heads.{key}"), cells, "right" if none else "number"))
-    causal = found.stack == "decoder" and not cross
-    return Columns(note("heads.rows" if causal else "heads.rows_all"), columns)
+    return Columns(note("heads.rows" if at.causal else "heads.rows_all"), columns)
 
 
 _OF_ONE_STACK = ("previous_share", "self_share")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attn_cli.notes import place
-from attn_cli.records import Facts, Trace
+from attn_cli.records import Address, Facts, Trace
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say, what_ifs
 from attn_cli.views.text import label, labels, visible
@@ -22,19 +22,19 @@ _NOTHING = 1e-6
 def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     """`before` and `after` name the two masks in words."""
     names, keys = (labels(s.labels) for s in trace.prompt.sides(found.stack, found.kind))
-    where = place(trace.model, trace.block(found.layer, stack=found.stack, kind=found.kind))
+    at = Address(found.stack, found.kind, found.layer)
+    where = place(trace.model, at)
     masks = {"before": visible(before), "after": visible(after)}
     items: Page = [
         Heading(trace.model, trace.prompt),
         *what_ifs(trace.settings),
         _headline(found, names, masks["after"]),
         say("mask.compared", "aside", **masks, where=where, head=found.head),
-        _may_see(trace.model, found),
-        Picture(names, found.visible_before, found.visible_after, keys, found.kind == "cross"),
+        _may_see(trace.model, at),
+        Picture(names, found.visible_before, found.visible_after, keys, at.crosses),
     ]
     changed = {"removed": found.removed, "added": found.added, "valued": found.valued}
-    causal = found.stack == "decoder" and found.kind == "self"
-    if causal and any(cell.key > cell.query for cells in changed.values() for cell in cells):
+    if at.causal and any(cell.key > cell.query for cells in changed.values() for cell in cells):
         items.append(say("mask.value_why" if found.valued else "mask.why"))
     items += [
         _cells(note(f"mask.{key}"), cells, names, keys) for key, cells in changed.items() if cells
@@ -48,7 +48,7 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
             names,
             keys,
             hidden=~found.visible_before,
-            crosses=found.kind == "cross",
+            crosses=at.crosses,
         )
     )
     items.append(
@@ -58,17 +58,17 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
             names,
             keys,
             hidden=~found.visible_after,
-            crosses=found.kind == "cross",
+            crosses=at.crosses,
         )
     )
     items.append(_moved(found, names))
     return [*items, _next(trace, found)] if found.next_after else items
 
 
-def _may_see(facts: Facts, found: "MaskEffect") -> Say:
+def _may_see(facts: Facts, at: Address) -> Say:
     """What this kind of attention may see by itself."""
-    window = note("mask.may_window") if facts.windowed and found.kind == "self" else ""
-    key = "cross" if found.kind == "cross" else found.stack
+    window = note("mask.may_window") if facts.windowed and not at.crosses else ""
+    key = "cross" if at.crosses else at.stack
     return say(f"mask.may_{key}", window=window)
 
 

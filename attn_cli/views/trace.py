@@ -236,7 +236,7 @@ def _mask(view: HeadView) -> Items:
 
 def _kind_of_mask(view: HeadView) -> list[Say]:
     """That it is causal, or a window, where it is."""
-    visible, both = view.arrays["visible"], view.block.stack == "encoder"
+    visible, both = view.arrays["visible"], view.block.address.both_sides
     apart = np.abs(masks.square(masks.distance, len(visible)))
     before = int(apart[visible].max(initial=0))
     window = partial(masks.window, width=before + 1, both_sides=both)
