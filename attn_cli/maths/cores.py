@@ -1,0 +1,186 @@
+"""Work in blocks, spread over the processor's cores.
+
+A block's size never depends on how many cores there are, and BLAS has one thread while blocks run,
+so that every digit is the same on one core and on sixteen. Imports only the standard library, so
+that it can be asked before numpy is imported.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+# Who keeps BLAS from the other cores wants them for something else.
+_LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+# BLAS's own threads are read from these when it is loaded.
+_OF_BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_chosen = 0
+_here = threading.local()
+
+
+# --- how many ------------------------------------------------------------------------------------
+
+
+def threads() -> int:
+    """How many threads compute: as many as `use` was told, else as many as there are cores."""
+    return _chosen or cores()
+
+
+def use(count: int) -> None:
+    """Lets so many threads compute from now on; 0 means as many as there are cores."""
+    global _chosen  # noqa: PLW0603 - a process has its cores once
+    _chosen = count
+
+
+@cache
+def cores() -> int:
+    """The cores that this process may use: its affinity, its container's share, BLAS's limit."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min([count, *of_container(Path("/")), *_of_environment(os.environ)]))
+
+
+def _of_environment(environ: Mapping[str, str]) -> list[int]:
+    given = (environ.get(name, "") for name in _LIMITS)
+    return [int(text) for text in given if text.isascii() and text.isdigit() and len(text) < 6]
+
+
+def of_container(root: Path) -> list[int]:
+    """The whole cores that each control group around this process allows (Linux, both versions)."""
+    found = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        kinds, path = [*line.split(":", 2), "", ""][1:3]
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if kinds else ".")
+        here = mount / path.strip("/")
+        for place in (here, *here.parents):
+            if mount not in (place, *place.parents):
+                break
+            if kinds:
+                limit = f"{_text(place / 'cpu.cfs_quota_us')} {_text(place / 'cpu.cfs_period_us')}"
+            else:
+                limit = _text(place / "cpu.max")
+            quota, period = [*limit.split(), "", ""][:2]
+            if quota.isdigit() and period.isdigit() and int(period):
+                found.append(-(-int(quota) // int(period)))
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return ""
+
+
+# --- work ----------------------------------------------------------------------------------------
+
+
+def spread(work: Callable[[slice], Any], count: int, block: int) -> None:
+    """Calls `work` for each block of `range(count)`: `each` of them, as a slice."""
+    each(work, [slice(start, min(start + block, count)) for start in range(0, count, block)])
+
+
+def each(work: Callable[[T], Any], parts: Sequence[T]) -> None:
+    """Calls `work` for every part, on all threads, of which this is one; in any order.
+
+    Who calls makes the arrays that the parts fill. After an error no further part is begun, and it
+    is raised here. Work that a part has done in parts stays on its thread.
+    """
+    inside = getattr(_here, "inside", False)
+    helpers = 0 if inside else min(threads(), len(parts)) - 1
+    with nullcontext() if inside or not parts else _blas_alone():
+        if helpers < 1:
+            for part in parts:
+                work(part)
+        else:
+            _each(work, parts, helpers)
+
+
+def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:
+    left, failed = iter(parts), False
+
+    def drain() -> None:
+        nonlocal failed
+        _here.inside = True
+        try:
+            for part in left:
+                if failed:
+                    return
+                work(part)
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            _here.inside = False
+
+    # What numpy does about an overflow belongs to the context, not to the thread.
+    others = [_pool().submit(copy_context().run, drain) for _ in range(helpers)]
+    try:
+        drain()
+    finally:
+        for other in others:  # none goes on after this
+            other.exception()
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool() -> Any:
+    """The threads beside this one, each made when it is first needed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1024, "attn")
+
+
+# --- BLAS's own threads --------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_callers = 0
+_had: list[int] = []
+
+
+def before_numpy() -> None:
+    """Call before numpy is imported: its BLAS then makes no threads of its own."""
+    if "numpy" not in sys.modules:
+        cores()  # what the user set counts, not what is set here
+        for name in _OF_BLAS:
+            os.environ.setdefault(name, "1")
+
+
+@contextmanager
+def _blas_alone() -> Iterator[None]:
+    """One thread for each product inside: as many products run at once as there are threads."""
+    global _callers  # noqa: PLW0603 - BLAS has one setting for the process
+    with _lock:
+        _callers += 1
+        if _callers == 1:
+            _had[:] = [library.num_threads for library in _libraries()]
+            for library in _libraries():
+                library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _callers -= 1
+            if not _callers:
+                for library, count in zip(_libraries(), _had, strict=True):
+                    library.set_num_threads(count)
+
+
+@cache
+def _libraries() -> list[Any]:
+    """The BLAS libraries that have threads of their own."""
+    if all(os.environ.get(name) == "1" for name in _OF_BLAS):
+        return []
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return [library for library in found if library.num_threads > 1]
