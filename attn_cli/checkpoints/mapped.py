@@ -42,6 +42,15 @@ def looks_like(start: bytes) -> str:
 
 def forget(mapped: mmap.mmap, begin: int, end: int) -> None:
     """Gives these pages back to the system, which reads them again when they are next touched."""
-    if hasattr(mmap, "MADV_DONTNEED") and end > begin:
+    _advise(mapped, begin, end, "MADV_DONTNEED")
+
+
+def expect(mapped: mmap.mmap, begin: int, end: int) -> None:
+    """Has the system read these pages from the disk before they are touched."""
+    _advise(mapped, begin, end, "MADV_WILLNEED")
+
+
+def _advise(mapped: mmap.mmap, begin: int, end: int, advice: str) -> None:
+    if hasattr(mmap, advice) and end > begin:
         first = begin - begin % mmap.PAGESIZE
-        mapped.madvise(mmap.MADV_DONTNEED, first, end - first)
+        mapped.madvise(getattr(mmap, advice), first, end - first)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.checkpoints.floats import widen
-from attn_cli.checkpoints.mapped import forget
+from attn_cli.checkpoints.mapped import expect, forget
 from attn_cli.errors import ContentError
 
 
@@ -16,7 +16,8 @@ class Tensor(NamedTuple):
     """Type, shape and size in bytes as stored, and what reads it.
 
     `stored` gives the values as they are stored, rows along the first axis; `widen` makes float32
-    of the bytes of whole rows. `release` lets go of the memory that reading took. `where` begins
+    of the bytes of whole rows. `expect` tells the system that it
+    will be read, `release` lets go of the memory that reading took. `where` begins
     the message of an error.
     """
 
@@ -27,6 +28,7 @@ class Tensor(NamedTuple):
     stored: Callable[[], np.ndarray]
     widen: Callable[[str, np.ndarray], np.ndarray] = widen
     release: Callable[[], None] = lambda: None
+    expect: Callable[[], None] = lambda: None
 
     def read(self) -> np.ndarray:
         """The whole tensor in float32 (a view of the file where it is stored so), read-only."""
@@ -67,5 +69,5 @@ def span(
         raw = np.frombuffer(mapped, np.uint8, size, begin)
         return raw.reshape(rows, size // max(rows, 1))
 
-    release = partial(forget, mapped, begin, begin + size)
-    return Tensor(dtype, shape, size, where, stored, widen, release)
+    release, expected = (partial(act, mapped, begin, begin + size) for act in (forget, expect))
+    return Tensor(dtype, shape, size, where, stored, widen, release, expected)
