@@ -62,6 +62,7 @@ class Attention:
     soft_cap: float = 0.0
     removed: tuple[int, ...] = ()
     arrays: Mapping[str, np.ndarray]
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)
     shown: Mapping[str, np.ndarray] = field(default_factory=dict)
     what_if: frozenset[str] = frozenset()
 

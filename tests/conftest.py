@@ -104,7 +104,8 @@ class Spied:
 
     def __init__(self, name, tensor, spy):
         self.name, self.tensor, self.spy = name, tensor, spy
-        self.dtype, self.shape, self.release = tensor.dtype, tensor.shape, tensor.release
+        self.dtype, self.shape = tensor.dtype, tensor.shape
+        self.release, self.expect = tensor.release, tensor.expect
 
     def read(self):
         self.spy.whole.append(self.name)
@@ -122,6 +123,13 @@ class Spy:
     def __init__(self, tensors):
         self.whole, self.by_row = [], []
         self.tensors = {name: Spied(name, t, self) for name, t in tensors.items()}
+
+    def rows_read(self) -> dict[str, list[int]]:
+        """Which rows of which tensors were read, in order; all of those that were read whole."""
+        found = {name: list(range(self.tensors[name].shape[0])) for name in self.whole}
+        for name, rows in self.by_row:
+            found[name] = sorted(found.get(name, []) + rows)
+        return found
 
 
 @pytest.fixture

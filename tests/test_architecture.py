@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -215,12 +216,13 @@ def test_a_word_in_a_page_would_be_seen():
     assert words(source) == {" more"}
 
 
-def test_maths_imports_only_numpy():
+def test_maths_imports_only_numpy_and_what_holds_its_threads():
     for path in MODULES:
         names = imported(path)
         if part_of(path) == "maths":
             roots = {name.split(".")[0] for name in names}
-            assert roots <= {"numpy", "math", "typing", "types", "collections", "attn_cli"}, path
+            others = roots - set(sys.stdlib_module_names)
+            assert others <= {"numpy", "threadpoolctl", "attn_cli"}, path
             inside = {name for name in names if name.startswith("attn_cli.")}
             assert all(name.startswith("attn_cli.maths") for name in inside), path
 

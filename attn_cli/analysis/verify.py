@@ -125,8 +125,8 @@ def _recomputed(block: Attention) -> dict[str, np.ndarray]:
         name: array if array.dtype == bool else array.astype(np.float64)
         for name, array in block.arrays.items()
     }
-    heads = len(block.heads)
-    k, v = (steps.repeat_heads(given[name], heads) for name in "kv")
+    group = len(block.heads) // len(block.kv_heads)
+    k, v = (given[name].repeat(group, axis=0) for name in "kv")
     bias = given.get("bias", np.zeros(0))
     terms = [given[name] for name in vocabulary.TERMS if name in given]
     product = steps.dot_products(given["q"], k)

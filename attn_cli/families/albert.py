@@ -64,7 +64,7 @@ def layers(model: Model, stack: Stack) -> Iterator[LayerWeights]:
     """The tensors of each layer, which are those of its group."""
     config, at = model.config, -1
     prefix = config.names.layer.removesuffix("*.")
-    groups = model.weights.layers(prefix, config.groups - 1)
+    groups = model.weights.layers(prefix, config.groups - 1, len(stack.ids))
     for _ in stack.layers(""):  # counts them
         while at < int(stack.layer / (config.layers / config.groups)):
             parts, at = next(groups), at + 1

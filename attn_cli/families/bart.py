@@ -7,7 +7,7 @@ import numpy as np
 
 from attn_cli.maths import masks
 from attn_cli.maths.attention import embed
-from attn_cli.maths.layers import linear
+from attn_cli.maths.products import Map, feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass, encoded
 from attn_cli.model.config import ConfigReader, EqualHeads
@@ -132,13 +132,13 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**first, "x": x, **apart(x, **_maps(parts, _SELF, heads))},
             visible=masks.causal,
-            **_output(parts, _SELF),
+            out=parts.map(f"{_SELF}.out_proj"),
         )
         x, first = _norm(parts, _SELF, x + output), {}
         output = yield from stack.attend(
             {"x": x, **across(stack, x, memory.x, **_maps(parts, _CROSS, heads))},
             visible=masks.none,
-            **_output(parts, _CROSS),
+            out=parts.map(f"{_CROSS}.out_proj"),
             source=memory,
         )
         x = _norm(parts, _CROSS, x + output)
@@ -154,7 +154,7 @@ def _encode(model: Model, ids: Ids, request: Request) -> Pass:
         output = yield from stack.attend(
             {**first, "x": x, **apart(x, **_maps(parts, _SELF, model.config.encoder_heads))},
             visible=masks.none,
-            **_output(parts, _SELF),
+            out=parts.map(f"{_SELF}.out_proj"),
         )
         x, first = _norm(parts, _SELF, x + output), {}
         inner = stack.mlp(_mlp(model.config, parts, x), middle=x)
@@ -179,18 +179,8 @@ def _embed(model: Model, stack: Stack) -> tuple[np.ndarray, Arrays]:
     return x, {"token_embedding": token, "position_embedding": position}
 
 
-def _maps(
-    parts: LayerWeights, name: str, heads: int
-) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
-    names = {letter: f"{name}.{letter}_proj" for letter in "qkv"}
-    return {
-        letter: (parts[f"{place}.weight"].T, parts[f"{place}.bias"], heads)
-        for letter, place in names.items()
-    }
-
-
-def _output(parts: LayerWeights, name: str) -> Arrays:
-    return {"w_o": parts[f"{name}.out_proj.weight"].T, "b_o": parts[f"{name}.out_proj.bias"]}
+def _maps(parts: LayerWeights, name: str, heads: int) -> dict[str, tuple[Map, int]]:
+    return {letter: (parts.map(f"{name}.{letter}_proj"), heads) for letter in "qkv"}
 
 
 def _norm(parts: LayerWeights, name: str, x: np.ndarray) -> np.ndarray:
@@ -198,9 +188,7 @@ def _norm(parts: LayerWeights, name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
-    inner = linear(x, parts["fc1.weight"].T, parts["fc1.bias"])
-    active = ACTIVATIONS[config.activation](inner)
-    return linear(active, parts["fc2.weight"].T, parts["fc2.bias"])
+    return feed_forward(x, parts.map("fc1"), parts.map("fc2"), ACTIVATIONS[config.activation])
 
 
 FAMILY = Family(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from attn_cli.maths import masks
-from attn_cli.maths.layers import linear
+from attn_cli.maths.products import feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
@@ -30,7 +30,7 @@ from attn_cli.model.tensors import (
     of_layers,
     output,
 )
-from attn_cli.model.weights import LayerWeights, Weights, layer_normed, norm_of
+from attn_cli.model.weights import LayerWeights, layer_normed, linear, norm_of
 from attn_cli.records import Facts
 
 # Dropout acts in training only, the pooler's keys say how a text becomes one vector.
@@ -206,15 +206,14 @@ def forward(
     first = _parts(model, stack, rows(config, stack))
     x = layer_normed(model.weights, NORM, sum(first.values()), config.epsilon)
     if config.projection:
-        x = _linear(model.weights, config.projection, x)
+        x = linear(model.weights, config.projection, x)
     else:
         first |= norm_of(model.weights, NORM)
     for parts in layers(model, stack):
         output = yield from stack.attend(
             {**first, "x": x, **_project(config, parts, x)},
             visible=masks.none,
-            w_o=parts[f"{names.attended}.weight"].T,
-            b_o=parts[f"{names.attended}.bias"],
+            out=parts.map(names.attended),
         )
         x, first = layer_normed(parts, names.attended_norm, x + output, config.epsilon), {}
         inner = stack.mlp(_mlp(config, parts, x), middle=x)
@@ -226,7 +225,7 @@ def forward(
 
 def final(model: Model, x: np.ndarray) -> np.ndarray:
     config, names = model.config, model.config.names
-    inner = ACTIVATIONS[config.head_activation](_linear(model.weights, names.head, x))
+    inner = linear(model.weights, names.head, x, ACTIVATIONS[config.head_activation])
     return layer_normed(model.weights, names.head_norm, inner, config.epsilon)
 
 
@@ -242,24 +241,14 @@ def _parts(model: Model, stack: Stack, rows: Sequence[int]) -> Arrays:
     return {**parts, "type_embedding": weights.rows(_TYPES, stack.segments(known))}
 
 
-def _linear(parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return linear(x, parts[f"{name}.weight"].T, parts[f"{name}.bias"])
-
-
 def _project(config: Config, parts: LayerWeights, x: np.ndarray) -> Arrays:
-    names = {letter: getattr(config.names, letter) for letter in "qkv"}
-    return apart(
-        x,
-        **{
-            letter: (parts[f"{name}.weight"].T, parts[f"{name}.bias"], config.heads)
-            for letter, name in names.items()
-        },
-    )
+    maps = {letter: parts.map(getattr(config.names, letter)) for letter in "qkv"}
+    return apart(x, **{letter: (of, config.heads) for letter, of in maps.items()})
 
 
 def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
-    active = ACTIVATIONS[config.activation](_linear(parts, config.names.wide, x))
-    return _linear(parts, config.names.narrow, active)
+    maps = parts.map(config.names.wide), parts.map(config.names.narrow)
+    return feed_forward(x, *maps, ACTIVATIONS[config.activation])
 
 
 # --- the same model, or a sibling, in a GGUF file, which has no head -----------------------------

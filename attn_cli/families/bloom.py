@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths.layers import gelu_tanh, linear
+from attn_cli.maths.layers import gelu_tanh
 from attn_cli.maths.masks import causal
 from attn_cli.maths.positions import alibi, alibi_slopes
+from attn_cli.maths.products import feed_forward
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
@@ -115,12 +116,10 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     for parts in stack.layers("h."):
         entry = entering(parts, "input_layernorm", x, config.epsilon)
         normed = entry["normed"]
-        weight, b = parts[f"{_FUSED}.weight"], parts[f"{_FUSED}.bias"]
         output = yield from stack.attend(
-            {**first, **entry, **interleaved(normed, weight, b, config.heads)},
+            {**first, **entry, **interleaved(normed, parts.map(_FUSED), config.heads)},
             visible=causal,
-            w_o=parts["self_attention.dense.weight"].T,
-            b_o=parts["self_attention.dense.bias"],
+            out=parts.map("self_attention.dense"),
             bias=bias,
         )
         x, first = (normed if config.normed_residual else x) + output, {}
@@ -135,9 +134,8 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
 
 
 def _mlp(parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
-    wide, narrow = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
-    inner = linear(normed, parts[f"{wide}.weight"].T, parts[f"{wide}.bias"])
-    return linear(gelu_tanh(inner), parts[f"{narrow}.weight"].T, parts[f"{narrow}.bias"])
+    maps = parts.map("mlp.dense_h_to_4h"), parts.map("mlp.dense_4h_to_h")
+    return feed_forward(normed, *maps, gelu_tanh)
 
 
 # --- the same model in a GGUF file, whose fused rows are all queries, keys, values ---------------

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attn_cli.maths import masks
-from attn_cli.maths.attention import Relation, default_scale, dot_products, project
-from attn_cli.maths.layers import convolution, linear
+from attn_cli.maths.attention import Relation, default_scale, dot_products
+from attn_cli.maths.layers import convolution
 from attn_cli.maths.positions import at_rows, relative_rows
+from attn_cli.maths.products import feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
@@ -20,7 +21,7 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import NOTHING, LayerWeights, Weights, layer_normed, norm_of
+from attn_cli.model.weights import NOTHING, LayerWeights, Weights, layer_normed, linear, norm_of
 from attn_cli.records import Facts
 
 _HARMLESS = frozenset(
@@ -32,7 +33,7 @@ _HARMLESS = frozenset(
 _TOKENS, _POSITIONS, _TYPES = (
     f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")
 )
-_ENTRY, _ENTRY_MAP = "embeddings.LayerNorm", "embeddings.embed_proj.weight"
+_ENTRY, _ENTRY_MAP = "embeddings.LayerNorm", "embeddings.embed_proj"
 _RELATIVE, _RELATIVE_NORM = "encoder.rel_embeddings.weight", "encoder.LayerNorm"
 _CONVOLUTION, _CONVOLUTION_NORM = "encoder.conv.conv", "encoder.conv.LayerNorm"
 _PROJECTIONS = {
@@ -170,7 +171,7 @@ def shapes(config: Config) -> Shapes:
     if config.types:
         found[_TYPES] = (config.types, narrow)
     if narrow != width:
-        found[_ENTRY_MAP] = (width, narrow)
+        found[f"{_ENTRY_MAP}.weight"] = (width, narrow)
     if config.relative_positions:
         found[_RELATIVE] = (2 * config.span, width)
     found |= norms(width, *([_RELATIVE_NORM] if config.relative_norm else []))
@@ -227,8 +228,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**first, "x": x, **arrays},
             visible=masks.none,
-            w_o=parts[f"{_ATTENDED}.weight"].T,
-            b_o=parts[f"{_ATTENDED}.bias"],
+            out=parts.map(_ATTENDED),
             scale=default_scale(config.head_width * (1 + len(config.terms))),
             terms=_terms(config, arrays),
         )
@@ -245,7 +245,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 
 def final(model: Model, x: np.ndarray) -> np.ndarray:
     config, weights = model.config, model.weights
-    inner = ACTIVATIONS[config.activation](_linear(weights, config.head_map, x))
+    inner = linear(weights, config.head_map, x, ACTIVATIONS[config.activation])
     return layer_normed(weights, config.head_norm, inner, config.epsilon)
 
 
@@ -260,11 +260,7 @@ def _parts(model: Model, stack: Stack) -> Arrays:
         parts["type_embedding"] = weights.rows(_TYPES, stack.segments(config.types))
     if config.embedding_width == config.model_width:
         return parts
-    return {name: part @ weights[_ENTRY_MAP].T for name, part in parts.items()}
-
-
-def _linear(parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return linear(x, parts[f"{name}.weight"].T, parts[f"{name}.bias"])
+    return {name: linear(weights, _ENTRY_MAP, part) for name, part in parts.items()}
 
 
 def _relative(config: Config, weights: Weights) -> np.ndarray:
@@ -278,21 +274,17 @@ def _relative(config: Config, weights: Weights) -> np.ndarray:
 
 
 def _project(config: Config, parts: LayerWeights, x: np.ndarray) -> Arrays:
-    return apart(
-        x,
-        **{
-            letter: (parts[f"{name}.weight"].T, parts[f"{name}.bias"], config.heads)
-            for letter, name in _PROJECTIONS.items()
-        },
-    )
+    maps = {letter: parts.map(name) for letter, name in _PROJECTIONS.items()}
+    return apart(x, **{letter: (of, config.heads) for letter, of in maps.items()})
 
 
 def _project_relative(config: Config, parts: LayerWeights, table: np.ndarray) -> Arrays:
     """The key and the query that each relative position has, (head, bucket, width)."""
-    return {
-        array: project(table, parts[f"{name}.weight"].T, parts[f"{name}.bias"], config.heads)
-        for array, name in config.relative_maps.items()
-    }
+    if not config.relative_maps:
+        return {}
+    maps = {array: parts.map(name) for array, name in config.relative_maps.items()}
+    made = apart(table, **{array: (of, config.heads) for array, of in maps.items()})
+    return {array: made[array] for array in maps}
 
 
 def _terms(config: Config, arrays: Arrays) -> dict[str, Relation]:
@@ -316,7 +308,7 @@ def _terms(config: Config, arrays: Arrays) -> dict[str, Relation]:
 
 
 def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:
-    return _linear(parts, _NARROW, ACTIVATIONS[config.activation](_linear(parts, _WIDE, x)))
+    return feed_forward(x, parts.map(_WIDE), parts.map(_NARROW), ACTIVATIONS[config.activation])
 
 
 def _convolved(config: Config, weights: Weights, x: np.ndarray) -> np.ndarray:

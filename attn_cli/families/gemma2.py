@@ -18,7 +18,6 @@ from attn_cli.model.gguf import named
 from attn_cli.model.rope import Rope, read_rope, rotated
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Shapes, norms
-from attn_cli.model.weights import bias_of
 from attn_cli.records import Facts
 
 # Two of these stand beside the keys that are used in their place.
@@ -116,8 +115,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**first, **entry, **rotated(project(config, parts, entry["normed"]), angles)},
             visible=causal_or_window(windows[stack.layer]),
-            w_o=parts["self_attn.o_proj.weight"].T,
-            b_o=bias_of(parts, "self_attn.o_proj"),
+            out=parts.map("self_attn.o_proj"),
             scale=config.scale,
             soft_cap=config.attention_cap,
         )

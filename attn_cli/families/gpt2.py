@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from attn_cli.maths.attention import embed
-from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
+from attn_cli.maths.products import feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import Gguf, named
-from attn_cli.model.project import Arrays, apart
+from attn_cli.model.project import Arrays, fused
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, entering, layer_normed, transposed
@@ -124,8 +124,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**first, **entry, **_project(config, parts, entry["normed"])},
             visible=causal,
-            w_o=parts["attn.c_proj.weight"],
-            b_o=parts["attn.c_proj.bias"],
+            out=parts.map("attn.c_proj", columns=True),
             scale=_scale(config, stack.layer),
         )
         x, first = x + output, {}
@@ -144,22 +143,13 @@ def _scale(config: Config, layer: int) -> float:
 
 
 def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
-    width = config.model_width
-    w, b = parts["attn.c_attn.weight"], parts["attn.c_attn.bias"]
-    thirds = [slice(i * width, (i + 1) * width) for i in range(3)]
-    return apart(
-        normed,
-        **{
-            letter: (w[:, part], b[part], config.heads)
-            for letter, part in zip("qkv", thirds, strict=True)
-        },
-    )
+    of = parts.map("attn.c_attn", columns=True)
+    return fused(normed, of, **dict.fromkeys("qkv", config.heads))
 
 
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
-    inner = linear(normed, parts["mlp.c_fc.weight"], parts["mlp.c_fc.bias"])
-    active = ACTIVATIONS[config.activation](inner)
-    return linear(active, parts["mlp.c_proj.weight"], parts["mlp.c_proj.bias"])
+    maps = (parts.map(f"mlp.{name}", columns=True) for name in ("c_fc", "c_proj"))
+    return feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
 # --- the same model in a GGUF file, whose matrices are (output, input) ---------------------------

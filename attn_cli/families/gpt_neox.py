@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import causal
+from attn_cli.maths.products import feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
@@ -20,7 +20,7 @@ from attn_cli.model.project import Arrays, interleaved
 from attn_cli.model.rope import Rope, rope_section, rotated, rotated_width, scaled_rope
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, bias_of, entering, layer_normed
+from attn_cli.model.weights import LayerWeights, entering, layer_normed
 from attn_cli.records import Facts
 
 _HARMLESS = frozenset(
@@ -119,8 +119,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**entry, **rotated(_project(config, parts, entry["normed"]), angles)},
             visible=causal,
-            w_o=parts["attention.dense.weight"].T,
-            b_o=bias_of(parts, "attention.dense"),
+            out=parts.map("attention.dense"),
         )
         before, x = x, x + output
         into = before if config.parallel else x
@@ -134,14 +133,12 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
 
 
 def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
-    return interleaved(normed, parts[f"{_FUSED}.weight"], bias_of(parts, _FUSED), config.heads)
+    return interleaved(normed, parts.map(_FUSED), config.heads)
 
 
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
-    wide, narrow = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
-    inner = linear(normed, parts[f"{wide}.weight"].T, parts[f"{wide}.bias"])
-    active = ACTIVATIONS[config.activation](inner)
-    return linear(active, parts[f"{narrow}.weight"].T, parts[f"{narrow}.bias"])
+    maps = parts.map("mlp.dense_h_to_4h"), parts.map("mlp.dense_4h_to_h")
+    return feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
 # --- the same model in a GGUF file, whose fused rows are all queries, keys, values ---------------

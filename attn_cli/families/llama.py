@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths.layers import linear, rms_norm
+from attn_cli.maths.layers import rms_norm
+from attn_cli.maths.products import gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
@@ -21,7 +22,7 @@ from attn_cli.model.project import Arrays, apart
 from attn_cli.model.rope import Rope, read_rope, rotated
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, bias_of
+from attn_cli.model.weights import LayerWeights, Weights
 from attn_cli.records import Facts
 
 HARMLESS = frozenset({"attention_dropout", "initializer_range"})
@@ -191,8 +192,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**entry, **rotated(project(config, parts, entry["normed"]), angles)},
             visible=causal_or_window(config.windows[stack.layer]),
-            w_o=parts["self_attn.o_proj.weight"].T,
-            b_o=bias_of(parts, "self_attn.o_proj"),
+            out=parts.map("self_attn.o_proj"),
         )
         x = x + output
         normed = norm(config, parts, "post_attention_layernorm", x)
@@ -223,14 +223,8 @@ def _gain(config: Config, parts: LayerWeights | Weights, name: str) -> np.ndarra
 def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
     """q, k and v before rotation, q and k normalised where the family does so."""
     heads = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
-    names = {letter: f"self_attn.{letter}_proj" for letter in heads}
-    arrays = apart(
-        normed,
-        **{
-            letter: (parts[f"{name}.weight"].T, bias_of(parts, name), heads[letter])
-            for letter, name in names.items()
-        },
-    )
+    maps = {letter: (parts.map(f"self_attn.{letter}_proj"), heads[letter]) for letter in heads}
+    arrays = apart(normed, **maps)
     for letter in "qk" if config.head_norm else "":
         arrays[letter] = norm(config, parts, f"self_attn.{letter}_norm", arrays[letter])
     return arrays
@@ -238,12 +232,8 @@ def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
 
 def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     """down(activation(gate(x)) · up(x)). Shazeer 2020, "GLU Variants"."""
-
-    def through(name: str, vectors: np.ndarray) -> np.ndarray:
-        return linear(vectors, parts[f"mlp.{name}.weight"].T, bias_of(parts, f"mlp.{name}"))
-
-    gate = ACTIVATIONS[config.activation](through("gate_proj", normed))
-    return through("down_proj", gate * through("up_proj", normed))
+    maps = (parts.map(f"mlp.{name}_proj") for name in ("gate", "up", "down"))
+    return gated_feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
 # --- the same model in a GGUF file ---------------------------------------------------------------

@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from attn_cli.maths import masks
-from attn_cli.maths.layers import linear
 from attn_cli.maths.masks import Visible
+from attn_cli.maths.products import gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
@@ -21,7 +21,7 @@ from attn_cli.model.project import Arrays, fused
 from attn_cli.model.rope import Rope, rotated, scaled_rope, whole_heads
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering, layer_normed, norm_of
+from attn_cli.model.weights import LayerWeights, entering, layer_normed, linear, norm_of
 from attn_cli.records import Facts
 
 # Published files have the last four, which nothing reads.
@@ -192,8 +192,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**first, **entry, **rotated(projected, ropes[width > 0])},
             visible=_seen(width),
-            w_o=parts["attn.Wo.weight"].T,
-            b_o=bias_of(parts, "attn.Wo"),
+            out=parts.map("attn.Wo"),
         )
         x, first = x + output, {}
         normed = layer_normed(parts, "mlp_norm", x, config.epsilon)
@@ -204,7 +203,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 def final(model: Model, x: np.ndarray) -> np.ndarray:
     config, weights = model.config, model.weights
     x = layer_normed(weights, "final_norm", x, config.epsilon)
-    inner = ACTIVATIONS[config.head_activation](_linear(weights, "head.dense", x))
+    inner = linear(weights, "head.dense", x, ACTIVATIONS[config.head_activation])
     return layer_normed(weights, "head.norm", inner, config.epsilon)
 
 
@@ -212,19 +211,14 @@ def _seen(width: int) -> Visible:
     return partial(masks.window, width=width, both_sides=True) if width else masks.none
 
 
-def _linear(parts: LayerWeights | Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return linear(x, parts[f"{name}.weight"].T, bias_of(parts, name))
-
-
 def _project(config: Config, parts: LayerWeights, into: np.ndarray) -> Arrays:
-    matrix, bias = parts["attn.Wqkv.weight"], bias_of(parts, "attn.Wqkv")
-    return fused(into, matrix, bias, **dict.fromkeys("qkv", config.heads))
+    return fused(into, parts.map("attn.Wqkv"), **dict.fromkeys("qkv", config.heads))
 
 
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     """Wo(activation(first half of Wi(x)) · second half). Shazeer 2020, "GLU Variants"."""
-    gated, gate = np.split(_linear(parts, "mlp.Wi", normed), 2, axis=-1)
-    return _linear(parts, "mlp.Wo", ACTIVATIONS[config.activation](gated) * gate)
+    maps = *parts.map("mlp.Wi").halves, parts.map("mlp.Wo")
+    return gated_feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
 FAMILY = Family(

@@ -10,8 +10,9 @@ import numpy as np
 
 from attn_cli.maths import layers as layer_maths
 from attn_cli.maths.attention import embed
-from attn_cli.maths.layers import layer_norm, linear
+from attn_cli.maths.layers import layer_norm
 from attn_cli.maths.masks import causal
+from attn_cli.maths.products import feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
@@ -19,7 +20,7 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering
+from attn_cli.model.weights import LayerWeights, Weights, entering, linear
 from attn_cli.records import Facts
 
 _HARMLESS = frozenset(
@@ -117,7 +118,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     stack = Stack(model, ids, request, cache)
     token = weights.rows("decoder.embed_tokens.weight", stack.ids)
     if config.projected:
-        token = token @ weights["decoder.project_in.weight"].T
+        token = linear(weights, "decoder.project_in", token)
     rows = [position + _FIRST_POSITION for position in stack.positions]
     position = stack.placed(weights.rows("decoder.embed_positions.weight", rows))
     x, first = embed(token, position), {"token_embedding": token, "position_embedding": position}
@@ -126,8 +127,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         output = yield from stack.attend(
             {**first, **entry, **_project(config, parts, entry.get("normed", x))},
             visible=causal,
-            w_o=parts["self_attn.out_proj.weight"].T,
-            b_o=bias_of(parts, "self_attn.out_proj"),
+            out=parts.map("self_attn.out_proj"),
         )
         x, first = x + output, {}
         if config.norm_first:
@@ -148,7 +148,7 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
     if config.last_norm:
         x = _norm(config, weights, "decoder.final_layer_norm", x)
     if config.projected:
-        x = x @ weights["decoder.project_out.weight"].T
+        x = linear(weights, "decoder.project_out", x)
     return x
 
 
@@ -165,20 +165,12 @@ def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarra
 
 
 def _project(config: Config, parts: LayerWeights, into: np.ndarray) -> Arrays:
-    names = {letter: f"self_attn.{letter}_proj" for letter in "qkv"}
-    return apart(
-        into,
-        **{
-            letter: (parts[f"{name}.weight"].T, bias_of(parts, name), config.heads)
-            for letter, name in names.items()
-        },
-    )
+    maps = {letter: parts.map(f"self_attn.{letter}_proj") for letter in "qkv"}
+    return apart(into, **{letter: (of, config.heads) for letter, of in maps.items()})
 
 
 def _mlp(config: Config, parts: LayerWeights, into: np.ndarray) -> np.ndarray:
-    inner = linear(into, parts["fc1.weight"].T, bias_of(parts, "fc1"))
-    active = ACTIVATIONS[config.activation](inner)
-    return linear(active, parts["fc2.weight"].T, bias_of(parts, "fc2"))
+    return feed_forward(into, parts.map("fc1"), parts.map("fc2"), ACTIVATIONS[config.activation])
 
 
 FAMILY = Family(

@@ -10,6 +10,7 @@ import numpy as np
 
 from attn_cli.families import llama
 from attn_cli.families.llama import Config, entering_norm, norm, sizes
+from attn_cli.maths.products import gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
@@ -18,7 +19,7 @@ from attn_cli.model.project import fused
 from attn_cli.model.rope import rope_section, rotated, rotated_width, scaled_rope
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import Shapes
-from attn_cli.model.weights import NOTHING, LayerWeights
+from attn_cli.model.weights import LayerWeights
 
 # Two of these are of Phi-4-mini's own code.
 _HARMLESS = frozenset(
@@ -73,12 +74,12 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     angles = stack.angles(rope)
     heads = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
     for parts in stack.layers("layers."):
-        entry, matrix = entering_norm(config, parts, x), parts["self_attn.qkv_proj.weight"]
-        projected = fused(entry["normed"], matrix, NOTHING, **heads)
+        entry = entering_norm(config, parts, x)
+        projected = fused(entry["normed"], parts.map("self_attn.qkv_proj"), **heads)
         output = yield from stack.attend(
             {**entry, **rotated(projected, angles)},
             visible=causal_or_window(config.windows[stack.layer]),
-            w_o=parts["self_attn.o_proj.weight"].T,
+            out=parts.map("self_attn.o_proj"),
         )
         x = x + output
         normed = norm(config, parts, "post_attention_layernorm", x)
@@ -87,8 +88,8 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 
 
 def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
-    gate, up = np.split(normed @ parts["mlp.gate_up_proj.weight"].T, 2, axis=-1)
-    return (up * ACTIVATIONS[config.activation](gate)) @ parts["mlp.down_proj.weight"].T
+    maps = *parts.map("mlp.gate_up_proj").halves, parts.map("mlp.down_proj")
+    return gated_feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
 _FUSED = {

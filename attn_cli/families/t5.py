@@ -15,6 +15,7 @@ import numpy as np
 from attn_cli.maths import masks
 from attn_cli.maths.layers import rms_norm
 from attn_cli.maths.positions import relative_bias
+from attn_cli.maths.products import Map, feed_forward, gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, End, Ids, Pass, encoded
 from attn_cli.model.config import ConfigReader
@@ -219,7 +220,7 @@ def _to_itself(
     return stack.attend(
         {**entry, **apart(entry["normed"], **_maps(config, parts, _SELF))},
         visible=masks.none if both_sides else masks.causal,
-        w_o=parts[f"{_SELF}.o.weight"].T,
+        out=parts.map(f"{_SELF}.o"),
         scale=1.0,
         bias=partial(
             relative_bias, table_BH=table, farthest=config.farthest, both_sides=both_sides
@@ -235,16 +236,14 @@ def _to_source(
     return stack.attend(
         {**entry, **across(stack, entry["normed"], memory.x, **_maps(config, parts, _CROSS))},
         visible=masks.none,
-        w_o=parts[f"{_CROSS}.o.weight"].T,
+        out=parts.map(f"{_CROSS}.o"),
         scale=1.0,
         source=memory,
     )
 
 
-def _maps(
-    config: Config, parts: LayerWeights, name: str
-) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
-    return {letter: (parts[f"{name}.{letter}.weight"].T, NOTHING, config.heads) for letter in "qkv"}
+def _maps(config: Config, parts: LayerWeights, name: str) -> dict[str, tuple[Map, int]]:
+    return {letter: (parts.map(f"{name}.{letter}"), config.heads) for letter in "qkv"}
 
 
 def _entering(config: Config, parts: LayerWeights, name: str, x: np.ndarray) -> Arrays:
@@ -259,12 +258,11 @@ def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarra
 def _mlp(config: Config, parts: LayerWeights, name: str, x: np.ndarray) -> np.ndarray:
     normed, inner = _norm(config, parts, f"{name}.layer_norm", x), f"{name}.DenseReluDense"
     activation = ACTIVATIONS[config.activation]
-    if config.gated:
-        active = activation(normed @ parts[f"{inner}.wi_0.weight"].T)
-        active *= normed @ parts[f"{inner}.wi_1.weight"].T
-    else:
-        active = activation(normed @ parts[f"{inner}.wi.weight"].T)
-    return active @ parts[f"{inner}.wo.weight"].T
+    narrow = parts.map(f"{inner}.wo")
+    if not config.gated:
+        return feed_forward(normed, parts.map(f"{inner}.wi"), narrow, activation)
+    gate, up = (parts.map(f"{inner}.wi_{i}") for i in (0, 1))
+    return gated_feed_forward(normed, gate, up, narrow, activation)
 
 
 # --- the same model in a GGUF file, which does not say all that config.json does -----------------

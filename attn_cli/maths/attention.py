@@ -6,25 +6,28 @@ G kv_head (H is a multiple of G), W width of a query or key, V width of a value,
 further axes in front (a batch), as training does. Vaswani et al. 2017, "Attention Is All You Need".
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.maths import cores
+from attn_cli.maths.kept import BEFORE_SUM, EVERYTHING, Keep, Kept, Part, of_part, parts_of
 from attn_cli.maths.layers import linear, linear_vjp, soft_cap
-from attn_cli.maths.masks import Visible
+from attn_cli.maths.masks import BLOCK, Look, Visible, looks
+from attn_cli.maths.scratch import room
 
 # Numbers (head, query, key) that depend on positions, asked for by query and key positions.
 Relation = Callable[[np.ndarray, np.ndarray], np.ndarray]
 NO_TERMS: Mapping[str, Relation] = MappingProxyType({})
-BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # What the dot products alone are called where further terms are added to them (DeBERTa).
 PRODUCT = "content_to_content"
 
 
 class Attended(NamedTuple):
-    """Steps 3 to 6 of one block, in computing order; `terms` are what `scores` is the sum of."""
+    """Steps 3 to 6 of one block. `scores` is the sum of `terms`; what is not kept has size 0."""
 
     scores: np.ndarray  # HQK
     scaled: np.ndarray  # HQK
@@ -32,6 +35,7 @@ class Attended(NamedTuple):
     weights: np.ndarray  # HQK
     z: np.ndarray  # HQV
     terms: Mapping[str, np.ndarray]  # each HQK
+    measures: Mapping[str, np.ndarray]  # each HQ
 
 
 def no_bias(queries_Q: np.ndarray, keys_K: np.ndarray) -> np.ndarray:
@@ -201,9 +205,18 @@ def weighted_sum_vjp(
 
 
 def pull(z_HQV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
-    """`head_output` (head, query, model): z through this head's rows of the output projection."""
-    heads, width = z_HQV.shape[-3], z_HQV.shape[-1]
-    return z_HQV @ w_NM.reshape(heads, width, -1)
+    """`head_output` (head, query, model): z through this head's rows of the output projection.
+
+    w may have an axis of heads already, (head, value_width, model).
+    """
+    w_HVM = w_NM.reshape(z_HQV.shape[-3], z_HQV.shape[-1], -1)
+    head_output = np.empty((*z_HQV.shape[:-1], w_HVM.shape[-1]), z_HQV.dtype)
+
+    def work(rows: slice) -> None:
+        np.matmul(z_HQV[..., rows, :], w_HVM, out=head_output[..., rows, :])
+
+    cores.spread(work, z_HQV.shape[-2], BLOCK)
+    return head_output
 
 
 def combine(z_HQV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray) -> np.ndarray:
@@ -235,76 +248,130 @@ def attend(
     mask_value: float = -np.inf,
     attention_temperature: float = 1.0,
     start: int = -1,
-    keep: Collection[str] = BEFORE_SUM,
-    zeros: Callable[..., np.ndarray] = np.zeros,
-    block: int = 0,
+    keep: Keep = EVERYTHING,
+    at: Sequence[Look] = (),
 ) -> Attended:
     """Steps 3 to 6 for one block of every family. A scale of 0 means 1 / √width.
 
     `visible`, `bias` and `terms` are asked for by positions: keys count from 0, queries from
     `start` (−1: they are the last positions). `mask_value` stands where a key is hidden. The terms
-    are added to the dot products, which are then a term of their own, `PRODUCT`. Queries go in
-    blocks (0: all at once); where nobody keeps what comes before the softmax, a block looks only at
-    the keys between its first and last visible one, so that half of a causal mask costs no time.
-    What is not in `keep` has size 0; what is comes from `zeros`, and hidden weights are never
-    written to.
+    are added to the dot products, which are then a term of their own, `PRODUCT`. `at` is what
+    `masks.looks` says of `visible`, where that is known already.
+
+    Blocks of queries go over the cores, each with the keys from its first visible one to its last:
+    half of a causal mask costs no time. What is kept, and how many threads, changes no digit.
     """
-    heads, queries, keys = q_HQW.shape[-3], q_HQW.shape[-2], k_GKW.shape[-2]
-    k_HKW, v_HKV = repeat_heads(k_GKW, heads), repeat_heads(v_GKV, heads)
+    *batch, groups, keys, width = v_GKV.shape
+    heads, queries = q_HQW.shape[-3:-1]
     first = keys - queries if start < 0 else start
-    at_Q, at_K = np.arange(first, first + queries), np.arange(keys)
-    factor = q_HQW.dtype.type(scale or default_scale(q_HQW.shape[-1]))
     names = (*terms, PRODUCT, *BEFORE_SUM) if terms else BEFORE_SUM
-    shape = (*q_HQW.shape[:-1], keys)
-    wanted = [name for name in names if name in keep]
-    # All keys count, not only those that are seen.
-    every = wanted not in ([], ["weights"]) or mask_value != -np.inf
-    kept = {name: (np.empty if every else zeros)(shape, q_HQW.dtype) for name in wanted}
-    z = np.zeros((*q_HQW.shape[:-1], v_HKV.shape[-1]), q_HQW.dtype)
-    for begin in range(0, queries, block or queries):
-        rows = slice(begin, begin + (block or queries))
-        visible_QK = visible(at_Q[rows], at_K)
-        columns = slice(0, keys) if every else _span(visible_QK)
-        if columns.start == columns.stop:
-            continue
-        visible_QK, at = visible_QK[:, columns], (at_Q[rows], at_K[columns])
-        # Each step's numbers go to what is kept of them, else over those of the step before.
-        room = {name: array[..., rows, columns] for name, array in kept.items()}
-        scores = _summed(q_HQW[..., rows, :], k_HKW[..., columns, :], terms, at, room)
-        spare = None if "scores" in room else scores
-        scaled = scale_scores(scores, factor, bias(*at), cap, out=room.get("scaled", spare))
-        spare = None if "scaled" in room else scaled
-        masked = mask_scores(scaled, visible_QK, mask_value, out=room.get("masked", spare))
-        shares = softmax(masked, attention_temperature, out=room.get("weights"))
-        if mask_value != -np.inf:  # hidden keys have a share then
-            visible_QK = np.ones_like(visible_QK)
-        z[..., rows, :] = weighted_sum(shares, v_HKV[..., columns, :], visible_QK)
-    nothing = np.zeros((0,) * len(shape), q_HQW.dtype)
-    steps = {name: kept.get(name, nothing) for name in BEFORE_SUM}
-    return Attended(**steps, z=z, terms={n: kept[n] for n in kept if n not in steps})
+    shape = (*batch, groups, heads // groups, queries, keys)
+    kept = Kept(keep, names, shape, q_HQW.dtype, hidden=mask_value)
+    z_QHV = np.zeros((*batch, queries, heads, width), q_HQW.dtype)  # as merging heads will want it
+    blocks = _Blocks(
+        # A key and its value serve all heads of their group.
+        q_GJQW=q_HQW.reshape(*shape[:-1], -1), k_G1KW=k_GKW[..., None, :, :],
+        v_G1KV=v_GKV[..., None, :, :], visible=visible, first=first,
+        z_GJQV=np.moveaxis(z_QHV.reshape(*batch, queries, *shape[-4:-2], width), -4, -2),
+        scale=scale or default_scale(q_HQW.shape[-1]), cap=cap, bias=bias, terms=terms,
+        mask_value=mask_value, temperature=attention_temperature,
+        finite=bool(np.isfinite(v_GKV).all()), kept=kept,
+    )  # fmt: skip
+    parts, whole = parts_of(shape), bias is not no_bias or terms
+    # What depends on positions is asked for once for all heads.
+    together = [parts] if whole else [[part] for part in parts]
+    at = at or looks(visible, first, queries, keys)
+    cores.each(blocks.compute, [(look, some) for look in at for some in together])
+    none = np.zeros((0,) * q_HQW.ndim, q_HQW.dtype)
+    return Attended(
+        **{name: kept.arrays.get(name, none) for name in BEFORE_SUM},
+        z=z_QHV.swapaxes(-3, -2),
+        terms={name: array for name, array in kept.arrays.items() if name not in BEFORE_SUM},
+        measures=kept.measures,
+    )
 
 
-def _summed(
-    q_HQW: np.ndarray,
-    k_HKW: np.ndarray,
-    terms: Mapping[str, Relation],
-    at: tuple[np.ndarray, np.ndarray],
-    room: Mapping[str, np.ndarray],
-) -> np.ndarray:
-    """The dot products, and the terms added to them; each goes to its `room`, if it has one."""
-    scores = dot_products(q_HQW, k_HKW, out=room.get(PRODUCT if terms else "scores"))
-    for i, (name, term) in enumerate(terms.items()):
-        values = term(*at)
-        if name in room:
-            room[name][...] = values
-        scores = np.add(scores, values, out=room.get("scores") if i == len(terms) - 1 else None)
-    return scores
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Blocks:
+    """The arrays and settings of one attention, of which each block of queries takes its part.
 
+    `first` is the position of the first query; `finite`: all values are.
+    """
 
-def _span(visible_QK: np.ndarray) -> slice:
-    """From the first key that any query sees to the last; empty if none is seen."""
-    seen = np.flatnonzero(visible_QK.any(axis=0))
-    return slice(seen[0], seen[-1] + 1) if seen.size else slice(0, 0)
+    q_GJQW: np.ndarray
+    k_G1KW: np.ndarray
+    v_G1KV: np.ndarray
+    z_GJQV: np.ndarray
+    visible: Visible
+    first: int
+    scale: float
+    cap: float
+    bias: Relation
+    terms: Mapping[str, Relation]
+    mask_value: float
+    temperature: float
+    finite: bool
+    kept: Kept
+
+    def compute(self, block: tuple[Look, list[Part]]) -> None:
+        """Steps 3 to 6 of one block of queries in some heads."""
+        (rows, keys, mixed, visible_QK), parts = block
+        count = self.k_G1KW.shape[-2]
+        if self.mask_value != -np.inf:  # hidden keys have a share too
+            keys = mixed = slice(0, count)
+            visible_QK = self.visible(*self._at(rows, keys))
+        at, place = self._at(rows, keys), slice(mixed.start - keys.start, mixed.stop - keys.start)
+        given = self._given(at)
+        for part in parts if at[1].size else ():
+            values = self._scaled(part, rows, keys, given)
+            hiding = values[..., place]
+            mask_scores(hiding, visible_QK, self.mask_value, out=hiding)
+            self.kept.put("masked", values, part, rows, keys)
+            softmax(values, self.temperature, out=values)
+            self.kept.put("weights", values, part, rows, keys)
+            self.kept.measure(values, part, rows, *at)
+            z = self.z_GJQV[..., part.groups, part.heads, rows, :]
+            v = self.v_G1KV[..., part.groups, :, keys, :]
+            if self.finite:
+                np.matmul(values, v, out=z)
+            else:
+                all_have_some = self.mask_value != -np.inf
+                z[...] = weighted_sum(values, v, self.visible(*at) | all_have_some)
+        if self.kept.wants("scores", "scaled", PRODUCT, *self.terms):
+            for others in (slice(0, keys.start), slice(keys.stop, count)):
+                given = self._given(self._at(rows, others))
+                for part in parts if others.stop > others.start else ():
+                    self._scaled(part, rows, others, given)
+
+    def _scaled(
+        self, part: Part, rows: slice, keys: slice, given: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """Steps 3 and 4 up to the mask, in this thread's own room; what is kept of them is put."""
+        q = self.q_GJQW[..., part.groups, part.heads, rows, :]
+        k = self.k_G1KW[..., part.groups, :, keys, :]
+        scores = dot_products(q, k, out=room((*q.shape[:-1], k.shape[-2]), q.dtype))
+        if self.terms:
+            self.kept.put(PRODUCT, scores, part, rows, keys)
+        for name in self.terms:
+            values = of_part(given[name], part, self.q_GJQW.shape)
+            self.kept.put(name, values, part, rows, keys)
+            scores += values
+        self.kept.put("scores", scores, part, rows, keys)
+        bias = of_part(given["bias"], part, self.q_GJQW.shape)
+        scale_scores(scores, self.scale, bias, self.cap, out=scores)
+        self.kept.put("scaled", scores, part, rows, keys)
+        return scores
+
+    def _at(self, rows: slice, keys: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The positions of some queries and keys."""
+        at_Q = np.arange(self.first + rows.start, self.first + rows.stop)
+        return at_Q, np.arange(keys.start, keys.stop)
+
+    def _given(self, at: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
+        """What depends on positions alone, of all heads; nothing where there is no key."""
+        if not at[1].size:
+            return {}
+        return {**{name: term(*at) for name, term in self.terms.items()}, "bias": self.bias(*at)}
 
 
 def attend_vjp(
@@ -331,9 +398,3 @@ def attend_vjp(
 def default_scale(width: int) -> float:
     """1 / √width keeps the scores' spread near 1 whatever the width."""
     return float(width) ** -0.5
-
-
-def repeat_heads(x_GKW: np.ndarray, heads: int) -> np.ndarray:
-    """Grouped heads: query head h uses kv_head h // (heads / kv_heads). Ainslie et al. 2023."""
-    groups = x_GKW.shape[-3]
-    return x_GKW if groups == heads else np.repeat(x_GKW, heads // groups, axis=-3)

@@ -4,12 +4,30 @@
 to f's result; it returns the gradients with respect to f's arguments.
 """
 
+from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
 
+from attn_cli.maths import cores
+
 _TANH_SCALE = sqrt(2 / np.pi)
 _BLOCK = 1 << 15
+
+
+def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) -> np.ndarray:
+    """What `work` makes of x, of the same shape, some positions (the last axis but one) at a time.
+
+    `work` fills its second argument with what it makes of the first.
+    """
+    out = np.empty_like(x_PM)
+    if x_PM.ndim < 2 or x_PM.size <= _BLOCK:
+        work(x_PM, out)
+        return out
+    positions = x_PM.shape[-2]
+    rows = max(1, _BLOCK * positions // x_PM.size)
+    cores.spread(lambda some: work(x_PM[..., some, :], out[..., some, :]), positions, rows)
+    return out
 
 
 def linear(x_M: np.ndarray, w_MN: np.ndarray, b_N: np.ndarray) -> np.ndarray:
@@ -57,8 +75,13 @@ def layer_norm(x_M: np.ndarray, gain_M: np.ndarray, b_M: np.ndarray, epsilon: fl
 
     A bias of size zero means that there is none.
     """
-    normed = standardise(x_M, epsilon)[0] * gain_M
-    return normed + b_M if b_M.size else normed
+
+    def work(x_M: np.ndarray, out_M: np.ndarray) -> None:
+        np.multiply(standardise(x_M, epsilon)[0], gain_M, out=out_M)
+        if b_M.size:
+            out_M += b_M
+
+    return by_rows(work, x_M)
 
 
 def layer_norm_vjp(
@@ -75,8 +98,13 @@ def layer_norm_vjp(
 
 def rms_norm(x_M: np.ndarray, gain_M: np.ndarray, epsilon: float) -> np.ndarray:
     """x / √(mean x² + ε) × gain. Zhang and Sennrich 2019."""
-    mean_square = (x_M * x_M).mean(axis=-1, keepdims=True)
-    return x_M / np.sqrt(mean_square + x_M.dtype.type(epsilon)) * gain_M
+
+    def work(x_M: np.ndarray, out_M: np.ndarray) -> None:
+        mean_square = (x_M * x_M).mean(axis=-1, keepdims=True)
+        np.divide(x_M, np.sqrt(mean_square + x_M.dtype.type(epsilon)), out=out_M)
+        out_M *= gain_M
+
+    return by_rows(work, x_M)
 
 
 def rms_norm_vjp(
@@ -115,7 +143,9 @@ def gelu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
 def silu(x: np.ndarray) -> np.ndarray:
     """x·σ(x). Elfwing et al. 2018."""
     with np.errstate(over="ignore"):
-        return x / (1 + np.exp(-x))
+        below = np.exp(-x)
+        below += 1
+        return np.divide(x, below, out=below)
 
 
 def relu(x: np.ndarray) -> np.ndarray:

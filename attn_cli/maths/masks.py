@@ -6,9 +6,14 @@ suffixes: Q query position, K key position.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.maths import cores
+
+BLOCK = 128  # queries that are computed together
+_KEYS = 4096
 # Which of these queries may look at which of these keys.
 Visible = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -72,3 +77,45 @@ def block(queries_Q: np.ndarray, keys_K: np.ndarray, query: int, key: int) -> np
 def square(visible: Visible, positions: int) -> np.ndarray:
     """The whole (query, key) array of a mask over the first `positions` positions."""
     return visible(np.arange(positions), np.arange(positions))
+
+
+class Look(NamedTuple):
+    """Where a block of queries looks.
+
+    `keys` are those from the first to the last that any of the queries sees; `visible` (query, key)
+    says of those among them that are `mixed`, not seen by all, who sees which.
+    """
+
+    queries: slice
+    keys: slice
+    mixed: slice
+    visible: np.ndarray
+
+
+def looks(
+    visible: Visible, start: int, queries: int, keys: int, block: int = BLOCK
+) -> tuple[Look, ...]:
+    """Where each `block` of queries looks; the first query is at position `start`.
+
+    Asked block by block, and of a few thousand keys at a time, so that no square is ever there.
+    """
+    found: dict[int, Look] = {}
+
+    def work(rows: slice) -> None:
+        at_Q = np.arange(start + rows.start, start + rows.stop)
+        parts = [
+            visible(at_Q, np.arange(at, min(at + _KEYS, keys))) for at in range(0, keys, _KEYS)
+        ]
+        visible_QK = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        seen = _span(visible_QK.any(axis=0))
+        mixed = _span(~visible_QK[:, seen].all(axis=0), seen.start)
+        found[rows.start] = Look(rows, seen, mixed, visible_QK[:, mixed].copy())
+
+    cores.spread(work, queries, block)
+    return tuple(found[at] for at in sorted(found))
+
+
+def _span(true_K: np.ndarray, start: int = 0) -> slice:
+    """From the first true one to the last, counted from `start`; empty if there is none."""
+    places = np.flatnonzero(true_K)
+    return slice(start + places[0], start + places[-1] + 1) if places.size else slice(start, start)

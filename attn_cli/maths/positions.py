@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from attn_cli.maths.masks import distance
+from attn_cli.maths import cores
+from attn_cli.maths.masks import BLOCK, distance
 
 
 def frequencies(width: int, base: float) -> np.ndarray:
@@ -84,12 +85,18 @@ def angles(
 
 def rotate(x_HPW: np.ndarray, cos_PR: np.ndarray, sin_PR: np.ndarray) -> np.ndarray:
     """Rotates the pair (i, i + R) of each vector by its position's angle; those after 2R stay."""
-    half = cos_PR.shape[-1]
-    first, second = x_HPW[..., :half], x_HPW[..., half : 2 * half]
-    rotated = np.empty_like(x_HPW)
-    rotated[..., :half] = first * cos_PR - second * sin_PR
-    rotated[..., half : 2 * half] = second * cos_PR + first * sin_PR
-    rotated[..., 2 * half :] = x_HPW[..., 2 * half :]
+    half, rotated = cos_PR.shape[-1], np.empty_like(x_HPW)
+
+    def work(rows: slice) -> None:
+        x, out, cos, sin = x_HPW[..., rows, :], rotated[..., rows, :], cos_PR[rows], sin_PR[rows]
+        first, second = x[..., :half], x[..., half : 2 * half]
+        np.multiply(first, cos, out=out[..., :half])
+        out[..., :half] -= second * sin
+        np.multiply(second, cos, out=out[..., half : 2 * half])
+        out[..., half : 2 * half] += first * sin
+        out[..., 2 * half :] = x[..., 2 * half :]
+
+    cores.spread(work, x_HPW.shape[-2], BLOCK)
     return rotated
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli.maths.layers import soft_cap
+from attn_cli.maths.products import through
 from attn_cli.model.cache import Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import Gguf
@@ -87,7 +88,11 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
     x = model.family.final(model, x)
     if model.facts.logit_scale != 1:
         x = x * x.dtype.type(model.facts.logit_scale)
-    logits = model.weights.times_rows(output_matrix(model), x)
+    name = output_matrix(model)
+    matrix = model.weights.map(name.removesuffix(".weight"))._replace(bias=NOTHING)
+    (logits,) = through(x, matrix)
+    if not model.weights.hold:
+        model.weights.tensor(name).release()
     bias = output_bias(model)
     logits = logits + bias if bias.size else logits
     cap = model.facts.logit_cap

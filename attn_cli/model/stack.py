@@ -15,9 +15,9 @@ which yields the record and returns the block's output, and ends with `end`:
 It is lazy: who wants no more records closes it, and nothing after the last one is computed.
 """
 
-import mmap
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,24 +28,26 @@ from attn_cli.maths import masks
 from attn_cli.maths.attention import (
     BEFORE_SUM,
     NO_TERMS,
-    PRODUCT,
+    Attended,
     Relation,
     attend,
-    combine,
     default_scale,
+    merge_heads,
     no_bias,
     pull,
 )
-from attn_cli.maths.masks import Visible
+from attn_cli.maths.kept import Keep, Measure
+from attn_cli.maths.masks import Look, Visible
+from attn_cli.maths.products import Map, of_matrix, through
 from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.rope import Angles, Rope
+from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
 from attn_cli.records import Address, Attention
 
 T = TypeVar("T")
-_LARGE = 1 << 22
-_BLOCK = 128  # queries
+_BLOCK = masks.BLOCK
 _KIND = {True: "self", False: "cross"}
 
 
@@ -53,15 +55,18 @@ _KIND = {True: "self", False: "cross"}
 class Request:
     """What to record, and whether to run to the end.
 
-    `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack, of every
-    head where a stack is not named. A `whole` pass goes on to the prediction. Beside the tokens of
+    `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack and of the
+    `positions`, queries and keys, of their stack and kind (of all where it is not named); and
+    `measures` of all their weights. A `whole` pass goes on to the prediction. Beside the tokens of
     the stack that predicts, a pass reads `source`, those of the encoder where it is another stack,
     and `types`, the segment of each token (empty: all are of the first).
     """
 
     blocks: frozenset[Address] = frozenset()
     heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    positions: Mapping[tuple[str, str], Positions] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
+    measures: Mapping[str, Measure] = field(default_factory=dict)
     whole: bool = True
     what_if: Changes = UNCHANGED
     source: tuple[int, ...] = ()
@@ -106,6 +111,7 @@ class Stack:
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
         self._middle = NOTHING
+        self._looks: dict[tuple[Visible, int], tuple[Look, ...]] = {}
 
     @property
     def indices(self) -> range:
@@ -139,7 +145,8 @@ class Stack:
     def layers(self, prefix: str) -> Iterator[LayerWeights]:
         """The tensors of each layer that is needed, by their names after `prefix` and number."""
         last = self._request.last_layer(self.name, self._model.facts.layers_of(self.name))
-        for layer, parts in enumerate(self._model.weights.layers(prefix, last)):
+        found = self._model.weights.layers(prefix, last, len(self.ids))
+        for layer, parts in enumerate(found):
             self.layer = layer
             yield parts
 
@@ -210,8 +217,7 @@ class Stack:
         arrays: Mapping[str, np.ndarray],
         *,
         visible: Visible,
-        w_o: np.ndarray,
-        b_o: np.ndarray = NOTHING,
+        out: Map,
         scale: float = 0.0,
         soft_cap: float = 0.0,
         bias: Relation = no_bias,
@@ -220,42 +226,60 @@ class Stack:
     ) -> Generator[Attention, None, np.ndarray]:
         """Steps 3 to 6 of one block under the what-if settings; yields its record if it is wanted.
 
-        `arrays` are those of steps 1 and 2; `visible`, `bias` and `terms` see `maths.attend`;
-        `w_o` (head × value_width, model) and `b_o` (model) are the output projection. In
-        cross-attention `source` is the end of the stack that the keys come from. Returns the
-        block's `output`.
+        `arrays` are those of steps 1 and 2; `visible`, `bias` and `terms` see `maths.attend`; `out`
+        is the output projection, of (head × value_width). In cross-attention `source` is the end of
+        the stack that the keys come from. Returns the block's `output`.
         """
         request, block = self._request, Address(self.name, _KIND[source is None], self.layer)
-        wanted = request.arrays if block in request.blocks else frozenset()
-        what_if, arrays = request.what_if.at(block), dict(arrays)
+        recorded, what_if, arrays = block in request.blocks, request.what_if.at(block), dict(arrays)
         if self._cache and not source:
             arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
-        q, k, v = map(arrays.__getitem__, "qkv")
+        q, k, v = (arrays[letter] for letter in "qkv")
         sizes = self.start + len(self.ids), k.shape[1]
         seen = what_if.visible(visible, *sizes, both_sides=block.both_sides)
         own = scale or default_scale(q.shape[-1])
         scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)
+        chosen = selected(request, block, len(q), len(k), self.indices, sizes[1])
         steps = attend(
             q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
-            keep=wanted & {*BEFORE_SUM, *terms, PRODUCT}, zeros=_untouched, block=_BLOCK,
+            keep=chosen.keep(request.arrays, request.measures) if recorded else Keep(()),
+            at=self._looks_of(seen, sizes[1]) if seen is visible else (),
         )  # fmt: skip
-        removed = what_if.removed(self.layer)
-        z = _without(removed, steps.z)
-        self._outputs[block.kind] = output = combine(z, w_o, b_o)
-        moved = vocabulary.arrays_after(self.touched, (source or self).touched)
-        touched = moved or self._touched(what_if, visible, seen, sizes, scaled=scale == own)
+        if recorded and request.arrays & {"w_o", "head_output"}:
+            out = of_matrix(out.matrix, out.bias)
+        z = _without(removed := what_if.removed(self.layer), steps.z)
+        (output,) = through(merge_heads(z), out)
+        self._outputs[block.kind] = output
+        touched = vocabulary.arrays_after(self.touched, (source or self).touched)
+        touched = touched or self._touched(what_if, visible, seen, sizes, scaled=scale == own)
         self.touched = self.touched or bool(touched)
-        if block in request.blocks:
-            at = np.array(self.indices), np.arange(sizes[1])
-            late = {"visible": lambda: seen(*at), "bias": lambda: bias(*at),
-                    "head_output": lambda: pull(z, w_o)}  # fmt: skip
-            arrays |= {name: make() for name, make in late.items() if name in wanted}
-            arrays |= {**steps._asdict(), **steps.terms, "output": output, "b_o": b_o}
-            arrays["w_o"] = w_o.reshape(len(z), -1, w_o.shape[-1])
-            yield from self._record(block, arrays, scale, soft_cap, removed, touched)
+        if recorded:
+            computed = {**arrays, "z": steps.z, "output": output, "b_o": out.bias}
+            late = _made_late(chosen, z, out, seen, bias)
+            found = chosen.arrays(request.arrays, computed, _of_steps(steps) | late)
+            record = Attention(
+                **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
+                arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
+                shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
+            )  # fmt: skip
+            yield from self._now_or_later(record)
         return output
+
+    def _now_or_later(self, record: Attention) -> Iterator[Attention]:
+        """Yields a block's record, or lets it wait for what the feed-forward network gives."""
+        if "mlp_output" in self._request.arrays:
+            self._pending.append(record)
+        else:
+            yield record
+
+    def _looks_of(self, visible: Visible, keys: int) -> tuple[Look, ...]:
+        """Where queries look under a model's own mask, which layers share."""
+        if (visible, keys) not in self._looks:
+            found = masks.looks(visible, self.start, len(self.ids), keys)
+            self._looks[visible, keys] = found
+        return self._looks[visible, keys]
 
     def _of_positions(
         self, bias: Relation, terms: Mapping[str, Relation]
@@ -296,47 +320,6 @@ class Stack:
             return vocabulary.arrays_from("weights")
         return vocabulary.arrays_from("head_output") if what_if.removed(self.layer) else frozenset()
 
-    def _record(
-        self,
-        block: Address,
-        computed: Mapping[str, np.ndarray],
-        scale: float,
-        soft_cap: float,
-        removed: tuple[int, ...],
-        touched: frozenset[str],
-    ) -> Iterator[Attention]:
-        """Yields a block's record, or lets it wait for what the feed-forward network gives."""
-        request, every = self._request, tuple(range(len(computed["q"])))
-        heads, group = request.heads.get(block.stack, every), len(every) // len(computed["k"])
-        kv_heads = heads if group == 1 else tuple(dict.fromkeys(head // group for head in heads))
-        picked = {"head": list(heads), "kv_head": list(kv_heads)} if heads != every else {}
-        arrays = {}
-        for name, spec in vocabulary.ARRAYS.items():
-            if name in request.arrays and np.size(computed.get(name, ())):
-                chosen = picked.get(spec.axes[0])
-                array = computed[name].view() if chosen is None else computed[name][chosen]
-                array.flags.writeable = False
-                arrays[name] = array
-        record = Attention(
-            stack=block.stack,
-            kind=block.kind,
-            layer=block.layer,
-            heads=heads,
-            kv_heads=kv_heads,
-            queries=tuple(self.indices),
-            keys=tuple(range(computed["k"].shape[1])),
-            scale=scale,
-            soft_cap=soft_cap,
-            removed=removed,
-            arrays=arrays,
-            shown={"angles": computed["angles"]} if "angles" in computed else {},
-            what_if=touched & frozenset(arrays),
-        )
-        if "mlp_output" in request.arrays:
-            self._pending.append(record)
-        else:
-            yield record
-
 
 def _without(heads: tuple[int, ...], z_HQV: np.ndarray) -> np.ndarray:
     """What the heads pull with, where some are removed."""
@@ -362,19 +345,33 @@ def _blocks(positions: range) -> Iterator[np.ndarray]:
         yield np.arange(begin, min(begin + _BLOCK, positions.stop))
 
 
-def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros whose pages take memory only once they are written.
-
-    numpy asks for huge pages, of which one written number makes 2 MiB resident.
-    """
-    size = int(np.prod(shape)) * dtype.itemsize
-    if size < _LARGE or not hasattr(mmap, "MADV_NOHUGEPAGE"):
-        return np.zeros(shape, dtype)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, dtype).reshape(shape)
+def _of_steps(steps: Attended) -> dict[str, Lazy]:
+    """The arrays (head, query, key), of which only what was chosen is there."""
+    return {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
 
 
+def _made_late(
+    chosen: Selection, z: np.ndarray, out: Map, seen: Visible, bias: Relation
+) -> dict[str, Lazy]:
+    """Arrays that are made only if they are wanted, of what was chosen alone."""
+    at, heads = (np.array(chosen.queries), np.array(chosen.keys)), list(chosen.heads)
+
+    def of_heads() -> np.ndarray:
+        array_HQK = bias(*at)
+        return array_HQK[heads] if array_HQK.size else array_HQK
+
+    def w_o() -> np.ndarray:
+        return out.matrix.reshape(len(z), -1, out.matrix.shape[-1])[heads]
+
+    return {
+        "visible": lambda: seen(*at),
+        "bias": of_heads,
+        "w_o": w_o,
+        "head_output": lambda: pull(chosen.pick("z", z), w_o()),
+    }
+
+
+@cache
 def causal_or_window(width: int) -> Visible:
     """A decoder's own mask: causal, or a window if it has one."""
     if not width:

@@ -2,17 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths.layers import layer_norm
-
-_ROWS = 8192
-NOTHING = np.zeros(0, np.float32)  # a bias that a model does not have
+from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, through
 
 
 def as_stored(array: np.ndarray) -> np.ndarray:
@@ -68,45 +65,42 @@ class Weights:
             return self.held[name][list(indices)]
         return self.tensor(name).rows(indices).astype(self.dtype, copy=False)
 
-    def times_rows(self, name: str, x_PM: np.ndarray) -> np.ndarray:
-        """x · Wᵀ for a tall W (row, model), a few thousand rows in memory at a time."""
-        tensor = self.tensor(name)
-        count = tensor.shape[0]
-        if self.hold or count <= _ROWS:
-            return x_PM @ self[name].T
-        product = np.empty((len(x_PM), count), self.dtype)
+    def map(self, name: str, *, few: bool = True, columns: bool = False) -> Map:
+        """The linear map of this name, its matrix and its bias, if it has one.
 
-        def fill(first: int) -> None:
-            for start in range(first * _ROWS, count, 2 * _ROWS):
-                stop = min(start + _ROWS, count)
-                product[:, start:stop] = x_PM @ self.rows(name, range(start, stop)).T
-                tensor.release()
+        `columns`: the family has the matrix as (input, output), not (output, input). For a `few`
+        positions, a matrix that has to be made of what the file stores is made some rows at a time.
+        """
+        bias = self.get(f"{name}.bias", NOTHING)
+        stored, tensor = self.stored[f"{name}.weight"], self.tensor(f"{name}.weight")
+        by_rows = columns == (stored.arrange is transposed)
+        if self.hold or not (few and by_rows):
+            w_NM = self[f"{name}.weight"].T if columns else self[f"{name}.weight"]
+            return Map(len(w_NM), w_NM.__getitem__, bias)
+        order = None
+        if stored.arrange not in (as_stored, transposed):  # any other puts rows in another order
+            order = stored.arrange(np.arange(tensor.shape[0]))
 
-        with _helper() as helper:
-            other = helper.submit(fill, 1)
-            fill(0)
-            other.result()
-        return product
+        def rows(part: slice) -> np.ndarray:
+            chosen = range(part.start, part.stop) if order is None else order[part]
+            return tensor.rows(chosen).astype(self.dtype, copy=False)
 
-    def layers(self, prefix: str, last: int) -> "Iterator[LayerWeights]":
+        return Map(tensor.shape[0], rows, bias, made=tensor.dtype != "F32")
+
+    def layers(self, prefix: str, last: int, positions: int) -> "Iterator[LayerWeights]":
         """The tensors of layers 0 to `last`, by their names after `prefix` and the number.
 
-        A tensor is read when it is asked for; those of the next layer are read by another thread
-        while this one is used, if reading them costs something.
+        A tensor is read when it is asked for, for so many `positions`. The system is told of those
+        of the next layer while this one is used, so that the disk need not be waited for.
         """
         tails = self._tails(prefix)
-        ready = LayerWeights(self, f"{prefix}0.", tails["0"])
-        with _helper() if last and ready.costs() else nullcontext() as helper:
-            for layer in range(last + 1):
-                following = LayerWeights(self, f"{prefix}{layer + 1}.", tails[f"{layer + 1}"])
-                needed = helper and layer < last and following.costs()
-                ahead = helper.submit(following.read_all) if helper and needed else None
-                yield ready
-                if not self.hold:
-                    ready.release()
-                if ahead:
-                    ahead.result()
-                ready = following
+        for layer in range(last + 1):
+            of_layer = LayerWeights(self, f"{prefix}{layer}.", tails[str(layer)], positions)
+            if layer < last and not self.hold:
+                LayerWeights(self, f"{prefix}{layer + 1}.", tails[str(layer + 1)]).expect()
+            yield of_layer
+            if not self.hold:
+                of_layer.release()
 
     def _tails(self, prefix: str) -> dict[str, list[str]]:
         """What names have after `prefix` and a number, by that number."""
@@ -118,19 +112,14 @@ class Weights:
         return found
 
 
-def _helper() -> Any:
-    """One further thread. The import takes a while, and most small models never need it."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    # numpy's error state belongs to a thread.
-    return ThreadPoolExecutor(1, initializer=np.seterr, initargs=("ignore",))
-
-
 class LayerWeights:
     """One layer's tensors by short name; each is read once, when it is first asked for."""
 
-    def __init__(self, weights: Weights, prefix: str, tails: Iterable[str]) -> None:
+    def __init__(
+        self, weights: Weights, prefix: str, tails: Iterable[str], positions: int = 0
+    ) -> None:
         self._weights, self._prefix, self._tails = weights, prefix, frozenset(tails)
+        self._few = positions <= POSITIONS
         self._read: dict[str, np.ndarray] = {}
 
     def get(self, name: str, default: np.ndarray) -> np.ndarray:
@@ -142,27 +131,30 @@ class LayerWeights:
             self._read[name] = self._weights[self._prefix + name]
         return self._read[name]
 
-    def read_all(self) -> None:
-        """Reads every tensor of the layer."""
-        for name in self._tails:
-            self[name]
+    def map(self, name: str, *, columns: bool = False) -> Map:
+        """The linear map of this name: see `Weights.map`."""
+        return self._weights.map(self._prefix + name, few=self._few, columns=columns)
 
-    def costs(self) -> bool:
-        """Whether reading takes work: float32 is a view of the file, or memory holds it."""
-        names = [self._prefix + tail for tail in self._tails]
-        return any(
-            name not in self._weights.held and self._weights.tensor(name).dtype != "F32"
-            for name in names
-        )
+    def expect(self) -> None:
+        """Tells the system that these tensors will be read."""
+        for tail in self._tails:
+            self._weights.tensor(self._prefix + tail).expect()
 
     def release(self) -> None:
         """Gives back the memory of what was read."""
-        for name in self._read:
-            self._weights.tensor(self._prefix + name).release()
         self._read.clear()
+        for tail in self._tails:
+            self._weights.tensor(self._prefix + tail).release()
 
 
 # --- what families do with the tensors of a layer ------------------------------------------------
+
+
+def linear(
+    parts: LayerWeights | Weights, name: str, x: np.ndarray, activation: Activation | None = None
+) -> np.ndarray:
+    """A linear map by its name, and an activation of what it gives."""
+    return through(x, parts.map(name), activation=activation)[0]
 
 
 def layer_normed(

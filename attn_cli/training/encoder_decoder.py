@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli.maths import attention, masks, positions
+from attn_cli.maths.kept import Keep
 from attn_cli.maths.layers import relu, relu_vjp, rms_norm
 from attn_cli.training import layers
 from attn_cli.training.layers import Backward, LossAndGradients, Parameters
@@ -224,7 +225,7 @@ def _attend(
         attention.split_heads(layers.linear(p, f"{name}.{part}", of), heads)
         for part, of in (("q", x), ("k", keys), ("v", keys))
     )
-    found = attention.attend(q, k, v, mask, scale=1.0, bias=bias, start=0, keep=("weights",))
+    found = attention.attend(q, k, v, mask, scale=1.0, bias=bias, start=0, keep=Keep(("weights",)))
     visible = mask(np.arange(x.shape[-2]), np.arange(keys.shape[-2]))
     output = layers.linear(p, f"{name}.o", attention.merge_heads(found.z))
     return Attention(keys, q, k, v, visible, found.weights, found.z), output

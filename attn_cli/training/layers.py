@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.maths import attention, layers, masks
+from attn_cli.maths.kept import Keep
 from attn_cli.maths.masks import Visible
 from attn_cli.training.settings import TrainingSettings
 
@@ -160,7 +161,7 @@ def attend(
     # c_attn's columns are all queries, all keys, all values: three times as many heads in one map.
     weight, bias = p[f"{name}.c_attn.weight"], p[f"{name}.c_attn.bias"]
     qkv = attention.project(x_BPM, weight, bias, 3 * heads)
-    attended = attention.attend(*np.split(qkv, 3, axis=-3), mask, keep=("weights",))
+    attended = attention.attend(*np.split(qkv, 3, axis=-3), mask, keep=Keep(("weights",)))
     output = attention.combine(attended.z, p[f"{name}.c_proj.weight"], p[f"{name}.c_proj.bias"])
     visible = masks.square(mask, x_BPM.shape[-2])
     return Attention(x_BPM, qkv, visible, attended.weights, attended.z), output

@@ -151,13 +151,13 @@ def test_target_tokens_one_after_the_other_give_the_same(golden_path, name, chun
 @pytest.mark.parametrize("name", TWO_STACKS)
 def test_keys_and_values_of_the_source_are_made_once_for_each_cache(golden_path, name, monkeypatch):
     model, made = session.load(str(golden_path / name)), []
-    original = project.project
+    original = project.through
 
-    def counting(x, *rest):
-        made.append(len(x))
-        return original(x, *rest)
+    def counting(x, *maps):
+        made.extend([len(x)] * len(maps))
+        return original(x, *maps)
 
-    monkeypatch.setattr(project, "project", counting)
+    monkeypatch.setattr(project, "through", counting)
     source, ids = (1, 2, 3, 4, 5, 6, 7), (3, 8)
     request, cache = Request(source=source), Cache()
     encoder, decoder = model.facts.encoder[0], model.facts.layers

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from attn_cli.maths import attention as steps
-from attn_cli.maths import masks
+from attn_cli.maths import cores, masks
+from attn_cli.maths.kept import Keep
 from measure import row_error
 
 F32 = np.float32
@@ -359,25 +360,94 @@ def test_blocks_and_less_kept_change_no_number(
         options["terms"] = {"more": cells(rng.standard_normal((heads, queries, keys)))}
     given = (q, k, v, cells(visible))
     whole = steps.attend(*given, **options)
-    lean = steps.attend(*given, **options, keep=("weights",), block=block)
-    # In float64, where only a wrong step can make a difference.
-    assert row_error(lean.weights, whole.weights) <= 1e-12
-    assert row_error(lean.z, whole.z) <= 1e-12
-    assert lean.weights.dtype == lean.z.dtype == np.float64
-    without = steps.attend(*given, **options, keep=(), block=block)
-    assert np.array_equal(without.z, lean.z)
-    assert [a.size for a in without[:4]] == [0, 0, 0, 0]
-    assert not lean.terms and not without.terms
+    options["at"] = masks.looks(cells(visible), earlier - 1, queries, keys, block)
     every = {*steps.BEFORE_SUM, steps.PRODUCT, "more"}
-    parts = steps.attend(*given, **options, keep=every, block=block)
+    parts = steps.attend(*given, **options, keep=Keep(every))
+    # In float64, where only a wrong step can make a difference.
     for found, wanted in zip(parts[:5], whole[:5], strict=True):
         assert row_error(found, wanted) <= 1e-12
+        assert found.dtype == np.float64
     assert set(parts.terms) == ({steps.PRODUCT, "more"} if summed else set())
     if summed:
         assert row_error(sum(parts.terms.values()), whole.scores) <= 1e-12
+    lean = steps.attend(*given, **options, keep=Keep(("weights",)))
+    assert np.array_equal(lean.weights, parts.weights) and np.array_equal(lean.z, parts.z)
+    without = steps.attend(*given, **options, keep=Keep(()))
+    assert np.array_equal(without.z, lean.z)
+    assert [a.size for a in without[:4]] == [0, 0, 0, 0]
+    assert not lean.terms and not without.terms
+    heads_kept, of_queries, of_keys = (
+        tuple(np.flatnonzero(rng.random(count) < 0.6).tolist()) for count in (heads, queries, keys)
+    )
+    few = steps.attend(*given, **options, keep=Keep(every, heads_kept, of_queries, of_keys))
+    for name in steps.BEFORE_SUM:
+        chosen = getattr(parts, name)[np.ix_(heads_kept, of_queries, of_keys)]
+        assert np.array_equal(getattr(few, name), chosen)
+    assert np.array_equal(few.z, parts.z)
 
 
-@pytest.mark.parametrize("block", [0, 1, 2, 128])
+MASKS_OF_A_LONG_TEXT = {
+    "causal": masks.causal,
+    "none": masks.none,
+    "window": lambda at_Q, at_K: masks.window(at_Q, at_K, 40),
+    "a hole": lambda at_Q, at_K: masks.causal(at_Q, at_K) & masks.padding(at_Q, at_K, 100, 290),
+}
+
+
+@pytest.mark.parametrize("visible", MASKS_OF_A_LONG_TEXT.values(), ids=MASKS_OF_A_LONG_TEXT)
+@pytest.mark.parametrize("biased", [False, True])
+def test_not_a_bit_depends_on_threads_or_on_what_is_kept(visible, biased):
+    """Long enough for several blocks of queries, heads one by one."""
+    q, k, v = drawn(3, heads=6, groups=2, queries=300, keys=300, width=16, value_width=8)
+    bias = cells(normal(np.random.default_rng(1), 6, 300, 300))
+    options = {"bias": bias} if biased else {}
+    shown = masks.square(visible, 300)
+    wanted = steps.attend(q, k, v, visible, **options)
+    plain = np.where(shown, wanted.scaled.astype(np.float64), -np.inf)
+    shares = np.exp(plain - plain.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    assert row_error(wanted.weights, shares) <= 1e-6
+    assert row_error(wanted.z, shares @ v.repeat(3, axis=0)) <= 1e-6
+    try:
+        for count in (1, 2, 5):
+            cores.use(count)
+            for names in (steps.BEFORE_SUM, ("weights",), ("scores",), ()):
+                found = steps.attend(q, k, v, visible, **options, keep=Keep(names))
+                assert np.array_equal(found.z, wanted.z)
+                for name in names:
+                    assert np.array_equal(getattr(found, name), getattr(wanted, name))
+    finally:
+        cores.use(0)
+
+
+def test_measures_are_taken_of_weights_that_are_not_kept():
+    q, k, v = drawn(4, heads=4, groups=2, queries=300, keys=300, width=16)
+
+    def largest(weights, at_Q, at_K):
+        return weights.max(axis=-1)
+
+    def key_looked_at(weights, at_Q, at_K):
+        return at_K[weights.argmax(axis=-1)]
+
+    def distance(weights, at_Q, at_K):
+        return (weights * (at_Q[:, None] - at_K)).sum(axis=-1)
+
+    measures = {"largest": largest, "key": key_looked_at, "distance": distance}
+    keep = Keep(("weights",), measures=measures)
+    found = steps.attend(q, k, v, masks.causal, keep=keep)
+    lean = steps.attend(q, k, v, masks.causal, keep=Keep((), measures=measures))
+    apart = np.arange(300)[:, None] - np.arange(300)
+    wanted = {
+        "largest": found.weights.max(axis=-1),
+        "key": found.weights.argmax(axis=-1),
+        "distance": (found.weights.astype(np.float64) * apart).sum(axis=-1),
+    }
+    for name, expected in wanted.items():
+        np.testing.assert_allclose(lean.measures[name], expected, rtol=1e-4, atol=1e-4)
+        assert np.array_equal(found.measures[name], lean.measures[name])
+
+
+@pytest.mark.parametrize("block", [1, 2, 128])
 def test_what_no_query_sees_poisons_neither(block):
     rng = np.random.default_rng(0)
     q, k, v = (rng.standard_normal((2, 5, 3)).astype(F32) for _ in "qkv")
@@ -387,8 +457,9 @@ def test_what_no_query_sees_poisons_neither(block):
 
     wanted = steps.attend(q, k, v, visible)
     k[:, 3], v[:, 4] = np.nan, np.inf
-    for keep in (steps.BEFORE_SUM, ("weights",)):
-        found = steps.attend(q, k, v, visible, keep=keep, block=block)
+    at = masks.looks(visible, 0, 5, 5, block)
+    for names in (steps.BEFORE_SUM, ("weights",)):
+        found = steps.attend(q, k, v, visible, keep=Keep(names), at=at)
         assert row_error(found.weights, wanted.weights) <= 1e-6
         assert row_error(found.z, wanted.z) <= 1e-6
 
@@ -396,8 +467,9 @@ def test_what_no_query_sees_poisons_neither(block):
 def test_weights_that_no_query_of_a_block_could_have_are_never_written_to():
     """So that half of a causal mask takes no memory where `zeros` gives untouched pages."""
     q, k, v = drawn(6, queries=5)
-    options = {"keep": ("weights",), "zeros": lambda shape, dtype: np.full(shape, 9, dtype)}
-    found = steps.attend(q, k, v, masks.causal, **options, block=2).weights
+    keep = Keep(("weights",), zeros=lambda shape, dtype: np.full(shape, 9, dtype))
+    at = masks.looks(masks.causal, 0, 5, 5, 2)
+    found = steps.attend(q, k, v, masks.causal, keep=keep, at=at).weights
     # Blocks of two queries: 0 and 1, 2 and 3, 4. Each writes up to its own last key.
     last = [2, 2, 4, 4, 5]
     assert all((found[:, i, end:] == 9).all() for i, end in enumerate(last))
@@ -420,7 +492,14 @@ def test_terms_are_added_to_the_dot_products_before_the_scale():
     more = normal(np.random.default_rng(1), 3, 4, 5)
     every = (*steps.BEFORE_SUM, steps.PRODUCT, "more")
     found = steps.attend(
-        q, k, v, masks.none, scale=0.5, bias=cells(-more), terms={"more": cells(more)}, keep=every
+        q,
+        k,
+        v,
+        masks.none,
+        scale=0.5,
+        bias=cells(-more),
+        terms={"more": cells(more)},
+        keep=Keep(every),
     )
     assert np.array_equal(found.terms["more"], more)
     assert np.array_equal(found.terms[steps.PRODUCT], steps.dot_products(q, k))

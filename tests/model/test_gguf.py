@@ -5,6 +5,7 @@ The names of tensors are the library's own; keys, permutation and transposition 
 
 import json
 import re
+from dataclasses import replace
 
 import gguf
 import numpy as np
@@ -174,8 +175,12 @@ def convert(golden_copy, tmp_path, write_gguf):
 
 
 def computed(path, **options):
-    """Every array of every layer, and the logits at every position; no tokenizer is needed."""
+    """Every array of every layer, and the logits at every position; no tokenizer is needed.
+
+    In float64, where only another order of the same numbers, or a wrong one, can make a difference.
+    """
     model = session.load(str(path), **options)
+    model = replace(model, weights=replace(model.weights, dtype=np.float64))
     facts = model.facts
     request = Request(
         blocks=frozenset(Address("decoder", "self", layer) for layer in range(facts.layers)),
@@ -539,9 +544,9 @@ def test_opening_reads_no_tensor_and_one_layer_touches_no_other(convert, monkeyp
         blocks=first, heads={"decoder": (0,)}, arrays=frozenset(["weights"]), whole=False
     )
     session.run(model, IDS, request)
-    assert {name.split(".")[1] for name in whole} == {"0"}
     assert ("token_embd.weight", list(IDS)) in by_row
-    assert {name for name, _ in by_row} <= {"token_embd.weight", "position_embd.weight"}
+    read = {*whole, *(name for name, _ in by_row)} - {"token_embd.weight", "position_embd.weight"}
+    assert {name.split(".")[1] for name in read} == {"0"}
 
 
 # --- keys that a file must have, and keys that say nothing ---------------------------------------

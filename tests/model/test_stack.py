@@ -8,6 +8,7 @@ import pytest
 
 from attn_cli import session, vocabulary
 from attn_cli.maths import masks
+from attn_cli.maths.products import of_matrix
 from attn_cli.model.cache import Cache
 from attn_cli.model.rope import Rope
 from attn_cli.model.stack import Request, Stack
@@ -64,15 +65,16 @@ def test_a_pass_that_is_not_whole_stops_at_its_last_record(golden_path, spied, n
     blocks, end = session.run(model, IDS, request)
     assert list(blocks) == [*decoder(layer)]
     assert (end.x.shape, end.touched) == ((0, model.facts.model_width), False)
-    read, stored = by_layer(spy.whole), by_layer(spy.tensors)
+    read, stored = by_layer(spy.rows_read()), by_layer(spy.tensors)
     assert set(read) == set(range(layer + 1))
     for number, parts in read.items():
         assert len(parts) == len(set(parts))
         whole = set(stored[number])
         assert whole > follows(name, whole) > set()
         assert set(parts) == (whole if number < layer else whole - follows(name, whole))
-    assert not {name for name in outside(spy.whole) if re.search(END, name)}
-    assert {rows for _, read in spy.by_row for rows in read} <= {*IDS, *range(2 + len(IDS))}
+    assert not {name for name in outside(spy.rows_read()) if re.search(END, name)}
+    embedded = [rows for name, rows in spy.by_row if "emb" in name or "w" in name[:14]]
+    assert {row for rows in embedded for row in rows} <= {*IDS, *range(2 + len(IDS))}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -82,13 +84,13 @@ def test_a_whole_pass_reads_every_tensor_of_every_layer_once_and_no_output_matri
     model, spy = spied(golden_path / name)
     _, end = session.run(model, IDS, Request())
     assert end.x.shape == (len(IDS), model.facts.model_width)
-    assert {n: sorted(p) for n, p in by_layer(spy.whole).items()} == {
+    assert {n: sorted(p) for n, p in by_layer(spy.rows_read()).items()} == {
         n: sorted(p) for n, p in by_layer(spy.tensors).items()
     }
-    assert not {name for name in outside(spy.whole) if re.search(END, name)}
+    assert not {name for name in outside(spy.rows_read()) if re.search(END, name)}
     session.predict(model, end.x)
     last = {name for name in outside(spy.tensors) if re.search(END, name)}
-    assert last <= set(spy.whole)
+    assert last <= set(spy.rows_read())
 
 
 @pytest.mark.parametrize("layers", [(0,), (1,), (0, 2), (2,)])
@@ -114,11 +116,11 @@ def test_a_record_leaves_the_pass_before_its_layer_is_done(golden_path, spied):
     request = Request(blocks=decoder(0, 1), heads={"decoder": (0,)}, arrays=frozenset({"x"}))
     passing = model.family.forward(model, IDS, request)
     assert next(passing).address == Address("decoder", "self", 0)
-    assert not follows("gpt2-b", spy.whole)
+    assert not follows("gpt2-b", spy.rows_read())
     assert next(passing).address == Address("decoder", "self", 1)
-    assert set(by_layer(spy.whole)) == {0, 1}
+    assert set(by_layer(spy.rows_read())) == {0, 1}
     passing.close()
-    assert set(by_layer(spy.whole)) == {0, 1}
+    assert set(by_layer(spy.rows_read())) == {0, 1}
 
 
 ENCODER, CROSS = Address("encoder", "self", 1), Address("decoder", "cross", 0)
@@ -180,7 +182,7 @@ def test_cross_attention_is_touched_on_the_side_that_was_changed(of_queries, of_
     arrays = {"q": rng.random((1, 2, 3)), "k": rng.random((1, 3, 3)), "v": rng.random((1, 3, 5))}
     arrays |= {"x": rng.random((2, 5)), "key_x": rng.random((3, 5))}
     (record,) = target.attend(
-        arrays, visible=masks.none, w_o=np.eye(5), source=encoder
+        arrays, visible=masks.none, out=of_matrix(np.eye(5)), source=encoder
     )  # fmt: skip
     wanted = OF_QUERIES if of_queries else set()
     wanted = wanted | (OF_KEYS if of_keys else set())
@@ -253,7 +255,7 @@ def test_cross_attention_keeps_nothing_of_the_source_in_the_cache():
         stack = Stack(None, (position,), request, cache)
         stack.layer = 0
         arrays = {"q": rng.random((1, 1, 3)), "k": k, "v": v}
-        passing = stack.attend(arrays, visible=masks.none, w_o=np.eye(5), source=encoder)
+        passing = stack.attend(arrays, visible=masks.none, out=of_matrix(np.eye(5)), source=encoder)
         with pytest.raises(StopIteration) as done:
             next(passing)
         weights = np.exp((arrays["q"] @ k.swapaxes(1, 2)) * 3**-0.5)

@@ -13,6 +13,7 @@ import pytest
 
 from attn_cli import hook_names, session, vocabulary
 from attn_cli.maths import masks
+from attn_cli.maths.products import of_matrix
 from attn_cli.model.cache import encoded
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.weights import Stored, Weights
@@ -115,7 +116,7 @@ def project(parts, kind, x, keys):
 
 
 def output(parts, kind):
-    return {"w_o": parts[f"{kind}.o"], "b_o": parts[f"{kind}.b"]}
+    return {"out": of_matrix(parts[f"{kind}.o"], parts[f"{kind}.b"])}
 
 
 @pytest.fixture(scope="module")

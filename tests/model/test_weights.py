@@ -5,6 +5,7 @@ import pytest
 
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.maths import cores, products
 from measure import row_error, same_bits
 
 WEIGHTS = "model.safetensors"
@@ -79,10 +80,19 @@ def test_bf16_gives_exactly_what_its_widened_values_give(golden_copy, tmp_path, 
 # --- what is read ---------------------------------------------------------------------------------
 
 
+def layers_read(spy, prefix):
+    """The layers of which anything was read; of what was, each row must have been read once."""
+    found = {name: rows for name, rows in spy.rows_read().items() if prefix in name}
+    for name, rows in found.items():
+        assert rows == list(range(spy.tensors[name].shape[0])), name
+        assert spy.whole.count(name) <= 1
+    return {name.split(prefix)[1][0] for name in found}
+
+
 def test_one_layer_of_gpt2_without_prediction_touches_no_other_layer(golden_copy, spied):
     model, spy = spied(golden_copy("gpt2-a"))
     session.trace(ids=[7, 7, 2], model=model, layer=0, next=False)
-    assert {name.split("h.")[1][0] for name in spy.whole} == {"0"}
+    assert layers_read(spy, "h.") == {"0"}
     assert spy.by_row == [
         ("transformer.wte.weight", [7, 7, 2]),
         ("transformer.wpe.weight", [0, 1, 2]),
@@ -93,29 +103,30 @@ def test_one_layer_of_gpt2_without_prediction_touches_no_other_layer(golden_copy
 def test_one_layer_without_prediction_touches_no_other_layer(golden_copy, name, spied):
     model, spy = spied(golden_copy(name))
     session.trace(ids=[7, 7, 2], model=model, layer=0, next=False)
-    assert {name.split("layers.")[1][0] for name in spy.whole} == {"0"}
-    assert len(spy.whole) == len(set(spy.whole))
-    assert spy.by_row == [("model.embed_tokens.weight", [7, 7, 2])]
+    assert layers_read(spy, "layers.") == {"0"}
+    others = {name: rows for name, rows in spy.rows_read().items() if "layers." not in name}
+    assert others == {"model.embed_tokens.weight": [2, 7, 7]}
 
 
 def test_a_prediction_of_gpt2_reads_every_layer_and_the_output_matrix_once(golden_copy, spied):
     model, spy = spied(golden_copy("gpt2-b"))
     session.trace(ids=[7, 7, 2], model=model, layer=0)
-    assert {name.split("h.")[1][0] for name in spy.whole if "h." in name} == set("0123")
-    assert spy.whole.count("lm_head.weight") == 1
-    assert "transformer.wte.weight" not in spy.whole
+    assert layers_read(spy, "h.") == set("0123")
+    assert layers_read(spy, "lm_head") == {"."}
+    assert spy.rows_read()["transformer.wte.weight"] == [2, 7, 7]
 
 
 def test_a_prediction_reads_every_layer_and_the_output_matrix_once(golden_copy, spied):
     model, spy = spied(golden_copy("llama-bias"))
     session.trace(ids=[7, 7, 2], model=model, layer=0)
-    assert {name.split("layers.")[1][0] for name in spy.whole if "layers." in name} == set("01")
-    assert spy.whole.count("lm_head.weight") == 1
-    assert "model.embed_tokens.weight" not in spy.whole
+    assert layers_read(spy, "layers.") == set("01")
+    assert layers_read(spy, "lm_head") == {"."}
+    assert spy.rows_read()["model.embed_tokens.weight"] == [2, 7, 7]
 
 
-def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, repack, spied):
-    """The next layer is read ahead; behind the last one asked for there is none."""
+@pytest.mark.parametrize("kind", ["F16", "F32"])
+def test_a_matrix_is_never_there_as_a_whole_for_a_few_tokens(golden_copy, repack, spied, kind):
+    """And no layer behind the last one asked for is read."""
     folder = golden_copy("llama-plain")
 
     def halves(entries):
@@ -124,19 +135,24 @@ def test_half_precision_too_reads_no_layer_behind_the_last(golden_copy, repack, 
             for name, (_, shape, data) in entries.items()
         }
 
-    repack(folder, halves)
+    if kind == "F16":
+        repack(folder, halves)
     model, spy = spied(folder)
     session.trace(ids=[7, 7, 2], model=model, layer=1, next=False)
-    assert {name.split("layers.")[1][0] for name in spy.whole} == {"0", "1"}
+    assert layers_read(spy, "layers.") == {"0", "1"}
+    assert all("norm" in name for name in spy.whole)
 
 
 @pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
 def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypatch, name, spied):
     folder = golden_copy(name)
     wanted = session.trace(ids=[7, 7, 2], model=str(folder)).logits
-    monkeypatch.setattr("attn_cli.model.weights._ROWS", 8)
+    for name_of_limit, limit in {"_VECTORS": 8, "_WAKING": 0}.items():
+        monkeypatch.setattr(products, name_of_limit, limit)
+    cores.use(10)
     model, spy = spied(folder)
     found = session.trace(ids=[7, 7, 2], model=model, layer=0).logits
+    cores.use(0)
     assert row_error(found, wanted) <= 1e-6
     matrix = "model.embed_tokens.weight" if name == "llama-plain" else "lm_head.weight"
     assert matrix not in spy.whole

@@ -1,0 +1,173 @@
+"""Products with matrices that are asked for by rows, in blocks over the cores.
+
+Axes, as suffixes: P position, M input, N output. A matrix is stored (output, input). What comes
+after a product (a bias, an activation) is done to each block while the cache still has it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from attn_cli.maths import cores
+from attn_cli.maths.scratch import room
+
+Activation = Callable[[np.ndarray], np.ndarray]
+NOTHING = np.zeros(0, np.float32)
+# Positions so few are multiplied one by one: BLAS rearranges a whole matrix before it multiplies it
+# with several vectors, which costs more than to read it from the cache again.
+_FEW = 8
+_VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next position
+POSITIONS = 256  # that share a part of a matrix
+_WAKING = 1.3e6  # numbers that could be read while another thread is woken
+_MADE = 1 << 18
+_LEAST = 1 << 22  # multiplications that are worth a thread
+
+
+class Map(NamedTuple):
+    """x ↦ xWᵀ + b. `rows` gives some rows of W, (output, input); a bias of size 0 is none.
+
+    A matrix whose rows are `made` when they are asked for, of quantised blocks say, is so never
+    there as a whole.
+    """
+
+    outputs: int
+    rows: Callable[[slice], np.ndarray]
+    bias: np.ndarray = NOTHING
+    made: bool = False
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The whole matrix as x is multiplied with it, (input, output)."""
+        if not self.made:
+            return self.rows(slice(0, self.outputs)).T
+        first = self.rows(slice(0, min(_VECTORS, self.outputs)))
+        whole = np.empty((self.outputs, first.shape[1]), first.dtype)
+        whole[: len(first)] = first
+        rest, block = whole[len(first) :], max(1, _MADE // max(1, first.shape[1]))
+        later = self.part(slice(len(first), self.outputs))
+        cores.spread(lambda some: np.copyto(rest[some], later.rows(some)), len(rest), block)
+        return whole.T
+
+    def part(self, rows: slice) -> "Map":
+        """The map to some of the outputs."""
+        at, bias = rows.start, self.bias[rows] if self.bias.size else self.bias
+
+        def shifted(some: slice) -> np.ndarray:
+            return self.rows(slice(at + some.start, at + some.stop))
+
+        return Map(rows.stop - at, shifted, bias, self.made)
+
+    @property
+    def halves(self) -> tuple["Map", "Map"]:
+        """The map to the first half of the outputs, and to the second."""
+        half = self.outputs // 2
+        return self.part(slice(0, half)), self.part(slice(half, 2 * half))
+
+
+class _Tile(NamedTuple):
+    """Some positions and some outputs of one product."""
+
+    job: int
+    positions: slice
+    outputs: slice
+
+
+def of_matrix(w_MN: np.ndarray, b_N: np.ndarray = NOTHING) -> Map:
+    """The map of a matrix (input, output) that is there."""
+    return Map(w_MN.shape[1], w_MN.T.__getitem__, b_N)
+
+
+def through(
+    x_PM: np.ndarray, *maps: Map, activation: Activation | None = None
+) -> tuple[np.ndarray, ...]:
+    """x through each of these maps, (position, output), and its numbers through the activation."""
+    products = [np.empty((len(x_PM), one.outputs), x_PM.dtype) for one in maps]
+
+    def work(tile: _Tile) -> None:
+        of, part = maps[tile.job], products[tile.job][tile.positions, tile.outputs]
+        _multiply(x_PM[tile.positions], of, tile.outputs, part)
+        if activation:
+            part[...] = activation(part)
+
+    cores.each(work, _tiles(*x_PM.shape, maps))
+    return tuple(products)
+
+
+def feed_forward(x_PM: np.ndarray, wide: Map, narrow: Map, activation: Activation) -> np.ndarray:
+    """narrow(activation(wide(x))), (position, model)."""
+    (inner,) = through(x_PM, wide, activation=activation)
+    return through(inner, narrow)[0]
+
+
+def gated_feed_forward(
+    x_PM: np.ndarray, gate: Map, up: Map, down: Map, activation: Activation
+) -> np.ndarray:
+    """down(activation(gate(x)) · up(x)), (position, model). Shazeer 2020, "GLU Variants"."""
+    inner = np.empty((len(x_PM), gate.outputs), x_PM.dtype)
+
+    def work(tile: _Tile) -> None:
+        x, part = x_PM[tile.positions], inner[tile.positions, tile.outputs]
+        _multiply(x, gate, tile.outputs, part)
+        other = room(part.shape, part.dtype, "gated")
+        _multiply(x, up, tile.outputs, other)
+        np.multiply(activation(part), other, out=part)
+
+    cores.each(work, _tiles(*x_PM.shape, [gate]))
+    return through(inner, down)[0]
+
+
+def _tiles(positions: int, inputs: int, maps: Sequence[Map]) -> list[_Tile]:
+    """Products cut into parts that are worth a thread.
+
+    Of a few positions, each output is a product by itself, whatever part it is in, so that the
+    parts may follow from the count of threads; of more, sizes follow from the shape alone.
+    """
+    if positions <= _FEW:
+        rows, widths = max(positions, 1), [_width(positions, inputs, of) for of in maps]
+    else:
+        least = 96 if positions <= 128 else 192
+        worth = _LEAST / (min(POSITIONS, positions) * max(1, inputs))
+        rows, widths = POSITIONS, [least * max(1, round(worth / least))] * len(maps)
+    return [
+        _Tile(job, slice(at, at + rows), slice(start, min(start + width, of.outputs)))
+        for job, (of, width) in enumerate(zip(maps, widths, strict=True))
+        for at in range(0, positions, rows)
+        for start in range(0, of.outputs, width)
+    ]
+
+
+def _width(positions: int, inputs: int, of: Map) -> int:
+    """How many outputs of a few positions one thread does at a time."""
+    # To read a number, and to multiply it; to make one of what is stored takes longer.
+    work = of.outputs * inputs * (1 + positions / 4) * (3 if of.made else 1)
+    threads = cores.threads()
+    if work * (1 - 1 / threads) < _WAKING:
+        threads = 1
+    each = -(-of.outputs // threads)
+    if of.made:  # the cache holds what is made until it has been multiplied
+        each = min(each, _MADE // max(1, inputs))
+    return _VECTORS * max(1, -(-each // _VECTORS))
+
+
+def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:
+    w_NM = of.rows(outputs)
+    if len(x_PM) > _FEW:
+        np.matmul(x_PM, w_NM.T, out=out_PN)
+    else:
+        _one_by_one(x_PM, w_NM, out_PN)
+    if of.bias.size:
+        out_PN += of.bias[outputs]
+
+
+def _one_by_one(x_PM: np.ndarray, w_NM: np.ndarray, out_PN: np.ndarray) -> None:
+    """As many rows of W at a time as the innermost cache holds, with one position after another."""
+    (positions, inputs), count = x_PM.shape, len(w_NM)
+    whole = count - count % _VECTORS
+    if whole:
+        blocks = w_NM[:whole].reshape(-1, 1, _VECTORS, inputs)
+        product = blocks @ x_PM.reshape(1, positions, inputs, 1)
+        out_PN[:, :whole] = product[..., 0].swapaxes(0, 1).reshape(positions, whole)
+    if whole < count:
+        product = w_NM[None, whole:] @ x_PM.reshape(positions, inputs, 1)
+        out_PN[:, whole:] = product[..., 0]

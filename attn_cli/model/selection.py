@@ -1,0 +1,117 @@
+"""Which heads, queries and keys of a block are recorded, and its arrays with these alone."""
+
+import mmap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.maths.attention import BEFORE_SUM
+from attn_cli.maths.kept import Keep, Measure
+from attn_cli.records import Address
+
+# An array, or what makes it if it is wanted.
+Lazy = np.ndarray | Callable[[], np.ndarray]
+# Queries and keys by their positions; None: all.
+Positions = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+_LARGE = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Heads by their numbers, `queries` and `keys` by their positions; `start` is the first query's
+    that is computed. What is `whole` is chosen completely, in order: nothing need be picked.
+    """
+
+    heads: tuple[int, ...]
+    kv_heads: tuple[int, ...]
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+    start: int
+    whole: frozenset[str]
+
+    @property
+    def named(self) -> dict[str, tuple[int, ...]]:
+        """What is chosen, as a record has it."""
+        names = ("heads", "kv_heads", "queries", "keys")
+        return {name: getattr(self, name) for name in names}
+
+    def keep(self, names: frozenset[str], measures: Mapping[str, Measure]) -> Keep:
+        """What attention keeps of the arrays (head, query, key) of these names."""
+        queries = tuple(query - self.start for query in self.queries)
+        return Keep(
+            names=names & {*BEFORE_SUM, *vocabulary.TERMS},
+            heads=None if "head" in self.whole else self.heads,
+            queries=None if "query" in self.whole else queries,
+            keys=None if "key" in self.whole else self.keys,
+            measures=measures,
+            zeros=_untouched,
+        )
+
+    def pick(self, name: str, array: np.ndarray) -> np.ndarray:
+        """What is chosen of an array, by the axes that the vocabulary gives it."""
+        places = {
+            "head": self.heads,
+            "kv_head": self.kv_heads,
+            "query": [query - self.start for query in self.queries],
+            "key": self.keys,
+        }
+        for place, axis in enumerate(vocabulary.ARRAYS[name].axes):
+            if axis in places and axis not in self.whole:
+                array = array.take(places[axis], place)
+        return array
+
+    def arrays(
+        self, wanted: frozenset[str], whole: Mapping[str, Lazy], picked: Mapping[str, Lazy]
+    ) -> dict[str, np.ndarray]:
+        """The wanted arrays in computing order, read-only; of `picked` no more is there."""
+        found = {}
+        for name in vocabulary.ARRAYS:
+            of = picked if name in picked else whole
+            if name not in wanted or name not in of:
+                continue
+            made = of[name]() if callable(of[name]) else of[name]
+            if made.size:
+                array = made.view() if of is picked else self.pick(name, made.view())
+                array.flags.writeable = False
+                found[name] = array
+        return found
+
+
+def selected(
+    request: Any, block: Address, heads: int, kv_heads: int, queries: range, keys: int
+) -> Selection:
+    """What a request wants of a block that has so many heads, queries and keys."""
+    every = tuple(range(heads))
+    of_heads = request.heads.get(block.stack, every)
+    group = heads // kv_heads
+    of_queries, of_keys = request.positions.get((block.stack, block.kind), (None, None))
+    whole = {
+        "head": of_heads == every,
+        "kv_head": of_heads == every,
+        "query": of_queries is None,
+        "key": of_keys is None,
+    }
+    return Selection(
+        heads=of_heads,
+        kv_heads=tuple(dict.fromkeys(head // group for head in of_heads)),
+        queries=tuple(queries) if of_queries is None else of_queries,
+        keys=tuple(range(keys)) if of_keys is None else of_keys,
+        start=queries.start,
+        whole=frozenset(axis for axis, all_of_it in whole.items() if all_of_it),
+    )
+
+
+def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros whose pages take memory only once they are written.
+
+    numpy asks for huge pages, of which one written number makes 2 MiB resident.
+    """
+    size = int(np.prod(shape)) * dtype.itemsize
+    if size < _LARGE or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(shape, dtype)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, dtype).reshape(shape)
