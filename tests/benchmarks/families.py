@@ -9,19 +9,20 @@ checkpoint, and their ratio to Llama's; nothing is asserted.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from real_models import ATTN, FLOOR, measured
+from made import DTYPES, write_folder
+from processes import ATTN, FLOOR, measured
 
+from attn_cli.families import FAMILIES
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import of_layers
-from attn_cli.opening.load import _family
 
 NUMBERS, LAYERS, HEADS, WIDTH, INNER = 150_000_000, 12, 12, 768, 3072
 _LLAMA = {
@@ -38,18 +39,17 @@ CONFIGS = {
     "bloom": {"hidden_size": WIDTH, "n_layer": LAYERS, "n_head": HEADS},
     "opt": _LLAMA | {"ffn_dim": INNER, "num_key_value_heads": None, "intermediate_size": None},
 }
-DTYPES = {"F16": np.float16, "F32": np.float32}
 
 
 def make(folder: Path, kind: str, dtype: str) -> int:
     """Writes a random checkpoint; returns its bytes."""
     config = {key: value for key, value in CONFIGS[kind].items() if value is not None}
-    family = _family(kind, kind)
+    family = import_module(f"attn_cli.families.{FAMILIES[kind]}").FAMILY
 
     def shapes_with(rows: int) -> dict[str, tuple[int, ...]]:
         config["vocab_size"] = rows
         read = family.read_config(ConfigReader({**config, "model_type": kind}, kind))
-        return of_layers(family.shapes(read), read.layers)
+        return of_layers(family.shapes(read), read)
 
     def numbers(shapes: dict[str, tuple[int, ...]]) -> int:
         return sum(int(np.prod(shape)) for shape in shapes.values())
@@ -57,22 +57,7 @@ def make(folder: Path, kind: str, dtype: str) -> int:
     # As many rows of the vocabulary as make the file as large as the others.
     without, of_a_row = numbers(shapes_with(1)), numbers(shapes_with(2)) - numbers(shapes_with(1))
     shapes = shapes_with(max(20_000, (NUMBERS - without) // of_a_row))
-    header, at = {}, 0
-    for name, shape in shapes.items():
-        end = at + int(np.prod(shape)) * np.dtype(DTYPES[dtype]).itemsize
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, end]}
-        at = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for shape in shapes.values():
-            drawn = rng.standard_normal(shape, np.float32) * np.float32(0.02)
-            file.write(drawn.astype(DTYPES[dtype]).tobytes())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": kind}))
-    return at
+    return write_folder(folder, shapes, {**config, "model_type": kind}, dtype)
 
 
 def made(folder: Path, kind: str, dtype: str) -> int:

@@ -1,79 +1,107 @@
-"""attn's side of the warm measurements: `ours.py warm|decode FOLDER N` prints one JSON line."""
+"""attn's side of the measurements: a worker (see serving.py)."""
 
-import json
-import resource
-import sys
+import importlib.metadata
 import time
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from serving import peak_mib, serve
+from threadpoolctl import threadpool_info
 
+import attn_cli
 from attn_cli import session
-from attn_cli.checkpoints.safetensors import encode
+from attn_cli.maths import cores
 from attn_cli.model.cache import Cache
 from attn_cli.model.family import Model, in_memory
 from attn_cli.model.stack import Request
 from attn_cli.opening.load import load
+from attn_cli.records import Trace
+from attn_cli.views import json
+
+Found = dict[str, Any]
 
 
-def warm(folder: str, length: int) -> dict[str, float]:
-    # Long prompts cost so much more than reading a layer again that its memory is given back.
-    model = load(folder) if length > 1000 else in_memory(load(folder))
-    ids = tuple(np.random.default_rng(0).integers(10, 40_000, length).tolist())
+@cache
+def held(path: str) -> Model:
+    return in_memory(load(path))
+
+
+def _checked(trace: Trace, model: Model, logits: str) -> None:
+    assert len(trace.attention) == model.facts.layers
+    if logits:
+        Path(logits).write_bytes(trace.logits[-1].astype(np.float32).tobytes())
+
+
+def warm(path: str, ids: list[int], logits: str = "") -> Found:
+    """Every layer, its weights kept."""
+    model = held(path)
     prompt = session.tokenise(model, ids=ids)
-    seconds = []
-    for _ in range(4 if length < 1000 else 2):
-        start = time.perf_counter()
-        trace = session.trace(prompt=prompt, model=model, arrays={"weights"})
-        seconds.append(time.perf_counter() - start)
-        assert len(trace.attention) == model.facts.layers
-        del trace
-    return {"seconds": min(seconds)}
+    start = time.perf_counter()
+    trace = session.trace(prompt=prompt, model=model, arrays={"weights"})
+    seconds = time.perf_counter() - start
+    _checked(trace, model, logits)
+    return {"seconds": seconds}
 
 
-def next_logits_of(model: Model, ids: tuple[int, ...], cache: Cache) -> np.ndarray:
-    return session.predict(model, session.run(model, ids, Request(), cache)[1].x[-1:])[0]
+def cold(path: str, ids: list[int], logits: str = "") -> Found:
+    """Opening the model, then every array of every layer."""
+    start = time.perf_counter()
+    model = load(path)
+    trace = session.trace(ids=ids, model=model)
+    seconds = time.perf_counter() - start
+    _checked(trace, model, logits)
+    return {"seconds": seconds}
 
 
-def decode(folder: str, count: int) -> dict[str, float]:
-    model, cache = in_memory(load(folder)), Cache()
-    logits = next_logits_of(model, (1195, 6823, 4321, 2991, 281, 5018), cache)
-    next_logits_of(model, (int(logits.argmax()),), cache)
+def _next(model: Model, ids: list[int], cache: Cache) -> np.ndarray:
+    return session.predict(model, session.run(model, tuple(ids), Request(), cache)[1].x[-1:])[0]
+
+
+def decode(path: str, ids: list[int], count: int, logits: str = "") -> Found:
+    """The likeliest token, `count` times; the first after the prompt is not counted."""
+    model, cache = held(path), Cache()
+    row = _next(model, ids, cache)
+    if logits:
+        Path(logits).write_bytes(row.astype(np.float32).tobytes())
+    row = _next(model, [int(row.argmax())], cache)
     start = time.perf_counter()
     for _ in range(count):
-        logits = next_logits_of(model, (int(logits.argmax()),), cache)
-    return {"per_second": count / (time.perf_counter() - start)}
+        row = _next(model, [int(row.argmax())], cache)
+    return {"rate": count / (time.perf_counter() - start)}
 
 
-def float32_folder(gguf: Path, folder: Path) -> None:
-    """The same model as a folder of float32 safetensors, in the reference library's layout."""
-    model = load(str(gguf))
-    config = model.config
-    folder.mkdir()
-    tensors = {f"model.{name}": model.weights[name] for name in model.weights.stored}
-    (folder / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
-    keys = {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "hidden_size": config.model_width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "intermediate_size": config.inner_width,
-        "vocab_size": config.vocabulary,
-        "max_position_embeddings": config.context,
-        "rms_norm_eps": config.epsilon,
-        "rope_theta": 100000.0,
-        "tie_word_embeddings": config.tied,
-        "torch_dtype": "float32",
-    }
-    (folder / "config.json").write_text(json.dumps(keys))
+def document(path: str, ids: list[int]) -> Found:
+    """The JSON of every array of every layer."""
+    trace = session.trace(ids=ids, model=held(path))
+    start = time.perf_counter()
+    size = len(json.encode(json.trace_document(trace)))
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "rate": size / seconds / 1e6, "bytes": size}
+
+
+def memory(path: str, ids: list[int], arrays: list[str]) -> Found:
+    """Seconds of one pass that keeps `arrays`, and what the process held before it."""
+    model = load(path)
+    session.trace(ids=ids[:6], model=model, arrays=arrays)
+    before, start = peak_mib("VmRSS"), time.perf_counter()
+    session.trace(ids=ids, model=model, arrays=arrays)
+    return {"seconds": time.perf_counter() - start, "before": before, "mib": peak_mib()}
+
+
+def about() -> Found:
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return {
+        "attn": attn_cli.__version__, "threads": cores.threads(),
+        "blas": [
+            {key: library[key] for key in ("internal_api", "version", "num_threads")}
+            for library in blas
+        ],
+        **{name: importlib.metadata.version(name) for name in ("numpy", "orjson")},
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "folder":
-        float32_folder(Path(sys.argv[2]), Path(sys.argv[3]))
-        sys.exit()
-    found = {"warm": warm, "decode": decode}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
-    found["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(found))
+    asked = (warm, cold, decode, document, memory)
+    serve(about(), {function.__name__: function for function in asked})
