@@ -13,6 +13,7 @@ from attn_cli.maths import cores
 
 _TANH_SCALE = sqrt(2 / np.pi)
 _BLOCK = 1 << 15
+_LITTLE = 1 << 17  # numbers, whose norm is no work for a second thread
 
 
 def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) -> np.ndarray:
@@ -21,7 +22,7 @@ def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) ->
     `work` fills its second argument with what it makes of the first.
     """
     out = np.empty_like(x_PM)
-    if x_PM.ndim < 2 or x_PM.size <= _BLOCK:
+    if x_PM.ndim < 2 or x_PM.size <= _LITTLE:
         work(x_PM, out)
         return out
     positions = x_PM.shape[-2]

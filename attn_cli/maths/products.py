@@ -126,9 +126,12 @@ def _tiles(positions: int, inputs: int, maps: Sequence[Map]) -> list[_Tile]:
     if positions <= _FEW:
         rows, widths = max(positions, 1), [_width(positions, inputs, of) for of in maps]
     else:
-        least = 96 if positions <= 128 else 192
         worth = _LEAST / (min(POSITIONS, positions) * max(1, inputs))
-        rows, widths = POSITIONS, [least * max(1, round(worth / least))] * len(maps)
+        rows, widths = POSITIONS, []
+        for of in maps:
+            # Narrower where there would be too few to share.
+            least = 96 if positions <= 128 and of.outputs <= 1024 else 192
+            widths.append(least * max(1, round(worth / least)))
     return [
         _Tile(job, slice(at, at + rows), slice(start, min(start + width, of.outputs)))
         for job, (of, width) in enumerate(zip(maps, widths, strict=True))
