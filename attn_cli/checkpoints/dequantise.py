@@ -48,8 +48,9 @@ FILE_TYPES = {
     23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
     30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-# Numbers dequantised at once: their float32 (1 MB) and what is between stay in the cache.
-_CHUNK = 1 << 18
+# Numbers dequantised at once, 2 MB of float32: little enough for a cache; and so many that threads
+# seldom wait for each other, as they do between the two dozen steps of each block.
+_CHUNK = 1 << 19
 # Blocks to whole numbers, scales and, in some types, addends: value = number x scale + addend. All
 # scales stand for equally many numbers, one after the other.
 Unpack = Callable[[np.ndarray], tuple[np.ndarray, ...]]

@@ -7,8 +7,8 @@ from attn_cli.maths.cores import spread
 
 # bf16 is the upper half of a float32; numpy has no type for it.
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-# Numbers widened at once: 1 MB of float32 stays in the cache.
-_BLOCK = 1 << 18
+# Numbers widened at once: 2 MB of float32, which stay in a cache from step to step.
+_BLOCK = 1 << 19
 _INFINITE, _SIGN = 0x7C00, 0x8000  # in float16; what is above infinity is no number
 _ONE_SIGN = ~(0b111 << 28)  # a negative number that has moved has four
 
