@@ -111,10 +111,9 @@ class Spied:
         self.spy.whole.append(self.name)
         return self.tensor.read()
 
-    def rows(self, indices):
-        indices = list(indices)
-        self.spy.by_row.append((self.name, indices))
-        return self.tensor.rows(indices)
+    def rows(self, indices, out=None):
+        self.spy.by_row.append((self.name, list(indices)))
+        return self.tensor.rows(indices, out)
 
 
 class Spy:

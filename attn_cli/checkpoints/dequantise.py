@@ -1,6 +1,6 @@
 """The number types of GGUF tensors, and float32 out of each of them.
 
-The common block types are read here, about twice as fast as by the `gguf` package and bit for bit
+The common block types are read here, several times as fast as by the `gguf` package and bit for bit
 the same; the rare ones are left to that package. A block is a few scales in float16 and packed
 whole numbers: value = scale x number (+ or - a minimum).
 https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
@@ -13,6 +13,7 @@ import numpy as np
 
 from attn_cli.checkpoints.floats import FLOATS, widen
 from attn_cli.errors import ContentError
+from attn_cli.maths.cores import spread
 
 
 class GgmlType(NamedTuple):
@@ -47,33 +48,38 @@ FILE_TYPES = {
     23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
     30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-# Numbers dequantised at once: their float32 (512 KB) and all that is between fit a core's cache.
-_CHUNK = 1 << 17
-# Blocks to whole numbers, a scale and, in some types, an addend: value = number x scale + addend.
+# Numbers dequantised at once, 2 MB of float32: little enough for a cache; and so many that threads
+# seldom wait for each other, as they do between the two dozen steps of each block.
+_CHUNK = 1 << 19
+# Blocks to whole numbers, scales and, in some types, addends: value = number x scale + addend. All
+# scales stand for equally many numbers, one after the other.
 Unpack = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
-def dequantise(dtype: str, raw: np.ndarray) -> np.ndarray:
+def dequantise(dtype: str, raw: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The float32 numbers of whole blocks, flat; F32 is a view. `raw` is uint8 without a gap.
 
-    Raises ContentError for a type that is not a float, or that only a missing package can read.
+    Other numbers are written to `out`, float32 without a gap, where it is given. Raises
+    ContentError for a type that is not a float, or that only a missing package can read.
     """
-    with np.errstate(all="ignore"):  # infinite scales are data; who computes with them counts them
-        if dtype in FLOATS:
-            return widen(dtype, raw)
-        unpack = _OURS.get(dtype) or _of_package(dtype)
-        _, block, size = BY_NAME[dtype]
-        blocks = raw.reshape(-1, size)
-        out = np.empty((len(blocks), block), np.float32)
-        for at in range(0, len(blocks), _CHUNK // block):
-            part = slice(at, at + _CHUNK // block)
+    if dtype in FLOATS:
+        return widen(dtype, raw, out)
+    unpack = _OURS.get(dtype) or _of_package(dtype)
+    _, block, size = BY_NAME[dtype]
+    blocks = raw.reshape(-1, size)
+    cells = np.empty((len(blocks), block), np.float32) if out is None else out.reshape(-1, block)
+
+    def fill(part: slice) -> None:
+        with np.errstate(all="ignore"):  # infinite scales are data; who computes counts them
             numbers, scale, *added = unpack(blocks[part])
-            cells = out[part].reshape(*scale.shape[:-1], -1)
-            cells[...] = numbers.reshape(cells.shape)
-            cells *= scale
+            cells[part].reshape(numbers.shape)[...] = numbers
+            floats = cells[part].reshape(scale.size, -1)
+            floats *= scale.reshape(-1, 1)
             for minimum in added:
-                cells += minimum
-        return out.reshape(-1)
+                floats += minimum.reshape(-1, 1)
+
+    spread(fill, len(blocks), _CHUNK // block)
+    return cells.reshape(-1)
 
 
 def _of_package(dtype: str) -> Unpack:
@@ -90,22 +96,40 @@ def _of_package(dtype: str) -> Unpack:
     except (KeyError, NotImplementedError):
         raise ContentError(f"the gguf package installed here cannot read type {dtype}") from None
     # As one row: the package takes 16 rows at a time, however short they are.
-    one = np.ones((1, 1), np.float32)
+    one = np.ones(1, np.float32)
     return lambda blocks: (quants.dequantize(blocks.reshape(1, -1), kind), one)
 
 
-def _half(scales: np.ndarray) -> np.ndarray:
-    return scales.view("<f2").astype(np.float32)
+# --- the types that are read here ----------------------------------------------------------------
+
+# numpy is slow where its inner loop is short, and the fields of blocks are: each is copied as one
+# item of its width (V16 and so on), and bits are moved eight bytes at a time in all blocks at once.
+_EVERY = 0x0101010101010101  # times a byte: that byte, eight times
 
 
-def _nibbles(packed: np.ndarray) -> np.ndarray:
-    """(..., width) bytes to (..., 2, width): all low halves, then all high ones; 8 bytes a step."""
-    lanes = np.array(packed, order="C").view(np.uint64)
-    both = np.empty((*lanes.shape[:-1], 2, lanes.shape[-1]), np.uint64)
-    np.bitwise_and(lanes, 0x0F0F0F0F0F0F0F0F, out=both[..., 0, :])
-    lanes >>= 4
-    np.bitwise_and(lanes, 0x0F0F0F0F0F0F0F0F, out=both[..., 1, :])
-    return both.view(np.uint8)
+def _bytes(blocks: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """These bytes of every block, flat."""
+    return blocks[:, begin:end].view(f"V{end - begin}").copy().view(np.uint8).reshape(-1)
+
+
+def _scales(blocks: np.ndarray, begin: int, count: int = 1) -> np.ndarray:
+    return _bytes(blocks, begin, begin + 2 * count).view("<f2").astype(np.float32)
+
+
+def _nibbles(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The low and the high halves of all bytes, eight to a number."""
+    low = packed.view(np.uint64)
+    high = low >> 4
+    high &= 0x0F * _EVERY
+    low &= 0x0F * _EVERY
+    return low, high
+
+
+def _in_turn(width: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """So many bytes of the one, as many of the other, and so on."""
+    both = np.empty((one.nbytes // width, 2), f"V{width}")
+    both[:, 0], both[:, 1] = one.view(both.dtype), other.view(both.dtype)
+    return both.reshape(-1).view(np.uint8)
 
 
 def _minus(numbers: np.ndarray, half: int) -> np.ndarray:
@@ -113,62 +137,81 @@ def _minus(numbers: np.ndarray, half: int) -> np.ndarray:
     return numbers.view(np.int8)
 
 
-def _fifths(bits: np.ndarray, packed: np.ndarray) -> np.ndarray:
+def _fourths(blocks: np.ndarray, begin: int) -> np.ndarray:
+    """32 numbers of four bits."""
+    return _in_turn(16, *_nibbles(_bytes(blocks, begin, begin + 16)))
+
+
+def _fifths(blocks: np.ndarray, begin: int) -> np.ndarray:
     """32 numbers of five bits: the fifth bit of each stands apart."""
-    numbers = np.unpackbits(np.array(bits), axis=1, bitorder="little")
+    numbers = np.unpackbits(_bytes(blocks, begin, begin + 4), bitorder="little")
     numbers <<= 4
-    numbers |= _nibbles(packed).reshape(-1, 32)
+    numbers |= _fourths(blocks, begin + 4)
     return numbers
 
 
 def _q4_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _minus(_nibbles(blocks[:, 2:]), 8), _half(blocks[:, :2])
+    return _minus(_fourths(blocks, 2), 8), _scales(blocks, 0)
 
 
 def _q4_1(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _nibbles(blocks[:, 4:]), _half(blocks[:, :2]), _half(blocks[:, 2:4])
+    return _fourths(blocks, 4), _scales(blocks, 0), _scales(blocks, 2)
 
 
 def _q5_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _minus(_fifths(blocks[:, 2:6], blocks[:, 6:]), 16), _half(blocks[:, :2])
+    return _minus(_fifths(blocks, 2), 16), _scales(blocks, 0)
 
 
 def _q5_1(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _fifths(blocks[:, 4:8], blocks[:, 8:]), _half(blocks[:, :2]), _half(blocks[:, 2:4])
+    return _fifths(blocks, 4), _scales(blocks, 0), _scales(blocks, 2)
 
 
 def _q8_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return blocks[:, 2:].view(np.int8), _half(blocks[:, :2])
+    return blocks[:, 2:].view(np.int8), _scales(blocks, 0)
 
 
 def _eighths(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and negated minimum of each eighth: 6 bits each, the last four eighths' cut in two."""
-    low, middle, high = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
-    scale = np.concatenate([low & 63, (high & 15) | ((low >> 2) & 48)], axis=1)
-    minimum = np.concatenate([middle & 63, (high >> 4) | ((middle >> 2) & 48)], axis=1)
-    both = _half(blocks[:, :4])
-    return (both[:, :1] * scale)[..., None], -(both[:, 1:] * minimum)[..., None]
+    """Scale and negated minimum of each eighth, of 6 bits each; those of the last four cut in two.
+
+    As 64 bits: a byte for each of four scales, then of their minimums.
+    """
+    first, last = _bytes(blocks, 4, 12).view("<u8"), _bytes(blocks, 12, 16).view("<u4")
+    last = last | last.astype(np.uint64) << 28
+    last &= 0x0F * _EVERY
+    last |= (first >> 2) & (0x30 * _EVERY)
+    first &= 0x3F * _EVERY
+    pair = _scales(blocks, 0, 2)
+    np.negative(pair[1::2], out=pair[1::2])
+    products = np.repeat(np.repeat(pair, 4).view("V32"), 2).view(np.float32)
+    products *= _in_turn(8, first, last)
+    fours = products.view("V16")
+    return fours[::2].copy().view(np.float32), fours[1::2].copy().view(np.float32)
 
 
 def _q4_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _nibbles(blocks[:, 16:].reshape(-1, 4, 32)), *_eighths(blocks)
+    return _in_turn(32, *_nibbles(_bytes(blocks, 16, 144))), *_eighths(blocks)
 
 
 def _q5_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    numbers = _nibbles(blocks[:, 48:].reshape(-1, 4, 32)).view(np.uint64).reshape(-1, 8, 4)
-    high = np.array(blocks[:, 16:48], order="C").view(np.uint64)
-    for j in range(8):
-        numbers[:, j] |= ((high >> j) & 0x0101010101010101) << 4
-    return numbers.view(np.uint8), *_eighths(blocks)
+    """Of each byte of fifth bits, one bit belongs to each of the eighths."""
+    low, high = _nibbles(_bytes(blocks, 48, 176))
+    bits = _bytes(blocks, 16, 48).view(np.uint64)
+    bits = _in_turn(32, bits, bits >> 2).view(np.uint64)
+    bits = _in_turn(64, bits, bits >> 4).view(np.uint64)
+    low |= (bits & _EVERY) << 4
+    high |= (bits & (2 * _EVERY)) << 3
+    return _in_turn(32, low, high), *_eighths(blocks)
 
 
 def _q6_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    numbers = _nibbles(blocks[:, :128].reshape(-1, 2, 64)).view(np.uint64).reshape(-1, 2, 4, 4)
-    high = np.array(blocks[:, 128:192], order="C").view(np.uint64).reshape(-1, 2, 4)
-    for j in range(4):
-        numbers[:, :, j] |= ((high >> 2 * j) & 0x0303030303030303) << 4
-    scale = _half(blocks[:, 208:]) * blocks[:, 192:208].view(np.int8)
-    return _minus(numbers.view(np.uint8), 32), scale[..., None]
+    """Of each byte of upper bits, two belong to each of the quarters of half a block."""
+    low, high = _nibbles(_bytes(blocks, 0, 128))
+    bits = _bytes(blocks, 128, 192).view(np.uint64)
+    bits = _in_turn(32, bits, bits >> 2).view(np.uint64)
+    low |= (bits & (3 * _EVERY)) << 4
+    high |= bits & (0x30 * _EVERY)
+    scale = _bytes(blocks, 192, 208).view(np.int8).reshape(-1, 16) * _scales(blocks, 208)[:, None]
+    return _minus(_in_turn(64, low, high), 32), scale
 
 
 _OURS: dict[str, Unpack] = {

@@ -11,14 +11,16 @@ from attn_cli.checkpoints.floats import widen
 from attn_cli.checkpoints.mapped import expect, forget
 from attn_cli.errors import ContentError
 
+# What is stored of a type, in float32: a view of it, or written to the array that may be given.
+Widen = Callable[[str, np.ndarray, np.ndarray | None], np.ndarray]
+
 
 class Tensor(NamedTuple):
     """Type, shape and size in bytes as stored, and what reads it.
 
     `stored` gives the values as they are stored, rows along the first axis; `widen` makes float32
-    of the bytes of whole rows. `expect` tells the system that it
-    will be read, `release` lets go of the memory that reading took. `where` begins
-    the message of an error.
+    of whole rows. `expect` tells the system that they will be read, `release` lets go of the memory
+    that reading took. `where` begins the message of an error.
     """
 
     dtype: str
@@ -26,31 +28,49 @@ class Tensor(NamedTuple):
     size: int
     where: str
     stored: Callable[[], np.ndarray]
-    widen: Callable[[str, np.ndarray], np.ndarray] = widen
+    widen: Widen = widen
     release: Callable[[], None] = lambda: None
     expect: Callable[[], None] = lambda: None
 
     def read(self) -> np.ndarray:
         """The whole tensor in float32 (a view of the file where it is stored so), read-only."""
-        floats = self._floats(self.stored()).reshape(self.shape)
+        floats = self._floats(self.stored(), None).reshape(self.shape)
         floats.flags.writeable = False
         return floats
 
-    def rows(self, indices: Sequence[int]) -> np.ndarray:
-        """Only these rows along the first axis, float32; other rows' pages stay untouched."""
-        chosen = np.array(indices, np.intp)
-        if len(self.shape) < 2:  # such a tensor is stored as one row
-            return self.read().reshape(-1)[chosen]
-        if isinstance(indices, range) and indices.step == 1:
-            chosen = slice(indices.start, indices.stop)
-        return self._floats(self.stored()[chosen]).reshape(len(indices), *self.shape[1:])
+    def rows(self, indices: Sequence[int] | slice, out: np.ndarray | None = None) -> np.ndarray:
+        """Only these rows along the first axis, float32; other rows' pages stay untouched.
 
-    def _floats(self, stored: np.ndarray) -> np.ndarray:
-        raw = np.ascontiguousarray(stored).reshape(-1).view(np.uint8)
+        Nothing is copied first where they follow each other, as in a slice or a range; where they
+        are stored in float32 too, they are a view of the file. Rows of a matrix that are no view
+        are written to `out` if it is given: float32 without a gap, (row, column). Several threads
+        may call this at once. Raises IndexError for a row that there is not.
+        """
+        if isinstance(indices, slice):
+            indices = range(self.shape[0])[indices]
+        shape = (len(indices), *self.shape[1:])
+        if out is not None and not (
+            out.shape == shape and out.dtype == np.float32 and out.flags.c_contiguous
+        ):
+            raise ValueError(f"rows of shape {shape} do not fit {out.dtype} of shape {out.shape}")
+        if len(shape) < 2:  # such a tensor is stored as one row
+            whole = self.read().reshape(-1)
+            return whole[_chosen(indices, whole.size)]
+        return self._floats(self.stored()[_chosen(indices, self.shape[0])], out).reshape(shape)
+
+    def _floats(self, stored: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         try:
-            return self.widen(self.dtype, raw)
+            return self.widen(self.dtype, stored, out)
         except ContentError as error:
             raise ContentError(f"{self.where} {error.message}", error.hint) from None
+
+
+def _chosen(indices: Sequence[int], count: int) -> slice | np.ndarray:
+    """What numpy copies nothing for, if they are some of `count` rows that follow each other."""
+    run = isinstance(indices, range) and indices.step == 1
+    if run and indices.start >= 0 and indices.stop <= count:
+        return slice(indices.start, indices.stop)
+    return np.array(indices, np.intp)
 
 
 def span(
@@ -60,7 +80,7 @@ def span(
     dtype: str,
     shape: tuple[int, ...],
     where: str,
-    widen: Callable[[str, np.ndarray], np.ndarray] = widen,
+    widen: Widen = widen,
 ) -> Tensor:
     """A tensor that is `size` bytes of a mapped file, from `begin` on."""
     rows = shape[0] if len(shape) > 1 else 1

@@ -28,7 +28,7 @@ class Map(NamedTuple):
     """x ↦ xWᵀ + b. `rows` gives some rows of W, (output, input); a bias of size 0 is none.
 
     A matrix whose rows are `made` when they are asked for, of quantised blocks say, is so never
-    there as a whole.
+    there as a whole; they may stand where those stood that this thread asked for before.
     """
 
     outputs: int

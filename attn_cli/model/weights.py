@@ -10,6 +10,7 @@ import numpy as np
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths.layers import layer_norm
 from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, through
+from attn_cli.maths.scratch import room
 
 
 def as_stored(array: np.ndarray) -> np.ndarray:
@@ -81,11 +82,15 @@ class Weights:
         if stored.arrange not in (as_stored, transposed):  # any other puts rows in another order
             order = stored.arrange(np.arange(tensor.shape[0]))
 
+        made = tensor.dtype != "F32"
+
         def rows(part: slice) -> np.ndarray:
             chosen = range(part.start, part.stop) if order is None else order[part]
-            return tensor.rows(chosen).astype(self.dtype, copy=False)
+            shape = (len(chosen), tensor.shape[1])
+            own = room(shape, np.dtype(np.float32), "rows") if made else None
+            return tensor.rows(chosen, own).astype(self.dtype, copy=False)
 
-        return Map(tensor.shape[0], rows, bias, made=tensor.dtype != "F32")
+        return Map(tensor.shape[0], rows, bias, made=made)
 
     def layers(self, prefix: str, last: int, positions: int) -> "Iterator[LayerWeights]":
         """The tensors of layers 0 to `last`, by their names after `prefix` and the number.

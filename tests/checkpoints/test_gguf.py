@@ -165,9 +165,9 @@ def test_rows_dequantises_no_other_row(
 ) -> None:
     sizes = []
 
-    def spy(dtype: str, raw: np.ndarray) -> np.ndarray:
+    def spy(dtype: str, raw: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         sizes.append(raw.size)
-        return dequantise(dtype, raw)
+        return dequantise(dtype, raw, out)
 
     monkeypatch.setattr(module, "dequantise", spy)
     Gguf(written[0]).tensors["Q4_K.weight"].rows([5, 1])
