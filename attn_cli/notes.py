@@ -1,7 +1,7 @@
 """What a result says beside its numbers: of model and prompt, of settings and arrays."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -91,10 +91,10 @@ def _older_ids(model: Model, prompt: Prompt) -> tuple[int, ...]:
         return prompt.ids
 
 
-def trace_notes(model: Model, found: Trace, changes: Changes, touched: bool) -> tuple[Note, ...]:
-    """All notes on a trace but for its prediction; `touched`: a what-if has changed its end."""
-    of_blocks = [remark for block in found.attention for remark in _block_notes(found, block)]
-    touched = touched or any(block.what_if for block in found.attention)
+def trace_notes(
+    model: Model, found: Trace, of_blocks: Iterable[Note], changes: Changes, *, touched: bool
+) -> tuple[Note, ...]:
+    """All notes on a trace but for its prediction; `touched`: a what-if has changed something."""
     idle = _idle_notes(model, found.settings, changes, touched)
     return (*prompt_notes(model, found.prompt), *of_blocks, *idle)
 
@@ -118,11 +118,11 @@ def place(facts: Facts, block: Address | Attention) -> Note:
     return note(f"page.layer{kind}", layer=block.layer)
 
 
-def _block_notes(found: Trace, block: Attention) -> Iterator[Note]:
-    where, visible = place(found.model, block), block.arrays.get("visible")
-    if visible is not None and not visible.any(axis=1).all():
-        rows = np.flatnonzero(~visible.any(axis=1)).tolist()
-        yield note("note.hidden_row", where=where, rows=some(rows, 8))
+def block_notes(facts: Facts, block: Attention) -> Iterator[Note]:
+    """Notes on one block: queries that see no key, numbers that are none."""
+    where = place(facts, block)
+    if block.blind:
+        yield note("note.hidden_row", where=where, rows=some(block.blind, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:

@@ -44,7 +44,8 @@ class Attention:
     the positions in `queries` and `keys`. `what_if` names the arrays that a changed mask, attention
     temperature or head has touched; the others are real.
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
-    `removed` are the heads of the layer that `--without-head` took away. `shown` are numbers that
+    `removed` are the heads of the layer that `--without-head` took away, `blind` the queries that
+    see no key. `measures` (head, query) are of all heads and queries. `shown` are numbers that
     only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
     asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
     add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
@@ -63,6 +64,7 @@ class Attention:
     removed: tuple[int, ...] = ()
     arrays: Mapping[str, np.ndarray]
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    blind: tuple[int, ...] = ()
     shown: Mapping[str, np.ndarray] = field(default_factory=dict)
     what_if: frozenset[str] = frozenset()
 
@@ -95,6 +97,20 @@ class Attention:
     def provenance(self, name: str) -> str:
         """`real`, or `what-if` where a changed setting has touched the array."""
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
+
+
+class Passed(NamedTuple):
+    """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
+
+    Of the `size` bytes of all weights it has `read` so many.
+    """
+
+    stack: str
+    layer: int
+    layers: int
+    tokens: int
+    read: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,46 +1,82 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import wraps
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 
 from attn_cli import parse, vocabulary
 from attn_cli.errors import ContentError, UsageError, told_where
 from attn_cli.maths.attention import softmax
+from attn_cli.maths.kept import Measure
 from attn_cli.model import family
-from attn_cli.model.cache import Cache, End
+from attn_cli.model.cache import Cache, End, Pass
 from attn_cli.model.family import Model
+from attn_cli.model.selection import Positions
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.model.what_if import Changes, WhatIf, read_what_if
-from attn_cli.notes import logit_notes, no_mask_notes, trace_notes
+from attn_cli.notes import block_notes, logit_notes, no_mask_notes, trace_notes
 from attn_cli.opening.load import load
 from attn_cli.reading import memory, token_of, tokenise
-from attn_cli.records import Address, Attention, Candidate, Ending, Facts, Prediction, Prompt, Trace
+from attn_cli.records import (
+    Address,
+    Attention,
+    Candidate,
+    Ending,
+    Facts,
+    Passed,
+    Prediction,
+    Prompt,
+    Trace,
+)
+
+T = TypeVar("T")
+
+
+def records(
+    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
+) -> Pass:
+    """One forward pass: yields each recorded block, and each layer that is done; returns its end.
+
+    A pass that is not whole stops at its last record. With a cache, `ids` follow the positions it
+    holds, and it holds them too afterwards.
+    """
+    passing, left = model.family.forward(model, ids, request, cache), len(request.blocks)
+    while request.whole or left:
+        # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
+        with np.errstate(all="ignore"):
+            try:
+                found = next(passing)
+            except StopIteration as stop:
+                return stop.value
+        left -= isinstance(found, Attention)
+        yield found
+    passing.close()
+    return End(np.zeros((0, model.facts.model_width), np.float32), False)
 
 
 def run(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> tuple[dict[Address, Attention], End]:
-    """One forward pass: the recorded blocks, and where it ended.
+    """The recorded blocks of a pass (see `records`), and where it ended."""
+    blocks, end = _exhausted(records(model, ids, request, cache))
+    return {block.address: block for block in blocks}, end
 
-    A pass that is not whole stops at its last record. With a cache, `ids` follow the positions it
-    holds, and it holds them too afterwards.
-    """
-    blocks: dict[Address, Attention] = {}
-    passing = model.family.forward(model, ids, request, cache)
-    # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
-    with np.errstate(all="ignore"):
-        while request.whole or len(blocks) < len(request.blocks):
-            try:
-                block = next(passing)
-            except StopIteration as stop:
-                return blocks, stop.value
-            blocks[block.address] = block
-    passing.close()
-    return blocks, End(np.zeros((0, model.facts.model_width), np.float32), False)
+
+def _exhausted(steps: Generator[Attention | Passed, None, T]) -> tuple[list[Attention], T]:
+    """The blocks that a generator yields, and what it returns."""
+    blocks = []
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            return blocks, stop.value
+        if isinstance(step, Attention):
+            blocks.append(step)
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
@@ -57,7 +93,24 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
         return family.predict(model, x)
 
 
-def trace(
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """A prompt for a model, and what to keep of the pass: what `trace` was asked.
+
+    `blocks` in the order of their choice; `settings` as documents have them; `next`: how many
+    candidates to predict (0: none), and whether to say how they come about (`ending`).
+    """
+
+    model: Model
+    prompt: Prompt
+    request: Request
+    blocks: tuple[Address, ...]
+    settings: Mapping[str, Any]
+    top: int
+    ending: bool
+
+
+def ask(
     text: str | None = None,
     *,
     model: str | Model = vocabulary.DEFAULT_MODEL,
@@ -76,23 +129,15 @@ def trace(
     attention_temperature: float = 1.0,
     without_head: Sequence[str] = (),
     without: Sequence[str] = (),
+    positions: Mapping[tuple[str, str], Positions] = MappingProxyType({}),
+    measures: Mapping[str, Measure] = MappingProxyType({}),
     next: bool = True,
     top: int = 5,
     ending: bool = False,
     special: bool = True,
     chat: bool = False,
-) -> Trace:
-    """Runs a prompt through a model and keeps what attention computed.
-
-    The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised; with `chat` the
-    text is a user's turn in the model's chat format. See `tokenise` for `pair` and `target`.
-    `stack` and `kind` choose which attention is kept and changed; `all` is every one, and without
-    a `stack` it is the only one, or the decoder.
-    `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
-    matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
-    `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed; with
-    `ending` the trace says how the prediction comes about. Raises UsageError and ContentError.
-    """
+) -> Question:
+    """What `trace` is asked, checked; see there. Raises UsageError and ContentError."""
     opened = load(model) if isinstance(model, str) else model
     _check_names(arrays := frozenset(arrays))
     read = {"ids": ids, "special": special, "chat": chat, "pair": pair}
@@ -103,36 +148,63 @@ def trace(
         "without_head": list(without_head), "without": list(without),
     }  # fmt: skip
     where = parse.attentions(stack, kind, opened.facts.attentions)
-    blocks = chosen(opened.facts, where, layer, head)
-    found, end = _traced(opened, prompt, where, blocks, arrays, settings, next)
-    return _with_predictions(opened, found, end, top, ending) if next else found
-
-
-def _traced(
-    model: Model,
-    prompt: Prompt,
-    where: Sequence[tuple[str, str]],
-    chosen: tuple[tuple[Address, ...], dict[str, tuple[int, ...]]],
-    arrays: frozenset[str],
-    settings: dict[str, Any],
-    predict: bool,
-) -> tuple[Trace, End]:
-    """The trace up to its prediction, and the end of the pass."""
-    (blocks, heads), changes = chosen, what_if(model, prompt, where, **settings)
+    blocks, heads = chosen(opened.facts, where, layer, head)
     request = request_for(
-        prompt, blocks=frozenset(blocks), heads=heads, arrays=arrays, what_if=changes,
-        whole=predict and bool(predicted(model, prompt)),
+        prompt, blocks=frozenset(blocks), heads=heads, arrays=arrays, positions=positions,
+        measures=measures, what_if=what_if(opened, prompt, where, **settings),
+        whole=next and bool(predicted(opened, prompt)),
     )  # fmt: skip
-    _check_memory(prompt, request, model.facts)
-    recorded, end = run(model, prompt.last.ids, request)
-    found = Trace(
-        model=model.facts,
-        prompt=prompt,
-        settings={**settings, **parse.named(where), **prompt.settings,
-                  "ignore_config": list(model.ignored)},
-        attention=tuple(recorded[address] for address in blocks),
+    _check_memory(prompt, request, opened.facts)
+    settings |= {**parse.named(where), **prompt.settings, "ignore_config": list(opened.ignored)}
+    return Question(
+        model=opened, prompt=prompt, request=request, blocks=blocks, settings=settings,
+        top=top if next else 0, ending=ending,
     )  # fmt: skip
-    return replace(found, notes=trace_notes(model, found, changes, end.touched)), end
+
+
+def steps(asked: Question) -> Generator[Attention | Passed, None, Trace]:
+    """The answer step by step: yields each block as it is computed, and each layer that is done.
+
+    Returns the trace without the blocks, which are the caller's to keep or to forget.
+    """
+    model, told, touched = asked.model, [], False
+    passing = records(model, asked.prompt.last.ids, asked.request)
+    while True:
+        try:
+            step = next(passing)
+        except StopIteration as stop:
+            end = stop.value
+            break
+        if isinstance(step, Attention):
+            told += block_notes(model.facts, step)
+            touched = touched or bool(step.what_if)
+        yield step
+    found = Trace(model=model.facts, prompt=asked.prompt, settings=asked.settings, attention=())
+    changes = asked.request.what_if
+    notes = trace_notes(model, found, told, changes, touched=touched or end.touched)
+    found = replace(found, notes=notes)
+    return _with_predictions(asked, found, end) if asked.top else found
+
+
+@wraps(ask, assigned=())
+def trace(*arguments: Any, **options: Any) -> Trace:
+    """Runs a prompt through a model and keeps what attention computed.
+
+    The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised; with `chat` the
+    text is a user's turn in the model's chat format. See `tokenise` for `pair` and `target`.
+    `stack` and `kind` choose which attention is kept and changed; `all` is every one, and without
+    a `stack` it is the only one, or the decoder.
+    `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
+    matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
+    `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention (stack,
+    kind), None for all; `measures` (see `maths.kept.Keep`) are taken of all weights, kept or not.
+    Without `next`, layers after the last chosen one are not computed; with `ending` the trace says
+    how the prediction comes about. Raises UsageError and ContentError.
+    """
+    asked = ask(*arguments, **options)
+    blocks, found = _exhausted(steps(asked))
+    blocks.sort(key=lambda block: asked.blocks.index(block.address))
+    return replace(found, attention=tuple(blocks))
 
 
 def _check_names(arrays: Iterable[str]) -> None:
@@ -229,7 +301,8 @@ def _what_if(
     return replace(found, place=named)
 
 
-def _with_predictions(model: Model, found: Trace, end: End, top: int, told: bool) -> Trace:
+def _with_predictions(asked: Question, found: Trace, end: End) -> Trace:
+    model, top, told = asked.model, asked.top, asked.ending
     places = predicted(model, found.prompt)
     if not places:
         notes = no_mask_notes(model) if model.facts.masked else ()

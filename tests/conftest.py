@@ -104,7 +104,7 @@ class Spied:
 
     def __init__(self, name, tensor, spy):
         self.name, self.tensor, self.spy = name, tensor, spy
-        self.dtype, self.shape = tensor.dtype, tensor.shape
+        self.dtype, self.shape, self.size = tensor.dtype, tensor.shape, tensor.size
         self.release, self.expect = tensor.release, tensor.expect
 
     def read(self):

@@ -5,7 +5,7 @@ suffixes: Q query position, K key position.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -113,6 +113,15 @@ def looks(
 
     cores.spread(work, queries, block)
     return tuple(found[at] for at in sorted(found))
+
+
+def blind(at: Iterable[Look]) -> Iterator[int]:
+    """The queries that see no key, counted from the first."""
+    for look in at:
+        seen_by_all = look.keys.stop - look.keys.start > look.mixed.stop - look.mixed.start
+        for row, sees in enumerate(look.visible.any(axis=1) | seen_by_all):
+            if not sees:
+                yield look.queries.start + row
 
 
 def _span(true_K: np.ndarray, start: int = 0) -> slice:

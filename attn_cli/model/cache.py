@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.records import Address, Attention
+from attn_cli.records import Address, Attention, Passed
 
 _ENCODER = "", 0
 
@@ -18,7 +18,7 @@ class End(NamedTuple):
 
 
 Ids = tuple[int, ...]
-Pass = Generator[Attention, None, End]
+Pass = Generator[Attention | Passed, None, End]
 
 
 class Cache:

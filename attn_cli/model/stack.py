@@ -44,7 +44,7 @@ from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
-from attn_cli.records import Address, Attention
+from attn_cli.records import Address, Attention, Passed
 
 T = TypeVar("T")
 _BLOCK = masks.BLOCK
@@ -102,7 +102,7 @@ class Stack:
         if cache and 0 < start <= restart_beyond < start + len(ids):
             ids, start = cache.restart() + ids, 0
         self.name, self.ids, self.start = name, ids, start
-        self.layer, self.touched = -1, False
+        self.layer, self.touched, self._read = -1, False, 0
         self._model, self._request, self._cache = model, request, cache
         of_self = request.what_if.at(Address(name, "self", 0))
         self._placeless, self._skipped = "positions" in of_self.without, of_self.skipped
@@ -148,6 +148,7 @@ class Stack:
         found = self._model.weights.layers(prefix, last, len(self.ids))
         for layer, parts in enumerate(found):
             self.layer = layer
+            self._read += parts.size
             yield parts
 
     def mlp(self, output: np.ndarray, middle: np.ndarray = NOTHING) -> np.ndarray:
@@ -176,8 +177,9 @@ class Stack:
         mlp: np.ndarray = NOTHING,
         convolution: np.ndarray = NOTHING,
         inner: np.ndarray = NOTHING,
-    ) -> Generator[Attention, None, np.ndarray]:
-        """The end of a layer, which gives `x`: yields the records that wait for it; returns x.
+    ) -> Generator[Attention | Passed, None, np.ndarray]:
+        """The end of a layer, which gives `x`: yields the records that wait for it, and that it is
+        done; returns x.
 
         `attention` and `mlp` are what the two parts add to the stream, where that is not their
         output as it is; `convolution` is what a layer that has one adds to `inner`, what the other
@@ -204,6 +206,8 @@ class Stack:
             )
         self._pending.clear()
         self._outputs.clear()
+        layers, size = self._model.facts.layers_of(self.name), self._model.weights.size
+        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, size)
         return x
 
     def end(self, x: np.ndarray) -> End:
@@ -245,7 +249,7 @@ class Stack:
             q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
             keep=chosen.keep(request.arrays, request.measures) if recorded else Keep(()),
-            at=self._looks_of(seen, sizes[1]) if seen is visible else (),
+            at=(looks := self._looks_of(seen, sizes[1], kept=seen is visible)),
         )  # fmt: skip
         if recorded and request.arrays & {"w_o", "head_output"}:
             out = of_matrix(out.matrix, out.bias)
@@ -262,6 +266,7 @@ class Stack:
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
+                blind=tuple(self.start + query for query in masks.blind(looks)),
                 shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
             )  # fmt: skip
             yield from self._now_or_later(record)
@@ -274,12 +279,13 @@ class Stack:
         else:
             yield record
 
-    def _looks_of(self, visible: Visible, keys: int) -> tuple[Look, ...]:
-        """Where queries look under a model's own mask, which layers share."""
-        if (visible, keys) not in self._looks:
-            found = masks.looks(visible, self.start, len(self.ids), keys)
+    def _looks_of(self, visible: Visible, keys: int, *, kept: bool) -> tuple[Look, ...]:
+        """Where queries look; `kept` for other layers where it is the model's own mask."""
+        found = self._looks.get((visible, keys))
+        found = found or masks.looks(visible, self.start, len(self.ids), keys)
+        if kept:
             self._looks[visible, keys] = found
-        return self._looks[visible, keys]
+        return found
 
     def _of_positions(
         self, bias: Relation, terms: Mapping[str, Relation]

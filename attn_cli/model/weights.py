@@ -48,6 +48,11 @@ class Weights:
         """What the checkpoint has under a name of the family's."""
         return self.tensors[self.stored[name].name]
 
+    @property
+    def size(self) -> int:
+        """The bytes of all tensors as they are stored."""
+        return sum(tensor.size for tensor in self.tensors.values())
+
     def get(self, name: str, default: np.ndarray) -> np.ndarray:
         """The tensor, or `default` if the model has none of this name."""
         return self[name] if name in self.stored else default
@@ -139,6 +144,12 @@ class LayerWeights:
     def map(self, name: str, *, columns: bool = False) -> Map:
         """The linear map of this name: see `Weights.map`."""
         return self._weights.map(self._prefix + name, few=self._few, columns=columns)
+
+    @property
+    def size(self) -> int:
+        """The bytes of these tensors as they are stored, but for those that memory holds."""
+        names = (self._prefix + tail for tail in self._tails)
+        return sum(self._weights.tensor(n).size for n in names if n not in self._weights.held)
 
     def expect(self) -> None:
         """Tells the system that these tensors will be read."""

@@ -117,6 +117,10 @@ def test_a_record_leaves_the_pass_before_its_layer_is_done(golden_path, spied):
     passing = model.family.forward(model, IDS, request)
     assert next(passing).address == Address("decoder", "self", 0)
     assert not follows("gpt2-b", spy.rows_read())
+    done = next(passing)
+    assert done[:4] == ("decoder", 0, 4, len(IDS))
+    of_layer = (tensor.size for name, tensor in spy.tensors.items() if ".h.0." in name)
+    assert (done.read, done.size) == (sum(of_layer), model.weights.size)
     assert next(passing).address == Address("decoder", "self", 1)
     assert set(by_layer(spy.rows_read())) == {0, 1}
     passing.close()
