@@ -1,13 +1,16 @@
 """What each head of a layer does: where it looks, how sharply, and how hard it pulls."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError
-from attn_cli.records import Address, Attention, Trace
+from attn_cli.maths.kept import Measure
+from attn_cli.records import Address, Attention, Facts, Passed, Prompt, Trace
 
 NEEDS = frozenset({"weights", "head_output", "output"})
 
@@ -34,7 +37,8 @@ class HeadSummary(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heads:
-    """Every chosen head of one block. `weights` (head, query, key).
+    """Every chosen head of one block. `weights` (head, query, key) are those that
+    were kept.
 
     `largest_error` is max |Σ head_output + bias − output| over all heads, NaN if not all were
     traced; `output_norm` is the length of the block's output at the followed `query`.
@@ -65,20 +69,81 @@ def heads(trace: Trace, where: int | Address = 0) -> Heads:
     missing = NEEDS - set(block.arrays)
     if missing:
         raise UsageError(f"the trace lacks {', '.join(sorted(missing))}", "trace(…, arrays=…)")
-    whole = len(block.heads) == trace.model.heads_of(block.stack)
-    query = trace.prompt.of(block.stack).followed
-    added = block.head_output.sum(axis=0, dtype=np.float64) + block.arrays.get("b_o", 0)
+    return summary(trace.model, trace.prompt, block)
+
+
+def each_summary(
+    steps: Generator[Attention | Passed, None, Trace], facts: Facts, prompt: Prompt
+) -> Generator[Passed, None, tuple[dict[Address, Heads], Trace]]:
+    """Summarises each block when `session.steps` comes to it; yields the other steps.
+
+    Returns the summaries, and the trace with blocks that have forgotten their measures. See `kept`
+    for what to ask.
+    """
+    found, blocks = {}, []
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            return found, replace(stop.value, attention=tuple(blocks))
+        if isinstance(step, Passed):
+            yield step
+        else:
+            found[step.address] = summary(facts, prompt, step)
+            blocks.append(replace(step, measures={}))
+
+
+def kept(facts: Facts, prompt: Prompt, shown: int) -> dict[str, Any]:
+    """What `session.ask` is to keep for summaries: of queries and keys the last that are `shown`
+    (0: all), and the query that is followed."""
+    positions = {}
+    for stack, kind in facts.attentions if shown else ():
+        queries, keys = (range(len(side.tokens)) for side in prompt.sides(stack, kind))
+        chosen = sorted({prompt.of(stack).followed, *queries[-shown:]})
+        positions[stack, kind] = tuple(chosen), tuple(keys[-shown:])
+    return {"arrays": NEEDS | {"b_o", "visible"}, "measures": MEASURES, "positions": positions}
+
+
+@np.errstate(all="ignore")
+def summary(facts: Facts, prompt: Prompt, block: Attention) -> Heads:
+    """Summarises a block, of which the arrays need only have the followed query.
+
+    What is said of all queries comes from the block's measures (see `MEASURES`), else from its
+    arrays, which have to be whole then.
+    """
+    query = prompt.of(block.stack).followed
+    at, measured = block.queries.index(query), block.measures or _measured(block)
+    whole = len(block.heads) == facts.heads_of(block.stack)
     return Heads(
         stack=block.stack,
         kind=block.kind,
         layer=block.layer,
         query=query,
         provenance=vocabulary.WHAT_IF if block.what_if else vocabulary.DERIVED,
-        heads=tuple(_summary(block, place, query) for place in range(len(block.heads))),
-        output_norm=float(np.linalg.norm(block.output[query])),
-        largest_error=float(np.abs(added - block.output).max()) if whole else float("nan"),
+        heads=tuple(
+            _summary(block, place, at, {name: of[head] for name, of in measured.items()})
+            for place, head in enumerate(block.heads)
+        ),
+        output_norm=float(np.linalg.norm(block.output[at])),
+        largest_error=_sum_error(block) if whole else _NONE,
         weights=block.weights,
     )
+
+
+def _sum_error(block: Attention) -> float:
+    if block.measures:
+        return block.sum_error
+    added = block.head_output.sum(axis=0, dtype=np.float64) + block.arrays.get("b_o", 0)
+    return float(np.abs(added - block.output).max())
+
+
+def _measured(block: Attention) -> dict[str, dict[int, np.ndarray]]:
+    """The measures of a block whose weights are all there, of each of its heads by number."""
+    at = np.array(block.queries), np.array(block.keys)
+    return {
+        name: dict(zip(block.heads, measure(block.weights, *at), strict=True))
+        for name, measure in MEASURES.items()
+    }
 
 
 def found(trace: Trace, where: int | Address) -> Attention:
@@ -90,20 +155,22 @@ def found(trace: Trace, where: int | Address) -> Attention:
         raise UsageError(f"layer {layer} was not traced", "trace(…, layer=…)") from None
 
 
-def _summary(block: Attention, place: int, query: int) -> HeadSummary:
-    weights = block.weights[place].astype(np.float64)
-    pull, output = block.head_output[place, query], block.output[query]
-    first = min(1, len(weights) - 1) if block.address.causal else 0
-    behind = np.arange(first, len(weights))
-    before = behind[behind > 0]
+def _summary(
+    block: Attention, place: int, at: int, measured: Mapping[str, np.ndarray]
+) -> HeadSummary:
+    """One head, whose `measured` numbers are those of each query; `at` is the followed one."""
+    pull, output = block.head_output[place, at], block.output[at]
+    count = len(measured["entropy"])
+    first = min(1, count - 1) if block.address.causal else 0
+    before = max(first, 1)
     crosses = block.address.crosses
     return HeadSummary(
         head=block.heads[place],
-        entropy=float(entropy(weights)[behind].mean()),
-        looks_at=tuple(weights.argmax(axis=1).tolist()),
-        first_share=float(weights[behind, 0].mean()),
-        previous_share=_NONE if crosses else _mean(weights, before, before - 1),
-        self_share=_NONE if crosses else _mean(weights, behind, behind),
+        entropy=float(measured["entropy"][first:].mean()),
+        looks_at=tuple(measured["looks_at"].astype(int).tolist()),
+        first_share=float(measured["first_share"][first:].mean()),
+        previous_share=_NONE if crosses else _mean(measured["previous_share"][before:]),
+        self_share=_NONE if crosses else _mean(measured["self_share"][first:]),
         norm=float(np.linalg.norm(pull)),
         cosine=cosine(pull, output),
     )
@@ -112,14 +179,48 @@ def _summary(block: Attention, place: int, query: int) -> HeadSummary:
 _NONE = float("nan")
 
 
-def _mean(weights_QK: np.ndarray, queries: np.ndarray, keys: np.ndarray) -> float:
-    return float(weights_QK[queries, keys].mean()) if queries.size else _NONE
+def _mean(numbers: np.ndarray) -> float:
+    return float(numbers.mean()) if numbers.size else _NONE
 
 
-def entropy(weights: np.ndarray) -> np.ndarray:
+# --- measures of weights (…, query, key), a number for each query; keys follow each other -------
+
+
+def entropy(weights: np.ndarray, *_: np.ndarray) -> np.ndarray:
     """−Σ w·log₂ w of each row, in bits."""
-    logs = np.log2(weights, out=np.zeros_like(weights), where=weights > 0)
-    return -(weights * logs).sum(axis=-1) + 0.0
+    logs = np.maximum(weights, np.finfo(weights.dtype).tiny)
+    np.log2(logs, out=logs)
+    logs *= weights
+    return 0.0 - logs.sum(axis=-1, dtype=np.float64)
+
+
+def _looks_at(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
+    """The key with the largest weight, the first among equals."""
+    return at_K[weights.argmax(axis=-1)]
+
+
+def _share_of(back: int) -> Measure:
+    """The weight of the key so many positions back."""
+
+    def measure(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
+        shares = np.zeros(weights.shape[:-1])
+        places = at_Q - back - at_K[0]
+        rows = np.flatnonzero((places >= 0) & (places < len(at_K)))
+        shares[..., rows] = weights[..., rows, places[rows]]
+        return shares
+
+    return measure
+
+
+def _first_share(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
+    """The weight of the first key of all."""
+    return weights[..., 0] if not at_K[0] else np.zeros(weights.shape[:-1])
+
+
+MEASURES: Mapping[str, Measure] = MappingProxyType({
+    "entropy": entropy, "looks_at": _looks_at, "first_share": _first_share,
+    "previous_share": _share_of(1), "self_share": _share_of(0),
+})  # fmt: skip
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

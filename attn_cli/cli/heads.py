@@ -1,5 +1,7 @@
 """`attn heads`: every head of a layer side by side."""
 
+from dataclasses import replace
+
 from attn_cli.cli import output
 from attn_cli.cli.options import (
     AttentionOptions,
@@ -10,6 +12,10 @@ from attn_cli.cli.options import (
     WhatIfOptions,
 )
 from attn_cli.cli.prompts import answers
+from attn_cli.words import note
+
+# Documents have the weights of prompts up to so many tokens.
+_MOST = 1024
 
 EXAMPLES = (
     'attn heads "the greatest thinker in China is" --layer 1',
@@ -30,29 +36,43 @@ def command(
     Several layers come one after another, after one ranking of all their heads.
     """
     from attn_cli import session
-    from attn_cli.analysis.heads import NEEDS, Layers, heads
+    from attn_cli.analysis.heads import Layers, each_summary, kept
     from attn_cli.views import heads as view
+    from attn_cli.views.items import GRID, NOTHING
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     blocks, _ = session.chosen(model.facts, attention.of(model.facts), layer, head)
+    layers = list(dict.fromkeys(block.layer for block in blocks))
+
+    documents = output.chosen_format("heads", out) != "table"
+
+    def whole(read):
+        """Whether all weights are kept: of a long prompt they are a square that nobody reads."""
+        long = max(len(read.tokens), len(read.last.tokens)) > _MOST
+        return not long if documents else out.full
 
     def answer(read):
-        trace = session.trace(
-            prompt=read, model=model, layer=layer, head=head, next=False,
-            arrays=NEEDS | {"b_o", "visible"}, **what_if.settings(),
+        asked = session.ask(
+            prompt=read, model=model, layer=layer, head=head, next=False, **what_if.settings(),
             stack=attention.stack, kind=attention.kind,
+            **kept(model.facts, read, 0 if whole(read) else GRID),
         )  # fmt: skip
-        found = [heads(trace, block) for block in blocks]
-        layers = list(dict.fromkeys(block.layer for block in blocks))
+        passing = each_summary(session.steps(asked), model.facts, read)
+        summaries, trace = output.watched(passing, quiet=prompt.quiet)
+        found = tuple(summaries[block] for block in blocks)
+        notes = trace.notes
+        if documents and not whole(read):
+            found = tuple(replace(one, weights=NOTHING) for one in found)
+            notes += (note("note.no_weights", most=_MOST),)
         chosen = {"layer": layers[0] if len(layers) == 1 else layers,
-                  "head": list(trace.attention[0].heads)}  # fmt: skip
+                  "head": list(asked.request.heads[blocks[0].stack])}  # fmt: skip
         return output.Result(
             lambda: [
                 *(view.ranking(trace, found) if len(found) > 1 else ()),
                 *(item for one in found for item in view.page(trace, one)),
             ],
-            found[0] if len(found) == 1 else Layers(layers=tuple(found)),
-            model.facts, read, {**trace.settings, **chosen}, trace.notes,
+            found[0] if len(found) == 1 else Layers(layers=found),
+            model.facts, read, {**trace.settings, **chosen}, notes,
         )  # fmt: skip
 
     results, each = answers(prompt, model, answer), bool(prompt.each)

@@ -117,6 +117,21 @@ def gated_feed_forward(
     return through(inner, down)[0]
 
 
+def sum_error(
+    z_HPV: np.ndarray, w_HVM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray
+) -> float:
+    """max |Σ z·W over the heads + b − output|: how far a product is from the sum of its parts."""
+    found = np.zeros(len(output_PM))
+
+    def work(some: slice) -> None:
+        added = (z_HPV[:, some] @ w_HVM).sum(axis=0, dtype=np.float64)
+        added += b_M if b_M.size else 0
+        found[some] = np.abs(added - output_PM[some]).max(axis=-1)
+
+    cores.spread(work, len(output_PM), POSITIONS // 2)
+    return float(found.max())
+
+
 def _tiles(positions: int, inputs: int, maps: Sequence[Map]) -> list[_Tile]:
     """Products cut into parts that are worth a thread.
 

@@ -15,6 +15,7 @@ which yields the record and returns the block's output, and ends with `end`:
 It is lazy: who wants no more records closes it, and nothing after the last one is computed.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -38,7 +39,7 @@ from attn_cli.maths.attention import (
 )
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
-from attn_cli.maths.products import Map, of_matrix, through
+from attn_cli.maths.products import Map, of_matrix, sum_error, through
 from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
@@ -251,7 +252,7 @@ class Stack:
             keep=chosen.keep(request.arrays, request.measures) if recorded else Keep(()),
             at=(looks := self._looks_of(seen, sizes[1], kept=seen is visible)),
         )  # fmt: skip
-        if recorded and request.arrays & {"w_o", "head_output"}:
+        if recorded and (request.measures or request.arrays & {"w_o", "head_output"}):
             out = of_matrix(out.matrix, out.bias)
         z = _without(removed := what_if.removed(self.layer), steps.z)
         (output,) = through(merge_heads(z), out)
@@ -267,6 +268,7 @@ class Stack:
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
+                sum_error=_sum_error(z, out, output) if request.measures else math.nan,
                 shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
             )  # fmt: skip
             yield from self._now_or_later(record)
@@ -375,6 +377,10 @@ def _made_late(
         "w_o": w_o,
         "head_output": lambda: pull(chosen.pick("z", z), w_o()),
     }
+
+
+def _sum_error(z: np.ndarray, out: Map, output: np.ndarray) -> float:
+    return sum_error(z, out.matrix.reshape(len(z), -1, output.shape[-1]), out.bias, output)
 
 
 @cache

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli.views import numbers
-from attn_cli.views.items import Chart, Gauges, Grids, Picture, Progress, Rankings, axes_of
+from attn_cli.views.items import GRID, Chart, Gauges, Grids, Picture, Progress, Rankings, axes_of
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.strips import INDENT, Strip, fitted, pad, side_by_side, widest
 from attn_cli.words import sentence
@@ -18,7 +18,6 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _NARROWEST, _WIDEST = 7, 13
 _GAP = 2
 _NAME, _NUMBER = 20, 5
-_MOST_CELLS = 24
 
 
 def draw_grids(item: Grids, look: Look) -> Iterator[RenderableType]:
@@ -34,7 +33,7 @@ def draw_grids(item: Grids, look: Look) -> Iterator[RenderableType]:
     labels = fitted(_row_names(item, look), look.width // 2 - INDENT)
     margin, count = widest(labels), len(labels)
     fitting = max(1, (look.width - margin - 7) // 2)
-    most = max(shades.shape) if look.full else min(_MOST_CELLS, fitting)
+    most = max(shades.shape) if look.full else min(GRID, fitting)
     shades, start = shades[:, -most:, -most:], max(0, count - most)
     labels = [pad(name, margin) for name in labels[start:]]
     lines: list[str] = []

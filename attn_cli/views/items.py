@@ -118,6 +118,10 @@ def axes_of(*, crosses: bool, columns_are_queries: bool) -> Note:
     return note("axes.matrix", rows=rows, columns=columns)
 
 
+# Queries and keys of a grid, the last ones, unless the page is full.
+GRID = 24
+
+
 class Grids(NamedTuple):
     """The weights (head, query, key) of several heads, small and side by side; a cell that is
     `hidden` (query, key) has a mark of its own. `names` are the queries', and the keys' unless
