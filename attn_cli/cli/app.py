@@ -126,7 +126,7 @@ def run(arguments: list[str], streams: Streams | None = None) -> int:
     streams = streams or Streams()
     CURRENT.set(streams)
     quiet = "--quiet" in arguments
-    begin_inputs(lambda: streams.read(lambda: output.note("note.waiting", quiet=quiet)))
+    begin_inputs(lambda: streams.parts(lambda: output.note("note.waiting", quiet=quiet)))
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:2], "--help"]
     try:
