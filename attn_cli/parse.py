@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError, shorten
@@ -11,6 +11,7 @@ from attn_cli.errors import UsageError, shorten
 INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_THREADS = "ATTN_THREADS"
 STEP_NAMES = tuple(step.name.replace(" ", "-") for step in vocabulary.STEPS)
 _RANGE = re.compile(r"(-?[0-9]{1,9})(?:-(-?[0-9]{1,9}))?", re.ASCII)
 
@@ -21,6 +22,12 @@ def integer(text: str, option: str, low: int, high: int) -> int:
         return int(text)
     what = "out of range" if _DIGITS.fullmatch(text) else "no whole number"
     raise UsageError(f"{option} {shorten(text)} is {what}", f"a whole number, {low} to {high}")
+
+
+def threads(environ: Mapping[str, str]) -> int:
+    """How many threads ATTN_THREADS asks for; 0 where it is not set or empty. Raises UsageError."""
+    given = environ.get(_THREADS, "")
+    return integer(given, _THREADS, 1, 1024) if given else 0
 
 
 def number(text: str, option: str, low: float, high: float = math.inf) -> float:

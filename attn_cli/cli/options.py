@@ -11,7 +11,9 @@ from typer import Argument, Context, Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli.commands import COMMANDS, check_format
+from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, UsageError, shorten
+from attn_cli.maths import cores
 from attn_cli.vocabulary import KINDS, MASKS, STACKS, WHAT_IFS, WITHOUT
 
 MOST = 10**9 - 1
@@ -295,6 +297,8 @@ def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int 
     spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
 
     def call(**values: Any) -> int | None:
+        if COMMANDS[name].formats:  # the others compute nothing
+            cores.use(parse.threads(CURRENT.get().environ))
         given = {
             group: kind(**{f.name: values.pop(f.name) for f in fields(kind) if f.name in values})
             for group, kind in groups.items()
