@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli import parse, vocabulary
+from attn_cli import parse, room, vocabulary
 from attn_cli.errors import ContentError, UsageError, told_where
 from attn_cli.maths.attention import softmax
 from attn_cli.model import family
@@ -17,7 +17,7 @@ from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.model.what_if import Changes, WhatIf, read_what_if
 from attn_cli.notes import logit_notes, no_mask_notes, trace_notes
 from attn_cli.opening.load import load
-from attn_cli.reading import memory, token_of, tokenise
+from attn_cli.reading import token_of, tokenise
 from attn_cli.records import Address, Attention, Candidate, Ending, Facts, Prediction, Prompt, Trace
 
 
@@ -81,6 +81,8 @@ def trace(
     ending: bool = False,
     special: bool = True,
     chat: bool = False,
+    max_memory: int = 0,
+    force_context: bool = False,
 ) -> Trace:
     """Runs a prompt through a model and keeps what attention computed.
 
@@ -91,11 +93,14 @@ def trace(
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
     `0.2`, `scale`). Without `next`, layers after the last chosen one are not computed; with
-    `ending` the trace says how the prediction comes about. Raises UsageError and ContentError.
+    `ending` the trace says how the prediction comes about. What needs more than `max_memory` bytes
+    (0: half of what is available) is refused; with `force_context` a prompt may be longer than the
+    context that the model was trained on. Raises UsageError and ContentError.
     """
     opened = load(model) if isinstance(model, str) else model
     _check_names(arrays := frozenset(arrays))
-    read = {"ids": ids, "special": special, "chat": chat, "pair": pair}
+    read = {"ids": ids, "special": special, "chat": chat, "pair": pair,
+            "force_context": force_context}  # fmt: skip
     prompt = prompt or tokenise(opened, text, **read, target=target, target_ids=target_ids)
     settings = {
         "mask": list(mask), "mask_value": mask_value,
@@ -104,7 +109,7 @@ def trace(
     }  # fmt: skip
     where = parse.attentions(stack, kind, opened.facts.attentions)
     blocks = chosen(opened.facts, where, layer, head)
-    found, end = _traced(opened, prompt, where, blocks, arrays, settings, next)
+    found, end = _traced(opened, prompt, where, blocks, arrays, settings, next, max_memory)
     return _with_predictions(opened, found, end, top, ending) if next else found
 
 
@@ -116,6 +121,7 @@ def _traced(
     arrays: frozenset[str],
     settings: dict[str, Any],
     predict: bool,
+    max_memory: int,
 ) -> tuple[Trace, End]:
     """The trace up to its prediction, and the end of the pass."""
     (blocks, heads), changes = chosen, what_if(model, prompt, where, **settings)
@@ -123,7 +129,7 @@ def _traced(
         prompt, blocks=frozenset(blocks), heads=heads, arrays=arrays, what_if=changes,
         whole=predict and bool(predicted(model, prompt)),
     )  # fmt: skip
-    _check_memory(prompt, request, model.facts)
+    room.check(model, prompt, request, max_memory)
     recorded, end = run(model, prompt.last.ids, request)
     found = Trace(
         model=model.facts,
@@ -300,22 +306,3 @@ def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:
     threshold = np.partition(comparable, -count)[-count]
     ids = np.flatnonzero(comparable >= threshold)
     return ids[np.argsort(-comparable[ids], kind="stable")][:count]
-
-
-def _check_memory(prompt: Prompt, request: Request, facts: Facts) -> None:
-    """Refuses a prompt whose attention arrays cannot fit, before anything is allocated."""
-    kept = sum("key" in vocabulary.ARRAYS[name].axes for name in request.arrays)
-    cells = {}
-    for stack, kind in facts.attentions:
-        queries, keys = prompt.sides(stack, kind)
-        cells[stack, kind] = len(queries.tokens) * facts.heads_of(stack) * len(keys.tokens)
-    need = 4 * kept * sum(cells[block.stack, block.kind] for block in request.blocks)
-    need += 4 * 5 * max(cells.values())
-    tokens = max(len(prompt.tokens), len(prompt.last.tokens))
-    have = memory()
-    if need > have:
-        raise ContentError(
-            f"{tokens:,} tokens need {need / 2**30:.1f} GiB for the attention of "
-            f"{len(request.blocks)} layers, this machine has {have / 2**30:.1f} GiB",
-            "choose one --layer, or a shorter prompt",
-        )

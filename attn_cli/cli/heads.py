@@ -40,7 +40,7 @@ def command(
         trace = session.trace(
             prompt=read, model=model, layer=layer, head=head, next=False,
             arrays=NEEDS | {"b_o", "visible"}, **what_if.settings(),
-            stack=attention.stack, kind=attention.kind,
+            stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
         found = [heads(trace, block) for block in blocks]
         layers = list(dict.fromkeys(block.layer for block in blocks))

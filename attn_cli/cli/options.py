@@ -44,6 +44,10 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
     return parse
 
 
+def _memory(text: Any) -> int:
+    return parse.memory(text, "--max-memory") if isinstance(text, str) else text
+
+
 def complete(*words: str) -> Callable[[str], list[str]]:
     """A completion for typer: those of a few words that begin as typed."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
@@ -179,8 +183,20 @@ class PromptOptions:
     no_special: Annotated[
         bool, Option("--no-special", help="Leave out tokens the tokenizer would add.")
     ] = False
+    force_context: Annotated[
+        bool,
+        Option("--force-context", help="Read more tokens than the model was trained to, where it "
+               "has positions for them."),
+    ] = False  # fmt: skip
     model: ModelName = vocabulary.DEFAULT_MODEL
     ignore_config: IgnoreConfig = ()
+    max_memory: Annotated[
+        int,
+        Option(
+            "--max-memory", metavar="SIZE", parser=_memory, show_default="half of what is free",
+            help="Refuse what needs more: 2GiB, 500MB, 1.5G.",
+        ),
+    ] = 0  # fmt: skip
     quiet: Quiet = False
 
 

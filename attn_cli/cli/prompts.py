@@ -40,6 +40,7 @@ def answers(
     typed = {"--pair": options.pair, "--target": options.target}
     read = partial(
         tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
+        force_context=options.force_context,
         **{option[2:]: None if text is None else _typed(text, option)
            for option, text in typed.items()},
     )  # fmt: skip

@@ -18,7 +18,6 @@ import pytest
 
 from attn_cli import session
 from attn_cli.errors import Terminated
-from attn_cli.maths import cores
 
 PROMPT = "the greatest thinker in China is"
 READERS = ("trace", "heads", "mask", "sample", "loss")
@@ -37,6 +36,7 @@ def refused(result, code, *words, hint=True):
 NUMBERS = ("nan", "inf", "-inf", "1e400", "1_000", "٣", "9" * 5000, "0x10", " ", "1,5e", "-7")
 OPTIONS = {
     ("trace", "--top"): "1 to",
+    ("trace", "--max-memory"): "a size such as 2GiB",
     ("trace", "--digits"): "0 to 9",
     ("trace", "--attention-temperature"): "0 or more",
     ("mask", "--top"): "1 to",
@@ -65,34 +65,6 @@ def test_what_is_no_number_is_refused_with_the_range(attn, command, option, text
     result = attn(*arguments, f"{option}={text}")
     refused(result, 2, option, OPTIONS[command, option])
     assert len(result.said) < 300
-
-
-COMPUTING = (
-    *((command, "the king") for command in (*READERS, "verify")), ("models", "tiny"),
-    ("train", "corpus.txt", "--out", "m"),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("text", [*NUMBERS, "many", "0", "-1", "1025", "1.5", "+ 2", " 2"])
-@pytest.mark.parametrize("asked", COMPUTING, ids=lambda asked: asked[0])
-def test_threads_that_are_no_number_are_refused_by_what_computes(attn, asked, text):
-    result = attn(*asked, env={"ATTN_THREADS": text})
-    refused(result, 2, "attn: ATTN_THREADS ", "\nhint: a whole number, 1 to 1024\n")
-    assert len(result.said) < 200
-
-
-@pytest.mark.parametrize("asked", [("--version",), ("--help",), ("trace", "--help"), ("schema",)])
-def test_what_computes_nothing_asks_for_no_threads(attn, asked):
-    assert attn(*asked, env={"ATTN_THREADS": "many"}).code == 0
-
-
-@pytest.mark.parametrize(("text", "count"), [("3", 3), ("", 0), ("1024", 1024), ("007", 7)])
-def test_so_many_threads_compute_in_this_run_alone(attn, monkeypatch, text, count):
-    used = []
-    monkeypatch.setattr(cores, "use", used.append)
-    assert attn("trace", PROMPT, env={"ATTN_THREADS": text}).code == 0
-    assert attn("trace", PROMPT).code == 0
-    assert used == [count, 0]
 
 
 @pytest.mark.parametrize("text", [*NUMBERS[:-1], "2", "-3", "0-5", "1-0", "", ","])
@@ -254,13 +226,6 @@ def test_a_million_tokens_are_refused_before_any_pass(attn, monkeypatch):
     monkeypatch.setattr(session, "run", lambda *asked: passes.append(asked))
     refused(attn("trace", stdin=b"the " * 1_000_000), 1, "1,000,000 tokens", "at most 256")
     assert passes == []
-
-
-def test_a_prompt_above_the_memory_is_refused_with_what_it_needs(attn, monkeypatch):
-    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2000}
-    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
-    refused(attn("trace", "the " * 256), 1, "256 tokens need 0.0", "this machine has 0.0 GiB")
-    assert attn("trace", PROMPT).code == 0
 
 
 @pytest.mark.parametrize("place", ["folder", "fifo", "/dev/zero", "missing", "loop", "x" * 300])
