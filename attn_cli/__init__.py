@@ -5,9 +5,10 @@
     t.attention[0].weights  # layer 0, axes (head, query, key)
 
 `trace` and `load` open models; `heads`, `mask`, `sample` and `loss` are the analyses behind the
-commands of those names.
+commands of those names. ATTN_THREADS in the environment says how many threads compute.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +28,11 @@ __all__ = ["__version__", "heads", "load", "loss", "mask", "sample", "trace"]
 
 def __getattr__(name: str) -> Any:
     if name in _FRONT_DOOR:
+        from attn_cli import parse
+        from attn_cli.maths import cores
+
+        cores.before_numpy()
+        cores.use(parse.threads(os.environ))
         return getattr(import_module(_FRONT_DOOR[name]), name)
     raise AttributeError(f"module 'attn_cli' has no attribute {name!r}")
 

@@ -54,6 +54,15 @@ def plural(count: int, what: str) -> str:
     return f"{count:,} {what[:-1]}ies" if what.endswith("ry") else f"{count:,} {what}s"
 
 
+def size(count: float) -> str:
+    """Bytes in the unit that fits."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"
+
+
 @contextmanager
 def told_where(place: str) -> Iterator[None]:
     """Errors raised inside also say in which of several places, if it has a name."""

@@ -5,9 +5,11 @@ import errno
 import os
 import select
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.words import Note, note
@@ -15,12 +17,15 @@ from attn_cli.words import Note, note
 _NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _WAIT = 1000  # milliseconds
+_PART, _MOST = 1 << 16, 1 << 30  # bytes
 _read: set[str] = set()
 # How a run reads its standard input, and what it has read of that and of pipes, by name.
-_inputs: ContextVar[tuple[Callable[[], bytes], dict[str, bytes | None]]] = ContextVar("inputs")
+_inputs: ContextVar[tuple[Callable[[], Iterator[bytes]], dict[str, bytes | None]]] = ContextVar(
+    "inputs"
+)
 
 
-def begin_inputs(stdin: Callable[[], bytes]) -> None:
+def begin_inputs(stdin: Callable[[], Iterator[bytes]]) -> None:
     """From here on `-` is what `stdin` reads, and what can be read only once is kept."""
     _inputs.set((stdin, {}))
 
@@ -30,31 +35,65 @@ def is_stdin(name: str) -> bool:
     return name in _STDIN
 
 
-def read_prompt() -> bytes:
-    """Standard input, which nothing else can be read from afterwards. Raises ContentError."""
+def prompt_parts(name: str) -> Iterator[bytes]:
+    """What a file that a user names holds, part by part as it comes.
+
+    If it is a pipe or standard input, nothing else can be read from it. Raises ContentError.
+    """
     stdin, kept = _inputs.get()
-    kept["-"] = None
-    return stdin()
+    if is_stdin(name):
+        kept["-"] = None
+        return stdin()
+    if _is_pipe(name):
+        kept[name] = None
+        return _parts_of_pipe(name)
+    return _parts_of_file(Path(name))
 
 
 def read_input(name: str) -> bytes:
     """The bytes of a file that a user names: a regular one, a pipe, or standard input.
 
-    Raises ContentError, and UsageError where standard input was the prompt.
+    Raises ContentError, and UsageError where the prompt came through it.
     """
-    stdin, kept = _inputs.get((bytes, {}))
+    stdin, kept = _inputs.get((lambda: iter(()), {}))
     key = "-" if _inputs.get(None) and is_stdin(name) else name
+    said = "standard input" if key == "-" else name
     if key not in kept:
-        if key == "-":
-            kept[key] = stdin()
-        elif _is_pipe(name):
-            kept[key] = _read_pipe(name)
-        else:
+        if key != "-" and not _is_pipe(name):
             return read_bytes(Path(name))
+        kept[key] = joined(stdin() if key == "-" else _parts_of_pipe(name), said)
     data = kept[key]
     if data is None:
-        raise UsageError("standard input is the prompt here", "give the prompt as TEXT or --file")
+        raise UsageError(f"{said} is the prompt here", "give the prompt as TEXT or --file")
     return data
+
+
+def joined(parts: Iterable[bytes], where: str) -> bytes:
+    """What comes in parts as a whole. Raises ContentError where that is too much."""
+    data = bytearray()
+    for part in parts:
+        data += part
+        if len(data) > _MOST:
+            raise ContentError(f"{where} has more than 1 GiB")
+    return bytes(data)
+
+
+def lines(parts: Iterable[bytes], longest: int) -> Iterator[bytes | None]:
+    """The lines of what comes in parts, without their ends, each as soon as it is there.
+
+    None stands for one that has more than `longest` bytes, which are not kept.
+    """
+    begun, too_long = bytearray(), False
+    for part in parts:
+        for place, piece in enumerate(part.split(b"\n")):
+            if place:  # a newline stands before it
+                yield None if too_long else bytes(begun)
+                begun, too_long = bytearray(), False
+            begun += piece
+            if len(begun) > longest:
+                begun, too_long = bytearray(), True
+    if begun or too_long:
+        yield None if too_long else bytes(begun)
 
 
 def _is_pipe(name: str) -> bool:
@@ -64,7 +103,7 @@ def _is_pipe(name: str) -> bool:
         return False
 
 
-def _read_pipe(name: str) -> bytes:
+def _parts_of_pipe(name: str) -> Iterator[bytes]:
     """All that comes through a pipe, unless nothing writes to it."""
     try:
         # Opened otherwise, one that nothing writes to would be waited for without end.
@@ -74,14 +113,23 @@ def _read_pipe(name: str) -> bytes:
             waiting.register(handle, select.POLLIN)
             came = waiting.poll(_WAIT)
             # Without a writer reading gives no bytes; with one that is slow it gives None.
-            first = pipe.read(1 << 16)
-            if not came and first == b"":
+            part = pipe.read(_PART)
+            if not came and part == b"":
                 hint = "start its writer first"
                 raise ContentError(f"cannot read {name}: nothing writes to this pipe", hint)
             os.set_blocking(handle, True)
-            return (first or b"") + pipe.read()
+            while part != b"":
+                yield part or b""
+                part = pipe.read(_PART)
     except OSError as error:
         raise ContentError(f"cannot read {name}: {reason(error)}") from None
+
+
+def _parts_of_file(path: Path) -> Iterator[bytes]:
+    """The parts of a regular file."""
+    with _opened(path) as file:
+        while part := file.read(_PART):
+            yield part
 
 
 def remember(path: Path) -> None:
@@ -99,22 +147,56 @@ def is_read(path: Path) -> bool:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` so that `path` holds the old bytes or all of the new ones, never a part.
+    """Writes `data` as `writing` does."""
+    with writing(path) as write:
+        write(data)
 
-    A regular file (or a link's target) is replaced by a flushed sibling that takes over its mode;
-    a device or FIFO is written to directly. Raises ContentError, or BrokenPipeError where the
-    reader of a pipe went away.
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Takes bytes so that `path` holds the old ones or all of the new ones, never a part.
+
+    A regular file (or a link's target) is replaced, where all went well in the end, by a flushed
+    sibling that takes over its mode; a device or FIFO is written to directly. Raises ContentError,
+    or BrokenPipeError where the reader of a pipe went away.
     """
-    special = False
-    try:
+    with _refusals(path):
         mode = _mode(path)
         if stat.S_ISDIR(mode):
             raise ContentError(f"{path} is a folder", "give a file name: --out FILE")
-        special = bool(mode) and not stat.S_ISREG(mode)
-        if special:
-            _write_special(path, data)
-        else:
-            _replace(Path(os.path.realpath(path)), data, mode)
+    target = Path(os.path.realpath(path)) if not mode or stat.S_ISREG(mode) else None
+    refusals = partial(_refusals, path, mode)
+    with refusals():
+        handle, temporary = _sibling(target, mode) if target else (_special(path), "")
+
+    def write(data: bytes) -> None:
+        with refusals():
+            write_all(handle, data)
+
+    try:
+        try:
+            yield write
+            if target:
+                with refusals():
+                    os.fchmod(handle, stat.S_IMODE(mode) if mode else 0o666 & ~_umask())
+                    os.fsync(handle)
+        finally:
+            os.close(handle)
+        if target:
+            with refusals():
+                os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _refusals(path: Path, mode: int = 0) -> Iterator[None]:
+    """What the operating system refuses of writing is said; `mode` is that of what is there."""
+    special = bool(mode) and not stat.S_ISREG(mode)
+    try:
+        yield
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:
@@ -139,15 +221,12 @@ def _missing_folder(path: Path) -> Path | None:
     return next((p for p in reversed(path.parents) if not os.path.lexists(p)), None)
 
 
-def _write_special(path: Path, data: bytes) -> None:
-    """Writes to a device or FIFO as it was named: /dev/stdout on a pipe leads to no other name."""
+def _special(path: Path) -> int:
+    """Opens a device or FIFO as it was named: /dev/stdout on a pipe leads to no other name."""
     # Without O_NONBLOCK, opening a FIFO waits for a reader that may never come.
     handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        os.set_blocking(handle, True)
-        write_all(handle, data)
-    finally:
-        os.close(handle)
+    os.set_blocking(handle, True)
+    return handle
 
 
 def _mode(path: Path) -> int:
@@ -157,24 +236,13 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def _replace(target: Path, data: bytes, mode: int) -> None:
+def _sibling(target: Path, mode: int) -> tuple[int, str]:
+    """Opens a new file that will take the place of another."""
     if mode and not os.access(target, os.W_OK):
         raise PermissionError(13, "Permission denied")
     import tempfile  # which takes a while, and most runs write no file
 
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.")
-    try:
-        try:
-            write_all(handle, data)
-            os.fchmod(handle, stat.S_IMODE(mode) if mode else 0o666 & ~_umask())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.")
 
 
 def write_all(handle: int, data: bytes) -> None:
@@ -193,18 +261,26 @@ def _umask() -> int:
     return current
 
 
-def read_bytes(path: Path, *, limit: int = 1 << 30) -> bytes:
+def read_bytes(path: Path, *, limit: int = _MOST) -> bytes:
     """The bytes of a regular file. Raises ContentError for anything else, or one too large."""
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise ContentError(f"{path} has more than {limit:,} bytes")
+        return file.read()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A regular file, opened to be read. Raises ContentError."""
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
             raise ContentError(f"{path} is a folder, not a file")
         if not stat.S_ISREG(kind):
             raise ContentError(f"{path} is not a regular file")
-        if os.stat(path).st_size > limit:
-            raise ContentError(f"{path} has more than {limit:,} bytes")
         remember(path)
-        return Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            yield file
     except FileNotFoundError:
         raise ContentError(f"no file {path}", "check the spelling, or give a full path") from None
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.errors import ContentError, some
+from attn_cli.errors import ContentError, plural, some
 from attn_cli.model.family import Model
 from attn_cli.model.what_if import Changes
 from attn_cli.reading import token_of
@@ -35,9 +35,12 @@ def model_notes(model: Model) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
-    """The model's notes, on the chat format, and on what the tokenizer could not represent."""
-    notes = list(model_notes(model))
+def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ...]:
+    """The model's notes, on the chat format, and on what the tokenizer could not represent.
+
+    The stack that predicts reads `added` tokens more.
+    """
+    notes = [*model_notes(model), *_context_notes(model, prompt, added)]
     if prompt.target and prompt.target.has_text and len(prompt.target.tokens) == 1:
         start = prompt.target.tokens[0].text
         notes.append(note("note.no_target", start=start))
@@ -63,6 +66,18 @@ def prompt_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
             more = {"unknown": named} if key == "note.unknown" else {"case": case}
             notes.append(note(key, words=found, model=model.facts.name, **more))
     return tuple(notes)
+
+
+def _context_notes(model: Model, prompt: Prompt, added: int) -> tuple[Note, ...]:
+    """What `--force-context` does here."""
+    if not prompt.forced:
+        return ()
+    name, context = model.facts.name, model.facts.context
+    count = max(len(prompt.tokens), len(prompt.last.tokens) + added)
+    if not 0 < context < count:
+        return (note("note.within", model=name),)
+    more = f"{count - context:,}"
+    return (note("note.beyond", tokens=plural(count, "token"), more=more, model=name),)
 
 
 def _spelt(prompt: Prompt) -> list[str]:
@@ -130,11 +145,17 @@ def block_notes(facts: Facts, block: Attention) -> Iterator[Note]:
 
 
 def run_notes(
-    model: Model, prompt: Prompt, typed: Mapping[str, Any], changes: Changes, provenance: str
+    model: Model,
+    prompt: Prompt,
+    typed: Mapping[str, Any],
+    changes: Changes,
+    provenance: str,
+    *,
+    added: int = 0,
 ) -> tuple[Note, ...]:
     """All notes on a run whose arrays nobody keeps; `provenance` is that of its result."""
     touched = provenance == vocabulary.WHAT_IF
-    return prompt_notes(model, prompt) + _idle_notes(model, typed, changes, touched)
+    return prompt_notes(model, prompt, added) + _idle_notes(model, typed, changes, touched)
 
 
 def _idle_notes(

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError, shorten
@@ -11,6 +11,10 @@ from attn_cli.errors import UsageError, shorten
 INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,18})(\.[0-9]{1,9})? ?([kmgt]?)(i?b?)", re.ASCII | re.IGNORECASE)
+_UNITS = ("", "k", "m", "g", "t")
+_SIZES = "a size such as 2GiB, 500MB or 1.5G, or a whole number of bytes"
+_THREADS = "ATTN_THREADS"
 STEP_NAMES = tuple(step.name.replace(" ", "-") for step in vocabulary.STEPS)
 _RANGE = re.compile(r"(-?[0-9]{1,9})(?:-(-?[0-9]{1,9}))?", re.ASCII)
 
@@ -23,6 +27,12 @@ def integer(text: str, option: str, low: int, high: int) -> int:
     raise UsageError(f"{option} {shorten(text)} is {what}", f"a whole number, {low} to {high}")
 
 
+def threads(environ: Mapping[str, str]) -> int:
+    """How many threads ATTN_THREADS asks for; 0 where it is not set or empty. Raises UsageError."""
+    given = environ.get(_THREADS, "")
+    return integer(given, _THREADS, 1, 1024) if given else 0
+
+
 def number(text: str, option: str, low: float, high: float = math.inf) -> float:
     """A finite number from `low` to `high`. Raises UsageError."""
     most = f" to {high:g}" if math.isfinite(high) else " or more"
@@ -33,6 +43,19 @@ def number(text: str, option: str, low: float, high: float = math.inf) -> float:
     if not math.isfinite(value) or not low <= value <= high:
         raise UsageError(f"{option} {shorten(text)} is out of range", hint)
     return value + 0.0  # −0.0 becomes 0.0
+
+
+def memory(text: str, option: str) -> int:
+    """Bytes from a size such as `2GiB`, `500MB` or `1.5G`, which is GiB. Raises UsageError."""
+    match = _SIZE.fullmatch(text)
+    whole, part, unit, rest = match.groups() if match else ("", "", "", "")
+    if not match or (not unit and (part or rest.lower() not in ("", "b"))):
+        raise UsageError(f"{option} {shorten(text)} is no size", _SIZES)
+    base, part = 1000 if rest.lower() == "b" else 1024, (part or ".")[1:]
+    count = int(whole + part) * base ** _UNITS.index(unit.lower()) // 10 ** len(part)
+    if not 1 <= count <= 1 << 60:
+        raise UsageError(f"{option} {shorten(text)} is out of range", _SIZES)
+    return count
 
 
 def selection(given: str | int | Iterable[int], count: int, option: str) -> tuple[int, ...]:

@@ -1,10 +1,10 @@
 """A prompt as its model reads it: tokens, of one segment or two, for one stack or two."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isqrt
 
-from attn_cli import vocabulary
+from attn_cli import machine, vocabulary
 from attn_cli.errors import ContentError, UsageError, plural
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
@@ -13,7 +13,6 @@ from attn_cli.tokens.token import Token
 
 # Of a text so long, only so many characters to a token of the context are read at first.
 _LONG, _FAR = 8_000_000, 32
-_ARRAYS = 5  # of queries and keys that a layer needs at a time
 
 
 def tokenise(
@@ -26,12 +25,14 @@ def tokenise(
     pair: str | None = None,
     target: str | None = None,
     target_ids: Sequence[int] = (),
+    force_context: bool = False,
 ) -> Prompt:
     """The prompt as tokens. Raises UsageError, and ContentError if it is too long.
 
     `chat`: the text is a user's turn, and the markers of the model's chat format stand around it.
     `pair` is the second segment of an encoder's text. Of an encoder–decoder the decoder reads its
-    start token and the `target`, or just `target_ids`.
+    start token and the `target`, or just `target_ids`. With `force_context` a text may be longer
+    than the context that the model was trained on.
     """
     _check_inputs(model.facts, pair, target, target_ids)
     if chat and pair is not None:
@@ -40,38 +41,45 @@ def tokenise(
         option = "--chat" if chat else "--pair"
         raise UsageError(f"{option} and --ids contradict each other", "ids are taken as they are")
     text = vocabulary.SAMPLE_PROMPT if text is None else text
-    _check_size(model, "the prompt", text + (pair or ""))
-    _check_size(model, "the target", target or "")
-    if ids:
-        tokens = tuple(_given(model, i, "--ids") for i in ids)
-        read = Prompt(text="", has_text=False, tokens=tokens, special=special)
-    elif pair is not None:
-        tokens, types = model.tokenizer.pair(text, pair, special=special)
-        read = Prompt(
-            text=text, has_text=True, tokens=tokens, special=special, pair=pair, types=types
-        )
-    elif chat:
-        found = turn(model.tokenizer, text, special=special)
-        read = Prompt(
-            text=found.text, has_text=True, tokens=found.tokens, special=special,
-            chat=found.format, ends=found.ends,
-        )  # fmt: skip
-    else:
-        tokens = model.tokenizer.encode(text, special=special)
-        read = Prompt(text=text, has_text=True, tokens=tokens, special=special)
+    forced = force_context and model.facts.reads_on
+    _check_size(model, "the prompt", text + (pair or ""), forced)
+    _check_size(model, "the target", target or "", forced)
+    read = replace(_read(model, text, ids, special, chat, pair), forced=force_context)
     if not read.tokens or (read.has_text and not _says_something(read)):
         raise UsageError(
             "the prompt gives no tokens" if text.strip() else "the prompt is empty",
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
         )
-    _check_length(model.facts, "the prompt", len(read.tokens))
+    _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if model.facts.encodes:
         read = replace(read, follow=_telling(model, read))
     if not model.facts.encoder:
         return read
     read = replace(read, target=_target(model, target, target_ids))
-    _check_length(model.facts, "the target", len(read.last.tokens))
+    _check_length(model.facts, "the target", len(read.last.tokens), force_context)
     return read
+
+
+def _read(
+    model: Model, text: str, ids: Sequence[int], special: bool, chat: bool, pair: str | None
+) -> Prompt:
+    """The prompt as it was given: as ids, a pair of segments, a user's turn, or a text."""
+    if ids:
+        tokens = tuple(_given(model, i, "--ids") for i in ids)
+        return Prompt(text="", has_text=False, tokens=tokens, special=special)
+    if pair is not None:
+        tokens, types = model.tokenizer.pair(text, pair, special=special)
+        return Prompt(
+            text=text, has_text=True, tokens=tokens, special=special, pair=pair, types=types
+        )
+    if chat:
+        found = turn(model.tokenizer, text, special=special)
+        return Prompt(
+            text=found.text, has_text=True, tokens=found.tokens, special=special,
+            chat=found.format, ends=found.ends,
+        )  # fmt: skip
+    tokens = model.tokenizer.encode(text, special=special)
+    return Prompt(text=text, has_text=True, tokens=tokens, special=special)
 
 
 def _says_something(read: Prompt) -> bool:
@@ -109,13 +117,13 @@ def _check_inputs(
         )
 
 
-def _check_size(model: Model, what: str, text: str) -> None:
+def _check_size(model: Model, what: str, text: str, forced: bool) -> None:
     """Refuses a text far beyond the context by its beginning, before all of it is tokenised.
 
-    A model that reads any length is bounded by the memory that one layer's attention takes.
+    A model that reads any length is bounded by the memory that the weights of one head take.
     """
-    context, name = model.facts.context, model.facts.name
-    fits = int((memory() / (_ARRAYS * 4 * model.facts.heads)) ** 0.5)
+    context, name = 0 if forced else model.facts.context, model.facts.name
+    fits = isqrt(machine.available() // 4)
     begins = text[: _FAR * (context or fits)]
     if len(begins) < len(text) > (_LONG if context else _LONG // 4):
         count = len(model.tokenizer.encode(begins, special=False))
@@ -125,17 +133,21 @@ def _check_size(model: Model, what: str, text: str) -> None:
             raise ContentError(f"{what} has more than {count:,} tokens, {who} {most}", "shorten it")
 
 
-def memory() -> int:
-    """The bytes that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _check_length(facts: Facts, what: str, count: int) -> None:
-    if facts.context and count > facts.context:
+def _check_length(facts: Facts, what: str, count: int, force_context: bool) -> None:
+    if not facts.context or count <= facts.context or (force_context and facts.reads_on):
+        return
+    shorter = f"shorten it by {plural(count - facts.context, 'token')}"
+    if force_context:
         raise ContentError(
-            f"{what} has {plural(count, 'token')}, {facts.name} reads at most {facts.context:,}",
-            f"shorten it by {plural(count - facts.context, 'token')}",
+            f"{what} has {plural(count, 'token')}, and {facts.name} has no vector for a position "
+            f"beyond {facts.context:,}: --force-context cannot help",
+            shorter,
         )
+    on = ", or read on with --force-context" if facts.reads_on else ""
+    raise ContentError(
+        f"{what} has {plural(count, 'token')}, {facts.name} reads at most {facts.context:,}",
+        shorter + on,
+    )
 
 
 def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:

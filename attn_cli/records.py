@@ -222,6 +222,12 @@ class Facts:
         return self.stack == "decoder"
 
     @property
+    def reads_on(self) -> bool:
+        """Whether there are positions beyond the context: they are no rows of a table."""
+        rows = self.positions == "disentangled" and self.embedding.startswith("sum")
+        return self.positions != "learned" and not rows
+
+    @property
     def attentions(self) -> tuple[tuple[str, str], ...]:
         """The kinds of attention in each stack, (stack, kind), in computing order."""
         own = ((self.stack, "self"),)
@@ -249,6 +255,7 @@ class Prompt:
     the model's own. `other_keys` are those of a JSON line that are not its text. Of two segments
     `pair` is the second's text and `types` the segment of each token. In an encoder–decoder the
     prompt is the encoder's and `target` what the decoder reads. Pages follow the token `follow`.
+    `forced`: it may be longer than the context of the model's training.
     """
 
     text: str
@@ -263,6 +270,7 @@ class Prompt:
     types: tuple[int, ...] = ()
     target: "Prompt | None" = None
     follow: int = -1
+    forced: bool = False
 
     @property
     def followed(self) -> int:
@@ -303,7 +311,8 @@ class Prompt:
     def settings(self) -> dict[str, Any]:
         """How the text was read, as documents record it."""
         pair = {"pair": self.pair} if self.types else {}
-        return {"special": self.special, "chat": self.chat or None, **pair}
+        forced = {"force_context": True} if self.forced else {}
+        return {"special": self.special, "chat": self.chat or None, **pair, **forced}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from attn_cli import parse, vocabulary
+from attn_cli import parse, room, vocabulary
 from attn_cli.errors import ContentError, UsageError, told_where
 from attn_cli.maths.attention import softmax
 from attn_cli.maths.kept import Measure
@@ -21,7 +21,7 @@ from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.model.what_if import Changes, WhatIf, read_what_if
 from attn_cli.notes import block_notes, logit_notes, no_mask_notes, trace_notes
 from attn_cli.opening.load import load
-from attn_cli.reading import memory, token_of, tokenise
+from attn_cli.reading import token_of, tokenise
 from attn_cli.records import (
     Address,
     Attention,
@@ -97,8 +97,8 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
 class Question:
     """A prompt for a model, and what to keep of the pass: what `trace` was asked.
 
-    `blocks` in the order of their choice; `settings` as documents have them; `next`: how many
-    candidates to predict (0: none), and whether to say how they come about (`ending`).
+    `blocks` stand in the order of their choice, `settings` are as documents have them; `top`
+    candidates are predicted (0: none), and with `ending` the trace says how they come about.
     """
 
     model: Model
@@ -136,11 +136,14 @@ def ask(
     ending: bool = False,
     special: bool = True,
     chat: bool = False,
+    max_memory: int = 0,
+    force_context: bool = False,
 ) -> Question:
     """What `trace` is asked, checked; see there. Raises UsageError and ContentError."""
     opened = load(model) if isinstance(model, str) else model
     _check_names(arrays := frozenset(arrays))
-    read = {"ids": ids, "special": special, "chat": chat, "pair": pair}
+    read = {"ids": ids, "special": special, "chat": chat, "pair": pair,
+            "force_context": force_context}  # fmt: skip
     prompt = prompt or tokenise(opened, text, **read, target=target, target_ids=target_ids)
     settings = {
         "mask": list(mask), "mask_value": mask_value,
@@ -154,7 +157,7 @@ def ask(
         measures=measures, what_if=what_if(opened, prompt, where, **settings),
         whole=next and bool(predicted(opened, prompt)),
     )  # fmt: skip
-    _check_memory(prompt, request, opened.facts)
+    room.check(opened, prompt, request, max_memory)
     settings |= {**parse.named(where), **prompt.settings, "ignore_config": list(opened.ignored)}
     return Question(
         model=opened, prompt=prompt, request=request, blocks=blocks, settings=settings,
@@ -199,7 +202,9 @@ def trace(*arguments: Any, **options: Any) -> Trace:
     `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention (stack,
     kind), None for all; `measures` (see `maths.kept.Keep`) are taken of all weights, kept or not.
     Without `next`, layers after the last chosen one are not computed; with `ending` the trace says
-    how the prediction comes about. Raises UsageError and ContentError.
+    how the prediction comes about. What needs more than `max_memory` bytes (0: half of what is
+    available) is refused; with `force_context` a prompt may be longer than the context that the
+    model was trained on. Raises UsageError and ContentError.
     """
     asked = ask(*arguments, **options)
     blocks, found = _exhausted(steps(asked))
@@ -373,22 +378,3 @@ def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:
     threshold = np.partition(comparable, -count)[-count]
     ids = np.flatnonzero(comparable >= threshold)
     return ids[np.argsort(-comparable[ids], kind="stable")][:count]
-
-
-def _check_memory(prompt: Prompt, request: Request, facts: Facts) -> None:
-    """Refuses a prompt whose attention arrays cannot fit, before anything is allocated."""
-    kept = sum("key" in vocabulary.ARRAYS[name].axes for name in request.arrays)
-    cells = {}
-    for stack, kind in facts.attentions:
-        queries, keys = prompt.sides(stack, kind)
-        cells[stack, kind] = len(queries.tokens) * facts.heads_of(stack) * len(keys.tokens)
-    need = 4 * kept * sum(cells[block.stack, block.kind] for block in request.blocks)
-    need += 4 * 5 * max(cells.values())
-    tokens = max(len(prompt.tokens), len(prompt.last.tokens))
-    have = memory()
-    if need > have:
-        raise ContentError(
-            f"{tokens:,} tokens need {need / 2**30:.1f} GiB for the attention of "
-            f"{len(request.blocks)} layers, this machine has {have / 2**30:.1f} GiB",
-            "choose one --layer, or a shorter prompt",
-        )

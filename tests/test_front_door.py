@@ -11,6 +11,7 @@ import attn_cli
 from attn_cli import vocabulary
 from attn_cli.analysis.sample import Sampling
 from attn_cli.errors import AttnError, ContentError, NoModelError, UsageError
+from attn_cli.maths import cores
 
 PROMPT = "the greatest thinker in China is"
 
@@ -45,6 +46,38 @@ def test_the_docstrings_example(trace):
     assert trace.next[0].candidates[0].text == "Confucius"
     assert trace.prompt.labels == tuple(PROMPT.split())
     assert "t.attention[0].weights" in attn_cli.__doc__
+
+
+@pytest.mark.parametrize("name", ["trace", "load"])
+@pytest.mark.parametrize("text", ["many", "0", "-1", "1_0", "\u0663", "9" * 5000])
+def test_threads_that_are_no_number_are_refused(monkeypatch, name, text):
+    monkeypatch.setenv("ATTN_THREADS", text)
+    with pytest.raises(UsageError, match=r"^ATTN_THREADS ") as refused:
+        getattr(attn_cli, name)("tiny")
+    assert refused.value.hint == "a whole number, 1 to 1024"
+
+
+def test_the_front_door_has_the_threads_that_are_asked_for(monkeypatch):
+    for text, count in (("3", 3), ("", cores.cores())):
+        monkeypatch.setenv("ATTN_THREADS", text)
+        attn_cli.load("tiny")
+        assert cores.threads() == count
+
+
+def test_blas_has_no_threads_of_its_own():
+    """It reads how many it may have when numpy is imported, and never again."""
+    unset = "import os; os.environ.pop('OPENBLAS_NUM_THREADS', 0); import attn_cli; attn_cli.load; "
+    told = (
+        "from threadpoolctl import threadpool_info as all; print({n['num_threads'] for n in all()})"
+    )
+    assert python(unset + told) == "{1}"
+
+
+def test_the_version_needs_neither_numpy_nor_threads():
+    seen = "import sys; from attn_cli.cli import app; app.run(['--version']); print(*sys.modules)"
+    loaded = set(python(seen).split())
+    assert {"attn_cli", "typer"} <= loaded
+    assert not loaded & {"numpy", "orjson", "concurrent.futures", "threadpoolctl", "rich.table"}
 
 
 def test_everything_is_traced_unless_told_otherwise(trace, model):

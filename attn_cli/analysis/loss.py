@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import session, vocabulary
+from attn_cli import room, session, vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cross_entropy
 from attn_cli.model.family import Model
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Candidate, Prompt
+
+_OF_LOGIT = 4 + 3 * 8  # bytes: itself, in float64, that less the largest, and its power of e
 
 
 class PositionLoss(NamedTuple):
@@ -38,10 +40,13 @@ class Loss(NamedTuple):
     perplexity: float
 
 
-def loss(model: Model, prompt: Prompt, changes: Changes = UNCHANGED) -> Loss:
+def loss(
+    model: Model, prompt: Prompt, changes: Changes = UNCHANGED, *, max_memory: int = 0
+) -> Loss:
     """The loss at every position of a tokenised prompt, under what-if settings.
 
-    Raises UsageError for a single token.
+    Raises UsageError for a single token, ContentError for what needs more than `max_memory` (see
+    `session.trace`).
     """
     session.check_writes(model.facts, "the loss")
     read = prompt.last
@@ -52,7 +57,9 @@ def loss(model: Model, prompt: Prompt, changes: Changes = UNCHANGED) -> Loss:
             else "the second is what the first predicts",
         )  # fmt: skip
     targets = np.array(read.ids[1:])
-    end = session.run(model, read.ids, session.request_for(prompt, what_if=changes))[1]
+    request = session.request_for(prompt, what_if=changes)
+    room.check(model, prompt, request, max_memory, per_token=_OF_LOGIT * model.facts.vocabulary)
+    end = session.run(model, read.ids, request)[1]
     logits = session.predict(model, end.x)[:-1].astype(np.float64)
     with np.errstate(all="ignore"):
         losses = cross_entropy(logits, targets)

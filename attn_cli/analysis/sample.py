@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import session, vocabulary
+from attn_cli import room, session, vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.maths.attention import softmax
 from attn_cli.model.cache import Cache, Ids
@@ -125,15 +125,17 @@ def sample(
     sweep: Sequence[float] = (),
     top: int = 10,
     changes: Changes = UNCHANGED,
+    max_memory: int = 0,
 ) -> Sample:
     """Ranks the candidates for the next token, filters them, and draws.
 
     Draws `max_tokens` tokens one after the other, until the end token or the context is full; or,
     with `draws`, that many times the first. What-if settings change every pass. Raises
-    ContentError.
+    ContentError, also for what needs more than `max_memory` (see `session.trace`).
     """
     session.check_writes(model.facts, "sampling")
-    reader = _Reader(in_memory(model) if max_tokens > 1 else model, prompt, changes)
+    kept = in_memory(model) if max_tokens > 1 else model
+    reader = _Reader(kept, prompt, changes, max_tokens, max_memory)
     logits_V = reader.next(prompt.last.ids)
     stages = list(stages_of(logits_V, sampling))
     before = softmax(logits_V.astype(np.float64))
@@ -181,9 +183,16 @@ def _shift(model: Model, before_V: np.ndarray, after_V: np.ndarray) -> Shift:
 class _Reader:
     """A model that reads a text piece by piece; `touched`: a what-if has changed a pass."""
 
-    def __init__(self, model: Model, prompt: Prompt, changes: Changes) -> None:
+    def __init__(
+        self, model: Model, prompt: Prompt, changes: Changes, most: int, max_memory: int
+    ) -> None:
+        """It will read at most so many tokens after the prompt. Raises ContentError."""
         self.model, self.touched = model, False
         self._request = session.request_for(prompt, what_if=changes)
+        context, read = _context(model, prompt), len(prompt.last.tokens)
+        added = min(most, max(0, context - read)) if context else most
+        cached = room.of_cache(model.facts)
+        room.check(model, prompt, self._request, max_memory, added=added, per_token=cached)
         self._cache, self._ids = Cache(), ()
 
     def next(self, ids: Ids) -> np.ndarray:
@@ -198,18 +207,20 @@ class _Reader:
 
 
 def continued(
-    model: Model, prompt: Prompt, max_tokens: int, changes: Changes = UNCHANGED
+    model: Model, prompt: Prompt, max_tokens: int, changes: Changes = UNCHANGED, max_memory: int = 0
 ) -> Prompt:
     """The prompt with what the model adds to it, always the likeliest token.
 
-    It stops at an end token, and where the context is full.
+    It stops at an end token, and where the context is full. Raises ContentError.
     """
     read = prompt.last
-    room = model.facts.context - len(read.tokens) if model.facts.context else max_tokens
-    if room <= 0:
+    context = _context(model, prompt)
+    left = context - len(read.tokens) if context else max_tokens
+    if left <= 0:
         return prompt
-    max_tokens = min(max_tokens, room)
-    greedy, reader = Sampling(temperature=0), _Reader(in_memory(model), prompt, changes)
+    max_tokens = min(max_tokens, left)
+    greedy = Sampling(temperature=0)
+    reader = _Reader(in_memory(model), prompt, changes, max_tokens, max_memory)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
     drawn = list(_generate(reader, prompt, greedy, max_tokens, rng, reader.next(read.ids)))
     tokens = (session.token_of(model, token.id) for token in drawn)
@@ -217,6 +228,11 @@ def continued(
     added = tuple(replace(t, special=t.special or t.id in prompt.ends) for t in tokens)
     text = read.text + model.tokenizer.decode(token.id for token in drawn)
     return prompt.with_last(replace(read, text=text, tokens=read.tokens + added, added=len(added)))
+
+
+def _context(model: Model, prompt: Prompt) -> int:
+    """How many tokens the stack that predicts may read; 0 is any number."""
+    return 0 if prompt.forced and model.facts.reads_on else model.facts.context
 
 
 def _ends(model: Model, prompt: Prompt) -> tuple[int, ...]:
@@ -229,7 +245,7 @@ def stop_note(model: Model, prompt: Prompt, after: Sequence[int], asked: int) ->
         return ()
     if after and after[-1] in _ends(model, prompt):
         return (note("note.ended", count=len(after), asked=asked),)
-    context = model.facts.context
+    context = _context(model, prompt)
     return (note("note.full", count=len(after), asked=asked, context=context),)
 
 
@@ -291,14 +307,14 @@ def _generate(
     rng: np.random.Generator,
     logits_V: np.ndarray,
 ) -> Iterator[Drawn]:
-    model, ids = reader.model, list(prompt.last.ids)
+    model, ids, context = reader.model, list(prompt.last.ids), _context(reader.model, prompt)
     for _ in range(max_tokens):
         *_, probabilities = stages_of(logits_V, sampling)
         chosen = int(draw(probabilities, 1, rng)[0])
         token = session.token_of(model, chosen)
         yield Drawn(len(ids), chosen, token.text, float(probabilities[chosen]))
         ids.append(chosen)
-        full = model.facts.context and len(ids) >= model.facts.context
+        full = context and len(ids) >= context
         if chosen in _ends(model, prompt) or full or len(ids) == len(prompt.last.ids) + max_tokens:
             return
         logits_V = reader.next((chosen,))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import session, vocabulary
+from attn_cli import room, session, vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.files import read_input
 from attn_cli.hook_names import find, hook_name, kept_in
@@ -49,16 +49,26 @@ class Verification(NamedTuple):
 
 
 def verify(
-    model: Model, prompt: Prompt, reference: Mapping[str, np.ndarray], source: str = ""
+    model: Model,
+    prompt: Prompt,
+    reference: Mapping[str, np.ndarray],
+    source: str = "",
+    *,
+    max_memory: int = 0,
 ) -> Verification:
     """Traces a prompt in float32 and checks every array of every layer.
 
     Steps 1 and 2 are compared with a whole pass in float64; steps 3 to 6 are recomputed in float64
     each from the float32 arrays before it. `reference` holds arrays under hook names and may
-    be empty. Raises ContentError if it is of another prompt or fits nowhere.
+    be empty. Raises ContentError if it is of another prompt or fits nowhere, and for what needs
+    more than `max_memory` (see `session.trace`).
     """
     names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
-    every = {"prompt": prompt, "stack": "all", "kind": "all", "arrays": names, "next": False}
+    every = {
+        "prompt": prompt, "stack": "all", "kind": "all", "arrays": names, "next": False,
+        "max_memory": max_memory,
+    }  # fmt: skip
+    _check_memory(model, prompt, names, max_memory)
     found = session.trace(model=model, **every)
     double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
     exact = session.trace(model=double, **every)
@@ -74,6 +84,16 @@ def verify(
         reference=compared,
         reference_source=source,
     )
+
+
+def _check_memory(model: Model, prompt: Prompt, names: frozenset[str], max_memory: int) -> None:
+    """Refuses what has no room for the trace and, twice as large, its recomputation."""
+    where = model.facts.attentions
+    blocks, heads = session.chosen(model.facts, where, "all", "all")
+    request = session.request_for(
+        prompt, blocks=frozenset(blocks), heads=heads, arrays=names, whole=False
+    )
+    room.check(model, prompt, request, max_memory, times=3)
 
 
 def verdict(error: float) -> str:

@@ -20,9 +20,9 @@ from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.streams import CURRENT, Streams
 from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, shorten
 from attn_cli.files import begin_inputs
+from attn_cli.maths import cores
 
 _TERMINATED = 143
-_SHORT = 2000  # characters
 
 
 class Commands(TyperGroup):
@@ -101,21 +101,10 @@ def main() -> None:
     # A library's remarks on numbers that overflow are not for the user; notes count them.
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _terminate)
-    _choose_threads(sys.argv[1:])
+    cores.before_numpy()
     code = run(sys.argv[1:])
     # Everything is flushed; taking the interpreter apart would cost 10 ms and could only complain.
     os._exit(code)
-
-
-def _choose_threads(arguments: list[str]) -> None:
-    """One BLAS thread for a prompt that was typed; it counts because numpy is imported later.
-
-    Products of a few tokens gain nothing from several threads, and waiting ones take the processor
-    from the thread that reads the next layer: 0.35 s against 0.5 s for SmolLM2 on two cores.
-    """
-    typed = not {"--file", "-"} & set(arguments) and sum(map(len, arguments)) < _SHORT
-    if typed:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def run(arguments: list[str], streams: Streams | None = None) -> int:
@@ -126,7 +115,7 @@ def run(arguments: list[str], streams: Streams | None = None) -> int:
     streams = streams or Streams()
     CURRENT.set(streams)
     quiet = "--quiet" in arguments
-    begin_inputs(lambda: streams.read(lambda: output.note("note.waiting", quiet=quiet)))
+    begin_inputs(lambda: streams.parts(lambda: output.note("note.waiting", quiet=quiet)))
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:2], "--help"]
     try:

@@ -54,7 +54,7 @@ def command(
     def answer(read):
         asked = session.ask(
             prompt=read, model=model, layer=layer, head=head, next=False, **what_if.settings(),
-            stack=attention.stack, kind=attention.kind,
+            stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
             **kept(model.facts, read, 0 if whole(read) else GRID),
         )  # fmt: skip
         passing = each_summary(session.steps(asked), model.facts, read)

@@ -27,7 +27,7 @@ def command(
     def answer(read):
         typed = what_if.settings()
         changes = session.what_if(model, read, where, **typed)
-        found = loss(model, read, changes)
+        found = loss(model, read, changes, max_memory=prompt.max_memory)
         said = notes.run_notes(model, read, typed, changes, found.provenance)
         settings = {**typed, **parse.named(where), **read.settings}
         page = partial(view.page, model.facts, read, found, settings)

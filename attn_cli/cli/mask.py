@@ -58,7 +58,7 @@ def command(
         def run(**changed):
             return session.trace(
                 prompt=read, model=model, stack=block.stack, kind=block.kind, layer=block.layer,
-                head=at, arrays=NEEDS, top=model.facts.vocabulary,
+                head=at, arrays=NEEDS, top=model.facts.vocabulary, max_memory=prompt.max_memory,
                 **{**what_if.settings(), **changed},
             )  # fmt: skip
 

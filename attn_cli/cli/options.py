@@ -11,7 +11,9 @@ from typer import Argument, Context, Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli.commands import COMMANDS, check_format
+from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, UsageError, shorten
+from attn_cli.maths import cores
 from attn_cli.vocabulary import KINDS, MASKS, STACKS, WHAT_IFS, WITHOUT
 
 MOST = 10**9 - 1
@@ -40,6 +42,10 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
         return str(text)
 
     return parse
+
+
+def _memory(text: Any) -> int:
+    return parse.memory(text, "--max-memory") if isinstance(text, str) else text
 
 
 def complete(*words: str) -> Callable[[str], list[str]]:
@@ -177,8 +183,20 @@ class PromptOptions:
     no_special: Annotated[
         bool, Option("--no-special", help="Leave out tokens the tokenizer would add.")
     ] = False
+    force_context: Annotated[
+        bool,
+        Option("--force-context", help="Read more tokens than the model was trained to, where it "
+               "has positions for them."),
+    ] = False  # fmt: skip
     model: ModelName = vocabulary.DEFAULT_MODEL
     ignore_config: IgnoreConfig = ()
+    max_memory: Annotated[
+        int,
+        Option(
+            "--max-memory", metavar="SIZE", parser=_memory, show_default="half of what is free",
+            help="Refuse what needs more: 2GiB, 500MB, 1.5G.",
+        ),
+    ] = 0  # fmt: skip
     quiet: Quiet = False
 
 
@@ -295,6 +313,8 @@ def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int 
     spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
 
     def call(**values: Any) -> int | None:
+        if COMMANDS[name].formats:  # the others compute nothing
+            cores.use(parse.threads(CURRENT.get().environ))
         given = {
             group: kind(**{f.name: values.pop(f.name) for f in fields(kind) if f.name in values})
             for group, kind in groups.items()

@@ -1,7 +1,9 @@
 """The only code that writes to the terminal: data to stdout, notes and errors to stderr."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT, write_all
 from attn_cli.errors import AttnError, ContentError, UsageError
-from attn_cli.files import is_read, reason, write_bytes
+from attn_cli.files import is_read, reason, writing
 from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 BROKEN_PIPE = 141
 _REFRESH = 0.25
+_REMARKS = 256  # that a run remembers to have made
 
 
 class Result(NamedTuple):
@@ -52,8 +55,8 @@ def deliver(
 ) -> int:
     """Writes results as pages, documents or arrays, and returns the exit code. Raises UsageError.
 
-    All at once, but with `each`, where every result is a document of its own, one to a line, each
-    to stdout when it is made. None is one that failed.
+    There is one, but with `each`, where every result is a document of its own, one to a line,
+    written when it is made; none is kept. None is one that failed.
     """
     kind = chosen_format(command, options)
     form = FORMATS[kind]
@@ -62,31 +65,43 @@ def deliver(
     whole = form.documents and (each or not form.arrays or command != "trace")
     if whole or form.arrays:
         _tell_unused(options, kind, quiet=quiet)
-    at_once = not each or not _is_stdout(options.out) or CURRENT.get().is_screen
-    code, made, told = 0, [], set()
-    for result in results:
-        if result is None or result.failed:
-            code = 1
-        if result is None:
-            continue
-        for remark in result.notes:
-            if str(remark) not in told:
-                tell(remark, quiet=quiet)
-            told.add(str(remark))
-        if whole:
-            made.append(_document(command, result))
-        elif form.arrays:
-            made.append(import_module(form.arrays).render(result.found))
-        else:
-            made.append(_drawn(result.page(), _look(options)))
-        if not at_once:
-            emit(made.pop())
-    if made:
-        data = b"".join(made)
-        paged = not (whole or form.arrays or options.no_pager) and _is_stdout(options.out)
-        if not (paged and CURRENT.get().page(data)):
-            emit(data, options.out)
-    return code
+    paged = not (each or whole or form.arrays or options.no_pager) and _is_stdout(options.out)
+    told: set[str] = set()
+    with ExitStack() as written:
+        write = cache(lambda: written.enter_context(_writing(options.out)))
+
+        def delivered(result: Result | None) -> bool:
+            if result is None:
+                return False
+            _tell_once(result.notes, told, quiet=quiet)
+            for piece in _pieces(command, result, options, whole=whole, arrays=form.arrays):
+                if not (paged and CURRENT.get().page(piece)):
+                    write()(piece)
+            return not result.failed
+
+        # A loop over the results would keep each while the next is made.
+        return 0 if min(map(delivered, results), default=True) else 1
+
+
+def _tell_once(remarks: tuple[Note, ...], told: set[str], *, quiet: bool) -> None:
+    """What earlier results of the run have said too is not repeated, as far as that is known."""
+    if len(told) > _REMARKS:
+        told.clear()
+    for remark in remarks:
+        if str(remark) not in told:
+            tell(remark, quiet=quiet)
+        told.add(str(remark))
+
+
+def _pieces(
+    command: str, result: Result, options: "OutputOptions", *, whole: bool, arrays: str
+) -> Iterable[bytes]:
+    """A result as it is written: as a `whole` document, by the module of `arrays`, or as a page."""
+    if whole:
+        return _document(command, result)
+    if arrays:
+        return import_module(arrays).render(result.found)
+    return [_drawn(result.page(), _look(options))]
 
 
 def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
@@ -97,13 +112,14 @@ def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
             note("note.unused", option=f"--{name}", format=kind, quiet=quiet)
 
 
-def _document(command: str, result: Result) -> bytes:
+def _document(command: str, result: Result) -> Iterable[bytes]:
     from attn_cli.views import json
 
     _, found, model, prompt, settings, notes, _ = result
     if command == "trace":
-        return json.encode(json.trace_document(found)) + b"\n"
-    return json.encode(json.document(command, model, prompt, settings, found, notes)) + b"\n"
+        return json.trace_pieces(found)
+    document = json.document(command, model, prompt, settings, found, notes)
+    return [json.encode(document, line=True)]
 
 
 def chosen_format(command: str, options: "OutputOptions") -> str:
@@ -157,12 +173,24 @@ def emit(data: bytes, out: str | None = None) -> None:
 
     Raises ContentError, UsageError, and BrokenPipeError where the reader of a pipe went away.
     """
-    if not _is_stdout(out):
-        _refuse_empty(out)
-        if is_read(Path(out)):
-            raise UsageError(f"--out {out} is a file that this command reads", "choose another")
-        write_bytes(Path(out), data)
+    with _writing(out) as write:
+        write(data)
+
+
+@contextmanager
+def _writing(out: str | None) -> Iterator[Callable[[bytes], None]]:
+    """Takes a result piece by piece, as `emit` does; a file holds all of it in the end, or none."""
+    if _is_stdout(out):
+        yield _to_stdout
         return
+    _refuse_empty(out)
+    if is_read(Path(out)):
+        raise UsageError(f"--out {out} is a file that this command reads", "choose another")
+    with writing(Path(out)) as write:
+        yield write
+
+
+def _to_stdout(data: bytes) -> None:
     try:
         write_all(CURRENT.get().stdout, data)
     except BrokenPipeError:

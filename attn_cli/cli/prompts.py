@@ -1,11 +1,12 @@
 """Where prompts come from: TEXT, a file, standard input, ids, or the sample prompt."""
 
+import gc
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from attn_cli import files, parse, vocabulary
 from attn_cli.cli import output
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from attn_cli.model.family import Model
     from attn_cli.records import Prompt
 
+T = TypeVar("T")
+Line = Callable[[], tuple[str, dict[str, Any]]]  # reads the text of one, and what came with it
+_LONGEST = 1 << 24  # bytes of a line; JSON that says nothing takes twenty times its size
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON_LINES = (".jsonl", ".ndjson")
 _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
@@ -36,6 +40,7 @@ def answers(
     typed = {"--pair": options.pair, "--target": options.target}
     read = partial(
         tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
+        force_context=options.force_context,
         **{option[2:]: None if text is None else _typed(text, option)
            for option, text in typed.items()},
     )  # fmt: skip
@@ -44,17 +49,34 @@ def answers(
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
         yield answer(read(**_single(options)))
         return
+    for place, prompt in _prompts(options, read):
+        yield prompt and _tried(partial(answer, prompt), place, options)
+
+
+def _prompts(
+    options: PromptOptions, read: "Callable[[str], Prompt]"
+) -> "Iterator[tuple[str, Prompt | None]]":
+    """Each prompt of the input with its place; None where a line could not be read."""
+    gc.enable()  # cycles that libraries leave behind add up over many prompts, unlike over one
     for place, source in _lines(options):
-        try:
-            text, given = source()
-            result = answer(replace(read(text), other_keys=given))
-        except AttnError as problem:
-            failed = ContentError(f"{place}: {problem.message}", problem.hint)
-            if options.strict:
-                raise failed from None
-            output.error(failed)
-            result = None
-        yield result
+        yield place, _tried(partial(_prompt, source, read), place, options)
+
+
+def _prompt(source: Line, read: "Callable[[str], Prompt]") -> "Prompt":
+    text, given = source()
+    return replace(read(text), other_keys=given)
+
+
+def _tried(work: "Callable[[], T]", place: str, options: PromptOptions) -> "T | None":
+    """What the work for a line gives; None where it failed, which is told or, if strict, raised."""
+    try:
+        return work()
+    except AttnError as problem:
+        failed = ContentError(f"{place}: {problem.message}", problem.hint)
+        if options.strict:
+            raise failed from None
+        output.error(failed)
+        return None
 
 
 def _single(options: PromptOptions) -> dict[str, Any]:
@@ -64,7 +86,8 @@ def _single(options: PromptOptions) -> dict[str, Any]:
         return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
         return {"text": _typed(options.text, "TEXT")}
-    text, notes = files.decode(*_raw(options))
+    parts, where = _source(options)
+    text, notes = files.decode(files.joined(parts, where), where)
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
     return {"text": re.sub(r"\r?\n\Z", "", text)}
@@ -97,37 +120,48 @@ def _ids(text: str, option: str) -> tuple[int, ...]:
     return tuple(parse.integer(part, option, 0, 10**9 - 1) for part in parts)
 
 
-def _raw(options: PromptOptions) -> tuple[bytes, str]:
-    if options.file is not None and not files.is_stdin(options.file):
-        return files.read_input(options.file), options.file
+def _source(options: PromptOptions) -> tuple[Iterator[bytes], str]:
+    """What the prompt is read from, part by part, and its name."""
+    name = "-" if options.file is None else options.file
+    if not files.is_stdin(name):
+        return files.prompt_parts(name), name
     if options.file or options.text == "-" or CURRENT.get().is_fed:
-        return files.read_prompt(), "standard input"
+        return files.prompt_parts(name), "standard input"
     output.note("note.sample_prompt", quiet=options.quiet)
-    return vocabulary.SAMPLE_PROMPT.encode(), "the sample prompt"
+    return iter([vocabulary.SAMPLE_PROMPT.encode()]), "the sample prompt"
 
 
-def _lines(
-    options: PromptOptions,
-) -> Iterator[tuple[str, Callable[[], tuple[str, dict[str, Any]]]]]:
-    """The place of each line that is not blank, and what reads its text and what came with it."""
+def _lines(options: PromptOptions) -> Iterator[tuple[str, Line]]:
+    """The place of each line that is not blank, as they come, and what reads it."""
     _refuse_two(options)
     if options.ids is not None or options.text not in (None, "-"):
         raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
-    data, where = _raw(options)
-    if data[:2] in _UTF16:
-        files.decode(data, where)
-    lines = data.removesuffix(b"\n").split(b"\n")
-    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not filled:
+    parts, where = _source(options)
+    number = blank = 0
+    read = None
+    for number, line in enumerate(files.lines(parts, _LONGEST), 1):
+        place = f"{where}: line {number}"
+        if line is None:
+            yield place, _too_long
+            continue
+        if number == 1 and line[:2] in _UTF16:
+            files.decode(line, where)
+        if not line.strip():
+            blank += 1
+            continue
+        if read is None:
+            as_json = where.endswith(_JSON_LINES) or _object(line) is not None
+            read = _of_json if as_json else _of_text
+        yield place, partial(read, line, options.quiet)
+    if number == blank:
         raise ContentError(f"{where} holds no prompt", "one prompt per line")
-    if len(filled) < len(lines):
-        blank = len(lines) - len(filled)
+    if blank:
         key = "note.blank_lines" if blank > 1 else "note.blank_line"
         output.note(key, count=blank, quiet=options.quiet)
-    as_json = where.endswith(_JSON_LINES) or _object(filled[0][1]) is not None
-    for number, line in filled:
-        place = f"{where}: line {number}"
-        yield place, partial(_of_json if as_json else _of_text, line, options.quiet)
+
+
+def _too_long() -> NoReturn:
+    raise ContentError(f"it has more than {_LONGEST >> 20} MiB", "shorten it")
 
 
 def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:

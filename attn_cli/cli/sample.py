@@ -78,9 +78,11 @@ def command(
         changes = session.what_if(model, read, where, **typed)
         found = sample(
             model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
-            sweep=heats, top=top, changes=changes,
+            sweep=heats, top=top, changes=changes, max_memory=prompt.max_memory,
         )  # fmt: skip
-        said = notes.run_notes(model, read, typed, changes, found.provenance)
+        # The last one drawn is not read any more.
+        added = max(0, len(found.drawn) - 1)
+        said = notes.run_notes(model, read, typed, changes, found.provenance, added=added)
         said += stop_note(model, read, [d.id for d in found.drawn], 0 if draws else max_tokens)
         settings = {**typed, **parse.named(where), **chosen, **read.settings}
         page = partial(view.page, model.facts, read, found, settings)

@@ -8,7 +8,7 @@ import select
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -17,7 +17,7 @@ from attn_cli import files
 from attn_cli.errors import ContentError
 
 _WAIT = 1.0  # seconds
-_MOST = 1 << 30
+_PART = 1 << 16  # bytes: what a pipe holds
 _NO_PAGER = (126, 127)  # a shell's word for a command that is not there
 
 
@@ -39,24 +39,26 @@ class Streams:
             return False
         return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
-    def read(self, waiting: Callable[[], None]) -> bytes:
-        """All of stdin; calls `waiting` if nothing comes at first. Raises ContentError."""
+    def parts(self, waiting: Callable[[], None]) -> Iterator[bytes]:
+        """All of stdin as it comes; calls `waiting` if nothing does at first.
+
+        Raises ContentError.
+        """
         try:
-            handle, data = self.stdin.fileno(), bytearray()
+            handle = self.stdin.fileno()
             if not select.select([handle], [], [], _WAIT)[0]:
                 waiting()
-            while len(data) <= _MOST:
+            while True:
                 select.select([handle], [], [])  # it may be one that does not block
-                part = os.read(handle, 1 << 20)
+                part = os.read(handle, _PART)
                 if not part:
-                    return bytes(data)
-                data += part
+                    return
+                yield part
         except AttributeError:
             hint = "give the prompt as TEXT or --file"
             raise ContentError("standard input is closed", hint) from None
         except (OSError, ValueError) as error:
             raise ContentError(f"cannot read standard input: {files.reason(error)}") from None
-        raise ContentError("standard input has more than 1 GiB")
 
     @property
     def is_screen(self) -> bool:

@@ -88,11 +88,11 @@ def command(
 
     def answer(read):
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
-        longer, settings, notes = _continued(model, read, asked, where, typed)
+        longer, settings, notes = _continued(model, read, asked, where, typed, prompt.max_memory)
         found = session.trace(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
             next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
-            kind=attention.kind,
+            kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
@@ -143,6 +143,7 @@ def _continued(
     asked: int | None,
     where: tuple[tuple[str, str], ...],
     typed: dict[str, Any],
+    max_memory: int,
 ) -> tuple["Prompt", dict[str, int], tuple[Note, ...]]:
     """The prompt with so many more tokens, and what document and notes say of them.
 
@@ -157,7 +158,7 @@ def _continued(
 
     session.check_writes(model.facts, "--max-tokens")
     changes = session.what_if(model, read, where, **typed)
-    longer = continued(model, read, asked or _SENTENCE, changes)
+    longer = continued(model, read, asked or _SENTENCE, changes, max_memory)
     if not asked:
         own = (token.id for token in longer.last.tokens[1:] if token.id not in model.end_tokens)
         return read, {}, (note(WRITTEN, text=model.tokenizer.decode(own)),)

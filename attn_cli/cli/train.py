@@ -1,6 +1,5 @@
 """`attn train`: trains a small model on a text file and shows attention forming."""
 
-import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -114,9 +113,6 @@ def command(
     moving.
     Ctrl-C saves the run; --resume goes on as if nothing had happened.
     """
-    # One thread: small matrices gain little from two, and the same seed gives the same bytes
-    # whatever the number of cores. It counts because numpy has not been imported yet.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from attn_cli.training import checkpoint, loop
     from attn_cli.training.objectives import OBJECTIVES, acting, refuse_idle
     from attn_cli.training.settings import TrainingSettings

@@ -37,7 +37,7 @@ def command(
 
     def answer(read):
         reference, name = read_reference(against, model, read)
-        found = verify(model, read, reference, name)
+        found = verify(model, read, reference, name, max_memory=prompt.max_memory)
         settings = {"against": against, **read.settings}
         notes = prompt_notes(model, read)
         page = partial(view.page, model.facts, read, found)

@@ -54,26 +54,33 @@ def _of_environment(environ: Mapping[str, str]) -> list[int]:
 def of_container(root: Path) -> list[int]:
     """The whole cores that each control group around this process allows (Linux, both versions)."""
     found = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for place, old in groups(root, "cpu"):
+        if old:
+            limit = f"{text(place / 'cpu.cfs_quota_us')} {text(place / 'cpu.cfs_period_us')}"
+        else:
+            limit = text(place / "cpu.max")
+        quota, period = [*limit.split(), "", ""][:2]
+        if quota.isdigit() and period.isdigit() and int(period):
+            found.append(-(-int(quota) // int(period)))
+    return found
+
+
+def groups(root: Path, kind: str) -> Iterator[tuple[Path, bool]]:
+    """The control groups around this process, each with whether it is of version 1 for a `kind`."""
+    for line in text(root / "proc/self/cgroup").splitlines():
         kinds, path = [*line.split(":", 2), "", ""][1:3]
-        if kinds and "cpu" not in kinds.split(","):
+        if kinds and kind not in kinds.split(","):
             continue
-        mount = root / "sys/fs/cgroup" / ("cpu" if kinds else ".")
+        mount = root / "sys/fs/cgroup" / (kind if kinds else ".")
         here = mount / path.strip("/")
         for place in (here, *here.parents):
             if mount not in (place, *place.parents):
                 break
-            if kinds:
-                limit = f"{_text(place / 'cpu.cfs_quota_us')} {_text(place / 'cpu.cfs_period_us')}"
-            else:
-                limit = _text(place / "cpu.max")
-            quota, period = [*limit.split(), "", ""][:2]
-            if quota.isdigit() and period.isdigit() and int(period):
-                found.append(-(-int(quota) // int(period)))
-    return found
+            yield place, bool(kinds)
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
+    """What a file of the system says, "" where there is none."""
     try:
         return path.read_text()
     except (OSError, ValueError):

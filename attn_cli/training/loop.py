@@ -1,6 +1,5 @@
 """Training: a generator that makes one step per record. Who iterates says when to stop and save."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from attn_cli import machine
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.training import adamw
 from attn_cli.training.corpus import Batch, Corpus
@@ -38,7 +38,7 @@ def check_memory(settings: TrainingSettings, corpus: Corpus) -> None:
     attention = 4 * needs.cells * (settings.layers + 5)
     # Parameters, two moments and gradients, the new ones of the first three, and the state before.
     parameters = 4 * needs.parameters * 10
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    have = machine.available()
     if attention + parameters > have:
         smaller = "choose a smaller --width, or fewer --layers"
         raise ContentError(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,22 @@ HEADER = (
 )  # fmt: skip
 
 
-def render(trace: Trace) -> bytes:
-    """All arrays; masked cells are `-inf`, `visible` is 1 or 0. The prediction is not in it.
+def render(trace: Trace) -> Iterator[bytes]:
+    """Array by array; masked cells are `-inf`, `visible` is 1 or 0. The prediction is not in it.
 
     Rows and columns of queries and keys are numbered by position.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER)
+    yield _written([HEADER])
     for block in trace.attention:
         sides = trace.prompt.sides(block.stack, block.kind)
         queries, keys = ([_cell(text) for text in side.labels] for side in sides)
         for name in block.arrays:
-            writer.writerows(_rows(block, name, {"query": queries, "key": keys}))
+            yield _written(_rows(block, name, {"query": queries, "key": keys}))
+
+
+def _written(rows: Iterable[tuple[Any, ...]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 
 

@@ -1,6 +1,6 @@
 """Documents: strict JSON. Masked −∞ and every non-finite is null."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -21,12 +21,16 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny", "max"))
 
 
-def encode(value: Any) -> bytes:
-    """Strict JSON bytes; float32 with the shortest digits that read back to the same number."""
+def encode(value: Any, *, line: bool = False) -> bytes:
+    """Strict JSON bytes; float32 with the shortest digits that read back to the same number.
+
+    As a `line` it has a newline at its end.
+    """
+    option = _OPTIONS | (orjson.OPT_APPEND_NEWLINE if line else 0)
     try:
-        return orjson.dumps(value, default=_other, option=_OPTIONS)
+        return orjson.dumps(value, default=_other, option=option)
     except orjson.JSONEncodeError:
-        return orjson.dumps(_without_surrogates(value), default=_other, option=_OPTIONS)
+        return orjson.dumps(_without_surrogates(value), default=_other, option=option)
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -53,16 +57,32 @@ def _other(value: Any) -> Any:
 
 def trace_document(trace: Trace, *, values: bool = True) -> dict[str, Any]:
     """The `attn.trace/1` document, or all of it but the `values` of arrays."""
+    blocks = [_block(block, values=values) for block in trace.attention]
+    return {**_before(trace), "attention": blocks, **_after(trace)}
+
+
+def trace_pieces(trace: Trace) -> Iterator[bytes]:
+    """The same as a line in pieces, a block's each: a whole one may be larger than the trace."""
+    yield encode(_before(trace))[:-1] + b',"attention":['
+    for place, block in enumerate(trace.attention):
+        if place:
+            yield b","
+        yield encode(_block(block, values=True))
+    yield b"]," + encode(_after(trace), line=True)[1:]
+
+
+def _before(trace: Trace) -> dict[str, Any]:
+    """What stands before the blocks of a trace's document."""
     shared = envelope("trace", trace.model, trace.prompt, trace.settings)
     settings = shared.pop("settings")
-    return {
-        **shared,
-        "target": prompt_document(trace.prompt.target) if trace.prompt.target else None,
-        "settings": settings,
-        "attention": [_block(block, values=values) for block in trace.attention],
-        "next": [record(entry) for entry in trace.next],
-        "notes": list(map(str, trace.notes)),
-    }
+    target = prompt_document(trace.prompt.target) if trace.prompt.target else None
+    return {**shared, "target": target, "settings": settings}
+
+
+def _after(trace: Trace) -> dict[str, Any]:
+    """What stands after them."""
+    following = [record(entry) for entry in trace.next]
+    return {"next": following, "notes": list(map(str, trace.notes))}
 
 
 def document(

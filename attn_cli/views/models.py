@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attn_cli.errors import size
 from attn_cli.records import Facts
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Words, say
@@ -31,7 +32,7 @@ def listing(found: "Listing") -> Page:
 
 
 def _opening(title: Note, rows: "Sequence[Listed]") -> Columns:
-    sizes = [numbers.size(row.bytes) if row.bytes else "–" for row in rows]
+    sizes = [size(row.bytes) if row.bytes else "–" for row in rows]
     counts = [numbers.count(n) if (n := row.parameters) else note("models.any") for row in rows]
     columns = [
         Column(note("column.name"), [visible(row.name) for row in rows], "left"),
@@ -58,7 +59,7 @@ def contents(model: Facts, found: "Contents") -> Page:
     parts = (
         Column(note("models.part"), names, "left"),
         Column(note("models.parameters"), list(map(numbers.count, counts)), "right"),
-        Column(note("models.size"), list(map(numbers.size, sizes)), "right"),
+        Column(note("models.size"), list(map(size, sizes)), "right"),
     )
     shapes = [" × ".join(str(n) for n in tensor.shape) for tensor in found.tensors]
     tensors = (

@@ -8,9 +8,9 @@ from attn_cli.records import Trace
 from attn_cli.views.json import array_document, encode, record
 
 
-def render(trace: Trace) -> bytes:
-    """All lines; `head` is null for arrays without a head axis, `kv_head` set for k and v."""
-    return b"".join(encode(line) + b"\n" for line in _lines(trace))
+def render(trace: Trace) -> Iterator[bytes]:
+    """The lines; `head` is null for arrays without a head axis, `kv_head` set for k and v."""
+    return (encode(line, line=True) for line in _lines(trace))
 
 
 def _lines(trace: Trace) -> Iterator[dict[str, Any]]:

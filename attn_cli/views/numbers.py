@@ -108,12 +108,3 @@ def shade(share: float) -> str:
     if math.isnan(share):
         return "?"
     return " ░▒▓█"[min(4, max(0, math.ceil(share * 4 - 0.1)))]
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that fits."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

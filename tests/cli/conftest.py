@@ -17,7 +17,8 @@ from attn_cli.cli.streams import Streams
 
 # What a machine may have set, and would change a result.
 _UNSET = (
-    "ATTN_DEBUG", "ATTN_MODEL", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS", "FORCE_COLOR", "LINES",
+    "ATTN_DEBUG", "ATTN_MODEL", "ATTN_THREADS", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS",
+    "FORCE_COLOR", "LINES",
     "NO_COLOR", "PAGER", "PYTHONUNBUFFERED", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
 )  # fmt: skip
 # Words of Python and its libraries that no user should have to read.

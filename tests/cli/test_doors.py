@@ -308,20 +308,6 @@ def test_what_a_line_can_be_wrong_in(attn, lines, failed, words):
     assert words in result.said
 
 
-def test_a_document_leaves_before_the_next_line_is_answered(attn, monkeypatch):
-    """Each is written on its own; a file is written once, with those that came to something."""
-    from attn_cli.cli import output
-
-    written = []
-    monkeypatch.setattr(output, "emit", lambda data, out=None: written.append((data, out)))
-    lines = b"the king\nthe\xff\nthe queen\n"
-    assert attn("trace", *EACH, *SHORT, stdin=lines, partial=True).code == 1
-    assert [data.count(b"\n") for data, _ in written] == [1, 1]
-    written.clear()
-    attn("trace", *EACH, *SHORT, "--out", "x.jsonl", stdin=lines, partial=True)
-    assert [(data.count(b"\n"), out) for data, out in written] == [(2, "x.jsonl")]
-
-
 def test_what_is_wrong_with_the_command_is_said_once(attn):
     result = attn("trace", *EACH, "--layer", 9, stdin=b"the\n" * 50)
     assert (result.code, result.said.count("attn: ")) == (2, 1)

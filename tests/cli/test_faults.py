@@ -36,6 +36,7 @@ def refused(result, code, *words, hint=True):
 NUMBERS = ("nan", "inf", "-inf", "1e400", "1_000", "٣", "9" * 5000, "0x10", " ", "1,5e", "-7")
 OPTIONS = {
     ("trace", "--top"): "1 to",
+    ("trace", "--max-memory"): "a size such as 2GiB",
     ("trace", "--digits"): "0 to 9",
     ("trace", "--attention-temperature"): "0 or more",
     ("mask", "--top"): "1 to",
@@ -225,13 +226,6 @@ def test_a_million_tokens_are_refused_before_any_pass(attn, monkeypatch):
     monkeypatch.setattr(session, "run", lambda *asked: passes.append(asked))
     refused(attn("trace", stdin=b"the " * 1_000_000), 1, "1,000,000 tokens", "at most 256")
     assert passes == []
-
-
-def test_a_prompt_above_the_memory_is_refused_with_what_it_needs(attn, monkeypatch):
-    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2000}
-    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
-    refused(attn("trace", "the " * 256), 1, "256 tokens need 0.0", "this machine has 0.0 GiB")
-    assert attn("trace", PROMPT).code == 0
 
 
 @pytest.mark.parametrize("place", ["folder", "fifo", "/dev/zero", "missing", "loop", "x" * 300])

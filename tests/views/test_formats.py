@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,16 @@ def test_every_float32_reads_back_to_itself_in_the_shortest_digits(trace):
             if name == "masked":
                 continue
             np.testing.assert_array_equal(np.array(values, array.dtype), array)
+
+
+@pytest.mark.parametrize("layer", ["all", 0])
+def test_a_documents_pieces_are_the_document(layer):
+    """Whatever its prompt holds: only what stands between blocks is put together by hand."""
+    trace = attn_cli.trace('"attention":[]', layer=layer, mask=["none"])
+    prompt = replace(trace.prompt, other_keys={"attention": [], "text": '"attention":['})
+    for found in (trace, replace(trace, prompt=prompt), replace(trace, attention=())):
+        pieces = list(json_view.trace_pieces(found))
+        assert b"".join(pieces) == json_view.encode(json_view.trace_document(found)) + b"\n"
 
 
 def test_float32_is_written_with_the_shortest_digits():
@@ -185,7 +196,7 @@ def rows_of(data):
 
 
 def test_csv_has_a_row_per_number(trace):
-    data = csv_view.render(trace)
+    data = b"".join(csv_view.render(trace))
     assert data.splitlines()[0].decode() == (
         "stack,kind,layer,head,step,name,row,column,row_token,column_token,value,provenance"
     )
@@ -212,7 +223,7 @@ def test_csv_has_a_row_per_number(trace):
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM", "=", "-", "\t=x"])
 def test_no_text_cell_of_csv_is_a_formula(text):
     tokens = [token for token in ("=", "+", "-", "@") if token in text]
-    rows = rows_of(csv_view.render(attn_cli.trace(f"{text} the", layer=0, head=0)))
+    rows = rows_of(b"".join(csv_view.render(attn_cli.trace(f"{text} the", layer=0, head=0))))
     cells = {row[key] for row in rows for key in ("row_token", "column_token")}
     assert not any(cell[:1] in ("=", "+", "-", "@", "\t", "\r") for cell in cells)
     assert {f"'{token}" for token in tokens} <= cells
@@ -220,7 +231,7 @@ def test_no_text_cell_of_csv_is_a_formula(text):
 
 
 def test_csv_quotes_what_needs_it(trace):
-    rows = rows_of(csv_view.render(attn_cli.trace('the , " king', layer=0, head=0)))
+    rows = rows_of(b"".join(csv_view.render(attn_cli.trace('the , " king', layer=0, head=0))))
     assert {row["column_token"] for row in rows if row["name"] == "weights"} == {
         "the", ",", '"', "king"
     }  # fmt: skip
@@ -232,7 +243,7 @@ def test_csv_quotes_what_needs_it(trace):
 @pytest.mark.parametrize("asked", [{}, {"head": "2,0"}])
 def test_npz_has_the_names_and_axes_of_interpretability_code(asked):
     trace = attn_cli.trace(PROMPT, **asked)
-    archive = np.load(io.BytesIO(npz_view.render(trace)))
+    archive = np.load(io.BytesIO(b"".join(npz_view.render(trace))))
     expected = {"tokens", "attn.document", "attn.logits"}
     document = json_view.trace_document(trace)
     for block in document["attention"]:

@@ -109,17 +109,3 @@ def test_shades_grow_with_the_share():
     assert order == sorted(order)
     assert set(order) == set(range(5))
     assert numbers.shade(math.nan) == "?"
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (3 << 19, "1.5 MiB"),
-        (5 << 40, "5120.0 GiB"),
-    ],
-)
-def test_sizes(count, expected):
-    assert numbers.size(count) == expected

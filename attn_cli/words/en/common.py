@@ -10,6 +10,8 @@ SENTENCES = {
     "differently and gives the ids {ids}",
     "note.ended": "{count} of {asked} tokens: the model ended its text",
     "note.full": "{count} of {asked} tokens: the context of {context} tokens is full",
+    "note.beyond": "{tokens}, {more} more than the context that {model} was trained on",
+    "note.within": "--force-context changes nothing here: nothing is beyond the context of {model}",
     "note.continued": "the {count} tokens after the {read} were added by the unchanged model",
     "note.continued_what_if": "the {count} tokens after the {read} were added under the what-ifs",
     "note.no_window": "{mask} has no effect: there is no window (--mask window:N)",

@@ -1,0 +1,58 @@
+"""The memory that this process may use. Imports only the standard library."""
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+from attn_cli.maths.cores import groups, text
+
+_NO_LIMIT = 1 << 63
+# What a group uses, and what of that is files, which make room when it is needed.
+_OLD = (
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    ("total_active_file", "total_inactive_file"),
+)
+_NEW = "memory.max", "memory.current", ("active_file", "inactive_file")
+
+
+def available(root: Path = Path("/")) -> int:
+    """The bytes that can still be had: of the machine, of the container, and by ulimit -v.
+
+    The smallest of what is known of them; `root` has the files of the system.
+    """
+    return max(0, min(_of_machine(root), *_of_container(root), _of_process(root)))
+
+
+def _of_machine(root: Path) -> int:
+    """What can be had without swapping, and never more than there is."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = _entries(text(root / "proc/meminfo")).get("MemAvailable:")
+    return whole if free is None else min(whole, 1024 * free)
+
+
+def _of_container(root: Path) -> Iterator[int]:
+    """What each control group around this process has left (Linux, both versions)."""
+    for place, old in groups(root, "memory"):
+        limit, used, files = _OLD if old else _NEW
+        most, now = (text(place / name).strip() for name in (limit, used))
+        if most.isdecimal():
+            entries = _entries(text(place / "memory.stat"))
+            kept = int(now) if now.isdecimal() else 0
+            yield int(most) - max(0, kept - sum(entries.get(name, 0) for name in files))
+
+
+def _of_process(root: Path) -> int:
+    """What the limit on its address space leaves of it."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return _NO_LIMIT
+    pages = text(root / "proc/self/statm").split(" ", 1)[0]
+    return limit - int(pages or 0) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _entries(table: str) -> dict[str, int]:
+    """The numbers of a table of the system's, by the names that stand before them."""
+    rows = (line.split() for line in table.splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}

@@ -1,0 +1,152 @@
+"""How much memory a run takes, asked before it takes any."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from attn_cli import machine, vocabulary
+from attn_cli.errors import ContentError, UsageError, plural, size
+from attn_cli.maths import cores
+from attn_cli.model.family import Model
+from attn_cli.model.stack import Request
+from attn_cli.records import Address, Facts, Prompt
+
+# Of a model's width each token has so many arrays at a time in a layer: six beside the block, and
+# what is inside a feed-forward network and a gate.
+_ARRAYS = 6 + 8
+# Two blocks of so many queries and all keys are at work on each thread.
+_BLOCKS, _BLOCK = 2, 128
+_ONLY_WITH = {
+    **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
+    **dict.fromkeys(("q_unrotated", "k_unrotated"), ("rotary",)),
+    "bias": ("bias", "relative"),
+}
+
+Tokens = Mapping[str, int]  # how many each stack reads
+
+
+def allowed(max_memory: int) -> int:
+    """The bytes that a run may take: what it was given, half of what there is where that is 0.
+
+    Never more than there is. Raises UsageError.
+    """
+    if max_memory < 0:
+        raise UsageError(f"max_memory {max_memory} is out of range", "bytes, 1 or more")
+    there = machine.available()
+    return min(max_memory, there) if max_memory else there // 2
+
+
+def check(
+    model: Model,
+    prompt: Prompt,
+    request: Request,
+    max_memory: int = 0,
+    *,
+    added: int = 0,
+    per_token: int = 0,
+    times: int = 1,
+) -> None:
+    """Refuses a run that takes more than it may, before it takes anything.
+
+    The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
+    the pass records, and all of it is there so many `times`. Raises ContentError with what would
+    fit, and UsageError.
+    """
+    tokens = {stack: len(prompt.of(stack).tokens) for stack, _ in model.facts.attentions}
+    tokens[model.facts.stack] += added
+    have = allowed(max_memory)
+
+    def bytes_of(asked: Request, read: Tokens) -> int:
+        return times * (needed(model, asked, read) + per_token * read[model.facts.stack])
+
+    need = bytes_of(request, tokens)
+    if need > have:
+        of = f" for {plural(len(request.blocks), 'layer')}" if request.blocks else ""
+        raise ContentError(
+            f"reading {plural(max(tokens.values()), 'token')} takes {size(need)}{of}; "
+            f"{size(have)} may be used",
+            _ways(request, tokens, lambda *asked: bytes_of(*asked) <= have, need),
+        )
+
+
+def of_cache(facts: Facts) -> int:
+    """The bytes that a token leaves to later passes: keys and values, with as much room again."""
+    return 4 * 2 * 2 * facts.layers * facts.kv_heads * facts.head_width
+
+
+def needed(model: Model, request: Request, tokens: Tokens) -> int:
+    """The bytes of what a pass records, and of what one layer works with meanwhile."""
+    number = np.dtype(model.weights.dtype).itemsize
+    recorded = sum(_recorded(model.facts, request, block, tokens) for block in request.blocks)
+    most = max(tokens.values())
+    layer = most * _ARRAYS * model.facts.model_width
+    blocks = cores.threads() * _BLOCKS * _BLOCK * most
+    return number * (recorded + layer + blocks)
+
+
+def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) -> int:
+    """How many numbers the arrays of a block hold."""
+    every = facts.heads_of(block.stack)
+    heads = request.heads.get(block.stack, range(every))
+    # The other stack's may be wider, if it has fewer of them.
+    width = max(facts.head_width, 0 if block.stack == facts.stack else facts.model_width // every)
+    queries, keys = request.positions.get((block.stack, block.kind), (None, None))
+    of_keys = tokens["encoder" if block.crosses else block.stack]
+    sizes = {
+        "head": len(heads),
+        "kv_head": len({head // facts.group_of(block.stack) for head in heads}),
+        "query": tokens[block.stack] if queries is None else len(queries),
+        "key": of_keys if keys is None else len(keys),
+        "model": facts.model_width,
+        "width": width,
+        "value_width": width,
+        "bucket": 2 * facts.context,
+    }
+    measures = len(request.measures) * every * tokens[block.stack]
+    return measures + sum(
+        prod(sizes[axis] for axis in vocabulary.ARRAYS[name].axes)
+        for name in request.arrays
+        if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
+    )
+
+
+def _ways(
+    request: Request, tokens: Tokens, fits: Callable[[Request, Tokens], bool], need: int
+) -> str:
+    """What could be asked for instead, as far as it fits."""
+    layers = sorted({block.layer for block in request.blocks})
+    heads = max(map(len, request.heads.values()), default=0)
+
+    def of_layers(count: int) -> Request:
+        kept = {block for block in request.blocks if block.layer in layers[:count]}
+        return replace(request, blocks=frozenset(kept))
+
+    def of_heads(count: int) -> Request:
+        return replace(request, heads={stack: own[:count] for stack, own in request.heads.items()})
+
+    def shorter(count: int) -> Tokens:
+        return {stack: min(own, count) for stack, own in tokens.items()}
+
+    few_layers = _most(len(layers) - 1, lambda n: fits(of_layers(n), tokens))
+    few_heads = _most(heads - 1, lambda n: fits(of_heads(n), tokens))
+    few_tokens = _most(max(tokens.values()) - 1, lambda n: fits(request, shorter(n)))
+    ways = [
+        f"{plural(few_layers, 'layer')} (--layer)" if few_layers else "",
+        f"{plural(few_heads, 'head')} (--head)" if few_heads else "",
+        "fewer rows (attn trace --query A-B)" if layers and fits(of_layers(0), tokens) else "",
+        f"a prompt of {plural(few_tokens, 'token')}" if few_tokens else "",
+        f"--max-memory {-(-need // 2**20)}MiB" if need <= machine.available() else "",
+    ]
+    fitting = [way for way in ways if way]
+    return f"what fits: {', '.join(fitting)}" if fitting else "this model needs more memory"
+
+
+def _most(count: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `count` that fits; 0 where none does."""
+    least = 0
+    while least < count:
+        middle = (least + count + 1) // 2
+        least, count = (middle, count) if fits(middle) else (least, middle - 1)
+    return least

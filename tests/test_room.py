@@ -1,0 +1,198 @@
+"""What a run takes is known before it takes it, and said with what would fit."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import attn_cli
+from attn_cli import machine, room, session, vocabulary
+from attn_cli.errors import ContentError, UsageError
+from attn_cli.maths import cores
+from attn_cli.model.stack import Request
+from attn_cli.parse import memory
+
+MIB = 1 << 20
+GOLDEN = ("albert", "bart", "bloom", "deberta-both", "gemma2", "gpt2-a", "llama-plain", "t5-gelu")
+# What every block of every family has.
+COMMON = {"x", "q", "k", "v", "scores", "scaled", "masked", "weights", "z", "head_output", "output"}
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return attn_cli.load("tiny")
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Sets how many bytes are free."""
+    return lambda count: monkeypatch.setattr(machine, "available", lambda: count)
+
+
+def asked(model, prompt, head="all", **more):
+    """The request of a trace of every block, and how many tokens each stack reads."""
+    blocks, heads = session.chosen(model.facts, model.facts.attentions, "all", head)
+    request = session.request_for(prompt, blocks=frozenset(blocks), heads=heads, **more)
+    stacks = {stack for stack, _ in model.facts.attentions}
+    return request, {stack: len(prompt.of(stack).tokens) for stack in stacks}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("head", ["all", "1"])
+def test_what_is_recorded_is_what_the_arrays_of_a_trace_hold(golden_path, name, head):
+    model = attn_cli.load(str(golden_path / name))
+    more = {"target_ids": [1, 2, 3, 4]} if model.facts.encoder else {}
+    prompt = session.tokenise(model, ids=[3, 4, 5, 6, 7, 8, 9], **more)
+    # The heads of BART's encoder are narrower than its decoder's, which is not looked at.
+    common = COMMON - ({"q", "k", "v", "z"} if name == "bart" else set())
+    for names, exact in ((common, True), (vocabulary.DEFAULT_ARRAYS - {"visible"}, False)):
+        request, tokens = asked(model, prompt, head, arrays=frozenset(names))
+        none = replace(request, blocks=frozenset())
+        estimate = room.needed(model, request, tokens) - room.needed(model, none, tokens)
+        trace = session.trace(
+            prompt=prompt, model=model, head=head, arrays=names, stack="all", kind="all"
+        )
+        kept = sum(a.nbytes for block in trace.attention for a in block.arrays.values())
+        # Nor whether a norm stands before the attention.
+        more = sum(3 * block.x.nbytes for block in trace.attention)
+        assert kept <= estimate <= kept + (0 if exact else more)
+
+
+def test_a_layer_works_with_so_much_whatever_is_recorded(tiny):
+    """Fourteen vectors a token, and on each thread two blocks of 128 queries and all keys."""
+    tokens = {"decoder": 200}
+    cores.use(3)
+    try:
+        found = room.needed(tiny, Request(), tokens)
+    finally:
+        cores.use(0)
+    assert found == 4 * (200 * 14 * tiny.facts.model_width + 3 * 2 * 128 * 200)
+    double = replace(tiny, weights=replace(tiny.weights, dtype=np.float64))
+    with_one = room.needed(double, Request(), tokens)
+    assert with_one == 2 * room.needed(tiny, Request(), tokens)
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "may"),
+    [(0, 100, 50), (30, 100, 30), (80, 100, 80), (101, 100, 100), (1 << 60, 100, 100), (0, 0, 0)],
+)
+def test_half_of_what_is_there_may_be_used_or_what_was_given(free, given, there, may):
+    free(there)
+    assert room.allowed(given) == may
+
+
+@pytest.mark.parametrize("given", [-1, -(1 << 60)])
+def test_less_than_nothing_is_refused(given):
+    with pytest.raises(UsageError, match=r"max_memory -1.* is out of range"):
+        attn_cli.trace("the", max_memory=given)
+
+
+def test_a_trace_that_fits_runs_and_one_byte_less_is_refused(tiny):
+    prompt = session.tokenise(tiny, ids=[5] * 200)
+    arrays = frozenset({"weights", "q"})
+    request, tokens = asked(tiny, prompt, arrays=arrays)
+    need = room.needed(tiny, request, tokens)
+    run = {"prompt": prompt, "model": tiny, "arrays": arrays}
+    assert len(session.trace(max_memory=need, **run).attention) == 2
+    with pytest.raises(ContentError, match=r"reading 200 tokens takes .* for 2 layers; .* may be"):
+        session.trace(max_memory=need - 1, **run)
+
+
+def refusal(model, **more):
+    with pytest.raises(ContentError) as refused:
+        session.trace(model=model, **more)
+    return refused.value
+
+
+def test_what_would_fit_does(free):
+    """Whatever the hint names runs, and one more of it does not."""
+    model = attn_cli.load("random:layers=4,heads=4,model_width=32,context=4096")
+    free(1 << 40)
+    ids, most = [5] * 600, 12 * MIB
+    run = {"ids": ids, "arrays": {"weights"}, "max_memory": most}
+    hint = refusal(model, **run).hint
+    assert "fewer rows (attn trace --query A-B)" in hint
+    layers, heads, tokens = (
+        int(re.search(rf"([\d,]+) {word}", hint)[1].replace(",", ""))
+        for word in ("layers? ", "heads? ", "tokens?")
+    )
+    assert 0 < layers < 4 and 0 < heads < 4 and 0 < tokens < 600
+    for fits, more in (
+        ({"layer": list(range(layers))}, {"layer": list(range(layers + 1))}),
+        ({"head": list(range(heads))}, {"head": list(range(heads + 1))}),
+        ({"ids": [5] * tokens}, {"ids": [5] * (tokens + 1)}),
+    ):
+        session.trace(model=model, **{**run, **fits})
+        refusal(model, **{**run, **more})
+    option = re.search(r"--max-memory (\S+)$", hint)[1]
+    session.trace(model=model, **{**run, "max_memory": memory(option, "")})
+
+
+def test_what_would_not_fit_is_not_offered(free, tiny):
+    free(100_000)
+    said = refusal(tiny, ids=[5] * 200, layer=0, head=0, arrays={"weights"})
+    assert said.hint.startswith("what fits: a prompt of ")
+    assert not {"--layer", "--head", "--max-memory"} & set(said.hint.split())
+    free(10)
+    assert refusal(tiny, ids=[5]).hint == "this model needs more memory"
+
+
+def test_a_long_text_says_how_long_it_may_be(free):
+    """Not only a trace: every run has to fit."""
+    model = attn_cli.load("random:context=4096,layers=2,heads=2,model_width=16")
+    prompt = session.tokenise(model, ids=[5] * 3000)
+    free(2 * MIB)
+    for run in (attn_cli.loss, lambda *given, **more: attn_cli.sample(*given, _cold(), **more)):
+        with pytest.raises(ContentError, match=r"reading 3,0\d\d tokens takes") as refused:
+            run(model, prompt, **({} if run is attn_cli.loss else {"seed": 0}))
+        assert re.match(r"what fits: a prompt of [\d,]+ tokens", refused.value.hint)
+
+
+def _cold():
+    from attn_cli.analysis.sample import Sampling
+
+    return Sampling()
+
+
+def test_a_verification_has_room_for_the_trace_and_its_double(tiny, monkeypatch):
+    from attn_cli.analysis.verify import verify
+
+    prompt, dtypes = session.tokenise(tiny, ids=[5] * 50), []
+    request, tokens = asked(tiny, prompt, arrays=vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"})
+    need = 3 * room.needed(tiny, request, tokens)
+    assert verify(tiny, prompt, {}, max_memory=need).verdict == "normal"
+    monkeypatch.setattr(session, "run", lambda *given: dtypes.append(given))
+    with pytest.raises(ContentError, match="reading 50 tokens takes"):
+        verify(tiny, prompt, {}, max_memory=need - 1)
+    assert dtypes == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("1", 1), ("1000000", 10**6), ("5B", 5), ("500MB", 5 * 10**8), ("2GiB", 2 << 30),
+        ("1.5G", 3 << 29), ("1.5GB", 15 * 10**8), ("2gib", 2 << 30), ("3 MiB", 3 << 20),
+        ("64k", 1 << 16), ("0.5TiB", 1 << 39), ("1Mi", 1 << 20), ("0000001K", 1024),
+        ("0.000000001GB", 1),
+    ],
+)  # fmt: skip
+def test_a_size_is_a_number_with_a_unit(text, count):
+    assert memory(text, "--max-memory") == count
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "G", "GiB", "-1", "+1", "0", "0GiB", "1.5", "1.", ".5G", "1e9", "1_000", "٣",
+        "２G", "nan", "inf", "1 000", "2 G iB", "5i", "5iB", "2GG", "2PB", "1.5B", "0.0000001K",
+        "9" * 5000, "9" * 5000 + "G", "999999999999999999T", "2GiB ", "2GiB\n", "0x10", "half", "50%",
+    ],
+)  # fmt: skip
+def test_anything_else_is_none(text):
+    with pytest.raises(
+        UsageError, match=r"(?s)^--max-memory .* is (no size|out of range)$"
+    ) as refused:
+        memory(text, "--max-memory")
+    assert "2GiB" in refused.value.hint
+    assert len(refused.value.message) < 100
