@@ -83,20 +83,6 @@ class Attention:
         """Which of a model's attention blocks this is."""
         return Address(self.stack, self.kind, self.layer)
 
-    def only(self, queries: tuple[int, ...], keys: tuple[int, ...]) -> "Attention":
-        """The same with only these positions as rows and columns of every array."""
-        if (queries, keys) == (self.queries, self.keys):
-            return self
-        chosen = {"query": list(queries), "key": list(keys)}
-        arrays = {}
-        for name, array in self.arrays.items():
-            kept = array.view()
-            for place, axis in enumerate(vocabulary.ARRAYS[name].axes):
-                kept = kept.take(chosen[axis], place) if axis in chosen else kept
-            kept.flags.writeable = False
-            arrays[name] = kept
-        return replace(self, queries=queries, keys=keys, arrays=arrays)
-
     def provenance(self, name: str) -> str:
         """`real`, or `what-if` where a changed setting has touched the array."""
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
@@ -331,11 +317,6 @@ class Trace:
     notes: tuple[Note, ...] = ()
     logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     ending: tuple[Ending, ...] = ()
-
-    def only(self, shown: Mapping[Address, tuple[tuple[int, ...], tuple[int, ...]]]) -> "Trace":
-        """The same with only these positions as rows and columns of each block's arrays."""
-        kept = (block.only(*shown[block.address]) for block in self.attention)
-        return replace(self, attention=tuple(kept))
 
     def block(self, layer: int, *, stack: str = "", kind: str = "self") -> Attention:
         """A traced block, of the model's own stack unless one is named.

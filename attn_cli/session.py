@@ -9,30 +9,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from attn_cli import parse, room, vocabulary
+from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import ContentError, UsageError, told_where
-from attn_cli.maths.attention import softmax
 from attn_cli.maths.kept import Measure
 from attn_cli.model import family
 from attn_cli.model.cache import Cache, End, Pass
 from attn_cli.model.family import Model
 from attn_cli.model.selection import Positions
 from attn_cli.model.stack import Request
-from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.model.what_if import Changes, WhatIf, read_what_if
 from attn_cli.notes import block_notes, logit_notes, no_mask_notes, trace_notes
 from attn_cli.opening.load import load
-from attn_cli.reading import token_of, tokenise
-from attn_cli.records import (
-    Address,
-    Attention,
-    Candidate,
-    Ending,
-    Facts,
-    Passed,
-    Prediction,
-    Prompt,
-    Trace,
-)
+from attn_cli.reading import tokenise
+from attn_cli.records import Address, Attention, Facts, Passed, Prediction, Prompt, Trace
 
 T = TypeVar("T")
 
@@ -63,20 +52,32 @@ def run(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> tuple[dict[Address, Attention], End]:
     """The recorded blocks of a pass (see `records`), and where it ended."""
-    blocks, end = _exhausted(records(model, ids, request, cache))
-    return {block.address: block for block in blocks}, end
+    return finished(_collected(records(model, ids, request, cache)))
 
 
-def _exhausted(steps: Generator[Attention | Passed, None, T]) -> tuple[list[Attention], T]:
-    """The blocks that a generator yields, and what it returns."""
-    blocks = []
+def _collected(
+    steps: Generator[Attention | Passed, None, T],
+) -> Generator[Passed, None, tuple[dict[Address, Attention], T]]:
+    """Keeps the blocks that a generator yields; returns them with what it returns."""
+    blocks: dict[Address, Attention] = {}
     while True:
         try:
             step = next(steps)
         except StopIteration as stop:
             return blocks, stop.value
         if isinstance(step, Attention):
-            blocks.append(step)
+            blocks[step.address] = step
+        else:
+            yield step
+
+
+def finished(steps: Generator[Any, None, T]) -> T:
+    """What a generator returns, whatever it yields."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
 
 
 def predict(model: Model, x: np.ndarray) -> np.ndarray:
@@ -145,11 +146,7 @@ def ask(
     read = {"ids": ids, "special": special, "chat": chat, "pair": pair,
             "force_context": force_context}  # fmt: skip
     prompt = prompt or tokenise(opened, text, **read, target=target, target_ids=target_ids)
-    settings = {
-        "mask": list(mask), "mask_value": mask_value,
-        "attention_temperature": float(attention_temperature),
-        "without_head": list(without_head), "without": list(without),
-    }  # fmt: skip
+    settings = _typed(mask, mask_value, attention_temperature, without_head, without)
     where = parse.attentions(stack, kind, opened.facts.attentions)
     blocks, heads = chosen(opened.facts, where, layer, head)
     request = request_for(
@@ -189,6 +186,12 @@ def steps(asked: Question) -> Generator[Attention | Passed, None, Trace]:
     return _with_predictions(asked, found, end) if asked.top else found
 
 
+def tracing(asked: Question) -> Generator[Passed, None, Trace]:
+    """The whole trace that answers a question; yields each layer that is done."""
+    blocks, found = yield from _collected(steps(asked))
+    return replace(found, attention=tuple(blocks[address] for address in asked.blocks))
+
+
 @wraps(ask, assigned=())
 def trace(*arguments: Any, **options: Any) -> Trace:
     """Runs a prompt through a model and keeps what attention computed.
@@ -206,10 +209,22 @@ def trace(*arguments: Any, **options: Any) -> Trace:
     available) is refused; with `force_context` a prompt may be longer than the context that the
     model was trained on. Raises UsageError and ContentError.
     """
-    asked = ask(*arguments, **options)
-    blocks, found = _exhausted(steps(asked))
-    blocks.sort(key=lambda block: asked.blocks.index(block.address))
-    return replace(found, attention=tuple(blocks))
+    return finished(tracing(ask(*arguments, **options)))
+
+
+def _typed(
+    mask: Sequence[str],
+    mask_value: float | None,
+    attention_temperature: float,
+    without_head: Sequence[str],
+    without: Sequence[str],
+) -> dict[str, Any]:
+    """The what-if settings as documents have them, under the names of `vocabulary.WHAT_IFS`."""
+    return {
+        "mask": list(mask), "mask_value": mask_value,
+        "attention_temperature": float(attention_temperature),
+        "without_head": list(without_head), "without": list(without),
+    }  # fmt: skip
 
 
 def _check_names(arrays: Iterable[str]) -> None:
@@ -323,58 +338,8 @@ def _with_predictions(asked: Question, found: Trace, end: End) -> Trace:
         for place, logits_V in zip(places, logits_PV, strict=True)
     )
     ending = tuple(
-        _ending(model, x_PM[i : i + 1], logits_PV[i], prediction.candidates)
+        ending_of(model, x_PM[i : i + 1], logits_PV[i], prediction.candidates)
         for i, prediction in enumerate(next if told else ())
     )
     notes = found.notes + logit_notes(logits_PV)
     return replace(found, next=next, logits=logits_PV, ending=ending, notes=notes)
-
-
-@np.errstate(all="ignore")
-def _ending(
-    model: Model, x_PM: np.ndarray, logits_V: np.ndarray, candidates: Sequence[Candidate]
-) -> Ending:
-    weights, name = model.weights, model.facts.last_norm
-    norm = weights.get(f"{name}.weight", NOTHING)
-    bias_V, ids = family.output_bias(model), [c.id for c in candidates]
-    if model.facts.norm_base and norm.size:
-        norm = model.facts.norm_base + norm
-    finite_V = logits_V[np.isfinite(logits_V)]
-    top = float(finite_V.max()) if finite_V.size else float("nan")
-    return Ending(
-        x=x_PM[0],
-        final=model.family.final(model, x_PM)[0],
-        w_norm=norm,
-        b_norm=bias_of(weights, name),
-        vectors=weights.rows(family.output_matrix(model), ids),
-        biases=bias_V[ids] if bias_V.size else NOTHING,
-        top=top,
-        total=float(np.exp(logits_V.astype(np.float64) - top).sum()),
-        others=logits_V.size - len(candidates),
-        share=max(0.0, 1 - sum(c.probability for c in candidates)),
-    )
-
-
-def rank(model: Model, logits_V: np.ndarray, top: int) -> tuple[Candidate, ...]:
-    """The `top` likeliest tokens, the lowest id first among equals."""
-    ids = likeliest(logits_V, top)
-    probabilities = softmax(logits_V.astype(np.float64))
-    return tuple(
-        Candidate(
-            rank=place,
-            id=int(id),
-            text=token_of(model, int(id)).text,
-            logit=float(logits_V[id]),
-            probability=float(probabilities[id]),
-        )
-        for place, id in enumerate(ids, 1)
-    )
-
-
-def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:
-    """The ids of the `count` largest values, largest first, the lowest id first among equals."""
-    count = min(count, values_V.size)
-    comparable = np.where(np.isnan(values_V), -np.inf, values_V)
-    threshold = np.partition(comparable, -count)[-count]
-    ids = np.flatnonzero(comparable >= threshold)
-    return ids[np.argsort(-comparable[ids], kind="stable")][:count]

@@ -25,7 +25,7 @@ ROWS = (
     ("views",),
     ("analysis",),
     ("session",),
-    ("reading", "notes", "room"),
+    ("reading", "notes", "room", "candidates"),
     ("opening",),
     ("training",),
     ("families",),

@@ -87,5 +87,5 @@ def _position(
         probability=float(np.exp(-nats)),
         rank=rank,
         loss=nats,
-        best=session.rank(model, logits_V, 1)[0],
+        best=rank(model, logits_V, 1)[0],
     )

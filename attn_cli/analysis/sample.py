@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import room, session, vocabulary
+from attn_cli.candidates import likeliest, rank
 from attn_cli.errors import ContentError
 from attn_cli.maths.attention import softmax
 from attn_cli.model.cache import Cache, Ids
@@ -139,7 +140,7 @@ def sample(
     logits_V = reader.next(prompt.last.ids)
     stages = list(stages_of(logits_V, sampling))
     before = softmax(logits_V.astype(np.float64))
-    ranked = session.rank(model, logits_V, top)
+    ranked = rank(model, logits_V, top)
     ids = [candidate.id for candidate in ranked]
     rng = np.random.default_rng(seed)
     counts, other_counts = _counts(model, logits_V, stages[-1], draws, top, rng)
@@ -263,13 +264,13 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
         )
     if sampling.temperature == 0:
         probabilities = np.zeros(logits_V.size)
-        probabilities[session.likeliest(logits_V, 1)] = 1
+        probabilities[likeliest(logits_V, 1)] = 1
     else:
         probabilities = softmax(logits_V.astype(np.float64), sampling.temperature)
     yield probabilities
     # The logits rank: a temperature can make probabilities equal, and never reorders them.
     if sampling.top_k > 0:
-        probabilities = _keep(probabilities, session.likeliest(logits_V, sampling.top_k))
+        probabilities = _keep(probabilities, likeliest(logits_V, sampling.top_k))
         yield probabilities
     if sampling.top_p < 1:
         probabilities = _keep(probabilities, nucleus(logits_V, probabilities, sampling.top_p))
@@ -282,7 +283,7 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
 
 def nucleus(logits_V: np.ndarray, probabilities_V: np.ndarray, share: float) -> np.ndarray:
     """The fewest likeliest ids that reach `share` together, at least one. Holtzman et al. 2020."""
-    order = session.likeliest(logits_V, logits_V.size)
+    order = likeliest(logits_V, logits_V.size)
     before = np.cumsum(probabilities_V[order]) - probabilities_V[order]
     return order[(before < share) | (np.arange(order.size) == 0)]
 
@@ -332,7 +333,7 @@ def _counts(
     if not draws:
         return (), OtherCounts(0, 0.0, 0, 0.0)
     drawn = np.bincount(draw(probabilities_V, draws, rng), minlength=probabilities_V.size)
-    possible = [i for i in session.likeliest(logits_V, top).tolist() if probabilities_V[i]]
+    possible = [i for i in likeliest(logits_V, top).tolist() if probabilities_V[i]]
     listed = tuple(
         Count(i, session.token_of(model, i).text, float(probabilities_V[i]), int(drawn[i]),
               float(drawn[i] / draws))

@@ -56,11 +56,12 @@ def command(
 
     def answer(read):
         def run(**changed):
-            return session.trace(
+            asked = session.ask(
                 prompt=read, model=model, stack=block.stack, kind=block.kind, layer=block.layer,
                 head=at, arrays=NEEDS, top=model.facts.vocabulary, max_memory=prompt.max_memory,
                 **{**what_if.settings(), **changed},
             )  # fmt: skip
+            return output.watched(session.tracing(asked), quiet=prompt.quiet)
 
         after = run()
         if what_if.mask_value is not None:

@@ -241,14 +241,6 @@ def _to_stderr(text: str) -> None:
         return  # nobody can be told
 
 
-def watched(steps: "Generator[Any, None, T]", *, quiet: bool = False) -> "T":
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def follow(
     records: Iterable["StepRecord"], settings: "TrainingSettings", *, quiet: bool
 ) -> list["StepRecord"]:

@@ -13,7 +13,8 @@ from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
-    from attn_cli.records import Attention, Prompt, Trace
+    from attn_cli.model.selection import Positions
+    from attn_cli.records import Prompt, Trace
 
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
@@ -89,17 +90,21 @@ def command(
     def answer(read):
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt.max_memory)
-        found = session.trace(
+        places = {place: _positions(longer, place, query, key) for place in where}
+        asked_for = session.ask(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
+            # A page tells of the whole; a document is just what was asked for.
+            positions={} if kind == "table" else _kept(longer, places),
             next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
             kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
+        found = output.watched(session.tracing(asked_for), quiet=prompt.quiet)
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
-        shown = {block.address: _positions(found, block, query, key) for block in found.attention}
+        shown = {block.address: places[block.address[:2]] for block in found.attention}
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
         page = partial(_page, found, out.full, quiet=prompt.quiet, **more)
-        return output.Result(page, found.only(shown), notes=_beside(notes, whole))
+        return output.Result(page, found, notes=_beside(notes, whole))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
@@ -113,16 +118,29 @@ def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
 
 
 def _positions(
-    trace: "Trace", block: "Attention", query: list[str], key: list[str]
+    prompt: "Prompt", place: tuple[str, str], query: list[str], key: list[str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The queries and the keys of a block that were asked for."""
+    """The queries and the keys of an attention that were asked for."""
     from attn_cli.views.text import labels
 
-    of_queries, of_keys = trace.prompt.sides(block.stack, block.kind)
+    of_queries, of_keys = prompt.sides(*place)
     return (
         parse.positions(query, of_queries.labels, "--query", labels(of_queries.labels)),
         parse.positions(key, of_keys.labels, "--key", labels(of_keys.labels)),
     )
+
+
+def _kept(
+    prompt: "Prompt", places: dict[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]]
+) -> "dict[tuple[str, str], Positions]":
+    """The same, None for all of them."""
+
+    def some(chosen: tuple[int, ...], side: "Prompt") -> tuple[int, ...] | None:
+        return None if chosen == tuple(range(len(side.tokens))) else chosen
+
+    return {
+        place: tuple(map(some, chosen, prompt.sides(*place))) for place, chosen in places.items()
+    }
 
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from attn_cli.maths import cores
 from attn_cli.maths.kept import BEFORE_SUM, EVERYTHING, Keep, Kept, Part, of_part, parts_of
 from attn_cli.maths.layers import linear, linear_vjp, soft_cap
-from attn_cli.maths.masks import BLOCK, Look, Visible, looks
+from attn_cli.maths.masks import Look, Visible, looks
 from attn_cli.maths.scratch import room
 
 # Numbers (head, query, key) that depend on positions, asked for by query and key positions.
@@ -205,18 +205,9 @@ def weighted_sum_vjp(
 
 
 def pull(z_HQV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
-    """`head_output` (head, query, model): z through this head's rows of the output projection.
-
-    w may have an axis of heads already, (head, value_width, model).
-    """
-    w_HVM = w_NM.reshape(z_HQV.shape[-3], z_HQV.shape[-1], -1)
-    head_output = np.empty((*z_HQV.shape[:-1], w_HVM.shape[-1]), z_HQV.dtype)
-
-    def work(rows: slice) -> None:
-        np.matmul(z_HQV[..., rows, :], w_HVM, out=head_output[..., rows, :])
-
-    cores.spread(work, z_HQV.shape[-2], BLOCK)
-    return head_output
+    """`head_output` (head, query, model): z through this head's rows of the output projection."""
+    heads, width = z_HQV.shape[-3], z_HQV.shape[-1]
+    return z_HQV @ w_NM.reshape(heads, width, -1)
 
 
 def combine(z_HQV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray) -> np.ndarray:

@@ -117,6 +117,25 @@ def gated_feed_forward(
     return through(inner, down)[0]
 
 
+def pulls(z_HPV: np.ndarray, w_HVM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
+    """`head_output` (head, query, model) of some positions, in rising order.
+
+    Positions are multiplied in the same blocks, whichever of them are chosen, so that it changes no
+    digit which others are.
+    """
+    found = np.empty((len(z_HPV), len(chosen_Q), w_HVM.shape[-1]), z_HPV.dtype)
+
+    def work(block: slice) -> None:
+        here = np.flatnonzero((chosen_Q >= block.start) & (chosen_Q < block.stop))
+        if here.size == block.stop - block.start:
+            np.matmul(z_HPV[:, block], w_HVM, out=found[:, here[0] : here[-1] + 1])
+        elif here.size:
+            found[:, here] = (z_HPV[:, block] @ w_HVM)[:, chosen_Q[here] - block.start]
+
+    cores.spread(work, z_HPV.shape[1], POSITIONS // 2)
+    return found
+
+
 def sum_error(
     z_HPV: np.ndarray, w_HVM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray
 ) -> float:

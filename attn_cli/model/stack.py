@@ -35,11 +35,10 @@ from attn_cli.maths.attention import (
     default_scale,
     merge_heads,
     no_bias,
-    pull,
 )
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
-from attn_cli.maths.products import Map, of_matrix, sum_error, through
+from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through
 from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
@@ -199,9 +198,11 @@ class Stack:
             if not record.address.crosses:
                 more["cross"] = self._outputs.get("cross", NOTHING)
             shown |= {name: array for name, array in more.items() if array.size}
+            rows = [query - self.start for query in record.queries]
+            whole = len(rows) == len(gives)
             yield replace(
                 record,
-                arrays={**record.arrays, "mlp_output": gives},
+                arrays={**record.arrays, "mlp_output": gives if whole else gives[rows]},
                 what_if=record.what_if | (frozenset({"mlp_output"}) if touched else frozenset()),
                 shown={**record.shown, **shown},
             )
@@ -375,7 +376,7 @@ def _made_late(
         "visible": lambda: seen(*at),
         "bias": of_heads,
         "w_o": w_o,
-        "head_output": lambda: pull(chosen.pick("z", z), w_o()),
+        "head_output": lambda: pulls(z[heads], w_o(), at[0] - chosen.start),
     }
 
 

@@ -180,15 +180,15 @@ def test_pages_come_one_by_one_too(started, attn):
 
 
 def test_a_file_grows_beside_its_old_self_until_the_last_line(attn, monkeypatch, tmp_path):
-    path, seen, trace = tmp_path / "x.jsonl", [], session.trace
+    path, seen, tracing = tmp_path / "x.jsonl", [], session.tracing
     path.write_bytes(b"old")
 
-    def traced(**asked):
+    def traced(asked):
         beside = [other.read_bytes() for other in tmp_path.glob(".x.jsonl.*")]
         seen.append((path.read_bytes(), b"".join(beside).count(b"\n")))
-        return trace(**asked)
+        return tracing(asked)
 
-    monkeypatch.setattr(session, "trace", traced)
+    monkeypatch.setattr(session, "tracing", traced)
     asked, given = ("trace", *EACH, *SHORT), b"the king\nthe\xff\nthe queen\nthe man\n"
     assert attn(*asked, "--out", path, stdin=given, partial=True).code == 1
     assert seen == [(b"old", 0), (b"old", 1), (b"old", 2)]

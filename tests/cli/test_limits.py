@@ -71,7 +71,7 @@ def test_a_prompt_above_the_memory_is_refused_with_what_it_needs(attn, monkeypat
 def test_what_needs_more_than_may_be_used_is_refused(attn, command):
     """By every command that runs a model, whatever the machine has, before anything is run."""
     ids = ",".join(["5"] * 200)
-    result = attn(command, "--ids", ids, "--max-memory", "60kB")
+    result = attn(command, "--ids", ids, "--max-memory", "60kB", "--json")
     refused(result, 1, "tokens takes ", "; 58.6 KiB may be used", "hint: what fits: ")
     assert "--max-memory" in result.said
     option = result.said.rpartition("--max-memory ")[2].strip()
