@@ -186,7 +186,8 @@ def test_a_size_is_a_number_with_a_unit(text, count):
     [
         "", " ", "G", "GiB", "-1", "+1", "0", "0GiB", "1.5", "1.", ".5G", "1e9", "1_000", "٣",
         "２G", "nan", "inf", "1 000", "2 G iB", "5i", "5iB", "2GG", "2PB", "1.5B", "0.0000001K",
-        "9" * 5000, "9" * 5000 + "G", "999999999999999999T", "2GiB ", "2GiB\n", "0x10", "half", "50%",
+        "9" * 5000, "9" * 5000 + "G", "999999999999999999T", "2GiB ", "2GiB\n", "0x10",
+        "half", "50%",
     ],
 )  # fmt: skip
 def test_anything_else_is_none(text):

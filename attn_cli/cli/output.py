@@ -1,12 +1,12 @@
 """The only code that writes to the terminal: data to stdout, notes and errors to stderr."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT, write_all
@@ -17,13 +17,15 @@ from attn_cli.words import Note
 
 if TYPE_CHECKING:
     from attn_cli.cli.options import OutputOptions
-    from attn_cli.records import Facts, Prompt
+    from attn_cli.records import Facts, Passed, Prompt
     from attn_cli.training.loop import StepRecord, TrainingSettings
     from attn_cli.views.items import Page
     from attn_cli.views.look import Look
 
+T = TypeVar("T")
 BROKEN_PIPE = 141
-_REFRESH = 0.25
+_REFRESH, _PATIENCE = 0.25, 1.0  # seconds
+_ECHO = len("^C") + 1  # that a terminal puts at the end of a line, and must not break it
 _REMARKS = 256  # that a run remembers to have made
 
 
@@ -271,3 +273,84 @@ def follow(
                 live.update(Group(*items), refresh=True)
                 drawn = now
     return history
+
+
+def watched(steps: "Generator[Passed, None, T]", *, quiet: bool) -> T:
+    """What passes come to that give a record for each of their layers.
+
+    Where they take more than a second and stderr is a terminal that can be drawn on, a line there
+    says how far they are; it is gone in the end.
+    """
+    pace, waiting = _Pace(), not quiet and CURRENT.get().is_live
+    with closing(steps), ExitStack() as shown:
+        while True:
+            try:
+                pace.add(next(steps))
+            except StopIteration as end:
+                return end.value
+            if waiting and pace.at - pace.began > _PATIENCE:
+                shown.enter_context(_drawn_anew(pace.line))
+                waiting = False
+
+
+class _Pace:
+    """The last record of passes, when it came, and when its pass and the first one began."""
+
+    def __init__(self) -> None:
+        self.began = self.since = self.at = time.monotonic()
+        self.last: Passed | None = None
+
+    def add(self, passed: "Passed") -> None:
+        last = self.last
+        if last and (passed.stack != last.stack or passed.layer <= last.layer):
+            self.since = self.at  # another pass
+        self.last, self.at = passed, time.monotonic()
+
+    def line(self) -> str:
+        from attn_cli.views import progress
+
+        now, done = time.monotonic(), self.last.layer + 1
+        left = (self.last.layers - done) * (self.at - self.since) / done - (now - self.at)
+        return progress.line(self.last, now - self.began, max(0.0, left))
+
+
+@contextmanager
+def _drawn_anew(line: Callable[[], str]) -> Iterator[None]:
+    """A line on stderr that follows what it says until the end, and then goes."""
+    from threading import Event, Thread
+
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    streams, ended = CURRENT.get(), Event()
+    console = Console(file=streams.stderr, _environ=streams.environ)
+
+    def drawn() -> Text:
+        text = Text(line(), no_wrap=True)
+        text.truncate(console.width - _ECHO, overflow="ellipsis")
+        return text
+
+    live = Live(
+        console=console, get_renderable=drawn, auto_refresh=False, transient=True,
+        redirect_stdout=False, redirect_stderr=False,
+    )  # fmt: skip
+
+    def follow() -> None:
+        with suppress(OSError, ValueError):  # a terminal that went away
+            while not ended.wait(_REFRESH):
+                live.refresh()
+
+    # Rich's own thread may outlive its line.
+    thread = Thread(target=follow, daemon=True)
+    try:
+        with suppress(OSError, ValueError):
+            live.start(refresh=True)
+        thread.start()
+        yield
+    finally:
+        ended.set()
+        if thread.is_alive():
+            thread.join()
+        with suppress(OSError, ValueError):
+            live.stop()

@@ -41,6 +41,11 @@ SENTENCES = {
     "chosen heads and queries",
     "note.no_mask_known": "the tokenizer of {model} does not say which token is its mask, so "
     "there is no prediction",
+    # while a pass goes on
+    "progress.line": "{where} {done} of {layers} · {elapsed} ({left} left) · {tokens} · "
+    "{read} of {size} read",
+    "progress.encoder": "encoder layer",
+    "progress.decoder": "layer",
     # what pages have in common
     "page.model": "{family} · {stack} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",
