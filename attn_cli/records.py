@@ -301,20 +301,6 @@ class Prompt:
         return {"special": self.special, "chat": self.chat or None, **pair, **forced}
 
 
-class Passed(NamedTuple):
-    """A layer that a pass is done with: the `layer` of so many `layers` of its stack.
-
-    Of the bytes that all weights have, `size`, so many have been `read` by now.
-    """
-
-    stack: str
-    layer: int
-    layers: int
-    tokens: int
-    read: int
-    size: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trace:
     """Everything one forward pass computed that was asked for.

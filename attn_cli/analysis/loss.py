@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import room, session, vocabulary
+from attn_cli import candidates, room, session, vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cross_entropy
 from attn_cli.model.family import Model
@@ -87,5 +87,5 @@ def _position(
         probability=float(np.exp(-nats)),
         rank=rank,
         loss=nats,
-        best=rank(model, logits_V, 1)[0],
+        best=candidates.rank(model, logits_V, 1)[0],
     )

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import room, session, vocabulary
-from attn_cli.candidates import likeliest, rank
+from attn_cli import candidates, room, session, vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.maths.attention import softmax
 from attn_cli.model.cache import Cache, Ids
 from attn_cli.model.family import Model, in_memory
 from attn_cli.model.what_if import UNCHANGED, Changes
+from attn_cli.reading import token_of
 from attn_cli.records import Candidate, Prompt
 from attn_cli.words import Note, note
 
@@ -140,7 +140,7 @@ def sample(
     logits_V = reader.next(prompt.last.ids)
     stages = list(stages_of(logits_V, sampling))
     before = softmax(logits_V.astype(np.float64))
-    ranked = rank(model, logits_V, top)
+    ranked = candidates.rank(model, logits_V, top)
     ids = [candidate.id for candidate in ranked]
     rng = np.random.default_rng(seed)
     counts, other_counts = _counts(model, logits_V, stages[-1], draws, top, rng)
@@ -175,7 +175,7 @@ def _shift(model: Model, before_V: np.ndarray, after_V: np.ndarray) -> Shift:
     change_V = after_V - before_V
 
     def of(id: int) -> Change:
-        return Change(id, session.token_of(model, id).text, float(before_V[id]), float(after_V[id]))
+        return Change(id, token_of(model, id).text, float(before_V[id]), float(after_V[id]))
 
     moved = float(np.abs(change_V).sum() / 2)
     return Shift(moved, of(int(change_V.argmin())), of(int(change_V.argmax())))
@@ -224,7 +224,7 @@ def continued(
     reader = _Reader(in_memory(model), prompt, changes, max_tokens, max_memory)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
     drawn = list(_generate(reader, prompt, greedy, max_tokens, rng, reader.next(read.ids)))
-    tokens = (session.token_of(model, token.id) for token in drawn)
+    tokens = (token_of(model, token.id) for token in drawn)
     # What ends the answer to a chat is special, as in the prompt.
     added = tuple(replace(t, special=t.special or t.id in prompt.ends) for t in tokens)
     text = read.text + model.tokenizer.decode(token.id for token in drawn)
@@ -264,13 +264,13 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
         )
     if sampling.temperature == 0:
         probabilities = np.zeros(logits_V.size)
-        probabilities[likeliest(logits_V, 1)] = 1
+        probabilities[candidates.likeliest(logits_V, 1)] = 1
     else:
         probabilities = softmax(logits_V.astype(np.float64), sampling.temperature)
     yield probabilities
     # The logits rank: a temperature can make probabilities equal, and never reorders them.
     if sampling.top_k > 0:
-        probabilities = _keep(probabilities, likeliest(logits_V, sampling.top_k))
+        probabilities = _keep(probabilities, candidates.likeliest(logits_V, sampling.top_k))
         yield probabilities
     if sampling.top_p < 1:
         probabilities = _keep(probabilities, nucleus(logits_V, probabilities, sampling.top_p))
@@ -283,7 +283,7 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
 
 def nucleus(logits_V: np.ndarray, probabilities_V: np.ndarray, share: float) -> np.ndarray:
     """The fewest likeliest ids that reach `share` together, at least one. Holtzman et al. 2020."""
-    order = likeliest(logits_V, logits_V.size)
+    order = candidates.likeliest(logits_V, logits_V.size)
     before = np.cumsum(probabilities_V[order]) - probabilities_V[order]
     return order[(before < share) | (np.arange(order.size) == 0)]
 
@@ -312,7 +312,7 @@ def _generate(
     for _ in range(max_tokens):
         *_, probabilities = stages_of(logits_V, sampling)
         chosen = int(draw(probabilities, 1, rng)[0])
-        token = session.token_of(model, chosen)
+        token = token_of(model, chosen)
         yield Drawn(len(ids), chosen, token.text, float(probabilities[chosen]))
         ids.append(chosen)
         full = context and len(ids) >= context
@@ -333,9 +333,9 @@ def _counts(
     if not draws:
         return (), OtherCounts(0, 0.0, 0, 0.0)
     drawn = np.bincount(draw(probabilities_V, draws, rng), minlength=probabilities_V.size)
-    possible = [i for i in likeliest(logits_V, top).tolist() if probabilities_V[i]]
+    possible = [i for i in candidates.likeliest(logits_V, top).tolist() if probabilities_V[i]]
     listed = tuple(
-        Count(i, session.token_of(model, i).text, float(probabilities_V[i]), int(drawn[i]),
+        Count(i, token_of(model, i).text, float(probabilities_V[i]), int(drawn[i]),
               float(drawn[i] / draws))
         for i in possible
     )  # fmt: skip

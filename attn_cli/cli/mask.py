@@ -14,7 +14,7 @@ from attn_cli.cli.options import (
 )
 from attn_cli.cli.prompts import answers
 from attn_cli.errors import UsageError
-from attn_cli.words import sentence
+from attn_cli.words import Note, sentence
 
 EXAMPLES = (
     'attn mask "the greatest thinker in China is"',
@@ -74,9 +74,12 @@ def command(
         found = mask(before, after, block, at, top=top)
         chosen = {**after.settings, "compared_with": names[0], "layer": block.layer, "head": at}
         page = partial(view.page, after, found, *names)
-        # The page itself says what a mask like the model's own changes.
-        notes = tuple(note for note in after.notes if note.key != "note.no_effect")
-        return output.Result(page, found, model.facts, read, chosen, notes)
+        return output.Result(page, found, model.facts, read, chosen, _beside(after.notes))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("mask", out, results, quiet=prompt.quiet, each=each)
+
+
+def _beside(notes: tuple[Note, ...]) -> tuple[Note, ...]:
+    """The page itself says what a mask like the model's own changes."""
+    return tuple(said for said in notes if said.key != "note.no_effect")
