@@ -3,6 +3,7 @@
 import os
 import resource
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from attn_cli.maths.cores import groups, text
@@ -28,19 +29,24 @@ def available(root: Path = Path("/")) -> int:
 def _of_machine(root: Path) -> int:
     """What can be had without swapping, and never more than there is."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    free = _entries(text(root / "proc/meminfo")).get("MemAvailable:")
+    free = _entries(text(f"{root}/proc/meminfo")).get("MemAvailable:")
     return whole if free is None else min(whole, 1024 * free)
 
 
 def _of_container(root: Path) -> Iterator[int]:
     """What each control group around this process has left (Linux, both versions)."""
-    for place, old in groups(root, "memory"):
+    for place, old in _groups(root):
         limit, used, files = _OLD if old else _NEW
-        most, now = (text(place / name).strip() for name in (limit, used))
+        most, now = (text(f"{place}/{name}").strip() for name in (limit, used))
         if most.isdecimal():
-            entries = _entries(text(place / "memory.stat"))
+            entries = _entries(text(f"{place}/memory.stat"))
             kept = int(now) if now.isdecimal() else 0
             yield int(most) - max(0, kept - sum(entries.get(name, 0) for name in files))
+
+
+@cache
+def _groups(root: Path) -> list[tuple[Path, bool]]:
+    return list(groups(root, "memory"))
 
 
 def _of_process(root: Path) -> int:
@@ -48,7 +54,7 @@ def _of_process(root: Path) -> int:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
         return _NO_LIMIT
-    pages = text(root / "proc/self/statm").split(" ", 1)[0]
+    pages = text(f"{root}/proc/self/statm").split(" ", 1)[0]
     return limit - int(pages or 0) * os.sysconf("SC_PAGE_SIZE")
 
 

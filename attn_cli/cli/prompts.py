@@ -172,6 +172,8 @@ def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
 
 
 def _of_json(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
+    from attn_cli.views.json import encode
+
     found = _object(line)
     if found is None:
         raise ContentError("it is not a JSON object", "each line is one, with the key text")
@@ -182,6 +184,12 @@ def _of_json(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
     text = found.pop("text")
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise ContentError("it holds half a surrogate pair, not text")
+    try:
+        encode([[found]])  # as deep as it will be in a document
+    except (TypeError, RecursionError):
+        what = "the keys beside text hold what cannot be given back"
+        hint = "whole numbers have at most 64 bits there, and lists are at most 200 deep"
+        raise ContentError(what, hint) from None
     return text, found
 
 

@@ -79,10 +79,11 @@ def groups(root: Path, kind: str) -> Iterator[tuple[Path, bool]]:
             yield place, bool(kinds)
 
 
-def text(path: Path) -> str:
+def text(path: Path | str) -> str:
     """What a file of the system says, "" where there is none."""
     try:
-        return path.read_text()
+        with open(path, encoding="utf-8") as file:
+            return file.read()
     except (OSError, ValueError):
         return ""
 

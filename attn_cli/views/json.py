@@ -38,7 +38,7 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {key: _without_surrogates(item) for key, item in value.items()}
+        return {_without_surrogates(key): _without_surrogates(v) for key, v in value.items()}
     if isinstance(value, list):
         return [_without_surrogates(item) for item in value]
     return value

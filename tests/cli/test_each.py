@@ -69,6 +69,45 @@ def test_a_line_that_is_too_long_is_named_and_the_others_go_on(attn, monkeypatch
     assert len(result.said) < 200
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        '"n": 123456789012345678901234567890',
+        '"n": [{"m": -9223372036854775809}]',
+        '"n": ' + "[" * 252 + "]" * 252,
+        '"n": ' + "[" * 900 + "]" * 900,
+        '"n": ' + '{"a":' * 600 + "1" + "}" * 600,
+    ],
+    ids=lambda given: given[:12],
+)
+def test_what_cannot_be_given_back_is_named_and_the_others_go_on(attn, given):
+    """Numbers are written with at most 64 bits, and not in more than 254 brackets."""
+    text = '{"text": "the king"%s}\n'
+    lines = text % "" + text % f", {given}" + text % ', "n": 18446744073709551615'
+    result = attn("trace", *EACH, *SHORT, stdin=lines.encode(), partial=True)
+    assert [line["prompt"].get("given") for line in result.lines] == [None, {"n": 2**64 - 1}]
+    assert result.said.startswith("attn: standard input: line 2: the keys beside text hold what ")
+    assert "at most 64 bits" in result.said
+
+
+@pytest.mark.parametrize(
+    ("given", "back"),
+    [
+        (r'"\ud800": "\udfff"', {"?": "?"}),
+        ('"n": 1e999, "m": NaN, "o": -Infinity', {"n": None, "m": None, "o": None}),
+        ('"n": ' + "[" * 240 + "]" * 240, None),
+        ('"a": 1, "a": 2, "": 3', {"a": 2, "": 3}),
+        (r'"\u0000\u001b[31m": 1', {"\0\x1b[31m": 1}),
+        ('"schema": 1, "tokens": 2, "given": 3', {"schema": 1, "tokens": 2, "given": 3}),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_odd_keys_come_back_as_strict_json(attn, given, back):
+    lines = f'{{"text": "the king", {given}}}\n'
+    found = attn("trace", *EACH, *SHORT, stdin=lines.encode()).json["prompt"]["given"]
+    assert back is None or found == back
+
+
 @pytest.mark.parametrize("option", ["--file", "-"])
 def test_a_prompt_without_an_end_is_refused_with_what_may_be(attn, monkeypatch, tmp_path, option):
     """Not line by line it has to be there as a whole."""
