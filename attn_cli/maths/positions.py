@@ -7,11 +7,14 @@ Q query, K key, B bucket.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from attn_cli.maths import cores
-from attn_cli.maths.masks import BLOCK, distance
+from attn_cli.maths.masks import distance
+
+_BLOCK = 64  # positions that rotate together
 
 
 def frequencies(width: int, base: float) -> np.ndarray:
@@ -83,12 +86,19 @@ def angles(
     return np.cos(angle) * np.float32(factor), np.sin(angle) * np.float32(factor), angle
 
 
-def rotate(x_HPW: np.ndarray, cos_PR: np.ndarray, sin_PR: np.ndarray) -> np.ndarray:
-    """Rotates the pair (i, i + R) of each vector by its position's angle; those after 2R stay."""
-    half, rotated = cos_PR.shape[-1], np.empty_like(x_HPW)
+def rotate(
+    vectors: Sequence[np.ndarray], cos_PR: np.ndarray, sin_PR: np.ndarray
+) -> list[np.ndarray]:
+    """Rotates the pair (i, i + R) of each vector by its position's angle; those after 2R stay.
 
-    def work(rows: slice) -> None:
-        x, out, cos, sin = x_HPW[..., rows, :], rotated[..., rows, :], cos_PR[rows], sin_PR[rows]
+    All the arrays (head, position, width) at once, queries and keys say, some positions at a time.
+    """
+    half, rotated = cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
+
+    def work(part: tuple[int, slice]) -> None:
+        which, rows = part
+        cos, sin = cos_PR[rows], sin_PR[rows]
+        x, out = (arrays[which][..., rows, :] for arrays in (vectors, rotated))
         first, second = x[..., :half], x[..., half : 2 * half]
         np.multiply(first, cos, out=out[..., :half])
         out[..., :half] -= second * sin
@@ -96,7 +106,13 @@ def rotate(x_HPW: np.ndarray, cos_PR: np.ndarray, sin_PR: np.ndarray) -> np.ndar
         out[..., half : 2 * half] += first * sin
         out[..., 2 * half :] = x[..., 2 * half :]
 
-    cores.spread(work, x_HPW.shape[-2], BLOCK)
+    blocks = [slice(at, at + _BLOCK) for at in range(0, len(cos_PR), _BLOCK)]
+    parts = [(which, rows) for rows in blocks for which in range(len(vectors))]
+    if len(blocks) > 1:
+        cores.each(work, parts)
+    else:  # too little for a second thread
+        for part in parts:
+            work(part)
     return rotated
 
 

@@ -21,7 +21,9 @@ _VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next 
 POSITIONS = 256  # that share a part of a matrix
 _WAKING = 1.3e6  # numbers that could be read while another thread is woken
 _MADE = 1 << 18
-_LEAST = 1 << 22  # multiplications that are worth a thread
+# Of more positions a part is a quarter of the outputs, but no more multiplications than so many,
+# and no narrower than pays for rearranging the vectors anew.
+_MOST, _NARROWEST, _STEP = 120_000_000, 144, 48
 
 
 class Map(NamedTuple):
@@ -160,12 +162,9 @@ def _tiles(positions: int, inputs: int, maps: Sequence[Map]) -> list[_Tile]:
     if positions <= _FEW:
         rows, widths = max(positions, 1), [_width(positions, inputs, of) for of in maps]
     else:
-        worth = _LEAST / (min(POSITIONS, positions) * max(1, inputs))
-        rows, widths = POSITIONS, []
-        for of in maps:
-            # Narrower where there would be too few to share.
-            least = 96 if positions <= 128 and of.outputs <= 1024 else 192
-            widths.append(least * max(1, round(worth / least)))
+        rows, most = POSITIONS, _MOST // (min(POSITIONS, positions) * max(1, inputs))
+        quarters = [min(of.outputs // 4, most) for of in maps]
+        widths = [max(_NARROWEST, width - width % _STEP) for width in quarters]
     return [
         _Tile(job, slice(at, at + rows), slice(start, min(start + width, of.outputs)))
         for job, (of, width) in enumerate(zip(maps, widths, strict=True))

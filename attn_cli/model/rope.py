@@ -70,7 +70,8 @@ class Rope:
 
 def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarray]:
     """The arrays with q and k rotated; what they were are q_unrotated and k_unrotated."""
-    after = {letter: rotate(arrays[letter], by.cosine, by.sine) for letter in "qk"}
+    rotated_qk = rotate([arrays["q"], arrays["k"]], by.cosine, by.sine)
+    after = dict(zip("qk", rotated_qk, strict=True))
     before = {f"{letter}_unrotated": arrays[letter] for letter in "qk"}
     return {**arrays, **before, **after, "angles": by.angle}
 

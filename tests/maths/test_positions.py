@@ -34,7 +34,7 @@ def test_a_rotation_is_the_product_with_a_complex_number_of_length_one(seed, cou
     rng = np.random.default_rng(seed)
     turns, (cosine, sine) = some_angles(rng, start, count, half)
     x = rng.standard_normal((3, count, 2 * half)).astype(np.float32)
-    turned = positions.rotate(x, cosine, sine)
+    turned = positions.rotate([x], cosine, sine)[0]
     assert turned.dtype == np.float32
     for head, position, pair in np.ndindex(3, count, half):
         number = complex(x[head, position, pair], x[head, position, pair + half])
@@ -48,7 +48,7 @@ def test_a_rotation_keeps_the_length_of_every_pair(seed, start):
     rng = np.random.default_rng(seed)
     _, (cosine, sine) = some_angles(rng, start, 5, 4)
     x = rng.standard_normal((2, 5, 8)).astype(np.float32)
-    turned = positions.rotate(x, cosine, sine)
+    turned = positions.rotate([x], cosine, sine)[0]
     before, after = (np.hypot(y[..., :4], y[..., 4:]) for y in (x, turned))
     assert np.allclose(before, after, rtol=1e-5, atol=1e-6)
 
@@ -58,7 +58,7 @@ def test_position_0_is_not_turned(seed):
     rng = np.random.default_rng(seed)
     _, (cosine, sine) = some_angles(rng, 0, 3, 2)
     x = rng.standard_normal((2, 3, 4)).astype(np.float32)
-    assert np.array_equal(positions.rotate(x, cosine, sine)[:, 0], x[:, 0])
+    assert np.array_equal(positions.rotate([x], cosine, sine)[0][:, 0], x[:, 0])
 
 
 @settings(deadline=None)
@@ -70,7 +70,7 @@ def test_scores_depend_only_on_how_far_apart_two_positions_are(seed, shift):
 
     def scores(start):
         cosine, sine = angles(turns, start, 6)
-        one, two = (positions.rotate(x, cosine, sine)[0] for x in (q, k))
+        one, two = (positions.rotate([x], cosine, sine)[0][0] for x in (q, k))
         return one @ two.T
 
     here = scores(0)
@@ -86,16 +86,16 @@ def test_numbers_behind_the_rotated_ones_stay(seed):
     rng = np.random.default_rng(seed)
     _, (cosine, sine) = some_angles(rng, 3, 5, 2)
     x = rng.standard_normal((2, 5, 7)).astype(np.float32)
-    turned = positions.rotate(x, cosine, sine)
+    turned = positions.rotate([x], cosine, sine)[0]
     assert np.array_equal(turned[..., 4:], x[..., 4:])
-    assert np.array_equal(turned[..., :4], positions.rotate(x[..., :4], cosine, sine))
+    assert np.array_equal(turned[..., :4], positions.rotate([x[..., :4]], cosine, sine)[0])
     assert not np.allclose(turned[..., :4], x[..., :4])
 
 
 def test_what_is_rotated_is_not_changed_itself():
     x = np.ones((1, 2, 4), np.float32)
     x.flags.writeable = False
-    positions.rotate(x, *angles(np.ones(2, np.float32), 1, 2))
+    positions.rotate([x], *angles(np.ones(2, np.float32), 1, 2))
 
 
 @given(start=st.integers(0, 300), count=st.integers(1, 20))
