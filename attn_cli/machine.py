@@ -2,7 +2,6 @@
 
 import os
 import resource
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 from attn_cli.maths.cores import groups, text
 
 _NO_LIMIT = 1 << 63
-_GOOD = 1.0
-_last: dict[Path, tuple[float, int]] = {}  # when it was asked, and the answer
 # What a group uses, and what of that is files, which make room when it is needed.
 _OLD = (
     "memory.limit_in_bytes",
@@ -24,14 +21,9 @@ _NEW = "memory.max", "memory.current", ("active_file", "inactive_file")
 def available(root: Path = Path("/")) -> int:
     """The bytes that can still be had: of the machine, of the container, and by ulimit -v.
 
-    The smallest of what is known of them; `root` has the files of the system. An answer is good for
-    a second: many short prompts would spend a third of their time on asking.
+    The smallest of what is known of them; `root` has the files of the system.
     """
-    now, (asked, found) = time.monotonic(), _last.get(root, (-_GOOD, 0))
-    if now - asked >= _GOOD:
-        found = max(0, min(_of_machine(root), *_of_container(root), _of_process(root)))
-        _last[root] = now, found
-    return found
+    return max(0, min(_of_machine(root), *_of_container(root), _of_process(root)))
 
 
 def _of_machine(root: Path) -> int:
