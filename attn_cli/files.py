@@ -78,22 +78,24 @@ def joined(parts: Iterable[bytes], where: str) -> bytes:
     return bytes(data)
 
 
-def lines(parts: Iterable[bytes], longest: int) -> Iterator[bytes | None]:
+def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, bool]]:
     """The lines of what comes in parts, without their ends, each as soon as it is there.
 
-    None stands for one that has more than `longest` bytes, which are not kept.
+    With each, whether another one is there already. None stands for one that has more than
+    `longest` bytes, which are not kept.
     """
     begun, too_long = bytearray(), False
     for part in parts:
-        for place, piece in enumerate(part.split(b"\n")):
+        pieces = part.split(b"\n")
+        for place, piece in enumerate(pieces):
             if place:  # a newline stands before it
-                yield None if too_long else bytes(begun)
+                yield None if too_long else bytes(begun), place + 1 < len(pieces)
                 begun, too_long = bytearray(), False
             begun += piece
             if len(begun) > longest:
                 begun, too_long = bytearray(), True
     if begun or too_long:
-        yield None if too_long else bytes(begun)
+        yield None if too_long else bytes(begun), False
 
 
 def _is_pipe(name: str) -> bool:

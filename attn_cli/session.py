@@ -10,7 +10,8 @@ import numpy as np
 
 from attn_cli import parse, room, vocabulary
 from attn_cli.candidates import ending_of, rank
-from attn_cli.errors import ContentError, UsageError, told_where
+from attn_cli.errors import AttnError, ContentError, UsageError, told_where
+from attn_cli.maths import cores
 from attn_cli.maths.kept import Measure
 from attn_cli.model import family
 from attn_cli.model.cache import Cache, End, Pass
@@ -190,6 +191,31 @@ def tracing(asked: Question) -> Generator[Passed, None, Trace]:
     """The whole trace that answers a question; yields each layer that is done."""
     blocks, found = yield from _collected(steps(asked))
     return replace(found, attention=tuple(blocks[address] for address in asked.blocks))
+
+
+def together(asked: Sequence[Question]) -> list[Trace | AttnError]:
+    """The whole traces that answer questions to one model, or why one could not be had.
+
+    Their passes go side by side, layer by layer, so that each layer is read once; each is computed
+    by itself, so that no digit depends on the others.
+    """
+    model = family.side_by_side(asked[0].model)
+    passes = [tracing(replace(one, model=model)) for one in asked]
+    found: dict[int, Trace | AttnError] = {}
+
+    def advance(place: int) -> None:
+        try:
+            next(passes[place])
+        except StopIteration as stop:
+            found[place] = stop.value
+        except AttnError as problem:
+            found[place] = problem
+
+    while left := [place for place in range(len(passes)) if place not in found]:
+        advance(left[0])  # reads what the others will want
+        cores.each(advance, left[1:])
+        model.weights.held.clear()
+    return [found[place] for place in range(len(passes))]
 
 
 @wraps(ask, assigned=())

@@ -3,10 +3,10 @@
 import gc
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from attn_cli import files, parse, vocabulary
 from attn_cli.cli import output
@@ -16,10 +16,15 @@ from attn_cli.errors import AttnError, ContentError, UsageError, shorten
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
-    from attn_cli.records import Prompt
+    from attn_cli.records import Prompt, Trace
+    from attn_cli.session import Question
 
 T = TypeVar("T")
 Line = Callable[[], tuple[str, dict[str, Any]]]  # reads the text of one, and what came with it
+Answer = Callable[["Prompt"], "output.Result | Generator[Question, Trace, output.Result]"]
+# Prompts that go through a model together, up to so many tokens, where it has so many bytes: to
+# read these for each prompt would take longer than to compute.
+_TOGETHER, _SHORT, _WORTH = 16, 256, 1 << 23
 _LONGEST = 1 << 24  # bytes of a line; JSON that says nothing takes twenty times its size
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -27,13 +32,17 @@ _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
 
 
 def answers(
-    options: PromptOptions, model: "Model", answer: "Callable[[Prompt], output.Result]"
+    options: PromptOptions, model: "Model", answer: "Answer"
 ) -> "Iterator[output.Result | None]":
     """What `answer` makes of each prompt that was asked for; a single one unless `--each` is given.
+
+    One that is a generator yields what it asks of the model and is sent the trace: of several short
+    prompts that are there already, the traces are made together, where that is faster.
 
     With it, a line that fails is told with its place and gives None; `--strict` raises instead.
     Raises UsageError for two sources, ContentError for what cannot be read.
     """
+    from attn_cli import session
     from attn_cli.reading import tokenise
 
     targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
@@ -47,19 +56,85 @@ def answers(
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        yield answer(read(**_single(options)))
+        found = _begun(answer, read(**_single(options)))
+        if isinstance(found, _Begun):
+            steps = session.tracing(found.asked)
+            found = found.end(partial(output.watched, steps, quiet=options.quiet))
+        yield found
         return
-    for place, prompt in _prompts(options, read):
-        yield prompt and _tried(partial(answer, prompt), place, options)
+    alone = options.strict or model.weights.size < _WORTH
+    for group in _groups(options, read, 1 if alone else _TOGETHER):
+        yield from _answered(group, answer, options)
 
 
-def _prompts(
-    options: PromptOptions, read: "Callable[[str], Prompt]"
-) -> "Iterator[tuple[str, Prompt | None]]":
-    """Each prompt of the input with its place; None where a line could not be read."""
+def _answered(
+    group: "list[tuple[str, Prompt | None]]", answer: "Answer", options: PromptOptions
+) -> "Iterator[output.Result | None]":
+    begun = [
+        (place, prompt and _tried(partial(_begun, answer, prompt), place, options))
+        for place, prompt in group
+    ]
+    traces = _traces([found.asked for _, found in begun if isinstance(found, _Begun)])
+    for place, found in begun:
+        asks = isinstance(found, _Begun)
+        yield _tried(partial(found.end, next(traces)), place, options) if asks else found
+
+
+class _Begun(NamedTuple):
+    """An answer that waits for the trace of what it asks."""
+
+    work: "Generator[Question, Trace, output.Result]"
+    asked: "Question"
+
+    def end(self, trace: "Callable[[], Trace]") -> "output.Result":
+        """The answer, given what makes the trace, or raises why there is none."""
+        try:
+            self.work.send(trace())
+        except StopIteration as stop:
+            return stop.value
+        raise RuntimeError("an answer asks once")
+
+
+def _begun(answer: "Answer", prompt: "Prompt") -> "output.Result | _Begun":
+    work = answer(prompt)
+    return _Begun(work, next(work)) if isinstance(work, Generator) else work
+
+
+def _traces(asked: "list[Question]") -> "Iterator[Callable[[], Trace]]":
+    """What makes the trace of each question, or raises; of several, they are made at once."""
+    from attn_cli import session
+
+    if len(asked) == 1:
+        yield partial(session.finished, session.tracing(asked[0]))
+    for found in session.together(asked) if len(asked) > 1 else ():
+        yield partial(_given, found)
+
+
+def _given(found: "Trace | AttnError") -> "Trace":
+    if isinstance(found, AttnError):
+        raise found
+    return found
+
+
+def _groups(
+    options: PromptOptions, read: "Callable[[str], Prompt]", most: int
+) -> "Iterator[list[tuple[str, Prompt | None]]]":
+    """The prompts of the input with their places, as many at a time as are there already.
+
+    None stands for a line that could not be read.
+    """
     gc.enable()  # cycles that libraries leave behind add up over many prompts, unlike over one
-    for place, source in _lines(options):
-        yield place, _tried(partial(_prompt, source, read), place, options)
+    group, tokens = [], 0
+    for place, source, more in _lines(options):
+        if source:
+            prompt = _tried(partial(_prompt, source, read), place, options)
+            group.append((place, prompt))
+            tokens += len(prompt.tokens) if prompt else 0
+        if not more or len(group) == most or tokens >= _SHORT:
+            yield group
+            group, tokens = [], 0
+    if group:
+        yield group
 
 
 def _prompt(source: Line, read: "Callable[[str], Prompt]") -> "Prompt":
@@ -131,28 +206,33 @@ def _source(options: PromptOptions) -> tuple[Iterator[bytes], str]:
     return iter([vocabulary.SAMPLE_PROMPT.encode()]), "the sample prompt"
 
 
-def _lines(options: PromptOptions) -> Iterator[tuple[str, Line]]:
-    """The place of each line that is not blank, as they come, and what reads it."""
+def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
+    """The place of each line as they come, what reads it, and whether another is there already.
+
+    Nothing reads a blank one, which comes only where it is the last that is there.
+    """
     _refuse_two(options)
     if options.ids is not None or options.text not in (None, "-"):
         raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
     parts, where = _source(options)
     number = blank = 0
     read = None
-    for number, line in enumerate(files.lines(parts, _LONGEST), 1):
+    for number, (line, more) in enumerate(files.lines(parts, _LONGEST), 1):
         place = f"{where}: line {number}"
         if line is None:
-            yield place, _too_long
+            yield place, _too_long, more
             continue
         if number == 1 and line[:2] in _UTF16:
             files.decode(line, where)
         if not line.strip():
             blank += 1
+            if not more:
+                yield place, None, False
             continue
         if read is None:
             as_json = where.endswith(_JSON_LINES) or _object(line) is not None
             read = _of_json if as_json else _of_text
-        yield place, partial(read, line, options.quiet)
+        yield place, partial(read, line, options.quiet), more
     if number == blank:
         raise ContentError(f"{where} holds no prompt", "one prompt per line")
     if blank:

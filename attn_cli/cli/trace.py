@@ -91,14 +91,13 @@ def command(
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt.max_memory)
         places = {place: _positions(longer, place, query, key) for place in where}
-        asked_for = session.ask(
+        found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
             # A page tells of the whole; a document is just what was asked for.
             positions={} if kind == "table" else _kept(longer, places),
             next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
             kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
-        found = output.watched(session.tracing(asked_for), quiet=prompt.quiet)
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}

@@ -88,11 +88,13 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
     x = model.family.final(model, x)
     if model.facts.logit_scale != 1:
         x = x * x.dtype.type(model.facts.logit_scale)
-    name = output_matrix(model)
-    matrix = model.weights.map(name.removesuffix(".weight"))._replace(bias=NOTHING)
+    name, weights = output_matrix(model), model.weights
+    if weights.shared:  # no layer, and too tall to be held for a moment
+        weights = replace(weights, hold=False)
+    matrix = weights.map(name.removesuffix(".weight"))._replace(bias=NOTHING)
     (logits,) = through(x, matrix)
-    if not model.weights.hold:
-        model.weights.tensor(name).release()
+    if not weights.hold:
+        weights.tensor(name).release()
     bias = output_bias(model)
     logits = logits + bias if bias.size else logits
     cap = model.facts.logit_cap
@@ -102,3 +104,11 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
 def in_memory(model: Model) -> Model:
     """The same model, keeping every tensor it reads: for many passes instead of one."""
     return replace(model, weights=replace(model.weights, hold=True, held={}))
+
+
+def side_by_side(model: Model) -> Model:
+    """The same model for several passes that share what is read of each layer.
+
+    Who runs them empties `weights.held` when all have passed a layer.
+    """
+    return replace(model, weights=replace(model.weights, hold=True, shared=True, held={}))

@@ -35,13 +35,15 @@ class Weights:
     """Tensors under the names a family uses, whatever the file calls them.
 
     `held` keeps what has been read, for running many times over; otherwise a layer's memory is
-    given back once it has been passed. `dtype` is float64 only to check float32.
+    given back once it has been passed. `shared`: several passes go through the layers side by side,
+    and what they read of one is held until all have. `dtype` is float64 only to check float32.
     """
 
     tensors: Mapping[str, Tensor]
     stored: Mapping[str, Stored]
     held: dict[str, np.ndarray] = field(default_factory=dict)
     hold: bool = False
+    shared: bool = False
     dtype: type = np.float32
 
     def tensor(self, name: str) -> Tensor:

@@ -10,11 +10,13 @@ import signal
 import tempfile
 import threading
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
 from attn_cli import files, session
 from attn_cli.cli import app, prompts
+from attn_cli.cli.options import PromptOptions
 from attn_cli.cli.streams import Streams
 from attn_cli.files import lines
 from attn_cli.records import Attention, Trace
@@ -34,14 +36,14 @@ SHORT = ("--step", 5, "--no-next", "--json")
 def test_lines_are_the_same_however_they_come(data, size):
     parts = (data[at : at + size] for at in range(0, len(data), size))
     expected = data.removesuffix(b"\n").split(b"\n") if data else []
-    assert list(lines(parts, 100)) == expected
+    assert [line for line, _ in lines(parts, 100)] == expected
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 def test_a_line_that_is_too_long_is_left_out_alone(size):
     data = b"abc\nabcd\nab\n" + b"x" * 50 + b"\nabc\nabcd"
     parts = (data[at : at + size] for at in range(0, len(data), size))
-    assert list(lines(parts, 3)) == [b"abc", None, b"ab", None, b"abc", None]
+    assert [line for line, _ in lines(parts, 3)] == [b"abc", None, b"ab", None, b"abc", None]
 
 
 def test_a_line_is_there_before_what_follows_it_is_read():
@@ -51,8 +53,8 @@ def test_a_line_is_there_before_what_follows_it_is_read():
         yield b"\n"
 
     read, found = [], lines(parts(), 100)
-    assert (next(found), read) == (b"the", [])
-    assert (next(found), read) == (b"king", ["more"])
+    assert (next(found)[0], read) == (b"the", [])
+    assert (next(found)[0], read) == (b"king", ["more"])
 
 
 # --- what lines can be ---------------------------------------------------------------------------
@@ -325,3 +327,64 @@ def test_hundreds_of_prompts_take_the_memory_of_a_few(attn, monkeypatch):
     (few, few_at_most), (many, many_at_most) = held[200], held[600]
     assert many - few < 100 * (600 - 200)
     assert many_at_most < 1.1 * few_at_most
+
+
+# --- prompts that go through a model together ----------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny-encoder", "tiny-translator"])
+def test_prompts_together_have_the_digits_of_each_alone(attn, monkeypatch, model):
+    words = ["the king", "the queen of China is", "the", "man", "the great thinker in China"]
+    lines = "".join(f"{line}\n" for line in words * 5).encode()
+    asked = ("trace", *EACH, "--json", "--model", model, "--layer", "all", "--head", "all")
+    alone = attn(*asked, stdin=lines)
+    sizes, together = [], session.together
+    monkeypatch.setattr(prompts, "_WORTH", 0)
+    monkeypatch.setattr(
+        session, "together", lambda asked: sizes.append(len(asked)) or together(asked)
+    )
+    found = attn(*asked, stdin=lines)
+    assert found.out == alone.out
+    assert sum(sizes) == 25 and max(sizes) == 16
+    assert found.code == alone.code == 0
+
+
+def test_whether_another_line_is_there_already_is_told():
+    parts = [b"a\nb", b"c\nd\n", b"e"]
+    assert list(lines(parts, 9)) == [(b"a", False), (b"bc", True), (b"d", False), (b"e", False)]
+
+
+def test_a_line_that_fails_among_others_fails_alone(attn, monkeypatch):
+    monkeypatch.setattr(prompts, "_WORTH", 0)
+    lines = b"the king\nthe\xff\n\nthe queen\n"
+    # Prompts of two tokens have no third one that the mask could name.
+    asked = ("trace", *EACH, "--json", "--mask", "block:2:1")
+    result = attn(*asked, stdin=lines + b"the king is\n", partial=True)
+    assert result.code == 1
+    texts = [json.loads(line)["prompt"]["text"] for line in result.out.splitlines()]
+    assert texts == ["the king is"]
+    assert [f"line {n}:" in result.said for n in (1, 2, 3, 4, 5)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_prompt_does_not_wait_for_others_that_are_not_there(monkeypatch):
+    """Nor does one with a blank line behind it."""
+    monkeypatch.setattr(prompts, "_source", lambda _: (parts(), "a pipe"))
+    read = []
+
+    def parts():
+        for part in (b"the\n\n", b"king\nqueen\n", b"\n", b"man"):
+            read.append(part)
+            yield part
+
+    options = PromptOptions(each="line", quiet=True)
+    tokens = SimpleNamespace(tokens=(1,))
+    monkeypatch.setattr(prompts, "_prompt", lambda source, _: source.args[0] and tokens)
+    found = [(len(group), len(read)) for group in prompts._groups(options, None, 16)]
+    # So many prompts each time, when so many parts have been read; nothing comes of blank lines.
+    assert [group for group in found if group[0]] == [(1, 1), (2, 2), (1, 4)]
