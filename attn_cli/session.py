@@ -53,7 +53,14 @@ def run(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> tuple[dict[Address, Attention], End]:
     """The recorded blocks of a pass (see `records`), and where it ended."""
-    return finished(_collected(records(model, ids, request, cache)))
+    return finished(running(model, ids, request, cache))
+
+
+def running(
+    model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
+) -> Generator[Passed, None, tuple[dict[Address, Attention], End]]:
+    """`run`, which yields each layer that is done."""
+    return (yield from _collected(records(model, ids, request, cache)))
 
 
 def _collected(

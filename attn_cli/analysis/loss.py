@@ -1,5 +1,6 @@
 """What training sees: every position predicts its next token at once."""
 
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cross_entropy
 from attn_cli.model.family import Model
 from attn_cli.model.what_if import UNCHANGED, Changes
-from attn_cli.records import Candidate, Prompt
+from attn_cli.records import Candidate, Passed, Prompt
 
 _OF_LOGIT = 4 + 3 * 8  # bytes: itself, in float64, that less the largest, and its power of e
 
@@ -48,6 +49,13 @@ def loss(
     Raises UsageError for a single token, ContentError for what needs more than `max_memory` (see
     `session.trace`).
     """
+    return session.finished(loss_steps(model, prompt, changes, max_memory))
+
+
+def loss_steps(
+    model: Model, prompt: Prompt, changes: Changes, max_memory: int
+) -> Generator[Passed, None, Loss]:
+    """`loss`, which yields each layer that is done."""
     session.check_writes(model.facts, "the loss")
     read = prompt.last
     if len(read.tokens) < 2:
@@ -59,7 +67,7 @@ def loss(
     targets = np.array(read.ids[1:])
     request = session.request_for(prompt, what_if=changes)
     room.check(model, prompt, request, max_memory, per_token=_OF_LOGIT * model.facts.vocabulary)
-    end = session.run(model, read.ids, request)[1]
+    _, end = yield from session.running(model, read.ids, request)
     logits = session.predict(model, end.x)[:-1].astype(np.float64)
     with np.errstate(all="ignore"):
         losses = cross_entropy(logits, targets)

@@ -1,6 +1,6 @@
 """Temperature and filters: how logits become the token that is drawn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from attn_cli.model.cache import Cache, Ids
 from attn_cli.model.family import Model, in_memory
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.reading import token_of
-from attn_cli.records import Candidate, Prompt
+from attn_cli.records import Candidate, Passed, Prompt
 from attn_cli.words import Note, note
 
 
@@ -134,10 +134,28 @@ def sample(
     with `draws`, that many times the first. What-if settings change every pass. Raises
     ContentError, also for what needs more than `max_memory` (see `session.trace`).
     """
+    more = {"seed": seed, "max_tokens": max_tokens, "draws": draws, "sweep": sweep, "top": top}
+    return session.finished(sample_steps(model, prompt, sampling, changes, max_memory, **more))
+
+
+def sample_steps(
+    model: Model,
+    prompt: Prompt,
+    sampling: Sampling,
+    changes: Changes,
+    max_memory: int,
+    *,
+    seed: int,
+    max_tokens: int,
+    draws: int,
+    sweep: Sequence[float],
+    top: int,
+) -> Generator[Passed, None, Sample]:
+    """`sample`, which yields each layer of each pass that is done."""
     session.check_writes(model.facts, "sampling")
     kept = in_memory(model) if max_tokens > 1 else model
     reader = _Reader(kept, prompt, changes, max_tokens, max_memory)
-    logits_V = reader.next(prompt.last.ids)
+    logits_V = yield from reader.next(prompt.last.ids)
     stages = list(stages_of(logits_V, sampling))
     before = softmax(logits_V.astype(np.float64))
     ranked = candidates.rank(model, logits_V, top)
@@ -145,7 +163,7 @@ def sample(
     rng = np.random.default_rng(seed)
     counts, other_counts = _counts(model, logits_V, stages[-1], draws, top, rng)
     asked = 0 if draws else max_tokens
-    drawn = tuple(_generate(reader, prompt, sampling, asked, rng, logits_V))
+    drawn = yield from _generate(reader, prompt, sampling, asked, rng, logits_V)
     return Sample(
         provenance=vocabulary.WHAT_IF if reader.touched else vocabulary.DERIVED,
         filters=sampling.filters(),
@@ -196,13 +214,13 @@ class _Reader:
         room.check(model, prompt, self._request, max_memory, added=added, per_token=cached)
         self._cache, self._ids = Cache(), ()
 
-    def next(self, ids: Ids) -> np.ndarray:
+    def next(self, ids: Ids) -> Generator[Passed, None, np.ndarray]:
         """Logits (vocabulary) for the token after these, which follow those read before."""
         cache = self._cache
         if self._request.what_if.looks_ahead:
             ids, cache = self._ids + ids, None
             self._ids = ids
-        end = session.run(self.model, ids, self._request, cache)[1]
+        _, end = yield from session.running(self.model, ids, self._request, cache)
         self.touched = self.touched or end.touched
         return session.predict(self.model, end.x[-1:])[0]
 
@@ -214,6 +232,13 @@ def continued(
 
     It stops at an end token, and where the context is full. Raises ContentError.
     """
+    return session.finished(continued_steps(model, prompt, max_tokens, changes, max_memory))
+
+
+def continued_steps(
+    model: Model, prompt: Prompt, max_tokens: int, changes: Changes, max_memory: int
+) -> Generator[Passed, None, Prompt]:
+    """`continued`, which yields each layer of each pass that is done."""
     read = prompt.last
     context = _context(model, prompt)
     left = context - len(read.tokens) if context else max_tokens
@@ -223,7 +248,8 @@ def continued(
     greedy = Sampling(temperature=0)
     reader = _Reader(in_memory(model), prompt, changes, max_tokens, max_memory)
     rng = np.random.default_rng(0)  # nothing is left to chance at temperature 0
-    drawn = list(_generate(reader, prompt, greedy, max_tokens, rng, reader.next(read.ids)))
+    logits_V = yield from reader.next(read.ids)
+    drawn = yield from _generate(reader, prompt, greedy, max_tokens, rng, logits_V)
     tokens = (token_of(model, token.id) for token in drawn)
     # What ends the answer to a chat is special, as in the prompt.
     added = tuple(replace(t, special=t.special or t.id in prompt.ends) for t in tokens)
@@ -307,18 +333,20 @@ def _generate(
     max_tokens: int,
     rng: np.random.Generator,
     logits_V: np.ndarray,
-) -> Iterator[Drawn]:
+) -> Generator[Passed, None, tuple[Drawn, ...]]:
     model, ids, context = reader.model, list(prompt.last.ids), _context(reader.model, prompt)
+    drawn: list[Drawn] = []
     for _ in range(max_tokens):
         *_, probabilities = stages_of(logits_V, sampling)
         chosen = int(draw(probabilities, 1, rng)[0])
         token = token_of(model, chosen)
-        yield Drawn(len(ids), chosen, token.text, float(probabilities[chosen]))
+        drawn.append(Drawn(len(ids), chosen, token.text, float(probabilities[chosen])))
         ids.append(chosen)
         full = context and len(ids) >= context
         if chosen in _ends(model, prompt) or full or len(ids) == len(prompt.last.ids) + max_tokens:
-            return
-        logits_V = reader.next((chosen,))
+            break
+        logits_V = yield from reader.next((chosen,))
+    return tuple(drawn)
 
 
 def _counts(

@@ -1,7 +1,7 @@
 """How exact a trace is: against float64, and against activations made elsewhere."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from attn_cli.files import read_input
 from attn_cli.hook_names import find, hook_name, kept_in
 from attn_cli.maths import attention as steps
 from attn_cli.model.family import Model
-from attn_cli.records import Attention, Facts, Prompt, Trace
+from attn_cli.records import Attention, Facts, Passed, Prompt, Trace
 
 NORMAL, SUSPECT = 5e-5, 1e-4
 SUSPECT_VERDICT = "suspect"
@@ -63,15 +63,22 @@ def verify(
     be empty. Raises ContentError if it is of another prompt or fits nowhere, and for what needs
     more than `max_memory` (see `session.trace`).
     """
+    return session.finished(verify_steps(model, prompt, reference, source, max_memory))
+
+
+def verify_steps(
+    model: Model, prompt: Prompt, reference: Mapping[str, np.ndarray], source: str, max_memory: int
+) -> Generator[Passed, None, Verification]:
+    """`verify`, which yields each layer that is done."""
     names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
     every = {
         "prompt": prompt, "stack": "all", "kind": "all", "arrays": names, "next": False,
         "max_memory": max_memory,
     }  # fmt: skip
     _check_memory(model, prompt, names, max_memory)
-    found = session.trace(model=model, **every)
+    found = yield from session.tracing(session.ask(model=model, **every))
     double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
-    exact = session.trace(model=double, **every)
+    exact = yield from session.tracing(session.ask(model=double, **every))
     float64 = _worst(_against_float64(found, exact))
     compared = _worst(_against_file(found, reference, source)) if reference else ()
     largest = max((entry.error for entry in (*float64, *compared)), key=_badness)

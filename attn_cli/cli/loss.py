@@ -18,7 +18,7 @@ def command(
 ) -> int:
     """Every position predicts its next token at once: probability, loss and best guess of each."""
     from attn_cli import notes, session
-    from attn_cli.analysis.loss import loss
+    from attn_cli.analysis.loss import loss_steps
     from attn_cli.views import loss as view
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
@@ -27,7 +27,8 @@ def command(
     def answer(read):
         typed = what_if.settings()
         changes = session.what_if(model, read, where, **typed)
-        found = loss(model, read, changes, max_memory=prompt.max_memory)
+        steps = loss_steps(model, read, changes, prompt.max_memory)
+        found = output.watched(steps, quiet=prompt.quiet)
         said = notes.run_notes(model, read, typed, changes, found.provenance)
         settings = {**typed, **parse.named(where), **read.settings}
         page = partial(view.page, model.facts, read, found, settings)

@@ -58,7 +58,7 @@ def command(
     Filters act in this order: temperature, top-k, top-p, min-p.
     """  # fmt: skip
     from attn_cli import notes, session
-    from attn_cli.analysis.sample import Sampling, sample, stop_note
+    from attn_cli.analysis.sample import Sampling, sample_steps, stop_note
     from attn_cli.views import sample as view
 
     if draws and max_tokens > 1:
@@ -76,10 +76,11 @@ def command(
 
     def answer(read):
         changes = session.what_if(model, read, where, **typed)
-        found = sample(
-            model, read, sampling, seed=chosen["seed"], max_tokens=max_tokens, draws=draws,
-            sweep=heats, top=top, changes=changes, max_memory=prompt.max_memory,
+        steps = sample_steps(
+            model, read, sampling, changes, prompt.max_memory, seed=chosen["seed"],
+            max_tokens=max_tokens, draws=draws, sweep=heats, top=top,
         )  # fmt: skip
+        found = output.watched(steps, quiet=prompt.quiet)
         # The last one drawn is not read any more.
         added = max(0, len(found.drawn) - 1)
         said = notes.run_notes(model, read, typed, changes, found.provenance, added=added)

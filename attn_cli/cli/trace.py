@@ -89,7 +89,7 @@ def command(
 
     def answer(read):
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
-        longer, settings, notes = _continued(model, read, asked, where, typed, prompt.max_memory)
+        longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
         places = {place: _positions(longer, place, query, key) for place in where}
         found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
@@ -160,7 +160,7 @@ def _continued(
     asked: int | None,
     where: tuple[tuple[str, str], ...],
     typed: dict[str, Any],
-    max_memory: int,
+    prompt: options.PromptOptions,
 ) -> tuple["Prompt", dict[str, int], tuple[Note, ...]]:
     """The prompt with so many more tokens, and what document and notes say of them.
 
@@ -170,12 +170,13 @@ def _continued(
     if not asked and not (asked is None and unread and model.facts.parameters < _SMALL):
         return read, {}, ()
     from attn_cli import session
-    from attn_cli.analysis.sample import continued, stop_note
+    from attn_cli.analysis.sample import continued_steps, stop_note
     from attn_cli.notes import WRITTEN
 
     session.check_writes(model.facts, "--max-tokens")
     changes = session.what_if(model, read, where, **typed)
-    longer = continued(model, read, asked or _SENTENCE, changes, max_memory)
+    steps = continued_steps(model, read, asked or _SENTENCE, changes, prompt.max_memory)
+    longer = output.watched(steps, quiet=prompt.quiet)
     if not asked:
         own = (token.id for token in longer.last.tokens[1:] if token.id not in model.end_tokens)
         return read, {}, (note(WRITTEN, text=model.tokenizer.decode(own)),)

@@ -29,7 +29,7 @@ def command(
     Exits with 1 where an error is suspect.
     """
     from attn_cli import session
-    from attn_cli.analysis.verify import SUSPECT_VERDICT, read_reference, verify
+    from attn_cli.analysis.verify import SUSPECT_VERDICT, read_reference, verify_steps
     from attn_cli.notes import prompt_notes
     from attn_cli.views import verify as view
 
@@ -37,7 +37,8 @@ def command(
 
     def answer(read):
         reference, name = read_reference(against, model, read)
-        found = verify(model, read, reference, name, max_memory=prompt.max_memory)
+        steps = verify_steps(model, read, reference, name, prompt.max_memory)
+        found = output.watched(steps, quiet=prompt.quiet)
         settings = {"against": against, **read.settings}
         notes = prompt_notes(model, read)
         page = partial(view.page, model.facts, read, found)
