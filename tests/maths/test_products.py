@@ -1,0 +1,141 @@
+"""Products by rows of a matrix: their values, and that no digit depends on threads or on others."""
+
+import numpy as np
+import pytest
+
+from attn_cli.maths import cores, products
+from attn_cli.maths.layers import silu
+from attn_cli.maths.products import Map
+from measure import row_error
+
+F32 = np.float32
+# Few positions and many, at the borders of blocks; outputs that are no multiple of any width.
+POSITIONS = [1, 2, 8, 9, 100, 128, 129, 256, 257, 600]
+OUTPUTS = [1, 63, 64, 200, 1111]
+
+
+@pytest.fixture(autouse=True)
+def own_threads():
+    yield
+    cores.use(0)
+
+
+def drawn(positions, outputs, inputs=70, seed=0):
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal
+    return (
+        normal((positions, inputs), F32), normal((outputs, inputs), F32), normal(outputs, F32)
+    )  # fmt: skip
+
+
+def of_rows(w_NM, b_N=products.NOTHING, *, made=False):
+    """A map that gives its rows as a quantised matrix does: each time in the same memory."""
+    room = np.empty_like(w_NM)
+
+    def rows(part):
+        own = room[part] if made else w_NM[part]
+        own[...] = w_NM[part]
+        return own
+
+    return Map(len(w_NM), rows, b_N, made=made)
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("made", [False, True])
+def test_a_product_is_what_float64_says(positions, outputs, made):
+    x, w, b = drawn(positions, outputs)
+    (found,) = products.through(x, of_rows(w, b, made=made), activation=np.tanh)
+    wanted = np.tanh(x.astype(np.float64) @ w.T.astype(np.float64) + b)
+    assert found.shape == (positions, outputs) and found.dtype == F32
+    assert row_error(found, wanted) <= 1e-5
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_no_bit_depends_on_how_many_threads_there_are(positions, monkeypatch):
+    monkeypatch.setattr(products, "_WAKING", 0)  # so that even these are shared out
+    x, w, b = drawn(positions, 1111)
+    _, other, _ = drawn(positions, 300, seed=1)
+    results = []
+    for count in (1, 2, 3, 7):
+        cores.use(count)
+        results.append(products.through(x, of_rows(w, b), of_rows(other, made=True)))
+    for found in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
+
+
+def test_of_a_few_positions_none_depends_on_the_others():
+    x, w, b = drawn(8, 1111)
+    (together,) = products.through(x, of_rows(w, b))
+    for position in range(8):
+        (alone,) = products.through(x[position : position + 1], of_rows(w, b))
+        assert np.array_equal(alone[0], together[position])
+
+
+def test_a_matrix_with_inputs_first_gives_the_same(monkeypatch):
+    x, w, b = drawn(5, 200)
+    columns = np.asfortranarray(w.T)
+    (found,) = products.through(x, products.of_matrix(np.ascontiguousarray(w.T), b))
+    assert row_error(found, x.astype(np.float64) @ columns + b) <= 1e-5
+
+
+@pytest.mark.parametrize("positions", [3, 300])
+def test_feed_forward_networks_are_their_formulas(positions):
+    x, wide, b = drawn(positions, 333)
+    _, up, _ = drawn(positions, 333, seed=1)
+    _, down, c = drawn(positions, 70, inputs=333, seed=2)
+    maps = of_rows(wide, b), of_rows(up, made=True), of_rows(down, c)
+    exact = [array.astype(np.float64) for array in (x, wide, up, down)]
+    inner = exact[0] @ exact[1].T + b
+    plain = np.maximum(inner, 0) @ exact[3].T + c
+    relu = products.feed_forward(x, maps[0], maps[2], lambda a: np.maximum(a, 0))
+    assert row_error(relu, plain) <= 1e-5
+    wanted = (inner / (1 + np.exp(-inner)) * (exact[0] @ exact[2].T)) @ exact[3].T + c
+    assert row_error(products.gated_feed_forward(x, *maps, silu), wanted) <= 1e-5
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_parts_and_the_whole_of_a_matrix(made):
+    _, w, b = drawn(1, 200)
+    of = of_rows(w, b, made=made)
+    assert np.array_equal(of.matrix, w.T)
+    first, second = of.halves
+    assert np.array_equal(first.matrix, w[:100].T) and np.array_equal(first.bias, b[:100])
+    assert np.array_equal(second.matrix, w[100:].T) and np.array_equal(second.bias, b[100:])
+    part = second.part(slice(10, 30))
+    assert np.array_equal(part.matrix, w[110:130].T) and part.made == made
+
+
+@pytest.mark.parametrize("positions", [1, 8, 9, 300])
+def test_what_is_made_is_never_there_as_a_whole(positions):
+    """So many rows at a time that they stay in a cache, for however few positions."""
+    x, w, _ = drawn(positions, 3000, inputs=1000)
+    asked = []
+
+    def rows(part):
+        asked.append(part.stop - part.start)
+        return w[part]
+
+    products.through(x, Map(len(w), rows, made=True))
+    assert max(asked) * 1000 <= max(1 << 18, 900 * 1000)
+    blocks = -(-positions // 256)
+    assert sum(asked) == blocks * 3000
+
+
+def test_head_outputs_are_the_same_whichever_are_chosen():
+    rng = np.random.default_rng(0)
+    z, w = rng.standard_normal((3, 300, 5), F32), rng.standard_normal((3, 5, 11), F32)
+    whole = products.pulls(z, w, np.arange(300))
+    assert row_error(whole, z.astype(np.float64) @ w) <= 1e-6
+    for chosen in ([0], [127, 128], [5, 200, 299], list(range(128, 256))):
+        assert np.array_equal(products.pulls(z, w, np.array(chosen)), whole[:, chosen])
+
+
+def test_how_far_a_product_is_from_the_sum_of_its_parts():
+    rng = np.random.default_rng(0)
+    z, w, b = rng.standard_normal((3, 300, 5)), rng.standard_normal((3, 5, 11)), np.ones(11)
+    output = (z @ w).sum(axis=0) + b
+    assert products.sum_error(z, w, b, output) <= 1e-12
+    output[299, 3] += 0.5
+    assert products.sum_error(z, w, b, output) == pytest.approx(0.5)
+    assert products.sum_error(z, w, products.NOTHING, output - b) == pytest.approx(0.5)
