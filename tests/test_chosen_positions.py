@@ -1,0 +1,63 @@
+"""What is kept of a pass: chosen rows and columns, and measures of weights that are not kept."""
+
+import numpy as np
+import pytest
+
+import attn_cli
+from attn_cli import session, vocabulary
+from attn_cli.analysis.heads import each_summary, kept
+from attn_cli.maths import cores
+
+MODELS = ["tiny", "tiny-encoder", "tiny-translator", "random:layers=2,heads=4,model_width=32"]
+ALL = frozenset(vocabulary.ARRAYS)
+
+
+def asked(model, **more):
+    # More than one block of queries.
+    ids = [5 + i % 90 for i in range(200)]
+    target = {"target_ids": ids[:60]} if model == "tiny-translator" else {}
+    long = {"ids": ids[:60] if "tiny" in model and model != "tiny" else ids}
+    return {"model": model, "stack": "all", "kind": "all", **long, **target, **more}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_chosen_rows_and_columns_are_those_of_the_whole(model, threads):
+    cores.use(threads)
+    opened = session.load(model)
+    cores.use(threads)
+    queries, keys = (3, 4, 57), (0, 5, 6, 59)
+    places = dict.fromkeys(opened.facts.attentions, (queries, keys))
+    whole = attn_cli.trace(**asked(model), arrays=ALL)
+    part = attn_cli.trace(**asked(model), arrays=ALL, positions=places, head=(1, 0))
+    cores.use(0)
+    for few, every in zip(part.attention, whole.attention, strict=True):
+        assert (few.queries, few.keys, few.heads) == (queries, keys, (1, 0))
+        assert few.arrays.keys() == every.arrays.keys()
+        chosen = {"query": queries, "key": keys, "head": (1, 0), "kv_head": few.kv_heads}
+        for name, array in every.arrays.items():
+            for place, axis in enumerate(vocabulary.ARRAYS[name].axes):
+                array = array.take(chosen[axis], place) if axis in chosen else array  # noqa: PLW2901
+            assert np.array_equal(few.arrays[name], array, equal_nan=True), name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_summaries_on_the_way_are_those_of_the_whole_trace(model):
+    whole = attn_cli.trace(**asked(model), next=False)
+    read, facts = whole.prompt, whole.model
+    question = session.ask(**asked(model), next=False, **kept(facts, read, 24))
+    passing = each_summary(session.steps(question), facts, read)
+    found, trace = session.finished(passing)
+    assert list(found) == [block.address for block in whole.attention]
+    for block in trace.attention:
+        assert block.weights.size < whole.attention[0].weights.size
+        ours, wanted = found[block.address], attn_cli.heads(whole, block.address)
+        assert ours.output_norm == wanted.output_norm
+        assert ours.largest_error == pytest.approx(wanted.largest_error, abs=1e-6)
+        for one, other in zip(ours.heads, wanted.heads, strict=True):
+            assert one.looks_at == other.looks_at
+            for name in ("entropy", "first_share", "previous_share", "self_share", "norm"):
+                expected = pytest.approx(getattr(other, name), rel=1e-6, nan_ok=True)
+                assert getattr(one, name) == expected, name
+        plain = block.weights[:, -1].astype(np.float64)
+        assert (plain >= 0).all()
