@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from attn_cli.records import Address, Facts, Prompt
 _ARRAYS = 6 + 8
 # Two blocks of so many queries and all keys are at work on each thread.
 _BLOCKS, _BLOCK = 2, 128
+_TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
     **dict.fromkeys(("q_unrotated", "k_unrotated"), ("rotary",)),
@@ -69,6 +71,14 @@ def check(
             f"{size(have)} may be used",
             _ways(request, tokens, lambda *asked: bytes_of(*asked) <= have, need),
         )
+
+
+def at_once(asked: Any, most: int) -> int:
+    """How many questions like this one may be answered together: up to `most`, but at least one."""
+    tokens = {
+        stack: len(asked.prompt.of(stack).tokens) for stack, _ in asked.model.facts.attentions
+    }
+    return max(1, min(most, _TOGETHER // max(1, needed(asked.model, asked.request, tokens))))
 
 
 def of_cache(facts: Facts) -> int:

@@ -157,6 +157,7 @@ def ask(
     settings = _typed(mask, mask_value, attention_temperature, without_head, without)
     where = parse.attentions(stack, kind, opened.facts.attentions)
     blocks, heads = chosen(opened.facts, where, layer, head)
+    _check_positions(prompt, where, positions)
     request = request_for(
         prompt, blocks=frozenset(blocks), heads=heads, arrays=arrays, positions=positions,
         measures=measures, what_if=what_if(opened, prompt, where, **settings),
@@ -258,6 +259,18 @@ def _typed(
         "attention_temperature": float(attention_temperature),
         "without_head": list(without_head), "without": list(without),
     }  # fmt: skip
+
+
+def _check_positions(
+    prompt: Prompt, where: Sequence[tuple[str, str]], positions: Mapping[tuple[str, str], Positions]
+) -> None:
+    for place, chosen in positions.items():
+        if place not in where:
+            raise UsageError(f"no attention {place!r} here", f"known: {where}")
+        for side, of_side in zip(prompt.sides(*place), chosen, strict=True):
+            count = len(side.tokens)
+            if of_side is not None and not (of_side and 0 <= min(of_side) <= max(of_side) < count):
+                raise UsageError(f"positions of {place!r} are out of range", f"0 to {count - 1}")
 
 
 def _check_names(arrays: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 import attn_cli
 from attn_cli import session, vocabulary
 from attn_cli.analysis.heads import each_summary, kept
+from attn_cli.errors import UsageError
 from attn_cli.maths import cores
 
 MODELS = ["tiny", "tiny-encoder", "tiny-translator", "random:layers=2,heads=4,model_width=32"]
@@ -45,7 +46,7 @@ def test_chosen_rows_and_columns_are_those_of_the_whole(model, threads):
 def test_summaries_on_the_way_are_those_of_the_whole_trace(model):
     whole = attn_cli.trace(**asked(model), next=False)
     read, facts = whole.prompt, whole.model
-    question = session.ask(**asked(model), next=False, **kept(facts, read, 24))
+    question = session.ask(**asked(model), next=False, **kept(read, facts.attentions, 24))
     passing = each_summary(session.steps(question), facts, read)
     found, trace = session.finished(passing)
     assert list(found) == [block.address for block in whole.attention]
@@ -61,3 +62,26 @@ def test_summaries_on_the_way_are_those_of_the_whole_trace(model):
                 assert getattr(one, name) == expected, name
         plain = block.weights[:, -1].astype(np.float64)
         assert (plain >= 0).all()
+
+
+@pytest.mark.parametrize("chosen", [(99,), (-1,), ()])
+@pytest.mark.parametrize("side", [0, 1])
+def test_positions_that_there_are_not_are_refused(chosen, side):
+    positions = (chosen, None) if not side else (None, chosen)
+    with pytest.raises(UsageError, match="out of range"):
+        attn_cli.trace("the king", positions={("decoder", "self"): positions})
+    with pytest.raises(UsageError, match="no attention"):
+        attn_cli.trace("the king", positions={("encoder", "self"): (None, None)})
+
+
+def test_a_query_that_sees_no_key_looks_at_the_first_in_both_ways():
+    """Though its block begins with the first key that any query of it sees."""
+    asked = {"ids": [5] * 6, "model": "tiny", "mask": ["padding-left:3"], "next": False}
+    whole = attn_cli.trace(**asked)
+    question = session.ask(**asked, **kept(whole.prompt, [("decoder", "self")], 24))
+    passing = each_summary(session.steps(question), whole.model, whole.prompt)
+    found, _ = session.finished(passing)
+    for address, ours in found.items():
+        for one, other in zip(ours.heads, attn_cli.heads(whole, address).heads, strict=True):
+            assert one.looks_at[:3] == other.looks_at[:3] == (0, 0, 0)
+            assert one.looks_at == other.looks_at

@@ -162,7 +162,7 @@ def test_a_verification_has_room_for_the_trace_and_its_double(tiny, monkeypatch)
     request, tokens = asked(tiny, prompt, arrays=vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"})
     need = 3 * room.needed(tiny, request, tokens)
     assert verify(tiny, prompt, {}, max_memory=need).verdict == "normal"
-    monkeypatch.setattr(session, "run", lambda *given: dtypes.append(given))
+    monkeypatch.setattr(session, "records", lambda *given: dtypes.append(given))
     with pytest.raises(ContentError, match="reading 50 tokens takes"):
         verify(tiny, prompt, {}, max_memory=need - 1)
     assert dtypes == []

@@ -1,6 +1,6 @@
 """What each head of a layer does: where it looks, how sharply, and how hard it pulls."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -93,11 +93,11 @@ def each_summary(
             blocks.append(replace(step, measures={}))
 
 
-def kept(facts: Facts, prompt: Prompt, shown: int) -> dict[str, Any]:
+def kept(prompt: Prompt, places: Iterable[tuple[str, str]], shown: int) -> dict[str, Any]:
     """What `session.ask` is to keep for summaries: of queries and keys the last that are `shown`
-    (0: all), and the query that is followed."""
+    (0: all) of each attention, and the query that is followed."""
     positions = {}
-    for stack, kind in facts.attentions if shown else ():
+    for stack, kind in places if shown else ():
         queries, keys = (range(len(side.tokens)) for side in prompt.sides(stack, kind))
         chosen = sorted({prompt.of(stack).followed, *queries[-shown:]})
         positions[stack, kind] = tuple(chosen), tuple(keys[-shown:])
@@ -195,8 +195,10 @@ def entropy(weights: np.ndarray, *_: np.ndarray) -> np.ndarray:
 
 
 def _looks_at(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
-    """The key with the largest weight, the first among equals."""
-    return at_K[weights.argmax(axis=-1)]
+    """The key with the largest weight, the first among equals; 0 where none has any."""
+    best = weights.argmax(axis=-1)
+    largest = np.take_along_axis(weights, best[..., None], axis=-1)[..., 0]
+    return np.where(largest == 0, 0, at_K[best])
 
 
 def _share_of(back: int) -> Measure:

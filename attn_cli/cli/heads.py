@@ -41,9 +41,9 @@ def command(
     from attn_cli.views.items import GRID, NOTHING
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
-    blocks, _ = session.chosen(model.facts, attention.of(model.facts), layer, head)
+    where = attention.of(model.facts)
+    blocks, _ = session.chosen(model.facts, where, layer, head)
     layers = list(dict.fromkeys(block.layer for block in blocks))
-
     documents = output.chosen_format("heads", out) != "table"
 
     def whole(read):
@@ -55,7 +55,7 @@ def command(
         asked = session.ask(
             prompt=read, model=model, layer=layer, head=head, next=False, **what_if.settings(),
             stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
-            **kept(model.facts, read, 0 if whole(read) else GRID),
+            **kept(read, where, 0 if whole(read) else GRID),
         )  # fmt: skip
         passing = each_summary(session.steps(asked), model.facts, read)
         summaries, trace = output.watched(passing, quiet=prompt.quiet)
@@ -67,10 +67,7 @@ def command(
         chosen = {"layer": layers[0] if len(layers) == 1 else layers,
                   "head": list(asked.request.heads[blocks[0].stack])}  # fmt: skip
         return output.Result(
-            lambda: [
-                *(view.ranking(trace, found) if len(found) > 1 else ()),
-                *(item for one in found for item in view.page(trace, one)),
-            ],
+            lambda: view.pages(trace, found),
             found[0] if len(found) == 1 else Layers(layers=found),
             model.facts, read, {**trace.settings, **chosen}, notes,
         )  # fmt: skip

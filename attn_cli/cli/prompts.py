@@ -101,13 +101,16 @@ def _begun(answer: "Answer", prompt: "Prompt") -> "output.Result | _Begun":
 
 
 def _traces(asked: "list[Question]") -> "Iterator[Callable[[], Trace]]":
-    """What makes the trace of each question, or raises; of several, they are made at once."""
-    from attn_cli import session
+    """What makes the trace of each question, or raises; as many at once as take little memory."""
+    from attn_cli import room, session
 
-    if len(asked) == 1:
-        yield partial(session.finished, session.tracing(asked[0]))
-    for found in session.together(asked) if len(asked) > 1 else ():
-        yield partial(_given, found)
+    while asked:
+        count = room.at_once(asked[0], len(asked))
+        if count == 1:
+            yield partial(session.finished, session.tracing(asked[0]))
+        for found in session.together(asked[:count]) if count > 1 else ():
+            yield partial(_given, found)
+        asked = asked[count:]
 
 
 def _given(found: "Trace | AttnError") -> "Trace":

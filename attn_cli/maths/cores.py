@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from functools import cache
 from pathlib import Path
@@ -130,8 +130,12 @@ def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:
             _here.inside = False
 
     # What numpy does about an overflow belongs to the context, not to the thread.
-    others = [_pool().submit(copy_context().run, drain) for _ in range(helpers)]
+    others = []
     try:
+        # Where no thread can be started, as under a limit, those that there are do the work.
+        with suppress(RuntimeError):
+            for _ in range(helpers):
+                others.append(_pool().submit(copy_context().run, drain))
         drain()
     finally:
         for other in others:  # none goes on after this
@@ -146,6 +150,10 @@ def _pool() -> Any:
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(1024, "attn")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 # --- BLAS's own threads --------------------------------------------------------------------------

@@ -13,6 +13,12 @@ from attn_cli.views.text import labels
 from attn_cli.words import Note, note
 
 
+def pages(trace: Trace, found: Sequence[Heads]) -> Page:
+    """The page of each block, after one ranking of all their heads where there are several."""
+    first = ranking(trace, found) if len(found) > 1 else []
+    return [*first, *(item for one in found for item in page(trace, one))]
+
+
 def page(trace: Trace, found: Heads) -> Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
     facts, block = trace.model, trace.block(found.layer, stack=found.stack, kind=found.kind)

@@ -223,7 +223,7 @@ def test_the_context_itself_is_not_too_long(attn):
 @pytest.mark.slow
 def test_a_million_tokens_are_refused_before_any_pass(attn, monkeypatch):
     passes = []
-    monkeypatch.setattr(session, "run", lambda *asked: passes.append(asked))
+    monkeypatch.setattr(session, "records", lambda *asked: passes.append(asked))
     refused(attn("trace", stdin=b"the " * 1_000_000), 1, "1,000,000 tokens", "at most 256")
     assert passes == []
 

@@ -392,7 +392,7 @@ def test_a_bare_bart_is_the_same_without_its_prefix(golden_copy, repack):
 
 @pytest.mark.parametrize("name", ["t5-relu", "umt5"])
 def test_a_table_that_only_some_layers_have_is_read_there(golden_copy, repack, name):
-    """Half precision is read a layer ahead."""
+    """In half precision, which is widened when it is read."""
     folder = golden_copy(name)
     before = logits(folder)
     repack(folder, lambda entries: {

@@ -1,6 +1,8 @@
 """Blocks over the cores: every part once, errors told, and how many cores there are to use."""
 
+import os
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +129,31 @@ def test_a_container_may_use_what_its_control_groups_say(tmp_path: Path, files, 
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
     assert cores.of_container(tmp_path) == expected
+
+
+def test_a_child_process_makes_threads_of_its_own(several):
+    """It is born without those of its parent, and must not wait for them."""
+    together = threading.Barrier(2, timeout=60)
+    cores.each(lambda _: together.wait(), [1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against it
+        child = os.fork()
+    if not child:
+        try:
+            own = threading.Barrier(2, timeout=30)
+            cores.each(lambda _: own.wait(), [1, 2])
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_where_no_thread_can_be_started_this_one_does_the_work(several, monkeypatch):
+    class NoThreads:
+        def submit(self, *_):
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(cores, "_pool", NoThreads)
+    seen = []
+    cores.each(seen.append, [1, 2, 3])
+    assert seen == [1, 2, 3]

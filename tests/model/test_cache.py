@@ -178,11 +178,11 @@ def test_a_next_token_costs_one_position(golden_copy, monkeypatch):
     model = without_end_token(golden_copy("llama-plain"))
     asked = []
 
-    def spy(model, ids, request, cache=None, run=session.run):
+    def spy(model, ids, request, cache=None, run=session.running):
         asked.append(len(ids))
         return run(model, ids, request, cache)
 
-    monkeypatch.setattr(session, "run", spy)
+    monkeypatch.setattr(session, "running", spy)
     prompt = session.tokenise(model, ids=some_ids(model, 5))
     assert len(sample(model, prompt, Sampling(), seed=0, max_tokens=7).drawn) == 7
     assert asked == [5, 1, 1, 1, 1, 1, 1]

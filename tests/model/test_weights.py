@@ -6,6 +6,7 @@ import pytest
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.maths import cores, products
+from attn_cli.model import family
 from measure import row_error, same_bits
 
 WEIGHTS = "model.safetensors"
@@ -56,7 +57,7 @@ def test_half_precision_gives_exactly_what_its_widened_values_give(
 
 
 def test_bf16_gives_exactly_what_its_widened_values_give(golden_copy, tmp_path, packed, repack):
-    """Tensors that must be widened are read a layer ahead, by another thread."""
+    """Some rows at a time, on all cores."""
     folder = golden_copy("qwen3-yarn")
     wide = tmp_path / "wide"
     wide.mkdir()
@@ -159,3 +160,27 @@ def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypa
     read = [rows for place, rows in spy.by_row if place == matrix and rows != [7, 7, 2]]
     assert max(map(len, read)) == 8
     assert sorted(row for rows in read for row in rows) == list(range(found.size))
+
+
+def test_side_by_side_each_layer_is_read_once_and_held_until_all_have_passed_it(
+    golden_copy, spied, monkeypatch
+):
+    model, spy = spied(golden_copy("llama-plain"))
+    made, held = [], []
+    original, each = family.side_by_side, cores.each
+    monkeypatch.setattr(family, "side_by_side", lambda one: made.append(original(one)) or made[-1])
+
+    def counting(work, parts):
+        held.append(len({name.split(".")[1] for name in made[-1].weights.held if "layers" in name}))
+        each(work, parts)
+
+    monkeypatch.setattr(session.cores, "each", counting)
+    asked = [session.ask(ids=ids, model=model, layer=0) for ids in ([7, 7, 2], [3, 1], [4] * 5)]
+    found = session.together(asked)
+    assert [len(trace.prompt.tokens) for trace in found] == [3, 2, 5]
+    layers = [name for name in spy.whole if "layers." in name]
+    assert len(layers) == len(set(layers)) > 0
+    assert not [name for name, _ in spy.by_row if "layers." in name]
+    # Never those of two layers; and nothing in the end.
+    assert max(held) == 1
+    assert not made[-1].weights.held
