@@ -12,6 +12,7 @@ from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
+from attn_cli.model.weights import Weights
 from attn_cli.records import Address, Facts, Prompt
 
 # Of a model's width each token has so many arrays at a time in a layer: six beside the block, and
@@ -61,7 +62,8 @@ def check(
     have = allowed(max_memory)
 
     def bytes_of(asked: Request, read: Tokens) -> int:
-        return times * (needed(model, asked, read) + per_token * read[model.facts.stack])
+        of_pass = needed(model, asked, read) + per_token * read[model.facts.stack]
+        return times * of_pass + _held(model.weights)
 
     need = bytes_of(request, tokens)
     if need > have:
@@ -69,8 +71,14 @@ def check(
         raise ContentError(
             f"reading {plural(max(tokens.values()), 'token')} takes {size(need)}{of}; "
             f"{size(have)} may be used",
-            _ways(request, tokens, lambda *asked: bytes_of(*asked) <= have, need),
+            _ways(request, tokens, lambda *asked: bytes_of(*asked) <= have, need, fixed=times > 1),
         )
+
+
+def _held(weights: Weights) -> int:
+    """The bytes of the tensors that are kept for many passes, but for those that are views."""
+    made = (tensor for tensor in weights.tensors.values() if tensor.dtype != "F32")
+    return sum(4 * prod(tensor.shape) for tensor in made) if weights.hold else 0
 
 
 def at_once(asked: Any, most: int) -> int:
@@ -123,11 +131,16 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
 
 
 def _ways(
-    request: Request, tokens: Tokens, fits: Callable[[Request, Tokens], bool], need: int
+    request: Request,
+    tokens: Tokens,
+    fits: Callable[[Request, Tokens], bool],
+    need: int,
+    *,
+    fixed: bool,
 ) -> str:
-    """What could be asked for instead, as far as it fits."""
-    layers = sorted({block.layer for block in request.blocks})
-    heads = max(map(len, request.heads.values()), default=0)
+    """What could be asked for instead, as far as it fits; layers and heads may be `fixed`."""
+    layers = sorted({block.layer for block in request.blocks if not fixed})
+    heads = 0 if fixed else max(map(len, request.heads.values()), default=0)
 
     def of_layers(count: int) -> Request:
         kept = {block for block in request.blocks if block.layer in layers[:count]}

@@ -8,8 +8,10 @@ import pytest
 
 import attn_cli
 from attn_cli import machine, room, session, vocabulary
+from attn_cli.analysis.verify import verify
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.maths import cores
+from attn_cli.model.family import in_memory
 from attn_cli.model.stack import Request
 from attn_cli.parse import memory
 
@@ -197,3 +199,29 @@ def test_anything_else_is_none(text):
         memory(text, "--max-memory")
     assert "2GiB" in refused.value.hint
     assert len(refused.value.message) < 100
+
+
+def test_weights_that_are_kept_for_many_passes_count(golden_copy, repack):
+    """Those that have to be widened: 4 bytes a number."""
+    folder = golden_copy("llama-plain")
+    repack(folder, lambda entries: {
+        name: ("F16", shape, np.frombuffer(data, "<f4").astype("<f2").tobytes())
+        for name, (_, shape, data) in entries.items()
+    })  # fmt: skip
+    model = session.load(str(folder))
+    prompt = session.tokenise(model, ids=[5, 6])
+    request = session.request_for(prompt)
+    once = room.needed(model, request, {"decoder": 2})
+    numbers = sum(tensor.size // 2 for tensor in model.weights.tensors.values())
+    room.check(model, prompt, request, once)
+    with pytest.raises(ContentError, match="may be used"):
+        room.check(in_memory(model), prompt, request, once + 4 * numbers - 1)
+    room.check(in_memory(model), prompt, request, once + 4 * numbers)
+
+
+def test_layers_that_nobody_chose_are_not_offered(golden_path):
+    model = session.load(str(golden_path / "llama-plain"))
+    prompt = session.tokenise(model, ids=[5] * 20)
+    with pytest.raises(ContentError) as refused:
+        verify(model, prompt, {}, max_memory=40_000)
+    assert "--layer" not in refused.value.hint and "a prompt of" in refused.value.hint
