@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from attn_cli import machine, vocabulary
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
+from attn_cli.maths.masks import BLOCK
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import Weights
@@ -19,7 +19,7 @@ from attn_cli.records import Address, Facts, Prompt
 # what is inside a feed-forward network and a gate.
 _ARRAYS = 6 + 8
 # Two blocks of so many queries and all keys are at work on each thread.
-_BLOCKS, _BLOCK = 2, 128
+_BLOCKS = 2
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
@@ -57,7 +57,7 @@ def check(
     the pass records, and all of it is there so many `times`. Raises ContentError with what would
     fit, and UsageError.
     """
-    tokens = {stack: len(prompt.of(stack).tokens) for stack, _ in model.facts.attentions}
+    tokens = _read(model, prompt)
     tokens[model.facts.stack] += added
     have = allowed(max_memory)
 
@@ -81,12 +81,14 @@ def _held(weights: Weights) -> int:
     return sum(4 * prod(tensor.shape) for tensor in made) if weights.hold else 0
 
 
-def at_once(asked: Any, most: int) -> int:
-    """How many questions like this one may be answered together: up to `most`, but at least one."""
-    tokens = {
-        stack: len(asked.prompt.of(stack).tokens) for stack, _ in asked.model.facts.attentions
-    }
-    return max(1, min(most, _TOGETHER // max(1, needed(asked.model, asked.request, tokens))))
+def _read(model: Model, prompt: Prompt) -> dict[str, int]:
+    """How many tokens each stack reads."""
+    return {stack: len(prompt.of(stack).tokens) for stack, _ in model.facts.attentions}
+
+
+def at_once(model: Model, prompt: Prompt, request: Request, most: int) -> int:
+    """How many prompts like this one may be answered together: up to `most`, but at least one."""
+    return max(1, min(most, _TOGETHER // max(1, needed(model, request, _read(model, prompt)))))
 
 
 def of_cache(facts: Facts) -> int:
@@ -100,7 +102,7 @@ def needed(model: Model, request: Request, tokens: Tokens) -> int:
     recorded = sum(_recorded(model.facts, request, block, tokens) for block in request.blocks)
     most = max(tokens.values())
     layer = most * _ARRAYS * model.facts.model_width
-    blocks = cores.threads() * _BLOCKS * _BLOCK * most
+    blocks = cores.threads() * _BLOCKS * BLOCK * most
     return number * (recorded + layer + blocks)
 
 

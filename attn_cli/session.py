@@ -60,7 +60,7 @@ def running(
     model: Model, ids: tuple[int, ...], request: Request, cache: Cache | None = None
 ) -> Generator[Passed, None, tuple[dict[Address, Attention], End]]:
     """`run`, which yields each layer that is done."""
-    return (yield from _collected(records(model, ids, request, cache)))
+    return _collected(records(model, ids, request, cache))
 
 
 def _collected(

@@ -37,8 +37,7 @@ class HeadSummary(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heads:
-    """Every chosen head of one block. `weights` (head, query, key) are those that
-    were kept.
+    """Every chosen head of one block. `weights` (head, query, key) are those that were kept.
 
     `largest_error` is max |Σ head_output + bias − output| over all heads, NaN if not all were
     traced; `output_norm` is the length of the block's output at the followed `query`.

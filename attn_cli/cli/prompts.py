@@ -36,10 +36,9 @@ def answers(
 ) -> "Iterator[output.Result | None]":
     """What `answer` makes of each prompt that was asked for; a single one unless `--each` is given.
 
-    One that is a generator yields what it asks of the model and is sent the trace: of several short
-    prompts that are there already, the traces are made together, where that is faster.
-
     With it, a line that fails is told with its place and gives None; `--strict` raises instead.
+    An `answer` that is a generator yields what it asks of the model and is sent the trace: those of
+    several short prompts that are there already are made together, where that is faster.
     Raises UsageError for two sources, ContentError for what cannot be read.
     """
     from attn_cli import session
@@ -105,9 +104,10 @@ def _traces(asked: "list[Question]") -> "Iterator[Callable[[], Trace]]":
     from attn_cli import room, session
 
     while asked:
-        count = room.at_once(asked[0], len(asked))
+        first = asked[0]
+        count = room.at_once(first.model, first.prompt, first.request, len(asked))
         if count == 1:
-            yield partial(session.finished, session.tracing(asked[0]))
+            yield partial(session.finished, session.tracing(first))
         for found in session.together(asked[:count]) if count > 1 else ():
             yield partial(_given, found)
         asked = asked[count:]

@@ -86,16 +86,13 @@ class Kept:
         self._keep, self._group = keep, group
         chosen = keep.heads, keep.queries, keep.keys
         self._part_only = any(positions is not None for positions in chosen)
-        sizes = [
-            count if positions is None else len(positions)
-            for positions, count in zip(chosen, (groups * group, queries, keys), strict=True)
-        ]
         self._chosen = [
             np.arange(count) if positions is None else np.array(positions, np.intp)
             for positions, count in zip(chosen, (groups * group, queries, keys), strict=True)
         ]
+        shape_kept = (*batch, *map(len, self._chosen))
         self.arrays = {
-            name: (keep.zeros if name == "weights" else np.empty)((*batch, *sizes), dtype)
+            name: (keep.zeros if name == "weights" else np.empty)(shape_kept, dtype)
             for name in names
             if name in keep.names
         }
@@ -126,10 +123,11 @@ class Kept:
         columns, column_places = _inside(of_keys, keys)
         if not rows.size or not columns.size:
             return
+        here = _heads_of(part, self._group)
         for place, head in enumerate(of_heads.tolist()):
             group, within = divmod(head, self._group)
             at = group - part.groups.start, within - part.heads.start
-            if head in _heads_of(part, self._group):
+            if head in here:
                 chosen = block_GJQK[..., *at, :, :][..., rows[:, None], columns]
                 self.arrays[name][..., place, row_places[:, None], column_places] = chosen
 

@@ -107,8 +107,7 @@ def selected(
 def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Zeros whose pages take memory only once they are written.
 
-    numpy asks for huge pages, of which one written number makes 2 MiB resident: faster, and no
-    great loss in an array that has few of them.
+    numpy asks for huge pages, of which one written number makes 2 MiB resident.
     """
     size = int(np.prod(shape)) * dtype.itemsize
     if size < _LARGE or not hasattr(mmap, "MADV_NOHUGEPAGE"):

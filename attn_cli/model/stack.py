@@ -102,7 +102,7 @@ class Stack:
         if cache and 0 < start <= restart_beyond < start + len(ids):
             ids, start = cache.restart() + ids, 0
         self.name, self.ids, self.start = name, ids, start
-        self.layer, self.touched, self._read = -1, False, 0
+        self.layer, self.touched, self._read, self._size = -1, False, 0, 0
         self._model, self._request, self._cache = model, request, cache
         of_self = request.what_if.at(Address(name, "self", 0))
         self._placeless, self._skipped = "positions" in of_self.without, of_self.skipped
@@ -145,6 +145,7 @@ class Stack:
     def layers(self, prefix: str) -> Iterator[LayerWeights]:
         """The tensors of each layer that is needed, by their names after `prefix` and number."""
         last = self._request.last_layer(self.name, self._model.facts.layers_of(self.name))
+        self._size = self._model.weights.size
         found = self._model.weights.layers(prefix, last, len(self.ids))
         for layer, parts in enumerate(found):
             self.layer = layer
@@ -208,8 +209,8 @@ class Stack:
             )
         self._pending.clear()
         self._outputs.clear()
-        layers, size = self._model.facts.layers_of(self.name), self._model.weights.size
-        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, size)
+        layers = self._model.facts.layers_of(self.name)
+        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size)
         return x
 
     def end(self, x: np.ndarray) -> End:

@@ -191,8 +191,7 @@ def entering(
     parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
 ) -> dict[str, np.ndarray]:
     """What enters a layer, the layer norm before attention, and what it gives."""
-    norm = {"w_norm": parts[f"{name}.weight"], "b_norm": bias_of(parts, name)}
-    return {"x": x, **norm, "normed": layer_normed(parts, name, x, epsilon)}
+    return {"x": x, **norm_of(parts, name), "normed": layer_normed(parts, name, x, epsilon)}
 
 
 def bias_of(parts: LayerWeights | Weights, name: str) -> np.ndarray:
