@@ -138,6 +138,18 @@ def pulls(z_HPV: np.ndarray, w_HVM: np.ndarray, chosen_Q: np.ndarray) -> np.ndar
     return found
 
 
+def value_lengths(v_GKV: np.ndarray, w_HVM: np.ndarray) -> np.ndarray:
+    """‖v·W_O‖ (head, key): how long each value is once it is in the stream."""
+    v_HKV = np.repeat(v_GKV, len(w_HVM) // len(v_GKV), axis=0)
+    found = np.empty(v_HKV.shape[:2], v_HKV.dtype)
+
+    def work(some: slice) -> None:
+        found[:, some] = np.linalg.norm(v_HKV[:, some] @ w_HVM, axis=-1)
+
+    cores.spread(work, v_HKV.shape[1], POSITIONS // 2)
+    return found
+
+
 def sum_error(
     z_HPV: np.ndarray, w_HVM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray
 ) -> float:

@@ -38,7 +38,7 @@ from attn_cli.maths.attention import (
 )
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
-from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through
+from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
@@ -56,17 +56,18 @@ class Request:
     """What to record, and whether to run to the end.
 
     `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack and of the
-    `positions`, queries and keys, of their stack and kind (of all where it is not named); and
-    `measures` of all their weights. A `whole` pass goes on to the prediction. Beside the tokens of
-    the stack that predicts, a pass reads `source`, those of the encoder where it is another stack,
-    and `types`, the segment of each token (empty: all are of the first).
+    `positions`, queries and keys, of their stack and kind (of all where it is not named); and the
+    `measures` of all their weights that their stack and kind has. A `whole` pass goes on to the
+    prediction. Beside the tokens of the stack that predicts, a pass reads `source`, those of the
+    encoder where it is another stack, and `types`, the segment of each token (empty: all are of the
+    first).
     """
 
     blocks: frozenset[Address] = frozenset()
     heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     positions: Mapping[tuple[str, str], Positions] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
-    measures: Mapping[str, Measure] = field(default_factory=dict)
+    measures: Mapping[tuple[str, str], Mapping[str, Measure]] = field(default_factory=dict)
     whole: bool = True
     what_if: Changes = UNCHANGED
     source: tuple[int, ...] = ()
@@ -248,30 +249,30 @@ class Stack:
         scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)
         chosen = selected(request, block, len(q), len(k), self.indices, sizes[1])
+        if recorded and request.arrays & {"w_o", "head_output"}:
+            out = of_matrix(out.matrix, out.bias)
+        lengths = value_lengths(v, w := _by_heads(out, len(q))) if chosen.measures else NOTHING
         steps = attend(
             q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
-            keep=chosen.keep(request.arrays, request.measures) if recorded else Keep(()),
+            keep=chosen.keep(request.arrays, lengths) if recorded else Keep(()),
             at=(looks := self._looks_of(seen, sizes[1], kept=seen is visible)),
         )  # fmt: skip
-        if recorded and (request.measures or request.arrays & {"w_o", "head_output"}):
-            out = of_matrix(out.matrix, out.bias)
         z = _without(removed := what_if.removed(self.layer), steps.z)
-        (output,) = through(merge_heads(z), out)
-        self._outputs[block.kind] = output
+        output = self._outputs[block.kind] = through(merge_heads(z), out)[0]
         touched = vocabulary.arrays_after(self.touched, (source or self).touched)
         touched = touched or self._touched(what_if, visible, seen, sizes, scaled=scale == own)
         self.touched = self.touched or bool(touched)
         if recorded:
             computed = {**arrays, "z": steps.z, "output": output, "b_o": out.bias}
-            late = _made_late(chosen, z, out, seen, bias)
-            found = chosen.arrays(request.arrays, computed, _of_steps(steps) | late)
+            late = _of_steps(steps) | _made_late(chosen, z, out, seen, bias)
+            found = chosen.arrays(request.arrays, computed, late)
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
-                sum_error=_sum_error(z, out, output) if request.measures else math.nan,
-                shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
+                sum_error=sum_error(z, w, out.bias, output) if chosen.measures else math.nan,
+                shown={n: arrays[n] for n in arrays.keys() & {"angles"}}, value_lengths=lengths,
             )  # fmt: skip
             yield from self._now_or_later(record)
         return output
@@ -371,7 +372,7 @@ def _made_late(
         return array_HQK[heads] if array_HQK.size else array_HQK
 
     def w_o() -> np.ndarray:
-        return out.matrix.reshape(len(z), -1, out.matrix.shape[-1])[heads]
+        return _by_heads(out, len(z))[heads]
 
     return {
         "visible": lambda: seen(*at),
@@ -381,8 +382,9 @@ def _made_late(
     }
 
 
-def _sum_error(z: np.ndarray, out: Map, output: np.ndarray) -> float:
-    return sum_error(z, out.matrix.reshape(len(z), -1, output.shape[-1]), out.bias, output)
+def _by_heads(out: Map, heads: int) -> np.ndarray:
+    """The output projection as each head has it, (head, value_width, model)."""
+    return out.matrix.reshape(heads, -1, out.outputs)
 
 
 @cache

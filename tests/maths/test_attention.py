@@ -423,13 +423,13 @@ def test_not_a_bit_depends_on_threads_or_on_what_is_kept(visible, biased):
 def test_measures_are_taken_of_weights_that_are_not_kept():
     q, k, v = drawn(4, heads=4, groups=2, queries=300, keys=300, width=16)
 
-    def largest(weights, at_Q, at_K):
+    def largest(weights, at_Q, at_K, _):
         return weights.max(axis=-1)
 
-    def key_looked_at(weights, at_Q, at_K):
+    def key_looked_at(weights, at_Q, at_K, _):
         return at_K[weights.argmax(axis=-1)]
 
-    def distance(weights, at_Q, at_K):
+    def distance(weights, at_Q, at_K, _):
         return (weights * (at_Q[:, None] - at_K)).sum(axis=-1)
 
     measures = {"largest": largest, "key": key_looked_at, "distance": distance}
