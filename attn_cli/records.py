@@ -93,7 +93,8 @@ class Attention:
 class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
-    Of the `size` bytes of all weights it has `read` so many.
+    Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
+    layers are counted on, as if they were those of a stack `passes`.
     """
 
     stack: str

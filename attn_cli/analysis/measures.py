@@ -5,7 +5,7 @@ suffixes: Q query position, K key position.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -85,13 +85,13 @@ def measures(reading: Reading) -> dict[str, Measure]:
     """
     found: dict[str, Measure] = {
         "entropy": entropy, "looks_at": _looks_at, "distance": _distance,
-        "previous_share": _share_of(1), "self_share": _share_of(0),
+        "previous_share": share_back(1), "self_share": share_back(0),
         "duplicate_share": reading.share(0), "induction_share": reading.share(1),
     }  # fmt: skip
     if reading.past_first:
         found = {name: _past_first(measure) for name, measure in found.items()}
     return {
-        **found, "first_share": _first_share, "first_weighted_share": _first_weighted_share,
+        **found, "first_share": first_share, "first_weighted_share": _first_weighted_share,
         "rest_share": _past_first(_sum),
     }  # fmt: skip
 
@@ -155,22 +155,32 @@ def _distance(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.nda
     return np.einsum("...qk,qk->...q", weights, np.abs(apart, out=apart))
 
 
-def _share_of(back: int) -> Measure:
+def share_back(back: int) -> Measure:
     """The weight of the key so many positions back."""
+    return _share(lambda at_Q: at_Q - back)
+
+
+def share_at(keys_Q: np.ndarray) -> Measure:
+    """The weight of one key of each query; −1: of none."""
+    return _share(keys_Q.__getitem__)
+
+
+def _share(key: Callable[[np.ndarray], np.ndarray]) -> Measure:
+    """The weight of one key of each query, 0 where it is none; by the queries' positions."""
 
     def measure(
         weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray
     ) -> np.ndarray:
         shares = np.zeros(weights.shape[:-1])
-        places = at_Q - back - at_K[0]
-        rows = np.flatnonzero((places >= 0) & (places < len(at_K)))
+        places = (keys := key(at_Q)) - at_K[0]
+        rows = np.flatnonzero((keys >= 0) & (places >= 0) & (places < len(at_K)))
         shares[..., rows] = weights[..., rows, places[rows]]
         return shares
 
     return measure
 
 
-def _first_share(
+def first_share(
     weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray
 ) -> np.ndarray:
     """The weight of the first key of all."""

@@ -1,6 +1,6 @@
 """`attn heads`: every head of a layer side by side, or of a model in one ranking."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isqrt
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from typer import Option
 
-from attn_cli import vocabulary
+from attn_cli import parse, vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import (
+    MOST,
     AttentionOptions,
-    Heads,
-    Layers,
     OutputOptions,
     PromptOptions,
     WhatIfOptions,
     complete,
+    heads,
+    layers,
+    number,
     one_of,
 )
 from attn_cli.cli.prompts import answers
@@ -44,8 +46,8 @@ _COLUMNS = tuple(vocabulary.HEAD_COLUMNS)
 class HeadOptions:
     """Which heads, and how they are told."""
 
-    layer: Layers = "0"
-    head: Heads = "all"
+    layer: layers(show_default="0") = ""
+    head: heads(show_default="all") = ""
     sort: Annotated[
         str,
         Option("--sort", metavar="COLUMN", parser=one_of("--sort", _COLUMNS), show_default="norm",
@@ -58,6 +60,21 @@ class HeadOptions:
                "weights by their sum."),
     ] = False  # fmt: skip
 
+    prove: Annotated[
+        bool,
+        Option("--prove", help="Read a block of random tokens twice: names for heads, what they "
+               "are measured against, and the loss without them. Takes no TEXT."),
+    ] = False  # fmt: skip
+    seed: number(
+        int | None, "--seed", "N", 0, MOST, "With --prove, draws another block.", "-s",
+        show_default="0",
+    ) = None  # fmt: skip
+    circuit: Annotated[
+        str,
+        Option("--circuit", metavar="L.H", help="One head's two matrices, W_QK and W_OV: rank, "
+               "which tokens attract which, what is copied."),
+    ] = ""  # fmt: skip
+
 
 class _Asked(NamedTuple):
     """All that was typed; `documents`: the result is no page."""
@@ -65,7 +82,7 @@ class _Asked(NamedTuple):
     prompt: PromptOptions
     attention: AttentionOptions
     what_if: WhatIfOptions
-    heads: HeadOptions
+    chosen: HeadOptions
     documents: bool
     full: bool
 
@@ -75,7 +92,7 @@ def command(
     attention: AttentionOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
-    heads: HeadOptions,
+    chosen: HeadOptions,
 ) -> int:
     """Multi-head mode: the weights of every head, a summary of each, and the sum of their pulls.
 
@@ -85,8 +102,13 @@ def command(
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     documents = output.chosen_format("heads", out) != "table"
-    asked = _Asked(prompt, attention, what_if, heads, documents, out.full)
-    results = answers(prompt, model, _summaries(model, asked))
+    asked = _Asked(prompt, attention, what_if, chosen, documents, out.full)
+    _refuse_idle(asked)
+    if chosen.prove:
+        results = _proof(model, asked)
+    else:
+        how = _circuit if chosen.circuit else _summaries
+        results = answers(prompt, model, how(model, asked))
     return output.deliver("heads", out, results, quiet=prompt.quiet, each=bool(prompt.each))
 
 
@@ -98,15 +120,16 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     from attn_cli.views import ranking
     from attn_cli.views.items import GRID, NOTHING
 
-    heads, where = asked.heads, asked.attention.of(model.facts)
-    blocks, of_stack = session.chosen(model.facts, where, heads.layer, heads.head)
-    layers = list(dict.fromkeys(block.layer for block in blocks))
+    typed, where = asked.chosen, asked.attention.of(model.facts)
+    layer, head = typed.layer or "0", typed.head or "all"
+    blocks, of_stack = session.chosen(model.facts, where, layer, head)
+    numbers = list(dict.fromkeys(block.layer for block in blocks))
     several, most = len(blocks) > 1, isqrt(_MOST**2 // len(blocks))
-    if heads.sort and not several:
+    if typed.sort and not several:
         raise UsageError("--sort ranks the heads of several layers", "--layer all")
-    chosen = {"layer": layers[0] if len(layers) == 1 else layers,
+    chosen = {"layer": numbers[0] if len(numbers) == 1 else numbers,
               "head": list(of_stack[blocks[0].stack]),
-              "without_first": heads.without_first}  # fmt: skip
+              "without_first": typed.without_first}  # fmt: skip
 
     def shown(read: "Prompt") -> int:
         """How many of the last weights are kept (0: all): a large square is read by nobody."""
@@ -115,14 +138,16 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
         return 1 if several else 0 if asked.full else GRID
 
     def answer(read: "Prompt") -> output.Result:
+        if typed.without_first and min(len(read.tokens), len(read.last.tokens)) < 2:
+            raise UsageError("--without-first leaves no key of a single token", "two or more")
         question = session.ask(
-            prompt=read, model=model, layer=heads.layer, head=heads.head, next=False,
+            prompt=read, model=model, layer=layer, head=head, next=False,
             **asked.what_if.settings(), stack=asked.attention.stack, kind=asked.attention.kind,
             max_memory=asked.prompt.max_memory,
-            **kept(read, where, shown(read), past_first=heads.without_first),
+            **kept(read, where, shown(read), past_first=typed.without_first),
         )  # fmt: skip
         passing = session.steps(question)
-        passing = each_summary(passing, model.facts, read, past_first=heads.without_first)
+        passing = each_summary(passing, model.facts, read, past_first=typed.without_first)
         summaries, trace = output.watched(passing, quiet=asked.prompt.quiet)
         trace = replace(trace, settings={**trace.settings, **chosen})
         found, notes = tuple(summaries[block] for block in blocks), trace.notes
@@ -130,8 +155,87 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
             found = tuple(replace(one, weights=NOTHING) for one in found)
             key = "heads.no_weights" if several else "note.no_weights"
             notes += (note(key, most=most, layers=len(blocks)),)
-        result = ranked(found, heads.sort or "norm") if several else found[0]
+        result = ranked(found, typed.sort or "norm") if several else found[0]
         page = partial(ranking.page if several else one_layer.page, trace, result)
         return output.Result(page, result, model.facts, read, trace.settings, notes)
+
+    return answer
+
+
+def _refuse_idle(asked: _Asked) -> None:
+    """Raises UsageError for options that would do nothing beside --prove and --circuit."""
+    chosen, prompt = asked.chosen, asked.prompt
+    if chosen.seed is not None and not chosen.prove:
+        raise UsageError("--seed needs --prove", "it draws the block of random tokens")
+    if not (chosen.prove or chosen.circuit):
+        return
+    mode = "--prove" if chosen.prove else "--circuit"
+    of_heads = {
+        "--circuit": chosen.prove and chosen.circuit, "--layer": chosen.layer,
+        "--head": chosen.head, "--sort": chosen.sort, "--without-first": chosen.without_first,
+    }  # fmt: skip
+    _refuse(of_heads, mode, "it looks at every head" if chosen.prove else "it shows one head")
+    if chosen.prove:
+        names = ("text", "file", "ids", "pair", "target", "target_ids")
+        given = {f"--{name.replace('_', '-')}": getattr(prompt, name) is not None for name in names}
+        names = ("each", "strict", "chat", "no_special", "force_context")
+        given |= {f"--{name.replace('_', '-')}": getattr(prompt, name) for name in names}
+        given["TEXT"] = given.pop("--text")
+        _refuse(given, mode, "it reads tokens of its own")
+
+
+def _refuse(given: Mapping[str, object], mode: str, why: str) -> None:
+    for option in (option for option, value in given.items() if value):
+        raise UsageError(f"{option} does nothing with {mode}", why)
+
+
+def _proof(model: "Model", asked: _Asked) -> "Iterator[output.Result]":
+    """What heads do with a block of random tokens that is read twice."""
+    from attn_cli import notes, session
+    from attn_cli.analysis import probes, prove
+    from attn_cli.views import prove as view
+
+    places = asked.attention.of(model.facts)
+    if len(places) > 1:
+        raise UsageError("--prove looks at one attention", "choose with --stack and --kind")
+    typed, seed = asked.what_if.settings(), asked.chosen.seed or 0
+    probe = probes.probe(model, places[0], seed)
+    changes = session.what_if(model, probe.prompt, places, **typed)
+    steps = prove.prove_steps(
+        model, probe, places[0], typed, seed=seed, max_memory=asked.prompt.max_memory
+    )
+    found = output.watched(steps, quiet=asked.prompt.quiet)
+    said = notes.run_notes(model, probe.prompt, typed, changes, found.provenance)
+    more = {"ignore_config": list(model.ignored), "prove": True, "seed": seed}
+    settings = {**typed, **parse.named(places), **probe.prompt.settings, **more}
+    page = partial(view.page, model.facts, probe.prompt, found, settings)
+    yield output.Result(page, found, model.facts, probe.prompt, settings, said)
+
+
+def _circuit(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Result]":
+    """The two matrices of one head, and what they do with the tokens of a prompt."""
+    from attn_cli import notes, session
+    from attn_cli.analysis.circuit import circuit_steps
+    from attn_cli.records import Address
+    from attn_cli.views import circuit as view
+
+    places = asked.attention.of(model.facts)
+    if len(places) > 1:
+        raise UsageError("--circuit shows one head", "choose with --stack and --kind")
+    stack, kind = places[0]
+    sizes = model.facts.layers_of(stack), model.facts.heads_of(stack)
+    layer, head = parse.head(asked.chosen.circuit, *sizes, "--circuit")
+
+    def answer(read: "Prompt") -> output.Result:
+        typed = asked.what_if.settings()
+        changes = session.what_if(model, read, places, **typed)
+        place = Address(stack, kind, layer)
+        steps = circuit_steps(model, read, place, head, asked.prompt.max_memory)
+        found = output.watched(steps, quiet=asked.prompt.quiet)
+        said = notes.run_notes(model, read, typed, changes, found.provenance)
+        more = {"ignore_config": list(model.ignored), "circuit": f"{layer}.{head}"}
+        settings = {**typed, **parse.named(places), **read.settings, **more}
+        page = partial(view.page, model.facts, read, found)
+        return output.Result(page, found, model.facts, read, settings, said)
 
     return answer
