@@ -102,18 +102,33 @@ def copying(a: np.ndarray, b: np.ndarray) -> float:
     return float(values.real.sum()) / size if size else float("nan")
 
 
-def reading(of: Matrices) -> np.ndarray:
-    """W_K·Rᵀ (model, width), with W_Q = Q·R: what this head's keys read, as large as W_QK."""
-    return of.w_k @ np.linalg.qr(of.w_q, mode="r").T
+class Factor(NamedTuple):
+    """A product of two matrices as one of them, the other's Gram matrix, and its Frobenius norm."""
+
+    own: np.ndarray
+    gram: np.ndarray
+    size: float
 
 
-def writing(of: Matrices) -> np.ndarray:
-    """R·W_O (value_width, model), with W_V = Q·R: what this head writes, as large as W_OV."""
-    return np.linalg.qr(of.w_v, mode="r") @ of.w_o
+def reading(of: Matrices) -> Factor:
+    """W_QK as a head's keys see it: W_K, with W_QᵀW_Q."""
+    gram = of.w_q.T @ of.w_q
+    return Factor(of.w_k, gram, float(np.sqrt((gram * (of.w_k.T @ of.w_k)).sum())))
 
 
-def composition(writes_VM: np.ndarray, reads_MW: np.ndarray) -> float:
+def writing(of: Matrices) -> Factor:
+    """W_OV as the stream sees it: W_O, with W_VᵀW_V."""
+    gram = of.w_v.T @ of.w_v
+    return Factor(of.w_o, gram, float(np.sqrt((gram * (of.w_o @ of.w_o.T)).sum())))
+
+
+def composition(writes: Factor, reads: Factor) -> float:
     """K-composition, ‖W_QK·W_OVᵀ‖ / (‖W_QK‖·‖W_OV‖) (Frobenius), of an earlier head's `writing`
-    and a later one's `reading`. Elhage et al. 2021."""
-    sizes = np.linalg.norm(writes_VM) * np.linalg.norm(reads_MW)
-    return float(np.linalg.norm(writes_VM @ reads_MW) / sizes) if sizes else float("nan")
+    and a later one's `reading`. Elhage et al. 2021.
+
+    ‖W_QK·W_OVᵀ‖² = tr(W_VᵀW_V · Y · W_QᵀW_Q · Yᵀ) with Y = W_O·W_K.
+    """
+    y = writes.own @ reads.own
+    size = writes.size * reads.size
+    both = ((writes.gram @ y) * (y @ reads.gram)).sum()
+    return float(np.sqrt(max(0.0, both)) / size) if size else float("nan")

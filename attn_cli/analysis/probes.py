@@ -4,18 +4,19 @@ Olsson et al. 2022, "In-context Learning and Induction Heads". A pass is a gener
 each layer that is done.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from attn_cli import room, session
 from attn_cli.analysis import low_rank
-from attn_cli.analysis.low_rank import Matrices
+from attn_cli.analysis.low_rank import Factor, Matrices
 from attn_cli.analysis.measures import first_share, share_at, share_back
 from attn_cli.errors import AttnError, ContentError, UsageError
+from attn_cli.maths import cores
 from attn_cli.maths.kept import Measure
 from attn_cli.maths.layers import cross_entropy
 from attn_cli.model import family
@@ -189,43 +190,43 @@ class Passes:
 
         The largest K-composition first, see `low_rank.composition`.
         """
-        read: dict[Head, np.ndarray] = {}
-        found: dict[Head, list[tuple[float, Head]]] = defaultdict(list)
+        read: dict[Head, Factor] = {}
+        found: dict[Head, list[tuple[float, Head]]] = {head: [] for head in heads}
         last = max((layer for layer, _ in heads), default=-1)
 
-        def readers(layer: int, of: dict[int, Matrices]) -> None:
-            read.update({h: low_rank.reading(of[h[1]]) for h in heads if h[0] == layer})
+        def reader(block: Attention, head: int) -> None:
+            if (block.layer, head) in found:
+                read[block.layer, head] = low_rank.reading(self._matrices(block, head))
 
-        def writers(layer: int, of: dict[int, Matrices]) -> None:
-            for head, matrices in of.items():
-                writes = low_rank.writing(matrices)
-                for later in (other for other in heads if other[0] > layer):
-                    score = low_rank.composition(writes, read[later])
-                    found[later].append((score, (layer, head)))
+        def writer(block: Attention, head: int) -> None:
+            writes = low_rank.writing(self._matrices(block, head))
+            for later in (other for other in found if other[0] > block.layer):
+                score = low_rank.composition(writes, read[later])
+                found[later].append((score, (block.layer, head)))
 
-        yield from self._parameters(last, readers)
-        yield from self._parameters(last - 1, writers)
-        return {
-            head: sorted(known, key=lambda one: -one[0])[:most] for head, known in found.items()
+        yield from self._parameters(last, reader)
+        yield from self._parameters(last - 1, writer)
+        best = {
+            head: sorted(known, key=lambda one: (-one[0], one[1])) for head, known in found.items()
         }
+        return {head: known[:most] for head, known in best.items()}
 
     def _parameters(
-        self, last: int, work: Callable[[int, dict[int, Matrices]], None]
+        self, last: int, work: Callable[[Attention, int], None]
     ) -> Generator[Passed, None, None]:
-        """Hands the matrices of each layer up to `last` to `work`, those of all of its heads."""
-        stack, group = self.where[0], self.model.facts.group_of(self.where[0])
-        if last < 0:
-            return
+        """Hands each head of the layers up to `last` to `work`, with a block of its parameters."""
+        short = self.probe.short
         request = session.request_for(
-            self.probe.short, blocks=self._blocks(last + 1), arrays=low_rank.NEEDS, whole=False
+            short, blocks=self._blocks(last + 1), arrays=low_rank.NEEDS, whole=False
         )
-        ids = self.probe.short.last.ids
-        for step in session.records(self.model, ids, request):
+        for step in session.records(self.model, short.last.ids, request):
             if isinstance(step, Attention):
-                heads = range(self.model.facts.heads_of(stack))
-                work(step.layer, {h: low_rank.matrices(step, h, group) for h in heads})
+                cores.each(partial(work, step), step.heads)
             else:
                 yield step
+
+    def _matrices(self, block: Attention, head: int) -> Matrices:
+        return low_rank.matrices(block, head, self.model.facts.group_of(block.stack))
 
     def _wanted(self) -> dict[str, Measure]:
         """What is measured, by roles."""

@@ -115,12 +115,17 @@ def prove_steps(
     named = [head for head, roles in names.items() if set(roles) - {"sink"}]
     of_roles = {role: [head for head, roles in names.items() if role in roles] for role in ROLES}
     others = {role: _others(names, scores, heads) for role, heads in of_roles.items()}
+    others["sink"] = []
     sets: list[Collection[Head]] = [(head,) for head in named]
     for role in ROLES[:-1]:
         sets += [heads for heads in (of_roles[role], others[role]) if heads]
     losses = (yield from passes.losses(sets)) if passes.loses else [_NONE] * len(sets)
     known = {frozenset(heads): loss for heads, loss in zip(sets, losses, strict=True)}
     partners = yield from passes.partners(named, PARTNERS)
+
+    def without(heads: Collection[Head]) -> float:
+        return known.get(frozenset(heads), _NONE)
+
     return Proof(
         stack=where[0],
         kind=where[1],
@@ -131,27 +136,33 @@ def prove_steps(
         least=LEAST,
         loss=scores.loss,
         heads=tuple(
-            Proved(
-                *head,
-                names[head],
-                **{role: float(scores.of_roles[role][head]) for role in ROLES},
-                first_value=float(scores.values[head]),
-                loss_without=known.get(frozenset((head,)), _NONE),
-                partners=tuple(Partner(*at, score) for score, at in partners.get(head, ())),
-            )
+            _proved(head, names[head], scores, without((head,)), partners.get(head, ()))
             for head in names
         ),
         roles=tuple(
             Role(
-                role,
-                nulls[role],
-                _written(of_roles[role]),
-                known.get(frozenset(of_roles[role]), _NONE),
-                _written(others[role]),
-                known.get(frozenset(others[role]), _NONE) if role != "sink" else _NONE,
+                role, nulls[role], _written(heads := of_roles[role]), without(heads),
+                _written(others[role]), without(others[role]),
             )
             for role in ROLES
         ),
+    )  # fmt: skip
+
+
+def _proved(
+    head: Head,
+    names: tuple[str, ...],
+    scores: Scores,
+    loss_without: float,
+    partners: Sequence[tuple[float, Head]],
+) -> Proved:
+    return Proved(
+        *head,
+        names,
+        **{role: float(scores.of_roles[role][head]) for role in ROLES},
+        first_value=float(scores.values[head]),
+        loss_without=loss_without,
+        partners=tuple(Partner(*at, score) for score, at in partners),
     )
 
 

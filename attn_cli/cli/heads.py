@@ -40,14 +40,15 @@ EXAMPLES = (
     "attn heads --json | jq '.result.heads[] | {head, entropy, norm}'",
 )
 _COLUMNS = tuple(vocabulary.HEAD_COLUMNS)
+_NO_MATRIX = "there is no matrix of queries and keys to turn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadOptions:
     """Which heads, and how they are told."""
 
-    layer: layers(show_default="0") = ""
-    head: heads(show_default="all") = ""
+    layer: layers(str | None, show_default="0") = None
+    head: heads(str | None, show_default="all") = None
     sort: Annotated[
         str,
         Option("--sort", metavar="COLUMN", parser=one_of("--sort", _COLUMNS), show_default="norm",
@@ -70,10 +71,10 @@ class HeadOptions:
         show_default="0",
     ) = None  # fmt: skip
     circuit: Annotated[
-        str,
+        str | None,
         Option("--circuit", metavar="L.H", help="One head's two matrices, W_QK and W_OV: rank, "
                "which tokens attract which, what is copied."),
-    ] = ""  # fmt: skip
+    ] = None  # fmt: skip
 
 
 class _Asked(NamedTuple):
@@ -83,8 +84,13 @@ class _Asked(NamedTuple):
     attention: AttentionOptions
     what_if: WhatIfOptions
     chosen: HeadOptions
+    out: OutputOptions
     documents: bool
-    full: bool
+
+    @property
+    def turned(self) -> bool:
+        """Whether matrices of a page are to have queries as columns."""
+        return self.out.layout != "rows" and not self.documents
 
 
 def command(
@@ -102,12 +108,12 @@ def command(
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     documents = output.chosen_format("heads", out) != "table"
-    asked = _Asked(prompt, attention, what_if, chosen, documents, out.full)
+    asked = _Asked(prompt, attention, what_if, chosen, out, documents)
     _refuse_idle(asked)
     if chosen.prove:
         results = _proof(model, asked)
     else:
-        how = _circuit if chosen.circuit else _summaries
+        how = _summaries if chosen.circuit is None else _circuit
         results = answers(prompt, model, how(model, asked))
     return output.deliver("heads", out, results, quiet=prompt.quiet, each=bool(prompt.each))
 
@@ -121,12 +127,14 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     from attn_cli.views.items import GRID, NOTHING
 
     typed, where = asked.chosen, asked.attention.of(model.facts)
-    layer, head = typed.layer or "0", typed.head or "all"
+    layer = "0" if typed.layer is None else typed.layer
+    head = "all" if typed.head is None else typed.head
     blocks, of_stack = session.chosen(model.facts, where, layer, head)
     numbers = list(dict.fromkeys(block.layer for block in blocks))
     several, most = len(blocks) > 1, isqrt(_MOST**2 // len(blocks))
     if typed.sort and not several:
         raise UsageError("--sort ranks the heads of several layers", "--layer all")
+    _refuse({"--layout": several and asked.turned}, "several layers", _NO_MATRIX)
     chosen = {"layer": numbers[0] if len(numbers) == 1 else numbers,
               "head": list(of_stack[blocks[0].stack]),
               "without_first": typed.without_first}  # fmt: skip
@@ -135,10 +143,10 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
         """How many of the last weights are kept (0: all): a large square is read by nobody."""
         if asked.documents:
             return int(max(len(read.tokens), len(read.last.tokens)) > most)
-        return 1 if several else 0 if asked.full else GRID
+        return 1 if several else 0 if asked.out.full else GRID
 
     def answer(read: "Prompt") -> output.Result:
-        if typed.without_first and min(len(read.tokens), len(read.last.tokens)) < 2:
+        if typed.without_first and any(len(read.sides(*at)[1].tokens) < 2 for at in where):
             raise UsageError("--without-first leaves no key of a single token", "two or more")
         question = session.ask(
             prompt=read, model=model, layer=layer, head=head, next=False,
@@ -167,13 +175,15 @@ def _refuse_idle(asked: _Asked) -> None:
     chosen, prompt = asked.chosen, asked.prompt
     if chosen.seed is not None and not chosen.prove:
         raise UsageError("--seed needs --prove", "it draws the block of random tokens")
-    if not (chosen.prove or chosen.circuit):
+    if not chosen.prove and chosen.circuit is None:
         return
     mode = "--prove" if chosen.prove else "--circuit"
     of_heads = {
-        "--circuit": chosen.prove and chosen.circuit, "--layer": chosen.layer,
-        "--head": chosen.head, "--sort": chosen.sort, "--without-first": chosen.without_first,
+        "--circuit": chosen.prove and chosen.circuit is not None,
+        "--layer": chosen.layer is not None, "--head": chosen.head is not None,
+        "--sort": chosen.sort, "--without-first": chosen.without_first,
     }  # fmt: skip
+    _refuse({"--layout": asked.turned}, mode, _NO_MATRIX)
     _refuse(of_heads, mode, "it looks at every head" if chosen.prove else "it shows one head")
     if chosen.prove:
         names = ("text", "file", "ids", "pair", "target", "target_ids")

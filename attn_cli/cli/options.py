@@ -106,19 +106,19 @@ IgnoreConfig = Annotated[
 ]
 
 
-def layers(**more: Any) -> Any:
+def layers(kind: Any = str, **more: Any) -> Any:
     """The option of several layers."""
     return Annotated[
-        str,
+        kind,
         Option("--layer", "-l", metavar="LAYERS", autocompletion=_numbers("layers"),
                help="0, -1, 0,1, 0-1 or all.", **more),
     ]  # fmt: skip
 
 
-def heads(**more: Any) -> Any:
+def heads(kind: Any = str, **more: Any) -> Any:
     """The option of several heads."""
     return Annotated[
-        str,
+        kind,
         Option("--head", "-H", metavar="HEADS", autocompletion=_numbers("heads"),
                help="0, -1, 0,2, 0-3 or all.", **more),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ def page(trace: Trace, found: "Heads") -> Page:
     sides = trace.prompt.sides(found.stack, found.kind)
     names, keys = (labels(side.labels) for side in sides)
     heads, query, where = facts.heads_of(found.stack), names[found.query], place(facts, block)
-    split = split_off(trace, keys[:1])
+    split = split_off(trace, keys[:1], "heads.but_one")
     error = "NaN" if np.isnan(found.largest_error) else numbers.power(found.largest_error)
     return [
         Heading(facts, trace.prompt, where),
@@ -58,11 +58,14 @@ def _headline(found: "Heads", where: Note, query: str, all_heads: int) -> Say:
     )  # fmt: skip
 
 
-def split_off(trace: Trace, names: Sequence[str]) -> Page:
-    """What it means that the first token, of such names, is split off; nothing if it is not."""
+def split_off(trace: Trace, names: Sequence[str], others: str) -> Page:
+    """What it means that the first token, of such names, is split off; nothing if it is not.
+
+    `others` is the key of what is told of the whole all the same.
+    """
     if not trace.settings.get("without_first"):
         return []
-    return [say("heads.split", first=first_token(names))]
+    return [say("heads.split", first=first_token(names), others=note(others))]
 
 
 def first_token(names: Sequence[str]) -> Note:

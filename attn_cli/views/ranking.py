@@ -36,7 +36,7 @@ def page(trace: Trace, found: "Layers") -> Page:
         *what_ifs(trace.settings),
         _best(trace, rows),
         _sinks([head for _, head in rows], first_token(names)),
-        *(split := split_off(trace, names)),
+        *(split := split_off(trace, names, "heads.but_all")),
         Columns(
             note("heads.ranking", column=found.column, order=order),
             _columns(trace, found.column, rows, split=bool(split)),

@@ -29,9 +29,10 @@ SENTENCES = {
     "heads.rows_all": "one row per head   entropy and shares: means over all queries",
     # the first token split off
     "heads.split": "Derived: {first} is split off as a key. The weights of the other keys are "
-    "divided by their sum, row by row, and every number but those of `on first`, `weighted`, "
-    "`value`, `norm` and `cosine` is of these. `log₁₀ left` is the mean of what they had before, "
-    "on a log scale: −3 is a thousandth.",
+    "divided by their sum, row by row, and every number but {others} is of these. `log₁₀ left` is "
+    "the mean of what they had before, on a log scale: −3 is a thousandth.",
+    "heads.but_one": "`on first`, `norm` and `cosine`",
+    "heads.but_all": "`on first`, `weighted`, `value`, `norm` and `cosine`",
     "heads.log_left": "log₁₀ left",
     "heads.token": "the first token, `{first}`,",
     "heads.tokens": "the first token",
@@ -105,9 +106,9 @@ SENTENCES = {
     "prove.previous": "previous",
     "prove.self": "self",
     "prove.sink": "sink",
-    "prove.others": "`without`: all heads of that name at once; `others`: as many heads of the same "
-    "stretch of layers that have no name but sink, those that rest most on the first token. The "
-    "loss leaves out the second copy's first token, which nothing tells.",
+    "prove.others": "`without`: all heads of that name at once; `others`: as many heads of the "
+    "same stretch of layers that have no name but sink, those that rest most on the first token. "
+    "The loss leaves out the second copy's first token, which nothing tells.",
     "prove.no_loss": "There is no loss, since nothing here predicts a next token: the scores stand "
     "alone.",
     "prove.named": "heads with a name, by name, the best score first",
@@ -132,9 +133,9 @@ SENTENCES = {
     "{width}; W_OV = W_V·W_O, what is taken along, has rank {ov_rank}.",
     "circuit.folded": "The weight of the norm before the attention is folded into W_Q, W_K and "
     "W_V; biases are no part of the two matrices.",
-    "circuit.folded_cross": "The weight of the norm before the attention is folded into W_Q; biases "
-    "are no part of the two matrices. Keys and values are read from the encoder's vectors, which "
-    "do not pass that norm.",
+    "circuit.folded_cross": "The weight of the norm before the attention is folded into W_Q; "
+    "biases are no part of the two matrices. Keys and values are read from the encoder's vectors, "
+    "which do not pass that norm.",
     "circuit.unfolded": "No norm stands between these matrices and what they read; biases are no "
     "part of them.",
     "circuit.rotary": "Rotation is left out, as for a query and a key in the same place.",
