@@ -160,7 +160,7 @@ class Passes:
         size, start, tokens = (
             len(self.probe.block), self.probe.start, len(self.probe.plain.of(self.where[0]).tokens),
         )  # fmt: skip
-        wanted = {**self._wanted(), "anywhere": share_at(self._drawn(tokens, seed))}
+        wanted = {**self._wanted(), "anywhere": share_at(self.drawn_keys(tokens, seed))}
         prompt = self.probe.plain
         request = self._request(self._changes((), prompt), wanted, whole=False, prompt=prompt)
         blocks, _ = yield from session.running(self.model, prompt.last.ids, request)
@@ -234,7 +234,7 @@ class Passes:
         back = {"induction": size - 1, "duplicate": size, "previous": 1, "self": 0}
         return {**{role: share_back(many) for role, many in back.items()}, "sink": first_share}
 
-    def _drawn(self, tokens: int, seed: int) -> np.ndarray:
+    def drawn_keys(self, tokens: int, seed: int) -> np.ndarray:
         """For each query a key that it may see, none with a role: not the first, the one before,
         nor itself; −1 where there is none."""
         rng, causal = np.random.default_rng(seed), Address(*self.where, 0).causal

@@ -53,7 +53,7 @@ class HeadOptions:
         str,
         Option("--sort", metavar="COLUMN", parser=one_of("--sort", _COLUMNS), show_default="norm",
                autocompletion=complete(*_COLUMNS),
-               help=f"With several layers, what their heads are ranked by: {', '.join(_COLUMNS)}."),
+               help=f"One ranking of the heads, as of several layers: {', '.join(_COLUMNS)}."),
     ] = ""  # fmt: skip
     without_first: Annotated[
         bool,
@@ -102,7 +102,7 @@ def command(
 ) -> int:
     """Multi-head mode: the weights of every head, a summary of each, and the sum of their pulls.
 
-    Several layers give one ranking of all their heads.
+    Several layers, or --sort, give one ranking of all their heads.
     """
     from attn_cli import session
 
@@ -131,10 +131,9 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     head = "all" if typed.head is None else typed.head
     blocks, of_stack = session.chosen(model.facts, where, layer, head)
     numbers = list(dict.fromkeys(block.layer for block in blocks))
-    several, most = len(blocks) > 1, isqrt(_MOST**2 // len(blocks))
-    if typed.sort and not several:
-        raise UsageError("--sort ranks the heads of several layers", "--layer all")
-    _refuse({"--layout": several and asked.turned}, "several layers", _NO_MATRIX)
+    several = len(blocks) > 1 or bool(typed.sort)
+    most = isqrt(_MOST**2 // len(blocks))
+    _refuse({"--layout": several and asked.turned}, "a ranking", _NO_MATRIX)
     chosen = {"layer": numbers[0] if len(numbers) == 1 else numbers,
               "head": list(of_stack[blocks[0].stack]),
               "without_first": typed.without_first}  # fmt: skip

@@ -1,5 +1,7 @@
 """What is measured of weights, redone cell by cell from the arrays of a trace."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from attn_cli import session
 from attn_cli.analysis.heads import each_summary, kept, ranked
 from attn_cli.analysis.measures import Reading
 from attn_cli.errors import UsageError
+from attn_cli.records import Address
 
 IDS = [5, 6, 7, 5, 6, 7, 5, 9, 9, 6]
 TARGET = [0, 8, 8, 9]
@@ -38,7 +41,14 @@ def mean_over(rows, found):
     return np.mean(chosen) if chosen else np.nan
 
 
-MODELS = ["tiny", "tiny-encoder", "tiny-translator", "random:layers=2,heads=4,model_width=32"]
+GROUPED = str(Path(__file__).parents[1] / "golden" / "llama-plain")
+MODELS = [
+    "tiny",
+    "tiny-encoder",
+    "tiny-translator",
+    "random:layers=2,heads=4,model_width=32",
+    GROUPED,
+]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -138,3 +148,9 @@ def test_what_is_no_number_is_ranked_last():
     broken = [bool(np.isnan(row.value)) for row in ranking]
     assert broken == sorted(broken)
     assert {row.kind for row in ranking if np.isnan(row.value)} == {"cross"}
+    # A trace by itself does not know how long values are.
+    unknown = attn_cli.heads(attn_cli.trace(ids=IDS, layer=0))
+    known = summaries("tiny")[Address("decoder", "self", 1)]
+    for column in ("value", "weighted"):
+        ranking = ranked([unknown, known], column).ranking
+        assert [row.layer for row in ranking] == [1] * 4 + [0] * 4

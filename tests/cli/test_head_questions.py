@@ -1,11 +1,17 @@
 """`attn heads` with several layers, --without-first, --prove and --circuit."""
 
+from dataclasses import replace
+
 import jsonschema
 import numpy as np
 import pytest
 
+from attn_cli import session
 from attn_cli.analysis import prove
+from attn_cli.analysis.probes import probe
 from attn_cli.cli import heads as command
+from attn_cli.views import numbers
+from attn_cli.views import prove as view
 from attn_cli.vocabulary import HEAD_COLUMNS, SMALLEST_FIRST
 
 PROMPT = "the greatest thinker in China is"
@@ -42,6 +48,16 @@ def test_a_ranking_goes_by_any_column(attn, column):
     for row, at in zip(rows, order, strict=True):
         digits = len(row[1].partition(".")[2])
         assert row[1].replace("−", "-") == f"{np.float32(known[at]):.{digits}f}"
+
+
+def test_one_layer_is_ranked_where_a_column_is_asked_for(attn):
+    asked = ("heads", PROMPT, "--layer", "1", "--sort", "entropy")
+    result = attn(*asked, "--json").json["result"]
+    assert [one["layer"] for one in result["layers"]] == [1]
+    values = [row["value"] for row in result["ranking"]]
+    assert values == sorted(values) and len(values) == 4
+    rows = table_under(attn(*asked).text, "all heads by `entropy`, the smallest first")
+    assert [row[0] for row in rows[:4]] == [f"1.{row['head']}" for row in result["ranking"]]
 
 
 def test_the_ranking_tells_what_the_first_token_gets(attn):
@@ -117,7 +133,7 @@ def test_without_the_first_token_the_page_says_so(attn):
 
 @pytest.fixture
 def easily_named(monkeypatch):
-    monkeypatch.setattr(prove, "LEAST", 0.05)
+    monkeypatch.setattr(prove, "LEAST", 0.02)
 
 
 def test_a_proof_page_holds_what_its_document_says(attn, easily_named):
@@ -153,6 +169,32 @@ def test_without_an_induction_head_the_page_tells_the_best(attn):
     assert "None of 8 heads is an induction head" in page
     assert f"(head {best['layer']}.{best['head']})" in page
     assert "heads with a name" not in page
+
+
+def test_the_headline_tells_the_cause_as_far_as_it_is_known(easily_named):
+    model = session.load("tiny")
+    read = probe(model, ("decoder", "self"), 0)
+    steps = prove.prove_steps(model, read, ("decoder", "self"), {})
+    found = session.finished(steps)
+    role = found.roles[0]._replace(
+        heads=("1.0", "1.1"), loss_without=9.5, others=("0.1", "0.2"), loss_without_others=3.25
+    )
+
+    def told(role):
+        page = view.page(
+            model.facts, read.prompt, replace(found, loss=3.0, roles=(role, *found.roles[1:])), {}
+        )
+        return [str(numbers.in_words(item.words, 2)) for item in page if hasattr(item, "role")][:2]
+
+    assert told(role) == [
+        "Of 8 heads, 2 are induction heads: where a token comes again, they look at what followed "
+        "it the first time.",
+        "Without them the loss on the second copy goes from 3.00 to 9.50 nats, without as many "
+        "others to 3.25.",
+    ]
+    alone = role._replace(heads=("1.0",), others=(), loss_without_others=float("nan"))
+    assert told(alone)[0].startswith("Of 8 heads, 1 is an induction head:")
+    assert told(alone)[1] == "Without it the loss on the second copy goes from 3.00 to 9.50 nats."
 
 
 def test_a_seed_draws_another_block_and_the_same_one_again(attn):
@@ -236,7 +278,6 @@ def test_a_circuit_says_what_it_cannot_tell(attn):
         (("--prove", "-m", "random:layers=1,heads=1,context=6"), 1, ("no room", "3 fit")),
         (("--prove", "--max-memory", "1MB"), 1, ("may be used",)),
         (("--seed", "1"), 2, ("--seed needs --prove",)),
-        (("--sort", "norm"), 2, ("--sort ranks", "--layer all")),
         (("--layer", "all", "--sort", "size"), 2, ("'size' is unknown", "entropy")),
         (("--layer", "all", "--layout", "columns"), 2, ("--layout does nothing",)),
         (("the", "--without-first"), 2, ("no key",)),
