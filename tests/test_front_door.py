@@ -191,6 +191,29 @@ def test_a_trace_needs_no_rich():
     assert python(code) == "['numpy']"
 
 
+def test_a_page_imports_no_more_than_it_needs():
+    code = (
+        "import sys; from attn_cli.cli import app; app.cores.before_numpy(); "
+        "code = app.run(['trace', 'the king']); print(code, *sys.modules)"
+    )
+    code, *loaded = python(code).splitlines()[-1].split()
+    assert code == "0"
+    assert {"attn_cli.views.table", "attn_cli.families.gpt2", "rich.text", "numpy"} <= {*loaded}
+    assert not [
+        name for name in loaded
+        if name.startswith((
+            "attn_cli.training", "attn_cli.analysis.", "rich.console", "rich.table", "rich.live",
+            "rich.markup", "orjson", "concurrent.futures", "threadpoolctl", "tokenizers", "gguf",
+            "sentencepiece", "attn_cli.opening.hub", "attn_cli.opening.ollama",
+            "attn_cli.checkpoints.gguf", "attn_cli.checkpoints.dequantise",
+            "attn_cli.checkpoints.torch", "attn_cli.tokens.library", "attn_cli.tokens.chat",
+            "attn_cli.model.rope",
+        ))
+    ]  # fmt: skip
+    families = {name for name in loaded if name.startswith("attn_cli.families.")}
+    assert families == {"attn_cli.families.gpt2"}
+
+
 def test_the_installed_version_is_the_packages():
     done = subprocess.run(
         [sys.executable, "-m", "attn_cli", "--version"],

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -40,11 +40,13 @@ from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through
 from attn_cli.model.cache import Cache, End, Ids
-from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
 from attn_cli.records import Address, Attention, Passed
+
+if TYPE_CHECKING:
+    from attn_cli.model.rope import Angles, Rope
 
 T = TypeVar("T")
 _BLOCK = masks.BLOCK
@@ -130,7 +132,7 @@ class Stack:
         self._placed = True
         return np.zeros_like(vectors) if self._placeless else vectors
 
-    def angles(self, rope: Rope) -> Angles:
+    def angles(self, rope: "Rope") -> "Angles":
         """By how much queries and keys rotate: not at all under `--without positions`."""
         return rope.angles([0] * len(self.ids) if self._placeless else self.positions)
 
