@@ -29,7 +29,7 @@ def pad(text: str, width: int) -> str:
 
 def widest(texts: Iterable[str]) -> int:
     """The columns of the widest text."""
-    return max((cell_len(text) for text in texts), default=0)
+    return max(map(cell_len, texts), default=0)
 
 
 def folded(text: str, width: int) -> list[str]:
