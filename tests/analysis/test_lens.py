@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import attn_cli
-from attn_cli import session, vocabulary
+from attn_cli import candidates, session, vocabulary
 from attn_cli.analysis import lens as analysis
 from attn_cli.analysis.lens import chosen, watched
 from attn_cli.errors import ContentError, UsageError
@@ -210,3 +210,10 @@ def test_what_is_no_token_is_refused(typed):
     with pytest.raises(UsageError) as caught:
         watched(model, session.tokenise(model, PROMPT), typed)
     assert "tiny has no token for it" in caught.value.message
+
+
+def test_a_place_is_that_in_the_ranking_with_ties_and_without_numbers():
+    values = np.array([1.0, 3.0, np.nan, 3.0, -np.inf, 1.0])
+    order = candidates.likeliest(values, 6).tolist()
+    assert order == [1, 3, 0, 5, 2, 4]
+    assert [candidates.place_of(values, id) for id in order] == [1, 2, 3, 4, 5, 6]
