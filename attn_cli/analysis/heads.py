@@ -9,6 +9,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.analysis.measures import PARTS, Reading, measures, taken
 from attn_cli.errors import UsageError
+from attn_cli.maths.layers import cosine
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt, Trace
 
 NEEDS = frozenset({"weights", "head_output", "output"})
@@ -242,9 +243,3 @@ def _summary(
 
 
 _NONE = float("nan")
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """The cosine of the angle between two vectors, 0 if one of them is 0."""
-    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(a @ b) / lengths if lengths else 0.0

@@ -1,5 +1,12 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, heads, trace
+from attn_cli.words.en import commands, common, heads, lens, parts, trace
 
-SENTENCES = common.SENTENCES | trace.SENTENCES | commands.SENTENCES | heads.SENTENCES
+SENTENCES = (
+    common.SENTENCES
+    | trace.SENTENCES
+    | commands.SENTENCES
+    | heads.SENTENCES
+    | lens.SENTENCES
+    | parts.SENTENCES
+)
