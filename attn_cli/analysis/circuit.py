@@ -10,6 +10,7 @@ from attn_cli import room, session, vocabulary
 from attn_cli.analysis import low_rank
 from attn_cli.analysis.low_rank import Matrices
 from attn_cli.candidates import likeliest
+from attn_cli.errors import ContentError
 from attn_cli.maths import cores
 from attn_cli.model.family import Model
 from attn_cli.reading import token_of
@@ -65,7 +66,7 @@ class Circuit:
     W_QK's symmetric part in its squared Frobenius norm: 1 is symmetric, 0 antisymmetric, a random
     matrix ½. `copying` is Σ λ / Σ |λ| over the eigenvalues of W_OV (Elhage et al. 2021).
     `attractions` are the largest scores among the prompt's tokens, biases included, positions
-    left out. Where token vectors cannot be read so, `directions` and `attractions` are empty, and
+    left out: of its first different ones, at most `most`, as `copies` too. Where token vectors cannot be read so, `directions` and `attractions` are empty, and
     where nothing is predicted `copies` is.
     """
 
@@ -77,6 +78,7 @@ class Circuit:
     provenance: str
     folded: bool
     scale: float
+    most: int
     qk: LowRank
     symmetric: float
     ov: LowRank
@@ -92,7 +94,8 @@ def circuit_steps(
     """The matrices of one head and what they do with a prompt's tokens; yields each layer that is
     done, since a layer's parameters come with its record.
 
-    Raises ContentError for what needs more than `max_memory` (see `session.trace`).
+    Raises ContentError for what needs more than `max_memory` (see `session.trace`), and for
+    numbers that are none.
     """
     request = session.request_for(
         prompt, blocks=frozenset({place}), heads={place.stack: (head,)}, whole=False,
@@ -107,6 +110,12 @@ def circuit_steps(
 def _circuit(model: Model, prompt: Prompt, block: Attention, head: int) -> Circuit:
     group = model.facts.group_of(block.stack)
     of = low_rank.matrices(block, head, group)
+    if not all(np.isfinite(matrix).all() for matrix in of):
+        raise ContentError(
+            f"the matrices of head {block.layer}.{head} hold NaN or infinite numbers, and have no "
+            "singular values",
+            "attn trace --parameters shows them",
+        )
     matches = low_rank.svd(of.w_q, of.w_k.T)
     taken = low_rank.svd(of.w_v, of.w_o)
     sides = prompt.sides(block.stack, block.kind)
@@ -122,6 +131,7 @@ def _circuit(model: Model, prompt: Prompt, block: Attention, head: int) -> Circu
         provenance=vocabulary.DERIVED,
         folded=of.folded,
         scale=block.scale,
+        most=_TOKENS,
         qk=_low_rank(matches, model),
         symmetric=low_rank.symmetric_share(of.w_q, of.w_k.T),
         ov=_low_rank(taken, model),

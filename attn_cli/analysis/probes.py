@@ -148,18 +148,16 @@ class Passes:
         of_roles = {
             role: self._means(blocks, role, rows.get(role, slice(1, None))) for role in ROLES
         }
-        values = np.array([
-            block.value_lengths[:, 0] / block.value_lengths[:, 1:].mean(axis=-1)
-            for block in self._in_order(blocks)
-        ])  # fmt: skip
+        lengths = np.array([block.value_lengths for block in self._in_order(blocks)])
+        with np.errstate(all="ignore"):
+            values = lengths[..., 0] / lengths[..., 1:].mean(axis=-1)
         (loss,) = self._losses([end.x]) if self.loses else (np.nan,)
         return Scores(of_roles, values, loss, end.touched)
 
     def nulls(self, seed: int) -> Generator[Passed, None, dict[str, float]]:
         """The largest score of any head where no token comes again (see `prove.Role`)."""
-        size, start, tokens = (
-            len(self.probe.block), self.probe.start, len(self.probe.plain.of(self.where[0]).tokens),
-        )  # fmt: skip
+        size, start = len(self.probe.block), self.probe.start
+        tokens = len(self.probe.plain.of(self.where[0]).tokens)
         wanted = {**self._wanted(), "anywhere": share_at(self.drawn_keys(tokens, seed))}
         prompt = self.probe.plain
         request = self._request(self._changes((), prompt), wanted, whole=False, prompt=prompt)
@@ -221,7 +219,8 @@ class Passes:
         )
         for step in session.records(self.model, short.last.ids, request):
             if isinstance(step, Attention):
-                cores.each(partial(work, step), step.heads)
+                with np.errstate(all="ignore"):
+                    cores.each(partial(work, step), step.heads)
             else:
                 yield step
 

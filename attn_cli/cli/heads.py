@@ -1,4 +1,4 @@
-"""`attn heads`: every head of a layer side by side, or of a model in one ranking."""
+"""`attn heads`: every head of a layer side by side, all heads in one ranking, proofs, circuits."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +37,8 @@ _MOST = 1024
 EXAMPLES = (
     'attn heads "the greatest thinker in China is" --layer 1',
     "attn heads --layer all --sort first",
+    "attn heads --circuit 1.2",
+    "attn heads --prove",
     "attn heads --json | jq '.result.heads[] | {head, entropy, norm}'",
 )
 _COLUMNS = tuple(vocabulary.HEAD_COLUMNS)

@@ -30,9 +30,18 @@ def page(model: Facts, prompt: Prompt, found: "Circuit") -> Page:
         _matrices(found),
         paragraph(say("circuit.half_in"), say("circuit.symmetric", share=found.symmetric)),
         *_matches(found),
+        *_first_alone(prompt, found),
         say("circuit.copying", copying=found.copying),
         *_copies(found),
     ]  # fmt: skip
+
+
+def _first_alone(prompt: Prompt, found: "Circuit") -> Page:
+    """Says how many tokens are told, where the prompt has more."""
+    sides = prompt.sides(found.stack, found.kind)
+    if max(len(set(side.ids)) for side in sides) <= found.most:
+        return []
+    return [say("circuit.first", count=found.most)]
 
 
 def _left_out(model: Facts, found: "Circuit") -> list[Say]:

@@ -27,12 +27,20 @@ def page(model: Facts, prompt: Prompt, found: "Proof", settings: Mapping[str, An
         say("prove.probe", size=size, seed=found.seed, near=size - 1),
         say("prove.null", least=found.least),
         _roles(found),
-        say("prove.others") if not math.isnan(found.loss) else say("prove.no_loss"),
+        _of_loss(model, found),
         *([_heads(found, named), say("prove.composed")] if named else []),
         *([say("prove.resting", resting=counted(resting, "prove.rests_one", "prove.rest_many"))]
           if resting else []),
         say("prove.what"),
     ]  # fmt: skip
+
+
+def _of_loss(model: Facts, found: "Proof") -> Say:
+    """What the loss is, or why there is none."""
+    if not math.isnan(found.loss):
+        return say("prove.others")
+    predicts = model.writes and model.predicts and found.stack == model.stack
+    return say("prove.no_number" if predicts else "prove.no_loss")
 
 
 def _headline(found: "Proof") -> list[Say]:

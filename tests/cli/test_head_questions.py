@@ -213,6 +213,26 @@ def test_an_encoder_has_scores_and_no_loss(attn):
     assert all(head["sink"] > 0 for head in result["heads"])
 
 
+def test_numbers_that_are_none_are_said(attn, tiny_folder, repack):
+    def broken(entries):
+        dtype, shape, data = entries["transformer.h.1.attn.c_attn.weight"]
+        numbers = np.frombuffer(data, np.float32).copy()
+        numbers[:] = np.nan
+        return entries | {"transformer.h.1.attn.c_attn.weight": (dtype, shape, numbers.tobytes())}
+
+    repack(tiny_folder, broken)
+    page = attn("heads", "--prove", "-m", tiny_folder).text
+    assert "None of 8 heads is an induction head" in page
+    assert "The loss is not a number (NaN)" in page
+    refused = attn("heads", "--circuit", "1.0", "-m", tiny_folder, PROMPT)
+    assert refused.code == 1
+    assert "head 1.0 hold NaN or infinite numbers" in refused.said
+    assert attn("heads", "--circuit", "0.0", "-m", tiny_folder, PROMPT).code == 0
+    ranking = attn("heads", "--layer", "all", "-m", tiny_folder, PROMPT, "--json").json["result"]
+    assert [row["layer"] for row in ranking["ranking"]] == [0] * 4 + [1] * 4
+    assert "NaN" in attn("heads", "--layer", "all", "-m", tiny_folder, PROMPT).text
+
+
 def test_what_ifs_are_told_on_a_proof(attn):
     found = attn("heads", "--prove", "--without-head", "0.1")
     assert "--without-head 0.1" in found.text.partition(" of 8 heads")[0]
@@ -248,6 +268,14 @@ def test_a_circuit_page_holds_what_its_document_says(attn):
         assert any(
             line.split()[:3] == [pair["query"], pair["key"], score] for line in page.splitlines()
         )
+
+
+def test_of_a_long_prompt_the_first_tokens_are_told_and_the_page_says_so(attn):
+    for count, said in ((64, False), (65, True)):
+        ids = ",".join(map(str, range(5, 5 + count)))
+        asked = ("heads", "--ids", ids, "-m", "random:layers=1,heads=2", "--circuit", "0.1")
+        assert len(attn(*asked, "--json").json["result"]["copies"]) == 64
+        assert ("the first 64 are here" in attn(*asked).text) == said
 
 
 def test_a_circuit_says_what_it_cannot_tell(attn):

@@ -111,6 +111,7 @@ SENTENCES = {
     "The loss leaves out the second copy's first token, which nothing tells.",
     "prove.no_loss": "There is no loss, since nothing here predicts a next token: the scores stand "
     "alone.",
+    "prove.no_number": "The loss is not a number (NaN): the scores stand alone.",
     "prove.named": "heads with a name, by name, the best score first",
     "prove.score": "score",
     "prove.without_it": "loss without",
@@ -163,6 +164,7 @@ SENTENCES = {
     "circuit.scores": "`score` is q·k × scale of the two tokens' own vectors, scaled as a norm "
     "scales them, biases included, positions and earlier layers left out; `the other way` has "
     "query and key changed.",
+    "circuit.first": "Of the prompt's different tokens the first {count} are here.",
     "circuit.no_tokens": "The rows of the embedding are narrower than the model, so tokens cannot "
     "be put through these matrices.",
     "circuit.copying": "Σ λ / Σ |λ| over the eigenvalues of W_OV is {copying}: near 1 the head "
