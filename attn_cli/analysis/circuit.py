@@ -65,9 +65,10 @@ class Circuit:
     `folded`: the weight of the norm before the attention is in both. `symmetric` is the share of
     W_QK's symmetric part in its squared Frobenius norm: 1 is symmetric, 0 antisymmetric, a random
     matrix ½. `copying` is Σ λ / Σ |λ| over the eigenvalues of W_OV (Elhage et al. 2021).
-    `attractions` are the largest scores among the prompt's tokens, biases included, positions
-    left out: of its first different ones, at most `most`, as `copies` too. Where token vectors cannot be read so, `directions` and `attractions` are empty, and
-    where nothing is predicted `copies` is.
+    `attractions` are the largest scores among the prompt's tokens, biases included, positions left
+    out; of its different tokens the first `most` count, here and in `copies`. Where token vectors
+    cannot be read so, `directions` and `attractions` are empty, and where nothing is predicted
+    `copies` is.
     """
 
     stack: str
