@@ -19,8 +19,8 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 WRITTEN = "note.written"
 
 
-def model_notes(model: Model) -> tuple[Note, ...]:
-    """Notes on a model however it is used: its config, its tensors, its tokenizer."""
+def shape_notes(model: Model) -> tuple[Note, ...]:
+    """Notes on a model's config and tensors."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.unknown:
         notes.append(note("note.keys", keys=some(model.unknown)))
@@ -30,9 +30,13 @@ def model_notes(model: Model) -> tuple[Note, ...]:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
         notes.append(note("note.untied", copy=copy, original=original))
-    if model.tokenizer.problem:
-        notes.append(note("note.no_tokenizer", problem=model.tokenizer.problem))
     return tuple(notes)
+
+
+def model_notes(model: Model) -> tuple[Note, ...]:
+    """Notes on a model however it is used: its config, its tensors, its tokenizer."""
+    problem = model.tokenizer.problem
+    return (*shape_notes(model), *([note("note.no_tokenizer", problem=problem)] if problem else []))
 
 
 def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ...]:
