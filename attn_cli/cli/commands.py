@@ -35,6 +35,8 @@ COMMANDS = {
                      ("attn_cli.training.loop:TrainingResult",), ("table", "json")),
     "verify": Command("How exact a trace is: against float64 and against other tools.",
                       ("attn_cli.analysis.verify:Verification",), lacks=("digits", "layout")),
+    "cost": Command("What a context length costs: parameters, memory, operations.",
+                    ("attn_cli.analysis.cost:Cost",), lacks=("digits", "full", "layout")),
     "models": Command("What can be opened here; what is inside one checkpoint.",
                       ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
                       lacks=("digits", "full", "layout")),
