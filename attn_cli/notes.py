@@ -17,6 +17,8 @@ from attn_cli.words import Note, note
 _WORD = re.compile(r"[^\W\d_]{2,}")
 # The note of what a decoder writes, which a page has a place for.
 WRITTEN = "note.written"
+# What a decoder reads that nobody was asked about.
+NO_TARGET = "note.no_target"
 
 
 def shape_notes(model: Model) -> tuple[Note, ...]:
@@ -47,7 +49,7 @@ def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ..
     notes = [*model_notes(model), *_context_notes(model, prompt, added)]
     if prompt.target and prompt.target.has_text and len(prompt.target.tokens) == 1:
         start = prompt.target.tokens[0].text
-        notes.append(note("note.no_target", start=start))
+        notes.append(note(NO_TARGET, start=start))
     if prompt.chat:
         notes.append(note("note.chat", format=prompt.chat))
     if not prompt.has_text:

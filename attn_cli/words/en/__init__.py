@@ -1,5 +1,6 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, cost, trace
+from attn_cli.words.en import commands, common, cost, embed, trace
 
-SENTENCES = common.SENTENCES | trace.SENTENCES | commands.SENTENCES | cost.SENTENCES
+TABLES = (common, trace, commands, cost, embed)
+SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
