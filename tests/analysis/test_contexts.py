@@ -1,5 +1,7 @@
 """One word in two texts against the arrays of a trace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,9 @@ from attn_cli.analysis.contexts import contexts_notes, contexts_steps, side
 from attn_cli.errors import UsageError
 from attn_cli.model.family import output_matrix
 from attn_cli.reading import tokenise
+from attn_cli.views.contexts import page
+from attn_cli.views.look import Look
+from attn_cli.views.table import draw
 
 TEXTS = ("the fashion model", "we train the model")
 
@@ -80,6 +85,32 @@ def test_an_encoder_before_a_decoder_names_rows_of_the_embedding():
     table = model.weights[model.family.embedding]
     near = np.array([angle(row, first - second) for row in table])
     assert result.layers[1].first[0].id == near.argmax()
+
+
+def test_the_rows_are_the_embeddings_even_where_the_output_matrix_is_another(golden_path):
+    model = session.load(str(golden_path / "t5-gelu"))
+    assert not model.config.tied
+    prompts = [tokenise(model, ids=ids, target_ids=(1,)) for ids in ((3, 7), (5, 7))]
+    sides = [side(read, "1", "first") for read in prompts]
+    result, _ = session.finished(contexts_steps(model, prompts, sides, 1))
+    first, second = (
+        session.trace(model=model, prompt=read, stack="encoder", next=False).attention[1].x[1]
+        for read in prompts
+    )
+    near = [angle(row, first - second) for row in model.weights[model.family.embedding]]
+    assert result.layers[1].first[0].id == np.argmax(near)
+
+
+def test_rows_of_another_width_name_no_tokens(golden_path):
+    model = session.load(str(golden_path / "albert"))
+    model = replace(model, facts=replace(model.facts, predicts=False))
+    prompts = [tokenise(model, ids=ids) for ids in ((3, 7), (5, 7))]
+    sides = [side(read, "1", "first") for read in prompts]
+    result, _ = session.finished(contexts_steps(model, prompts, sides, 3))
+    assert result.through == "" and result.layers[-1].cosine < 1
+    assert not any(row.first or row.second for row in result.layers)
+    drawn = draw(page(model.facts, result, {"without": ()}), Look(width=80))
+    assert "no tokens can be named" in " ".join(drawn.split())
 
 
 def test_what_comes_later_changes_nothing_in_a_decoder():

@@ -32,6 +32,8 @@ def test_a_vector_without_a_length_has_no_direction():
     assert cosine(zero, np.ones(3)) == 0 == cosine(zero, zero)
     tiny = np.full(3, 1e-25, np.float32)
     assert cosine(tiny, tiny) == pytest.approx(1)
+    one, dot = np.float32(1e-25), np.float64(1e-50)
+    assert cosines(dot, one, one) == pytest.approx(1)
 
 
 def test_only_some_rows_of_a_matrix_are_there_at_a_time(vectors, monkeypatch):
