@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from attn_cli.errors import UsageError, some
 from attn_cli.model.family import Model, output_matrix
-from attn_cli.model.parts import FUSED, PARTS, PROJECTIONS, Place, place_of
+from attn_cli.model.roles import FUSED, PARTS, PROJECTIONS, Place, place_of
 from attn_cli.notes import shape_notes
 from attn_cli.opening.presets import SPARSE
 from attn_cli.records import Facts

@@ -35,6 +35,8 @@ COMMANDS = {
                      ("attn_cli.analysis.embed:Nearest", "attn_cli.analysis.contexts:Contexts"),
                      lacks=("layout", "pair", "target", "target_ids", "chat", "no_special",
                             "force_context")),
+    "lens": Command("What each layer would predict; what each part adds to a logit.",
+                    ("attn_cli.analysis.lens:Lens",), lacks=("layout",)),
     "train": Command("Train a small model on a text file, watching attention form.",
                      ("attn_cli.training.loop:TrainingResult",), ("table", "json")),
     "verify": Command("How exact a trace is: against float64 and against other tools.",

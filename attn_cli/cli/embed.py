@@ -8,7 +8,7 @@ from typer import Option
 from attn_cli import vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions, Top, WhatIfOptions
-from attn_cli.cli.prompts import answers, check_text
+from attn_cli.cli.prompts import answers, checked
 from attn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ def _in_texts(
             f"{len(words)} --token",
             "--in TEXT --in TEXT --token WORD",
         )
-    prompts = [tokenise(model, check_text(text, "--in")) for text in texts]
+    prompts = [tokenise(model, checked(text, "--in")) for text in texts]
     chosen = zip(prompts, words * 2 if len(words) == 1 else words, _TEXTS, strict=True)
-    sides = [side(read, check_text(word, "--token"), which) for read, word, which in chosen]
+    sides = [side(read, checked(word, "--token"), which) for read, word, which in chosen]
     typed = what_if.settings()
     steps = contexts_steps(model, prompts, sides, top, options.max_memory, **typed)
     found, traces = output.watched(steps, quiet=options.quiet)

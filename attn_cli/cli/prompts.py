@@ -73,7 +73,7 @@ def _reading(options: PromptOptions, model: "Model") -> "Callable[..., Prompt]":
     return partial(
         tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
         force_context=options.force_context,
-        **{option[2:]: None if text is None else check_text(text, option)
+        **{option[2:]: None if text is None else checked(text, option)
            for option, text in typed.items()},
     )  # fmt: skip
 
@@ -175,7 +175,7 @@ def _single(options: PromptOptions, sample: str) -> dict[str, Any]:
     if options.ids is not None:
         return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
-        return {"text": check_text(options.text, "TEXT")}
+        return {"text": checked(options.text, "TEXT")}
     parts, where = _source(options, sample)
     text, notes = files.decode(files.joined(parts, where), where)
     for remark in notes:
@@ -190,8 +190,8 @@ def _refuse_two(options: PromptOptions) -> None:
         raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
 
 
-def check_text(text: str, what: str) -> str:
-    """A text as it was typed. Raises UsageError for bytes that are no UTF-8."""
+def checked(text: str, what: str) -> str:
+    """A text that was typed. Raises UsageError if it is not valid UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -121,7 +121,7 @@ def gated_feed_forward(
 
 
 def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
-    """`attention.pull` of some positions, in rising order.
+    """`attention.pull` of some positions, in their order.
 
     Positions are multiplied in the same blocks, whichever of them are chosen, so that it changes no
     digit which others are.
@@ -130,9 +130,12 @@ def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarr
 
     def work(block: slice) -> None:
         here = np.flatnonzero((chosen_Q >= block.start) & (chosen_Q < block.stop))
-        if here.size == block.stop - block.start:
-            pull(z_HPV[:, block], w_NM, out=found[:, here[0] : here[-1] + 1])
-        elif here.size:
+        if not here.size:
+            return
+        side_by_side = slice(here[0], here[-1] + 1)
+        if np.array_equal(chosen_Q[side_by_side], np.arange(block.start, block.stop)):
+            pull(z_HPV[:, block], w_NM, out=found[:, side_by_side])
+        else:
             found[:, here] = pull(z_HPV[:, block], w_NM)[:, chosen_Q[here] - block.start]
 
     cores.spread(work, z_HPV.shape[1], POSITIONS // 2)

@@ -1,6 +1,6 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, cost, embed, trace
+from attn_cli.words.en import commands, common, cost, embed, lens, parts, trace
 
-TABLES = (common, trace, commands, cost, embed)
+TABLES = (common, trace, commands, cost, embed, lens, parts)
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

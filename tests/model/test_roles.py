@@ -6,7 +6,7 @@ from math import prod
 import pytest
 
 from attn_cli import session
-from attn_cli.model.parts import FUSED, PARTS, place_of
+from attn_cli.model.roles import FUSED, PARTS, place_of
 
 NAMES = ("tiny", "tiny-encoder", "tiny-translator")
 # What is between the embedding and the layers of a model that has them of different widths, and a
