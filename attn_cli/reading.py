@@ -64,7 +64,7 @@ def _read(
 ) -> Prompt:
     """The prompt as it was given: as ids, a pair of segments, a user's turn, or a text."""
     if ids:
-        tokens = tuple(_given(model, i, "--ids") for i in ids)
+        tokens = tuple(given(model, i, "--ids") for i in ids)
         return Prompt(text="", has_text=False, tokens=tokens, special=special)
     if pair is not None:
         tokens, types = model.tokenizer.pair(text, pair, special=special)
@@ -156,7 +156,7 @@ def _check_length(facts: Facts, what: str, count: int, force_context: bool) -> N
 def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     """What the decoder reads: ids as they are, or its start token and the text."""
     if ids:
-        tokens = tuple(_given(model, id, "--target-ids") for id in ids)
+        tokens = tuple(given(model, id, "--target-ids") for id in ids)
         return Prompt(text="", has_text=False, tokens=tokens)
     if model.facts.start < 0:
         raise ContentError(
@@ -169,7 +169,8 @@ def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     return Prompt(text=text or "", has_text=True, tokens=(start, *tokens))
 
 
-def _given(model: Model, id: int, option: str) -> Token:
+def given(model: Model, id: int, option: str) -> Token:
+    """The token of an id that an option named. Raises UsageError for one beyond the vocabulary."""
     if not 0 <= id < model.facts.vocabulary:
         last = model.facts.vocabulary - 1
         raise UsageError(

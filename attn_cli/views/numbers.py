@@ -77,7 +77,7 @@ def _one(value: float, pattern: str) -> str:
 
 def count(value: float) -> str:
     """A whole number, its thousands apart."""
-    return f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
 
 
 def fixed(value: float, decimals: int = 2) -> str:

@@ -1,12 +1,6 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, heads, lens, parts, trace
+from attn_cli.words.en import commands, common, cost, embed, heads, lens, parts, trace
 
-SENTENCES = (
-    common.SENTENCES
-    | trace.SENTENCES
-    | commands.SENTENCES
-    | heads.SENTENCES
-    | lens.SENTENCES
-    | parts.SENTENCES
-)
+TABLES = (commands, common, cost, embed, heads, lens, parts, trace)
+SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
