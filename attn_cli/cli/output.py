@@ -108,7 +108,7 @@ def _pieces(
 
 def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
     """Says which options act on pages only."""
-    neutral = {"digits": 2, "full": False, "layout": "rows"}
+    neutral = {"digits": 2, "full": False, "layout": "rows", "view": "table"}
     for name, value in neutral.items():
         if getattr(options, name) != value:
             note("note.unused", option=f"--{name}", format=kind, quiet=quiet)
@@ -155,6 +155,7 @@ def _look(options: "OutputOptions") -> "Look":
 
     streams = CURRENT.get()
     return Look(
+        view=options.view,
         width=streams.width,
         digits=options.digits,
         full=options.full,
@@ -167,7 +168,7 @@ def _look(options: "OutputOptions") -> "Look":
 def _drawn(page: "Page", look: "Look") -> bytes:
     from attn_cli.views.drawers import DRAWERS
 
-    return DRAWERS[look.view](page, look).encode("utf-8", "replace")
+    return import_module(DRAWERS[look.view]).draw(page, look).encode("utf-8", "replace")
 
 
 def emit(data: bytes, out: str | None = None) -> None:

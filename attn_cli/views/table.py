@@ -1,6 +1,6 @@
 """The table drawer: every item of a page as text of a screen, matrices as tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 
 from rich.cells import cell_len
@@ -19,6 +19,7 @@ from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
 Drawn = Iterator[RenderableType]
+Kinds = Mapping[type, Callable[..., Drawn]]
 _BAR = 12
 _INSET = 6
 _TOKEN_LINES = 2
@@ -36,24 +37,25 @@ _ROLES = {
 }
 
 
-def draw(page: Page, look: Look) -> str:
-    """The page as text, with escapes only where `look` has colour."""
+def draw(page: Page, look: Look, kinds: Kinds | None = None) -> str:
+    """The page as text, with escapes only where `look` has colour; `kinds` says how each kind of
+    item is drawn, if not as here."""
     # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring escapes into a pipe.
     console = Console(
         file=StringIO(), width=look.width, force_terminal=look.colour, no_color=not look.colour,
         color_system="auto" if look.colour else None, _environ=look.terminal,
         legacy_windows=False, emoji=False, markup=False, highlight=False,
     )  # fmt: skip
-    for item in renderables(page, look):
+    for item in renderables(page, look, kinds):
         console.print(item, soft_wrap=False)
     return "\n".join(line.rstrip() for line in console.file.getvalue().split("\n"))
 
 
-def renderables(page: Iterable[object], look: Look) -> Drawn:
+def renderables(page: Iterable[object], look: Look, kinds: Kinds | None = None) -> Drawn:
     """What Rich prints, item by item; a matrix follows its sentence without a blank line."""
     told = False
     for item in page:
-        drawn = KINDS[type(item)](item, look)
+        drawn = (kinds or KINDS)[type(item)](item, look)
         if told and isinstance(item, items.Matrix):
             title = next(drawn)
             title.top = 0  # it follows what is said of it
@@ -69,6 +71,23 @@ def _say(item: items.Say, look: Look) -> Drawn:
 
 
 def _heading(item: items.Heading, look: Look) -> Drawn:
+    yield of_model(item)
+    if item.prompt:
+        yield from _tokens(item.prompt, look)
+        if item.prompt.target:
+            yield Text(f" {sentence('page.target')}")
+            yield from _tokens(item.prompt.target, look)
+    else:
+        yield from source_of(item)
+
+
+def source_of(item: items.Heading) -> Drawn:
+    """Where the model is from."""
+    yield Text(f"    {visible(item.model.source)}")
+
+
+def of_model(item: items.Heading) -> Text:
+    """The model in a line or two, and which part of it is meant."""
     model, where = item.model, str(item.where)
     own, stacks = _stack(model.layers, model.heads), ""
     if model.encoder:
@@ -84,14 +103,7 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
         fits = not stacks and text.cell_len + len(where) < 77
         gap = "   " if fits else "\n "
         text.append(f"{gap}{where}", STYLES["strong"])
-    yield text
-    if item.prompt:
-        yield from _tokens(item.prompt, look)
-        if item.prompt.target:
-            yield Text(f" {sentence('page.target')}")
-            yield from _tokens(item.prompt.target, look)
-    else:
-        yield Text(f"    {visible(model.source)}")
+    return text
 
 
 def _stack(layers: int, heads: int) -> str:

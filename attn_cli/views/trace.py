@@ -17,6 +17,7 @@ from attn_cli.records import Address, Attention, Prediction, Trace
 from attn_cli.views import ending, entering, numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import (
+    Grids,
     Heading,
     Matrix,
     Page,
@@ -76,27 +77,42 @@ def page(
         found.extend(_steps_of(view, steps, first=not view.place))
         if view.place == len(view.block.heads) - 1:
             found.extend(_after(view, whole=whole, after=after))
-    names = labels(trace.prompt.last.labels)
-    parameters = bool(heads) and "w_norm" in heads[0][0].arrays
-    predicted = trace.next if full else trace.next[:MOST_PREDICTIONS]
-    for number, entry in enumerate(predicted):
-        found.extend(
-            ending.prediction(
-                entry,
-                trace.ending[number : number + 1],
-                trace.model,
-                names[entry.position],
-                parameters=parameters,
-                followed=not whole or _followed(entry, views[0]),
-            )
-        )
-    if len(trace.next) > len(predicted):
-        found.append(say("next.more", "lead", count=len(trace.next) - len(predicted)))
+    found.extend(_predictions(trace, views[0] if whole else None, full=full))
     found.extend(Say(said, "lead") for said in trace.notes if whole and said.key == WRITTEN)
     best = _best_key(view) if whole and one else -1
     if best >= 0 and view.head not in view.block.removed:
         found.extend(ending.try_next(view, best))
     return found
+
+
+def overview(
+    trace: Trace, shown: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = _EVERYTHING
+) -> Page:
+    """The weights of every head as grids, block by block, and the prediction; `shown` as in
+    `page`."""
+    found: Page = [Heading(trace.model, trace.prompt), *what_ifs(trace.settings)]
+    for block in trace.attention:
+        rows, columns = map(list, shown.get(block.address, (block.queries, block.keys)))
+        names, keys = (labels(s.labels) for s in trace.prompt.sides(block.stack, block.kind))
+        names, keys = [names[i] for i in rows], [keys[i] for i in columns]
+        at = np.ix_(rows, columns)
+        found.append(Say(of_layer(trace.model, block), "block"))
+        found.append(Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys))
+    return [*found, *_predictions(trace, None, full=False)]
+
+
+def _predictions(trace: Trace, view: HeadView | None, *, full: bool) -> Items:
+    """What comes next; `view` is what a whole page follows."""
+    names = labels(trace.prompt.last.labels)
+    parameters = any("w_norm" in block.arrays for block in trace.attention[:1])
+    shown = trace.next if full else trace.next[:MOST_PREDICTIONS]
+    for number, entry in enumerate(shown):
+        yield from ending.prediction(
+            entry, trace.ending[number : number + 1], trace.model, names[entry.position],
+            parameters=parameters, followed=view is None or _followed(entry, view),
+        )  # fmt: skip
+    if len(trace.next) > len(shown):
+        yield say("next.more", "lead", count=len(trace.next) - len(shown))
 
 
 def _view(
