@@ -42,6 +42,8 @@ COMMANDS = {
     "models": Command("What can be opened here; what is inside one checkpoint.",
                       ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
                       lacks=("digits", "full", "layout")),
+    "show": Command("A saved document as a page again, in any view.",
+                    formats=tuple(FORMATS), views=_VIEWS),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip
 

@@ -48,11 +48,6 @@ NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 # A model of fewer parameters writes a sentence while a page is drawn.
 _SMALL, _SENTENCE = 100_000_000, 24
-# What a step's page needs of other steps, to say what happened in this sentence.
-_EXPLAINED_WITH = {
-    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",), 5: ("masked", "visible"),
-    6: ("weights", "v"),
-}  # fmt: skip
 
 
 def command(
@@ -150,7 +145,9 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
     shown = {n for n in names if vocabulary.ARRAYS[n].step in steps}
     shown |= {"mlp_output"} if after else set()
     if kind == "table":
-        shown |= {n for step in steps for n in _EXPLAINED_WITH.get(step, ())}
+        from attn_cli.views.trace import EXPLAINED_WITH
+
+        shown |= {n for step in steps for n in EXPLAINED_WITH.get(step, ())}
     return shown
 
 

@@ -93,7 +93,7 @@ def of_model(item: items.Heading) -> Text:
     if model.encoder:
         stacks = sentence("page.stacks_of", encoder=_stack(*model.encoder), decoder=own)
     shape = sentence(
-        "page.model_two" if stacks else "page.model", family=model.family, stack=own,
+        "page.model_two" if stacks else "page.model", family=visible(model.family), stack=own,
         width=model.model_width, head_width=model.head_width,
     )  # fmt: skip
     stacks = f"\n {stacks}" if stacks else ""

@@ -25,4 +25,21 @@ SENTENCES = {
     "lines.steps": "steps {first} to {last}: {number}",
     "lines.gauge": "layer {layer}, head {head}: {number}",
     "lines.ranked": "{header}: {name} {number}",
+    # steps of which too little is known
+    "bare.title": "as the document has it",
+    "bare.title_embed": "x, what enters the layer",
+    "bare.title_project": "the queries, keys and values of the dot products",
+    # show
+    "show.note": "{said}",
+    "show.lacks": "From a document. It does not hold, and so this page does not show: {lacks}.",
+    "show.positions": "the queries and keys that were not asked for, and what is said of all of "
+    "them",
+    "show.model": "what norms, positions and biases the model has",
+    "show.ending": "the rest of the layer and how the logits come about",
+    "show.weights": "the weights",
+    "show.masked": "which cells are masked",
+    "show.window": "whether the model's own mask is a window",
+    "show.watched": "the word and the heads that were watched",
+    "note.own_names": "the document does not say what norms and positions the model has: {names} "
+    "keep their own names",
 }
