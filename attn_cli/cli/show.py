@@ -37,6 +37,8 @@ _LONGEST = 1 << 30  # bytes of a document
 _MARK = b"\xef\xbb\xbf"
 # Bytes that Python takes for a list, an object and a number or a text, about.
 _LIST, _OBJECT, _VALUE = 64, 232, 40
+# So many of the first two a document may have, or one for so many bytes.
+_LISTS, _BYTES = 1 << 20, 16
 _MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _ASKED = "attn trace --json | attn show"
 
@@ -118,7 +120,7 @@ def _documents(
         yield from _otherwise([(number, line), *_within(filled, where)], problem, where)
         return
     held = [document]
-    del document  # or it would be kept while others are read
+    del document, line  # or they would be kept while it is shown, and others are read
     yield number, held.pop
     for number, line in filled:
         yield number, partial(_parsed, line)
@@ -139,7 +141,7 @@ def _otherwise(
 ) -> Iterator[tuple[int, Document]]:
     """What lines hold of which the first is no document: one over all of them, or a damaged one
     before others. Raises the problem of the first if neither."""
-    if any(line and line[:1] == b"{" and line.strip()[-1:] == b"}" for _, line in lines[1:]):
+    if any(_is_document(line) for _, line in lines[1:]):
         yield from ((number, partial(_parsed, line)) for number, line in lines)
         return
     if len(lines) == 1 or any(line is None for _, line in lines):
@@ -151,12 +153,24 @@ def _otherwise(
     yield 1, held.pop
 
 
+def _is_document(line: bytes | None) -> bool:
+    """Whether a line alone is JSON with a schema."""
+    if not line or line[:1] != b"{" or line.rstrip()[-1:] != b"}":
+        return False
+    try:
+        return "schema" in _parsed(line)
+    except ContentError:
+        return False
+
+
 def _parsed(line: bytes | None) -> dict[str, Any]:
     from attn_cli.views.saved import parsed
 
     if line is None:
         raise ContentError("it has more than 1 GiB")
     lists, objects, values = (line.count(mark) for mark in (b"[", b"{", b","))
+    if lists + objects > max(_LISTS, len(line) // _BYTES):
+        raise ContentError("it has too many lists and objects for a document of attn")
     needed = lists * _LIST + objects * _OBJECT + values * _VALUE
     if needed > machine.available() // 2:
         raise ContentError(

@@ -227,6 +227,7 @@ def refused(attn, data, *said):
         (b"\x00\xff", "it is not JSON"),
         ("{}".encode("utf-16"), "it is not JSON"),
         (b"PK\x03\x04", "it is not JSON"),
+        (b"x\n{}\n{x}", "it is not JSON (at line 1"),
         (b"[1, NaN]", "it is not JSON"),
         (b'{"schema": "attn.trace/1", "x": Infinity}', "it is not JSON"),
         (b"[" * 5000, "it is not JSON"),
@@ -371,6 +372,8 @@ def test_what_a_document_would_take_is_known_before_it_is_read(attn, monkeypatch
 
     monkeypatch.setattr(machine, "available", lambda: 1 << 20)
     refused(attn, b"[" + b"[]," * 20_000 + b"1]", "would take", "MiB of memory")
+    many = b'{"schema": [' + b"[]," * (1 << 20) + b"1]}"
+    refused(attn, many, "too many lists and objects")
 
 
 def test_without_anything_to_show_it_says_what_to_type(attn, tmp_path):
