@@ -1,10 +1,10 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -93,17 +93,21 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
 
     Raises ContentError for a model that cannot predict.
     """
-    if not model.facts.predicts:
-        raise ContentError(
-            f"{model.facts.name} has no output matrix, so it predicts no token",
-            "attn trace and attn heads show its attention",
-        )
+    check_predicts(model.facts)
     with np.errstate(all="ignore"):
         return family.predict(model, x)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Question:
+def check_predicts(facts: Facts) -> None:
+    """Raises ContentError for a model that cannot predict."""
+    if not facts.predicts:
+        raise ContentError(
+            f"{facts.name} has no output matrix, so it predicts no token",
+            "attn trace and attn heads show its attention",
+        )
+
+
+class Question(NamedTuple):
     """A prompt for a model, and what to keep of the pass: what `trace` was asked.
 
     `blocks` stand in the order of their choice, `settings` are as documents have them; `top`
@@ -208,7 +212,7 @@ def together(asked: Sequence[Question]) -> list[Trace | AttnError]:
     by itself, so that no digit depends on the others.
     """
     model = family.side_by_side(asked[0].model)
-    passes = [tracing(replace(one, model=model)) for one in asked]
+    passes = [tracing(one._replace(model=model)) for one in asked]
     found: dict[int, Trace | AttnError] = {}
 
     def advance(place: int) -> None:

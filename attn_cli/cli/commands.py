@@ -35,6 +35,8 @@ COMMANDS = {
                       ("attn_cli.analysis.sample:Sample",), lacks=("layout",)),
     "loss": Command("Every position predicts its next token: what training sees.",
                     ("attn_cli.analysis.loss:Loss",), lacks=("layout",)),
+    "lens": Command("What each layer would predict; what each part adds to a logit.",
+                    ("attn_cli.analysis.lens:Lens",), lacks=("layout",)),
     "train": Command("Train a small model on a text file, watching attention form.",
                      ("attn_cli.training.loop:TrainingResult",), ("table", "json")),
     "verify": Command("How exact a trace is: against float64 and against other tools.",

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.cells import cell_len
-from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
@@ -16,7 +15,7 @@ from attn_cli.views import numbers
 from attn_cli.views.items import Matrix, Words
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import SIGNS, as_laid_out, both_ends, left_out, signs, titled
-from attn_cli.views.strips import INDENT, fitted, packed, pad, widest
+from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
 from attn_cli.words import sentence
 
 # Rows and columns that are shown before any is left out.
@@ -58,7 +57,7 @@ class _Grid(NamedTuple):
     column: int
 
 
-def draw_cells(item: Matrix, look: Look, marks: Marks) -> Iterator[RenderableType]:
+def draw_cells(item: Matrix, look: Look, marks: Marks) -> Iterator[Drawn]:
     """The cells under a line with name, shape and axes, in panels where the width needs them; then
     what the marks mean, and the names of columns that are not those of the rows."""
     item, turned = as_laid_out(item, look)

@@ -15,8 +15,7 @@ from attn_cli.records import Prompt
 from attn_cli.views import charts, items, matrix, numbers, table
 from attn_cli.views.items import GRID, Page, Words
 from attn_cli.views.look import STYLES, Look
-from attn_cli.views.strips import INDENT
-from attn_cli.views.table import Drawn
+from attn_cli.views.strips import INDENT, Drawn
 from attn_cli.views.text import label
 from attn_cli.words import counted, sentence
 
@@ -57,12 +56,12 @@ def _more(count: int) -> Padding:
     return _line("mask.more", count=count)
 
 
-def _say(item: items.Say, look: Look) -> Drawn:
+def _say(item: items.Say, look: Look) -> Iterator[Drawn]:
     """Nothing is said of colours: there are none."""
     return table.KINDS[items.Say](item, look._replace(colour=False))
 
 
-def _heading(item: items.Heading, look: Look) -> Drawn:
+def _heading(item: items.Heading, look: Look) -> Iterator[Drawn]:
     yield table.of_model(item)
     if not item.prompt:
         yield from table.source_of(item)
@@ -83,7 +82,7 @@ def _tokens(prompt: Prompt, look: Look) -> Text:
     return Text(f" {sentence('lines.tokens', count=words, names=', '.join(names))}")
 
 
-def _matrix(item: items.Matrix, look: Look) -> Drawn:
+def _matrix(item: items.Matrix, look: Look) -> Iterator[Drawn]:
     item, turned = matrix.as_laid_out(item, look)
     yield matrix.titled(item, turned)
     values = item.values.astype(np.float64)
@@ -140,7 +139,7 @@ def _row(told: _Rows, at: int, look: Look) -> Iterator[Padding]:
         yield _line("lines.masked", row=row, names=some(hidden, _NAMES))
 
 
-def _grids(item: items.Grids, look: Look) -> Drawn:
+def _grids(item: items.Grids, look: Look) -> Iterator[Drawn]:
     yield _title("lines.weights")
     keys = item.keys or item.names
     hidden = item.hidden if item.hidden.size else np.zeros(item.weights.shape[1:], bool)
@@ -162,7 +161,7 @@ def _grids(item: items.Grids, look: Look) -> Drawn:
         yield _line("heads.last", shown=shown, count=count)
 
 
-def _picture(item: items.Picture, look: Look) -> Drawn:
+def _picture(item: items.Picture, look: Look) -> Iterator[Drawn]:
     """What each query sees, and what has changed."""
     yield _title("lines.mask")
     keys, lines = item.keys or item.names, range(len(item.names))
@@ -178,14 +177,14 @@ def _picture(item: items.Picture, look: Look) -> Drawn:
         yield _more(len(lines) - matrix.MOST_ROWS)
 
 
-def _shares(item: items.Shares, look: Look) -> Drawn:
+def _shares(item: items.Shares, look: Look) -> Iterator[Drawn]:
     least = 2 if item.fine else 0
     for name, value in zip(item.names, item.values, strict=True):
         number = numbers.in_words(numbers.Number(value, item.values, least), look.digits)
         yield _line("lines.share", name=name, number=number)
 
 
-def _columns(item: items.Columns, look: Look) -> Drawn:
+def _columns(item: items.Columns, look: Look) -> Iterator[Drawn]:
     """A statement for each row: each cell behind the header of its column."""
     yield from matrix.title_of(item, look)
     rows, more = matrix.rows_of(item, look)
@@ -201,13 +200,13 @@ def _columns(item: items.Columns, look: Look) -> Drawn:
     yield from more
 
 
-def _progress(item: items.Progress, look: Look) -> Drawn:
+def _progress(item: items.Progress, look: Look) -> Iterator[Drawn]:
     step = sentence("training.step", step=item.step, steps=item.steps)
     left, tokens = numbers.clock(item.seconds_left), numbers.count(item.tokens_per_second)
     yield Text(f" {step}, {sentence('training.progress', tokens=tokens, left=left)}")
 
 
-def _chart(item: items.Chart, look: Look) -> Drawn:
+def _chart(item: items.Chart, look: Look) -> Iterator[Drawn]:
     """The mean of each of a few stretches of steps."""
     count = min(item.steps, _STATEMENTS)
     for place, value in enumerate(charts.chart_heights(item, count).tolist()):
@@ -217,14 +216,14 @@ def _chart(item: items.Chart, look: Look) -> Drawn:
             yield _line("lines.steps", first=first + 1, last=last, number=numbers.fixed(value))
 
 
-def _gauges(item: items.Gauges, look: Look) -> Drawn:
+def _gauges(item: items.Gauges, look: Look) -> Iterator[Drawn]:
     for layer, shares in enumerate(item.values.tolist()):
         for head, share in enumerate(shares):
             words = {"layer": layer, "head": head, "number": numbers.fixed(share)}
             yield _line("lines.gauge", **words)
 
 
-def _rankings(item: items.Rankings, look: Look) -> Drawn:
+def _rankings(item: items.Rankings, look: Look) -> Iterator[Drawn]:
     for header, found in zip(item.headers, item.lists, strict=True):
         for name, share in found:
             words: dict[str, Words] = {"header": header, "name": name}

@@ -7,7 +7,7 @@ import pytest
 
 from attn_cli import vocabulary
 
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "train", "models")
+COMMANDS = ("trace", "heads", "mask", "sample", "loss", "lens", "train", "models")
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
     ("trace", PROMPT),
@@ -27,6 +27,8 @@ DOCUMENTS = [
     ("sample", PROMPT, "--draws", "20"),
     ("sample", PROMPT, "--sweep", "0,1,1e308", "-n", "3"),
     ("loss", PROMPT),
+    ("lens", PROMPT, "--per-head", "--watch", "Laozi"),
+    ("lens", "the [MASK] is a man", "-m", "tiny-encoder"),
     ("models",),
     ("models", "tiny"),
     ("models", "random"),

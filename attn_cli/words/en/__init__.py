@@ -1,5 +1,8 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, trace, views
+from attn_cli.words.en import commands, common, lens, parts, trace, views
 
-SENTENCES = common.SENTENCES | trace.SENTENCES | commands.SENTENCES | views.SENTENCES
+SENTENCES = (
+    common.SENTENCES | trace.SENTENCES | commands.SENTENCES | lens.SENTENCES | parts.SENTENCES
+    | views.SENTENCES
+)  # fmt: skip
