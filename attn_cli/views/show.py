@@ -3,7 +3,7 @@
 What a document does not hold is not made up: it is left out, and the page says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import Heads
 from attn_cli.notes import place
 from attn_cli.records import Attention, Prediction, Trace
-from attn_cli.views import bare, ending, heads, loss, mask, models, sample, train, verify
+from attn_cli.views import bare, ending, heads, lens, loss, mask, models, sample, train, verify
 from attn_cli.views import trace as six_steps
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
@@ -132,8 +132,11 @@ def _seen(saved: Saved, one: Heads) -> Attention:
     queries, keys = (
         tuple(range(len(side.tokens))) for side in saved.prompt.sides(one.stack, one.kind)
     )
-    if one.weights.size and one.weights.shape[1:] != (len(queries), len(keys)):
+    if one.weights.size and one.weights.shape != (len(one.heads), len(queries), len(keys)):
         raise ValueError
+    _check_places([one.query], len(queries))
+    for head in one.heads:
+        _check_places(head.looks_at, len(keys))
     visible = np.ones(one.weights.shape[1:], bool)
     return Attention(
         stack=one.stack, kind=one.kind, layer=one.layer, heads=tuple(h.head for h in one.heads),
@@ -143,6 +146,14 @@ def _seen(saved: Saved, one: Heads) -> Attention:
 
 def _mask(saved: Saved) -> Shown:
     found, prompt = saved.result, saved.prompt
+    queries, keys = (len(side.tokens) for side in prompt.sides(found.stack, found.kind))
+    for cell in (*found.removed, *found.added, *found.valued):
+        _check_places([cell.query], queries)
+        _check_places([cell.key], keys)
+    squares = (found.visible_before, found.visible_after, found.weights_before, found.weights_after)
+    rows = (found.hidden_share, found.moved, found.output_norm, found.output_change)
+    if {a.shape for a in squares} != {(queries, keys)} or {a.shape for a in rows} != {(queries,)}:
+        raise ValueError
     cells = [cell._replace(masked=-np.inf) for cell in found.removed]  # null, as JSON has no ∞
     at = masks_of(prompt.tokens)[:1] if saved.model.masked else [len(prompt.last.tokens) - 1]
     after = tuple(Prediction(position=i, provenance="", candidates=found.next_after) for i in at)
@@ -152,6 +163,23 @@ def _mask(saved: Saved) -> Shown:
     names = mask.names_of(saved.settings, saved.settings["compared_with"])
     lacks = [note("show.window")] * (found.kind == "self")
     return Shown(mask.page(trace, replace(found, removed=tuple(cells)), *names), lacks)
+
+
+# What the page of the lens says of norms and biases.
+_OF_MODEL = ("lens.what", "lens.added")
+
+
+def _lens(saved: Saved) -> Shown:
+    _check_places((one.position for one in saved.result.positions), len(saved.prompt.last.tokens))
+    items = lens.page(saved.model, saved.prompt, saved.result, saved.settings)
+    kept = [i for i in items if not (isinstance(i, Say) and i.words.key in _OF_MODEL)]
+    return Shown(kept, [note("show.model")])
+
+
+def _check_places(places: Iterable[int], count: int) -> None:
+    """Raises ValueError for a place that is none."""
+    if not all(0 <= place < count for place in places):
+        raise ValueError
 
 
 class _Run(NamedTuple):
@@ -192,6 +220,7 @@ def _models(saved: Saved) -> Shown:
 PAGES: Mapping[str, Callable[[Saved], Shown]] = {
     "heads": _heads,
     "mask": _mask,
+    "lens": _lens,
     "sample": lambda s: Shown(sample.page(s.model, s.prompt, s.result, s.settings)),
     "loss": lambda s: Shown(loss.page(s.model, s.prompt, s.result, s.settings)),
     "train": _train,

@@ -41,6 +41,8 @@ PARTS = [
     ("trace", "the king", "-m", "tiny-translator", "--stack", "all", "--kind", "all"),
     ("heads", PROMPT),
     ("heads", PROMPT, "--layer", "all", "--mask-value", "0"),
+    ("lens", PROMPT, "--watch", "Confucius", "--per-head"),
+    ("lens", PROMPT, "--query", "is,China"),
     ("mask", PROMPT),
     ("mask", PROMPT, "--mask-value", "0"),
     ("mask", "the king [MASK] a man", "-m", "tiny-encoder", "--mask", "padding:2"),
@@ -76,8 +78,8 @@ def test_a_step_of_a_whole_trace_is_the_same_page_to_the_byte(attn, arguments):
 
 @pytest.mark.parametrize("arguments", PARTS, ids=" ".join)
 def test_nothing_is_made_up_and_what_is_missing_is_said(attn, arguments):
-    page = attn(*arguments, "--view", "lines", "--full").text
-    shown = again(attn, *arguments, show=("--view", "lines", "--full")).text
+    look = ("--full",) if arguments[0] == "lens" else ("--full", "--view", "lines")
+    page, shown = attn(*arguments, *look).text, again(attn, *arguments, show=look).text
     lacks = re.search(r"(?ms)^ From a document\. .*?: (.*?\.)$", shown)
     assert lacks, shown
     rest = shown.replace(lacks[0], "")
@@ -324,9 +326,13 @@ def test_a_trace_without_a_key_is_refused(attn, document, path):
     [
         (("mask", PROMPT), ("weights_after",), [[1.0]]),
         (("mask", PROMPT), ("removed", 0, "key"), 6),
+        (("mask", PROMPT), ("removed", 0, "key"), -1),
+        (("mask", PROMPT), ("moved",), [0.5]),
+        (("lens", PROMPT), ("positions", 0, "position"), -1),
         (("mask", PROMPT), ("kind",), "both"),
         (("heads", PROMPT), ("weights",), [[[1.0]]]),
         (("heads", PROMPT), ("query",), 77),
+        (("heads", PROMPT), ("query",), -1),
         (("heads", PROMPT), ("heads", 0, "looks_at"), [9] * 6),
         (("sample", PROMPT), ("candidates",), []),
         (("sample", PROMPT), ("filters",), ["x"]),

@@ -14,7 +14,7 @@ from attn_cli.views.check import fault
 PROMPT = "the king is"
 COMMANDS = {
     "trace": ("--step", "5"), "heads": ("--layer", "all"), "mask": (), "sample": ("--seed", "1"),
-    "loss": (), "verify": (), "models": (),
+    "loss": (), "lens": (), "verify": (), "models": (),
 }  # fmt: skip
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 9), st.sampled_from([0.5, 1.0, -3.0, 1e300]),
