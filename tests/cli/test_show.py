@@ -164,6 +164,10 @@ def test_the_queries_and_keys_of_a_document_are_all_that_is_shown(attn):
     assert rows == [["is", "0.93"]]
     assert "the queries and keys that were not asked for" in flat(shown.text)
     assert "looks at" not in shown.text
+    asked = ("trace", PROMPT, "--query", "is")
+    told, names = again(attn, *asked).text, attn(*asked, "--json").json["attention"][0]["arrays"]
+    titles = re.findall(r"^    (\w+)   \d+ \u00d7 \d+   rows", told, re.MULTILINE)
+    assert titles == [name for name in names if name != "visible"]
     few = again(attn, "trace", PROMPT, "--step", "5")
     assert "this page does not show: `visible`, and `masked`." in flat(few.text)
     none = again(attn, "trace", PROMPT, "--step", "5", show=("--step", "3"))

@@ -109,3 +109,9 @@ def test_all_that_schemas_say_is_understood():
 
     for command in COMMANDS:
         assert set(words(document_schema(command))) <= known | silent
+
+
+@pytest.mark.parametrize("value", [[1, 2.0], [1.0, 0.5], [True], [2.0, None], ["a"], []])
+def test_every_number_of_a_list_of_whole_numbers_is_looked_at(value):
+    schema = {"type": "array", "items": {"type": "integer"}}
+    assert (fault(schema, value) == "") == jsonschema.Draft202012Validator(schema).is_valid(value)

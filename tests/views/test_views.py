@@ -215,3 +215,9 @@ def test_a_chart_tells_each_stretch_of_steps():
     assert told == ["    steps 1 to 1: 0.50", "    steps 2 to 2: 0.25"]
     long = chart._replace(at=range(1, 121), values=np.arange(120.0), steps=120)
     assert drawn("lines", long)[1] == "    steps 11 to 20: 14.50"
+
+
+def test_hidden_cells_count_for_nothing_in_the_scale():
+    loud = WEIGHTS._replace(values=np.where(LOWER, WEIGHTS.values, 5000.0))
+    for view in ("heatmap", "dots", "lines"):
+        assert drawn(view, loud) == drawn(view, WEIGHTS)
