@@ -1,6 +1,6 @@
 """The likeliest tokens of a prediction, and how their scores come about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from attn_cli.model import family
 from attn_cli.model.family import Model
 from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.reading import token_of
-from attn_cli.records import Candidate, Ending
+from attn_cli.records import Candidate, Ending, Prediction
 
 
 @np.errstate(all="ignore")
@@ -52,6 +52,25 @@ def rank(model: Model, logits_V: np.ndarray, top: int) -> tuple[Candidate, ...]:
         )
         for place, id in enumerate(ids, 1)
     )
+
+
+def followed(
+    prediction: Prediction, logits_V: np.ndarray, texts: Mapping[int, str]
+) -> tuple[Candidate, ...]:
+    """The tokens of `texts` (id → text) by rank; from the logits where the prediction left them."""
+    known = {c.id: c for c in prediction.candidates}
+    missing = [id for id in texts if id not in known]
+    if missing:
+        comparable = np.where(np.isnan(logits_V), -np.inf, logits_V)
+        places = np.empty(logits_V.size, int)
+        places[np.argsort(-comparable, kind="stable")] = np.arange(1, logits_V.size + 1)
+        probabilities = softmax(logits_V.astype(np.float64))
+        for id in missing:
+            known[id] = Candidate(
+                rank=int(places[id]), id=id, text=texts[id], logit=float(logits_V[id]),
+                probability=float(probabilities[id]),
+            )  # fmt: skip
+    return tuple(sorted((known[id] for id in texts), key=lambda c: c.rank))
 
 
 def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:
