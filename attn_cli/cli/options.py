@@ -122,6 +122,14 @@ Layer = Annotated[
 Head = Annotated[
     str, Option("--head", "-H", metavar="HEAD", autocompletion=_numbers("heads"), help="One head.")
 ]
+Queries = Annotated[
+    list[str],
+    Option(metavar="QUERIES", help="Rows: positions, ranges or tokens' texts. Repeatable."),
+]
+Keys = Annotated[
+    list[str],
+    Option(metavar="KEYS", help="Columns: positions, ranges or tokens' texts. Repeatable."),
+]
 Steps = Annotated[
     list[str],
     Option(metavar="STEP", help="1 to 6 or a step's name. Repeatable.",

@@ -16,6 +16,7 @@ from attn_cli.errors import AttnError, ContentError, UsageError, shorten
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
+    from attn_cli.model.selection import Positions
     from attn_cli.records import Prompt, Trace
     from attn_cli.session import Question
 
@@ -155,6 +156,32 @@ def _tried(work: "Callable[[], T]", place: str, options: PromptOptions) -> "T | 
             raise failed from None
         output.error(failed)
         return None
+
+
+def positions(
+    prompt: "Prompt", place: tuple[str, str], query: list[str], key: list[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The queries and the keys of an attention that were asked for."""
+    from attn_cli.views.text import labels
+
+    of_queries, of_keys = prompt.sides(*place)
+    return (
+        parse.positions(query, of_queries.labels, "--query", labels(of_queries.labels)),
+        parse.positions(key, of_keys.labels, "--key", labels(of_keys.labels)),
+    )
+
+
+def kept(
+    prompt: "Prompt", places: dict[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]]
+) -> "dict[tuple[str, str], Positions]":
+    """The same, None for all of them."""
+
+    def some(chosen: tuple[int, ...], side: "Prompt") -> tuple[int, ...] | None:
+        return None if chosen == tuple(range(len(side.tokens))) else chosen
+
+    return {
+        place: tuple(map(some, chosen, prompt.sides(*place))) for place, chosen in places.items()
+    }
 
 
 def _single(options: PromptOptions) -> dict[str, Any]:
