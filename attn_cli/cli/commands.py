@@ -31,6 +31,8 @@ COMMANDS = {
                       ("attn_cli.analysis.sample:Sample",), lacks=("layout",)),
     "loss": Command("Every position predicts its next token: what training sees.",
                     ("attn_cli.analysis.loss:Loss",), lacks=("layout",)),
+    "compare": Command("Two prompts, two models or a what-if, step by step.",
+                       ("attn_cli.analysis.compare:Comparison",), lacks=("layout",)),
     "train": Command("Train a small model on a text file, watching attention form.",
                      ("attn_cli.training.loop:TrainingResult",), ("table", "json")),
     "verify": Command("How exact a trace is: against float64 and against other tools.",

@@ -32,6 +32,20 @@ _JSON_LINES = (".jsonl", ".ndjson")
 _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
 
 
+def reader(options: PromptOptions, model: "Model") -> "Callable[..., Prompt]":
+    """What makes a prompt for a model of a text or ids, with the options on how to read it."""
+    from attn_cli.reading import tokenise
+
+    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
+    typed = {"--pair": options.pair, "--target": options.target}
+    return partial(
+        tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
+        force_context=options.force_context,
+        **{option[2:]: None if text is None else _typed(text, option)
+           for option, text in typed.items()},
+    )  # fmt: skip
+
+
 def answers(
     options: PromptOptions, model: "Model", answer: "Answer"
 ) -> "Iterator[output.Result | None]":
@@ -43,20 +57,12 @@ def answers(
     Raises UsageError for two sources, ContentError for what cannot be read.
     """
     from attn_cli import session
-    from attn_cli.reading import tokenise
 
-    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
-    typed = {"--pair": options.pair, "--target": options.target}
-    read = partial(
-        tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
-        force_context=options.force_context,
-        **{option[2:]: None if text is None else _typed(text, option)
-           for option, text in typed.items()},
-    )  # fmt: skip
+    read = reader(options, model)
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**_single(options)))
+        found = _begun(answer, read(**single(options)))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
@@ -184,7 +190,7 @@ def kept(
     }
 
 
-def _single(options: PromptOptions) -> dict[str, Any]:
+def single(options: PromptOptions) -> dict[str, Any]:
     """The prompt as it was given: a text, or ids."""
     _refuse_two(options)
     if options.ids is not None:
