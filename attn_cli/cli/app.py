@@ -67,7 +67,7 @@ def build(name: str) -> Any:
     command.examples = module.EXAMPLES
     for option in command.params:
         if option.envvar:  # typer would ask the process
-            option.resolve_envvar_value = partial(_of_environment, option)
+            option.value_from_envvar = partial(_of_environment, option)
     return command
 
 

@@ -9,12 +9,13 @@ from typer import Argument, Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli import options, output
-from attn_cli.cli.prompts import answers, kept, positions, reader, single
+from attn_cli.cli.prompts import answers, kept, positions, reader, refuse_two, single
 from attn_cli.errors import UsageError, told_where
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
     from attn_cli.records import Prompt
+    from attn_cli.session import Question
 
 EXAMPLES = (
     'attn compare "the greatest thinker in China is" --mask none',
@@ -42,19 +43,27 @@ class ComparedOptions(options.PromptOptions):
     ] = ()  # fmt: skip
     model: options.ModelNames = (vocabulary.DEFAULT_MODEL,)
 
-    def sides(self) -> tuple[options.PromptOptions, options.PromptOptions | None]:
+    def sides(self, *, changes: bool) -> tuple[options.PromptOptions, options.PromptOptions | None]:
         """The options of the left side, and of the right one if a prompt was given for it.
 
-        Raises UsageError for a third prompt or model.
+        Raises UsageError for a third prompt or model, and where both sides are the same, unless
+        there are `changes` to one.
         """
         for name, given in {"--ids": self.ids, "--model": self.model}.items():
             if len(given) > 2:
-                raise UsageError(f"{name} is given {len(given)} times", "two things are compared")
+                hint = "two at most: one for the left side, one for the right"
+                raise UsageError(f"{name} is given {len(given)} times", hint)
         first, second = (*self.ids, None, None)[:2]
         if second is not None and self.other is not None:
             raise UsageError("two prompts for the right side: OTHER and --ids", "give one of them")
         left = replace(self, ids=first)
+        refuse_two(left)
         if second is None and self.other is None:
+            if len(self.model) < 2 and not changes:
+                raise UsageError(
+                    "there is nothing to compare: both sides are the same",
+                    "give a second text, a second --model, or a what-if such as --mask none",
+                )
             return left, None
         if self.other == "-" and ("-" in (self.text, self.file) or self.text is None):
             raise UsageError("both prompts would come from standard input", "give one as text")
@@ -82,43 +91,44 @@ def command(
     from attn_cli.analysis.compare import compare_steps
     from attn_cli.views import compare as view
 
-    mine, other = prompt.sides()
     typed = what_if.settings()
-    if other is None and len(prompt.model) < 2 and not vocabulary.changes(typed):
-        raise UsageError(
-            "there is nothing to compare: both sides are the same",
-            "give a second text, a second --model, or a what-if such as --mask none",
-        )
+    mine, other = prompt.sides(changes=bool(vocabulary.changes(typed)))
     models = [session.load(name, ignore_config=prompt.ignore_config)
               for name in dict.fromkeys(prompt.model)]  # fmt: skip
     left, right = models[0], models[-1]
     steps = parse.steps(step) if step else frozenset(range(1, 7))
-    arrays = {n for n in vocabulary.DEFAULT_ARRAYS if vocabulary.ARRAYS[n].step in steps}
+    same = {
+        "stack": attention.stack, "kind": attention.kind, "layer": layer, "head": head, "top": top,
+        "arrays": {n for n in vocabulary.DEFAULT_ARRAYS if vocabulary.ARRAYS[n].step in steps},
+        "max_memory": None,
+    }  # fmt: skip
     read_right = _right(mine, other, left, right)
 
-    def asked(model, read, side, **more):
-        with told_where(f"{side}, {model.facts.name}" if right is not left else ""):
-            return session.ask(
-                prompt=read, model=model, stack=attention.stack, kind=attention.kind, layer=layer,
-                head=head, arrays=arrays, top=top, max_memory=None, **more,
-            )  # fmt: skip
-
     def answer(read):
-        question = asked(left, read, "left")
-        places = dict.fromkeys(block[:2] for block in question.blocks)
+        named = right is not left
+        with told_where(f"left, {left.facts.name}" if named else ""):
+            own = session.ask(model=left, prompt=read, **same)
+        places = dict.fromkeys(block[:2] for block in own.blocks)
         chosen = kept(read, {place: positions(read, place, query, key) for place in places})
-        question = replace(question, request=replace(question.request, positions=chosen))
-        beside = asked(right, read_right(read), "right", **typed)
-        passing = compare_steps(question, beside, top=top, max_memory=prompt.max_memory)
+        own = replace(own, request=replace(own.request, positions=chosen))
+        with told_where(f"right, {right.facts.name}" if named else ""):
+            beside = session.ask(model=right, prompt=read_right(read), **same, **typed)
+        passing = compare_steps(own, beside, top=top, max_memory=prompt.max_memory)
         found, notes = output.watched(passing, quiet=prompt.quiet)
-        layers = sorted({block.layer for block in question.blocks})
-        settings = {**question.settings, "layer": layers, "step": sorted(steps), "top": top,
-                    "head": list(question.request.heads[question.blocks[0].stack])}  # fmt: skip
-        page = partial(view.page, left.facts, read, found)
+        every = (layer, head) == ("all", "all") and not (step or query or key)
+        every = every and {*places} == {*left.facts.attentions}
+        page = partial(view.page, left.facts, read, found, every=every)
+        settings = {**own.settings, "step": sorted(steps), "top": top, **_chosen(own)}
         return output.Result(page, found, left.facts, read, settings, notes)
 
     results, each = answers(mine, left, answer), bool(prompt.each)
     return output.deliver("compare", out, results, quiet=prompt.quiet, each=each)
+
+
+def _chosen(asked: "Question") -> dict[str, list[int]]:
+    """The layers and the heads that were asked for."""
+    heads = asked.request.heads[asked.blocks[0].stack]
+    return {"layer": sorted({block.layer for block in asked.blocks}), "head": list(heads)}
 
 
 def _right(
@@ -138,7 +148,6 @@ def _right(
     read = reader(mine, right)
 
     def again(same: "Prompt") -> "Prompt":
-        with told_where(f"right, {right.facts.name}"):
-            return read(**{"text": same.text} if same.has_text else {"ids": same.ids})
+        return read(**{"text": same.text} if same.has_text else {"ids": same.ids})
 
     return again

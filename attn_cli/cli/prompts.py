@@ -192,7 +192,7 @@ def kept(
 
 def single(options: PromptOptions) -> dict[str, Any]:
     """The prompt as it was given: a text, or ids."""
-    _refuse_two(options)
+    refuse_two(options)
     if options.ids is not None:
         return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
@@ -204,7 +204,8 @@ def single(options: PromptOptions) -> dict[str, Any]:
     return {"text": re.sub(r"\r?\n\Z", "", text)}
 
 
-def _refuse_two(options: PromptOptions) -> None:
+def refuse_two(options: PromptOptions) -> None:
+    """Raises UsageError for two sources of one prompt."""
     sources = {"TEXT": options.text, "--file": options.file, "--ids": options.ids}
     given = [name for name, value in sources.items() if value is not None]
     if len(given) > 1:
@@ -247,7 +248,7 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
 
     Nothing reads a blank one, which comes only where it is the last that is there.
     """
-    _refuse_two(options)
+    refuse_two(options)
     if options.ids is not None or options.text not in (None, "-"):
         raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
     parts, where = _source(options)

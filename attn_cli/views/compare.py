@@ -15,19 +15,25 @@ from attn_cli.words import Note, note
 if TYPE_CHECKING:
     from attn_cli.analysis.compare import Alignment, Cell, Comparison, Difference, Predicted
 
+    Placed = Difference | Cell
+
 _PAIRS = 4  # that a sentence names
 _SMALL = 1e-3  # below which only the size of a difference matters
 
 
-def page(model: Facts, prompt: Prompt, found: "Comparison") -> Page:
-    """The answer in words, then the numbers; A is the left side, B the right one."""
+def page(model: Facts, prompt: Prompt, found: "Comparison", *, every: bool = True) -> Page:
+    """The answer in words, then the numbers; A is the left side, B the right one.
+
+    `every`: what was compared is all that both have, not what was chosen of it.
+    """
+    of = "" if every else note("compare.chosen")
     names = _Names(model, prompt, found)
     items: Page = [
         Heading(model, prompt, note("compare.left")),
         *_right(model, prompt, found),
-        _headline(names, found),
+        _headline(names, found, of),
         *_why(model, found),
-        *_first(names, found),
+        *_first(names, found, of),
         *_paired(prompt, found),
     ]
     if found.layers:
@@ -58,14 +64,14 @@ class _Names:
                 left[at] = f"{left[at]}/{right[to]}"
         return left
 
-    def where(self, row: "Difference | Cell") -> Note:
+    def where(self, row: "Placed") -> Note:
         return place(self._model, row)
 
-    def layer(self, row: "Difference | Cell") -> Words:
+    def layer(self, row: "Placed") -> Words:
         key = f"compare.place_{row.stack}_{row.kind}"
         return str(row.layer) if self.one_place else note(key, layer=row.layer)
 
-    def token(self, row: "Difference | Cell", axis: str, at: int) -> str:
+    def token(self, row: "Placed", axis: str, at: int) -> str:
         crosses = row.kind == "cross" and axis == "key"
         return self._texts["encoder" if crosses else row.stack][at]
 
@@ -94,7 +100,7 @@ def _right(model: Facts, prompt: Prompt, found: "Comparison") -> Page:
     return [Heading(right.model, right.prompt, note("compare.right")), *changes]
 
 
-def _headline(names: _Names, found: "Comparison") -> Say:
+def _headline(names: _Names, found: "Comparison", of: Words) -> Say:
     goes = _goes(found.prediction[0]) if found.prediction else ""
     if not found.layers:
         return say("compare.only_next", "headline", goes=goes)
@@ -105,14 +111,14 @@ def _headline(names: _Names, found: "Comparison") -> Say:
     most = max(rows, key=lambda row: row.relative)
     if found.verdict != "different":
         relative = numbers.power(most.relative)
-        return say(f"compare.{found.verdict}", "headline", relative=relative)
+        return say(f"compare.{found.verdict}", "headline", relative=relative, of=of)
     if not most.largest:
         most = max(rows, key=lambda row: row.unlike)
         return say("compare.unlike", "headline", array=most.array, where=names.where(most),
-                   count=most.unlike, goes=goes)  # fmt: skip
+                   count=most.unlike, goes=goes, of=of)  # fmt: skip
     return say(
         "compare.different", "headline", array=most.array, where=names.where(most),
-        relative=most.relative, largest=most.largest, at=names.at(most), goes=goes,
+        relative=most.relative, largest=most.largest, at=names.at(most), goes=goes, of=of,
     )  # fmt: skip
 
 
@@ -137,14 +143,14 @@ def _why(model: Facts, found: "Comparison") -> Page:
     return [say("compare.both_sides")] if not model.writes and found.verdict == "different" else []
 
 
-def _first(names: _Names, found: "Comparison") -> Page:
+def _first(names: _Names, found: "Comparison", of: Words) -> Page:
     """Where differences begin, unless they do so with the first array."""
     rows = enumerate(found.layers)
     number, first = next(((n, row) for n, row in rows if row.verdict == "different"), (0, None))
     if not number:
         return []
     where = names.where(first)
-    return [say("compare.first", array=first.array, where=where, step=first.step)]
+    return [say("compare.first", array=first.array, where=where, step=first.step, of=of)]
 
 
 def _paired(prompt: Prompt, found: "Comparison") -> Page:

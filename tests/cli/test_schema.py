@@ -7,7 +7,7 @@ import pytest
 
 from attn_cli import vocabulary
 
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "train", "models")
+COMMANDS = ("trace", "heads", "mask", "sample", "loss", "compare", "train", "models")
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
     ("trace", PROMPT),
@@ -27,6 +27,10 @@ DOCUMENTS = [
     ("sample", PROMPT, "--draws", "20"),
     ("sample", PROMPT, "--sweep", "0,1,1e308", "-n", "3"),
     ("loss", PROMPT),
+    ("compare", PROMPT, "--mask", "none"),
+    ("compare", "the king", "the king is", "--step", "5", "--head", "1"),
+    ("compare", "the king is", "-m", "tiny", "-m", "random:layers=1,heads=2"),
+    ("compare", "the king", "--target", "x", "-m", "tiny-translator", "--without-head", "0.0"),
     ("models",),
     ("models", "tiny"),
     ("models", "random"),

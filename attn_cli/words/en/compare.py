@@ -5,13 +5,15 @@ SENTENCES = {
     "compare.right": "B (right)",
     "compare.same_right": "B (right): the same model and prompt",
     "compare.what_if": "what-if in B: {changes}",
-    "compare.equal": "No row that both have differs: all numbers are the same, to the last bit.",
-    "compare.rounding": "No row that both have differs by more than {relative}: so little is the "
-    "rounding of float32.",
-    "compare.different": "A and B differ most in `{array}` of {where}: a relative difference of "
-    "{relative} (the largest, {largest}, is at {at}){goes}.",
-    "compare.unlike": "A and B differ in {count} numbers of `{array}` of {where} that are finite "
-    "in one of them only, or in neither{goes}.",
+    "compare.equal": "No row that both have differs{of}: all numbers are the same, to the last "
+    "bit.",
+    "compare.rounding": "No row that both have differs by more than {relative}{of}: so little is "
+    "the rounding of float32.",
+    "compare.different": "A and B differ most{of} in `{array}` of {where}: a relative difference "
+    "of {relative} (the largest, {largest}, is at {at}){goes}.",
+    "compare.unlike": "A and B differ{of} in {count} numbers of `{array}` of {where} that are "
+    "finite in one of them only, or in neither{goes}.",
+    "compare.chosen": " (of what was chosen)",
     "compare.only_next": "No array is compared, only what the two predict{goes}.",
     "compare.only_mask": "Of all arrays only the mask (`visible`) is compared{goes}.",
     "compare.goes": "; the likeliest token goes from `{left}` ({before}) to `{right}` ({after})",
@@ -25,8 +27,8 @@ SENTENCES = {
     "compare.both_sides": "The longer prompt begins with the shorter one. An encoder's queries see "
     "later tokens too, so a token that is added changes the rows before it, and nothing of them "
     "can be kept.",
-    "compare.first": "The first to differ by more than rounding is `{array}` of {where}, in step "
-    "{step}: nothing before it does.",
+    "compare.first": "The first{of} to differ by more than rounding is `{array}` of {where}, in "
+    "step {step}: nothing before it does.",
     "compare.paired": "{of}{count} tokens are compared, of A's {left} and B's {right}; rows and "
     "columns of the others are left out.",
     "compare.replaced": "{of}One token takes the place of another, and the two are compared: "
