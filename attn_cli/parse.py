@@ -136,6 +136,21 @@ def one(given: str, count: int, option: str) -> int:
     return found[0]
 
 
+def head(given: str, layers: int, heads: int, option: str) -> tuple[int, int]:
+    """One head as `L.H`, its layer and its number, negative from the end. Raises UsageError."""
+    layer, dot, number = given.partition(".")
+    if not (dot and INTEGER.fullmatch(layer) and INTEGER.fullmatch(number)):
+        raise UsageError(
+            f"{option} {shorten(given)!r} is not L.H", f"0.0 to {layers - 1}.{heads - 1}"
+        )
+    if not (-layers <= int(layer) < layers and -heads <= int(number) < heads):
+        raise UsageError(
+            f"{option} {given}: there is no such head",
+            f"layer 0 to {layers - 1}, head 0 to {heads - 1}, as in 0.{heads - 1}",
+        )
+    return int(layer) % layers, int(number) % heads
+
+
 def _range_hint(count: int) -> str:
     return f"0 to {count - 1}, -1 for the last, 0,{count - 1} for several, 0-{count - 1}, or all"
 

@@ -177,8 +177,7 @@ class _Shared:
                     sides = self.questions[side].prompt.sides(*place)
                     positions[side][place] = tuple(map(_unless_all, chosen[side], sides))
         return tuple(
-            replace(
-                asked,
+            asked._replace(
                 blocks=tuple(block for block in asked.blocks if block in own),
                 request=replace(asked.request, blocks=frozenset(own), positions=at),
             )

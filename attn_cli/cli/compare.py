@@ -110,7 +110,7 @@ def command(
             own = session.ask(model=left, prompt=read, **same)
         places = dict.fromkeys(block[:2] for block in own.blocks)
         chosen = kept(read, {place: positions(read, place, query, key) for place in places})
-        own = replace(own, request=replace(own.request, positions=chosen))
+        own = own._replace(request=replace(own.request, positions=chosen))
         with told_where(f"right, {right.facts.name}" if named else ""):
             beside = session.ask(model=right, prompt=read_right(read), **same, **typed)
         passing = compare_steps(own, beside, top=top, max_memory=prompt.max_memory)

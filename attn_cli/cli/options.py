@@ -105,16 +105,26 @@ IgnoreConfig = Annotated[
     Option("--ignore-config", metavar="KEY", help="Accept this refused key of the config."),
 ]
 
-Layers = Annotated[
-    str,
-    Option("--layer", "-l", metavar="LAYERS", autocompletion=_numbers("layers"),
-           help="0, -1, 0,1, 0-1 or all."),
-]  # fmt: skip
-Heads = Annotated[
-    str,
-    Option("--head", "-H", metavar="HEADS", autocompletion=_numbers("heads"),
-           help="0, -1, 0,2, 0-3 or all."),
-]  # fmt: skip
+
+def layers(kind: Any = str, **more: Any) -> Any:
+    """The option of several layers."""
+    return Annotated[
+        kind,
+        Option("--layer", "-l", metavar="LAYERS", autocompletion=_numbers("layers"),
+               help="0, -1, 0,1, 0-1 or all.", **more),
+    ]  # fmt: skip
+
+
+def heads(kind: Any = str, **more: Any) -> Any:
+    """The option of several heads."""
+    return Annotated[
+        kind,
+        Option("--head", "-H", metavar="HEADS", autocompletion=_numbers("heads"),
+               help="0, -1, 0,2, 0-3 or all.", **more),
+    ]  # fmt: skip
+
+
+Layers, Heads = layers(), heads()
 Layer = Annotated[
     str,
     Option("--layer", "-l", metavar="LAYER", autocompletion=_numbers("layers"), help="One layer."),

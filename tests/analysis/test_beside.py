@@ -43,7 +43,7 @@ def test_blocks_come_in_pairs_and_neither_pass_is_a_layer_ahead(questions):
 
 def test_a_deeper_model_goes_on_alone(questions):
     shallow = session.load("random:layers=1,heads=2,model_width=16")
-    deep = replace(questions[0], request=replace(questions[0].request, blocks=frozenset(
+    deep = questions[0]._replace(request=replace(questions[0].request, blocks=frozenset(
         block for block in questions[0].blocks if block.layer == 0)))  # fmt: skip
     for two in ((deep, asked(shallow, [5, 6])), (asked(shallow, [5, 6]), deep)):
         steps = list(beside(*two))

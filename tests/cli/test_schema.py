@@ -7,7 +7,7 @@ import pytest
 
 from attn_cli import vocabulary
 
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "compare", "train", "models")
+COMMANDS = ("trace", "heads", "mask", "sample", "loss", "lens", "compare", "train", "models")
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
     ("trace", PROMPT),
@@ -27,6 +27,8 @@ DOCUMENTS = [
     ("sample", PROMPT, "--draws", "20"),
     ("sample", PROMPT, "--sweep", "0,1,1e308", "-n", "3"),
     ("loss", PROMPT),
+    ("lens", PROMPT, "--per-head", "--watch", "Laozi"),
+    ("lens", "the [MASK] is a man", "-m", "tiny-encoder"),
     ("compare", PROMPT, "--mask", "none"),
     ("compare", "the king", "the king is", "--step", "5", "--head", "1"),
     ("compare", "the king is", "-m", "tiny", "-m", "random:layers=1,heads=2"),

@@ -1,5 +1,13 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, compare, trace
+from attn_cli.words.en import commands, common, compare, heads, lens, parts, trace
 
-SENTENCES = common.SENTENCES | trace.SENTENCES | commands.SENTENCES | compare.SENTENCES
+SENTENCES = (
+    common.SENTENCES
+    | trace.SENTENCES
+    | commands.SENTENCES
+    | heads.SENTENCES
+    | lens.SENTENCES
+    | compare.SENTENCES
+    | parts.SENTENCES
+)
