@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from contextlib import redirect_stdout
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -65,10 +66,14 @@ def build(name: str) -> Any:
     command.examples = module.EXAMPLES
     for option in command.params:
         if option.envvar:  # typer would ask the process
-            option.resolve_envvar_value = lambda _, name=option.envvar: (
-                CURRENT.get().environ.get(name) or None
-            )
+            option.value_from_envvar = partial(_of_environment, option)
     return command
+
+
+def _of_environment(option: Any, _: Any) -> str | list[str] | None:
+    """The value of an option that was not typed; a single one where it can be repeated."""
+    value = CURRENT.get().environ.get(option.envvar) or None
+    return [value] if value and option.multiple else value
 
 
 app = typer.Typer(
