@@ -51,7 +51,8 @@ class Attention:
     only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
     asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
     add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
-    `x`.
+    `x`; then `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum
+    in the layer, in order.
     """
 
     stack: str
@@ -69,6 +70,7 @@ class Attention:
     blind: tuple[int, ...] = ()
     sum_error: float = math.nan
     shown: Mapping[str, np.ndarray] = field(default_factory=dict)
+    norms: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 0), np.float32))
     what_if: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> np.ndarray:

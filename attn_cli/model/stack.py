@@ -42,7 +42,7 @@ from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through
 from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
-from attn_cli.model.weights import NOTHING, LayerWeights
+from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
 from attn_cli.records import Address, Attention, Passed
 
@@ -178,13 +178,14 @@ class Stack:
         mlp: np.ndarray = NOTHING,
         convolution: np.ndarray = NOTHING,
         inner: np.ndarray = NOTHING,
+        norms: np.ndarray = NO_NORMS,
     ) -> Generator[Attention | Passed, None, np.ndarray]:
         """The end of a layer, which gives `x`: yields the records that wait for it, and that it is
         done; returns x.
 
         `attention` and `mlp` are what the two parts add to the stream, where that is not their
         output as it is; `convolution` is what a layer that has one adds to `inner`, what the other
-        parts have come to.
+        parts have come to; `norms` those after the sums (see `norms_of`).
         """
         gives, touched = self._mlp
         gives = gives.view()
@@ -206,6 +207,7 @@ class Stack:
                 arrays={**record.arrays, "mlp_output": gives if whole else gives[rows]},
                 what_if=record.what_if | (frozenset({"mlp_output"}) if touched else frozenset()),
                 shown={**record.shown, **shown},
+                norms=norms,
             )
         self._pending.clear()
         self._outputs.clear()
