@@ -120,7 +120,7 @@ def gated_feed_forward(
 
 
 def pulls(z_HPV: np.ndarray, w_HVM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
-    """`head_output` (head, query, model) of some positions, in rising order.
+    """`head_output` (head, query, model) of some positions, in their order.
 
     Positions are multiplied in the same blocks, whichever of them are chosen, so that it changes no
     digit which others are.
@@ -129,9 +129,12 @@ def pulls(z_HPV: np.ndarray, w_HVM: np.ndarray, chosen_Q: np.ndarray) -> np.ndar
 
     def work(block: slice) -> None:
         here = np.flatnonzero((chosen_Q >= block.start) & (chosen_Q < block.stop))
-        if here.size == block.stop - block.start:
-            np.matmul(z_HPV[:, block], w_HVM, out=found[:, here[0] : here[-1] + 1])
-        elif here.size:
+        if not here.size:
+            return
+        side_by_side = slice(here[0], here[-1] + 1)
+        if np.array_equal(chosen_Q[side_by_side], np.arange(block.start, block.stop)):
+            np.matmul(z_HPV[:, block], w_HVM, out=found[:, side_by_side])
+        else:
             found[:, here] = (z_HPV[:, block] @ w_HVM)[:, chosen_Q[here] - block.start]
 
     cores.spread(work, z_HPV.shape[1], POSITIONS // 2)

@@ -201,7 +201,7 @@ class Stack:
                 more["cross"] = self._outputs.get("cross", NOTHING)
             shown |= {name: array for name, array in more.items() if array.size}
             rows = [query - self.start for query in record.queries]
-            whole = len(rows) == len(gives)
+            whole = rows == list(range(len(gives)))
             yield replace(
                 record,
                 arrays={**record.arrays, "mlp_output": gives if whole else gives[rows]},
