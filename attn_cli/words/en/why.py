@@ -91,6 +91,14 @@ SENTENCES = {
     "why.heads": "Then column {column} of every head's output is added up.",
     "why.other_heads": "{count} other heads",
     "why.bias": "bias b_O",
+    # what stands beside the writers of a split
+    "writer.encoder": "encoder",
+    "writer.entering_norm": "norm bias",
+    "writer.bias_q": "bias b_Q",
+    "writer.bias_k": "bias b_K",
+    "writer.position_bias": "position bias",
+    "writer.content_to_position": "content_to_position",
+    "writer.position_to_content": "position_to_content",
     "why.word": "{word} is {count} tokens here ({pieces}); the last, `{last}` at position {place}, "
     "is meant",
 }
