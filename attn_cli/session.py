@@ -93,13 +93,18 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
 
     Raises ContentError for a model that cannot predict.
     """
-    if not model.facts.predicts:
-        raise ContentError(
-            f"{model.facts.name} has no output matrix, so it predicts no token",
-            "attn trace and attn heads show its attention",
-        )
+    check_predicts(model.facts)
     with np.errstate(all="ignore"):
         return family.predict(model, x)
+
+
+def check_predicts(facts: Facts) -> None:
+    """Raises ContentError for a model that cannot predict."""
+    if not facts.predicts:
+        raise ContentError(
+            f"{facts.name} has no output matrix, so it predicts no token",
+            "attn trace and attn heads show its attention",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli import session
 from attn_cli.analysis.parts import Frozen, Writer, frozen
 from attn_cli.errors import ContentError
 from attn_cli.model.family import Model, output_bias, output_matrix
@@ -37,10 +38,8 @@ class Readout(NamedTuple):
 
 
 def refusal(model: Model) -> str:
-    """Why a model's logits are no sum over parts; empty where they are."""
+    """Why the logits of a model that predicts are no sum over parts; empty where they are."""
     facts = model.facts
-    if not facts.predicts:
-        return f"{facts.name} has no output matrix, so it predicts no token"
     if facts.transform:
         return (
             f"the head of {facts.name} has an activation ({facts.transform}) between the last "
@@ -56,10 +55,11 @@ def refusal(model: Model) -> str:
 def readout(model: Model, x_PM: np.ndarray, ids: Sequence[int]) -> Readout:
     """How the last layer's vectors give the logit of one token each.
 
-    Raises ContentError for a model whose logits are no sum over parts.
+    Raises ContentError for a model whose logits are no sum over parts, or that has none.
     """
+    session.check_predicts(model.facts)
     if refused := refusal(model):
-        raise ContentError(refused, "attn lens without --per-head shows what each layer predicts")
+        raise ContentError(refused, "attn lens shows what each layer predicts")
     rows_PN = model.weights.rows(output_matrix(model), ids).astype(np.float64)
     rows_PN *= model.facts.logit_scale
     norm, (count, width) = _last_norm(model, x_PM), x_PM.shape

@@ -49,7 +49,7 @@ def answers(
     read = partial(
         tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
         force_context=options.force_context,
-        **{option[2:]: None if text is None else _typed(text, option)
+        **{option[2:]: None if text is None else checked(text, option)
            for option, text in typed.items()},
     )  # fmt: skip
     if not options.each:
@@ -163,7 +163,7 @@ def _single(options: PromptOptions) -> dict[str, Any]:
     if options.ids is not None:
         return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
-        return {"text": _typed(options.text, "TEXT")}
+        return {"text": checked(options.text, "TEXT")}
     parts, where = _source(options)
     text, notes = files.decode(files.joined(parts, where), where)
     for remark in notes:
@@ -178,7 +178,8 @@ def _refuse_two(options: PromptOptions) -> None:
         raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
 
 
-def _typed(text: str, what: str) -> str:
+def checked(text: str, what: str) -> str:
+    """A text that was typed. Raises UsageError if it is not valid UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

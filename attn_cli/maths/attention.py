@@ -204,10 +204,10 @@ def weighted_sum_vjp(
     return grad_HQV @ v_HKV.swapaxes(-1, -2), weights_HQK.swapaxes(-1, -2) @ grad_HQV
 
 
-def pull(z_HQV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
+def pull(z_HQV: np.ndarray, w_NM: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """`head_output` (head, query, model): z through this head's rows of the output projection."""
     heads, width = z_HQV.shape[-3], z_HQV.shape[-1]
-    return z_HQV @ w_NM.reshape(heads, width, -1)
+    return np.matmul(z_HQV, w_NM.reshape(heads, width, -1), out=out)
 
 
 def combine(z_HQV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray) -> np.ndarray:

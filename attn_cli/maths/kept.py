@@ -12,7 +12,7 @@ import numpy as np
 
 from attn_cli.maths.masks import BLOCK
 
-_SMALL = 1 << 16  # cells whose steps are not worth a thread
+_CELLS = 1 << 16  # whose steps are not worth a thread
 BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # A number for each query of weights (…, query, key), given the positions of both.
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -44,13 +44,16 @@ class Part(NamedTuple):
 
 
 def parts_of(shape: tuple[int, ...]) -> list[Part]:
-    """All heads of (…, kv_head, head of the group, query, key) at once, if a block of queries is
-    little work, else one by one."""
+    """The heads of (…, kv_head, head of the group, query, key) in parts: as few as are worth a
+    thread in a block of queries, since threads wait for each other at every step of a part."""
     *batch, groups, group, queries, keys = shape
-    if math.prod(batch) * groups * group * min(queries, BLOCK) * keys <= _SMALL:
-        return [Part(slice(0, groups), slice(0, group))]
-    every = ((g, j) for g in range(groups) for j in range(group))
-    return [Part(slice(g, g + 1), slice(j, j + 1)) for g, j in every]
+    together = max(1, _CELLS // max(1, math.prod(batch) * min(queries, BLOCK) * keys))
+    some_groups, some_heads = max(1, together // group), min(together, group)
+    return [
+        Part(slice(g, min(g + some_groups, groups)), slice(j, min(j + some_heads, group)))
+        for g in range(0, groups, some_groups)
+        for j in range(0, group, some_heads)
+    ]
 
 
 def of_part(array_HQK: np.ndarray, part: Part, grouped: tuple[int, ...]) -> np.ndarray:

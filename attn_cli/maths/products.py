@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.maths import cores
+from attn_cli.maths.attention import pull
 from attn_cli.maths.scratch import room
 
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -119,13 +120,13 @@ def gated_feed_forward(
     return through(inner, down)[0]
 
 
-def pulls(z_HPV: np.ndarray, w_HVM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
-    """`head_output` (head, query, model) of some positions, in their order.
+def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
+    """`attention.pull` of some positions, in their order.
 
     Positions are multiplied in the same blocks, whichever of them are chosen, so that it changes no
     digit which others are.
     """
-    found = np.empty((len(z_HPV), len(chosen_Q), w_HVM.shape[-1]), z_HPV.dtype)
+    found = np.empty((len(z_HPV), len(chosen_Q), w_NM.shape[-1]), z_HPV.dtype)
 
     def work(block: slice) -> None:
         here = np.flatnonzero((chosen_Q >= block.start) & (chosen_Q < block.stop))
@@ -133,22 +134,20 @@ def pulls(z_HPV: np.ndarray, w_HVM: np.ndarray, chosen_Q: np.ndarray) -> np.ndar
             return
         side_by_side = slice(here[0], here[-1] + 1)
         if np.array_equal(chosen_Q[side_by_side], np.arange(block.start, block.stop)):
-            np.matmul(z_HPV[:, block], w_HVM, out=found[:, side_by_side])
+            pull(z_HPV[:, block], w_NM, out=found[:, side_by_side])
         else:
-            found[:, here] = (z_HPV[:, block] @ w_HVM)[:, chosen_Q[here] - block.start]
+            found[:, here] = pull(z_HPV[:, block], w_NM)[:, chosen_Q[here] - block.start]
 
     cores.spread(work, z_HPV.shape[1], POSITIONS // 2)
     return found
 
 
-def sum_error(
-    z_HPV: np.ndarray, w_HVM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray
-) -> float:
+def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray) -> float:
     """max |Σ z·W over the heads + b − output|: how far a product is from the sum of its parts."""
     found = np.zeros(len(output_PM))
 
     def work(some: slice) -> None:
-        added = (z_HPV[:, some] @ w_HVM).sum(axis=0, dtype=np.float64)
+        added = pull(z_HPV[:, some], w_NM).sum(axis=0, dtype=np.float64)
         added += b_M if b_M.size else 0
         found[some] = np.abs(added - output_PM[some]).max(axis=-1)
 

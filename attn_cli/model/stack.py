@@ -47,7 +47,6 @@ from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
 from attn_cli.records import Address, Attention, Passed
 
 T = TypeVar("T")
-_BLOCK = masks.BLOCK
 _KIND = {True: "self", False: "cross"}
 
 
@@ -262,7 +261,7 @@ class Stack:
         (output,) = through(merge_heads(z), out)
         self._outputs[block.kind] = output
         touched = vocabulary.arrays_after(self.touched, (source or self).touched)
-        touched = touched or self._touched(what_if, visible, seen, sizes, scaled=scale == own)
+        touched = touched or self._touched(what_if, visible, looks, sizes[1], scaled=scale == own)
         self.touched = self.touched or bool(touched)
         if recorded:
             computed = {**arrays, "z": steps.z, "output": output, "b_o": out.bias}
@@ -272,7 +271,9 @@ class Stack:
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
-                sum_error=_sum_error(z, out, output) if request.measures else math.nan,
+                sum_error=(
+                    sum_error(z, out.matrix, out.bias, output) if request.measures else math.nan
+                ),
                 shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
             )  # fmt: skip
             yield from self._now_or_later(record)
@@ -311,7 +312,7 @@ class Stack:
         return "" if apart else vocabulary.POSITIONS[positions]
 
     def _touched(
-        self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int], *, scaled: bool
+        self, what_if: WhatIf, own: Visible, seen: Sequence[Look], keys: int, *, scaled: bool
     ) -> frozenset[str]:
         """The arrays of this layer that the settings change, where nothing before was changed."""
         enter = self._moved_by_positions()
@@ -319,14 +320,9 @@ class Stack:
             return vocabulary.arrays_from(enter)
         if not scaled:
             return vocabulary.arrays_from("scaled")
-        at_K = np.arange(sizes[1])
-        if what_if.masks and any(
-            (own(at_Q, at_K) != seen(at_Q, at_K)).any() for at_Q in _blocks(self.indices)
-        ):
+        if what_if.masks and not masks.same(self._looks_of(own, keys, kept=True), seen):
             return vocabulary.arrays_from("visible")
-        if what_if.mask_value != -np.inf and any(
-            not seen(at_Q, at_K).all() for at_Q in _blocks(self.indices)
-        ):
+        if what_if.mask_value != -np.inf and masks.hides(seen, keys):
             return vocabulary.arrays_from("masked")
         if what_if.attention_temperature != 1:
             return vocabulary.arrays_from("weights")
@@ -350,11 +346,6 @@ def _counted_from(first: int, bias: Relation) -> Relation:
     if not first:
         return bias
     return lambda at_Q, at_K: bias(np.maximum(at_Q - first, 0), np.maximum(at_K - first, 0))
-
-
-def _blocks(positions: range) -> Iterator[np.ndarray]:
-    for begin in range(positions.start, positions.stop, _BLOCK):
-        yield np.arange(begin, min(begin + _BLOCK, positions.stop))
 
 
 def _of_steps(steps: Attended) -> dict[str, Lazy]:
@@ -381,10 +372,6 @@ def _made_late(
         "w_o": w_o,
         "head_output": lambda: pulls(z[heads], w_o(), at[0] - chosen.start),
     }
-
-
-def _sum_error(z: np.ndarray, out: Map, output: np.ndarray) -> float:
-    return sum_error(z, out.matrix.reshape(len(z), -1, output.shape[-1]), out.bias, output)
 
 
 @cache
