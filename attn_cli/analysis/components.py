@@ -8,21 +8,13 @@ et al. 2025, "Tracing Attention Computation Through Feature Interactions", here 
 Axes, as suffixes: W writer, P position, M model, D width of a query or key.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli import room, session, vocabulary
-from attn_cli.analysis.parts import (
-    Frozen,
-    Layer,
-    Stream,
-    Writer,
-    entering_norm,
-    request_for,
-    split,
-)
+from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, request_for, split
 from attn_cli.errors import UsageError
 from attn_cli.maths.positions import rotate
 from attn_cli.model.family import Model
@@ -76,6 +68,7 @@ class Components(NamedTuple):
     weight: float
     scores: float
     scale: float
+    soft_cap: float
     value: float
     others: int
     mean: float
@@ -230,7 +223,7 @@ def _own(
     return found[where]
 
 
-def _side(facts: Facts, block: Attention, letter: str, positions: "list[int] | np.ndarray") -> _Side:
+def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int]) -> _Side:
     """The map that makes queries, or keys, of these positions."""
     rows, arrays = np.array(positions, int), block.arrays
     crosses = letter == "k" and block.address.crosses
@@ -264,9 +257,7 @@ def _pieces(
     no later norm acts on them, else all in the end."""
     facts, plain = model.facts, model.facts.residual in _PLAIN
     layers = range(where.layer + 1 if where.crosses else max(where.layer, 1))
-    request = request_for(
-        facts, prompt, where.stack, positions, layers, changes, whole=False
-    )
+    request = request_for(facts, prompt, where.stack, positions, layers, changes, whole=False)
     writers = where.layer * (facts.heads_of(where.stack) + 3)
     kept = 0 if plain else 8 * writers * facts.model_width
     room.check(model, prompt, request, max_memory, per_token=kept)
@@ -320,7 +311,8 @@ def _found(
     return Components(
         **where._asdict(), head=head, query=at.query, key=at.key,
         provenance=block.provenance("scaled"), weight=float(block.weights[0, at.query, at.key]),
-        scores=float(block.scores[0, at.query, at.key]), scale=block.scale, value=value,
+        scores=float(block.scores[0, at.query, at.key]), scale=block.scale,
+        soft_cap=block.soft_cap, value=value,
         others=len(others), mean=mean, advantage=value - mean,
         **dict(zip(("by_key", "by_query"), sides, strict=True)), pairs=pairs,
         remainder=float(pairs_WW.sum() + sum(beside.values()) - sum(p.value for p in pairs)),

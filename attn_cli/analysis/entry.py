@@ -123,7 +123,7 @@ def _projected(
 def _head_norm(
     facts: Facts, raw_W: np.ndarray, normed_W: np.ndarray, column: int
 ) -> tuple[HeadNorm, ...]:
-    """The root follows from the whole vector, and so does the learned weight: it is the quotient."""
+    """The root follows from the whole vector; the learned weight is the quotient."""
     if not facts.head_norm:
         return ()
     root = float(np.sqrt(np.mean(raw_W**2) + facts.epsilon))

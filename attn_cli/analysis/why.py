@@ -194,7 +194,9 @@ def _terms(block: Attention, place: int, kv_place: int, at: int, key: int) -> tu
     return tuple(found)
 
 
-def _row(block: Attention, place: int, at: int, temperature: float) -> tuple[tuple[Power, ...], float]:
+def _row(
+    block: Attention, place: int, at: int, temperature: float
+) -> tuple[tuple[Power, ...], float]:
     """The keys of a row that have a weight, and the largest masked score (NaN: it sees none)."""
     masked, weights = block.masked[place, at].astype(np.float64), block.weights[place, at]
     keys = np.flatnonzero(~np.isneginf(masked))

@@ -1,6 +1,7 @@
 """One token of a prompt, as it was named: a position, its text, or a word that is several."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attn_cli import parse
@@ -26,17 +27,17 @@ def one_place(given: str, side: "Prompt", option: str) -> tuple[int, tuple[Note,
         if not spans:
             raise
         places = [span[-1] for span in spans]
-        last = _only(given, places, option, printed)
+        last = _only(given, places, option)
         pieces = next(span for span in spans if span[-1] == last)
         if len(pieces) == 1:
             return last, ()
         names = " ".join(f"`{printed[i]}`" for i in pieces[:12])
         return last, (note("why.word", word=shorten(given), count=len(pieces), pieces=names,
                            last=printed[last], place=last),)  # fmt: skip
-    return _only(given, found, option, printed), ()
+    return _only(given, found, option), ()
 
 
-def _only(given: str, places: "list[int] | tuple[int, ...]", option: str, printed: list[str]) -> int:
+def _only(given: str, places: Sequence[int], option: str) -> int:
     if len(places) == 1:
         return places[0]
     where = ", ".join(map(str, places[:8])) + ("" if len(places) <= 8 else ", …")

@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from attn_cli.notes import place
 from attn_cli.records import Address, Trace
-from attn_cli.views.items import (
-    Column,
-    Columns,
-    Heading,
-    Page,
-    StepTitle,
-    Words,
-    say,
-    what_ifs,
-)
+from attn_cli.views.items import Column, Columns, Heading, Page, StepTitle, Words, say, what_ifs
 from attn_cli.views.text import labels
 from attn_cli.views.why import Products, bracketed, shown_rows
 from attn_cli.views.workings import Sheet, total
@@ -177,8 +168,12 @@ class _Telling(NamedTuple):
                       sin=text("sin"), partner=turn.second if is_first else turn.first,
                       value=text("partner"))  # fmt: skip
             factor = "" if turn.factor == 1 else note("why.factor", factor=f"{turn.factor:.6g}")
-            words = {"x": text(self.before("rotated")), "cos": bracketed(text("cos")),
-                     "partner": bracketed(text("partner")), "sin": bracketed(text("sin"))}
+            words = {
+                "x": text(self.before("rotated")),
+                "cos": bracketed(text("cos")),
+                "partner": bracketed(text("partner")),
+                "sin": bracketed(text("sin")),
+            }
             yield say("why.rotated", **words, sign="−" if is_first else "+", factor=factor,
                       array=self.found.array, value=text("value"))  # fmt: skip
 

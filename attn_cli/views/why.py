@@ -1,7 +1,7 @@
 """The page of `attn why`: one cell of the weights, so that a calculator can redo it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from attn_cli.notes import place
@@ -21,7 +21,7 @@ from attn_cli.views.items import (
 )
 from attn_cli.views.text import label, labels
 from attn_cli.views.workings import Sheet, total
-from attn_cli.vocabulary import changes
+from attn_cli.vocabulary import MASKS, changes
 from attn_cli.words import note
 
 if TYPE_CHECKING:
@@ -77,7 +77,13 @@ class Products(NamedTuple):
         self.sheet.rule(name, *parts, by=total)
 
     def table(
-        self, name: str, title: Words, index: Words, left: Words, right: Words, names: dict[int, str]
+        self,
+        name: str,
+        title: Words,
+        index: Words,
+        left: Words,
+        right: Words,
+        names: Mapping[int, str],
     ) -> Columns:
         """A line for each product, one for the rest of them, and the sum."""
         rows = self.dot.products[: self.shown]
@@ -222,8 +228,11 @@ class _Telling(NamedTuple):
             if several and not products.dot.value:
                 yield say("why.no_term", name=name)
                 continue
-            of_query = note("why.of", array="k" if name.startswith("position") else "q",
-                            token=self.key if name.startswith("position") else self.query)
+            of_query = note(
+                "why.of",
+                array="k" if name.startswith("position") else "q",
+                token=self.key if name.startswith("position") else self.query,
+            )
             of_key = _OF_DISTANCE.get(name, ("k", self.key))
             yield products.table(name, note("why.term", name=name) if several else "",
                                  note("why.dimension"), of_query,
@@ -260,7 +269,9 @@ class _Telling(NamedTuple):
         masked = "−∞" if value is None else numbers.exact(value)
         at = Address(found.stack, found.kind, found.layer)
         typed = [word for word in changes(self.trace.settings) if word.startswith("--mask ")]
-        later = at.causal and found.key > found.query
+        kinds = [MASKS.get(word.split()[1].partition(":")[0]) for word in typed]
+        based = [kind for kind in kinds if not kind or kind.base]
+        later = at.causal and found.key > found.query and not based
         key = "why.mask_later" if later else "why.mask_typed" if typed else "why.mask_window"
         why = note(key, **words, typed=" ".join(typed))
         said = [say("why.masked", masked=masked, why=why)]
@@ -290,8 +301,8 @@ class _Telling(NamedTuple):
         names.append("Σ")
         for column, cell in zip(cells, ("", "", text("total")), strict=True):
             column.append(cell)
-        power = note("why.power") if temperature in (0, 1) else note(
-            "why.power_heated", temperature=self._temperature())  # fmt: skip
+        power = note("why.power" if temperature == 1 else "why.power_heated" if temperature
+                     else "why.power_cold", temperature=self._temperature())  # fmt: skip
         heads = ("masked", note("why.shifted"), power)
         yield Columns("", [
             Column(note("column.key"), names, "left"),

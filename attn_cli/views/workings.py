@@ -48,7 +48,8 @@ class Sheet:
 
     def _fit(self) -> None:
         """The fewest decimals from those asked for; other ones where rounding allows none."""
-        for digits in (self._digits, *range(self._digits + 1, 10), *range(self._digits - 1, -1, -1)):
+        asked = self._digits
+        for digits in (asked, *range(asked + 1, 10), *range(asked - 1, -1, -1)):
             if self._fits(digits):
                 return
         self._decimals = self._first(self._digits)

@@ -69,6 +69,6 @@ SENTENCES = {
     "lens.each_plain": "at the end of each position",
     "lens.position": "position",
     "lens.no_sum": "what attention and feed-forward add to a logit is left out: {reason}",
-    "lens.pieces": "--watch {word} is {count} tokens here: the last one, {last}, is watched. What "
+    "lens.pieces": "{option} {word} is {count} tokens here: the last one, {last}, is watched. What "
     "would come next is the first, {first}",
 }

@@ -1,8 +1,10 @@
 """English: the page of `attn why`."""
 
 SENTENCES = {
-    "why.best": "`{query}` gives `{key}` {weight} of its attention: of {keys} keys it matches best.",
-    "why.ranked": "`{query}` gives `{key}` {weight} of its attention: number {rank} of {keys} keys.",
+    "why.best": "`{query}` gives `{key}` {weight} of its attention: of {keys} keys it matches "
+    "best.",
+    "why.ranked": "`{query}` gives `{key}` {weight} of its attention: number {rank} of {keys} "
+    "keys.",
     "why.alone": "`{query}` gives `{key}` all of its attention: it sees no other key.",
     "why.hidden": "`{query}` may not look at `{key}`: the weight is 0, whatever the score.",
     "why.hidden_valued": "`{query}` may not look at `{key}`, and yet gives it {weight} of its "
@@ -33,16 +35,19 @@ SENTENCES = {
     "why.masked": "masked = {masked}: {why}",
     "why.mask_later": "`{key}` comes after `{query}`, and the mask hides later tokens.",
     "why.mask_typed": "{typed} hides `{key}` from `{query}`.",
-    "why.mask_window": "the model's own mask hides `{key}` from `{query}`: it is outside the window.",
+    "why.mask_window": "the model's own mask hides `{key}` from `{query}`: it is outside the "
+    "window.",
     "why.unhidden": "With this score it would get {weight} of the row, the others as they are.",
     "why.no_row": "All keys are hidden from `{query}`, so there is no largest and no sum.",
     "why.shifted": "masked − largest",
     "why.power": "e^that",
+    "why.power_cold": "1 if that is 0",
     "why.power_heated": "e^(that ÷ {temperature})",
     "why.weight": "weight = {power} ÷ {total} = {weight}",
     "why.weight_hidden": "e^(−∞) = 0, so the weight of `{key}` is 0.",
     "why.title_added": "weight × v·W_O, this key's part of output",
-    "why.removed": "--without-head removed this head: the value of `{key}` adds nothing to `{query}`.",
+    "why.removed": "--without-head removed this head: the value of `{key}` adds nothing to "
+    "`{query}`.",
     "why.adds_nothing": "With weight 0 the value of `{key}` adds nothing to `{query}`.",
     "why.adds": "Through this head's slice of W_O the value of `{key}` is a vector of length "
     "{value_norm}. Times the weight, `{query}` gets a vector of length {weight} × {value_norm} = "
@@ -91,6 +96,51 @@ SENTENCES = {
     "why.heads": "Then column {column} of every head's output is added up.",
     "why.other_heads": "{count} other heads",
     "why.bias": "bias b_O",
+    # who wrote it
+    "why.split_above": "`{query}` gives `{key}` {weight} of its attention: its score is "
+    "{advantage} above the mean of the {others} other keys, and {writer} wrote most of that on the "
+    "key's side ({added}).",
+    "why.split_below": "`{query}` gives `{key}` {weight} of its attention: its score is "
+    "{advantage} below the mean of the {others} other keys. On the key's side {writer} moved it "
+    "most ({added}).",
+    "why.split_alone": "`{query}` sees no key beside `{key}`, so this is the score itself; on the "
+    "key's side {writer} wrote most of it ({added}).",
+    "why.split_nan": "The score of `{query}` and `{key}` is NaN or infinite and cannot be split.",
+    "why.split": "The x of every token is a sum of what the embedding, every earlier head and "
+    "every earlier feed-forward network (mlp) wrote. With the scale of the norms kept as it is "
+    "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part of "
+    "the query times each part of the key, rotated at their own positions where the model rotates.",
+    "why.value_plain": "The score, as softmax compares it (`scaled`), is {value}.",
+    "why.value_bias": "The score, as softmax compares it (`scaled`, with the bias on positions), "
+    "is {value}.",
+    "why.value_cap": "The score × scale, before the soft cap bends it, is {value}.",
+    "why.advantage": "The mean of the other visible keys is subtracted, since softmax sees "
+    "differences only: {value} − {mean} = {advantage}. One more in that difference makes a weight "
+    "2.7 times as large beside another.",
+    "why.by_key": "who wrote the key: parts of `{key}`, above the mean of the other keys",
+    "why.by_key_alone": "who wrote the key: parts of `{key}`",
+    "why.by_query": "who wrote the query: parts of `{query}`",
+    "why.by_pair": "pairs: part of the query × part of the key",
+    "why.column_key": "part of the key",
+    "why.column_query": "part of the query",
+    "why.column_pair": "query × key",
+    "why.column_part": "part",
+    "why.column_adds": "adds",
+    "why.given": "{name}",
+    "why.pair": "{query} × {key}",
+    "why.all_others": "all others",
+    "why.reconstructed": "All pairs together give the score with an error of {error} of it.",
+    "why.back": "one step back: {where} at `{query}`",
+    "why.logit_headline": "After `{query}` the logit of {token} is {logit}, the sum of {parts} "
+    "parts; {writer} wrote most of it ({added}).",
+    "why.logit_split": "The last x is a sum of what the embedding, every head and every "
+    "feed-forward network (mlp) wrote. With the last norm's scale kept as it is here (frozen), each "
+    "part adds its own product to the logit (direct logit attribution). What a part does by way of later "
+    "layers counts there.",
+    "why.logit_capped": "The sum is the logit before the soft cap, {cap} · tanh(sum ÷ {cap}) = "
+    "{value}.",
+    "why.by_part": "what each part adds to the logit of {token} after `{query}`",
+    "why.logit_error": "The trace's own logit differs from this sum by {error}.",
     # what stands beside the writers of a split
     "writer.encoder": "encoder",
     "writer.entering_norm": "norm bias",
