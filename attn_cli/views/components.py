@@ -46,7 +46,7 @@ def page(
 
 
 def _names(rows: "Sequence[Wrote]") -> list[Words]:
-    return _names(rows)
+    return [note("why.given", name=one.writer) for one in rows]
 
 
 def _layer(model: Facts, cell: "Components") -> Words:
@@ -95,7 +95,7 @@ def _headline(cell: "Components", sheet: Sheet, words: Mapping[str, object], sho
     if not math.isfinite(cell.value):
         return say("why.split_nan", "headline", **words)
     text = {"weight": numbers.number(cell.weight), "writer": cell.by_key[best].writer,
-            "added": sheet.text(f"key {best}")}  # fmt: skip
+            "added": sheet.text(f"key:{best}")}  # fmt: skip
     if not cell.others:
         return say("why.split_alone", "headline", **words, **text)
     apart = sheet.text("advantage").removeprefix("−")
@@ -117,25 +117,25 @@ class Sums(NamedTuple):
         return len(self.rows) if full else shown_rows(len(self.rows), _MOST, full)
 
     def fill(self, sheet: Sheet, full: bool) -> None:
-        count, group = self.count(full), f"{self.name} added"
+        count, group = self.count(full), f"{self.name}:added"
         least = _ROUNDING * abs(self.rows[0].value) if self.rows else 0.0
         for i, row in enumerate(self.rows[:count]):
             # What is the same in every key leaves only rounding of its mean.
             value = row.value if abs(row.value) > least else 0.0
-            sheet.put(f"{self.name} {i}", value, group)
+            sheet.put(f"{self.name}:{i}", value, group)
         rest = math.fsum(row.value for row in self.rows[count:]) + self.rest
-        sheet.put(f"{self.name} rest", rest, group)
-        parts = (f"{self.name} {i}" for i in range(count))
-        sheet.rule(self.goal, *parts, f"{self.name} rest", by=total)
+        sheet.put(f"{self.name}:rest", rest, group)
+        parts = (f"{self.name}:{i}" for i in range(count))
+        sheet.rule(self.goal, *parts, f"{self.name}:rest", by=total)
 
     def columns(self, sheet: Sheet, full: bool, title: Words) -> Columns:
         count = self.count(full)
         names, left = list(self.names[:count]), len(self.rows) - count
-        cells = [sheet.text(f"{self.name} {i}") for i in range(count)]
+        cells = [sheet.text(f"{self.name}:{i}") for i in range(count)]
         if left or self.rest:
             names.append(note("why.others", count=left) if left and not self.rest
                          else note("why.all_others"))  # fmt: skip
-            cells.append(sheet.text(f"{self.name} rest"))
+            cells.append(sheet.text(f"{self.name}:rest"))
         names.append("Σ")
         cells.append(sheet.text(self.goal))
         columns = (Column(note(f"why.column_{self.name}"), names, "left"),
@@ -160,7 +160,7 @@ def logit_page(
         Heading(model, prompt),
         *what_ifs(settings),
         say("why.logit_headline", "headline", **words, writer=best.writer,
-            added=sheet.text("part 0")),
+            added=sheet.text("part:0")),
         say("why.logit_split"),
         *capped,
         table.columns(sheet, full, note("why.by_part", token=token, query=query)),

@@ -80,7 +80,7 @@ class _Telling(NamedTuple):
         found, sheet = self.found, self.sheet
         sheet.put("value", found.value)
         if len(self.stages) > 1:
-            sheet.put("sum", found.dot.value)
+            sheet.put("sum", found.dot.value, "heads" if found.heads else "")
         self.products.fill(self.name("sum"))
         if "biased" in self.stages:
             sheet.put("bias", found.bias)
@@ -89,10 +89,10 @@ class _Telling(NamedTuple):
             sheet.rule(self.name("biased"), "sum", "bias", by=total)
         for norm in found.norm:
             sheet.put("root", norm.root)
-            sheet.put("norm weight", norm.weight)
+            sheet.put("norm_weight", norm.weight)
             if self.name("normed") != "value":
                 sheet.put("normed", norm.value)
-            inputs = self.before("normed"), "root", "norm weight"
+            inputs = self.before("normed"), "root", "norm_weight"
             sheet.rule(self.name("normed"), *inputs, by=lambda a, root, w: a / root * w)
         for turn in found.rotation:
             self._fill_rotation(turn)
@@ -115,15 +115,12 @@ class _Telling(NamedTuple):
         found, sheet = self.found, self.sheet
         shown = self._shown_heads()
         for part in shown:
-            sheet.put(f"head {part.head}", part.value, "heads")
-        for part in found.heads:
-            if part.head == found.head:
-                sheet.rule("sum", f"head {part.head}", by=lambda pull: pull)
-        parts = [f"head {part.head}" for part in shown]
+            sheet.put(f"head:{part.head}", part.value, "heads")
+        parts = [f"head:{part.head}" for part in shown]
         if len(shown) < len(found.heads):
             rest = math.fsum(p.value for p in found.heads) - math.fsum(p.value for p in shown)
-            sheet.put("heads rest", rest, "heads")
-            parts.append("heads rest")
+            sheet.put("heads_rest", rest, "heads")
+            parts.append("heads_rest")
         if found.heads and not math.isnan(found.bias):
             sheet.put("bias", found.bias, "heads")
             parts.append("bias")
@@ -157,7 +154,7 @@ class _Telling(NamedTuple):
         text = self.sheet.text
         for _ in self.found.norm:
             yield say("why.head_norm", array=self.found.array, x=text(self.before("normed")),
-                      root=text("root"), weight=bracketed(text("norm weight")),
+                      root=text("root"), weight=bracketed(text("norm_weight")),
                       value=text(self.name("normed")))  # fmt: skip
 
     def rotation(self) -> Items:
@@ -183,10 +180,10 @@ class _Telling(NamedTuple):
             return
         yield say("why.heads", column=found.column)
         names: list[Words] = [note("column.head", head=part.head) for part in shown]
-        cells = [text(f"head {part.head}") for part in shown]
+        cells = [text(f"head:{part.head}") for part in shown]
         if len(shown) < len(found.heads):
             names.append(note("why.other_heads", count=len(found.heads) - len(shown)))
-            cells.append(text("heads rest"))
+            cells.append(text("heads_rest"))
         if not math.isnan(found.bias):
             names.append(note("why.bias", column=found.column))
             cells.append(text("bias"))

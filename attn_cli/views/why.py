@@ -21,13 +21,14 @@ from attn_cli.views.items import (
 )
 from attn_cli.views.text import label, labels
 from attn_cli.views.workings import Sheet, total
-from attn_cli.vocabulary import MASKS, changes
+from attn_cli.vocabulary import MASKS, WHAT_IFS, changes
 from attn_cli.words import note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.why import Cell, Dot
 
 Items = Iterator[NamedTuple]
+_MASK = f"{WHAT_IFS['mask'].option} "
 _PRODUCTS, _KEYS = 8, 6  # lines of a table, unless the page is full
 
 
@@ -66,14 +67,14 @@ class Products(NamedTuple):
     def fill(self, name: str) -> None:
         """The figures of the shown products and of the rest, of which `name` is the sum."""
         for i, product in enumerate(self.dot.products[: self.shown]):
-            self.sheet.put(f"{name} left {i}", product.left, f"{name} factors")
-            self.sheet.put(f"{name} right {i}", product.right, f"{name} factors")
-            self.sheet.put(f"{name} {i}", product.value, f"{name} products")
-            inputs = f"{name} left {i}", f"{name} right {i}"
-            self.sheet.rule(f"{name} {i}", *inputs, by=lambda a, b: a * b)
+            self.sheet.put(f"{name}:left:{i}", product.left, f"{name}:factors")
+            self.sheet.put(f"{name}:right:{i}", product.right, f"{name}:factors")
+            self.sheet.put(f"{name}:{i}", product.value, f"{name}:products")
+            inputs = f"{name}:left:{i}", f"{name}:right:{i}"
+            self.sheet.rule(f"{name}:{i}", *inputs, by=lambda a, b: a * b)
         rest = math.fsum(product.value for product in self.dot.products[self.shown :])
-        self.sheet.put(f"{name} rest", rest, f"{name} products")
-        parts = [f"{name} {i}" for i in range(self.shown)] + [f"{name} rest"]
+        self.sheet.put(f"{name}:rest", rest, f"{name}:products")
+        parts = [f"{name}:{i}" for i in range(self.shown)] + [f"{name}:rest"]
         self.sheet.rule(name, *parts, by=total)
 
     def table(
@@ -90,11 +91,11 @@ class Products(NamedTuple):
         others = len(self.dot.products) - len(rows)
         text = self.sheet.text
         first: list[Words] = [names.get(row.index, str(row.index)) for row in rows]
-        columns = [[text(f"{name} {side}{i}") for i in range(len(rows))]
-                   for side in ("left ", "right ", "")]  # fmt: skip
+        columns = [[text(f"{name}:{side}{i}") for i in range(len(rows))]
+                   for side in ("left:", "right:", "")]  # fmt: skip
         if others:
             first.append(note("why.others", count=others))
-            for column, cell in zip(columns, ("", "", text(f"{name} rest")), strict=True):
+            for column, cell in zip(columns, ("", "", text(f"{name}:rest")), strict=True):
                 column.append(cell)
         first.append(note("why.sum", name=self.dot.name))
         for column, cell in zip(columns, ("", "", text(name)), strict=True):
@@ -136,19 +137,19 @@ class _Telling(NamedTuple):
         self._fill_scaled()
         sheet.put("largest", found.largest, "masked")
         for i, row in enumerate(self._rows()):
-            sheet.put(f"masked {i}", row.masked, "masked")
-            sheet.put(f"shifted {i}", row.shifted, "shifted")
-            sheet.put(f"power {i}", row.power, "powers")
-            sheet.rule(f"shifted {i}", f"masked {i}", "largest", by=lambda a, b: a - b)
-            sheet.rule(f"power {i}", f"shifted {i}", by=self._power)
+            sheet.put(f"masked:{i}", row.masked, "masked")
+            sheet.put(f"shifted:{i}", row.shifted, "shifted")
+            sheet.put(f"power:{i}", row.power, "powers")
+            sheet.rule(f"shifted:{i}", f"masked:{i}", "largest", by=lambda a, b: a - b)
+            sheet.rule(f"power:{i}", f"shifted:{i}", by=self._power)
         rest = math.fsum(row.power for row in found.row) - sum(r.power for r in self._rows())
-        sheet.put("power rest", rest, "powers")
+        sheet.put("power_rest", rest, "powers")
         sheet.put("total", found.total)
-        powers = [f"power {i}" for i in range(len(self._rows()))]
-        sheet.rule("total", *powers, "power rest", by=total)
+        powers = [f"power:{i}" for i in range(len(self._rows()))]
+        sheet.rule("total", *powers, "power_rest", by=total)
         sheet.put("weight", found.weight)
         if self._place() >= 0:
-            sheet.rule("weight", f"power {self._place()}", "total", by=lambda a, b: a / b)
+            sheet.rule("weight", f"power:{self._place()}", "total", by=lambda a, b: a / b)
         self._fill_added()
 
     def _fill_scaled(self) -> None:
@@ -169,10 +170,10 @@ class _Telling(NamedTuple):
 
     def _fill_added(self) -> None:
         added, sheet = self.found.added, self.sheet
-        sheet.put("value norm", added.value_norm)
+        sheet.put("value_norm", added.value_norm)
         sheet.put("norm", added.norm)
         if not self.found.removed:
-            sheet.rule("norm", "weight", "value norm", by=lambda a, b: a * b)
+            sheet.rule("norm", "weight", "value_norm", by=lambda a, b: a * b)
 
     def _tables(self) -> list[Products]:
         return [
@@ -251,9 +252,8 @@ class _Telling(NamedTuple):
                     scores=text("scores"), scale=self._scale(),
                     value=text("scaled" if not (biased or capped) else "multiplied"))]  # fmt: skip
         if capped:
-            said.append(say("why.capped", cap=f"{found.soft_cap:g}", x=text("multiplied"),
-                            value=text("capped" if biased else "scaled"),
-                            name="" if biased else "scaled = "))  # fmt: skip
+            said.append(say("why.capped" if biased else "why.capped_last", cap=f"{found.soft_cap:g}", x=text("multiplied"),
+                            value=text("capped" if biased else "scaled")))  # fmt: skip
         if biased:
             said.append(say("why.biased", x=text("capped" if capped else "multiplied"),
                             bias=bracketed(text("bias")), value=text("scaled")))  # fmt: skip
@@ -268,7 +268,7 @@ class _Telling(NamedTuple):
         value = self.trace.settings["mask_value"]
         masked = "−∞" if value is None else numbers.exact(value)
         at = Address(found.stack, found.kind, found.layer)
-        typed = [word for word in changes(self.trace.settings) if word.startswith("--mask ")]
+        typed = [word for word in changes(self.trace.settings) if word.startswith(_MASK)]
         kinds = [MASKS.get(word.split()[1].partition(":")[0]) for word in typed]
         based = [kind for kind in kinds if not kind or kind.base]
         later = at.causal and found.key > found.query and not based
@@ -291,12 +291,12 @@ class _Telling(NamedTuple):
         if not temperature:
             yield say("softmax.cold")
         names: list[Words] = [self.keys[row.key] for row in rows]
-        cells = [[text(f"{name} {i}") for i in range(len(rows))]
+        cells = [[text(f"{name}:{i}") for i in range(len(rows))]
                  for name in ("masked", "shifted", "power")]  # fmt: skip
         others = len(found.row) - len(rows)
         if others:
             names.append(note("why.other_keys", count=others))
-            for column, cell in zip(cells, ("", "", text("power rest")), strict=True):
+            for column, cell in zip(cells, ("", "", text("power_rest")), strict=True):
                 column.append(cell)
         names.append("Σ")
         for column, cell in zip(cells, ("", "", text("total")), strict=True):
@@ -309,7 +309,7 @@ class _Telling(NamedTuple):
             *(Column(head, column, "right") for head, column in zip(heads, cells, strict=True)),
         ])  # fmt: skip
         if self._place() >= 0:
-            yield say("why.weight", power=text(f"power {self._place()}"), total=text("total"),
+            yield say("why.weight", power=text(f"power:{self._place()}"), total=text("total"),
                       weight=text("weight"))  # fmt: skip
         else:
             yield say("why.weight_hidden", key=self.key)
@@ -324,7 +324,7 @@ class _Telling(NamedTuple):
         if not found.weight:
             yield say("why.adds_nothing", **words)
             return
-        yield say("why.adds", **words, weight=text("weight"), value_norm=text("value norm"),
+        yield say("why.adds", **words, weight=text("weight"), value_norm=text("value_norm"),
                   norm=text("norm"))  # fmt: skip
         yield say("why.direction", output=found.added.output_norm, cosine=found.added.cosine,
                   query=self.query)  # fmt: skip

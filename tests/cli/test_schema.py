@@ -7,7 +7,7 @@ import pytest
 
 from attn_cli import vocabulary
 
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "train", "models")
+COMMANDS = ("trace", "heads", "mask", "sample", "loss", "why", "train", "models")
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
     ("trace", PROMPT),
@@ -27,6 +27,12 @@ DOCUMENTS = [
     ("sample", PROMPT, "--draws", "20"),
     ("sample", PROMPT, "--sweep", "0,1,1e308", "-n", "3"),
     ("loss", PROMPT),
+    ("why", PROMPT),
+    ("why", PROMPT, "--query", "0", "--key", "5", "--mask-value", "0"),
+    ("why", PROMPT, "--query", "0", "--key", "5"),
+    ("why", PROMPT, "--array", "output", "--column", "3"),
+    ("why", PROMPT, "--by", "component", "--layer", "1", "--step-back"),
+    ("why", PROMPT, "--by", "component", "--logit", "Mencius"),
     ("models",),
     ("models", "tiny"),
     ("models", "random"),
