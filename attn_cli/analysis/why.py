@@ -7,6 +7,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import cosine, found
+from attn_cli.analysis.parts import frozen
 from attn_cli.errors import UsageError
 from attn_cli.maths.attention import PRODUCT
 from attn_cli.records import Address, Attention, Ending, Facts, Prediction, Trace
@@ -262,9 +263,5 @@ def _through_last_norm(
         output = block.output[block.queries.index(query)].astype(np.float64)
         vector = np.where(output == 0, 0, vector * (block.shown["attention"][query] / output))
     if facts.last_norm:
-        x = end.x.astype(np.float64)
-        mean = x.mean() if facts.norm == "layer" else 0.0
-        vector = vector - (vector.mean() if facts.norm == "layer" else 0.0)
-        vector = vector / np.sqrt(np.mean((x - mean) ** 2) + facts.epsilon)
-        vector = vector * end.w_norm if end.w_norm.size else vector
+        vector = frozen(facts, end.x[None], end.w_norm).of(vector[None])[0]
     return float(vector @ end.vectors[0] * facts.logit_scale)

@@ -25,6 +25,7 @@ from attn_cli.words import Note
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
+    from attn_cli.model.selection import Positions
     from attn_cli.records import Address, Prompt, Trace
     from attn_cli.session import Question
 
@@ -135,15 +136,8 @@ def command(
     block, at = _one(model, where, layer, head)
     cell = _Cell(model, block, at, asked, what_if.settings(), where, prompt, out)
 
-    def explained(read):
-        places, told = _places(read, block, query, key)
-        return (yield from cell.explain(read, places, told))
-
-    def split(read):
-        places, told = _places(read, block, query, key)
-        return cell.split(read, places, told)
-
-    results = answers(prompt, model, split if by else explained)
+    work = cell.split if by else cell.explain if asked.array == "weights" else cell.enter
+    results = answers(prompt, model, lambda read: work(read, *_places(read, block, query, key)))
     return output.deliver("why", out, results, quiet=prompt.quiet, each=bool(prompt.each))
 
 
@@ -195,33 +189,47 @@ class _Cell(NamedTuple):
     def explain(
         self, read: "Prompt", places: Places, told: tuple[Note, ...]
     ) -> "Generator[Question, Trace, output.Result]":
-        """The arithmetic of a cell of the weights, or of an entry of another array."""
-        from attn_cli import session
-        from attn_cli.analysis import entry, why
-        from attn_cli.views import entry as entry_view
-        from attn_cli.views import why as view
+        """The arithmetic of a cell of the weights."""
+        from attn_cli.analysis.why import NEEDS, why
+        from attn_cli.views.why import page
 
-        block, head, array = self.block, self.head, self.asked.array
-        if array == "weights":
-            query = read.of(block.stack).followed if places[0] is None else places[0]
-            need = {"arrays": why.NEEDS, "head": head, "ending": True}
-            rows = ((query,), None)
-        else:
-            position = _position(read, block, array, places)
-            need = {**entry.wanted(array, head, position, block.crosses), "next": False}
-            rows = need.pop("places")
-        trace = yield session.ask(
+        query = read.of(self.block.stack).followed if places[0] is None else places[0]
+        need = {"arrays": NEEDS, "head": self.head, "ending": True}
+        trace = yield self._ask(read, ((query,), None), **need)
+        found = why(trace, self.block, self.head, query, places[1])
+        return self._result(read, trace, found, page, told)
+
+    def enter(
+        self, read: "Prompt", places: Places, told: tuple[Note, ...]
+    ) -> "Generator[Question, Trace, output.Result]":
+        """The arithmetic of an entry of another array."""
+        from attn_cli.analysis.entry import entry, wanted
+        from attn_cli.views.entry import page
+
+        array, block = self.asked.array, self.block
+        position = _position(read, block, array, places)
+        need = wanted(array, self.head, position, block.crosses)
+        trace = yield self._ask(read, need.pop("places"), **need, next=False)
+        found = entry(trace, block, self.head, array, position, self.asked.column)
+        return self._result(read, trace, found, page, told)
+
+    def _ask(self, read: "Prompt", places: "Positions", **need: Any) -> "Question":
+        from attn_cli import session
+
+        block = self.block
+        return session.ask(
             prompt=read, model=self.model, **block._asdict(), max_memory=self.prompt.max_memory,
-            positions={(block.stack, block.kind): rows}, **need, **self.typed,
+            positions={(block.stack, block.kind): places}, **need, **self.typed,
         )  # fmt: skip
-        if array == "weights":
-            found, page = why.why(trace, block, head, query, places[1]), view.page
-        else:
-            found = entry.entry(trace, block, head, array, position, self.asked.column)
-            page = entry_view.page
-        settings = {**trace.settings, "layer": block.layer, "head": head, "array": array}
+
+    def _result(
+        self, read: "Prompt", trace: "Trace", found: Any, page: Any, told: tuple[Note, ...]
+    ) -> output.Result:
+        chosen = {"layer": self.block.layer, "head": self.head, "array": self.asked.array}
         drawn = partial(page, trace, found, self.out.digits, self.out.full)
-        return output.Result(drawn, found, trace.model, read, settings, trace.notes + told)
+        return output.Result(
+            drawn, found, trace.model, read, {**trace.settings, **chosen}, trace.notes + told
+        )
 
     def split(self, read: "Prompt", places: Places, told: tuple[Note, ...]) -> output.Result:
         """Who wrote a score, or a logit."""

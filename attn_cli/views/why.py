@@ -252,7 +252,8 @@ class _Telling(NamedTuple):
                     scores=text("scores"), scale=self._scale(),
                     value=text("scaled" if not (biased or capped) else "multiplied"))]  # fmt: skip
         if capped:
-            said.append(say("why.capped" if biased else "why.capped_last", cap=f"{found.soft_cap:g}", x=text("multiplied"),
+            key = "why.capped" if biased else "why.capped_last"
+            said.append(say(key, cap=f"{found.soft_cap:g}", x=text("multiplied"),
                             value=text("capped" if biased else "scaled")))  # fmt: skip
         if biased:
             said.append(say("why.biased", x=text("capped" if capped else "multiplied"),

@@ -141,9 +141,9 @@ def test_every_number_is_the_traces_own(attn, golden_path, name):
     trace = attn("trace", *keep, "--layer", layer, "--head", head, "--parameters", "--json").json
     (block,) = trace["attention"]
     arrays = {name: np.array(a["values"], float) for name, a in block["arrays"].items()}
-    for name in ("scores", "scaled", "masked", "weights"):
-        own = found["weight" if name == "weights" else name]
-        assert own == pytest.approx(arrays[name][0, q, k], rel=1e-6, abs=1e-7)
+    for array in ("scores", "scaled", "masked", "weights"):
+        own = found["weight" if array == "weights" else array]
+        assert own == pytest.approx(arrays[array][0, q, k], rel=1e-6, abs=1e-7)
     q_W, k_W = arrays["q"][0, q], arrays["k"][0, k]
     for one in found["terms"][0]["products"]:
         assert one["left"] == pytest.approx(q_W[one["index"]], rel=1e-6)
@@ -189,7 +189,7 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize("column", [0, 3])
-@pytest.mark.parametrize("asked", ENTRIES, ids=lambda asked: "-".join(asked))
+@pytest.mark.parametrize("asked", ENTRIES, ids="-".join)
 def test_an_entry_is_redone_and_is_the_traces(attn, golden_path, asked, column):
     array, *asked = asked
     asked = [str(golden_path / a) if (golden_path / a).is_dir() else a for a in asked]

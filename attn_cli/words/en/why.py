@@ -109,8 +109,9 @@ SENTENCES = {
     "why.split_nan": "The score of `{query}` and `{key}` is NaN or infinite and cannot be split.",
     "why.split": "The x of every token is a sum of what the embedding, every earlier head and "
     "every earlier feed-forward network (mlp) wrote. With the scale of the norms kept as it is "
-    "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part of "
-    "the query times each part of the key, rotated at their own positions where the model rotates.",
+    "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part "
+    "of the query times each part of the key, rotated at their own positions where the model "
+    "rotates.",
     "why.value_plain": "The score, as softmax compares it (`scaled`), is {value}.",
     "why.value_bias": "The score, as softmax compares it (`scaled`, with the bias on positions), "
     "is {value}.",
@@ -135,9 +136,9 @@ SENTENCES = {
     "why.logit_headline": "After `{query}` the logit of {token} is {logit}, the sum of {parts} "
     "parts; {writer} wrote most of it ({added}).",
     "why.logit_split": "The last x is a sum of what the embedding, every head and every "
-    "feed-forward network (mlp) wrote. With the last norm's scale kept as it is here (frozen), each "
-    "part adds its own product to the logit (direct logit attribution). What a part does by way of later "
-    "layers counts there.",
+    "feed-forward network (mlp) wrote. With the last norm's scale kept as it is here (frozen), "
+    "each part adds its own product to the logit (direct logit attribution). What a part does by "
+    "way of later layers counts there.",
     "why.logit_capped": "The sum is the logit before the soft cap, {cap} · tanh(sum ÷ {cap}) = "
     "{value}.",
     "why.by_part": "what each part adds to the logit of {token} after `{query}`",
