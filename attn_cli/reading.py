@@ -8,7 +8,6 @@ from attn_cli import machine, vocabulary
 from attn_cli.errors import ContentError, UsageError, plural
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
-from attn_cli.tokens.chat import turn
 from attn_cli.tokens.token import Token
 
 # Of a text so long, only so many characters to a token of the context are read at first.
@@ -73,6 +72,8 @@ def _read(
             text=text, has_text=True, tokens=tokens, special=special, pair=pair, types=types
         )
     if chat:
+        from attn_cli.tokens.chat import turn
+
         found = turn(model.tokenizer, text, special=special)
         return Prompt(
             text=found.text, has_text=True, tokens=found.tokens, special=special,

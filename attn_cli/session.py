@@ -1,10 +1,10 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -107,8 +107,7 @@ def check_predicts(facts: Facts) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Question:
+class Question(NamedTuple):
     """A prompt for a model, and what to keep of the pass: what `trace` was asked.
 
     `blocks` stand in the order of their choice, `settings` are as documents have them; `top`
@@ -213,7 +212,7 @@ def together(asked: Sequence[Question]) -> list[Trace | AttnError]:
     by itself, so that no digit depends on the others.
     """
     model = family.side_by_side(asked[0].model)
-    passes = [tracing(replace(one, model=model)) for one in asked]
+    passes = [tracing(one._replace(model=model)) for one in asked]
     found: dict[int, Trace | AttnError] = {}
 
     def advance(place: int) -> None:

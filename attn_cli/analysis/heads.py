@@ -10,6 +10,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths.kept import Measure
+from attn_cli.maths.layers import cosine
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt, Trace
 
 NEEDS = frozenset({"weights", "head_output", "output"})
@@ -222,9 +223,3 @@ MEASURES: Mapping[str, Measure] = MappingProxyType({
     "entropy": entropy, "looks_at": _looks_at, "first_share": _first_share,
     "previous_share": _share_of(1), "self_share": _share_of(0),
 })  # fmt: skip
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """The cosine of the angle between two vectors, 0 if one of them is 0."""
-    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(a @ b) / lengths if lengths else 0.0

@@ -6,7 +6,7 @@ P position (those chosen), M model, V vocabulary, W writer.
 """
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +22,11 @@ from attn_cli.model.stack import Request
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.notes import no_mask_notes
 from attn_cli.records import Candidate, Passed, Prompt
+from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
 
 _LOGITS = 1 << 24  # numbers of one product
+_OF_LOGIT = 2 * 4  # bytes: itself, and what a bias, a scale or a cap makes of it
 _NONE = float("nan")
 _ID = re.compile(r"([0-9]{1,9})|<([0-9]{1,9})>", re.ASCII)
 _SUMMED = ("embedding", "attention", "cross", "mlp", "biases")
@@ -147,17 +149,20 @@ def lens_steps(
 ) -> Generator[Passed, None, Lens]:
     """`lens`, which yields each layer that is done."""
     facts = model.facts
-    if per_head and len(positions) > 1:
-        raise UsageError(
-            f"--per-head shows one position, and these are {len(positions)}",
-            "choose one with --query",
-        )
     if per_head and (refused := refusal(model)):
         raise ContentError(refused, "attn lens without --per-head shows what each layer predicts")
+    if per_head and len(positions) > 1:
+        few = ", ".join(map(str, positions[:8])) + ", …" * (len(positions) > 8)
+        raise UsageError(
+            f"--per-head shows one position, and these are {len(positions)}: {few}",
+            f"choose one: --query {positions[-1]}",
+        )
     request = parts.request_for(
         facts, prompt, facts.stack, positions, range(facts.layers), changes, by_head=per_head
     )
-    room.check(model, prompt, request, max_memory)
+    rows = min(_at_once(model), len(positions) * (facts.layers + 1))
+    of_logits = _OF_LOGIT * facts.vocabulary * rows // len(prompt.last.tokens)
+    room.check(model, prompt, request, max_memory, per_token=of_logits)
     x_RPM, stream, end = yield from _passed(model, prompt, request)
     ranked = _ranked(model, x_RPM, top, watch)
     ids = [of_rows[-1][1].id for of_rows in ranked]
@@ -196,22 +201,29 @@ Ranked = tuple[tuple[Candidate, ...], Candidate]
 def _ranked(model: Model, x_RPM: np.ndarray, top: int, watch: int) -> list[list[Ranked]]:
     """The likeliest tokens and the watched one, position by position, in each row."""
     *_, count, width = x_RPM.shape
-    # The last row as every command has it, to the digit; all others at once.
-    last_PV = session.predict(model, x_RPM[-1])
-    last = [candidates.rank(model, logits_V, top, (watch,) * (watch >= 0)) for logits_V in last_PV]
+    also = () if watch < 0 else (watch,)
+    # The last row as every command has it, to the digit; the others together.
+    last = [candidates.rank(model, logits, top, also) for logits in _logits(model, x_RPM[-1])]
     ids = [ranked[0].id if watch < 0 else watch for ranked in last]
     found: list[list[Ranked]] = [[] for _ in ids]
-    flat = x_RPM[:-1].reshape(-1, width)
-    at_once = max(1, _LOGITS // model.facts.vocabulary)
-    for start in range(0, len(flat), at_once):
-        logits = session.predict(model, flat[start : start + at_once])
-        for place, logits_V in enumerate(logits, start):
-            id = ids[place % count]
-            ranked = candidates.rank(model, logits_V, top, (id,))
-            found[place % count].append(_apart(ranked, id, top))
+    for place, logits_V in enumerate(_logits(model, x_RPM[:-1].reshape(-1, width))):
+        id = ids[place % count]
+        ranked = candidates.rank(model, logits_V, top, (id,))
+        found[place % count].append(_apart(ranked, id, top))
     for of_rows, ranked, id in zip(found, last, ids, strict=True):
         of_rows.append(_apart(ranked, id, top))
     return found
+
+
+def _logits(model: Model, x_PM: np.ndarray) -> Iterator[np.ndarray]:
+    """The logits (vocabulary) of each vector; of many vectors some at a time are there."""
+    for start in range(0, len(x_PM), _at_once(model)):
+        yield from session.predict(model, x_PM[start : start + _at_once(model)])
+
+
+def _at_once(model: Model) -> int:
+    """How many vectors become logits together."""
+    return max(1, _LOGITS // model.facts.vocabulary)
 
 
 def _apart(ranked: tuple[Candidate, ...], id: int, top: int) -> Ranked:
@@ -280,8 +292,7 @@ def watched(
     forms = [" " + typed, typed]
     if typed[:1].isspace() or prompt.last.text[-1:].isspace():
         forms = [typed]
-    spelt = [model.tokenizer.encode(form, special=False) for form in forms if form.strip()]
-    spelt = [tokens for tokens in spelt if tokens]
+    spelt = [tokens for form in forms if (tokens := _tokens(model, form))]
     alone = [tokens[0] for tokens in spelt if len(tokens) == 1]
     if number and not alone:
         return _known(model, number[1], option), ()
@@ -291,12 +302,24 @@ def watched(
             f"a word of its vocabulary, or an id: {option} '<5>'",
         )
     if alone:
-        return alone[0].id, ()
+        id, other = alone[0].id, alone[-1]
+        words = {"word": repr(shorten(typed)), "read": repr(alone[0].text), "id": other.id}
+        return id, () if other.id == id else (note("lens.spaced", option=option, **words),)
     tokens = min(spelt, key=len)
     names = {"first": repr(tokens[0].text), "last": repr(tokens[-1].text)}
     return tokens[-1].id, (
         note("lens.pieces", option=option, word=repr(shorten(typed)), count=len(tokens), **names),
     )
+
+
+def _tokens(model: Model, text: str) -> tuple[Token, ...]:
+    """The tokens of a text; none of one that the tokenizer has no tokens for."""
+    try:
+        return model.tokenizer.encode(text, special=False) if text.strip() else ()
+    except ContentError:
+        if model.tokenizer.problem:
+            raise
+        return ()
 
 
 def _known(model: Model, text: str, option: str) -> int:
@@ -306,7 +329,11 @@ def _known(model: Model, text: str, option: str) -> int:
     return id
 
 
-def remarks(model: Model) -> tuple[Note, ...]:
-    """Why nothing is said of what parts add, where logits are no sum over them."""
+def remarks(model: Model, found: Lens) -> tuple[Note, ...]:
+    """Why logits are no sum over parts, and where they are no numbers."""
     refused = refusal(model)
-    return (note("lens.no_sum", reason=refused),) if refused else ()
+    said = [note("lens.no_sum", reason=refused)] if refused else []
+    broken = sum(not np.isfinite(one.rows[-1].watched.logit) for one in found.positions)
+    if broken:
+        said.append(note("lens.nan", broken=broken, count=len(found.positions)))
+    return tuple(said)

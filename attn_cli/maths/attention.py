@@ -7,7 +7,6 @@ further axes in front (a batch), as training does. Vaswani et al. 2017, "Attenti
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -282,8 +281,7 @@ def attend(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Blocks:
+class _Blocks(NamedTuple):
     """The arrays and settings of one attention, of which each block of queries takes its part.
 
     `first` is the position of the first query; `finite`: all values are.

@@ -2,8 +2,7 @@
 
 import mmap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +18,7 @@ Positions = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
 _LARGE = 1 << 22
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(NamedTuple):
     """Heads by their numbers, `queries` and `keys` by their positions; `start` is the first query's
     that is computed. What is `whole` is chosen completely, in order: nothing need be picked.
     """

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -40,11 +40,13 @@ from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through
 from attn_cli.model.cache import Cache, End, Ids
-from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
 from attn_cli.records import Address, Attention, Passed
+
+if TYPE_CHECKING:
+    from attn_cli.model.rope import Angles, Rope
 
 T = TypeVar("T")
 _KIND = {True: "self", False: "cross"}
@@ -129,7 +131,7 @@ class Stack:
         self._placed = True
         return np.zeros_like(vectors) if self._placeless else vectors
 
-    def angles(self, rope: Rope) -> Angles:
+    def angles(self, rope: "Rope") -> "Angles":
         """By how much queries and keys rotate: not at all under `--without positions`."""
         return rope.angles([0] * len(self.ids) if self._placeless else self.positions)
 
@@ -239,10 +241,10 @@ class Stack:
         the stack that the keys come from. Returns the block's `output`.
         """
         request, block = self._request, Address(self.name, _KIND[source is None], self.layer)
-        recorded, what_if, arrays = block in request.blocks, request.what_if.at(block), dict(arrays)
-        if self._cache and not source:
-            arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
+        recorded, what_if = block in request.blocks, request.what_if.at(block)
         q, k, v = (arrays[letter] for letter in "qkv")
+        if self._cache and not source:
+            k, v = self._cache.extend(block, k, v)
         sizes = self.start + len(self.ids), k.shape[1]
         seen = what_if.visible(visible, *sizes, both_sides=block.both_sides)
         own = scale or default_scale(q.shape[-1])
@@ -258,22 +260,20 @@ class Stack:
         if recorded and (request.measures or request.arrays & {"w_o", "head_output"}):
             out = of_matrix(out.matrix, out.bias)
         z = _without(removed := what_if.removed(self.layer), steps.z)
-        (output,) = through(merge_heads(z), out)
-        self._outputs[block.kind] = output
+        output = self._outputs[block.kind] = through(merge_heads(z), out)[0]
         touched = vocabulary.arrays_after(self.touched, (source or self).touched)
         touched = touched or self._touched(what_if, visible, looks, sizes[1], scaled=scale == own)
         self.touched = self.touched or bool(touched)
         if recorded:
-            computed = {**arrays, "z": steps.z, "output": output, "b_o": out.bias}
-            late = _made_late(chosen, z, out, seen, bias)
-            found = chosen.arrays(request.arrays, computed, _of_steps(steps) | late)
+            computed = {**arrays, "k": k, "v": v, "z": steps.z, "output": output, "b_o": out.bias}
+            late = _made_late(chosen, steps, z, out, seen, bias)
+            error = sum_error(z, out.matrix, out.bias, output) if request.measures else math.nan
+            found = chosen.arrays(request.arrays, computed, late)
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
-                sum_error=(
-                    sum_error(z, out.matrix, out.bias, output) if request.measures else math.nan
-                ),
+                sum_error=error,
                 shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
             )  # fmt: skip
             yield from self._now_or_later(record)
@@ -348,15 +348,10 @@ def _counted_from(first: int, bias: Relation) -> Relation:
     return lambda at_Q, at_K: bias(np.maximum(at_Q - first, 0), np.maximum(at_K - first, 0))
 
 
-def _of_steps(steps: Attended) -> dict[str, Lazy]:
-    """The arrays (head, query, key), of which only what was chosen is there."""
-    return {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
-
-
 def _made_late(
-    chosen: Selection, z: np.ndarray, out: Map, seen: Visible, bias: Relation
+    chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
 ) -> dict[str, Lazy]:
-    """Arrays that are made only if they are wanted, of what was chosen alone."""
+    """The arrays of what was chosen alone, some of which are made only if they are wanted."""
     at, heads = (np.array(chosen.queries), np.array(chosen.keys)), list(chosen.heads)
 
     def of_heads() -> np.ndarray:
@@ -367,6 +362,8 @@ def _made_late(
         return out.matrix.reshape(len(z), -1, out.matrix.shape[-1])[heads]
 
     return {
+        **{name: getattr(steps, name) for name in BEFORE_SUM},
+        **steps.terms,
         "visible": lambda: seen(*at),
         "bias": of_heads,
         "w_o": w_o,

@@ -12,9 +12,6 @@ import numpy as np
 
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
-from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.parts import open_gguf_files
-from attn_cli.checkpoints.random import random_tensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.model.config import ConfigReader
@@ -67,6 +64,8 @@ def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] =
 
 def family_of(name: str) -> str:
     """The family that a model which does not open says it is of, or nothing."""
+    from attn_cli.checkpoints.gguf import Gguf
+
     try:
         path = places.find(name).path
         if path.is_dir():
@@ -130,13 +129,13 @@ def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
-        from attn_cli.tokens import folder as files
-
         try:
-            if not files.says_more(folder):
+            if wordpiece.stands_alone(path):
                 return wordpiece.read(path)
         except wordpiece.AnotherForm:
             pass
+        from attn_cli.tokens import folder as files
+
         return files.read(path, rows)
     from attn_cli.tokens import merges, spm, vocab_txt
 
@@ -153,6 +152,8 @@ def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
 
 
 def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
+    from attn_cli.checkpoints.parts import open_gguf_files
+
     file, where = open_gguf_files(place.path, place.parts), str(place.path)
     refusals.check_gguf(file.metadata, where)
     kind = file.metadata.get("general.architecture")
@@ -208,6 +209,8 @@ def _model(*, facts: Facts, make: Callable[[], Tokenizer], where: str, **parts: 
 
 
 def _random_model(name: str) -> Model:
+    from attn_cli.checkpoints.random import random_tensors
+
     numbers = {key: default for key, (default, _, _) in _RANDOM.items()}
     for part in filter(None, name.partition(":")[2].split(",")):
         key, _, value = part.partition("=")

@@ -50,7 +50,7 @@ def _headline(model: Facts, one: "LensPosition", query: str, token: str) -> Say:
     last = one.rows[-1]
     watched, best, mask = last.watched, last.candidates[0], "_mask" if model.masked else ""
     if not math.isfinite(watched.logit):
-        return say("lens.nan", "headline", token=token)
+        return say("lens.nan", "headline", broken=1, count=1)
     probability, chance = numbers.together(watched.probability, best.probability)
     shown = {"token": token, "probability": probability}
     if watched.rank == 1:
@@ -177,7 +177,11 @@ def _several(model: Facts, found: "Lens", names: Sequence[str], *, watched: bool
     """A column for each position, a row for each layer; then what adds up at each."""
     positions = found.positions
     token = label(positions[0].rows[-1].watched.text, _LIMIT)
-    yield _several_headline(model, found, names, token) if watched else _changed(found)
+    broken = sum(not math.isfinite(p.rows[-1].watched.logit) for p in positions)
+    if broken:
+        yield say("lens.nan", "headline", broken=broken, count=len(positions))
+    else:
+        yield _several_headline(model, found, names, token) if watched else _changed(found)
     yield _what(model, note("lens.vectors"))
     likeliest = [[label(row.candidates[0].text, _NARROW) for row in p.rows] for p in positions]
     yield _grid(note("lens.grid"), positions, names, likeliest)
@@ -196,8 +200,6 @@ def _changed(found: "Lens") -> Say:
 
 def _several_headline(model: Facts, found: "Lens", names: Sequence[str], token: str) -> Say:
     ends = {p.position: p.rows[-1].watched for p in found.positions}
-    if not all(math.isfinite(end.logit) for end in ends.values()):
-        return say("lens.nan", "headline", token=token)
     best = max(ends, key=lambda position: ends[position].probability)
     return say(
         f"lens.many_watched{'_mask' if model.masked else ''}", "headline", token=token,

@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.cells import cell_len
-from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Matrix, axes_of
 from attn_cli.views.look import STYLES, Look
-from attn_cli.views.strips import INDENT, Strip, fitted, folded, packed, side_by_side, widest
+from attn_cli.views.strips import INDENT, Drawn, Strip, fitted, folded, packed, side_by_side, widest
 from attn_cli.words import sentence
 
 FINE = 2
@@ -40,7 +39,7 @@ class _Grid(NamedTuple):
     column: int
 
 
-def draw_matrix(item: Matrix, look: Look) -> Iterator[RenderableType]:
+def draw_matrix(item: Matrix, look: Look) -> Iterator[Drawn]:
     """The tables under a line with name, shape and which axis is which."""
     turned = look.columns_are_queries and not (item.axes or item.summed)
     axes = item.axes or axes_of(crosses=item.crosses, columns_are_queries=turned)
@@ -194,7 +193,7 @@ def _signs(values: np.ndarray) -> np.ndarray:
     return (sign * (1 + (size > size.max(initial=0.0) / 2))).astype(int)
 
 
-def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
+def draw_columns(item: Columns, look: Look) -> Iterator[Drawn]:
     """The table under its title if it has one, and below it how many rows are left out."""
     if item.title:
         title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
@@ -222,7 +221,7 @@ def _texts(column: Column, cells: Sequence[object], digits: int, bar: int) -> li
 
 def _column_tables(
     headers: Sequence[str], columns: Sequence[Sequence[str]], left: Sequence[bool], room: int
-) -> Iterator[RenderableType]:
+) -> Iterator[Drawn]:
     """Columns that do not fit follow in further panels, each beginning with the first column; a
     cell wider than the screen goes on in the next line."""
     full = [widest([header, *cells]) for header, cells in zip(headers, columns, strict=True)]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.analysis.heads import cosine
 from attn_cli.maths import masks
 from attn_cli.maths.attention import PRODUCT
+from attn_cli.maths.layers import cosine
 from attn_cli.notes import WRITTEN
 from attn_cli.notes import place as of_layer
 from attn_cli.records import Address, Attention, Prediction, Trace

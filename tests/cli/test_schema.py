@@ -7,7 +7,7 @@ import pytest
 
 from attn_cli import vocabulary
 
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "why", "train", "models")
+COMMANDS = ("trace", "heads", "mask", "sample", "loss", "lens", "why", "train", "models")
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
     ("trace", PROMPT),
@@ -27,6 +27,8 @@ DOCUMENTS = [
     ("sample", PROMPT, "--draws", "20"),
     ("sample", PROMPT, "--sweep", "0,1,1e308", "-n", "3"),
     ("loss", PROMPT),
+    ("lens", PROMPT, "--per-head", "--watch", "Laozi"),
+    ("lens", "the [MASK] is a man", "-m", "tiny-encoder"),
     ("why", PROMPT),
     ("why", PROMPT, "--query", "0", "--key", "5", "--mask-value", "0"),
     ("why", PROMPT, "--query", "0", "--key", "5"),
