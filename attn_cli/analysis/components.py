@@ -310,7 +310,7 @@ def _found(
     )
     return Components(
         **where._asdict(), head=head, query=at.query, key=at.key,
-        provenance=block.provenance("scaled"), weight=float(block.weights[0, at.query, at.key]),
+        provenance=block.provenance("weights"), weight=float(block.weights[0, at.query, at.key]),
         scores=float(block.scores[0, at.query, at.key]), scale=block.scale,
         soft_cap=block.soft_cap, value=value,
         others=len(others), mean=mean, advantage=value - mean,
