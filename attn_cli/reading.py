@@ -8,7 +8,7 @@ from attn_cli import machine, vocabulary
 from attn_cli.errors import ContentError, UsageError, plural
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
-from attn_cli.tokens.token import Token
+from attn_cli.tokens.token import Token, telling
 
 # Of a text so long, only so many characters to a token of the context are read at first.
 _LONG, _FAR = 8_000_000, 32
@@ -51,7 +51,8 @@ def tokenise(
         )
     _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if model.facts.encodes:
-        read = replace(read, follow=_telling(model, read))
+        masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]
+        read = replace(read, follow=telling(read.tokens, masks))
     if not model.facts.encoder:
         return read
     read = replace(read, target=_target(model, target, target_ids))
@@ -64,7 +65,7 @@ def _read(
 ) -> Prompt:
     """The prompt as it was given: as ids, a pair of segments, a user's turn, or a text."""
     if ids:
-        tokens = tuple(_given(model, i, "--ids") for i in ids)
+        tokens = tuple(given(model, i, "--ids") for i in ids)
         return Prompt(text="", has_text=False, tokens=tokens, special=special)
     if pair is not None:
         tokens, types = model.tokenizer.pair(text, pair, special=special)
@@ -86,13 +87,6 @@ def _read(
 def _says_something(read: Prompt) -> bool:
     """Whether a text is more than what the tokenizer adds by itself."""
     return bool(read.text.strip()) or not all(token.special for token in read.tokens)
-
-
-def _telling(model: Model, read: Prompt) -> int:
-    """The token to follow in an encoder: the first to fill, or the last that is the user's."""
-    masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]
-    own = [i for i, token in enumerate(read.tokens) if not token.special]
-    return (masks or own[::-1] or [len(read.tokens) - 1])[0]
 
 
 def _check_inputs(
@@ -156,7 +150,7 @@ def _check_length(facts: Facts, what: str, count: int, force_context: bool) -> N
 def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     """What the decoder reads: ids as they are, or its start token and the text."""
     if ids:
-        tokens = tuple(_given(model, id, "--target-ids") for id in ids)
+        tokens = tuple(given(model, id, "--target-ids") for id in ids)
         return Prompt(text="", has_text=False, tokens=tokens)
     if model.facts.start < 0:
         raise ContentError(
@@ -169,7 +163,8 @@ def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     return Prompt(text=text or "", has_text=True, tokens=(start, *tokens))
 
 
-def _given(model: Model, id: int, option: str) -> Token:
+def given(model: Model, id: int, option: str) -> Token:
+    """The token of an id that an option named. Raises UsageError for one beyond the vocabulary."""
     if not 0 <= id < model.facts.vocabulary:
         last = model.facts.vocabulary - 1
         raise UsageError(

@@ -11,7 +11,6 @@ import numpy as np
 from attn_cli import parse, room, vocabulary
 from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
-from attn_cli.maths import cores
 from attn_cli.maths.kept import Measure
 from attn_cli.model import family
 from attn_cli.model.cache import Cache, End, Pass
@@ -143,7 +142,7 @@ def ask(
     without_head: Sequence[str] = (),
     without: Sequence[str] = (),
     positions: Mapping[tuple[str, str], Positions] = MappingProxyType({}),
-    measures: Mapping[str, Measure] = MappingProxyType({}),
+    measures: Mapping[tuple[str, str], Mapping[str, Measure]] = MappingProxyType({}),
     next: bool = True,
     top: int = 5,
     ending: bool = False,
@@ -208,26 +207,11 @@ def tracing(asked: Question) -> Generator[Passed, None, Trace]:
 def together(asked: Sequence[Question]) -> list[Trace | AttnError]:
     """The whole traces that answer questions to one model, or why one could not be had.
 
-    Their passes go side by side, layer by layer, so that each layer is read once; each is computed
-    by itself, so that no digit depends on the others.
+    Their passes go side by side: see `family.abreast`.
     """
     model = family.side_by_side(asked[0].model)
     passes = [tracing(one._replace(model=model)) for one in asked]
-    found: dict[int, Trace | AttnError] = {}
-
-    def advance(place: int) -> None:
-        try:
-            next(passes[place])
-        except StopIteration as stop:
-            found[place] = stop.value
-        except AttnError as problem:
-            found[place] = problem
-
-    while left := [place for place in range(len(passes)) if place not in found]:
-        advance(left[0])  # reads what the others will want
-        cores.each(advance, left[1:])
-        model.weights.held.clear()
-    return [found[place] for place in range(len(passes))]
+    return finished(family.abreast(model, passes))
 
 
 @wraps(ask, assigned=())
@@ -241,7 +225,8 @@ def trace(*arguments: Any, **options: Any) -> Trace:
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
     `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention (stack,
-    kind), None for all; `measures` (see `maths.kept.Keep`) are taken of all weights, kept or not.
+    kind), None for all; the `measures` of each (see `maths.kept.Keep`) are taken of all weights,
+    kept or not.
     Without `next`, layers after the last chosen one are not computed; with `ending` the trace says
     how the prediction comes about. What needs more than `max_memory` bytes (0: half of what is
     available) is refused; with `force_context` a prompt may be longer than the context that the

@@ -21,7 +21,7 @@ _FEW = 8
 _VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next position
 POSITIONS = 256  # that share a part of a matrix
 _WAKING = 1.3e6  # numbers that could be read while another thread is woken
-_MADE = 1 << 18
+MADE = 1 << 18  # numbers that are made at a time
 # Of more positions a part is a quarter of the outputs, but no more multiplications than so many,
 # and no narrower than pays for rearranging the vectors anew.
 _MOST, _NARROWEST, _STEP = 120_000_000, 144, 48
@@ -47,7 +47,7 @@ class Map(NamedTuple):
         first = self.rows(slice(0, min(_VECTORS, self.outputs)))
         whole = np.empty((self.outputs, first.shape[1]), first.dtype)
         whole[: len(first)] = first
-        rest, block = whole[len(first) :], max(1, _MADE // max(1, first.shape[1]))
+        rest, block = whole[len(first) :], max(1, MADE // max(1, first.shape[1]))
         later = self.part(slice(len(first), self.outputs))
         cores.spread(lambda some: np.copyto(rest[some], later.rows(some)), len(rest), block)
         return whole.T
@@ -142,6 +142,19 @@ def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarr
     return found
 
 
+def value_lengths(v_GKV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
+    """‖v·W_O‖ (head, key): how long each value is once it is in the stream."""
+    heads = len(w_NM) // v_GKV.shape[-1]
+    v_HKV = np.repeat(v_GKV, heads // len(v_GKV), axis=0)
+    found = np.empty(v_HKV.shape[:2], v_HKV.dtype)
+
+    def work(some: slice) -> None:
+        found[:, some] = np.linalg.norm(pull(v_HKV[:, some], w_NM), axis=-1)
+
+    cores.spread(work, v_HKV.shape[1], POSITIONS // 2)
+    return found
+
+
 def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray) -> float:
     """max |Σ z·W over the heads + b − output|: how far a product is from the sum of its parts."""
     found = np.zeros(len(output_PM))
@@ -184,7 +197,7 @@ def _width(positions: int, inputs: int, of: Map) -> int:
         threads = 1
     each = -(-of.outputs // threads)
     if of.made:  # the cache holds what is made until it has been multiplied
-        each = min(each, _MADE // max(1, inputs))
+        each = min(each, MADE // max(1, inputs))
     return _VECTORS * max(1, -(-each // _VECTORS))
 
 

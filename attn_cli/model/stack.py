@@ -38,7 +38,7 @@ from attn_cli.maths.attention import (
 )
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
-from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through
+from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
@@ -57,17 +57,18 @@ class Request:
     """What to record, and whether to run to the end.
 
     `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack and of the
-    `positions`, queries and keys, of their stack and kind (of all where it is not named); and
-    `measures` of all their weights. A `whole` pass goes on to the prediction. Beside the tokens of
-    the stack that predicts, a pass reads `source`, those of the encoder where it is another stack,
-    and `types`, the segment of each token (empty: all are of the first).
+    `positions`, queries and keys, of their stack and kind (of all where it is not named); and the
+    `measures` of all their weights that their stack and kind has. A `whole` pass goes on to the
+    prediction. Beside the tokens of the stack that predicts, a pass reads `source`, those of the
+    encoder where it is another stack, and `types`, the segment of each token (empty: all are of the
+    first).
     """
 
     blocks: frozenset[Address] = frozenset()
     heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     positions: Mapping[tuple[str, str], Positions] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
-    measures: Mapping[str, Measure] = field(default_factory=dict)
+    measures: Mapping[tuple[str, str], Mapping[str, Measure]] = field(default_factory=dict)
     whole: bool = True
     what_if: Changes = UNCHANGED
     source: tuple[int, ...] = ()
@@ -251,14 +252,15 @@ class Stack:
         scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)
         chosen = selected(request, block, len(q), len(k), self.indices, sizes[1])
+        if recorded and request.arrays & {"w_o", "head_output"}:
+            out = of_matrix(out.matrix, out.bias)
+        lengths = value_lengths(v, out.matrix) if chosen.measures else NOTHING
         steps = attend(
             q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
-            keep=chosen.keep(request.arrays, request.measures) if recorded else Keep(()),
+            keep=chosen.keep(request.arrays, lengths) if recorded else Keep(()),
             at=(looks := self._looks_of(seen, sizes[1], kept=seen is visible)),
         )  # fmt: skip
-        if recorded and (request.measures or request.arrays & {"w_o", "head_output"}):
-            out = of_matrix(out.matrix, out.bias)
         z = _without(removed := what_if.removed(self.layer), steps.z)
         output = self._outputs[block.kind] = through(merge_heads(z), out)[0]
         touched = vocabulary.arrays_after(self.touched, (source or self).touched)
@@ -267,14 +269,13 @@ class Stack:
         if recorded:
             computed = {**arrays, "k": k, "v": v, "z": steps.z, "output": output, "b_o": out.bias}
             late = _made_late(chosen, steps, z, out, seen, bias)
-            error = sum_error(z, out.matrix, out.bias, output) if request.measures else math.nan
             found = chosen.arrays(request.arrays, computed, late)
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
-                sum_error=error,
-                shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
+                sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
+                shown={n: arrays[n] for n in arrays.keys() & {"angles"}}, value_lengths=lengths,
             )  # fmt: skip
             yield from self._now_or_later(record)
         return output

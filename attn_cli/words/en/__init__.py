@@ -1,8 +1,6 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, lens, parts, trace, why
+from attn_cli.words.en import commands, common, cost, embed, heads, lens, parts, trace, views, why
 
-SENTENCES = (
-    common.SENTENCES | trace.SENTENCES | commands.SENTENCES | lens.SENTENCES | parts.SENTENCES
-    | why.SENTENCES
-)  # fmt: skip
+TABLES = (commands, common, cost, embed, heads, lens, parts, trace, views, why)
+SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
