@@ -11,7 +11,8 @@ from attn_cli.words.en import (
     parts,
     trace,
     views,
+    why,
 )
 
-TABLES = (commands, common, compare, cost, embed, heads, lens, parts, trace, views)
+TABLES = (commands, common, compare, cost, embed, heads, lens, parts, trace, views, why)
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
