@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from attn_cli.errors import ContentError
+from attn_cli.tokens.origins import Part
 from attn_cli.tokens.token import Token, Tokenizer
 
 
@@ -37,6 +38,9 @@ class Absent:
     def pair(
         self, text: str, second: str, *, special: bool = True
     ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
+        raise self.error
+
+    def explain(self, text: str) -> tuple[Part, ...]:
         raise self.error
 
     def decode(self, ids: Iterable[int]) -> str:
