@@ -88,8 +88,10 @@ class LibraryTokenizer:
     @cached_property
     def unknown(self) -> int:
         model = self._library.model
-        name = getattr(model, "unk_token", "<unk>")  # Unigram does not tell
+        name = getattr(model, "unk_token", "<unk>")  # Unigram tells it with all of its pieces alone
         id = None if name is None else self._library.token_to_id(name)
+        if id is None and type(model).__name__ == "Unigram":
+            id = json.loads(model.__getstate__())["unk_id"]
         return -1 if id is None else id
 
     @cached_property

@@ -447,3 +447,10 @@ def test_a_config_that_is_a_dangling_link_is_not_passed_over(folder):
     (place / "tokenizer_config.json").symlink_to("nowhere")
     with pytest.raises(ContentError, match="tokenizer_config"):
         spm.read(place / "tokenizer.model")
+
+
+def test_a_unigram_models_unknown_token_may_have_any_name(golden_path):
+    tokenizer = _tokenizer_of(golden_path / "folders" / "deberta")
+    [token] = [t for t in tokenizer.encode("\u2603", special=False) if t.span == (0, 1)][-1:]
+    assert token.text == "[UNK]"
+    assert tokenizer.unknown == token.id
