@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from contextlib import redirect_stdout
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -65,11 +66,16 @@ def build(name: str) -> Any:
     command = typer.main.get_command(single)
     command.examples = module.EXAMPLES
     for option in command.params:
-        if option.envvar:  # typer would ask the process
-            option.resolve_envvar_value = lambda _, name=option.envvar: (
-                CURRENT.get().environ.get(name) or None
-            )
+        if option.envvar:
+            option.value_from_envvar = partial(_from_environment, option)
     return command
+
+
+def _from_environment(option: Any, _: Any) -> str | list[str] | None:
+    """The value that the environment has for an option: typer would ask that of the process, and
+    cut one of an option that can be repeated at its spaces."""
+    value = CURRENT.get().environ.get(option.envvar) or None
+    return [value] if value and option.multiple else value
 
 
 app = typer.Typer(

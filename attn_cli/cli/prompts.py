@@ -32,13 +32,14 @@ _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
 
 
 def answers(
-    options: PromptOptions, model: "Model", answer: "Answer"
+    options: PromptOptions, model: "Model", answer: "Answer", *, alone: bool = False
 ) -> "Iterator[output.Result | None]":
     """What `answer` makes of each prompt that was asked for; a single one unless `--each` is given.
 
     With it, a line that fails is told with its place and gives None; `--strict` raises instead.
     An `answer` that is a generator yields what it asks of the model and is sent the trace: those of
-    several short prompts that are there already are made together, where that is faster.
+    several short prompts that are there already are made together, where that is faster. `alone` is
+    `tokenise`'s.
     Raises UsageError for two sources, ContentError for what cannot be read.
     """
     from attn_cli import session
@@ -48,7 +49,7 @@ def answers(
     typed = {"--pair": options.pair, "--target": options.target}
     read = partial(
         tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
-        force_context=options.force_context,
+        force_context=options.force_context, alone=alone,
         **{option[2:]: None if text is None else _typed(text, option)
            for option, text in typed.items()},
     )  # fmt: skip
@@ -61,8 +62,8 @@ def answers(
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
         yield found
         return
-    alone = options.strict or model.weights.size < _WORTH
-    for group in _groups(options, read, 1 if alone else _TOGETHER):
+    single = alone or options.strict or model.weights.size < _WORTH
+    for group in _groups(options, read, 1 if single else _TOGETHER):
         yield from _answered(group, answer, options)
 
 

@@ -43,6 +43,9 @@ class Absent:
     def explain(self, text: str) -> tuple[Part, ...]:
         raise self.error
 
+    def readable(self, entry: str) -> str:
+        return entry
+
     def decode(self, ids: Iterable[int]) -> str:
         """The ids themselves, as `<5><7>`."""
         return "".join(f"<{id}>" for id in ids)

@@ -52,6 +52,9 @@ class Unigram(Plain):
             mask=data.mask(),
         )
 
+    def readable(self, entry: str) -> str:
+        return entry.replace(_SPACE, " ")
+
     def decode(self, ids: Iterable[int]) -> str:
         text = "".join(self._texts[id] for id in ids if id in self._texts)
         return text.removeprefix(" ") if self._prefix else text

@@ -200,9 +200,11 @@ class LibraryTokenizer:
             added = self._added[id]
             return Token(id=id, text=added.content, span=span, special=added.special)
         raw = self._bytes(self._entry(id) or "")
-        text = raw.decode(errors="surrogateescape")
-        readable = re.sub("[\udc80-\udcff]", lambda m: f"<0x{ord(m[0]) - 0xDC00:02X}>", text)
-        return Token(id=id, text=readable, span=span, bytes=b"" if readable == text else raw)
+        text, whole = _readable(raw)
+        return Token(id=id, text=text, span=span, bytes=b"" if whole else raw)
+
+    def readable(self, entry: str) -> str:
+        return _readable(self._bytes(entry))[0]
 
     def _bytes(self, entry: str) -> bytes:
         """The bytes of the prompt that an entry stands for."""
@@ -223,6 +225,13 @@ class LibraryTokenizer:
                 if kept.count(byte) < raw.count(byte):
                     what = f"the model's vocabulary has no token for the byte 0x{byte:02X}"
                     raise ContentError(what, "take its character out of the prompt")
+
+
+def _readable(raw: bytes) -> tuple[str, bool]:
+    """Bytes as a text, and whether they are one: what is not UTF-8 is there as `<0xE4>`."""
+    text = raw.decode(errors="surrogateescape")
+    shown = re.sub("[\udc80-\udcff]", lambda m: f"<0x{ord(m[0]) - 0xDC00:02X}>", text)
+    return shown, shown == text
 
 
 def explaining(model: Any) -> origins.Algorithm:

@@ -63,6 +63,9 @@ class Plain:
             cuts.append(Cut(token.id, entry, token.span, how, word))
         return explained(cuts, self._algorithm)
 
+    def readable(self, entry: str) -> str:
+        return entry
+
     def decode(self, ids: Iterable[int]) -> str:
         raise NotImplementedError
 

@@ -83,6 +83,10 @@ class Tokenizer(Protocol):
         """How the tokens of a text came about, without those that are added; the same spans."""
         ...
 
+    def readable(self, entry: str) -> str:
+        """What an entry, or a part of one, stands for, as `Token.text` shows it."""
+        ...
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, special tokens included; ids of no token are left out."""
         ...

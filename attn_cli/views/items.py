@@ -103,11 +103,12 @@ class Column(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """A table of columns; `most` says which rows matter most if not all are shown."""
+    """A table of columns; `most` says which rows matter most if not all are shown. With `ends`,
+    which go around a gap, no column is of numbers."""
 
     title: Words
     columns: Sequence[Column]
-    most: Literal["", "first", "last"] = ""
+    most: Literal["", "first", "last", "ends"] = ""
 
 
 def axes_of(*, crosses: bool, columns_are_queries: bool) -> Note:

@@ -200,11 +200,15 @@ def draw_columns(item: Columns, look: Look) -> Iterator[RenderableType]:
         title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
         yield Padding(title, (1, 0, 0, 1))
     count = len(item.columns[0].cells)
-    shown = count if look.full or not item.most else min(count, _MOST_ROWS)
+    ends = item.most == "ends"
+    shown = count if look.full or not item.most else min(count, _MOST_ROWS * (1 + ends))
     rows = slice(count - shown, count) if item.most == "last" else slice(shown)
     headers = [numbers.in_words(column.header, look.digits) for column in item.columns]
     bar = min(_BAR, (look.width - INDENT) // 2 - 2)
-    cells = [_texts(column, column.cells[rows], look.digits, bar) for column in item.columns]
+    given = [column.cells[rows] for column in item.columns]
+    if ends and shown < count:
+        given = [[*c.cells[:_MOST_ROWS], "…", *c.cells[-_MOST_ROWS:]] for c in item.columns]
+    cells = [_texts(c, of, look.digits, bar) for c, of in zip(item.columns, given, strict=True)]
     left = [column.kind in ("left", "bar") for column in item.columns]
     yield from _column_tables(headers, cells, left, look.width - INDENT)
     if shown < count:

@@ -77,6 +77,7 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
         "page.model_two" if stacks else "page.model", family=model.family, stack=own,
         width=model.model_width, head_width=model.head_width,
     )  # fmt: skip
+    shape = shape if model.layers else sentence("page.tokenizer")
     stacks = f"\n {stacks}" if stacks else ""
     text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}{stacks}")
     if where:
