@@ -8,7 +8,7 @@ import pytest
 
 from attn_cli.errors import ContentError
 from attn_cli.notes import prompt_notes
-from attn_cli.opening.load import tokenizer_of, load
+from attn_cli.opening.load import load, tokenizer_of
 from attn_cli.reading import tokenise
 from attn_cli.tokens.chat import turn
 
