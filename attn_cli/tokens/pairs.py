@@ -25,12 +25,10 @@ def merging(text: str, rank: Rank) -> Iterator[tuple[int, int, int]]:
 
     def pair(left: int) -> tuple[float, int, int] | None:
         middle = ends[left]
-        if (
-            middle >= size
-            or (place := rank(text[left:middle], text[middle : ends[middle]])) is None
-        ):
+        if middle >= size:
             return None
-        return place, left, ends[middle]
+        place = rank(text[left:middle], text[middle : ends[middle]])
+        return None if place is None else (place, left, ends[middle])
 
     heap = [entry for left in range(size - 1) if (entry := pair(left))]
     heapify(heap)

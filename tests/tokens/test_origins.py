@@ -273,3 +273,33 @@ def test_entries_are_read_as_tokens_are():
     assert read("tokenizers/llama2").readable("▁the") == " the"
     assert read("gguf/t5").readable("▁the") == " the"
     assert read("model/tiny").readable("##ing") == "##ing"
+
+
+def cut(entry, word=0, how=""):
+    return origins.Cut(0, entry, (0, 1), how, word)
+
+
+def test_only_all_that_was_cut_by_itself_is_whole():
+    """A part beside another of the same word was merged, although it is an entry."""
+    algorithm, byte = origins.by_rank({("a", "b"): 0}, whole=True), cut("<0xE4>", how="bytes")
+    for cuts, hows_ in (
+        ([cut("ab"), cut("ab", word=1)], ["whole", "whole"]),
+        ([cut("ab"), byte], ["merged", "bytes"]), ([byte, cut("ab")], ["bytes", "merged"]),
+    ):  # fmt: skip
+        parts = origins.explained(cuts, algorithm)
+        assert [part.steps.how for part in parts] == hows_
+
+
+def test_tokens_of_another_sum_than_the_best_are_not_explained():
+    algorithm = origins.by_sum({"a": -1.0, "b": -1.0, "ab": -1.5, "c": -1.0})
+    assert algorithm(("a", "b"), True) is None
+    assert algorithm(("a", "x"), True) is None
+    steps = algorithm(("ab", "c"), True)
+    assert (steps.scores, steps.runner_up, steps.runner_up_score) == (
+        (-1.5, -1.0), ("a", "b", "c"), -3.0,
+    )  # fmt: skip
+
+
+def test_of_equal_sums_the_other_is_the_next_best():
+    steps = origins.by_sum({"a": -1.0, "b": -1.0, "ab": -2.0})(("a", "b"), True)
+    assert (steps.runner_up, steps.runner_up_score) == (("ab",), -2.0)
