@@ -4,8 +4,8 @@
     t = attn_cli.trace("the greatest thinker in China is", model="tiny")
     t.attention[0].weights  # layer 0, axes (head, query, key)
 
-`trace` and `load` open models; `heads`, `mask`, `sample` and `loss` are the analyses behind the
-commands of those names. ATTN_THREADS in the environment says how many threads compute.
+`trace` and `load` open models; `heads`, `mask`, `sample`, `loss` and `lens` are the analyses behind
+the commands of those names. ATTN_THREADS in the environment says how many threads compute.
 """
 
 import os
@@ -22,8 +22,9 @@ _FRONT_DOOR = {
     "mask": "attn_cli.analysis.mask",
     "sample": "attn_cli.analysis.sample",
     "loss": "attn_cli.analysis.loss",
+    "lens": "attn_cli.analysis.lens",
 }
-__all__ = ["__version__", "heads", "load", "loss", "mask", "sample", "trace"]
+__all__ = ["__version__", "heads", "lens", "load", "loss", "mask", "sample", "trace"]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,20 +38,32 @@ def ending_of(
     )
 
 
-def rank(model: Model, logits_V: np.ndarray, top: int) -> tuple[Candidate, ...]:
-    """The `top` likeliest tokens, the lowest id first among equals."""
-    ids = likeliest(logits_V, top)
+def rank(
+    model: Model, logits_V: np.ndarray, top: int, also: Sequence[int] = ()
+) -> tuple[Candidate, ...]:
+    """The `top` likeliest tokens, the lowest id first among equals; then others that are `also`
+    asked for, each with its place among all."""
+    ids = likeliest(logits_V, top).tolist()
+    places = dict(zip(ids, range(1, len(ids) + 1), strict=True))
+    places |= {id: place_of(logits_V, id) for id in also if id not in places}
     probabilities = softmax(logits_V.astype(np.float64))
     return tuple(
         Candidate(
             rank=place,
-            id=int(id),
-            text=token_of(model, int(id)).text,
+            id=id,
+            text=token_of(model, id).text,
             logit=float(logits_V[id]),
             probability=float(probabilities[id]),
         )
-        for place, id in enumerate(ids, 1)
+        for id, place in places.items()
     )
+
+
+def place_of(values_V: np.ndarray, id: int) -> int:
+    """The place of one id among all, counted from 1, as `likeliest` orders them."""
+    comparable = np.where(np.isnan(values_V), -np.inf, values_V)
+    before = (comparable > comparable[id]).sum() + (comparable[:id] == comparable[id]).sum()
+    return int(before) + 1
 
 
 def likeliest(values_V: np.ndarray, count: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
@@ -16,7 +17,7 @@ from attn_cli.words import Note, note
 
 _NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
-_WAIT = 1000  # milliseconds
+_WAIT = 1.0  # seconds
 _PART, _MOST = 1 << 16, 1 << 30  # bytes
 _read: set[str] = set()
 # How a run reads its standard input, and what it has read of that and of pipes, by name.
@@ -111,20 +112,47 @@ def _parts_of_pipe(name: str) -> Iterator[bytes]:
         # Opened otherwise, one that nothing writes to would be waited for without end.
         handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
         with open(handle, "rb", buffering=0) as pipe:
-            waiting = select.poll()
-            waiting.register(handle, select.POLLIN)
-            came = waiting.poll(_WAIT)
+            came = wait(handle, seconds=_WAIT)
             # Without a writer reading gives no bytes; with one that is slow it gives None.
             part = pipe.read(_PART)
             if not came and part == b"":
                 hint = "start its writer first"
                 raise ContentError(f"cannot read {name}: nothing writes to this pipe", hint)
-            os.set_blocking(handle, True)
             while part != b"":
                 yield part or b""
+                wait(handle)
                 part = pipe.read(_PART)
     except OSError as error:
         raise ContentError(f"cannot read {name}: {reason(error)}") from None
+
+
+def wait(handle: int, *, seconds: float | None = None, to_write: bool = False) -> bool:
+    """Waits until a handle can be read, or written to; False where it cannot yet.
+
+    A signal ends the wait, one that comes just before it too, which `select` alone would not see.
+    """
+    with _woken() as wakes:
+        read, write = (wakes, [handle]) if to_write else ([handle, *wakes], [])
+        read, write, _ = select.select(read, write, [], seconds)
+    return handle in (write if to_write else read)
+
+
+@contextlib.contextmanager
+def _woken() -> Iterator[list[int]]:
+    """What can be read once a signal has come."""
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    try:
+        before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    except ValueError:  # signals come to the main thread alone
+        before = None
+    try:
+        yield [woken]
+    finally:
+        if before is not None:
+            signal.set_wakeup_fd(before)
+        os.close(woken)
+        os.close(wake)
 
 
 def _parts_of_file(path: Path) -> Iterator[bytes]:
@@ -254,7 +282,7 @@ def write_all(handle: int, data: bytes) -> None:
         try:
             left = left[os.write(handle, left) :]
         except BlockingIOError:
-            select.select([], [handle], [])
+            wait(handle, to_write=True)
 
 
 def _umask() -> int:

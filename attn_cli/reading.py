@@ -8,8 +8,7 @@ from attn_cli import machine, vocabulary
 from attn_cli.errors import ContentError, UsageError, plural
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
-from attn_cli.tokens.chat import turn
-from attn_cli.tokens.token import Token
+from attn_cli.tokens.token import Token, telling
 
 # Of a text so long, only so many characters to a token of the context are read at first.
 _LONG, _FAR = 8_000_000, 32
@@ -58,7 +57,8 @@ def tokenise(
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
         )
     if model.facts.encodes:
-        read = replace(read, follow=_telling(model, read))
+        masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]
+        read = replace(read, follow=telling(read.tokens, masks))
     if alone:
         return read
     _check_length(model.facts, "the prompt", len(read.tokens), force_context)
@@ -74,7 +74,7 @@ def _read(
 ) -> Prompt:
     """The prompt as it was given: as ids, a pair of segments, a user's turn, or a text."""
     if ids:
-        tokens = tuple(_given(model, i, "--ids") for i in ids)
+        tokens = tuple(given(model, i, "--ids") for i in ids)
         return Prompt(text="", has_text=False, tokens=tokens, special=special)
     if pair is not None:
         tokens, types = model.tokenizer.pair(text, pair, special=special)
@@ -82,6 +82,8 @@ def _read(
             text=text, has_text=True, tokens=tokens, special=special, pair=pair, types=types
         )
     if chat:
+        from attn_cli.tokens.chat import turn
+
         found = turn(model.tokenizer, text, special=special)
         return Prompt(
             text=found.text, has_text=True, tokens=found.tokens, special=special,
@@ -94,13 +96,6 @@ def _read(
 def _says_something(read: Prompt) -> bool:
     """Whether a text is more than what the tokenizer adds by itself."""
     return bool(read.text.strip()) or not all(token.special for token in read.tokens)
-
-
-def _telling(model: Model, read: Prompt) -> int:
-    """The token to follow in an encoder: the first to fill, or the last that is the user's."""
-    masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]
-    own = [i for i, token in enumerate(read.tokens) if not token.special]
-    return (masks or own[::-1] or [len(read.tokens) - 1])[0]
 
 
 def _check_inputs(
@@ -164,7 +159,7 @@ def _check_length(facts: Facts, what: str, count: int, force_context: bool) -> N
 def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     """What the decoder reads: ids as they are, or its start token and the text."""
     if ids:
-        tokens = tuple(_given(model, id, "--target-ids") for id in ids)
+        tokens = tuple(given(model, id, "--target-ids") for id in ids)
         return Prompt(text="", has_text=False, tokens=tokens)
     if model.facts.start < 0:
         raise ContentError(
@@ -177,7 +172,8 @@ def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     return Prompt(text=text or "", has_text=True, tokens=(start, *tokens))
 
 
-def _given(model: Model, id: int, option: str) -> Token:
+def given(model: Model, id: int, option: str) -> Token:
+    """The token of an id that an option named. Raises UsageError for one beyond the vocabulary."""
     if not 0 <= id < model.facts.vocabulary:
         last = model.facts.vocabulary - 1
         raise UsageError(

@@ -46,12 +46,14 @@ class Attention:
     temperature or head has touched; the others are real.
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
     `removed` are the heads of the layer that `--without-head` took away, `blind` the queries that
-    see no key. `measures` (head, query) are of all heads and queries, and with them comes
-    `sum_error`, max |Σ head_output + bias − output| over all of these. `shown` are numbers that
+    see no key. `measures` (head, query) are of all heads and queries, and with them come
+    `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
+    key), ‖v·W_O‖. `shown` are numbers that
     only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
     asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
     add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
-    `x`.
+    `x`; then `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum
+    in the layer, in order.
     """
 
     stack: str
@@ -68,7 +70,9 @@ class Attention:
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)
     blind: tuple[int, ...] = ()
     sum_error: float = math.nan
+    value_lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     shown: Mapping[str, np.ndarray] = field(default_factory=dict)
+    norms: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 0), np.float32))
     what_if: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> np.ndarray:
@@ -91,7 +95,8 @@ class Attention:
 class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
-    Of the `size` bytes of all weights it has `read` so many.
+    Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
+    layers are counted on, as if they were those of a stack `passes`.
     """
 
     stack: str
@@ -159,7 +164,7 @@ class Facts:
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
     and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
     dimensions are `rotated`, and the factor on them, layer by layer; the `slopes` of ALiBi, head by
-    head.
+    head. Of a model that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -196,6 +201,7 @@ class Facts:
     rotated: int = 0
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    partial: bool = False
 
     @property
     def encodes(self) -> bool:

@@ -124,7 +124,8 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
         "value_width": width,
         "bucket": 2 * facts.context,
     }
-    measures = len(request.measures) * every * tokens[block.stack]
+    taken = request.measures.get((block.stack, block.kind), ())
+    measures = len(taken) * every * tokens[block.stack]
     return measures + sum(
         prod(sizes[axis] for axis in vocabulary.ARRAYS[name].axes)
         for name in request.arrays

@@ -1,17 +1,16 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from attn_cli import parse, room, vocabulary
 from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
-from attn_cli.maths import cores
 from attn_cli.maths.kept import Measure
 from attn_cli.model import family
 from attn_cli.model.cache import Cache, End, Pass
@@ -93,17 +92,21 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
 
     Raises ContentError for a model that cannot predict.
     """
-    if not model.facts.predicts:
-        raise ContentError(
-            f"{model.facts.name} has no output matrix, so it predicts no token",
-            "attn trace and attn heads show its attention",
-        )
+    check_predicts(model.facts)
     with np.errstate(all="ignore"):
         return family.predict(model, x)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Question:
+def check_predicts(facts: Facts) -> None:
+    """Raises ContentError for a model that cannot predict."""
+    if not facts.predicts:
+        raise ContentError(
+            f"{facts.name} has no output matrix, so it predicts no token",
+            "attn trace and attn heads show its attention",
+        )
+
+
+class Question(NamedTuple):
     """A prompt for a model, and what to keep of the pass: what `trace` was asked.
 
     `blocks` stand in the order of their choice, `settings` are as documents have them; `top`
@@ -139,7 +142,7 @@ def ask(
     without_head: Sequence[str] = (),
     without: Sequence[str] = (),
     positions: Mapping[tuple[str, str], Positions] = MappingProxyType({}),
-    measures: Mapping[str, Measure] = MappingProxyType({}),
+    measures: Mapping[tuple[str, str], Mapping[str, Measure]] = MappingProxyType({}),
     next: bool = True,
     top: int = 5,
     ending: bool = False,
@@ -204,26 +207,11 @@ def tracing(asked: Question) -> Generator[Passed, None, Trace]:
 def together(asked: Sequence[Question]) -> list[Trace | AttnError]:
     """The whole traces that answer questions to one model, or why one could not be had.
 
-    Their passes go side by side, layer by layer, so that each layer is read once; each is computed
-    by itself, so that no digit depends on the others.
+    Their passes go side by side: see `family.abreast`.
     """
     model = family.side_by_side(asked[0].model)
-    passes = [tracing(replace(one, model=model)) for one in asked]
-    found: dict[int, Trace | AttnError] = {}
-
-    def advance(place: int) -> None:
-        try:
-            next(passes[place])
-        except StopIteration as stop:
-            found[place] = stop.value
-        except AttnError as problem:
-            found[place] = problem
-
-    while left := [place for place in range(len(passes)) if place not in found]:
-        advance(left[0])  # reads what the others will want
-        cores.each(advance, left[1:])
-        model.weights.held.clear()
-    return [found[place] for place in range(len(passes))]
+    passes = [tracing(one._replace(model=model)) for one in asked]
+    return finished(family.abreast(model, passes))
 
 
 @wraps(ask, assigned=())
@@ -237,7 +225,8 @@ def trace(*arguments: Any, **options: Any) -> Trace:
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
     `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention (stack,
-    kind), None for all; `measures` (see `maths.kept.Keep`) are taken of all weights, kept or not.
+    kind), None for all; the `measures` of each (see `maths.kept.Keep`) are taken of all weights,
+    kept or not.
     Without `next`, layers after the last chosen one are not computed; with `ending` the trace says
     how the prediction comes about. What needs more than `max_memory` bytes (0: half of what is
     available) is refused; with `force_context` a prompt may be longer than the context that the

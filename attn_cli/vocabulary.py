@@ -145,6 +145,15 @@ WHAT_IFS = {
     "without_head": WhatIf("--without-head", ()),
     "without": WhatIf("--without", ()),
 }
+# What a ranking of heads can go by, and the field of a head's summary that it is; of those that
+# `SMALLEST_FIRST` names the smallest comes first.
+HEAD_COLUMNS = {
+    "entropy": "entropy", "distance": "distance", "first": "first_share",
+    "weighted": "first_weighted_share", "value": "first_value", "rest": "rest_share",
+    "previous": "previous_share", "self": "self_share", "duplicate": "duplicate_share",
+    "induction": "induction_share", "norm": "norm", "cosine": "cosine",
+}  # fmt: skip
+SMALLEST_FIRST = frozenset({"entropy", "distance", "value", "rest"})
 # What `--without` leaves out, `mlp:L` in one layer.
 WITHOUT = ("positions", "scale", "mlp:L")
 

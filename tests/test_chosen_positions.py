@@ -42,6 +42,19 @@ def test_chosen_rows_and_columns_are_those_of_the_whole(model, threads):
             assert np.array_equal(few.arrays[name], array, equal_nan=True), name
 
 
+def test_all_positions_in_another_order_are_those_of_the_whole():
+    order = (2, 0, 1, 4, 3)
+    of_self = {("decoder", "self"): (order, order)}
+    more = {"text": "the king is a man", "layer": 0, "arrays": ALL}
+    whole = attn_cli.trace(**more).attention[0]
+    found = attn_cli.trace(**more, positions=of_self).attention[0]
+    for name in ("x", "v", "weights", "head_output", "output", "mlp_output"):
+        array = whole.arrays[name]
+        for place, axis in enumerate(vocabulary.ARRAYS[name].axes):
+            array = array.take(order, place) if axis in ("query", "key") else array
+        assert np.array_equal(found.arrays[name], array), name
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_summaries_on_the_way_are_those_of_the_whole_trace(model):
     whole = attn_cli.trace(**asked(model), next=False)

@@ -163,7 +163,7 @@ def test_errors_are_ours_and_have_a_message(call, error):
 
 def test_the_package_names_what_it_has():
     assert set(attn_cli.__all__) == {
-        "__version__", "heads", "load", "loss", "mask", "sample", "trace"
+        "__version__", "heads", "lens", "load", "loss", "mask", "sample", "trace"
     }  # fmt: skip
     assert all(getattr(attn_cli, name) for name in attn_cli.__all__)
 
@@ -189,6 +189,29 @@ def test_importing_the_package_imports_no_numpy():
 def test_a_trace_needs_no_rich():
     code = f"import sys, attn_cli; attn_cli.trace('the'); print({HEAVY})"
     assert python(code) == "['numpy']"
+
+
+def test_a_page_imports_no_more_than_it_needs():
+    code = (
+        "import sys; from attn_cli.cli import app; app.cores.before_numpy(); "
+        "code = app.run(['trace', 'the king']); print(code, *sys.modules)"
+    )
+    code, *loaded = python(code).splitlines()[-1].split()
+    assert code == "0"
+    assert {"attn_cli.views.table", "attn_cli.families.gpt2", "rich.text", "numpy"} <= {*loaded}
+    assert not [
+        name for name in loaded
+        if name.startswith((
+            "attn_cli.training", "attn_cli.analysis.", "rich.console", "rich.table", "rich.live",
+            "rich.markup", "orjson", "concurrent.futures", "threadpoolctl", "tokenizers", "gguf",
+            "sentencepiece", "attn_cli.opening.hub", "attn_cli.opening.ollama",
+            "attn_cli.checkpoints.gguf", "attn_cli.checkpoints.dequantise",
+            "attn_cli.checkpoints.torch", "attn_cli.tokens.library", "attn_cli.tokens.chat",
+            "attn_cli.model.rope",
+        ))
+    ]  # fmt: skip
+    families = {name for name in loaded if name.startswith("attn_cli.families.")}
+    assert families == {"attn_cli.families.gpt2"}
 
 
 def test_the_installed_version_is_the_packages():

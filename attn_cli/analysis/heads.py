@@ -1,28 +1,38 @@
 """What each head of a layer does: where it looks, how sharply, and how hard it pulls."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.analysis.measures import PARTS, Reading, measures, taken
 from attn_cli.errors import UsageError
-from attn_cli.maths.kept import Measure
+from attn_cli.maths.layers import cosine
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt, Trace
 
 NEEDS = frozenset({"weights", "head_output", "output"})
 
 
 class HeadSummary(NamedTuple):
-    """One head. Shares and entropy are means over the queries, in a decoder without the first,
-    which sees itself alone (of a single token they are its own).
+    """One head. Shares, entropy and distance are means over the queries, in a decoder without the
+    first, which sees itself alone (of a single token they are its own).
 
-    `entropy` is in bits: 0 = one key takes all, 1 = two keys equally. `looks_at` is the key that
-    each query weighs most. `previous_share` and `self_share` are NaN where there is no such key:
-    before a single token, or in cross-attention. `norm` is the length of the followed query's
+    `entropy` is in bits: 0 = one key takes all, 1 = two keys equally; `distance` is Σ weight ×
+    |query − key|. `looks_at` is the key that each query weighs most. `previous_share` and
+    `self_share` are NaN where there is no such key: before a single token, or in cross-attention.
+    `duplicate_share` is what queries whose token stands elsewhere too, in a decoder before them,
+    give to its other places, and `induction_share` what they give to the tokens after these; NaN
+    where no token comes again. `first_weighted_share` is `first_share` where every weight is
+    multiplied by its value's length ‖v·W_O‖ (Kobayashi et al. 2020), and `first_value` the first
+    key's length over the mean of the others'; NaN where the pass has not measured them.
+    `rest_share` is what all keys but the first get. `norm` is the length of the followed query's
     `head_output`, `cosine` the cosine between that and the block's `output`.
+
+    Where the first key is split off (see `kept`), all but `first_share`, `first_weighted_share`,
+    `first_value`, `rest_share`, `norm` and `cosine` are of the weights of the other keys, each row
+    divided by its sum; rows without any are left out.
     """
 
     head: int
@@ -31,6 +41,12 @@ class HeadSummary(NamedTuple):
     first_share: float
     previous_share: float
     self_share: float
+    distance: float
+    duplicate_share: float
+    induction_share: float
+    first_weighted_share: float
+    first_value: float
+    rest_share: float
     norm: float
     cosine: float
 
@@ -56,9 +72,21 @@ class Heads:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layers:
-    """The heads of several blocks."""
+    """The heads of several blocks, and all of them in the order of a `column` (see `ranked`)."""
 
     layers: tuple[Heads, ...]
+    column: str
+    ranking: tuple["Ranked", ...]
+
+
+class Ranked(NamedTuple):
+    """A head in a ranking, and the number that it is ranked by."""
+
+    stack: str
+    kind: str
+    layer: int
+    head: int
+    value: float
 
 
 @np.errstate(all="ignore")
@@ -71,8 +99,31 @@ def heads(trace: Trace, where: int | Address = 0) -> Heads:
     return summary(trace.model, trace.prompt, block)
 
 
+def ranked(found: Sequence[Heads], column: str = "norm") -> Layers:
+    """The heads of several blocks in the order of a column of `vocabulary.HEAD_COLUMNS`.
+
+    The largest comes first, in some columns the smallest, and last what is NaN. Raises UsageError.
+    """
+    if column not in vocabulary.HEAD_COLUMNS:
+        known = ", ".join(vocabulary.HEAD_COLUMNS)
+        raise UsageError(f"no column {column!r} to rank heads by", f"one of {known}")
+    field = vocabulary.HEAD_COLUMNS[column]
+    rows = [
+        Ranked(one.stack, one.kind, one.layer, head.head, getattr(head, field))
+        for one in found
+        for head in one.heads
+    ]
+    sign = 1 if column in vocabulary.SMALLEST_FIRST else -1
+    rows.sort(key=lambda row: (np.isnan(row.value), sign * np.nan_to_num(row.value)))
+    return Layers(layers=tuple(found), column=column, ranking=tuple(rows))
+
+
 def each_summary(
-    steps: Generator[Attention | Passed, None, Trace], facts: Facts, prompt: Prompt
+    steps: Generator[Attention | Passed, None, Trace],
+    facts: Facts,
+    prompt: Prompt,
+    *,
+    past_first: bool = False,
 ) -> Generator[Passed, None, tuple[dict[Address, Heads], Trace]]:
     """Summarises each block when `session.steps` comes to it; yields the other steps.
 
@@ -88,30 +139,38 @@ def each_summary(
         if isinstance(step, Passed):
             yield step
         else:
-            found[step.address] = summary(facts, prompt, step)
+            found[step.address] = summary(facts, prompt, step, past_first=past_first)
             blocks.append(replace(step, measures={}))
 
 
-def kept(prompt: Prompt, places: Iterable[tuple[str, str]], shown: int) -> dict[str, Any]:
+def kept(
+    prompt: Prompt, places: Iterable[tuple[str, str]], shown: int, *, past_first: bool = False
+) -> dict[str, Any]:
     """What `session.ask` is to keep for summaries: of queries and keys the last that are `shown`
-    (0: all) of each attention, and the query that is followed."""
+    (0: all) of each attention, and the query that is followed.
+
+    `past_first`: the first key is split off, and the others' weights divided by their sum.
+    """
+    places = tuple(places)
     positions = {}
     for stack, kind in places if shown else ():
         queries, keys = (range(len(side.tokens)) for side in prompt.sides(stack, kind))
         chosen = sorted({prompt.of(stack).followed, *queries[-shown:]})
         positions[stack, kind] = tuple(chosen), tuple(keys[-shown:])
-    return {"arrays": NEEDS | {"b_o", "visible"}, "measures": MEASURES, "positions": positions}
+    wanted = {place: measures(Reading(prompt, *place, past_first=past_first)) for place in places}
+    return {"arrays": NEEDS | {"b_o", "visible"}, "measures": wanted, "positions": positions}
 
 
 @np.errstate(all="ignore")
-def summary(facts: Facts, prompt: Prompt, block: Attention) -> Heads:
+def summary(facts: Facts, prompt: Prompt, block: Attention, *, past_first: bool = False) -> Heads:
     """Summarises a block, of which the arrays need only have the followed query.
 
-    What is said of all queries comes from the block's measures (see `MEASURES`), else from its
+    What is said of all queries comes from the block's measures (see `kept`), else from its
     arrays, which have to be whole then.
     """
     query = prompt.of(block.stack).followed
-    at, measured = block.queries.index(query), block.measures or _measured(block)
+    reading = Reading(prompt, block.stack, block.kind, past_first=past_first)
+    measured = taken(block, reading)
     whole = len(block.heads) == facts.heads_of(block.stack)
     return Heads(
         stack=block.stack,
@@ -119,14 +178,19 @@ def summary(facts: Facts, prompt: Prompt, block: Attention) -> Heads:
         layer=block.layer,
         query=query,
         provenance=vocabulary.WHAT_IF if block.what_if else vocabulary.DERIVED,
-        heads=tuple(
-            _summary(block, place, at, {name: of[head] for name, of in measured.items()})
-            for place, head in enumerate(block.heads)
-        ),
-        output_norm=float(np.linalg.norm(block.output[at])),
+        heads=tuple(_summary(block, head, query, measured[head], reading) for head in block.heads),
+        output_norm=float(np.linalg.norm(block.output[block.queries.index(query)])),
         largest_error=_sum_error(block) if whole else _NONE,
-        weights=block.weights,
+        weights=_past_first(block, measured) if past_first else block.weights,
     )
+
+
+def _past_first(block: Attention, measured: Mapping[int, Mapping[str, np.ndarray]]) -> np.ndarray:
+    """The kept weights without the first key's, each row divided by what the others have."""
+    queries = list(block.queries)
+    rest = np.array([measured[head]["rest_share"][queries] for head in block.heads])[..., None]
+    others = np.where(np.array(block.keys) == 0, 0, block.weights)
+    return np.divide(others, rest, out=np.zeros(others.shape, np.float32), where=rest != 0)
 
 
 def _sum_error(block: Attention) -> float:
@@ -134,15 +198,6 @@ def _sum_error(block: Attention) -> float:
         return block.sum_error
     added = block.head_output.sum(axis=0, dtype=np.float64) + block.arrays.get("b_o", 0)
     return float(np.abs(added - block.output).max())
-
-
-def _measured(block: Attention) -> dict[str, dict[int, np.ndarray]]:
-    """The measures of a block whose weights are all there, of each of its heads by number."""
-    at = np.array(block.queries), np.array(block.keys)
-    return {
-        name: dict(zip(block.heads, measure(block.weights, *at), strict=True))
-        for name, measure in MEASURES.items()
-    }
 
 
 def found(trace: Trace, where: int | Address) -> Attention:
@@ -155,76 +210,36 @@ def found(trace: Trace, where: int | Address) -> Attention:
 
 
 def _summary(
-    block: Attention, place: int, at: int, measured: Mapping[str, np.ndarray]
+    block: Attention, head: int, query: int, measured: Mapping[str, np.ndarray], of: Reading
 ) -> HeadSummary:
-    """One head, whose `measured` numbers are those of each query; `at` is the followed one."""
+    """One head, whose `measured` numbers are those of each query."""
+    place, at = block.heads.index(head), block.queries.index(query)
     pull, output = block.head_output[place, at], block.output[at]
-    count = len(measured["entropy"])
-    first = min(1, count - 1) if block.address.causal else 0
-    before = max(first, 1)
-    crosses = block.address.crosses
+    rows, at_Q = np.ones(of.queries, bool), np.arange(of.queries)
+    rows[0] = not of.causal or of.queries == 1
+    left = rows & (measured["rest_share"] != 0) if of.past_first else rows
+    # What is split off is nobody's previous token, nor itself.
+    asking = {
+        "previous_share": (at_Q > of.past_first) & (not of.crosses),
+        "self_share": (at_Q >= of.past_first) & (not of.crosses),
+        "duplicate_share": of.duplicates,
+        "induction_share": of.followers,
+    }
+
+    def mean(name: str) -> float:
+        chosen = (left if name in PARTS else rows) & asking.get(name, True)
+        return float(measured[name][chosen].mean()) if chosen.any() else _NONE
+
+    means = (*PARTS, "first_share", "first_weighted_share", "rest_share")
+    lengths = block.value_lengths[head] if block.value_lengths.size else np.full(2, np.nan)
     return HeadSummary(
-        head=block.heads[place],
-        entropy=float(measured["entropy"][first:].mean()),
+        head=head,
         looks_at=tuple(measured["looks_at"].astype(int).tolist()),
-        first_share=float(measured["first_share"][first:].mean()),
-        previous_share=_NONE if crosses else _mean(measured["previous_share"][before:]),
-        self_share=_NONE if crosses else _mean(measured["self_share"][first:]),
+        **{name: mean(name) for name in means},
+        first_value=float(lengths[0] / lengths[1:].mean()) if len(lengths) > 1 else _NONE,
         norm=float(np.linalg.norm(pull)),
         cosine=cosine(pull, output),
     )
 
 
 _NONE = float("nan")
-
-
-def _mean(numbers: np.ndarray) -> float:
-    return float(numbers.mean()) if numbers.size else _NONE
-
-
-# --- measures of weights (…, query, key), a number for each query; keys follow each other -------
-
-
-def entropy(weights: np.ndarray, *_: np.ndarray) -> np.ndarray:
-    """−Σ w·log₂ w of each row, in bits."""
-    logs = np.maximum(weights, np.finfo(weights.dtype).tiny)
-    np.log2(logs, out=logs)
-    logs *= weights
-    return 0.0 - logs.sum(axis=-1, dtype=np.float64)
-
-
-def _looks_at(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
-    """The key with the largest weight, the first among equals; 0 where none has any."""
-    best = weights.argmax(axis=-1)
-    largest = np.take_along_axis(weights, best[..., None], axis=-1)[..., 0]
-    return np.where(largest == 0, 0, at_K[best])
-
-
-def _share_of(back: int) -> Measure:
-    """The weight of the key so many positions back."""
-
-    def measure(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
-        shares = np.zeros(weights.shape[:-1])
-        places = at_Q - back - at_K[0]
-        rows = np.flatnonzero((places >= 0) & (places < len(at_K)))
-        shares[..., rows] = weights[..., rows, places[rows]]
-        return shares
-
-    return measure
-
-
-def _first_share(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
-    """The weight of the first key of all."""
-    return weights[..., 0] if not at_K[0] else np.zeros(weights.shape[:-1])
-
-
-MEASURES: Mapping[str, Measure] = MappingProxyType({
-    "entropy": entropy, "looks_at": _looks_at, "first_share": _first_share,
-    "previous_share": _share_of(1), "self_share": _share_of(0),
-})  # fmt: skip
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """The cosine of the angle between two vectors, 0 if one of them is 0."""
-    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(a @ b) / lengths if lengths else 0.0

@@ -84,9 +84,7 @@ def _position(
     model: Model, prompt: Prompt, i: int, logits_V: np.ndarray, nats: float
 ) -> PositionLoss:
     target = prompt.tokens[i + 1]
-    better = logits_V > logits_V[target.id]
-    tied_lower = logits_V[: target.id] == logits_V[target.id]
-    rank = logits_V.size if np.isnan(nats) else int(better.sum() + tied_lower.sum()) + 1
+    rank = logits_V.size if np.isnan(nats) else candidates.place_of(logits_V, target.id)
     return PositionLoss(
         position=i,
         token=prompt.tokens[i].text,

@@ -7,6 +7,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import found
+from attn_cli.candidates import place_of
 from attn_cli.errors import UsageError
 from attn_cli.maths.attention import softmax
 from attn_cli.records import Address, Candidate, Trace
@@ -113,13 +114,10 @@ def _followed(trace: Trace, likeliest: dict[int, str]) -> tuple[Candidate, ...]:
     missing = [id for id in likeliest if id not in known]
     if missing:
         logits_V = trace.logits[0]
-        comparable = np.where(np.isnan(logits_V), -np.inf, logits_V)
-        places = np.empty(logits_V.size, int)
-        places[np.argsort(-comparable, kind="stable")] = np.arange(1, logits_V.size + 1)
         probabilities = softmax(logits_V.astype(np.float64))
         for id in missing:
             known[id] = Candidate(
-                rank=int(places[id]), id=id, text=likeliest[id], logit=float(logits_V[id]),
+                rank=place_of(logits_V, id), id=id, text=likeliest[id], logit=float(logits_V[id]),
                 probability=float(probabilities[id]),
             )  # fmt: skip
     return tuple(sorted((known[id] for id in likeliest), key=lambda c: c.rank))

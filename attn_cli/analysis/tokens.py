@@ -319,4 +319,4 @@ def _shared(
         same = max(mine.low, other.low) <= min(mine.high, other.high)
         if same:
             yield mine, other
-        i, j = i + (same or mine.high < other.high), j + (same or other.high < mine.high)
+        i, j = i + (same or mine.high < other.high), j + (same or other.high <= mine.high)

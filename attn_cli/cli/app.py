@@ -1,6 +1,5 @@
 """The `attn` command: the group of commands, and the boundary where errors become messages."""
 
-import gc
 import io
 import os
 import signal
@@ -102,8 +101,6 @@ def _terminate(*_: Any) -> None:
 
 def main() -> None:
     """The console script. Exits 0; 1 for content, 2 for what was typed, 130, 143 or 141."""
-    # The process ends before a collection could pay for itself.
-    gc.disable()
     # A library's remarks on numbers that overflow are not for the user; notes count them.
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGTERM, _terminate)

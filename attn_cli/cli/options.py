@@ -14,6 +14,7 @@ from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, UsageError, shorten
 from attn_cli.maths import cores
+from attn_cli.views.drawers import DRAWERS
 from attn_cli.vocabulary import KINDS, MASKS, STACKS, WHAT_IFS, WITHOUT
 
 MOST = 10**9 - 1
@@ -105,16 +106,26 @@ IgnoreConfig = Annotated[
     Option("--ignore-config", metavar="KEY", help="Accept this refused key of the config."),
 ]
 
-Layers = Annotated[
-    str,
-    Option("--layer", "-l", metavar="LAYERS", autocompletion=_numbers("layers"),
-           help="0, -1, 0,1, 0-1 or all."),
-]  # fmt: skip
-Heads = Annotated[
-    str,
-    Option("--head", "-H", metavar="HEADS", autocompletion=_numbers("heads"),
-           help="0, -1, 0,2, 0-3 or all."),
-]  # fmt: skip
+
+def layers(kind: Any = str, **more: Any) -> Any:
+    """The option of several layers."""
+    return Annotated[
+        kind,
+        Option("--layer", "-l", metavar="LAYERS", autocompletion=_numbers("layers"),
+               help="0, -1, 0,1, 0-1 or all.", **more),
+    ]  # fmt: skip
+
+
+def heads(kind: Any = str, **more: Any) -> Any:
+    """The option of several heads."""
+    return Annotated[
+        kind,
+        Option("--head", "-H", metavar="HEADS", autocompletion=_numbers("heads"),
+               help="0, -1, 0,2, 0-3 or all.", **more),
+    ]  # fmt: skip
+
+
+Layers, Heads = layers(), heads()
 Layer = Annotated[
     str,
     Option("--layer", "-l", metavar="LAYER", autocompletion=_numbers("layers"), help="One layer."),
@@ -269,6 +280,13 @@ class OutputOptions:
         str | None,
         Option("--out", metavar="FILE", help="Write there; its suffix chooses the format."),
     ] = None
+    view: Annotated[
+        str,
+        Option(metavar="|".join(DRAWERS), parser=one_of("--view", tuple(DRAWERS)),
+               autocompletion=complete(*DRAWERS),
+               help="Matrices as numbers, shaded cells or dots; or one statement per line, for a "
+               "screen reader."),
+    ] = "table"  # fmt: skip
     digits: number(int, "--digits", "N", 0, 9, "Decimals in tables.") = 2
     full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
     no_pager: Annotated[
@@ -309,7 +327,8 @@ def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int 
         else:
             spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
-    spread = [p for p in spread if p.name not in COMMANDS[name].lacks]
+    lacks = {*COMMANDS[name].lacks, *(() if COMMANDS[name].views else ("view",))}
+    spread = [p for p in spread if p.name not in lacks]
     spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
 
     def call(**values: Any) -> int | None:

@@ -32,39 +32,50 @@ _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
 
 
 def answers(
-    options: PromptOptions, model: "Model", answer: "Answer", *, alone: bool = False
+    options: PromptOptions,
+    model: "Model",
+    answer: "Answer",
+    read: "Callable[..., Prompt] | None" = None,
+    sample: str = vocabulary.SAMPLE_PROMPT,
 ) -> "Iterator[output.Result | None]":
     """What `answer` makes of each prompt that was asked for; a single one unless `--each` is given.
 
     With it, a line that fails is told with its place and gives None; `--strict` raises instead.
     An `answer` that is a generator yields what it asks of the model and is sent the trace: those of
-    several short prompts that are there already are made together, where that is faster. `alone` is
-    `tokenise`'s.
-    Raises UsageError for two sources, ContentError for what cannot be read.
+    several short prompts that are there already are made together, where that is faster.
+    `read` makes a prompt of a `text`, or of `ids`, where that is not to tokenise it; `sample` is
+    the text where none was given. Raises UsageError for two sources, ContentError for what cannot
+    be read.
     """
     from attn_cli import session
-    from attn_cli.reading import tokenise
 
-    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
-    typed = {"--pair": options.pair, "--target": options.target}
-    read = partial(
-        tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
-        force_context=options.force_context, alone=alone,
-        **{option[2:]: None if text is None else _typed(text, option)
-           for option, text in typed.items()},
-    )  # fmt: skip
+    read = read or reading(options, model)
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**_single(options)))
+        found = _begun(answer, read(**_single(options, sample)))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
         yield found
         return
-    single = alone or options.strict or model.weights.size < _WORTH
-    for group in _groups(options, read, 1 if single else _TOGETHER):
+    alone = options.strict or model.weights.size < _WORTH
+    for group in _groups(options, read, 1 if alone else _TOGETHER):
         yield from _answered(group, answer, options)
+
+
+def reading(options: PromptOptions, model: "Model", **more: Any) -> "Callable[..., Prompt]":
+    """What makes a prompt of a text or ids, as the options ask; `more` is `tokenise`'s."""
+    from attn_cli.reading import tokenise
+
+    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
+    typed = {"--pair": options.pair, "--target": options.target}
+    return partial(
+        tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
+        force_context=options.force_context, **more,
+        **{option[2:]: None if text is None else checked(text, option)
+           for option, text in typed.items()},
+    )  # fmt: skip
 
 
 def _answered(
@@ -158,14 +169,14 @@ def _tried(work: "Callable[[], T]", place: str, options: PromptOptions) -> "T | 
         return None
 
 
-def _single(options: PromptOptions) -> dict[str, Any]:
+def _single(options: PromptOptions, sample: str) -> dict[str, Any]:
     """The prompt as it was given: a text, or ids."""
     _refuse_two(options)
     if options.ids is not None:
         return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
-        return {"text": _typed(options.text, "TEXT")}
-    parts, where = _source(options)
+        return {"text": checked(options.text, "TEXT")}
+    parts, where = _source(options, sample)
     text, notes = files.decode(files.joined(parts, where), where)
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
@@ -179,7 +190,8 @@ def _refuse_two(options: PromptOptions) -> None:
         raise UsageError(f"two prompts: {' and '.join(given)}", "give one of them")
 
 
-def _typed(text: str, what: str) -> str:
+def checked(text: str, what: str) -> str:
+    """A text that was typed. Raises UsageError if it is not valid UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -199,7 +211,9 @@ def _ids(text: str, option: str) -> tuple[int, ...]:
     return tuple(parse.integer(part, option, 0, 10**9 - 1) for part in parts)
 
 
-def _source(options: PromptOptions) -> tuple[Iterator[bytes], str]:
+def _source(
+    options: PromptOptions, sample: str = vocabulary.SAMPLE_PROMPT
+) -> tuple[Iterator[bytes], str]:
     """What the prompt is read from, part by part, and its name."""
     name = "-" if options.file is None else options.file
     if not files.is_stdin(name):
@@ -207,7 +221,7 @@ def _source(options: PromptOptions) -> tuple[Iterator[bytes], str]:
     if options.file or options.text == "-" or CURRENT.get().is_fed:
         return files.prompt_parts(name), "standard input"
     output.note("note.sample_prompt", quiet=options.quiet)
-    return iter([vocabulary.SAMPLE_PROMPT.encode()]), "the sample prompt"
+    return iter([sample.encode()]), "the sample prompt"
 
 
 def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import io
 import os
-import select
 import shutil
 import stat
 import sys
@@ -46,10 +45,11 @@ class Streams:
         """
         try:
             handle = self.stdin.fileno()
-            if not select.select([handle], [], [], _WAIT)[0]:
+            if not files.wait(handle, seconds=_WAIT):
                 waiting()
             while True:
-                select.select([handle], [], [])  # it may be one that does not block
+                while not files.wait(handle):  # it may be one that does not block
+                    pass
                 part = os.read(handle, _PART)
                 if not part:
                     return

@@ -8,7 +8,7 @@ from typer import Option
 from attn_cli import vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions, complete_models
-from attn_cli.cli.prompts import answers
+from attn_cli.cli.prompts import answers, reading
 from attn_cli.errors import UsageError
 
 EXAMPLES = (
@@ -74,7 +74,7 @@ def command(
         )  # fmt: skip
         return output.Result(page, found, facts, read, settings, tuple(said))
 
-    results = answers(prompt, model, answer, alone=True)
+    results = answers(prompt, model, answer, reading(prompt, model, alone=True))
     return output.deliver("tokens", out, results, quiet=prompt.quiet, each=bool(prompt.each))
 
 

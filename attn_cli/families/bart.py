@@ -15,7 +15,7 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, across, apart
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, layer_normed
+from attn_cli.model.weights import LayerWeights, layer_normed, norm_of, norms_of
 from attn_cli.records import Facts
 
 # What training did, and keys of the first published files that the reference does not read.
@@ -143,7 +143,9 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         )
         x = _norm(parts, _CROSS, x + output)
         inner = stack.mlp(_mlp(model.config, parts, x), middle=x)
-        x = yield from stack.after(_norm(parts, "final", x + inner))
+        x = yield from stack.after(
+            _norm(parts, "final", x + inner), norms=_norms(parts, _SELF, _CROSS, "final")
+        )
     return stack.end(x)
 
 
@@ -158,7 +160,9 @@ def _encode(model: Model, ids: Ids, request: Request) -> Pass:
         )
         x, first = _norm(parts, _SELF, x + output), {}
         inner = stack.mlp(_mlp(model.config, parts, x), middle=x)
-        x = yield from stack.after(_norm(parts, "final", x + inner))
+        x = yield from stack.after(
+            _norm(parts, "final", x + inner), norms=_norms(parts, _SELF, "final")
+        )
     return stack.end(x)
 
 
@@ -176,7 +180,8 @@ def _embed(model: Model, stack: Stack) -> tuple[np.ndarray, Arrays]:
     position = stack.placed(weights.rows(f"{stack.name}.embed_positions.weight", rows))
     name = f"{stack.name}.layernorm_embedding"
     x = layer_normed(weights, name, embed(token, position), _EPSILON)
-    return x, {"token_embedding": token, "position_embedding": position}
+    parts = {"token_embedding": token, "position_embedding": position}
+    return x, {**parts, **norm_of(weights, name)}
 
 
 def _maps(parts: LayerWeights, name: str, heads: int) -> dict[str, tuple[Map, int]]:
@@ -185,6 +190,10 @@ def _maps(parts: LayerWeights, name: str, heads: int) -> dict[str, tuple[Map, in
 
 def _norm(parts: LayerWeights, name: str, x: np.ndarray) -> np.ndarray:
     return layer_normed(parts, f"{name}_layer_norm", x, _EPSILON)
+
+
+def _norms(parts: LayerWeights, *names: str) -> np.ndarray:
+    return norms_of(parts, *(f"{name}_layer_norm" for name in names))
 
 
 def _mlp(config: Config, parts: LayerWeights, x: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from attn_cli.model.tensors import (
     of_layers,
     output,
 )
-from attn_cli.model.weights import LayerWeights, layer_normed, linear, norm_of
+from attn_cli.model.weights import LayerWeights, layer_normed, linear, norm_of, norms_of
 from attn_cli.records import Facts
 
 # Dropout acts in training only, the pooler's keys say how a text becomes one vector.
@@ -218,7 +218,8 @@ def forward(
         x, first = layer_normed(parts, names.attended_norm, x + output, config.epsilon), {}
         inner = stack.mlp(_mlp(config, parts, x), middle=x)
         x = yield from stack.after(
-            layer_normed(parts, names.narrow_norm, x + inner, config.epsilon)
+            layer_normed(parts, names.narrow_norm, x + inner, config.epsilon),
+            norms=norms_of(parts, names.attended_norm, names.narrow_norm),
         )
     return stack.end(x)
 

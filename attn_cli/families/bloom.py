@@ -21,7 +21,7 @@ from attn_cli.model.gguf import HARMLESS, NEUTRAL, Gguf, named, reinterleaved
 from attn_cli.model.project import interleaved
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, entering, layer_normed
+from attn_cli.model.weights import LayerWeights, entering, layer_normed, norms_of
 from attn_cli.records import Facts
 
 # What training did, and how its machines shared the sums; `seq_length` bounds nothing.
@@ -125,7 +125,11 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         x, first = (normed if config.normed_residual else x) + output, {}
         normed = layer_normed(parts, "post_attention_layernorm", x, config.epsilon)
         inner = stack.mlp(_mlp(parts, normed))
-        x = yield from stack.after((normed if config.normed_residual else x) + inner)
+        if config.normed_residual:
+            second = norms_of(parts, "post_attention_layernorm")
+            x = yield from stack.after(normed + inner, norms=second)
+        else:
+            x = yield from stack.after(x + inner)
     return stack.end(x)
 
 

@@ -21,7 +21,15 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import NOTHING, LayerWeights, Weights, layer_normed, linear, norm_of
+from attn_cli.model.weights import (
+    NOTHING,
+    LayerWeights,
+    Weights,
+    layer_normed,
+    linear,
+    norm_of,
+    norms_of,
+)
 from attn_cli.records import Facts
 
 _HARMLESS = frozenset(
@@ -235,11 +243,12 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         x, first = layer_normed(parts, _ATTENDED_NORM, x + output, config.epsilon), {}
         inner = stack.mlp(_mlp(config, parts, x), middle=x)
         x = layer_normed(parts, _NARROW_NORM, x + inner, config.epsilon)
-        more = {}
+        norms, more = norms_of(parts, _ATTENDED_NORM, _NARROW_NORM), {}
         if config.kernel and stack.layer == 0:
             more = {"convolution": _convolved(config, weights, entered), "inner": x}
             x = layer_normed(weights, _CONVOLUTION_NORM, sum(more.values()), config.epsilon)
-        x = yield from stack.after(x, **more)
+            norms = np.concatenate([norms, norms_of(weights, _CONVOLUTION_NORM)])
+        x = yield from stack.after(x, **more, norms=norms)
     return stack.end(x)
 
 

@@ -20,7 +20,7 @@ from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
-from attn_cli.model.weights import LayerWeights, Weights, entering, linear
+from attn_cli.model.weights import LayerWeights, Weights, entering, linear, norms_of
 from attn_cli.records import Facts
 
 _HARMLESS = frozenset(
@@ -136,7 +136,9 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         else:
             x = _norm(config, parts, _FIRST, x)
             inner = stack.mlp(_mlp(config, parts, x), middle=x)
-            x = yield from stack.after(_norm(config, parts, _SECOND, x + inner))
+            x = yield from stack.after(
+                _norm(config, parts, _SECOND, x + inner), norms=_after(config, parts)
+            )
     return stack.end(x)
 
 
@@ -162,6 +164,13 @@ def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarra
     if not config.affine:
         return layer_maths.standardise(x, _EPSILON)[0]
     return layer_norm(x, parts[f"{name}.weight"], parts[f"{name}.bias"], _EPSILON)
+
+
+def _after(config: Config, parts: LayerWeights) -> np.ndarray:
+    """The norms after the sums; those without learned numbers multiply by 1 and add 0."""
+    if config.affine:
+        return norms_of(parts, _FIRST, _SECOND)
+    return np.stack([np.eye(2, 1).repeat(config.model_width, axis=1)] * 2)
 
 
 def _project(config: Config, parts: LayerWeights, into: np.ndarray) -> Arrays:

@@ -7,7 +7,6 @@ further axes in front (a batch), as training does. Vaswani et al. 2017, "Attenti
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -204,10 +203,10 @@ def weighted_sum_vjp(
     return grad_HQV @ v_HKV.swapaxes(-1, -2), weights_HQK.swapaxes(-1, -2) @ grad_HQV
 
 
-def pull(z_HQV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
+def pull(z_HQV: np.ndarray, w_NM: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """`head_output` (head, query, model): z through this head's rows of the output projection."""
     heads, width = z_HQV.shape[-3], z_HQV.shape[-1]
-    return z_HQV @ w_NM.reshape(heads, width, -1)
+    return np.matmul(z_HQV, w_NM.reshape(heads, width, -1), out=out)
 
 
 def combine(z_HQV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray) -> np.ndarray:
@@ -282,8 +281,7 @@ def attend(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Blocks:
+class _Blocks(NamedTuple):
     """The arrays and settings of one attention, of which each block of queries takes its part.
 
     `first` is the position of the first query; `finite`: all values are.

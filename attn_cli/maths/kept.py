@@ -12,16 +12,19 @@ import numpy as np
 
 from attn_cli.maths.masks import BLOCK
 
-_SMALL = 1 << 16  # cells whose steps are not worth a thread
+_CELLS = 1 << 16  # whose steps are not worth a thread
 BEFORE_SUM = ("scores", "scaled", "masked", "weights")
-# A number for each query of weights (…, query, key), given the positions of both.
-Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+# A number for each query of weights (…, query, key), given the positions of both and the lengths
+# (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_UNKNOWN = np.zeros(0, np.float32)
 
 
 class Keep(NamedTuple):
     """What to keep: the arrays of these names, and of them these heads, queries and keys (None:
     all), counted from the first that is computed. `measures` are taken of all weights, which then
-    need not be kept. Arrays are made by `zeros`, and what no query sees of the weights stays as it
+    need not be kept; `lengths` (head, key) is how long each value is where it ends, after the
+    output projection. Arrays are made by `zeros`, and what no query sees of the weights stays as it
     was made.
     """
 
@@ -30,6 +33,7 @@ class Keep(NamedTuple):
     queries: tuple[int, ...] | None = None
     keys: tuple[int, ...] | None = None
     measures: Mapping[str, Measure] = MappingProxyType({})
+    lengths: np.ndarray = _UNKNOWN
     zeros: Callable[..., np.ndarray] = np.zeros
 
 
@@ -44,13 +48,16 @@ class Part(NamedTuple):
 
 
 def parts_of(shape: tuple[int, ...]) -> list[Part]:
-    """All heads of (…, kv_head, head of the group, query, key) at once, if a block of queries is
-    little work, else one by one."""
+    """The heads of (…, kv_head, head of the group, query, key) in parts: as few as are worth a
+    thread in a block of queries, since threads wait for each other at every step of a part."""
     *batch, groups, group, queries, keys = shape
-    if math.prod(batch) * groups * group * min(queries, BLOCK) * keys <= _SMALL:
-        return [Part(slice(0, groups), slice(0, group))]
-    every = ((g, j) for g in range(groups) for j in range(group))
-    return [Part(slice(g, g + 1), slice(j, j + 1)) for g, j in every]
+    together = max(1, _CELLS // max(1, math.prod(batch) * min(queries, BLOCK) * keys))
+    some_groups, some_heads = max(1, together // group), min(together, group)
+    return [
+        Part(slice(g, min(g + some_groups, groups)), slice(j, min(j + some_heads, group)))
+        for g in range(0, groups, some_groups)
+        for j in range(0, group, some_heads)
+    ]
 
 
 def of_part(array_HQK: np.ndarray, part: Part, grouped: tuple[int, ...]) -> np.ndarray:
@@ -135,11 +142,15 @@ class Kept:
         self, block_GJQK: np.ndarray, part: Part, rows: slice, at_Q: np.ndarray, at_K: np.ndarray
     ) -> None:
         """Takes the measures of a block of weights; keys outside of it have no share."""
+        lengths = self._keep.lengths
+        if lengths.size:
+            lengths = lengths.reshape(-1, self._group, lengths.shape[-1])
+            lengths = lengths[part.groups, part.heads, None, at_K[0] : at_K[-1] + 1]
         for name, measure in self._keep.measures.items():
             array = self.measures[name]
             *batch, heads, count = array.shape
             array = array.reshape(*batch, heads // self._group, self._group, count)
-            array[..., part.groups, part.heads, rows] = measure(block_GJQK, at_Q, at_K)
+            array[..., part.groups, part.heads, rows] = measure(block_GJQK, at_Q, at_K, lengths)
 
 
 def _heads_of(part: Part, group: int) -> set[int]:

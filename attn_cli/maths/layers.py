@@ -207,3 +207,9 @@ def cross_entropy_with_gradient(
     at_target = np.take_along_axis(gradient, targets_P[..., None], axis=-1) - grad_P[..., None]
     np.put_along_axis(gradient, targets_P[..., None], at_target, axis=-1)
     return loss_P, gradient
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """The cosine of the angle between two vectors, 0 if one of them is 0."""
+    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    return float(a @ b) / lengths if lengths else 0.0

@@ -5,7 +5,7 @@ suffixes: Q query position, K key position.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -122,6 +122,17 @@ def blind(at: Iterable[Look]) -> Iterator[int]:
         for row, sees in enumerate(look.visible.any(axis=1) | seen_by_all):
             if not sees:
                 yield look.queries.start + row
+
+
+def same(one: Sequence[Look], other: Sequence[Look]) -> bool:
+    """Whether two masks of the same queries and keys let every query see the same keys."""
+    pairs = zip(one, other, strict=True)
+    return all(a[:3] == b[:3] and np.array_equal(a.visible, b.visible) for a, b in pairs)
+
+
+def hides(at: Iterable[Look], keys: int) -> bool:
+    """Whether a mask hides one of the `keys` from a query."""
+    return any(look.mixed.stop > look.mixed.start or look.keys != slice(0, keys) for look in at)
 
 
 def _span(true_K: np.ndarray, start: int = 0) -> slice:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.maths import cores
+from attn_cli.maths.attention import pull
 from attn_cli.maths.scratch import room
 
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -20,7 +21,7 @@ _FEW = 8
 _VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next position
 POSITIONS = 256  # that share a part of a matrix
 _WAKING = 1.3e6  # numbers that could be read while another thread is woken
-_MADE = 1 << 18
+MADE = 1 << 18  # numbers that are made at a time
 # Of more positions a part is a quarter of the outputs, but no more multiplications than so many,
 # and no narrower than pays for rearranging the vectors anew.
 _MOST, _NARROWEST, _STEP = 120_000_000, 144, 48
@@ -46,7 +47,7 @@ class Map(NamedTuple):
         first = self.rows(slice(0, min(_VECTORS, self.outputs)))
         whole = np.empty((self.outputs, first.shape[1]), first.dtype)
         whole[: len(first)] = first
-        rest, block = whole[len(first) :], max(1, _MADE // max(1, first.shape[1]))
+        rest, block = whole[len(first) :], max(1, MADE // max(1, first.shape[1]))
         later = self.part(slice(len(first), self.outputs))
         cores.spread(lambda some: np.copyto(rest[some], later.rows(some)), len(rest), block)
         return whole.T
@@ -119,33 +120,47 @@ def gated_feed_forward(
     return through(inner, down)[0]
 
 
-def pulls(z_HPV: np.ndarray, w_HVM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
-    """`head_output` (head, query, model) of some positions, in rising order.
+def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
+    """`attention.pull` of some positions, in their order.
 
     Positions are multiplied in the same blocks, whichever of them are chosen, so that it changes no
     digit which others are.
     """
-    found = np.empty((len(z_HPV), len(chosen_Q), w_HVM.shape[-1]), z_HPV.dtype)
+    found = np.empty((len(z_HPV), len(chosen_Q), w_NM.shape[-1]), z_HPV.dtype)
 
     def work(block: slice) -> None:
         here = np.flatnonzero((chosen_Q >= block.start) & (chosen_Q < block.stop))
-        if here.size == block.stop - block.start:
-            np.matmul(z_HPV[:, block], w_HVM, out=found[:, here[0] : here[-1] + 1])
-        elif here.size:
-            found[:, here] = (z_HPV[:, block] @ w_HVM)[:, chosen_Q[here] - block.start]
+        if not here.size:
+            return
+        side_by_side = slice(here[0], here[-1] + 1)
+        if np.array_equal(chosen_Q[side_by_side], np.arange(block.start, block.stop)):
+            pull(z_HPV[:, block], w_NM, out=found[:, side_by_side])
+        else:
+            found[:, here] = pull(z_HPV[:, block], w_NM)[:, chosen_Q[here] - block.start]
 
     cores.spread(work, z_HPV.shape[1], POSITIONS // 2)
     return found
 
 
-def sum_error(
-    z_HPV: np.ndarray, w_HVM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray
-) -> float:
+def value_lengths(v_GKV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
+    """‖v·W_O‖ (head, key): how long each value is once it is in the stream."""
+    heads = len(w_NM) // v_GKV.shape[-1]
+    v_HKV = np.repeat(v_GKV, heads // len(v_GKV), axis=0)
+    found = np.empty(v_HKV.shape[:2], v_HKV.dtype)
+
+    def work(some: slice) -> None:
+        found[:, some] = np.linalg.norm(pull(v_HKV[:, some], w_NM), axis=-1)
+
+    cores.spread(work, v_HKV.shape[1], POSITIONS // 2)
+    return found
+
+
+def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray) -> float:
     """max |Σ z·W over the heads + b − output|: how far a product is from the sum of its parts."""
     found = np.zeros(len(output_PM))
 
     def work(some: slice) -> None:
-        added = (z_HPV[:, some] @ w_HVM).sum(axis=0, dtype=np.float64)
+        added = pull(z_HPV[:, some], w_NM).sum(axis=0, dtype=np.float64)
         added += b_M if b_M.size else 0
         found[some] = np.abs(added - output_PM[some]).max(axis=-1)
 
@@ -182,7 +197,7 @@ def _width(positions: int, inputs: int, of: Map) -> int:
         threads = 1
     each = -(-of.outputs // threads)
     if of.made:  # the cache holds what is made until it has been multiplied
-        each = min(each, _MADE // max(1, inputs))
+        each = min(each, MADE // max(1, inputs))
     return _VECTORS * max(1, -(-each // _VECTORS))
 
 

@@ -1,11 +1,13 @@
 """What a family is, and an opened model of one."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from attn_cli.errors import AttnError
+from attn_cli.maths import cores
 from attn_cli.maths.layers import soft_cap
 from attn_cli.maths.products import through
 from attn_cli.model.cache import Pass
@@ -15,6 +17,8 @@ from attn_cli.model.tensors import OUTPUT, Naming, Shapes
 from attn_cli.model.weights import NOTHING, Weights
 from attn_cli.records import Facts
 from attn_cli.tokens.token import Tokenizer
+
+S, T = TypeVar("S"), TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,8 +111,33 @@ def in_memory(model: Model) -> Model:
 
 
 def side_by_side(model: Model) -> Model:
-    """The same model for several passes that share what is read of each layer.
-
-    Who runs them empties `weights.held` when all have passed a layer.
-    """
+    """The same model for several passes that share what is read of each layer: see `abreast`."""
     return replace(model, weights=replace(model.weights, hold=True, shared=True, held={}))
+
+
+def abreast(
+    model: Model, passes: Sequence[Generator[S, None, T]]
+) -> Generator[S, None, list[T | AttnError]]:
+    """What passes through a model that is `side_by_side` return, or why one could not.
+
+    They go layer by layer, so that each layer is read once; each is computed by itself, so that no
+    digit depends on the others. Yields the steps of the first of them.
+    """
+    found: dict[int, T | AttnError] = {}
+
+    def advance(place: int) -> S | None:
+        try:
+            return next(passes[place])
+        except StopIteration as stop:
+            found[place] = stop.value
+        except AttnError as problem:
+            found[place] = problem
+        return None
+
+    while left := [place for place in range(len(passes)) if place not in found]:
+        step = advance(left[0])  # reads what the others will want
+        cores.each(advance, left[1:])
+        model.weights.held.clear()
+        if step is not None:
+            yield step
+    return [found[place] for place in range(len(passes))]

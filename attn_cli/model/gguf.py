@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attn_cli.checkpoints.gguf import Gguf as File
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import layer_numbers
 from attn_cli.model.weights import Stored, as_stored
+
+if TYPE_CHECKING:
+    from attn_cli.checkpoints.gguf import Gguf as File
 
 Arrange = Callable[[np.ndarray], np.ndarray]
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
@@ -61,7 +63,7 @@ class Gguf:
 
 def open_gguf(
     form: Gguf,
-    file: File,
+    file: "File",
     architecture: str,
     read_config: Callable[[ConfigReader], Any],
     ignored: Iterable[str] = (),

@@ -2,8 +2,7 @@
 
 import mmap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,10 +18,10 @@ Positions = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
 _LARGE = 1 << 22
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(NamedTuple):
     """Heads by their numbers, `queries` and `keys` by their positions; `start` is the first query's
     that is computed. What is `whole` is chosen completely, in order: nothing need be picked.
+    `measures` are taken of all weights.
     """
 
     heads: tuple[int, ...]
@@ -31,6 +30,7 @@ class Selection:
     keys: tuple[int, ...]
     start: int
     whole: frozenset[str]
+    measures: Mapping[str, Measure]
 
     @property
     def named(self) -> dict[str, tuple[int, ...]]:
@@ -38,15 +38,19 @@ class Selection:
         names = ("heads", "kv_heads", "queries", "keys")
         return {name: getattr(self, name) for name in names}
 
-    def keep(self, names: frozenset[str], measures: Mapping[str, Measure]) -> Keep:
-        """What attention keeps of the arrays (head, query, key) of these names."""
+    def keep(self, names: frozenset[str], lengths: np.ndarray) -> Keep:
+        """What attention keeps of the arrays (head, query, key) of these names.
+
+        `lengths` (head, key) are those of the values, for the measures.
+        """
         queries = tuple(query - self.start for query in self.queries)
         return Keep(
             names=names & {*BEFORE_SUM, *vocabulary.TERMS},
             heads=None if "head" in self.whole else self.heads,
             queries=None if "query" in self.whole else queries,
             keys=None if "key" in self.whole else self.keys,
-            measures=measures,
+            measures=self.measures,
+            lengths=lengths,
             zeros=_untouched,
         )
 
@@ -87,6 +91,7 @@ def selected(
     every = tuple(range(heads))
     of_heads = request.heads.get(block.stack, every)
     group = heads // kv_heads
+    measures = request.measures.get((block.stack, block.kind), {})
     of_queries, of_keys = request.positions.get((block.stack, block.kind), (None, None))
     whole = {
         "head": of_heads == every,
@@ -101,6 +106,7 @@ def selected(
         keys=tuple(range(keys)) if of_keys is None else of_keys,
         start=queries.start,
         whole=frozenset(axis for axis, all_of_it in whole.items() if all_of_it),
+        measures=measures if block in request.blocks else {},
     )
 
 

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -38,16 +38,17 @@ from attn_cli.maths.attention import (
 )
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
-from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through
+from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
-from attn_cli.model.rope import Angles, Rope
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
-from attn_cli.model.weights import NOTHING, LayerWeights
+from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
 from attn_cli.records import Address, Attention, Passed
 
+if TYPE_CHECKING:
+    from attn_cli.model.rope import Angles, Rope
+
 T = TypeVar("T")
-_BLOCK = masks.BLOCK
 _KIND = {True: "self", False: "cross"}
 
 
@@ -56,17 +57,18 @@ class Request:
     """What to record, and whether to run to the end.
 
     `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack and of the
-    `positions`, queries and keys, of their stack and kind (of all where it is not named); and
-    `measures` of all their weights. A `whole` pass goes on to the prediction. Beside the tokens of
-    the stack that predicts, a pass reads `source`, those of the encoder where it is another stack,
-    and `types`, the segment of each token (empty: all are of the first).
+    `positions`, queries and keys, of their stack and kind (of all where it is not named); and the
+    `measures` of all their weights that their stack and kind has. A `whole` pass goes on to the
+    prediction. Beside the tokens of the stack that predicts, a pass reads `source`, those of the
+    encoder where it is another stack, and `types`, the segment of each token (empty: all are of the
+    first).
     """
 
     blocks: frozenset[Address] = frozenset()
     heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     positions: Mapping[tuple[str, str], Positions] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
-    measures: Mapping[str, Measure] = field(default_factory=dict)
+    measures: Mapping[tuple[str, str], Mapping[str, Measure]] = field(default_factory=dict)
     whole: bool = True
     what_if: Changes = UNCHANGED
     source: tuple[int, ...] = ()
@@ -130,7 +132,7 @@ class Stack:
         self._placed = True
         return np.zeros_like(vectors) if self._placeless else vectors
 
-    def angles(self, rope: Rope) -> Angles:
+    def angles(self, rope: "Rope") -> "Angles":
         """By how much queries and keys rotate: not at all under `--without positions`."""
         return rope.angles([0] * len(self.ids) if self._placeless else self.positions)
 
@@ -178,13 +180,14 @@ class Stack:
         mlp: np.ndarray = NOTHING,
         convolution: np.ndarray = NOTHING,
         inner: np.ndarray = NOTHING,
+        norms: np.ndarray = NO_NORMS,
     ) -> Generator[Attention | Passed, None, np.ndarray]:
         """The end of a layer, which gives `x`: yields the records that wait for it, and that it is
         done; returns x.
 
         `attention` and `mlp` are what the two parts add to the stream, where that is not their
         output as it is; `convolution` is what a layer that has one adds to `inner`, what the other
-        parts have come to.
+        parts have come to; `norms` those after the sums (see `norms_of`).
         """
         gives, touched = self._mlp
         gives = gives.view()
@@ -200,12 +203,13 @@ class Stack:
                 more["cross"] = self._outputs.get("cross", NOTHING)
             shown |= {name: array for name, array in more.items() if array.size}
             rows = [query - self.start for query in record.queries]
-            whole = len(rows) == len(gives)
+            whole = rows == list(range(len(gives)))
             yield replace(
                 record,
                 arrays={**record.arrays, "mlp_output": gives if whole else gives[rows]},
                 what_if=record.what_if | (frozenset({"mlp_output"}) if touched else frozenset()),
                 shown={**record.shown, **shown},
+                norms=norms,
             )
         self._pending.clear()
         self._outputs.clear()
@@ -238,40 +242,40 @@ class Stack:
         the stack that the keys come from. Returns the block's `output`.
         """
         request, block = self._request, Address(self.name, _KIND[source is None], self.layer)
-        recorded, what_if, arrays = block in request.blocks, request.what_if.at(block), dict(arrays)
-        if self._cache and not source:
-            arrays["k"], arrays["v"] = self._cache.extend(block, arrays["k"], arrays["v"])
+        recorded, what_if = block in request.blocks, request.what_if.at(block)
         q, k, v = (arrays[letter] for letter in "qkv")
+        if self._cache and not source:
+            k, v = self._cache.extend(block, k, v)
         sizes = self.start + len(self.ids), k.shape[1]
         seen = what_if.visible(visible, *sizes, both_sides=block.both_sides)
         own = scale or default_scale(q.shape[-1])
         scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)
         chosen = selected(request, block, len(q), len(k), self.indices, sizes[1])
+        if recorded and request.arrays & {"w_o", "head_output"}:
+            out = of_matrix(out.matrix, out.bias)
+        lengths = value_lengths(v, out.matrix) if chosen.measures else NOTHING
         steps = attend(
             q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
-            keep=chosen.keep(request.arrays, request.measures) if recorded else Keep(()),
+            keep=chosen.keep(request.arrays, lengths) if recorded else Keep(()),
             at=(looks := self._looks_of(seen, sizes[1], kept=seen is visible)),
         )  # fmt: skip
-        if recorded and (request.measures or request.arrays & {"w_o", "head_output"}):
-            out = of_matrix(out.matrix, out.bias)
         z = _without(removed := what_if.removed(self.layer), steps.z)
-        (output,) = through(merge_heads(z), out)
-        self._outputs[block.kind] = output
+        output = self._outputs[block.kind] = through(merge_heads(z), out)[0]
         touched = vocabulary.arrays_after(self.touched, (source or self).touched)
-        touched = touched or self._touched(what_if, visible, seen, sizes, scaled=scale == own)
+        touched = touched or self._touched(what_if, visible, looks, sizes[1], scaled=scale == own)
         self.touched = self.touched or bool(touched)
         if recorded:
-            computed = {**arrays, "z": steps.z, "output": output, "b_o": out.bias}
-            late = _made_late(chosen, z, out, seen, bias)
-            found = chosen.arrays(request.arrays, computed, _of_steps(steps) | late)
+            computed = {**arrays, "k": k, "v": v, "z": steps.z, "output": output, "b_o": out.bias}
+            late = _made_late(chosen, steps, z, out, seen, bias)
+            found = chosen.arrays(request.arrays, computed, late)
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
-                sum_error=_sum_error(z, out, output) if request.measures else math.nan,
-                shown={name: arrays[name] for name in arrays.keys() & {"angles"}},
+                sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
+                shown={n: arrays[n] for n in arrays.keys() & {"angles"}}, value_lengths=lengths,
             )  # fmt: skip
             yield from self._now_or_later(record)
         return output
@@ -309,7 +313,7 @@ class Stack:
         return "" if apart else vocabulary.POSITIONS[positions]
 
     def _touched(
-        self, what_if: WhatIf, own: Visible, seen: Visible, sizes: tuple[int, int], *, scaled: bool
+        self, what_if: WhatIf, own: Visible, seen: Sequence[Look], keys: int, *, scaled: bool
     ) -> frozenset[str]:
         """The arrays of this layer that the settings change, where nothing before was changed."""
         enter = self._moved_by_positions()
@@ -317,14 +321,9 @@ class Stack:
             return vocabulary.arrays_from(enter)
         if not scaled:
             return vocabulary.arrays_from("scaled")
-        at_K = np.arange(sizes[1])
-        if what_if.masks and any(
-            (own(at_Q, at_K) != seen(at_Q, at_K)).any() for at_Q in _blocks(self.indices)
-        ):
+        if what_if.masks and not masks.same(self._looks_of(own, keys, kept=True), seen):
             return vocabulary.arrays_from("visible")
-        if what_if.mask_value != -np.inf and any(
-            not seen(at_Q, at_K).all() for at_Q in _blocks(self.indices)
-        ):
+        if what_if.mask_value != -np.inf and masks.hides(seen, keys):
             return vocabulary.arrays_from("masked")
         if what_if.attention_temperature != 1:
             return vocabulary.arrays_from("weights")
@@ -350,20 +349,10 @@ def _counted_from(first: int, bias: Relation) -> Relation:
     return lambda at_Q, at_K: bias(np.maximum(at_Q - first, 0), np.maximum(at_K - first, 0))
 
 
-def _blocks(positions: range) -> Iterator[np.ndarray]:
-    for begin in range(positions.start, positions.stop, _BLOCK):
-        yield np.arange(begin, min(begin + _BLOCK, positions.stop))
-
-
-def _of_steps(steps: Attended) -> dict[str, Lazy]:
-    """The arrays (head, query, key), of which only what was chosen is there."""
-    return {**{name: getattr(steps, name) for name in BEFORE_SUM}, **steps.terms}
-
-
 def _made_late(
-    chosen: Selection, z: np.ndarray, out: Map, seen: Visible, bias: Relation
+    chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
 ) -> dict[str, Lazy]:
-    """Arrays that are made only if they are wanted, of what was chosen alone."""
+    """The arrays of what was chosen alone, some of which are made only if they are wanted."""
     at, heads = (np.array(chosen.queries), np.array(chosen.keys)), list(chosen.heads)
 
     def of_heads() -> np.ndarray:
@@ -374,15 +363,13 @@ def _made_late(
         return out.matrix.reshape(len(z), -1, out.matrix.shape[-1])[heads]
 
     return {
+        **{name: getattr(steps, name) for name in BEFORE_SUM},
+        **steps.terms,
         "visible": lambda: seen(*at),
         "bias": of_heads,
         "w_o": w_o,
         "head_output": lambda: pulls(z[heads], w_o(), at[0] - chosen.start),
     }
-
-
-def _sum_error(z: np.ndarray, out: Map, output: np.ndarray) -> float:
-    return sum_error(z, out.matrix.reshape(len(z), -1, output.shape[-1]), out.bias, output)
 
 
 @cache

@@ -12,6 +12,8 @@ from attn_cli.maths.layers import layer_norm
 from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, through
 from attn_cli.maths.scratch import room
 
+NO_NORMS = np.zeros((0, 2, 0), np.float32)
+
 
 def as_stored(array: np.ndarray) -> np.ndarray:
     """The family's own arrangement: nothing to do."""
@@ -192,6 +194,11 @@ def entering(
 ) -> dict[str, np.ndarray]:
     """What enters a layer, the layer norm before attention, and what it gives."""
     return {"x": x, **norm_of(parts, name), "normed": layer_normed(parts, name, x, epsilon)}
+
+
+def norms_of(parts: LayerWeights | Weights, *names: str) -> np.ndarray:
+    """The weight and the bias of layer norms by their names, (norm, 2, model)."""
+    return np.stack([[parts[f"{name}.weight"], parts[f"{name}.bias"]] for name in names])
 
 
 def bias_of(parts: LayerWeights | Weights, name: str) -> np.ndarray:

@@ -17,14 +17,13 @@ from attn_cli.records import Address
 from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Mask:
+class Mask(NamedTuple):
     """One mask word as typed and what it says; `rows` (query, key) is only used by `file`."""
 
     word: str
     kind: str
-    numbers: tuple[int, ...] = ()
     rows: np.ndarray
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

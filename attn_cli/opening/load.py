@@ -12,9 +12,6 @@ import numpy as np
 
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
-from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.parts import open_gguf_files
-from attn_cli.checkpoints.random import random_tensors
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import FAMILIES, UNTRAINED
 from attn_cli.model.config import ConfigReader
@@ -67,6 +64,8 @@ def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] =
 
 def family_of(name: str) -> str:
     """The family that a model which does not open says it is of, or nothing."""
+    from attn_cli.checkpoints.gguf import Gguf
+
     try:
         path = places.find(name).path
         if path.is_dir():
@@ -130,13 +129,13 @@ def tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
-        from attn_cli.tokens import folder as files
-
         try:
-            if not files.says_more(folder):
+            if wordpiece.stands_alone(path):
                 return wordpiece.read(path)
         except wordpiece.AnotherForm:
             pass
+        from attn_cli.tokens import folder as files
+
         return files.read(path, rows)
     from attn_cli.tokens import merges, spm, vocab_txt
 
@@ -153,6 +152,8 @@ def tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
 
 
 def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
+    from attn_cli.checkpoints.parts import open_gguf_files
+
     file, where = open_gguf_files(place.path, place.parts), str(place.path)
     refusals.check_gguf(file.metadata, where)
     kind = file.metadata.get("general.architecture")
@@ -223,19 +224,44 @@ def _random_model(name: str) -> Model:
             f"heads {numbers['heads']}",
             "each head takes an equal share of the width",
         )
-    family = _family({"model_type": UNTRAINED}, name)
     tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
-    values = family.untrained({**numbers, "vocabulary": tokenizer.size})
+    sizes = {**numbers, "vocabulary": tokenizer.size}
+    config = _family({"model_type": UNTRAINED}, name).untrained(sizes)
+    place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
+    return _untrained(
+        place, {"model_type": UNTRAINED, **config}, lambda: tokenizer, numbers["seed"]
+    )
+
+
+def preset(name: str) -> Model:
+    """A published model by its shapes alone: untrained, and it reads no text. Raises UsageError."""
+    from attn_cli.opening import presets
+
+    published, config = presets.find(name)
+
+    def absent() -> Tokenizer:
+        raise ContentError(f"{name} stands for shapes alone", "--model opens a model")
+
+    return _untrained(places.Place(Path(), name, published), config, absent)
+
+
+def _untrained(
+    place: places.Place, values: Mapping[str, Any], make: Callable[[], Tokenizer], seed: int = 0
+) -> Model:
+    """A model made of a config, its tensors drawn when they are asked for."""
+    from attn_cli.checkpoints.random import random_tensors
+
+    name = place.name
+    family = _family(values, name)
     config = family.read_config(ConfigReader(values, name))
     shapes = of_layers(family.shapes(config), config)
-    tensors = random_tensors(shapes, numbers["seed"])
-    place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
+    tensors = random_tensors(shapes, seed)
     return _model(
-        facts=_facts(place, UNTRAINED, family, config, shapes, trained=False),
+        facts=_facts(place, values["model_type"], family, config, shapes, trained=False),
         family=family,
         config=config,
         weights=bind(tensors, names_in_folder(tensors, Naming(), name), shapes, name),
-        make=lambda: tokenizer,
+        make=make,
         where=name,
         end_tokens=(),
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attn_cli.errors import ContentError, NoModelError, shorten
-from attn_cli.opening import hub, ollama
 
 EMBEDDED = ("tiny", "tiny-encoder", "tiny-translator")
 # Packages that carry a checkpoint: the name it opens by, the package, and what in it.
@@ -38,6 +37,8 @@ def find(name: str) -> Place:
         return Place(_DATA / name, name, "package")
     if name in PACKAGES:
         return Place(carried(name), name, "package")
+    from attn_cli.opening import hub, ollama
+
     if name.startswith(ollama.PREFIX):
         tag = name.removeprefix(ollama.PREFIX)
         path, *others = ollama.find(tag)
@@ -61,6 +62,8 @@ def _given(path: Path) -> Place:
 
 
 def _hint(name: str) -> str:
+    from attn_cli.opening import hub, ollama
+
     known = [*EMBEDDED, *PACKAGES, *hub.names()]
     known += [ollama.PREFIX + found for found in ollama.names()]
     close = get_close_matches(name[:200], known, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from copy import copy
@@ -13,7 +12,6 @@ from attn_cli.errors import ContentError
 from attn_cli.tokens import classes, special
 from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, charsmap_of, load, parse
 
-BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _NONE: Mapping[int, Any] = {}
 # Before version 5 these put BOS and EOS around a text by their own settings: BOS without any.
 _SET_ENDS = {"LlamaTokenizer": True, "GemmaTokenizer": True, "GPTNeoXTokenizer": False}
@@ -24,11 +22,6 @@ _OLDER_NAMES = {name: kind.names for name, kind in classes.KINDS.items()} | {
     "GemmaTokenizer": {"unk": "<unk>", "bos": "<bos>", "eos": "<eos>", "pad": "<pad>"},
     "BloomTokenizer": {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>"},
 }
-
-
-def says_more(folder: Path) -> bool:
-    """Whether there are files beside tokenizer.json that add to it."""
-    return any(os.path.lexists(folder / name) for name in BESIDE)
 
 
 def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
@@ -47,7 +40,7 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
     try:
         # Its model is shared, unless the class wants another kind of model.
         same = kind is None or all(getattr(parsed.model, k) == v for k, v in kind.options.items())
-        raw = special.config(path.parent, BESIDE[0])
+        raw = special.config(path.parent, "tokenizer_config.json")
         newer = raw.get("tokenizer_class") == "TokenizersBackend"
         newer = newer or isinstance(raw.get("extra_special_tokens"), list)
         other = parsed if same else parse(path)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -27,6 +27,12 @@ class Token:
     span: tuple[int, int]
     bytes: bytes = b""
     special: bool = False
+
+
+def telling(tokens: Sequence[Token], masks: Sequence[int]) -> int:
+    """The token to follow in an encoder: the first of those to fill, or the user's last."""
+    own = [i for i, token in enumerate(tokens) if not token.special]
+    return (list(masks) or own[::-1] or [len(tokens) - 1])[0]
 
 
 class Around(NamedTuple):

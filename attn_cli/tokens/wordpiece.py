@@ -18,6 +18,7 @@ UNKNOWN = "[UNK]"
 _LONGEST_WORD = 100
 _LARGEST_FILE, _LARGEST_ID = 4 << 20, 2**32 - 1
 _HINT = "the file may be damaged"
+_BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 # Unicode's White_Space. str.isspace would not do: it also takes U+001C to U+001F.
 WHITE_SPACE = (
@@ -247,6 +248,11 @@ def _join(last: str, text: str) -> str:
     return f" {text}"
 
 
+def stands_alone(path: Path) -> bool:
+    """Whether there are no files beside a tokenizer.json that add to it."""
+    return not any(os.path.lexists(path.with_name(name)) for name in _BESIDE)
+
+
 def read(path: Path) -> WordPiece:
     """The tokenizer of a tokenizer.json.
 
@@ -282,5 +288,6 @@ def _is_ours(contents: Any) -> bool:
 
 
 def _exactly(contents: Any) -> str:
-    """Tells 1 from 1.0 and from true, which == does not."""
-    return json.dumps(contents, sort_keys=True)
+    """All but the vocabulary; tells 1 from 1.0 and from true, which == does not."""
+    rest = {**contents, "model": {**contents["model"], "vocab": None}}
+    return json.dumps(rest, sort_keys=True)

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli.views import numbers
+from attn_cli.views.cells import SHADES, Marks, marked
 from attn_cli.views.items import GRID, Chart, Gauges, Grids, Picture, Progress, Rankings, axes_of
 from attn_cli.views.look import STYLES, Look
-from attn_cli.views.strips import INDENT, Strip, fitted, pad, side_by_side, widest
+from attn_cli.views.strips import INDENT, Drawn, Strip, fitted, pad, side_by_side, widest
 from attn_cli.words import sentence
 
 _CHART_ROWS = 5
@@ -20,14 +20,13 @@ _GAP = 2
 _NAME, _NUMBER = 20, 5
 
 
-def draw_grids(item: Grids, look: Look) -> Iterator[RenderableType]:
+def draw_grids(item: Grids, look: Look, marks: Marks = SHADES) -> Iterator[Drawn]:
     """As many heads side by side as the width holds. Where not even one fits, the last tokens are
     shown; with `look.full` all, in panels of columns."""
     title = "heads.columns" if look.columns_are_queries else "heads.grids"
     yield Padding(Text(sentence(title), STYLES["strong"]), (1, 0, 0, 1))
-    shades = np.vectorize(lambda share: numbers.shade(share) * 2, otypes="O")(item.weights)
-    if item.hidden.size:
-        shades[:, item.hidden] = "· "
+    hidden = item.hidden if item.hidden.size else np.zeros(item.weights.shape[1:], bool)
+    shades = marked(item.weights, hidden, marks)
     if look.columns_are_queries:
         shades = shades.swapaxes(1, 2)
     labels = fitted(_row_names(item, look), look.width // 2 - INDENT)
@@ -68,7 +67,7 @@ def _panel(titles: list[str], shades: np.ndarray, labels: list[str], room: int) 
         yield ""
 
 
-def draw_picture(item: Picture, look: Look) -> Iterator[RenderableType]:
+def draw_picture(item: Picture, look: Look) -> Iterator[Drawn]:
     """A mark for each cell, under the meaning of the marks."""
     yield Padding(Text(sentence("mask.picture"), STYLES["strong"]), (1, 0, 0, 1))
     marks = np.where(item.after, "●", "·").astype(object)
@@ -91,7 +90,7 @@ def draw_picture(item: Picture, look: Look) -> Iterator[RenderableType]:
         yield Padding(Text(sentence("mask.more", count=left_out)), (0, 0, 0, INDENT))
 
 
-def draw_progress(item: Progress, look: Look) -> Iterator[RenderableType]:
+def draw_progress(item: Progress, look: Look) -> Iterator[Drawn]:
     """` step  250 / 2500  ██▌        80,000 tokens/s   0:56 left`, its parts never moving."""
     step = str(item.step).rjust(len(str(item.steps)))
     counted = f" {sentence('training.step', step=step, steps=item.steps)}  "
@@ -105,7 +104,7 @@ def draw_progress(item: Progress, look: Look) -> Iterator[RenderableType]:
     yield text
 
 
-def draw_chart(item: Chart, look: Look) -> Iterator[RenderableType]:
+def draw_chart(item: Chart, look: Look) -> Iterator[Drawn]:
     """Columns of blocks above a floor of 0."""
     columns = max(8, min(item.steps, look.width - INDENT - 10))
     heights = chart_heights(item, columns)
@@ -129,7 +128,7 @@ def chart_heights(item: Chart, columns: int) -> np.ndarray:
     return np.where(count, np.maximum(total / np.maximum(count, 1), 0), np.nan)
 
 
-def draw_gauges(item: Gauges, look: Look) -> Iterator[RenderableType]:
+def draw_gauges(item: Gauges, look: Look) -> Iterator[Drawn]:
     """A row per layer, a column per head: the share as a number and as a bar."""
     layers = [sentence("page.layer", layer=layer) for layer in range(len(item.values))]
     heads, room = item.values.shape[1], look.width - INDENT - widest(layers) - _GAP
@@ -153,7 +152,7 @@ def _gauge(share: float, width: int) -> str:
     return number + numbers.bar(share, width - len(number))
 
 
-def draw_rankings(item: Rankings, look: Look) -> Iterator[RenderableType]:
+def draw_rankings(item: Rankings, look: Look) -> Iterator[Drawn]:
     """The lists side by side, or below each other where their names would have no room."""
     across = look.width - INDENT
     half = min(_NAME, across // len(item.lists) - _NUMBER - 2 * _GAP)

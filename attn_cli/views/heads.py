@@ -1,10 +1,10 @@
 """The page of `attn heads`: every head as a small grid, then in numbers."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attn_cli.analysis.heads import Heads
 from attn_cli.notes import place
 from attn_cli.records import Address, Trace
 from attn_cli.views import numbers
@@ -12,55 +12,32 @@ from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say
 from attn_cli.views.text import labels
 from attn_cli.words import Note, note
 
-
-def pages(trace: Trace, found: Sequence[Heads]) -> Page:
-    """The page of each block, after one ranking of all their heads where there are several."""
-    first = ranking(trace, found) if len(found) > 1 else []
-    return [*first, *(item for one in found for item in page(trace, one))]
+if TYPE_CHECKING:
+    from attn_cli.analysis.heads import Heads, HeadSummary
 
 
-def page(trace: Trace, found: Heads) -> Page:
+def page(trace: Trace, found: "Heads") -> Page:
     """Headline, grids side by side, one summary row per head, where each query looks, the sum."""
     facts, block = trace.model, trace.block(found.layer, stack=found.stack, kind=found.kind)
     sides = trace.prompt.sides(found.stack, found.kind)
     names, keys = (labels(side.labels) for side in sides)
     heads, query, where = facts.heads_of(found.stack), names[found.query], place(facts, block)
+    split = split_off(trace, keys[:1], "heads.but_one")
     error = "NaN" if np.isnan(found.largest_error) else numbers.power(found.largest_error)
     return [
         Heading(facts, trace.prompt, where),
         *what_ifs(trace.settings),
         _headline(found, where, query, heads),
+        *split,
         Grids(names, [head.head for head in found.heads], found.weights, ~block.visible, keys),
-        _summary(found, single=len(names) == 1),
+        _summary(found, single=len(names) == 1, split=bool(split)),
         say("heads.what", query=query, output=found.output_norm),
         _looks(found, names, keys),
         say("heads.sum", error=error) if len(found.heads) == heads else say("heads.part"),
     ]
 
 
-def ranking(trace: Trace, found: Sequence[Heads]) -> Page:
-    """All heads of several blocks in one table, the strongest pull first."""
-    rows = [(block, head) for block in found for head in block.heads]
-    rows.sort(key=lambda row: (-np.nan_to_num(row[1].norm), row[0].layer, row[1].head))
-    columns = [
-        Column(note("heads.place"), [place(trace.model, block) for block, _ in rows], "left"),
-        Column(note("column.head_number"), [str(head.head) for _, head in rows], "left"),
-    ]
-    for key in ("entropy", "first_share", "norm", "cosine"):
-        columns.append(Column(note(f"heads.{key}"), [getattr(head, key) for _, head in rows]))
-    queries = {labels(trace.prompt.of(b.stack).labels)[b.query]: None for b in found}
-    return [
-        Heading(trace.model, trace.prompt, note("heads.all")),
-        *what_ifs(trace.settings),
-        Columns(
-            note("heads.ranking", query=" / ".join(f"`{query}`" for query in queries)),
-            columns,
-            "first",
-        ),
-    ]
-
-
-def _headline(found: Heads, where: Note, query: str, all_heads: int) -> Say:
+def _headline(found: "Heads", where: Note, query: str, all_heads: int) -> Say:
     """Names the sharpest and the strongest head, of those shown whose numbers are finite."""
     sharp = [head for head in found.heads if np.isfinite(head.entropy)]
     strong = [head for head in found.heads if np.isfinite(head.norm)]
@@ -81,7 +58,29 @@ def _headline(found: Heads, where: Note, query: str, all_heads: int) -> Say:
     )  # fmt: skip
 
 
-def _summary(found: Heads, *, single: bool) -> Columns:
+def split_off(trace: Trace, names: Sequence[str], others: str) -> Page:
+    """What it means that the first token, of such names, is split off; nothing if it is not.
+
+    `others` is the key of what is told of the whole all the same.
+    """
+    if not trace.settings.get("without_first"):
+        return []
+    return [say("heads.split", first=first_token(names), others=note(others))]
+
+
+def first_token(names: Sequence[str]) -> Note:
+    """The first token, by its name where it has but one."""
+    one = len(set(names)) == 1
+    return note("heads.token", first=names[0]) if one else note("heads.tokens")
+
+
+def log_left(heads: "Sequence[HeadSummary]") -> Column:
+    """What all keys but the first get, as a power of ten."""
+    with np.errstate(divide="ignore"):
+        return Column(note("heads.log_left"), [float(np.log10(h.rest_share)) for h in heads])
+
+
+def _summary(found: "Heads", *, single: bool, split: bool) -> Columns:
     """A `single` token has no previous one to look at, nor has a query among another stack's."""
     columns = [Column(note("column.head_number"), [str(h.head) for h in found.heads], "left")]
     at = Address(found.stack, found.kind, found.layer)
@@ -89,13 +88,15 @@ def _summary(found: Heads, *, single: bool) -> Columns:
         none = (single and key == "previous_share") or (at.crosses and key in _OF_ONE_STACK)
         cells = ["–" if none else getattr(head, key) for head in found.heads]
         columns.append(Column(note(f"heads.{key}"), cells, "right" if none else "number"))
+        if key == "first_share" and split:
+            columns.append(log_left(found.heads))
     return Columns(note("heads.rows" if at.causal else "heads.rows_all"), columns)
 
 
 _OF_ONE_STACK = ("previous_share", "self_share")
 
 
-def _looks(found: Heads, names: list[str], keys: list[str]) -> Columns:
+def _looks(found: "Heads", names: list[str], keys: list[str]) -> Columns:
     """The most weighted key of each query, one column per head."""
     columns = [Column(note("column.query"), names, "left")]
     for head in found.heads:

@@ -103,12 +103,11 @@ class Column(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """A table of columns; `most` says which rows matter most if not all are shown. With `ends`,
-    which go around a gap, no column is of numbers."""
+    """A table of columns; `most` says which rows matter most if not all are shown."""
 
     title: Words
     columns: Sequence[Column]
-    most: Literal["", "first", "last", "ends"] = ""
+    most: Literal["", "first", "last"] = ""
 
 
 def axes_of(*, crosses: bool, columns_are_queries: bool) -> Note:

@@ -77,7 +77,7 @@ def _one(value: float, pattern: str) -> str:
 
 def count(value: float) -> str:
     """A whole number, its thousands apart."""
-    return f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
 
 
 def fixed(value: float, decimals: int = 2) -> str:
@@ -103,8 +103,10 @@ def bar(share: float, width: int) -> str:
     return ("█" * (eighths // 8) + _BLOCKS[eighths % 8]).rstrip()
 
 
-def shade(share: float) -> str:
-    """A grey for a share between 0 and 1, one character."""
-    if math.isnan(share):
-        return "?"
-    return " ░▒▓█"[min(4, max(0, math.ceil(share * 4 - 0.1)))]
+# Where each size of a mark but nothing begins, as a share of the largest.
+LEVELS = (0.025, 0.275, 0.525, 0.775)
+
+
+def level(shares: np.ndarray) -> np.ndarray:
+    """The size of a mark for shares between 0 and 1: 0 for nothing, 4 for the largest."""
+    return np.searchsorted(LEVELS, np.nan_to_num(shares), side="left")

@@ -4,10 +4,12 @@ from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells
+from rich.padding import Padding
 from rich.text import Span, Text
 
 from attn_cli.views.look import STYLES
 
+Drawn = Text | Padding  # around a text
 INDENT = 4
 
 
@@ -27,7 +29,7 @@ def pad(text: str, width: int) -> str:
 
 def widest(texts: Iterable[str]) -> int:
     """The columns of the widest text."""
-    return max((cell_len(text) for text in texts), default=0)
+    return max(map(cell_len, texts), default=0)
 
 
 def folded(text: str, width: int) -> list[str]:

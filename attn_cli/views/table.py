@@ -1,10 +1,9 @@
 """The table drawer: every item of a page as text of a screen, matrices as tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
@@ -14,11 +13,11 @@ from attn_cli.views import charts, items, matrix, numbers
 from attn_cli.views.items import Page
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import FINE
-from attn_cli.views.strips import INDENT, fitted, packed, widest
+from attn_cli.views.strips import INDENT, Drawn, fitted, packed, widest
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
-Drawn = Iterator[RenderableType]
+Kinds = Mapping[type, Callable[..., Iterator[Drawn]]]
 _BAR = 12
 _INSET = 6
 _TOKEN_LINES = 2
@@ -36,24 +35,48 @@ _ROLES = {
 }
 
 
-def draw(page: Page, look: Look) -> str:
-    """The page as text, with escapes only where `look` has colour."""
-    # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring escapes into a pipe.
+def draw(page: Page, look: Look, kinds: Kinds | None = None) -> str:
+    """The page as text, with escapes only where `look` has colour; `kinds` says how each kind of
+    item is drawn, if not as here."""
+    found = renderables(page, look, kinds)
+    texts = [text for drawn in found for text in _laid_out(drawn, look.width)]
+    written = _coloured(texts, look) if look.colour else "".join(f"{t.plain}\n" for t in texts)
+    return "\n".join(line.rstrip() for line in written.split("\n"))
+
+
+def _laid_out(drawn: Drawn, width: int) -> Iterator[Text]:
+    """Its lines, or several at once, as Rich would set them in so many columns."""
+    text, left, right = drawn, 0, 0
+    if isinstance(drawn, Padding):
+        text, left, right = drawn.renderable, drawn.left, drawn.right
+        yield from [Text()] * drawn.top
+    room = width - left - right
+    if not left and widest(text.plain.split("\n")) <= room:  # a table
+        yield text
+        return
+    for line in text.wrap(None, room):  # it asks the console only to justify
+        yield Text.assemble(" " * left, line)
+
+
+def _coloured(texts: Iterable[Text], look: Look) -> str:
+    # It is slow to import, and most pages have no colours.
+    from rich.console import Console
+
+    # TTY_COMPATIBLE, FORCE_COLOR and the like must not bring other escapes.
     console = Console(
-        file=StringIO(), width=look.width, force_terminal=look.colour, no_color=not look.colour,
-        color_system="auto" if look.colour else None, _environ=look.terminal,
+        file=StringIO(), width=look.width, force_terminal=True, _environ=look.terminal,
         legacy_windows=False, emoji=False, markup=False, highlight=False,
     )  # fmt: skip
-    for item in renderables(page, look):
-        console.print(item, soft_wrap=False)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().split("\n"))
+    for text in texts:
+        console.print(text, soft_wrap=True)
+    return console.file.getvalue()
 
 
-def renderables(page: Iterable[object], look: Look) -> Drawn:
+def renderables(page: Iterable[object], look: Look, kinds: Kinds | None = None) -> Iterator[Drawn]:
     """What Rich prints, item by item; a matrix follows its sentence without a blank line."""
     told = False
     for item in page:
-        drawn = KINDS[type(item)](item, look)
+        drawn = (kinds or KINDS)[type(item)](item, look)
         if told and isinstance(item, items.Matrix):
             title = next(drawn)
             title.top = 0  # it follows what is said of it
@@ -62,22 +85,38 @@ def renderables(page: Iterable[object], look: Look) -> Drawn:
         told = isinstance(item, items.Say) and item.role == "plain"
 
 
-def _say(item: items.Say, look: Look) -> Drawn:
+def _say(item: items.Say, look: Look) -> Iterator[Drawn]:
     style, space = _ROLES[item.role]
     if item.role != "colours" or look.colour:
         yield Padding(Text(numbers.in_words(item.words, look.digits), STYLES[style]), space)
 
 
-def _heading(item: items.Heading, look: Look) -> Drawn:
+def _heading(item: items.Heading, look: Look) -> Iterator[Drawn]:
+    yield of_model(item)
+    if item.prompt:
+        yield from _tokens(item.prompt, look)
+        if item.prompt.target:
+            yield Text(f" {sentence('page.target')}")
+            yield from _tokens(item.prompt.target, look)
+    else:
+        yield from source_of(item)
+
+
+def source_of(item: items.Heading) -> Iterator[Drawn]:
+    """Where the model is from."""
+    yield Text(f"    {visible(item.model.source)}")
+
+
+def of_model(item: items.Heading) -> Text:
+    """The model in a line or two, and which part of it is meant."""
     model, where = item.model, str(item.where)
     own, stacks = _stack(model.layers, model.heads), ""
     if model.encoder:
         stacks = sentence("page.stacks_of", encoder=_stack(*model.encoder), decoder=own)
     shape = sentence(
-        "page.model_two" if stacks else "page.model", family=model.family, stack=own,
+        "page.model_two" if stacks else "page.model", family=visible(model.family), stack=own,
         width=model.model_width, head_width=model.head_width,
     )  # fmt: skip
-    shape = shape if model.layers else sentence("page.tokenizer")
     stacks = f"\n {stacks}" if stacks else ""
     text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}{stacks}")
     if where:
@@ -85,14 +124,7 @@ def _heading(item: items.Heading, look: Look) -> Drawn:
         fits = not stacks and text.cell_len + len(where) < 77
         gap = "   " if fits else "\n "
         text.append(f"{gap}{where}", STYLES["strong"])
-    yield text
-    if item.prompt:
-        yield from _tokens(item.prompt, look)
-        if item.prompt.target:
-            yield Text(f" {sentence('page.target')}")
-            yield from _tokens(item.prompt.target, look)
-    else:
-        yield Text(f"    {visible(model.source)}")
+    return text
 
 
 def _stack(layers: int, heads: int) -> str:
@@ -123,7 +155,7 @@ def _tokens(prompt: Prompt, look: Look) -> Iterator[Text]:
             yield Text("  " + sentence("mask.more", count=left_out))
 
 
-def _step_title(item: items.StepTitle, look: Look) -> Drawn:
+def _step_title(item: items.StepTitle, look: Look) -> Iterator[Drawn]:
     step = vocabulary.STEPS[item.number - 1]
     equation = str(item.equation) or step.equation
     name = f"\n {item.number}  {step.name:<15}"
@@ -134,7 +166,7 @@ def _step_title(item: items.StepTitle, look: Look) -> Drawn:
         yield Padding(Text(equation), (0, 1, 0, INDENT))
 
 
-def _shares(item: items.Shares, look: Look) -> Drawn:
+def _shares(item: items.Shares, look: Look) -> Iterator[Drawn]:
     """As many in a line as fit."""
     texts = numbers.column(item.values, max(look.digits, FINE) if item.fine else look.digits)
     room = look.width - _INSET

@@ -26,6 +26,8 @@ OURS = (sys.executable, str(HERE / "ours.py"))
 QUIET = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1", "WANDB_MODE": "disabled", "TOKENIZERS_PARALLELISM": "0",
+    # What pip installs has its bytecode, and a working tree has it after the first round.
+    "PYTHONDONTWRITEBYTECODE": "",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from attn_cli.errors import UsageError
 
 TURN = "<|im_start|>user\nthe cat<|im_end|>\n<|im_start|>assistant\n"
 MARKERS = ["<|im_start|>", "<|im_end|>"]
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "verify")
+COMMANDS = ("trace", "heads", "mask", "sample", "loss", "lens", "verify")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

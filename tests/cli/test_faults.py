@@ -20,7 +20,7 @@ from attn_cli import session
 from attn_cli.errors import Terminated
 
 PROMPT = "the greatest thinker in China is"
-READERS = ("trace", "heads", "mask", "sample", "loss")
+READERS = ("trace", "heads", "mask", "sample", "loss", "lens")
 
 
 def refused(result, code, *words, hint=True):

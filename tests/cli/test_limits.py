@@ -9,7 +9,7 @@ import pytest
 from attn_cli.maths import cores
 
 PROMPT = "the greatest thinker in China is"
-RUNNING = ("trace", "heads", "mask", "sample", "loss", "verify")
+RUNNING = ("trace", "heads", "mask", "sample", "loss", "lens", "verify")
 SEEDED = {command: ("--seed", 1) if command == "sample" else () for command in RUNNING}
 
 

@@ -82,7 +82,7 @@ def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, nam
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("the king is a man\n")
     training = (corpus, "--out", tmp_path / "m", "--steps", 1, "--width", 4, "--context", 8)
-    asked = {"train": training, "models": ()}.get(name, (PROMPT,))
+    asked = {"train": training, "models": (), "cost": ()}.get(name, (PROMPT,))
     known = COMMANDS[name].formats
     for kind in FORMATS:
         result = attn(name, *asked, "--format", kind)
@@ -168,7 +168,7 @@ def test_what_the_shell_completes(process, words, expected):
 # --- masks and what-ifs --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["trace", "heads", "mask", "sample", "loss"])
+@pytest.mark.parametrize("name", ["trace", "heads", "mask", "sample", "loss", "lens"])
 def test_masks_are_named_in_help_hint_completion_and_readme(attn, name):
     page = flat(attn(name, "--help"))
     *bases, last = (word.usage for word in MASKS.values() if word.base)
@@ -202,7 +202,7 @@ def test_what_ifs_are_the_options_and_the_settings_of_a_trace(attn):
     assert completed("trace", "--without", "") == ["positions", "scale", "mlp:L"]
 
 
-@pytest.mark.parametrize("name", ["trace", "heads", "mask", "sample", "loss"])
+@pytest.mark.parametrize("name", ["trace", "heads", "mask", "sample", "loss", "lens"])
 def test_every_command_that_runs_a_model_takes_the_what_ifs_and_stores_them(attn, name):
     page = flat(attn(name, "--help"))
     assert all(f" {known.option} " in page for known in WHAT_IFS.values())

@@ -130,7 +130,7 @@ def test_they_are_offered_where_they_act(attn, command):
     ("command", "lacks"),
     [
         ("trace", ()), ("heads", ()), ("mask", ()), ("sample", ("--layout",)),
-        ("loss", ("--layout",)), ("verify", ("--digits", "--layout")),
+        ("loss", ("--layout",)), ("lens", ("--layout",)), ("verify", ("--digits", "--layout")),
         ("models", ("--digits", "--full", "--layout")),
     ],
 )  # fmt: skip

@@ -7,7 +7,9 @@ import pytest
 
 from attn_cli import vocabulary
 
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "train", "models")
+COMMANDS = (
+    "trace", "heads", "mask", "sample", "loss", "embed", "lens", "cost", "train", "models",
+)  # fmt: skip
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
     ("trace", PROMPT),
@@ -27,6 +29,11 @@ DOCUMENTS = [
     ("sample", PROMPT, "--draws", "20"),
     ("sample", PROMPT, "--sweep", "0,1,1e308", "-n", "3"),
     ("loss", PROMPT),
+    ("embed", "father - man + woman"),
+    ("embed", "--in", "the fashion model", "--in", "we train the model", "--token", "model"),
+    ("cost", "--preset", "bart-large"),
+    ("lens", PROMPT, "--per-head", "--watch", "Laozi"),
+    ("lens", "the [MASK] is a man", "-m", "tiny-encoder"),
     ("models",),
     ("models", "tiny"),
     ("models", "random"),

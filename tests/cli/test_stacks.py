@@ -146,7 +146,7 @@ def test_rows_and_columns_are_chosen_by_the_tokens_of_their_own_side(attn):
     assert run.code == 2 and "no token of this prompt" in run.said
 
 
-@pytest.mark.parametrize("command", ["trace", "heads", "mask", "sample", "loss", "verify"])
+@pytest.mark.parametrize("command", ["trace", "heads", "mask", "sample", "loss", "lens", "verify"])
 def test_documents_of_two_stacks_follow_their_schema(attn, command):
     more = {"trace": EVERY, "heads": ("--kind", "cross"), "mask": ("--stack", "encoder")}
     run = attn(command, SOURCE, *MODEL, "--target", TARGET, *more.get(command, ()), "--json").json

@@ -150,6 +150,14 @@ def test_a_pair_and_a_chat_are_read_as_elsewhere(attn):
     assert chat.text.count("in the text") == 3
 
 
+def test_spaces_alone_are_a_text_where_they_are_tokens(attn):
+    result = attn("tokens", "   ", "-m", "smollm2", "--json").json["result"]
+    assert [row["bytes"] for row in result["tokens"]] == ["20 20 20"]
+    page = flat(attn("tokens", "   ", "-m", "tiny-encoder"))
+    assert "The text gives no token of its own. The tokenizer adds [CLS], [SEP] by itself." in page
+    assert attn("trace", "   ", "-m", "smollm2").code == 2
+
+
 def test_each_line_is_a_document_of_its_own(attn):
     lines = attn("tokens", "--each", "line", "--json", stdin=b"the king\nunhappy\n").lines
     assert lines == [attn("tokens", text, "--json").json for text in ("the king", "unhappy")]

@@ -420,16 +420,30 @@ def test_not_a_bit_depends_on_threads_or_on_what_is_kept(visible, biased):
         cores.use(0)
 
 
+def test_measures_know_the_lengths_of_the_values_that_a_block_sees():
+    q, k, v = drawn(5, heads=4, groups=2, queries=300, keys=300, width=16)
+    lengths = np.random.default_rng(6).random((4, 300)).astype(np.float32)
+
+    def weighted(weights, at_Q, at_K, lengths):
+        return (weights * lengths).sum(axis=-1)
+
+    keep = Keep(("weights",), measures={"weighted": weighted}, lengths=lengths)
+    visible = lambda at_Q, at_K: masks.window(at_Q, at_K, 40)  # noqa: E731
+    found = steps.attend(q, k, v, visible, keep=keep)
+    wanted = (found.weights * lengths[:, None]).sum(axis=-1)
+    np.testing.assert_allclose(found.measures["weighted"], wanted, rtol=1e-5)
+
+
 def test_measures_are_taken_of_weights_that_are_not_kept():
     q, k, v = drawn(4, heads=4, groups=2, queries=300, keys=300, width=16)
 
-    def largest(weights, at_Q, at_K):
+    def largest(weights, at_Q, at_K, _):
         return weights.max(axis=-1)
 
-    def key_looked_at(weights, at_Q, at_K):
+    def key_looked_at(weights, at_Q, at_K, _):
         return at_K[weights.argmax(axis=-1)]
 
-    def distance(weights, at_Q, at_K):
+    def distance(weights, at_Q, at_K, _):
         return (weights * (at_Q[:, None] - at_K)).sum(axis=-1)
 
     measures = {"largest": largest, "key": key_looked_at, "distance": distance}

@@ -106,3 +106,35 @@ def test_masks_meet_where_they_should():
     assert np.array_equal(masks.prefix(*here, 0), causal)
     assert masks.prefix(*here, 6).all()
     assert np.array_equal(causal & masks.padding(*here, 6, 6), causal)
+
+
+# --- what looks tell of a mask -------------------------------------------------------------------
+
+SQUARES = {name: (mask, numbers) for name, (mask, numbers, _) in RULES.items()}
+
+
+def square(name, queries, keys):
+    mask, numbers = SQUARES[name]
+    return mask(*at(queries, keys), *numbers)
+
+
+def looked(name, queries, keys):
+    mask, numbers = SQUARES[name]
+    return masks.looks(lambda q, k: mask(q, k, *numbers), keys - queries, queries, keys, block=2)
+
+
+@pytest.mark.parametrize(("queries", "keys"), SIZES)
+def test_looks_are_the_same_exactly_where_the_masks_are(queries, keys):
+    found = {
+        pair: masks.same(*(looked(name, queries, keys) for name in pair))
+        for pair in itertools.product(SQUARES, repeat=2)
+    }
+    assert found == {
+        pair: np.array_equal(*(square(name, queries, keys) for name in pair)) for pair in found
+    }
+
+
+@pytest.mark.parametrize(("queries", "keys"), SIZES)
+def test_looks_hide_exactly_what_the_mask_does(queries, keys):
+    found = {name: masks.hides(looked(name, queries, keys), keys) for name in SQUARES}
+    assert found == {name: not square(name, queries, keys).all() for name in SQUARES}

@@ -174,7 +174,7 @@ def test_side_by_side_each_layer_is_read_once_and_held_until_all_have_passed_it(
         held.append(len({name.split(".")[1] for name in made[-1].weights.held if "layers" in name}))
         each(work, parts)
 
-    monkeypatch.setattr(session.cores, "each", counting)
+    monkeypatch.setattr(family.cores, "each", counting)
     asked = [session.ask(ids=ids, model=model, layer=0) for ids in ([7, 7, 2], [3, 1], [4] * 5)]
     found = session.together(asked)
     assert [len(trace.prompt.tokens) for trace in found] == [3, 2, 5]

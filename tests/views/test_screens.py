@@ -1,5 +1,6 @@
 """Every item on screens of every width: nothing is wider than the screen, and no number is cut."""
 
+import io
 import re
 from collections import Counter
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console, Group
 
 from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token
@@ -100,6 +102,24 @@ def test_nothing_is_cut_inside_a_number_at_any_width(width, full):
     for item in items_of(list(AWKWARD[:6])):
         text = "\n".join(drawn(item, width, full=full))
         assert not re.search(r"\d…", text), text
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("width", [20, 33, 80, 160])
+def test_a_page_is_set_as_rich_would_set_it(width, colour):
+    terminal = {"TERM": "xterm-256color"}
+    long = say("page.on", "aside", first=" ".join(["wörter"] * 30), rest="國王\tis a\n\nman  ")
+    page = [*items_of(["is", "\u4e2d\u56fd", "[MASK]"]), long, say("page.on", first="", rest="")]
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=colour, no_color=not colour,
+        color_system="auto" if colour else None, _environ=terminal, legacy_windows=False,
+        emoji=False, markup=False, highlight=False,
+    )  # fmt: skip
+    look = Look(width=width, colour=colour, terminal=terminal)
+    console.print(Group(*table.renderables(page, look)))
+    wanted = "\n".join(line.rstrip() for line in console.file.getvalue().split("\n"))
+    assert ("\x1b[" in wanted) == colour
+    assert table.draw(page, look) == wanted
 
 
 def test_a_matrix_too_wide_for_the_screen_is_told_in_lines():

@@ -1,5 +1,6 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, tokens, trace
+from attn_cli.words.en import commands, common, cost, embed, heads, lens, parts, tokens, trace, views
 
-SENTENCES = common.SENTENCES | trace.SENTENCES | commands.SENTENCES | tokens.SENTENCES
+TABLES = (commands, common, cost, embed, heads, lens, parts, tokens, trace, views)
+SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

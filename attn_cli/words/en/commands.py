@@ -1,35 +1,6 @@
 """English: the pages of the other commands."""
 
 SENTENCES = {
-    # heads
-    "heads.headline": "In {where}, head {sharpest} looks most sharply (entropy {entropy} "
-    "bits) and head {strongest} pulls `{query}` hardest ({norm}).",
-    "heads.some": "Of heads {heads} of {where}, head {sharpest} looks most sharply (entropy "
-    "{entropy} bits) and head {strongest} pulls `{query}` hardest ({norm}).",
-    "heads.one": "Head {heads} of {where} has an entropy of {entropy} bits and pulls "
-    "`{query}` by {norm}; {left_out} of {all} heads are not shown.",
-    "heads.nothing": "In {where} no head can be ranked: their numbers are NaN or infinite.",
-    "heads.last": "… the last {shown} of {count} tokens; --full shows all",
-    "heads.grids": "weights   each row a query, each column a key, fuller = more",
-    "heads.columns": "weights   each column a query, each row a key, fuller = more",
-    "heads.rows": "one row per head   entropy and shares: means over the queries after the first",
-    "heads.where": "the key that each query looks at most",
-    "heads.entropy": "entropy",
-    "heads.first_share": "on first",
-    "heads.previous_share": "on previous",
-    "heads.self_share": "on itself",
-    "heads.norm": "norm",
-    "heads.cosine": "cosine",
-    "heads.sum": "Σ head_output + bias = output: largest error {error}.",
-    "heads.part": "Σ head_output + bias = output needs every head: --head all.",
-    "heads.what": "`entropy` counts choices in bits: 0 = one key takes all, 1 = two keys alike. "
-    "`norm` and `cosine` belong to the pull on `{query}`; the whole block's has length {output}.",
-    "heads.sharp": "In {where}, head {sharpest} looks most sharply (entropy {entropy} bits); "
-    "no head shown pulls `{query}`.",
-    "heads.rows_all": "one row per head   entropy and shares: means over all queries",
-    "heads.all": "several layers",
-    "heads.place": "where",
-    "heads.ranking": "all heads, the strongest pull on {query} first",
     # mask
     "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}{goes}.",
     "mask.moves": "`{query}` moves {moved} of its attention",
@@ -71,7 +42,7 @@ SENTENCES = {
     "mask.column_before": "before",
     "mask.same": "This mask changes nothing here.",
     "mask.example": ", so `{query}` may not look at `{key}`",
-    "mask.infinite": "They are drawn as −∞, which softmax turns into 0.",
+    "mask.infinite": "They become −∞, which softmax turns into 0.",
     "mask.goes": ", and {token} goes from {before} to {after}",
     # sample
     "sample.moves": "Temperature {temperature} moves {moved} of the probability: {loser} loses "

@@ -46,6 +46,7 @@ SENTENCES = {
     "{read} of {size} read",
     "progress.encoder": "encoder layer",
     "progress.decoder": "layer",
+    "progress.passes": "passes without heads: layer",
     # what pages have in common
     "page.model": "{family} · {stack} · width {width} ({head_width} per head)",
     "page.layers_one": "1 layer",

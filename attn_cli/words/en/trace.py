@@ -142,7 +142,7 @@ SENTENCES = {
     "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
-    "softmax.hidden": "A hidden cell gets 0 and is drawn as ·.",
+    "softmax.hidden": "A hidden cell gets 0 and a mark of its own.",
     "softmax.value": "With --mask-value hidden cells get a share as well.",
     "sum.what": "What `{query}` takes from each token's value, and the sum. Numbers are rounded "
     "only for the screen; --digits 6 shows more.",
@@ -188,7 +188,9 @@ SENTENCES = {
     "axes.target": "queries (target)",
     "axes.source": "keys (source)",
     "trace.too_many": "{count} tables are not printed; --full prints them all, --layer, --head or "
-    "--step fewer",
+    "--step choose some, --view heatmap shows the weights of all heads as small pictures",
+    "trace.overview": "{count} pictures are not printed, but the weights of all heads; --full "
+    "prints them all, --layer, --head or --step choose some",
     "trace.what_if": "what-if: {changes}; the arrays it touches are marked",
     "after.title": "the rest of {where}",
     "after.what": "Attention's output is added to x. A feed-forward network then works on each "

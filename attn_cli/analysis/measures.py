@@ -1,0 +1,214 @@
+"""What is measured of a block's weights while they pass: a number for each head and query.
+
+`measures` says what to take, `taken` brings it into the form that a summary reads. Axes, as
+suffixes: Q query position, K key position.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from attn_cli.maths.kept import Measure
+from attn_cli.maths.products import NOTHING
+from attn_cli.records import Address, Attention, Prompt
+
+# Parts of what the other keys get, once the first is split off.
+PARTS = (
+    "entropy", "distance", "previous_share", "self_share", "duplicate_share", "induction_share",
+)  # fmt: skip
+
+
+class Reading:
+    """The tokens that queries and keys of one attention stand for, and which of them come again.
+
+    Tokens of two stacks have nothing to do with one another: there `duplicates` and `followers` are
+    False for every query. `past_first`: of the keys after the first alone.
+    """
+
+    def __init__(self, prompt: Prompt, stack: str, kind: str, *, past_first: bool = False) -> None:
+        queries, keys = prompt.sides(stack, kind)
+        place = Address(stack, kind, 0)
+        self.causal, self.crosses, self.past_first = place.causal, place.crosses, past_first
+        self.queries, self.keys = len(queries.tokens), len(keys.tokens)
+        self.ids_K = np.array(keys.ids)
+
+    @cached_property
+    def duplicates(self) -> np.ndarray:
+        """Whether the query's own token stands elsewhere too, in a decoder before it (query)."""
+        return self._again(range(int(self.past_first), self.keys))
+
+    @cached_property
+    def followers(self) -> np.ndarray:
+        """Whether something follows the query's own token elsewhere (query)."""
+        return self._again(range(self.keys - 1))
+
+    def _again(self, places: range) -> np.ndarray:
+        """Whether a query's token stands at these places too, itself and later ones not counted."""
+        found, seen = np.zeros(self.queries, bool), Counter()
+        ids = [] if self.crosses else self.ids_K.tolist()
+        if ids and not self.causal:
+            seen.update(ids[at] for at in places)
+        for at, id in enumerate(ids):
+            if self.causal:
+                found[at] = seen[id] > 0
+                seen[id] += at in places
+            else:
+                found[at] = seen[id] - (at in places) > 0
+        return found
+
+    def share(self, after: int) -> Measure:
+        """The weight of the keys that stand so many positions after another of the same token."""
+        asking = self.followers if after else self.duplicates
+
+        def measure(
+            weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray
+        ) -> np.ndarray:
+            shares = np.zeros(weights.shape[:-1])
+            rows, columns = np.flatnonzero(asking[at_Q]), np.flatnonzero(at_K >= after)
+            if rows.size and columns.size:
+                at_Q, at_K = at_Q[rows, None], at_K[columns] - after
+                same = self.ids_K[at_Q] == self.ids_K[at_K]
+                same &= at_K < at_Q if self.causal else at_K != at_Q
+                chosen = weights[..., rows[:, None], columns]
+                shares[..., rows] = np.einsum("...qk,qk->...q", chosen, same.astype(weights.dtype))
+            return shares
+
+        return measure
+
+
+def measures(reading: Reading) -> dict[str, Measure]:
+    """What to measure of one attention, by name.
+
+    Past the first key these are parts of the whole; `taken` makes them parts of what that leaves.
+    """
+    found: dict[str, Measure] = {
+        "entropy": entropy, "looks_at": _looks_at, "distance": _distance,
+        "previous_share": share_back(1), "self_share": share_back(0),
+        "duplicate_share": reading.share(0), "induction_share": reading.share(1),
+    }  # fmt: skip
+    if reading.past_first:
+        found = {name: _past_first(measure) for name, measure in found.items()}
+    return {
+        **found, "first_share": first_share, "first_weighted_share": _first_weighted_share,
+        "rest_share": _past_first(_sum),
+    }  # fmt: skip
+
+
+def taken(block: Attention, reading: Reading) -> dict[int, dict[str, np.ndarray]]:
+    """The measures (query) of each of a block's heads, by its number and their names.
+
+    Where the pass has not taken them they come from the weights, which must all be there; what
+    depends on the length of values is NaN then.
+    """
+    if block.measures:
+        of_shown = {name: of[list(block.heads)] for name, of in block.measures.items()}
+    else:
+        at = np.array(block.queries), np.array(block.keys)
+        wanted = measures(reading)
+        of_shown = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
+    of_heads = {
+        head: {name: of[place] for name, of in of_shown.items()}
+        for place, head in enumerate(block.heads)
+    }
+    if not reading.past_first:
+        return of_heads
+    return {head: _renormalised(measured) for head, measured in of_heads.items()}
+
+
+@np.errstate(all="ignore")
+def _renormalised(measured: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Measures of the keys past the first as if these had all of the weight, NaN where they have
+    none. With r = Σ w the entropy of w / r is −Σ w·log₂ w / r + log₂ r."""
+    rest = np.where(measured["rest_share"] > 0, measured["rest_share"], np.nan)
+    found = {name: measured[name] / rest for name in PARTS}
+    found["entropy"] = np.maximum(0.0, found["entropy"] + np.log2(rest))
+    return {**measured, **found}
+
+
+# --- measures of weights (…, query, key); keys follow each other ---------------------------------
+
+
+def entropy(weights: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    """−Σ w·log₂ w of each row, in bits."""
+    logs = np.maximum(weights, np.finfo(weights.dtype).tiny)
+    np.log2(logs, out=logs)
+    logs *= weights
+    return 0.0 - logs.sum(axis=-1, dtype=np.float64)
+
+
+def _sum(weights: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    return weights.sum(axis=-1, dtype=np.float64)
+
+
+def _looks_at(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray) -> np.ndarray:
+    """The key with the largest weight, the first among equals; 0 where none has any."""
+    best = weights.argmax(axis=-1)
+    largest = np.take_along_axis(weights, best[..., None], axis=-1)[..., 0]
+    return np.where(largest == 0, 0, at_K[best])
+
+
+def _distance(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray) -> np.ndarray:
+    """Σ w·|query − key|, in positions."""
+    apart = np.subtract.outer(at_Q.astype(weights.dtype), at_K.astype(weights.dtype))
+    return np.einsum("...qk,qk->...q", weights, np.abs(apart, out=apart))
+
+
+def share_back(back: int) -> Measure:
+    """The weight of the key so many positions back."""
+    return _share(lambda at_Q: at_Q - back)
+
+
+def share_at(keys_Q: np.ndarray) -> Measure:
+    """The weight of one key of each query; −1: of none."""
+    return _share(keys_Q.__getitem__)
+
+
+def _share(key: Callable[[np.ndarray], np.ndarray]) -> Measure:
+    """The weight of one key of each query, 0 where it is none; by the queries' positions."""
+
+    def measure(
+        weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray
+    ) -> np.ndarray:
+        shares = np.zeros(weights.shape[:-1])
+        places = (keys := key(at_Q)) - at_K[0]
+        rows = np.flatnonzero((keys >= 0) & (places >= 0) & (places < len(at_K)))
+        shares[..., rows] = weights[..., rows, places[rows]]
+        return shares
+
+    return measure
+
+
+def first_share(
+    weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray
+) -> np.ndarray:
+    """The weight of the first key of all."""
+    return weights[..., 0] if not at_K[0] else np.zeros(weights.shape[:-1])
+
+
+def _first_weighted_share(
+    weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
+    """The first key's share of Σ w·‖v·W_O‖, 0 where that is 0. Kobayashi et al. 2020."""
+    if not lengths.size:
+        return np.full(weights.shape[:-1], np.nan)
+    all_of_it = np.matmul(weights, lengths.swapaxes(-1, -2))[..., 0]
+    if at_K[0]:
+        return np.zeros(weights.shape[:-1])
+    first = weights[..., 0] * lengths[..., 0]
+    return np.divide(first, all_of_it, out=np.zeros_like(first), where=all_of_it != 0)
+
+
+def _past_first(measure: Measure) -> Measure:
+    """The same of the keys after the first of all; 0 where there are none."""
+
+    def past(
+        weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, lengths: np.ndarray
+    ) -> np.ndarray:
+        start = 1 if not at_K[0] else 0
+        if start == len(at_K):
+            return np.zeros(weights.shape[:-1])
+        return measure(weights[..., start:], at_Q, at_K[start:], lengths[..., start:])
+
+    return past
