@@ -4,8 +4,9 @@
     t = attn_cli.trace("the greatest thinker in China is", model="tiny")
     t.attention[0].weights  # layer 0, axes (head, query, key)
 
-`trace` and `load` open models; `heads`, `mask`, `sample`, `loss` and `lens` are the analyses behind
-the commands of those names. ATTN_THREADS in the environment says how many threads compute.
+`trace` and `load` open models; `heads`, `mask`, `sample`, `loss`, `lens` and `compare` are the
+analyses behind the commands of those names; `ask` is what `trace` is asked, and `compare` takes two
+of it. ATTN_THREADS in the environment says how many threads compute.
 """
 
 import os
@@ -23,8 +24,12 @@ _FRONT_DOOR = {
     "sample": "attn_cli.analysis.sample",
     "loss": "attn_cli.analysis.loss",
     "lens": "attn_cli.analysis.lens",
+    "ask": "attn_cli.session",
+    "compare": "attn_cli.analysis.compare",
 }
-__all__ = ["__version__", "heads", "lens", "load", "loss", "mask", "sample", "trace"]
+__all__ = [
+    "__version__", "ask", "compare", "heads", "lens", "load", "loss", "mask", "sample", "trace",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """The likeliest tokens of a prediction, and how their scores come about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from attn_cli.model import family
 from attn_cli.model.family import Model
 from attn_cli.model.weights import NOTHING, bias_of
 from attn_cli.reading import token_of
-from attn_cli.records import Candidate, Ending
+from attn_cli.records import Candidate, Ending, Prediction
 
 
 @np.errstate(all="ignore")
@@ -57,6 +57,22 @@ def rank(
         )
         for id, place in places.items()
     )
+
+
+def followed(
+    prediction: Prediction, logits_V: np.ndarray, texts: Mapping[int, str]
+) -> tuple[Candidate, ...]:
+    """The tokens of `texts` (id → text) by rank; from the logits where the prediction left them."""
+    known = {c.id: c for c in prediction.candidates}
+    missing = [id for id in texts if id not in known]
+    if missing:
+        probabilities = softmax(logits_V.astype(np.float64))
+        for id in missing:
+            known[id] = Candidate(
+                rank=place_of(logits_V, id), id=id, text=texts[id], logit=float(logits_V[id]),
+                probability=float(probabilities[id]),
+            )  # fmt: skip
+    return tuple(sorted((known[id] for id in texts), key=lambda c: c.rank))
 
 
 def place_of(values_V: np.ndarray, id: int) -> int:

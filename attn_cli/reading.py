@@ -50,8 +50,7 @@ def tokenise(
     _check_size(model, "the prompt", text + (pair or ""), forced)
     _check_size(model, "the target", target or "", forced)
     read = replace(_read(model, text, ids, special, chat, pair), forced=force_context)
-    says = _says_something(read) or (alone and bool(text))
-    if not read.tokens or (read.has_text and not says):
+    if not read.tokens or (read.has_text and not _says_something(read)):
         raise UsageError(
             "the prompt gives no tokens" if text.strip() else "the prompt is empty",
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",

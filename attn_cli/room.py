@@ -1,8 +1,9 @@
 """How much memory a run takes, asked before it takes any."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,16 @@ _ONLY_WITH = {
 }
 
 Tokens = Mapping[str, int]  # how many each stack reads
+# Another request, for so many tokens.
+Change = Callable[[Request, Tokens], tuple[Request, Tokens]]
+
+
+class Run(NamedTuple):
+    """A pass that is to be made."""
+
+    model: Model
+    prompt: Prompt
+    request: Request
 
 
 def allowed(max_memory: int) -> int:
@@ -50,28 +61,38 @@ def check(
     added: int = 0,
     per_token: int = 0,
     times: int = 1,
+    beside: Sequence[Run] = (),
+    forgotten: bool = False,
 ) -> None:
     """Refuses a run that takes more than it may, before it takes anything.
 
     The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
-    the pass records, and all of it is there so many `times`. Raises ContentError with what would
-    fit, and UsageError.
+    the pass records, and all of it is there so many `times`. The passes `beside` go on meanwhile.
+    Where each block is `forgotten` when the next one comes, the largest counts. Raises ContentError
+    with what would fit, and UsageError.
     """
-    tokens = _read(model, prompt)
-    tokens[model.facts.stack] += added
+    runs = (Run(model, prompt, request), *beside)
+    tokens = [_read(run.model, run.prompt) for run in runs]
+    tokens[0][model.facts.stack] += added
     have = allowed(max_memory)
 
-    def bytes_of(asked: Request, read: Tokens) -> int:
-        of_pass = needed(model, asked, read) + per_token * read[model.facts.stack]
-        return times * of_pass + _held(model.weights)
+    def bytes_of(change: Change) -> int:
+        need = 0
+        for run, read in zip(runs, tokens, strict=True):
+            asked, fewer = change(run.request, read)
+            kept = per_token * fewer[run.model.facts.stack]
+            of_pass = needed(run.model, asked, fewer, forgotten=forgotten) + kept
+            need += times * of_pass + _held(run.model.weights)
+        return need
 
-    need = bytes_of(request, tokens)
+    need = bytes_of(lambda *given: given)
     if need > have:
-        of = f" for {plural(len(request.blocks), 'layer')}" if request.blocks else ""
+        layers = "" if forgotten or not request.blocks else plural(len(request.blocks), "layer")
+        reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
         raise ContentError(
-            f"reading {plural(max(tokens.values()), 'token')} takes {size(need)}{of}; "
+            f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; "
             f"{size(have)} may be used",
-            _ways(request, tokens, lambda *asked: bytes_of(*asked) <= have, need, fixed=times > 1),
+            _ways(runs, tokens, lambda change: bytes_of(change) <= have, need, fixed=times > 1),
         )
 
 
@@ -96,14 +117,18 @@ def of_cache(facts: Facts) -> int:
     return 4 * 2 * 2 * facts.layers * facts.kv_heads * facts.head_width
 
 
-def needed(model: Model, request: Request, tokens: Tokens) -> int:
-    """The bytes of what a pass records, and of what one layer works with meanwhile."""
+def needed(model: Model, request: Request, tokens: Tokens, *, forgotten: bool = False) -> int:
+    """The bytes of what a pass records, and of what one layer works with meanwhile.
+
+    Of blocks that are `forgotten` one by one, the largest counts.
+    """
     number = np.dtype(model.weights.dtype).itemsize
-    recorded = sum(_recorded(model.facts, request, block, tokens) for block in request.blocks)
+    blocks = [_recorded(model.facts, request, block, tokens) for block in request.blocks]
+    recorded = max(blocks, default=0) if forgotten else sum(blocks)
     most = max(tokens.values())
     layer = most * _ARRAYS * model.facts.model_width
-    blocks = cores.threads() * _BLOCKS * BLOCK * most
-    return number * (recorded + layer + blocks)
+    working = cores.threads() * _BLOCKS * BLOCK * most
+    return number * (recorded + layer + working)
 
 
 def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) -> int:
@@ -134,34 +159,43 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
 
 
 def _ways(
-    request: Request,
-    tokens: Tokens,
-    fits: Callable[[Request, Tokens], bool],
+    runs: Sequence[Run],
+    tokens: Sequence[Tokens],
+    fits: Callable[[Change], bool],
     need: int,
     *,
     fixed: bool,
 ) -> str:
     """What could be asked for instead, as far as it fits; layers and heads may be `fixed`."""
+    request = runs[0].request
     layers = sorted({block.layer for block in request.blocks if not fixed})
     heads = 0 if fixed else max(map(len, request.heads.values()), default=0)
+    longest = max(count for read in tokens for count in read.values())
 
-    def of_layers(count: int) -> Request:
-        kept = {block for block in request.blocks if block.layer in layers[:count]}
-        return replace(request, blocks=frozenset(kept))
+    def of_layers(count: int) -> Change:
+        def change(asked: Request, read: Tokens) -> tuple[Request, Tokens]:
+            kept = {block for block in asked.blocks if block.layer in layers[:count]}
+            return replace(asked, blocks=frozenset(kept)), read
 
-    def of_heads(count: int) -> Request:
-        return replace(request, heads={stack: own[:count] for stack, own in request.heads.items()})
+        return change
 
-    def shorter(count: int) -> Tokens:
-        return {stack: min(own, count) for stack, own in tokens.items()}
+    def of_heads(count: int) -> Change:
+        def change(asked: Request, read: Tokens) -> tuple[Request, Tokens]:
+            kept = {stack: own[:count] for stack, own in asked.heads.items()}
+            return replace(asked, heads=kept), read
 
-    few_layers = _most(len(layers) - 1, lambda n: fits(of_layers(n), tokens))
-    few_heads = _most(heads - 1, lambda n: fits(of_heads(n), tokens))
-    few_tokens = _most(max(tokens.values()) - 1, lambda n: fits(request, shorter(n)))
+        return change
+
+    def shorter(count: int) -> Change:
+        return lambda asked, read: (asked, {stack: min(own, count) for stack, own in read.items()})
+
+    few_layers = _most(len(layers) - 1, lambda n: fits(of_layers(n)))
+    few_heads = _most(heads - 1, lambda n: fits(of_heads(n)))
+    few_tokens = _most(longest - 1, lambda n: fits(shorter(n)))
     ways = [
         f"{plural(few_layers, 'layer')} (--layer)" if few_layers else "",
         f"{plural(few_heads, 'head')} (--head)" if few_heads else "",
-        "fewer rows (attn trace --query A-B)" if layers and fits(of_layers(0), tokens) else "",
+        "fewer rows (attn trace --query A-B)" if layers and fits(of_layers(0)) else "",
         f"a prompt of {plural(few_tokens, 'token')}" if few_tokens else "",
         f"--max-memory {-(-need // 2**20)}MiB" if need <= machine.available() else "",
     ]

@@ -148,10 +148,13 @@ def ask(
     ending: bool = False,
     special: bool = True,
     chat: bool = False,
-    max_memory: int = 0,
+    max_memory: int | None = 0,
     force_context: bool = False,
 ) -> Question:
-    """What `trace` is asked, checked; see there. Raises UsageError and ContentError."""
+    """What `trace` is asked, checked; see there. Raises UsageError and ContentError.
+
+    With `max_memory` None, whether there is room is for the caller to ask.
+    """
     opened = load(model) if isinstance(model, str) else model
     _check_names(arrays := frozenset(arrays))
     read = {"ids": ids, "special": special, "chat": chat, "pair": pair,
@@ -166,7 +169,8 @@ def ask(
         measures=measures, what_if=what_if(opened, prompt, where, **settings),
         whole=next and bool(predicted(opened, prompt)),
     )  # fmt: skip
-    room.check(opened, prompt, request, max_memory)
+    if max_memory is not None:
+        room.check(opened, prompt, request, max_memory)
     settings |= {**parse.named(where), **prompt.settings, "ignore_config": list(opened.ignored)}
     return Question(
         model=opened, prompt=prompt, request=request, blocks=blocks, settings=settings,

@@ -163,7 +163,7 @@ def test_errors_are_ours_and_have_a_message(call, error):
 
 def test_the_package_names_what_it_has():
     assert set(attn_cli.__all__) == {
-        "__version__", "heads", "lens", "load", "loss", "mask", "sample", "trace"
+        "__version__", "ask", "compare", "heads", "lens", "load", "loss", "mask", "sample", "trace"
     }  # fmt: skip
     assert all(getattr(attn_cli, name) for name in attn_cli.__all__)
 

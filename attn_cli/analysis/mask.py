@@ -7,9 +7,8 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import found
-from attn_cli.candidates import place_of
+from attn_cli.candidates import followed
 from attn_cli.errors import UsageError
-from attn_cli.maths.attention import softmax
 from attn_cli.records import Address, Candidate, Trace
 
 NEEDS = frozenset({"scaled", "visible", "masked", "weights", "output"})
@@ -109,18 +108,7 @@ def mask(
 
 
 def _followed(trace: Trace, likeliest: dict[int, str]) -> tuple[Candidate, ...]:
-    """The tokens of `likeliest` (id → text) by rank; from the logits where the trace left them."""
-    known = {c.id: c for c in _candidates(trace)}
-    missing = [id for id in likeliest if id not in known]
-    if missing:
-        logits_V = trace.logits[0]
-        probabilities = softmax(logits_V.astype(np.float64))
-        for id in missing:
-            known[id] = Candidate(
-                rank=place_of(logits_V, id), id=id, text=likeliest[id], logit=float(logits_V[id]),
-                probability=float(probabilities[id]),
-            )  # fmt: skip
-    return tuple(sorted((known[id] for id in likeliest), key=lambda c: c.rank))
+    return followed(trace.next[0], trace.logits[0], likeliest) if trace.next else ()
 
 
 def _candidates(trace: Trace) -> tuple[Candidate, ...]:

@@ -1,6 +1,6 @@
 """How a text became tokens: where each comes from, and two tokenizers over the same characters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
 from math import nan
@@ -69,11 +69,16 @@ class Tokens(NamedTuple):
     """All tokens that a model's tokenizer makes of a prompt.
 
     `own` are those of the text, without those that the tokenizer `added`; so many tokens are
-    `beyond` the context. `twice` are positions of special tokens that stand in the text beside the
-    same one that is added. Of ids, `spells` is the text, and `again` the ids that it gives.
+    `beyond` the context (0: none is known). `twice` are positions of special tokens that stand in
+    the text beside the same one that is added. Of a prompt `from_ids`, `spells` is the text, and
+    `again` the ids that it gives. `readable` has what entries and parts of them in `words` stand
+    for, where that is spelled otherwise.
     """
 
     model: str
+    vocabulary: int
+    context: int
+    from_ids: bool
     characters: int
     own: int
     characters_per_token: float
@@ -85,6 +90,7 @@ class Tokens(NamedTuple):
     tokens: tuple[Origin, ...]
     words: tuple[Word, ...]
     split: tuple[Split, ...]
+    readable: Mapping[str, str]
 
 
 def tokens(model: Model, prompt: Prompt) -> Tokens:
@@ -107,6 +113,9 @@ def tokens(model: Model, prompt: Prompt) -> Tokens:
     context = model.facts.context
     return Tokens(
         model=model.facts.name,
+        vocabulary=model.facts.vocabulary,
+        context=context,
+        from_ids=not prompt.has_text,
         characters=len(text),
         own=len(own),
         characters_per_token=len(text) / len(own) if own else nan,
@@ -118,7 +127,18 @@ def tokens(model: Model, prompt: Prompt) -> Tokens:
         tokens=tuple(found),
         words=words,
         split=tuple(_split(told.tokens if words else prompt.tokens)),
+        readable=_readable(model, words),
     )
+
+
+def _readable(model: Model, words: Sequence[Word]) -> dict[str, str]:
+    """What the entries of words stand for, and the parts that merging made them of."""
+    entries = {entry for word in words for entry in word.spelled}
+    entries |= {side for word in words for merge in word.merges for side in merge[:2]}
+    entries |= {char for word in words if word.merges for char in "".join(word.spelled)}
+    entries |= {entry for word in words for entry in word.runner_up}
+    pairs = ((entry, model.tokenizer.readable(entry)) for entry in sorted(entries))
+    return {entry: text for entry, text in pairs if text != entry}
 
 
 def _read_again(model: Model, text: str) -> tuple[Token, ...]:

@@ -116,10 +116,19 @@ def _badness(error: float) -> float:
 def row_error(a: np.ndarray, b: np.ndarray) -> float:
     """max |a − b| / max(1, max |b|) over rows; cells infinite alike in both are left out."""
     with np.errstate(all="ignore"):
+        gap, size = row_gaps(a, b)
+        return float((gap.max(axis=-1, initial=0.0) / size).max())
+
+
+def row_gaps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """|a − b| and, of each row, max(1, max |b|); a cell infinite alike in both counts as 0."""
+    with np.errstate(all="ignore"):
         a, b = np.atleast_2d(a).astype(np.float64), np.atleast_2d(b).astype(np.float64)
-        alike = (a == b) & ~np.isfinite(b)
-        size = np.abs(np.where(alike, 0, b)).max(axis=-1, initial=1.0)
-        return float((np.abs(np.where(alike, 0, a - b)).max(axis=-1, initial=0.0) / size).max())
+        gap = np.abs(a - b)
+        if not np.isfinite(gap.sum()):
+            alike = (a == b) & ~np.isfinite(b)
+            gap, b = np.where(alike, 0, gap), np.where(alike, 0, b)
+        return gap, np.abs(b).max(axis=-1, initial=1.0)
 
 
 def _worst(errors: Iterator[tuple[str, Attention, float]]) -> tuple[StepError, ...]:

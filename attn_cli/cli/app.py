@@ -65,14 +65,13 @@ def build(name: str) -> Any:
     command = typer.main.get_command(single)
     command.examples = module.EXAMPLES
     for option in command.params:
-        if option.envvar:
-            option.value_from_envvar = partial(_from_environment, option)
+        if option.envvar:  # typer would ask the process
+            option.value_from_envvar = partial(_of_environment, option)
     return command
 
 
-def _from_environment(option: Any, _: Any) -> str | list[str] | None:
-    """The value that the environment has for an option: typer would ask that of the process, and
-    cut one of an option that can be repeated at its spaces."""
+def _of_environment(option: Any, _: Any) -> str | list[str] | None:
+    """The value of an option that was not typed; a single one where it can be repeated."""
     value = CURRENT.get().environ.get(option.envvar) or None
     return [value] if value and option.multiple else value
 

@@ -1,6 +1,7 @@
 """`attn mask`: what a mask hides, and what moves."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attn_cli.cli import output
 from attn_cli.cli.options import (
@@ -15,6 +16,11 @@ from attn_cli.cli.options import (
 from attn_cli.cli.prompts import answers
 from attn_cli.errors import UsageError
 from attn_cli.words import Note, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from attn_cli.records import Trace
 
 EXAMPLES = (
     'attn mask "the greatest thinker in China is"',
@@ -39,6 +45,7 @@ def command(
     --mask-value with −∞.
     """
     from attn_cli import session
+    from attn_cli.analysis.beside import both
     from attn_cli.analysis.mask import NEEDS, mask
     from attn_cli.views import mask as view
     from attn_cli.views import numbers as written
@@ -51,26 +58,22 @@ def command(
             "choose it with --layer, --head, --stack and --kind",
         )
     (block,), ((at,),) = blocks, heads.values()
-    own, typed = sentence("mask.own"), " ".join(f"--mask {word}" for word in what_if.mask)
+    typed = " ".join(f"--mask {word}" for word in what_if.mask)
     value = "" if what_if.mask_value is None else written.exact(what_if.mask_value)
 
     def answer(read):
-        def run(**changed):
-            asked = session.ask(
+        def asked(**changed):
+            return session.ask(
                 prompt=read, model=model, stack=block.stack, kind=block.kind, layer=block.layer,
-                head=at, arrays=NEEDS, top=model.facts.vocabulary, max_memory=prompt.max_memory,
+                head=at, arrays=NEEDS, top=top, max_memory=None,
                 **{**what_if.settings(), **changed},
             )  # fmt: skip
-            return output.watched(session.tracing(asked), quiet=prompt.quiet)
 
-        after = run()
-        if what_if.mask_value is not None:
-            before = run(mask_value=None)
-            names = tuple(sentence("mask.value", value=v) for v in ("−∞", value))
-        else:
-            before, names = run(mask=[]), (own, typed or own)
-            if (after.attention[0].visible == before.attention[0].visible).all():
-                before, names = run(mask=["none"]), (sentence("mask.none"), typed or own)
+        def run(**changed):
+            steps = both(asked(**changed), asked(), prompt.max_memory)
+            return output.watched(steps, quiet=prompt.quiet)
+
+        before, after, names = _compared(run, typed, value)
         found = mask(before, after, block, at, top=top)
         chosen = {**after.settings, "compared_with": names[0], "layer": block.layer, "head": at}
         page = partial(view.page, after, found, *names)
@@ -78,6 +81,23 @@ def command(
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("mask", out, results, quiet=prompt.quiet, each=each)
+
+
+def _compared(
+    run: "Callable[..., tuple[Trace, Trace]]", typed: str, value: str
+) -> "tuple[Trace, Trace, tuple[str, str]]":
+    """The traces before and after, and the names of their masks: `run` changes settings before.
+
+    `typed` are the masks of the command line, `value` the mask value, both "" where none is.
+    """
+    own = sentence("mask.own")
+    if value:
+        return *run(mask_value=None), tuple(sentence("mask.value", value=v) for v in ("−∞", value))
+    if typed:
+        before, after = run(mask=[])
+        if (before.attention[0].visible != after.attention[0].visible).any():
+            return before, after, (own, typed)
+    return *run(mask=["none"]), (sentence("mask.none"), typed or own)
 
 
 def _beside(notes: tuple[Note, ...]) -> tuple[Note, ...]:

@@ -72,7 +72,8 @@ def _numbers(fact: str) -> Callable[[Context, str], list[str]]:
         from attn_cli.opening.load import load
 
         try:
-            facts = load(ctx.params.get("model") or vocabulary.DEFAULT_MODEL).facts
+            name = ctx.params.get("model") or vocabulary.DEFAULT_MODEL
+            facts = load(name if isinstance(name, str) else name[0]).facts
         except AttnError:
             return []
         return complete(*map(str, range(getattr(facts, fact))), "all")(incomplete)
@@ -91,16 +92,15 @@ def _masks(link: str, **kind: bool) -> str:
     return f"{', '.join(others)} {link} {last}" if others else last
 
 
-ModelName = Annotated[
-    str,
-    Option(
-        "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
-        help="tiny, tiny-encoder, tiny-translator, smollm2, minilm, "
-        "random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, a folder with config.json, "
-        "org/name in the Hugging Face cache, or ollama:name[:tag].",
-        autocompletion=complete_models,
-    ),
-]  # fmt: skip
+_MODEL = Option(
+    "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
+    help="tiny, tiny-encoder, tiny-translator, smollm2, minilm, "
+    "random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, a folder with config.json, "
+    "org/name in the Hugging Face cache, or ollama:name[:tag].",
+    autocompletion=complete_models,
+)  # fmt: skip
+ModelName = Annotated[str, _MODEL]
+ModelNames = Annotated[list[str], _MODEL]
 IgnoreConfig = Annotated[
     list[str],
     Option("--ignore-config", metavar="KEY", help="Accept this refused key of the config."),
@@ -132,6 +132,14 @@ Layer = Annotated[
 ]
 Head = Annotated[
     str, Option("--head", "-H", metavar="HEAD", autocompletion=_numbers("heads"), help="One head.")
+]
+Queries = Annotated[
+    list[str],
+    Option(metavar="QUERIES", help="Rows: positions, ranges or tokens' texts. Repeatable."),
+]
+Keys = Annotated[
+    list[str],
+    Option(metavar="KEYS", help="Columns: positions, ranges or tokens' texts. Repeatable."),
 ]
 Steps = Annotated[
     list[str],

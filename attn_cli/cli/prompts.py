@@ -16,6 +16,7 @@ from attn_cli.errors import AttnError, ContentError, UsageError, shorten
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
+    from attn_cli.model.selection import Positions
     from attn_cli.records import Prompt, Trace
     from attn_cli.session import Question
 
@@ -29,6 +30,20 @@ _LONGEST = 1 << 24  # bytes of a line; JSON that says nothing takes twenty times
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON_LINES = (".jsonl", ".ndjson")
 _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
+
+
+def reader(options: PromptOptions, model: "Model") -> "Callable[..., Prompt]":
+    """What makes a prompt for a model of a text or ids, with the options on how to read it."""
+    from attn_cli.reading import tokenise
+
+    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
+    typed = {"--pair": options.pair, "--target": options.target}
+    return partial(
+        tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
+        force_context=options.force_context,
+        **{option[2:]: None if text is None else checked(text, option)
+           for option, text in typed.items()},
+    )  # fmt: skip
 
 
 def answers(
@@ -49,11 +64,11 @@ def answers(
     """
     from attn_cli import session
 
-    read = read or reading(options, model)
+    read = read or reader(options, model)
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**_single(options, sample)))
+        found = _begun(answer, read(**single(options, sample)))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
@@ -62,20 +77,6 @@ def answers(
     alone = options.strict or model.weights.size < _WORTH
     for group in _groups(options, read, 1 if alone else _TOGETHER):
         yield from _answered(group, answer, options)
-
-
-def reading(options: PromptOptions, model: "Model", **more: Any) -> "Callable[..., Prompt]":
-    """What makes a prompt of a text or ids, as the options ask; `more` is `tokenise`'s."""
-    from attn_cli.reading import tokenise
-
-    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
-    typed = {"--pair": options.pair, "--target": options.target}
-    return partial(
-        tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
-        force_context=options.force_context, **more,
-        **{option[2:]: None if text is None else checked(text, option)
-           for option, text in typed.items()},
-    )  # fmt: skip
 
 
 def _answered(
@@ -169,9 +170,35 @@ def _tried(work: "Callable[[], T]", place: str, options: PromptOptions) -> "T | 
         return None
 
 
-def _single(options: PromptOptions, sample: str) -> dict[str, Any]:
+def positions(
+    prompt: "Prompt", place: tuple[str, str], query: list[str], key: list[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The queries and the keys of an attention that were asked for."""
+    from attn_cli.views.text import labels
+
+    of_queries, of_keys = prompt.sides(*place)
+    return (
+        parse.positions(query, of_queries.labels, "--query", labels(of_queries.labels)),
+        parse.positions(key, of_keys.labels, "--key", labels(of_keys.labels)),
+    )
+
+
+def kept(
+    prompt: "Prompt", places: dict[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]]
+) -> "dict[tuple[str, str], Positions]":
+    """The same, None for all of them."""
+
+    def some(chosen: tuple[int, ...], side: "Prompt") -> tuple[int, ...] | None:
+        return None if chosen == tuple(range(len(side.tokens))) else chosen
+
+    return {
+        place: tuple(map(some, chosen, prompt.sides(*place))) for place, chosen in places.items()
+    }
+
+
+def single(options: PromptOptions, sample: str = vocabulary.SAMPLE_PROMPT) -> dict[str, Any]:
     """The prompt as it was given: a text, or ids."""
-    _refuse_two(options)
+    refuse_two(options)
     if options.ids is not None:
         return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
@@ -183,7 +210,8 @@ def _single(options: PromptOptions, sample: str) -> dict[str, Any]:
     return {"text": re.sub(r"\r?\n\Z", "", text)}
 
 
-def _refuse_two(options: PromptOptions) -> None:
+def refuse_two(options: PromptOptions) -> None:
+    """Raises UsageError for two sources of one prompt."""
     sources = {"TEXT": options.text, "--file": options.file, "--ids": options.ids}
     given = [name for name, value in sources.items() if value is not None]
     if len(given) > 1:
@@ -229,7 +257,7 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
 
     Nothing reads a blank one, which comes only where it is the last that is there.
     """
-    _refuse_two(options)
+    refuse_two(options)
     if options.ids is not None or options.text not in (None, "-"):
         raise UsageError("--each needs --file or standard input", "it reads a prompt per line")
     parts, where = _source(options)

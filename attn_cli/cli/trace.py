@@ -8,12 +8,11 @@ from typer import Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli import options, output
-from attn_cli.cli.prompts import answers
+from attn_cli.cli.prompts import answers, kept, positions
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
-    from attn_cli.model.selection import Positions
     from attn_cli.records import Prompt, Trace
 
 EXAMPLES = (
@@ -24,14 +23,6 @@ EXAMPLES = (
 )
 
 
-Queries = Annotated[
-    list[str],
-    Option(metavar="QUERIES", help="Rows: positions, ranges or tokens' texts. Repeatable."),
-]
-Keys = Annotated[
-    list[str],
-    Option(metavar="KEYS", help="Columns: positions, ranges or tokens' texts. Repeatable."),
-]
 After = Annotated[
     bool, Option("--after", help="Also mlp_output: what the layer's feed-forward network gives.")
 ]
@@ -57,8 +48,8 @@ def command(
     out: options.OutputOptions,
     layer: options.Layers = "0",
     head: options.Heads = "0",
-    query: Queries = (),
-    key: Keys = (),
+    query: options.Queries = (),
+    key: options.Keys = (),
     step: options.Steps = (),
     parameters: Parameters = False,
     after: After = False,
@@ -85,11 +76,11 @@ def command(
     def answer(read):
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
-        places = {place: _positions(longer, place, query, key) for place in where}
+        places = {place: positions(longer, place, query, key) for place in where}
         found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
             # A page tells of the whole; a document is just what was asked for.
-            positions={} if kind == "table" else _kept(longer, places),
+            positions={} if kind == "table" else kept(longer, places),
             next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
             kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
@@ -109,32 +100,6 @@ def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
     from attn_cli.notes import WRITTEN
 
     return tuple(said for said in notes if not whole or said.key != WRITTEN)
-
-
-def _positions(
-    prompt: "Prompt", place: tuple[str, str], query: list[str], key: list[str]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The queries and the keys of an attention that were asked for."""
-    from attn_cli.views.text import labels
-
-    of_queries, of_keys = prompt.sides(*place)
-    return (
-        parse.positions(query, of_queries.labels, "--query", labels(of_queries.labels)),
-        parse.positions(key, of_keys.labels, "--key", labels(of_keys.labels)),
-    )
-
-
-def _kept(
-    prompt: "Prompt", places: dict[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]]
-) -> "dict[tuple[str, str], Positions]":
-    """The same, None for all of them."""
-
-    def some(chosen: tuple[int, ...], side: "Prompt") -> tuple[int, ...] | None:
-        return None if chosen == tuple(range(len(side.tokens))) else chosen
-
-    return {
-        place: tuple(map(some, chosen, prompt.sides(*place))) for place, chosen in places.items()
-    }
 
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:

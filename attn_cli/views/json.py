@@ -95,9 +95,12 @@ def document(
 ) -> dict[str, Any]:
     """The `attn.COMMAND/1` document of another command; `result` is an analysis record."""
     shared = envelope(command, model, prompt, settings)
-    if prompt and prompt.target:
-        shared["prompt"]["target"] = prompt_document(prompt.target)
-    return {**shared, "result": record(result), "notes": list(map(str, notes))}
+    return {
+        **shared,
+        "prompt": record(prompt),
+        "result": record(result),
+        "notes": list(map(str, notes)),
+    }
 
 
 def envelope(
@@ -147,6 +150,11 @@ def field_names(value: Any) -> tuple[str, ...]:
 
 def record(value: Any) -> Any:
     """A record as JSON, field by field. Computed floats carry float32's precision and digits."""
+    if isinstance(value, Facts):
+        return _facts(value)
+    if isinstance(value, Prompt):
+        target = {"target": prompt_document(value.target)} if value.target else {}
+        return {**prompt_document(value), **target}
     if names := field_names(value):
         return {name: record(getattr(value, name)) for name in names}
     if isinstance(value, tuple | list):

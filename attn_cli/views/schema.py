@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.records import Facts, Prediction
+from attn_cli.records import Facts, Prediction, Prompt
 from attn_cli.views.json import MODEL, field_names
 
 _VALUES = {
@@ -44,7 +44,7 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
         shared["next"] = {"type": "array", "items": of_type(Prediction)}
     else:
         shared["result"] = {"anyOf": [of_type(kind) for kind in result]}
-        shared["prompt"] = _prompt(target=_prompt())
+        shared["prompt"] = of_type(Prompt)
         for key in ("model", "prompt"):
             shared[key] = {"anyOf": [{"type": "null"}, shared[key]]}
     head = {
@@ -80,6 +80,10 @@ def of_type(kind: Any) -> dict[str, Any]:
     """The schema of a record, a tuple of records, or a simple value."""
     if kind in _SIMPLE:
         return _SIMPLE[kind]
+    if kind is Facts:
+        return _facts()
+    if kind is Prompt:
+        return _prompt(target=_prompt())
     if names := field_names(kind):
         hints = get_type_hints(kind)
         return _object({name: of_type(hints[name]) for name in names})

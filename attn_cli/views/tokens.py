@@ -1,12 +1,12 @@
 """The pages of `attn tokens`: tokens, how words were cut, and two tokenizers side by side."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import isnan
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from attn_cli.errors import some
 from attn_cli.records import Facts, Prompt
+from attn_cli.tokens.token import Token
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, Words, say
 from attn_cli.views.text import label, visible
@@ -29,15 +29,6 @@ _SAME = {
 }  # fmt: skip
 
 
-class Reader(NamedTuple):
-    """A model that reads the text: its facts, the prompt as it reads it, and what an entry of its
-    vocabulary stands for."""
-
-    facts: Facts
-    prompt: Prompt
-    readable: Callable[[str], str]
-
-
 class Choice(NamedTuple):
     """What was asked for: nothing left out, and the words one by one."""
 
@@ -45,15 +36,25 @@ class Choice(NamedTuple):
     merges: bool = False
 
 
-def page(reader: Reader, found: "Tokens", choice: Choice) -> Page:
-    """One tokenizer: what the tokens are, then how they came about."""
+def page(found: "Tokens", choice: Choice, model: Facts | None = None) -> Page:
+    """One tokenizer: what the tokens are, then how they came about; `model`, if it opens."""
     return [
-        Heading(reader.facts, reader.prompt),
-        *_headlines(reader, found),
-        *_remarkable(reader, found),
-        _table(found, reader.facts.context, choice.full),
-        *_words(found, reader, choice),
+        Heading(model or found.model, _prompt(found)),
+        *_headlines(found),
+        *_remarkable(found),
+        _table(found, choice.full),
+        *_words(found, choice),
     ]
+
+
+def _prompt(found: "Tokens") -> Prompt:
+    """The tokens as a heading shows them."""
+    special = ("added", "found")
+    tokens = (
+        Token(id=row.id, text=row.text, span=(row.start, row.end), special=row.how in special)
+        for row in found.tokens
+    )
+    return Prompt(text=found.spells, has_text=not found.from_ids, tokens=tuple(tokens))
 
 
 def _counted(count: int, one: str, many: str) -> Note:
@@ -68,11 +69,11 @@ def _tokens(count: int) -> Note:
     return _counted(count, "page.tokens_one", "page.tokens_many")
 
 
-def _headlines(reader: Reader, found: "Tokens") -> Iterator[Say]:
-    if not (reader.prompt.has_text or found.spells):
+def _headlines(found: "Tokens") -> Iterator[Say]:
+    if found.from_ids and not found.spells:
         yield say("tokens.headline_no_text", "headline", tokens=_tokens(found.own))
         return
-    if not reader.prompt.has_text:
+    if found.from_ids:
         sizes = {"characters": _characters(found.characters), "tokens": _tokens(found.own)}
         spelled = label(found.spells, _WIDE)
         yield say("tokens.headline_ids", "headline", text=spelled, **sizes)
@@ -92,7 +93,7 @@ def _headlines(reader: Reader, found: "Tokens") -> Iterator[Say]:
     yield say("tokens.headline", "headline", ratio=ratio, added=added, **sizes)
 
 
-def _remarkable(reader: Reader, found: "Tokens") -> Iterator[Say]:
+def _remarkable(found: "Tokens") -> Iterator[Say]:
     """What a reader would otherwise have to find in the table."""
     if found.split:
         names = (
@@ -105,7 +106,7 @@ def _remarkable(reader: Reader, found: "Tokens") -> Iterator[Say]:
         first = len(found.tokens) - found.beyond
         yield say(
             "tokens.beyond", model=visible(found.model), first=first,
-            context=numbers.count(reader.facts.context), tokens=_tokens(found.beyond),
+            context=numbers.count(found.context), tokens=_tokens(found.beyond),
             token=label(found.tokens[first].text),
         )  # fmt: skip
 
@@ -113,22 +114,28 @@ def _remarkable(reader: Reader, found: "Tokens") -> Iterator[Say]:
 # --- the table -----------------------------------------------------------------------------------
 
 
-def _table(found: "Tokens", context: int, full: bool) -> Columns:
-    rows, places = found.tokens, _places(found.split)
-    scores = iter(numbers.column([row.score for row in rows if not isnan(row.score)], 2))
-    hows = [_how(row, found, "" if isnan(row.score) else next(scores)) for row in rows]
-    texts = [_cut(_whole(row.text), _TOKEN, full) for row in rows]
-    beyond = [f"✗ {row.position}" if 0 < context <= row.position else "" for row in rows]
-    numbered = [mark or str(row.position) for row, mark in zip(rows, beyond, strict=True)]
-    columns = [
-        Column("", numbered, "right"),
-        Column(note("tokens.column_id"), [str(row.id) for row in rows], "right"),
-        Column(note("column.token"), texts, "left"),
-        Column(note("tokens.column_bytes"), [_bytes(row.bytes, full) for row in rows], "left"),
-        Column(note("tokens.column_characters"), [_span(row, places) for row in rows], "left"),
-        Column(note("tokens.column_how"), hows, "left"),
-    ]
-    return Columns(note("tokens.title"), columns, "ends")
+def _table(found: "Tokens", full: bool) -> Columns:
+    places = _places(found.split)
+    scores = iter(numbers.column([r.score for r in found.tokens if not isnan(r.score)], 2))
+    rows: list[tuple[Words, ...]] = []
+    for row in found.tokens:
+        how = _how(row, found, "" if isnan(row.score) else next(scores))
+        beyond = "✗ " if 0 < found.context <= row.position else ""
+        text, raw = _cut(_whole(row.text), _TOKEN, full), _bytes(row.bytes, full)
+        where = f"{beyond}{row.position}"
+        rows.append((where, str(row.id), text, raw, _span(row, places), how))
+    headers = ("", note("tokens.column_id"), note("column.token"), note("tokens.column_bytes"),
+               note("tokens.column_characters"), note("tokens.column_how"))  # fmt: skip
+    return Columns(note("tokens.title"), _columns(headers, rows, right=2), "ends")
+
+
+def _columns(
+    headers: Sequence[Words], rows: Sequence[tuple[Words, ...]], right: int = 0
+) -> list[Column]:
+    """The columns of rows, the first ones aligned to the right."""
+    sides = ["right"] * right + ["left"] * (len(headers) - right)
+    columns = zip(headers, zip(*rows, strict=True), sides, strict=True)
+    return [Column(header, cells, side) for header, cells, side in columns]
 
 
 def _bytes(shown: str, full: bool) -> str:
@@ -171,7 +178,7 @@ def _how(row: "Origin", found: "Tokens", score: str) -> Words:
 # --- how words were cut --------------------------------------------------------------------------
 
 
-def _words(found: "Tokens", reader: Reader, choice: Choice) -> Iterator[NamedTuple]:
+def _words(found: "Tokens", choice: Choice) -> Iterator[NamedTuple]:
     """The words one by one, each once; unasked only where they are few."""
     different = {word.spelled: word for word in found.words if _tells(word)}
     words = list(different.values())
@@ -179,16 +186,16 @@ def _words(found: "Tokens", reader: Reader, choice: Choice) -> Iterator[NamedTup
     yield from _methods(found)
     if not words:
         return
-    count = _counted(len(words), "tokens.words_one", "tokens.words_many")
-    if not choice.full and not choice.merges and len(words) > shown:
+    if not choice.merges and len(words) > shown:
+        count = _counted(len(words), "tokens.words_one", "tokens.words_many")
         yield say("tokens.more_words", words=count)
         return
-    some_of = {"shown": shown, "count": len(words)}
-    left_out = len(words) > shown
-    title = note("tokens.words_some", **some_of) if left_out else note("tokens.words")
+    title = note("tokens.words")
+    if len(words) > shown:
+        title = note("tokens.words_some", shown=shown, count=len(words))
     for how, draw in _DRAWN.items():
         if of := [word for word in words[:shown] if word.how == how]:
-            yield Columns(title, draw(of, reader.readable, full=choice.full))
+            yield Columns(title, draw(of, _Reading(found, choice.full)))
 
 
 def _tells(word: "Word") -> bool:
@@ -212,72 +219,73 @@ def _cut(text: str, most: int, full: bool) -> str:
     return text if full or len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _shown(entries: Sequence[str], readable: Callable[[str], str], full: bool) -> str:
-    """Entries side by side."""
-    return _cut(" ".join(_whole(readable(entry)) for entry in entries), _WIDE, full)
-
-
 def _whole(text: str) -> str:
     return label(text, len(text) * 10)
 
 
-def _name(word: "Word", readable: Callable[[str], str], full: bool) -> str:
-    first, *others = word.spelled
-    whole = first + "".join(entry.removeprefix("##") for entry in others)
-    return _cut(_whole(readable(whole)), _HALF, full)
+class _Reading(NamedTuple):
+    """How the entries of a vocabulary are shown."""
+
+    found: "Tokens"
+    full: bool
+
+    def cut(self, text: str, most: int) -> str:
+        return _cut(_whole(text), most, self.full)
+
+    def one(self, entry: str, most: int = _HALF) -> str:
+        return self.cut(self.found.readable.get(entry, entry), most)
+
+    def all(self, entries: Sequence[str]) -> str:
+        """Entries side by side."""
+        texts = (_whole(self.found.readable.get(entry, entry)) for entry in entries)
+        return _cut(" ".join(texts), _WIDE, self.full)
+
+    def name(self, word: "Word") -> str:
+        return self.cut(self.found.spells[word.start : word.end], _HALF)
 
 
-def _merges(words: Sequence["Word"], readable: Callable[[str], str], *, full: bool) -> list[Column]:
+def _merges(words: Sequence["Word"], read: _Reading) -> list[Column]:
     """For each word its beginning, then what is left after each merge."""
     scored = words[0].merges[0].rank < 0
     rows: list[tuple[Words, ...]] = []
     for word in words:
         pieces = list("".join(word.spelled))
-        rows.append(("", _name(word, readable, full), _shown(pieces, readable, full)))
+        rows.append(("", read.name(word), read.all(pieces)))
         count = len(word.merges)
-        few = full or count <= _FIRST + _LAST + 1
+        few = read.full or count <= _FIRST + _LAST + 1
         for place, merge in enumerate(word.merges):
             pieces[merge.at : merge.at + 2] = [merge.left + merge.right]
             if few or place < _FIRST or place >= count - _LAST:
                 order = numbers.number(merge.score) if scored else numbers.count(merge.rank)
-                sides = (_cut(_whole(readable(side)), _PART, full) for side in merge[:2])
-                pair = note("tokens.pair", **dict(zip(("left", "right"), sides, strict=True)))
-                rows.append((order, pair, _shown(pieces, readable, full)))
+                left, right = (read.one(side, _PART) for side in (merge.left, merge.right))
+                pair = note("tokens.pair", left=left, right=right)
+                rows.append((order, pair, read.all(pieces)))
             elif place == _FIRST:
                 rows.append(("", note("tokens.gap", count=count - _FIRST - _LAST), ""))
-    orders, pairs, states = zip(*rows, strict=True)
     order = note("tokens.column_score" if scored else "tokens.column_rank")
-    return [
-        Column(order, orders, "right"),
-        Column(note("tokens.column_merge"), pairs, "left"),
-        Column(note("tokens.column_then"), states, "left"),
-    ]
+    headers = (order, note("tokens.column_merge"), note("tokens.column_then"))
+    return _columns(headers, rows, right=1)
 
 
-def _pieces(words: Sequence["Word"], readable: Callable[[str], str], *, full: bool) -> list[Column]:
-    rows: list[tuple[str, str, str]] = []
+def _pieces(words: Sequence["Word"], read: _Reading) -> list[Column]:
+    rows: list[tuple[Words, ...]] = []
     for word in words:
         bare = [entry.removeprefix("##") if n else entry for n, entry in enumerate(word.spelled)]
         for place, entry in enumerate(word.spelled):
-            name = "" if place else _name(word, readable, full)
-            left = _cut(_whole("".join(bare[place:])), _HALF, full)
-            rows.append((name, left, _cut(_whole(entry), _HALF, full)))
-    names, rests, entries = zip(*rows, strict=True)
-    return [
-        Column(note("tokens.column_word"), names, "left"),
-        Column(note("tokens.column_left"), rests, "left"),
-        Column(note("column.token"), entries, "left"),
-    ]
+            name = "" if place else read.name(word)
+            rows.append((name, read.cut("".join(bare[place:]), _HALF), read.one(entry)))
+    names = ("tokens.column_word", "tokens.column_left", "column.token")
+    return _columns([note(name) for name in names], rows)
 
 
-def _sums(words: Sequence["Word"], readable: Callable[[str], str], *, full: bool) -> list[Column]:
+def _sums(words: Sequence["Word"], read: _Reading) -> list[Column]:
     """Each word as it was cut, and the next best way."""
     totals = numbers.column([word.total for word in words], 2)
     others = numbers.column([word.runner_up_total for word in words], 2)
     nothing = note("tokens.nothing")
-    ways = [_shown(word.runner_up, readable, full) or nothing for word in words]
-    others = [total if way != nothing else "" for total, way in zip(others, ways, strict=True)]
-    cuts = [_shown(word.spelled, readable, full) for word in words]
+    ways = [read.all(word.runner_up) or nothing for word in words]
+    others = [total if word.runner_up else "" for total, word in zip(others, words, strict=True)]
+    cuts = [read.all(word.spelled) for word in words]
     return [
         Column(note("tokens.column_cut"), cuts, "left"),
         Column(note("tokens.column_sum"), totals, "right"),
@@ -292,59 +300,54 @@ _DRAWN = {"merged": _merges, "pieces": _pieces, "scores": _sums}
 # --- two tokenizers ------------------------------------------------------------------------------
 
 
-def pages(readers: Sequence[Reader], found: "Aligned", choice: Choice) -> Page:
+def pages(found: "Aligned", choice: Choice) -> Page:
     """Two tokenizers over the same characters."""
     first, second = found.readings
     every = sum(found.boundaries) - found.common
     agree = note("tokens.agree", common=found.common, all=every)
-    items: Page = [Heading(reader.facts, reader.prompt) for reader in readers]
+    items: Page = [Heading(one.model, _prompt(one)) for one in found.readings]
     items.append(say(
         "tokens.two", "headline", first=visible(first.model), second=visible(second.model),
         characters=_characters(first.characters), tokens=_tokens(first.own),
         others=numbers.count(second.own), agree=agree if every else note("tokens.agree_none"),
     ))  # fmt: skip
-    for reader, reading in zip(readers, found.readings, strict=True):
-        items += _remarkable(reader, reading)
-    items += [_compared(readers, found), _stretches(found, choice)]
-    for reader, reading in zip(readers, found.readings, strict=True):
-        if choice.full or choice.merges:
-            items.append(say("tokens.of_model", "block", model=visible(reading.model)))
-            items += _words(reading, reader, choice)
+    for one in found.readings:
+        items += _remarkable(one)
+    items += [_compared(found), *_stretches(found, choice.full)]
+    for one in found.readings if choice.full or choice.merges else ():
+        items.append(say("tokens.of_model", "block", model=visible(one.model)))
+        items += _words(one, choice)
     return items
 
 
-def _compared(readers: Sequence[Reader], found: "Aligned") -> Columns:
+def _compared(found: "Aligned") -> Columns:
     keys = ("vocabulary", "tokens", "per_token", "added", "boundaries", "alone")
     columns = [Column("", [note(f"tokens.row_{key}") for key in keys], "left")]
-    for reader, one, inside in zip(readers, found.readings, found.boundaries, strict=True):
-        counts = (reader.facts.vocabulary, one.own, len(one.added), inside, inside - found.common)
+    for one, inside in zip(found.readings, found.boundaries, strict=True):
+        counts = (one.vocabulary, one.own, len(one.added), inside, inside - found.common)
         cells = list(map(numbers.count, counts))
         cells.insert(2, numbers.number(one.characters_per_token))
         columns.append(Column(visible(one.model), cells, "right"))
     return Columns(note("tokens.compared"), columns)
 
 
-def _stretches(found: "Aligned", choice: Choice) -> Columns:
+def _stretches(found: "Aligned", full: bool) -> Iterator[Columns]:
     """All of the text where that is short, else where the two differ."""
-    rows = list(found.stretches)
+    kept = list(found.stretches)
     title = note("tokens.aligned")
-    if len(rows) > _STRETCHES and not choice.full:
-        rows = [row for row in rows if _differs(row)]
-        title = note("tokens.differing", count=len(rows), all=len(found.stretches))
+    if len(kept) > _STRETCHES and not full:
+        kept = [row for row in kept if _differs(row)]
+        title = note("tokens.differing", count=len(kept), all=len(found.stretches))
     first, second = found.readings
-    texts = [_cut(_whole(row.text), _PART, choice.full) for row in rows]
-    sides = [
-        [_side(of_row(row), of, choice.full) for row in rows]
-        for of_row, of in ((attrgetter("first"), first), (attrgetter("second"), second))
-    ]
-    columns = [
-        Column(note("tokens.column_at"), [str(row.start) for row in rows], "right"),
-        Column("", ["≠" if _differs(row) else "" for row in rows], "left"),
-        Column(note("tokens.column_text"), texts, "left"),
-        Column(visible(first.model), sides[0], "left"),
-        Column(visible(second.model), sides[1], "left"),
-    ]
-    return Columns(title, columns, "ends")
+    rows: list[tuple[Words, ...]] = []
+    for row in kept:
+        text, mark = _cut(_whole(row.text), _PART, full), "≠" if _differs(row) else ""
+        sides = (_side(row.first, first, full), _side(row.second, second, full))
+        rows.append((str(row.start), mark, text, *sides))
+    headers = (note("tokens.column_at"), "", note("tokens.column_text"), visible(first.model),
+               visible(second.model))  # fmt: skip
+    if rows:
+        yield Columns(title, _columns(headers, rows, right=1), "ends")
 
 
 def _differs(row: "Stretch") -> bool:
@@ -353,6 +356,8 @@ def _differs(row: "Stretch") -> bool:
 
 def _side(positions: Sequence[int], of: "Tokens", full: bool) -> Words:
     """Tokens of a stretch, each behind a bar; the first of very many."""
+    if positions and not 0 <= min(positions) <= max(positions) < len(of.tokens):
+        raise ValueError
     few = positions if full else positions[:_HALF]
     shown = "".join(f"▏{_whole(of.tokens[place].text)}" for place in few)
     return _cut(shown, _HALF, full) or note("tokens.nothing")

@@ -82,7 +82,8 @@ def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, nam
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("the king is a man\n")
     training = (corpus, "--out", tmp_path / "m", "--steps", 1, "--width", 4, "--context", 8)
-    asked = {"train": training, "models": (), "cost": ()}.get(name, (PROMPT,))
+    others = {"train": training, "models": (), "cost": (), "compare": (PROMPT, PROMPT)}
+    asked = others.get(name, (PROMPT,))
     known = COMMANDS[name].formats
     for kind in FORMATS:
         result = attn(name, *asked, "--format", kind)

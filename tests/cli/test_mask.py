@@ -195,3 +195,15 @@ def test_the_future_is_explained_only_where_it_is_concerned(attn, words, future)
 def test_tokens_are_named_in_a_block(attn):
     by_name = attn("mask", PROMPT, "--mask", "block:is:China", "--json").json["result"]
     assert by_name == attn("mask", PROMPT, "--mask", "block:5:4", "--json").json["result"]
+
+
+def test_the_memory_of_the_traces_before_and_after_is_checked_together(attn):
+    """What one trace needs is not enough for two."""
+    prompt = "the king is a man and " * 10
+    asked = ("mask", prompt, "--mask", "none", "--max-memory")
+    said = attn(*asked, "1KiB").said
+    both = float(re.search(r"takes ([\d.]+) KiB", said)[1]) * 1024
+    assert "reading 60 tokens and 60 tokens takes" in said
+    assert attn(*asked, int(both * 1.01)).code == 0
+    refused = attn(*asked, int(both * 0.75))
+    assert refused.code == 1 and "may be used" in refused.said

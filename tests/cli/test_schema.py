@@ -8,7 +8,8 @@ import pytest
 from attn_cli import vocabulary
 
 COMMANDS = (
-    "trace", "heads", "mask", "sample", "loss", "embed", "lens", "cost", "train", "models",
+    "trace", "heads", "mask", "sample", "loss", "embed", "lens", "compare", "cost", "train",
+    "models",
 )  # fmt: skip
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
@@ -34,6 +35,10 @@ DOCUMENTS = [
     ("cost", "--preset", "bart-large"),
     ("lens", PROMPT, "--per-head", "--watch", "Laozi"),
     ("lens", "the [MASK] is a man", "-m", "tiny-encoder"),
+    ("compare", PROMPT, "--mask", "none"),
+    ("compare", "the king", "the king is", "--step", "5", "--head", "1"),
+    ("compare", "the king is", "-m", "tiny", "-m", "random:layers=1,heads=2"),
+    ("compare", "the king", "--target", "x", "-m", "tiny-translator", "--without-head", "0.0"),
     ("models",),
     ("models", "tiny"),
     ("models", "random"),

@@ -153,9 +153,9 @@ def test_a_pair_and_a_chat_are_read_as_elsewhere(attn):
 def test_spaces_alone_are_a_text_where_they_are_tokens(attn):
     result = attn("tokens", "   ", "-m", "smollm2", "--json").json["result"]
     assert [row["bytes"] for row in result["tokens"]] == ["20 20 20"]
-    page = flat(attn("tokens", "   ", "-m", "tiny-encoder"))
+    assert "the prompt is empty" in attn("tokens", "   ", "-m", "tiny-encoder").said
+    page = flat(attn("tokens", "\u200d", "-m", FOLDERS / "bert"))
     assert "The text gives no token of its own. The tokenizer adds [CLS], [SEP] by itself." in page
-    assert attn("trace", "   ", "-m", "smollm2").code == 2
 
 
 def test_each_line_is_a_document_of_its_own(attn):
@@ -274,7 +274,7 @@ def test_text_that_is_none_and_too_much_text(attn):
 
 def test_a_folder_with_a_tokenizer_alone_is_enough(attn):
     result = attn("tokens", "the king", "-m", FOLDERS / "bert")
-    assert "bert · a tokenizer alone" in result.text and "only its tokenizer is used" in result.said
+    assert result.text.startswith(" bert\n ▏[CLS]") and "only its tokenizer is used" in result.said
     document = attn("tokens", "the king", "-m", FOLDERS / "bert", "--pair", "a", "--json").json
     assert document["model"] is None and document["result"]["beyond"] == 0
     refused = attn("trace", "the king", "-m", FOLDERS / "bert")
@@ -315,6 +315,24 @@ def test_documents_follow_the_schema(attn, asked):
     result = {**document["result"], "more": 1}
     assert not check.is_valid({**document, "result": result})
     assert attn("tokens", *asked, "--json").out == attn("tokens", *asked, "--json").out
+
+
+@pytest.mark.parametrize("asked", [
+    (PROMPT,), ("--ids", "5,6"), (PROMPT, "-m", "tiny", "-m", "smollm2"), ("the " * 260,),
+    ("a孙 \u200d\u202e", "-m", FOLDERS / "gpt2"), ("a\u200d", "-m", FOLDERS / "llama2"),
+    ("thinkers", "-m", FOLDERS / "t5"), ("<s>the king", "-m", "tiny-encoder"),
+], ids=str)  # fmt: skip
+def test_a_saved_document_is_shown_as_the_same_page(attn, tmp_path, asked):
+    path = tmp_path / "tokens.json"
+    assert attn("tokens", *asked, "--out", path).code == 0
+    assert attn("show", path).out == attn("tokens", *asked).out
+
+
+def test_a_document_whose_parts_do_not_fit_is_refused(attn):
+    document = attn("tokens", "the king", "-m", "tiny", "-m", "smollm2", "--json").json
+    document["result"]["stretches"][0]["first"] = [7]
+    refused = attn("show", stdin=json.dumps(document).encode())
+    assert refused.code == 1 and "parts do not fit together" in refused.said
 
 
 def test_what_only_a_page_has_is_told_of_a_document(attn):

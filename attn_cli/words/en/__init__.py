@@ -1,6 +1,18 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, cost, embed, heads, lens, parts, tokens, trace, views
+from attn_cli.words.en import (
+    commands,
+    common,
+    compare,
+    cost,
+    embed,
+    heads,
+    lens,
+    parts,
+    tokens,
+    trace,
+    views,
+)
 
-TABLES = (commands, common, cost, embed, heads, lens, parts, tokens, trace, views)
+TABLES = (commands, common, compare, cost, embed, heads, lens, parts, tokens, trace, views)
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
