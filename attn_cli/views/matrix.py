@@ -224,7 +224,7 @@ def title_of(item: Columns, look: Look) -> Iterator[Drawn]:
 
 
 def rows_of(item: Columns, look: Look) -> tuple[Sequence[int], list[Drawn]]:
-    """Which rows are shown, −n for n left out between them, and what says below how many are not."""
+    """Which rows are shown, −n for n left out between them, and the line that says how many are."""
     count = len(item.columns[0].cells)
     most = count if look.full or not item.most else MOST_ROWS * (1 + (item.most == "ends"))
     shown = min(count, most)
