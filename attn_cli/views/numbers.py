@@ -9,6 +9,7 @@ import numpy as np
 from attn_cli.words import Note, sentence
 
 _BLOCKS = " ▏▎▍▌▋▊▉"
+_TINY, _LONG = 1e-6, 1e7
 
 
 class Number(NamedTuple):
@@ -54,10 +55,14 @@ def column(values: Iterable[float] | np.ndarray, digits: int) -> list[str]:
 def _pattern(numbers: np.ndarray, digits: int) -> str:
     finite = np.abs(numbers[np.isfinite(numbers)])
     largest = float(finite.max()) if finite.size else 0.0
-    if largest >= 1e5 or 0 < largest < 1e-6:
+    if largest >= 1e5 or 0 < largest < _TINY:
         return f"%.{digits}e"
-    extra = max(0, -math.floor(math.log10(largest)) - 1) if largest else 0
-    return f"%.{digits + extra}f"
+    return f"%.{decimals(largest, digits)}f"
+
+
+def decimals(size: float, digits: int) -> int:
+    """`digits`, and as many more as a number of this size has zeros before its first digit."""
+    return digits + (max(0, -math.floor(math.log10(size)) - 1) if size >= _TINY else 0)
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -73,6 +78,17 @@ def _one(value: float, pattern: str) -> str:
             return text[1:] if not text.strip("-0.") else f"−{text[1:]}"
         return text
     return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
+
+
+def decimal(value: float, decimals: int) -> str:
+    """So many decimals; a power of ten with as many for what is too long or too short for that."""
+    plain = not value or _TINY <= abs(value) < _LONG
+    return _one(value, f"%.{decimals}{'f' if plain else 'e'}")
+
+
+def read(text: str) -> float:
+    """A number that `decimal` has written."""
+    return float(text.replace("−", "-").replace("∞", "inf"))
 
 
 def count(value: float) -> str:

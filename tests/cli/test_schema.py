@@ -8,7 +8,7 @@ import pytest
 from attn_cli import vocabulary
 
 COMMANDS = (
-    "trace", "heads", "mask", "sample", "loss", "embed", "lens", "compare", "cost", "train",
+    "trace", "heads", "mask", "sample", "loss", "embed", "lens", "compare", "why", "cost", "train",
     "models",
 )  # fmt: skip
 PROMPT = "the greatest thinker in China is"
@@ -39,6 +39,12 @@ DOCUMENTS = [
     ("compare", "the king", "the king is", "--step", "5", "--head", "1"),
     ("compare", "the king is", "-m", "tiny", "-m", "random:layers=1,heads=2"),
     ("compare", "the king", "--target", "x", "-m", "tiny-translator", "--without-head", "0.0"),
+    ("why", PROMPT),
+    ("why", PROMPT, "--query", "0", "--key", "5", "--mask-value", "0"),
+    ("why", PROMPT, "--query", "0", "--key", "5"),
+    ("why", PROMPT, "--array", "output", "--column", "3"),
+    ("why", PROMPT, "--by", "component", "--layer", "1", "--step-back"),
+    ("why", PROMPT, "--by", "component", "--logit", "Mencius"),
     ("models",),
     ("models", "tiny"),
     ("models", "random"),

@@ -12,7 +12,8 @@ from attn_cli.words.en import (
     tokens,
     trace,
     views,
+    why,
 )
 
-TABLES = (commands, common, compare, cost, embed, heads, lens, parts, tokens, trace, views)
+TABLES = (commands, common, compare, cost, embed, heads, lens, parts, tokens, trace, views, why)
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
