@@ -356,3 +356,14 @@ def test_pages_fit_the_screen(attn, columns):
         page = attn("tokens", "the unhappiest 孔子", *more, columns=columns).text
         wide = [line for line in page.splitlines() if len(line) > columns]
         assert not [line for line in wide if columns >= 40]
+
+
+@pytest.mark.parametrize("view", ["lines", "heatmap", "dots"])
+def test_a_long_documents_ends_are_shown_in_every_view(attn, view):
+    document = attn("tokens", "the king is " * 30, "--json").out
+    page = attn("show", "--view", view, stdin=document).text
+    assert "… 66 more (--full shows all)" in page
+    assert "66 more" not in attn("show", "--view", view, "--full", stdin=document).text
+    if view == "lines":
+        stated = [line.strip() for line in page.splitlines() if ", bytes 74 68 65, " in line]
+        assert [int(line.split(",")[0]) for line in stated] == [0, 3, 6, 9, 78, 81, 84, 87]
