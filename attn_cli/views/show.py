@@ -25,13 +25,14 @@ from attn_cli.views import (
     prove,
     ranking,
     sample,
+    tokens,
     train,
     verify,
 )
 from attn_cli.views import trace as six_steps
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
-from attn_cli.views.saved import Saved, masks_of
+from attn_cli.views.saved import Saved, masks_of, of_json
 from attn_cli.words import note
 
 _ALL = frozenset(range(1, 7))
@@ -235,6 +236,14 @@ def _models(saved: Saved) -> Shown:
     return Shown(models.contents(saved.model, saved.result))
 
 
+def _tokens(saved: Saved) -> Shown:
+    # Entries are looked up as they are spelled; what is shown of them is made safe there.
+    found = of_json(type(saved.result), saved.document["result"], str)
+    if type(found).__name__ == "Aligned":
+        return Shown(tokens.pages(found, tokens.Choice()))
+    return Shown(tokens.page(found, tokens.Choice(), saved.model))
+
+
 # The page of each command's document, one line each.
 PAGES: Mapping[str, Callable[[Saved], Shown]] = {
     "heads": _heads,
@@ -244,5 +253,6 @@ PAGES: Mapping[str, Callable[[Saved], Shown]] = {
     "loss": lambda s: Shown(loss.page(s.model, s.prompt, s.result, s.settings)),
     "train": _train,
     "verify": lambda s: Shown(verify.page(s.model, s.prompt, s.result)),
+    "tokens": _tokens,
     "models": _models,
 }
