@@ -103,7 +103,7 @@ def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
     finite. Of each `text` what a screen may show is kept, if it is for one."""
     if names := field_names(kind):
         hints = get_type_hints(kind)
-        if _FIRST == names:
+        if names == _FIRST:
             return kind(*_told_first(value))
         return kind(**{name: of_json(hints[name], value[name], text) for name in names})
     if get_origin(kind) is tuple:

@@ -31,6 +31,7 @@ from attn_cli.views import (
     prove,
     ranking,
     sample,
+    tokens,
     train,
     verify,
     why,
@@ -39,7 +40,7 @@ from attn_cli.views import trace as six_steps
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
 from attn_cli.views.look import Look
-from attn_cli.views.saved import Saved, masks_of
+from attn_cli.views.saved import Saved, masks_of, of_json
 from attn_cli.words import note
 
 _ALL = frozenset(range(1, 7))
@@ -268,8 +269,8 @@ def _compare(saved: Saved, _: Look) -> Shown:
         _check_counts([row.at, row.unlike])
     _check_counts([cell[:-2] for cell in found.cells])
     for one in found.prediction:
-        for read, place in zip(prompts, (one.left_position, one.right_position), strict=True):
-            _check_places([place], len(read.last.tokens))
+        for read, at in zip(prompts, (one.left_position, one.right_position), strict=True):
+            _check_places([at], len(read.last.tokens))
     return Shown(compare.page(saved.model, saved.prompt, found))
 
 
@@ -298,6 +299,14 @@ def _why(saved: Saved, look: Look) -> Shown:
     return Shown((entry if kind == "Entry" else why).page(trace, found, *drawn))
 
 
+def _tokens(saved: Saved, _: Look) -> Shown:
+    # Entries are looked up as they are spelled; what is shown of them is made safe there.
+    found = of_json(type(saved.result), saved.document["result"], str)
+    if type(found).__name__ == "Aligned":
+        return Shown(tokens.pages(found, tokens.Choice()))
+    return Shown(tokens.page(found, tokens.Choice(), saved.model))
+
+
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -320,5 +329,6 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "train": _train,
     "verify": lambda s, _: Shown(verify.page(s.model, s.prompt, s.result)),
     "cost": _cost,
+    "tokens": _tokens,
     "models": _models,
 }
