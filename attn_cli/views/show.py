@@ -266,8 +266,12 @@ def _compare(saved: Saved, _: Look) -> Shown:
         for read, places in zip(prompts, (one.left, one.right), strict=True):
             _check_places(places, len(read.of(one.stack).tokens))
     for row in found.layers:
+        if row.axes != vocabulary.ARRAYS[row.array].axes or len(row.at) != len(row.axes):
+            raise ValueError
         _check_counts([row.at, row.unlike])
-    _check_counts([cell[:-2] for cell in found.cells])
+    for cell in found.cells:
+        _check_places([cell.head], saved.model.heads_of(cell.stack))
+        _check_counts(cell)
     for one in found.prediction:
         for read, at in zip(prompts, (one.left_position, one.right_position), strict=True):
             _check_places([at], len(read.last.tokens))
@@ -302,7 +306,15 @@ def _why(saved: Saved, look: Look) -> Shown:
 def _tokens(saved: Saved, _: Look) -> Shown:
     # Entries are looked up as they are spelled; what is shown of them is made safe there.
     found = of_json(type(saved.result), saved.document["result"], str)
-    if type(found).__name__ == "Aligned":
+    two = type(found).__name__ == "Aligned"
+    for one in found.readings if two else [found]:
+        rows = [*(row.position for row in one.tokens), *(word.first for word in one.words)]
+        _check_places([*rows, *one.twice], len(one.tokens))
+        _check_counts([one.vocabulary, one.context, one.characters, one.own, one.beyond])
+    if two:
+        _check_counts([found.boundaries, found.common])
+        for at, one in enumerate(found.readings):
+            _check_places((i for row in found.stretches for i in row[3 + at]), len(one.tokens))
         return Shown(tokens.pages(found, tokens.Choice()))
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
