@@ -314,7 +314,9 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     if two:
         _check_counts([found.boundaries, found.common])
         for at, one in enumerate(found.readings):
-            _check_places((i for row in found.stretches for i in row[3 + at]), len(one.tokens))
+            _check_places(
+                (i for row in found.stretches for i in (row.first, row.second)[at]), len(one.tokens)
+            )
         return Shown(tokens.pages(found, tokens.Choice()))
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
