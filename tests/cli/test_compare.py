@@ -227,6 +227,7 @@ def test_a_longer_prompt_tells_why_keys_and_values_can_be_kept(attn):
 )  # fmt: skip
 def test_nothing_else_is_explained_so(attn, more):
     assert "KV cache" not in attn("compare", *more).text
+    assert not attn("compare", *more, "--json").json["result"]["longer"]
 
 
 def test_the_longer_prompt_of_an_encoder_changes_the_rows_before(attn):
