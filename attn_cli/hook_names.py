@@ -29,6 +29,8 @@ _OF_LAYER = {
     "self": {"x": "hook_resid_pre", "output": "hook_attn_out"},
     "cross": {"x": "hook_resid_mid", "output": "hook_cross_attn_out"},
 }
+# What has a name of its own where norms and positions of the model are not known.
+UNSURE = {"q", "k", "q_unrotated", "k_unrotated", "output"}
 # What may be left out of an axis.
 _KEPT = {"head": "heads", "kv_head": "kv_heads", "query": "queries", "key": "keys"}
 _POSITION_FIRST = ("q", "k", "v", "q_unrotated", "k_unrotated", "z", "head_output")
@@ -75,6 +77,7 @@ def hook_name(model: Facts, block: Attention, name: str) -> str:
     # Where a norm follows, other tools mean by these names what stands before or after it.
     normed = {"output"} if model.residual == "normed" else set()
     normed |= {"q_unrotated", "k_unrotated"} if model.head_norm else set()
+    normed |= UNSURE if model.partial else set()
     if name in normed:
         return of_attention + name
     if name in _OF_LAYER[block.kind]:

@@ -17,10 +17,12 @@ from attn_cli.words import Note, note
 _WORD = re.compile(r"[^\W\d_]{2,}")
 # The note of what a decoder writes, which a page has a place for.
 WRITTEN = "note.written"
+# What a decoder reads that nobody was asked about.
+NO_TARGET = "note.no_target"
 
 
-def model_notes(model: Model) -> tuple[Note, ...]:
-    """Notes on a model however it is used: its config, its tensors, its tokenizer."""
+def shape_notes(model: Model) -> tuple[Note, ...]:
+    """Notes on a model's config and tensors."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.unknown:
         notes.append(note("note.keys", keys=some(model.unknown)))
@@ -30,9 +32,13 @@ def model_notes(model: Model) -> tuple[Note, ...]:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
         notes.append(note("note.untied", copy=copy, original=original))
-    if model.tokenizer.problem:
-        notes.append(note("note.no_tokenizer", problem=model.tokenizer.problem))
     return tuple(notes)
+
+
+def model_notes(model: Model) -> tuple[Note, ...]:
+    """Notes on a model however it is used: its config, its tensors, its tokenizer."""
+    problem = model.tokenizer.problem
+    return (*shape_notes(model), *([note("note.no_tokenizer", problem=problem)] if problem else []))
 
 
 def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ...]:
@@ -43,9 +49,13 @@ def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ..
     notes = [*model_notes(model), *_context_notes(model, prompt, added)]
     if prompt.target and prompt.target.has_text and len(prompt.target.tokens) == 1:
         start = prompt.target.tokens[0].text
-        notes.append(note("note.no_target", start=start))
-    if prompt.chat:
-        notes.append(note("note.chat", format=prompt.chat))
+        notes.append(note(NO_TARGET, start=start))
+    return (*notes, *text_notes(model, prompt))
+
+
+def text_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
+    """Notes on how the tokenizer read a text."""
+    notes = [note("note.chat", format=prompt.chat)] if prompt.chat else []
     if not prompt.has_text:
         return tuple(notes)
     older = _older_ids(model, prompt)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from attn_cli import vocabulary
 from attn_cli.errors import UsageError, shorten
@@ -17,6 +18,9 @@ _SIZES = "a size such as 2GiB, 500MB or 1.5G, or a whole number of bytes"
 _THREADS = "ATTN_THREADS"
 STEP_NAMES = tuple(step.name.replace(" ", "-") for step in vocabulary.STEPS)
 _RANGE = re.compile(r"(-?[0-9]{1,9})(?:-(-?[0-9]{1,9}))?", re.ASCII)
+_SIGNS = {"+": 1, "-": -1, "−": -1}
+_PIECE = re.compile(r'"[^"]+"(?!\S)|\S+')
+_EXPRESSION = "words with + or - between them, spaces around each sign: father - man + woman"
 
 
 def integer(text: str, option: str, low: int, high: int) -> int:
@@ -232,3 +236,44 @@ def _numbered(part: str, texts: Sequence[str], option: str) -> tuple[int, ...]:
     spaced = part.replace("␣", " ")
     exact = tuple(n for n, other in enumerate(texts) if other == spaced)
     return exact or tuple(n for n, other in enumerate(texts) if other.strip() == spaced.strip())
+
+
+class Term(NamedTuple):
+    """A word of an expression, which is added or (`sign` −1) taken away.
+
+    One that is `exact` was given in quotes: what spaces it has belong to it.
+    """
+
+    sign: int
+    word: str
+    exact: bool = False
+
+
+def terms(text: str) -> tuple[Term, ...]:
+    """`father - man + woman`: words with a sign between two of them, which spaces set apart.
+
+    A sign stands alone: `well-known` is one word, and so is `-` where a word is due. What is in
+    double quotes is taken as it is: `"-"`, `" model"`. Raises UsageError.
+    """
+    pieces = _PIECE.findall(text)
+    found, words, sign = [], [], 1
+    if len(pieces) > 1 and pieces[0] in _SIGNS and pieces[1] not in _SIGNS:
+        sign = _SIGNS[pieces.pop(0)]
+    for piece in pieces:
+        if words and piece in _SIGNS:
+            found.append(_term(sign, words))
+            sign, words = _SIGNS[piece], []
+        else:
+            words.append(piece)
+    if not words:
+        what = f"ends with {pieces[-1]}, and a word is missing" if pieces else "is empty"
+        raise UsageError(f"the expression {shorten(text)!r} {what}", _EXPRESSION)
+    return (*found, _term(sign, words))
+
+
+def _term(sign: int, words: Sequence[str]) -> Term:
+    word = " ".join(words)
+    if len(words) > 1 and words[0] in _SIGNS:
+        raise UsageError(f"two signs stand together before {shorten(words[1])!r}", _EXPRESSION)
+    exact = len(words) == 1 and len(word) > 2 and word[0] == word[-1] == '"'
+    return Term(sign, word[1:-1] if exact else word, exact)

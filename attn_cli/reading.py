@@ -8,10 +8,11 @@ from attn_cli import machine, vocabulary
 from attn_cli.errors import ContentError, UsageError, plural
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
-from attn_cli.tokens.token import Token
+from attn_cli.tokens.token import Token, telling
 
 # Of a text so long, only so many characters to a token of the context are read at first.
 _LONG, _FAR = 8_000_000, 32
+_MOST = 1_000_000  # characters that are read where no context bounds them
 
 
 def tokenise(
@@ -25,13 +26,15 @@ def tokenise(
     target: str | None = None,
     target_ids: Sequence[int] = (),
     force_context: bool = False,
+    alone: bool = False,
 ) -> Prompt:
     """The prompt as tokens. Raises UsageError, and ContentError if it is too long.
 
     `chat`: the text is a user's turn, and the markers of the model's chat format stand around it.
     `pair` is the second segment of an encoder's text. Of an encoder–decoder the decoder reads its
     start token and the `target`, or just `target_ids`. With `force_context` a text may be longer
-    than the context that the model was trained on.
+    than the context that the model was trained on. `alone`: no pass follows, so that the context
+    bounds nothing and a decoder has no start.
     """
     _check_inputs(model.facts, pair, target, target_ids)
     if chat and pair is not None:
@@ -41,6 +44,9 @@ def tokenise(
         raise UsageError(f"{option} and --ids contradict each other", "ids are taken as they are")
     text = vocabulary.SAMPLE_PROMPT if text is None else text
     forced = force_context and model.facts.reads_on
+    if alone and len(text) + len(pair or "") > _MOST:
+        what = f"the prompt has {len(text) + len(pair or ''):,} characters"
+        raise ContentError(f"{what}, more than {_MOST:,}", "shorten it")
     _check_size(model, "the prompt", text + (pair or ""), forced)
     _check_size(model, "the target", target or "", forced)
     read = replace(_read(model, text, ids, special, chat, pair), forced=force_context)
@@ -49,9 +55,12 @@ def tokenise(
             "the prompt gives no tokens" if text.strip() else "the prompt is empty",
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
         )
-    _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if model.facts.encodes:
-        read = replace(read, follow=_telling(model, read))
+        masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]
+        read = replace(read, follow=telling(read.tokens, masks))
+    if alone:
+        return read
+    _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if not model.facts.encoder:
         return read
     read = replace(read, target=_target(model, target, target_ids))
@@ -64,7 +73,7 @@ def _read(
 ) -> Prompt:
     """The prompt as it was given: as ids, a pair of segments, a user's turn, or a text."""
     if ids:
-        tokens = tuple(_given(model, i, "--ids") for i in ids)
+        tokens = tuple(given(model, i, "--ids") for i in ids)
         return Prompt(text="", has_text=False, tokens=tokens, special=special)
     if pair is not None:
         tokens, types = model.tokenizer.pair(text, pair, special=special)
@@ -86,13 +95,6 @@ def _read(
 def _says_something(read: Prompt) -> bool:
     """Whether a text is more than what the tokenizer adds by itself."""
     return bool(read.text.strip()) or not all(token.special for token in read.tokens)
-
-
-def _telling(model: Model, read: Prompt) -> int:
-    """The token to follow in an encoder: the first to fill, or the last that is the user's."""
-    masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]
-    own = [i for i, token in enumerate(read.tokens) if not token.special]
-    return (masks or own[::-1] or [len(read.tokens) - 1])[0]
 
 
 def _check_inputs(
@@ -156,7 +158,7 @@ def _check_length(facts: Facts, what: str, count: int, force_context: bool) -> N
 def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     """What the decoder reads: ids as they are, or its start token and the text."""
     if ids:
-        tokens = tuple(_given(model, id, "--target-ids") for id in ids)
+        tokens = tuple(given(model, id, "--target-ids") for id in ids)
         return Prompt(text="", has_text=False, tokens=tokens)
     if model.facts.start < 0:
         raise ContentError(
@@ -169,7 +171,8 @@ def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
     return Prompt(text=text or "", has_text=True, tokens=(start, *tokens))
 
 
-def _given(model: Model, id: int, option: str) -> Token:
+def given(model: Model, id: int, option: str) -> Token:
+    """The token of an id that an option named. Raises UsageError for one beyond the vocabulary."""
     if not 0 <= id < model.facts.vocabulary:
         last = model.facts.vocabulary - 1
         raise UsageError(

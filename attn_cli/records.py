@@ -164,7 +164,7 @@ class Facts:
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
     and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
     dimensions are `rotated`, and the factor on them, layer by layer; the `slopes` of ALiBi, head by
-    head.
+    head. Of a model that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -201,6 +201,7 @@ class Facts:
     rotated: int = 0
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    partial: bool = False
 
     @property
     def encodes(self) -> bool:

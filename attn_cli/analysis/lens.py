@@ -277,8 +277,10 @@ def _position(
 # --- the watched token ---------------------------------------------------------------------------
 
 
-def watched(model: Model, prompt: Prompt, typed: str) -> tuple[int, tuple[Note, ...]]:
-    """The id of the token that `--watch` names, and what is to be said of the choice.
+def watched(
+    model: Model, prompt: Prompt, typed: str, option: str = "--watch"
+) -> tuple[int, tuple[Note, ...]]:
+    """The id of the token that `--watch`, or another option, names, and what is to be said of it.
 
     It is a word of the vocabulary, as it would go on after the prompt or as it is typed, or an id,
     `<5>` where the number is a word too. Of a word of several tokens it is the last. Raises
@@ -286,27 +288,27 @@ def watched(model: Model, prompt: Prompt, typed: str) -> tuple[int, tuple[Note, 
     """
     number = _ID.fullmatch(typed)
     if number and (number[2] or model.tokenizer.problem):
-        return _known(model, number[2] or number[1]), ()
+        return _known(model, number[2] or number[1], option), ()
     forms = [" " + typed, typed]
     if typed[:1].isspace() or prompt.last.text[-1:].isspace():
         forms = [typed]
     spelt = [tokens for form in forms if (tokens := _tokens(model, form))]
     alone = [tokens[0] for tokens in spelt if len(tokens) == 1]
     if number and not alone:
-        return _known(model, number[1]), ()
+        return _known(model, number[1], option), ()
     if not spelt or any(token.id == model.tokenizer.unknown for token in min(spelt, key=len)):
         raise UsageError(
-            f"--watch {shorten(typed)!r}: {model.facts.name} has no token for it",
-            "a word of its vocabulary, or an id: --watch '<5>'",
+            f"{option} {shorten(typed)!r}: {model.facts.name} has no token for it",
+            f"a word of its vocabulary, or an id: {option} '<5>'",
         )
     if alone:
         id, other = alone[0].id, alone[-1]
         words = {"word": repr(shorten(typed)), "read": repr(alone[0].text), "id": other.id}
-        return id, () if other.id == id else (note("lens.spaced", **words),)
+        return id, () if other.id == id else (note("lens.spaced", option=option, **words),)
     tokens = min(spelt, key=len)
     names = {"first": repr(tokens[0].text), "last": repr(tokens[-1].text)}
     return tokens[-1].id, (
-        note("lens.pieces", word=repr(shorten(typed)), count=len(tokens), **names),
+        note("lens.pieces", option=option, word=repr(shorten(typed)), count=len(tokens), **names),
     )
 
 
@@ -320,10 +322,10 @@ def _tokens(model: Model, text: str) -> tuple[Token, ...]:
         return ()
 
 
-def _known(model: Model, text: str) -> int:
+def _known(model: Model, text: str, option: str) -> int:
     id, last = int(text), model.facts.vocabulary - 1
     if id > last:
-        raise UsageError(f"--watch {text} is out of range", f"ids are 0 to {last}")
+        raise UsageError(f"{option} {text} is out of range", f"ids are 0 to {last}")
     return id
 
 

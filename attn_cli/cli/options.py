@@ -14,6 +14,7 @@ from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, UsageError, shorten
 from attn_cli.maths import cores
+from attn_cli.views.drawers import DRAWERS
 from attn_cli.vocabulary import KINDS, MASKS, STACKS, WHAT_IFS, WITHOUT
 
 MOST = 10**9 - 1
@@ -287,6 +288,13 @@ class OutputOptions:
         str | None,
         Option("--out", metavar="FILE", help="Write there; its suffix chooses the format."),
     ] = None
+    view: Annotated[
+        str,
+        Option(metavar="|".join(DRAWERS), parser=one_of("--view", tuple(DRAWERS)),
+               autocompletion=complete(*DRAWERS),
+               help="Matrices as numbers, shaded cells or dots; or one statement per line, for a "
+               "screen reader."),
+    ] = "table"  # fmt: skip
     digits: number(int, "--digits", "N", 0, 9, "Decimals in tables.") = 2
     full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
     no_pager: Annotated[
@@ -327,7 +335,8 @@ def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int 
         else:
             spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
-    spread = [p for p in spread if p.name not in COMMANDS[name].lacks]
+    lacks = {*COMMANDS[name].lacks, *(() if COMMANDS[name].views else ("view",))}
+    spread = [p for p in spread if p.name not in lacks]
     spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
 
     def call(**values: Any) -> int | None:

@@ -32,7 +32,8 @@ _REMARKS = 256  # that a run remembers to have made
 class Result(NamedTuple):
     """One answer: the record found, what its document says beside it, and how to draw its page.
 
-    `failed`: it is bad news, and the exit code says so too.
+    `failed`: it is bad news, and the exit code says so too. `written` is what to write instead of
+    the page, the document or the arrays, if there is any.
     """
 
     page: Callable[[], "Page"]
@@ -42,6 +43,7 @@ class Result(NamedTuple):
     settings: Mapping[str, Any] = {}
     notes: tuple[Note, ...] = ()
     failed: bool = False
+    written: Iterable[bytes] = ()
 
 
 # --- results -------------------------------------------------------------------------------------
@@ -99,16 +101,18 @@ def _pieces(
     command: str, result: Result, options: "OutputOptions", *, whole: bool, arrays: str
 ) -> Iterable[bytes]:
     """A result as it is written: as a `whole` document, by the module of `arrays`, or as a page."""
+    if result.written:
+        return result.written
     if whole:
         return _document(command, result)
     if arrays:
         return import_module(arrays).render(result.found)
-    return [_drawn(result.page(), _look(options))]
+    return [drawn(result.page(), options)]
 
 
 def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
     """Says which options act on pages only."""
-    neutral = {"digits": 2, "full": False, "layout": "rows"}
+    neutral = {"digits": 2, "full": False, "layout": "rows", "view": "table"}
     for name, value in neutral.items():
         if getattr(options, name) != value:
             note("note.unused", option=f"--{name}", format=kind, quiet=quiet)
@@ -117,7 +121,7 @@ def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
 def _document(command: str, result: Result) -> Iterable[bytes]:
     from attn_cli.views import json
 
-    _, found, model, prompt, settings, notes, _ = result
+    _, found, model, prompt, settings, notes, *_ = result
     if command == "trace":
         return json.trace_pieces(found)
     document = json.document(command, model, prompt, settings, found, notes)
@@ -155,6 +159,7 @@ def _look(options: "OutputOptions") -> "Look":
 
     streams = CURRENT.get()
     return Look(
+        view=options.view,
         width=streams.width,
         digits=options.digits,
         full=options.full,
@@ -164,10 +169,12 @@ def _look(options: "OutputOptions") -> "Look":
     )
 
 
-def _drawn(page: "Page", look: "Look") -> bytes:
+def drawn(page: "Page", options: "OutputOptions") -> bytes:
+    """A page as it is written on this screen under these options."""
     from attn_cli.views.drawers import DRAWERS
 
-    return DRAWERS[look.view](page, look).encode("utf-8", "replace")
+    look = _look(options)
+    return import_module(DRAWERS[look.view]).draw(page, look).encode("utf-8", "replace")
 
 
 def emit(data: bytes, out: str | None = None) -> None:

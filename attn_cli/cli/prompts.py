@@ -47,22 +47,28 @@ def reader(options: PromptOptions, model: "Model") -> "Callable[..., Prompt]":
 
 
 def answers(
-    options: PromptOptions, model: "Model", answer: "Answer"
+    options: PromptOptions,
+    model: "Model",
+    answer: "Answer",
+    read: "Callable[..., Prompt] | None" = None,
+    sample: str = vocabulary.SAMPLE_PROMPT,
 ) -> "Iterator[output.Result | None]":
     """What `answer` makes of each prompt that was asked for; a single one unless `--each` is given.
 
     With it, a line that fails is told with its place and gives None; `--strict` raises instead.
     An `answer` that is a generator yields what it asks of the model and is sent the trace: those of
     several short prompts that are there already are made together, where that is faster.
-    Raises UsageError for two sources, ContentError for what cannot be read.
+    `read` makes a prompt of a `text`, or of `ids`, where that is not to tokenise it; `sample` is
+    the text where none was given. Raises UsageError for two sources, ContentError for what cannot
+    be read.
     """
     from attn_cli import session
 
-    read = reader(options, model)
+    read = read or reader(options, model)
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**single(options)))
+        found = _begun(answer, read(**single(options, sample)))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
@@ -190,14 +196,14 @@ def kept(
     }
 
 
-def single(options: PromptOptions) -> dict[str, Any]:
+def single(options: PromptOptions, sample: str = vocabulary.SAMPLE_PROMPT) -> dict[str, Any]:
     """The prompt as it was given: a text, or ids."""
     refuse_two(options)
     if options.ids is not None:
         return {"ids": _ids(options.ids, "--ids")}
     if options.text not in (None, "-"):
         return {"text": checked(options.text, "TEXT")}
-    parts, where = _source(options)
+    parts, where = _source(options, sample)
     text, notes = files.decode(files.joined(parts, where), where)
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
@@ -233,7 +239,9 @@ def _ids(text: str, option: str) -> tuple[int, ...]:
     return tuple(parse.integer(part, option, 0, 10**9 - 1) for part in parts)
 
 
-def _source(options: PromptOptions) -> tuple[Iterator[bytes], str]:
+def _source(
+    options: PromptOptions, sample: str = vocabulary.SAMPLE_PROMPT
+) -> tuple[Iterator[bytes], str]:
     """What the prompt is read from, part by part, and its name."""
     name = "-" if options.file is None else options.file
     if not files.is_stdin(name):
@@ -241,7 +249,7 @@ def _source(options: PromptOptions) -> tuple[Iterator[bytes], str]:
     if options.file or options.text == "-" or CURRENT.get().is_fed:
         return files.prompt_parts(name), "standard input"
     output.note("note.sample_prompt", quiet=options.quiet)
-    return iter([vocabulary.SAMPLE_PROMPT.encode()]), "the sample prompt"
+    return iter([sample.encode()]), "the sample prompt"
 
 
 def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:

@@ -35,9 +35,11 @@ def document_schema(name: str, *, line: bool = False) -> dict:
     """The schema of a command's document, or of one of its ndjson lines, as a dictionary."""
     from attn_cli.views.schema import line_schema, schema
 
-    kinds = []
-    for place in COMMANDS[name].records:
-        module, _, kind = place.partition(":")
-        kinds.append(getattr(import_module(module), kind))
-    found = schema(name, tuple(kinds))
+    found = schema(name, kinds_of(name))
     return line_schema(found) if line and name == "trace" else found
+
+
+def kinds_of(name: str) -> tuple[type, ...]:
+    """The records that the result of a command's document can be."""
+    places = (place.partition(":") for place in COMMANDS[name].records)
+    return tuple(getattr(import_module(module), kind) for module, _, kind in places)

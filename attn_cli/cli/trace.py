@@ -39,11 +39,6 @@ NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 # A model of fewer parameters writes a sentence while a page is drawn.
 _SMALL, _SENTENCE = 100_000_000, 24
-# What a step's page needs of other steps, to say what happened in this sentence.
-_EXPLAINED_WITH = {
-    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",), 5: ("masked", "visible"),
-    6: ("weights", "v"),
-}  # fmt: skip
 
 
 def command(
@@ -93,7 +88,7 @@ def command(
         found = replace(found, settings=settings, notes=notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
-        page = partial(_page, found, out.full, quiet=prompt.quiet, **more)
+        page = partial(page_of, found, out, quiet=prompt.quiet, **more)
         return output.Result(page, found, notes=_beside(notes, whole))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
@@ -115,7 +110,9 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
     shown = {n for n in names if vocabulary.ARRAYS[n].step in steps}
     shown |= {"mlp_output"} if after else set()
     if kind == "table":
-        shown |= {n for step in steps for n in _EXPLAINED_WITH.get(step, ())}
+        from attn_cli.views.trace import EXPLAINED_WITH
+
+        shown |= {n for step in steps for n in EXPLAINED_WITH.get(step, ())}
     return shown
 
 
@@ -154,13 +151,19 @@ def _continued(
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
 
 
-def _page(
-    trace: "Trace", full: bool, *, quiet: bool, steps: frozenset[int], **more: Any
-) -> list[Any]:
+def page_of(
+    trace: "Trace", out: options.OutputOptions, *, quiet: bool, steps: frozenset[int],
+    shown: dict[Any, Any], **more: Any,
+) -> list[Any]:  # fmt: skip
+    """The page of a trace (see `views.trace.page`); of too many tables a smaller one, with a note
+    that says how many there are."""
     from attn_cli.views import trace as view
 
     count = view.count_tables(trace, steps)
-    if count > view.MOST_TABLES and not full:
-        output.note("trace.too_many", count=count, quiet=quiet)
-        steps = frozenset()
-    return view.page(trace, steps=steps, full=full, **more)
+    if count <= view.MOST_TABLES or out.full:
+        return view.page(trace, steps=steps, full=out.full, shown=shown, **more)
+    small = out.view in ("heatmap", "dots") and 5 in steps
+    output.note("trace.overview" if small else "trace.too_many", count=count, quiet=quiet)
+    if small:
+        return view.overview(trace, shown)
+    return view.page(trace, steps=frozenset(), shown=shown, **more)

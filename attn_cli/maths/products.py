@@ -21,7 +21,7 @@ _FEW = 8
 _VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next position
 POSITIONS = 256  # that share a part of a matrix
 _WAKING = 1.3e6  # numbers that could be read while another thread is woken
-_MADE = 1 << 18
+MADE = 1 << 18  # numbers that are made at a time
 # Of more positions a part is a quarter of the outputs, but no more multiplications than so many,
 # and no narrower than pays for rearranging the vectors anew.
 _MOST, _NARROWEST, _STEP = 120_000_000, 144, 48
@@ -47,7 +47,7 @@ class Map(NamedTuple):
         first = self.rows(slice(0, min(_VECTORS, self.outputs)))
         whole = np.empty((self.outputs, first.shape[1]), first.dtype)
         whole[: len(first)] = first
-        rest, block = whole[len(first) :], max(1, _MADE // max(1, first.shape[1]))
+        rest, block = whole[len(first) :], max(1, MADE // max(1, first.shape[1]))
         later = self.part(slice(len(first), self.outputs))
         cores.spread(lambda some: np.copyto(rest[some], later.rows(some)), len(rest), block)
         return whole.T
@@ -197,7 +197,7 @@ def _width(positions: int, inputs: int, of: Map) -> int:
         threads = 1
     each = -(-of.outputs // threads)
     if of.made:  # the cache holds what is made until it has been multiplied
-        each = min(each, _MADE // max(1, inputs))
+        each = min(each, MADE // max(1, inputs))
     return _VECTORS * max(1, -(-each // _VECTORS))
 
 

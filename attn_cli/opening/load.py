@@ -115,7 +115,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),
-        make=lambda: _tokenizer_of(place.path, config.vocabulary),
+        make=lambda: tokenizer_of(place.path, config.vocabulary),
         where=where,
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=tuple(ignored),
@@ -125,7 +125,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     )
 
 
-def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
+def tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
@@ -209,8 +209,6 @@ def _model(*, facts: Facts, make: Callable[[], Tokenizer], where: str, **parts: 
 
 
 def _random_model(name: str) -> Model:
-    from attn_cli.checkpoints.random import random_tensors
-
     numbers = {key: default for key, (default, _, _) in _RANDOM.items()}
     for part in filter(None, name.partition(":")[2].split(",")):
         key, _, value = part.partition("=")
@@ -226,19 +224,44 @@ def _random_model(name: str) -> Model:
             f"heads {numbers['heads']}",
             "each head takes an equal share of the width",
         )
-    family = _family({"model_type": UNTRAINED}, name)
     tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
-    values = family.untrained({**numbers, "vocabulary": tokenizer.size})
+    sizes = {**numbers, "vocabulary": tokenizer.size}
+    config = _family({"model_type": UNTRAINED}, name).untrained(sizes)
+    place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
+    return _untrained(
+        place, {"model_type": UNTRAINED, **config}, lambda: tokenizer, numbers["seed"]
+    )
+
+
+def preset(name: str) -> Model:
+    """A published model by its shapes alone: untrained, and it reads no text. Raises UsageError."""
+    from attn_cli.opening import presets
+
+    published, config = presets.find(name)
+
+    def absent() -> Tokenizer:
+        raise ContentError(f"{name} stands for shapes alone", "--model opens a model")
+
+    return _untrained(places.Place(Path(), name, published), config, absent)
+
+
+def _untrained(
+    place: places.Place, values: Mapping[str, Any], make: Callable[[], Tokenizer], seed: int = 0
+) -> Model:
+    """A model made of a config, its tensors drawn when they are asked for."""
+    from attn_cli.checkpoints.random import random_tensors
+
+    name = place.name
+    family = _family(values, name)
     config = family.read_config(ConfigReader(values, name))
     shapes = of_layers(family.shapes(config), config)
-    tensors = random_tensors(shapes, numbers["seed"])
-    place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
+    tensors = random_tensors(shapes, seed)
     return _model(
-        facts=_facts(place, UNTRAINED, family, config, shapes, trained=False),
+        facts=_facts(place, values["model_type"], family, config, shapes, trained=False),
         family=family,
         config=config,
         weights=bind(tensors, names_in_folder(tensors, Naming(), name), shapes, name),
-        make=lambda: tokenizer,
+        make=make,
         where=name,
         end_tokens=(),
     )

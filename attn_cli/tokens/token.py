@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from attn_cli.errors import ContentError
+from attn_cli.tokens.origins import Part
 
 MASKS = ("[MASK]", "<mask>")  # what mask tokens are called
+PREFIX = "##"  # of a word piece that goes on with a word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,12 @@ class Token:
     span: tuple[int, int]
     bytes: bytes = b""
     special: bool = False
+
+
+def telling(tokens: Sequence[Token], masks: Sequence[int]) -> int:
+    """The token to follow in an encoder: the first of those to fill, or the user's last."""
+    own = [i for i, token in enumerate(tokens) if not token.special]
+    return (list(masks) or own[::-1] or [len(tokens) - 1])[0]
 
 
 class Around(NamedTuple):
@@ -75,6 +83,14 @@ class Tokenizer(Protocol):
         between them. An empty second segment is none, as in the reference library. Raises
         ContentError where the tokenizer has no form for pairs.
         """
+        ...
+
+    def explain(self, text: str) -> tuple[Part, ...]:
+        """How the tokens of a text came about, without those that are added; the same spans."""
+        ...
+
+    def readable(self, entry: str) -> str:
+        """What an entry, or a part of one, stands for, as `Token.text` shows it."""
         ...
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.errors import UsageError
+from attn_cli.maths.directions import compared, cosines, length
+from attn_cli.maths.products import of_matrix
 from attn_cli.tokens.token import Token
 from attn_cli.training.corpus import Corpus
 from attn_cli.training.layers import Attention
@@ -88,9 +90,9 @@ def neighbours(embeddings: np.ndarray, watched: Watch, corpus: Corpus) -> tuple[
     """
     if watched.word < 0:
         return ()
-    own, others = embeddings[watched.word], embeddings[watched.candidates]
-    lengths = np.sqrt((others * others).sum(axis=-1)) * np.sqrt(own @ own)
-    cosines = (others @ own) / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
-    nearest = np.argsort(-cosines, kind="stable")[:_NEIGHBOURS]
-    pairs = zip(watched.candidates[nearest].tolist(), cosines[nearest].tolist(), strict=True)
+    own = embeddings[[watched.word]]
+    dots, lengths = compared(own, of_matrix(embeddings[watched.candidates].T))
+    near = cosines(dots[0], length(own), lengths)
+    nearest = np.argsort(-near, kind="stable")[:_NEIGHBOURS]
+    pairs = zip(watched.candidates[nearest].tolist(), near[nearest].tolist(), strict=True)
     return tuple(Neighbour(corpus.tokenizer.token(id).text, cosine) for id, cosine in pairs)

@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli.views import numbers
+from attn_cli.views.cells import SHADES, Marks, marked
 from attn_cli.views.items import GRID, Chart, Gauges, Grids, Picture, Progress, Rankings, axes_of
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.strips import INDENT, Drawn, Strip, fitted, pad, side_by_side, widest
@@ -19,14 +20,13 @@ _GAP = 2
 _NAME, _NUMBER = 20, 5
 
 
-def draw_grids(item: Grids, look: Look) -> Iterator[Drawn]:
+def draw_grids(item: Grids, look: Look, marks: Marks = SHADES) -> Iterator[Drawn]:
     """As many heads side by side as the width holds. Where not even one fits, the last tokens are
     shown; with `look.full` all, in panels of columns."""
     title = "heads.columns" if look.columns_are_queries else "heads.grids"
     yield Padding(Text(sentence(title), STYLES["strong"]), (1, 0, 0, 1))
-    shades = np.vectorize(lambda share: numbers.shade(share) * 2, otypes="O")(item.weights)
-    if item.hidden.size:
-        shades[:, item.hidden] = "· "
+    hidden = item.hidden if item.hidden.size else np.zeros(item.weights.shape[1:], bool)
+    shades = marked(item.weights, hidden, marks)
     if look.columns_are_queries:
         shades = shades.swapaxes(1, 2)
     labels = fitted(_row_names(item, look), look.width // 2 - INDENT)

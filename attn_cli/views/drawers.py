@@ -1,5 +1,8 @@
-"""What a page can be drawn as: for each, a function of the page and the look that gives a text."""
+"""What a page can be drawn as: the module of each view, whose `draw` makes its text."""
 
-from attn_cli.views import table
-
-DRAWERS = {"table": table.draw}
+DRAWERS = {
+    "table": "attn_cli.views.table",
+    "heatmap": "attn_cli.views.heatmap",
+    "dots": "attn_cli.views.dots",
+    "lines": "attn_cli.views.lines",
+}

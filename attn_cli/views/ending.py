@@ -213,9 +213,29 @@ def _scores(
 
 
 def try_next(view: HeadView, key: int) -> Iterator[object]:
-    """Two commands worth typing next for this sentence."""
-    trace, block, query = view.trace, view.block, view.query
-    prompt = trace.prompt
+    """Commands worth typing next for this sentence."""
+    hide, other = again(view, "attn mask"), again(view, "attn heads", head=False)
+    if not hide:
+        return
+    yield say("page.try", "title")
+    names = {"query": view.names[view.query], "key": view.key_names[key]}
+    terms = f"{again(view, 'attn why')} --query {view.query} --key {key}"
+    yield say("page.try_why", command=visible(terms), **names)
+    if view.arrays["visible"][view.query].sum() > 1:
+        hide += f" --mask block:{view.query}:{key}"
+        yield say("page.try_mask", command=visible(hide), **names)
+    yield say("page.try_heads", command=visible(other))
+    if view.trace.model.encoder and view.block.address.causal:
+        cross = again(view, "attn trace", place=False, head=False, more=f" --kind={_CROSS}")
+        yield say("page.try_cross", command=visible(cross))
+
+
+def again(
+    view: HeadView, command: str, *, place: bool = True, head: bool = True, more: str = ""
+) -> str:
+    """Another command for the same prompt and model, "" where it would be too long to type; with
+    the `place` of the block, the `head`, and `more` between the two."""
+    trace, block, prompt = view.trace, view.block, view.trace.prompt
     said = "" if prompt.text == vocabulary.SAMPLE_PROMPT else f" {shlex.quote(prompt.text)}"
     said = said if prompt.has_text else f" --ids {','.join(map(str, prompt.ids))}"
     if prompt.pair:
@@ -225,7 +245,7 @@ def try_next(view: HeadView, key: int) -> Iterator[object]:
     elif prompt.target and prompt.target.text:
         said += f" --target {shlex.quote(prompt.target.text)}"
     if len(said) > _LONGEST or (prompt.text or "").startswith("-") or prompt.chat:
-        return
+        return ""
     typed = "".join(
         f" {option} {shlex.quote(word)}"
         for option, _, word in (c.partition(" ") for c in vocabulary.changes(trace.settings))
@@ -234,17 +254,8 @@ def try_next(view: HeadView, key: int) -> Iterator[object]:
     where = f" --layer {block.layer}" if block.layer else ""
     where += f" --stack {block.stack}" if block.stack != trace.model.stack else ""
     where += f" --kind {block.kind}" if block.kind != "self" else ""
-    head = f" --head {view.head}" if view.head else ""
-    hide = f"attn mask{said}{model}{where}{head}{typed} --mask block:{query}:{key}"
-    other = f"attn heads{said}{model}{where}{typed}"
-    yield say("page.try", "title")
-    names = {"query": view.names[query], "key": view.key_names[key]}
-    if view.arrays["visible"][query].sum() > 1:
-        yield say("page.try_mask", command=visible(hide), **names)
-    yield say("page.try_heads", command=visible(other))
-    if trace.model.encoder and block.address.causal:
-        cross = f"attn trace{said}{model} --kind={_CROSS}{typed}"
-        yield say("page.try_cross", command=visible(cross))
+    of_head = f" --head {view.head}" if head and view.head else ""
+    return f"{command}{said}{model}{where if place else more}{of_head}{typed}"
 
 
 def _name(model: Facts) -> str:

@@ -15,8 +15,8 @@ class HeadView(NamedTuple):
     """One head of one block, and the queries and keys to show of it.
 
     `arrays` are this head's, without the head axis; `queries` and `keys` are positions, `query` the
-    one told about in sentences; `place` is the head's among those shown. `names` are those of the
-    queries, `key_names` of the keys.
+    one told about in sentences, −1 where none is; `place` is the head's among those shown. `names`
+    are those of the queries, `key_names` of the keys.
     """
 
     trace: Trace
@@ -61,12 +61,12 @@ class HeadView(NamedTuple):
         values, own = self.arrays[name][positions], vocabulary.ARRAYS[name].axes
         narrow = own[-1] == "model" and values.shape[1] != self.facts.model_width
         axes = note("axes.tokens", axis="embedding" if narrow else own[-1])
-        columns, others = range(values.shape[1]), self.crosses and "key" in own
+        columns, of_keys = range(values.shape[1]), "key" in own
         marked = list(positions).index(self.query) if self.query in positions else -1
-        names = [(self.key_names if others else self.names)[n] for n in positions]
+        names = [(self.key_names if of_keys else self.names)[n] for n in positions]
         return Matrix(
             title or name, values, names, columns, axes, self._kind(name),
-            marked=-1 if others else marked,
+            marked=-1 if of_keys and self.crosses else marked,
         )  # fmt: skip
 
     def cells(self, name: str) -> Matrix:
@@ -78,8 +78,17 @@ class HeadView(NamedTuple):
             name, self.arrays[name][at], [self.names[n] for n in self.queries],
             self.named_keys(self.keys), remark=self._kind(name),
             hidden=~self.arrays["visible"][at] if after else NOTHING,
-            marked=self.queries.index(self.query), crosses=self.crosses,
+            marked=self.queries.index(self.query) if self.query >= 0 else -1, crosses=self.crosses,
         )  # fmt: skip
+
+    def any(self, name: str) -> Matrix:
+        """An array whatever its axes."""
+        *_, first, last = ("", *vocabulary.ARRAYS[name].axes)
+        if (first, last) == ("query", "key"):
+            return self.cells(name)
+        if first not in ("query", "key"):
+            return self.parameter(name)
+        return self.rows(name, self.keys if first == "key" else self.queries)
 
     def parameter(self, name: str) -> Matrix:
         """A learned matrix, or a learned vector as a matrix of one row."""

@@ -1,16 +1,17 @@
 """The page of `attn mask`: the mask as a picture, what it hides, and what moves."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attn_cli import vocabulary
 from attn_cli.notes import place
 from attn_cli.records import Address, Facts, Trace
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say, what_ifs
 from attn_cli.views.text import label, labels, visible
-from attn_cli.words import Note, note
+from attn_cli.words import Note, note, sentence
 
 if TYPE_CHECKING:
     from attn_cli.analysis.mask import Cell, MaskEffect
@@ -30,7 +31,7 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
         *what_ifs(trace.settings),
         _headline(found, names, masks["after"]),
         say("mask.compared", "aside", **masks, where=where, head=found.head),
-        _may_see(trace.model, at),
+        *_may_see(trace.model, at),
         Picture(names, found.visible_before, found.visible_after, keys, at.crosses),
     ]
     changed = {"removed": found.removed, "added": found.added, "valued": found.valued}
@@ -62,14 +63,25 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
         )
     )
     items.append(_moved(found, names))
-    return [*items, _next(trace, found)] if found.next_after else items
+    return [*items, _next(trace, found)] if found.next_after and trace.next else items
 
 
-def _may_see(facts: Facts, at: Address) -> Say:
-    """What this kind of attention may see by itself."""
+def names_of(settings: Mapping[str, Any], before: str) -> tuple[str, str]:
+    """The two masks in words, of which the one before has been settled."""
+    value = settings["mask_value"]
+    if value is not None:
+        return before, sentence("mask.value", value=numbers.exact(value))
+    typed = " ".join(vocabulary.changes({"mask": settings["mask"]}))
+    return before, typed or sentence("mask.own")
+
+
+def _may_see(facts: Facts, at: Address) -> Page:
+    """What this kind of attention may see by itself, where that is known."""
+    if facts.partial and not at.crosses:
+        return []
     window = note("mask.may_window") if facts.windowed and not at.crosses else ""
     key = "cross" if at.crosses else at.stack
-    return say(f"mask.may_{key}", window=window)
+    return [say(f"mask.may_{key}", window=window)]
 
 
 def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:

@@ -17,12 +17,12 @@ from attn_cli.words import sentence
 
 FINE = 2
 _BAR = 16
-_MOST_ROWS = 12
+MOST_ROWS = 12
 _MOST_CELLS = 6
 _HEADING = 8
 _NAME = 8
 # By the sign of a number, twice that of a large one; a negative place counts from the end.
-_SIGNS = ("plain", "above", "above.large", "below.large", "below")
+SIGNS = ("plain", "above", "above.large", "below.large", "below")
 
 
 class _Grid(NamedTuple):
@@ -41,19 +41,8 @@ class _Grid(NamedTuple):
 
 def draw_matrix(item: Matrix, look: Look) -> Iterator[Drawn]:
     """The tables under a line with name, shape and which axis is which."""
-    turned = look.columns_are_queries and not (item.axes or item.summed)
-    axes = item.axes or axes_of(crosses=item.crosses, columns_are_queries=turned)
-    if turned:
-        item = item._replace(
-            values=item.values.T, rows=item.columns, columns=item.rows, hidden=item.hidden.T,
-        )  # fmt: skip
-    text = Text.assemble((str(item.name), STYLES["plain" if item.summed else "strong"]))
-    if not item.summed:
-        shape = " × ".join(map(str, item.values.shape))
-        text.append(f"   {shape}   {axes}")
-    if item.remark:
-        text.append(f"   {item.remark}", STYLES["what-if"])
-    yield Padding(text, (1, 0, 0, INDENT))
+    item, turned = as_laid_out(item, look)
+    yield titled(item, turned)
     grid = _grid(item, look, turned)
     tables = list(_tables(grid, look, item.summed)) or [_told(grid, look)]
     yield from (table for table, _ in tables)
@@ -61,12 +50,33 @@ def draw_matrix(item: Matrix, look: Look) -> Iterator[Drawn]:
         yield Padding(Text(str(item.elided)), (0, 1, 0, INDENT))
 
 
+def as_laid_out(item: Matrix, look: Look) -> tuple[Matrix, bool]:
+    """The matrix as `look` wants it laid out, and whether that turns it round."""
+    if not look.columns_are_queries or item.axes or item.summed:
+        return item, False
+    return item._replace(
+        values=item.values.T, rows=item.columns, columns=item.rows, hidden=item.hidden.T,
+    ), True  # fmt: skip
+
+
+def titled(item: Matrix, turned: bool) -> Padding:
+    """The line above a matrix: its name, its shape, which axis is which, what numbers it has."""
+    axes = item.axes or axes_of(crosses=item.crosses, columns_are_queries=turned)
+    text = Text.assemble((str(item.name), STYLES["plain" if item.summed else "strong"]))
+    if not item.summed:
+        shape = " × ".join(map(str, item.values.shape))
+        text.append(f"   {shape}   {axes}")
+    if item.remark:
+        text.append(f"   {item.remark}", STYLES["what-if"])
+    return Padding(text, (1, 0, 0, INDENT))
+
+
 def _grid(item: Matrix, look: Look, turned: bool) -> _Grid:
     rows, headings = list(map(str, item.rows)), list(map(str, item.columns))
     row, column = (-1, item.marked) if turned else (item.marked, -1)
     if column >= 0:
         headings[column] = f"▸{headings[column]}"
-    lines = _kept(len(rows), len(rows) if look.full else _MOST_ROWS, row)
+    lines = both_ends(len(rows), len(rows) if look.full else MOST_ROWS, row)
     real = [i for i in lines if i >= 0]
     values = item.values[real].astype(np.float64)
     if item.hidden.size:
@@ -78,19 +88,20 @@ def _grid(item: Matrix, look: Look, turned: bool) -> _Grid:
     if item.hidden.size:
         texts[shown] = np.where(item.hidden[real] & np.isnan(values), "·", texts[shown])
     if look.colour:
-        names = np.array([STYLES[name] for name in _SIGNS], dtype=object)
-        styles[shown] = names[_signs(values)]
-    labels = [_more(-i) if i < 0 else rows[i] for i in lines]
+        names = np.array([STYLES[name] for name in SIGNS], dtype=object)
+        styles[shown] = names[signs(values)]
+    labels = [left_out(-i) if i < 0 else rows[i] for i in lines]
     return _Grid(
         lines, labels, headings, texts, styles, [] if row < 0 else [lines.index(row)], column
     )
 
 
-def _more(count: int) -> str:
+def left_out(count: int) -> str:
+    """How many rows or columns stand where none is shown."""
     return sentence("page.more", count=count)
 
 
-def _kept(count: int, most: int, also: int = -1) -> list[int]:
+def both_ends(count: int, most: int, also: int = -1) -> list[int]:
     """Indices to show: all, or the first and last, and `also`; −n for n left out between them."""
     if count <= most:
         return list(range(count))
@@ -118,7 +129,7 @@ def _tables(grid: _Grid, look: Look, summed: bool) -> Iterator[tuple[Text, bool]
                 texts, shades = grid.texts[:, j].tolist(), grid.styles[:, j].tolist()
                 strips.append(Strip(header, texts, False, shades))
             else:
-                name = _more(-j)
+                name = left_out(-j)
                 strips.append(Strip([name], [f"{'…':^{len(name)}}"] * len(labels)))
         table = side_by_side(strips, marked=grid.marked, ruled=False, summed=summed)
         yield table, min([*grid.lines, *panel], default=0) < 0
@@ -137,9 +148,9 @@ def _arranged(grid: _Grid, needed: list[int], room: int, full: bool) -> tuple[in
         widths = [max(n, min(h, width)) for n, h in zip(needed, headings, strict=True)]
         if full and 2 * (max(widths) + 2) <= room:
             return width, packed([width + 2 for width in widths], room)
-        gap = cell_len(_more(len(widths))) + 2
+        gap = cell_len(left_out(len(widths))) + 2
         for most in range(0 if full else (room - gap) // (max(widths) + 2), 1, -1):
-            kept = _kept(len(widths), most, grid.column)
+            kept = both_ends(len(widths), most, grid.column)
             gaps = sum(j < 0 for j in kept)
             if (len(kept) - gaps) * (max(widths) + 2) + gaps * gap <= room:
                 return width, [kept]
@@ -149,7 +160,7 @@ def _arranged(grid: _Grid, needed: list[int], room: int, full: bool) -> tuple[in
 def _told(grid: _Grid, look: Look) -> tuple[Text, bool]:
     """A line for each cell, `is → China 0.93`, the middle ones left out unless `look.full`."""
     count = len(grid.headings)
-    kept = _kept(count, count if look.full else _MOST_CELLS, grid.column)
+    kept = both_ends(count, count if look.full else _MOST_CELLS, grid.column)
     room = look.width - INDENT - 2 - max(map(widest, grid.texts))
     beside = room >= _NAME
     if not beside:  # each number has a line of its own
@@ -180,14 +191,14 @@ def _one_by_one(grid: _Grid, kept: list[int]) -> Iterator[tuple[int, list[str], 
             continue
         for j in kept:
             if j < 0:
-                yield line, [_more(-j)], "", ""
+                yield line, [left_out(-j)], "", ""
             else:
                 name = [f"{label} →", grid.headings[j]]
                 yield line, name, grid.texts[line, j], grid.styles[line, j]
 
 
-def _signs(values: np.ndarray) -> np.ndarray:
-    """The place of each number's style in `_SIGNS`; a number is large above half the largest."""
+def signs(values: np.ndarray) -> np.ndarray:
+    """The place of each number's style in `SIGNS`; a number is large above half the largest."""
     size = np.abs(np.where(np.isfinite(values), values, 0))
     sign = np.sign(np.where(np.isfinite(values), values, 0))
     return (sign * (1 + (size > size.max(initial=0.0) / 2))).astype(int)
@@ -195,23 +206,41 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 def draw_columns(item: Columns, look: Look) -> Iterator[Drawn]:
     """The table under its title if it has one, and below it how many rows are left out."""
+    yield from title_of(item, look)
+    rows, more = rows_of(item, look)
+    headers = [numbers.in_words(column.header, look.digits) for column in item.columns]
+    bar = min(_BAR, (look.width - INDENT) // 2 - 2)
+    cells = [texts_of(column, rows, look.digits, bar) for column in item.columns]
+    left = [column.kind in ("left", "bar") for column in item.columns]
+    yield from _column_tables(headers, cells, left, look.width - INDENT)
+    yield from more
+
+
+def title_of(item: Columns, look: Look) -> Iterator[Drawn]:
+    """The line above columns, if they have one."""
     if item.title:
         title = Text(numbers.in_words(item.title, look.digits), STYLES["strong"])
         yield Padding(title, (1, 0, 0, 1))
+
+
+def rows_of(item: Columns, look: Look) -> tuple[Sequence[int], list[Drawn]]:
+    """Which rows are shown, −n for n left out between them, and the line that says how many are."""
     count = len(item.columns[0].cells)
-    shown = count if look.full or not item.most else min(count, _MOST_ROWS)
-    rows = slice(count - shown, count) if item.most == "last" else slice(shown)
-    headers = [numbers.in_words(column.header, look.digits) for column in item.columns]
-    bar = min(_BAR, (look.width - INDENT) // 2 - 2)
-    cells = [_texts(column, column.cells[rows], look.digits, bar) for column in item.columns]
-    left = [column.kind in ("left", "bar") for column in item.columns]
-    yield from _column_tables(headers, cells, left, look.width - INDENT)
-    if shown < count:
-        more = sentence("mask.more", count=count - shown)
-        yield Padding(Text(more), (0, 1, 0, INDENT))
+    most = count if look.full or not item.most else MOST_ROWS * (1 + (item.most == "ends"))
+    shown = min(count, most)
+    rows = range(count - shown, count) if item.most == "last" else range(shown)
+    more = Text(sentence("mask.more", count=count - shown))
+    kept = both_ends(count, shown) if item.most == "ends" else rows
+    return kept, [Padding(more, (0, 1, 0, INDENT))] if shown < count else []
 
 
-def _texts(column: Column, cells: Sequence[object], digits: int, bar: int) -> list[str]:
+def texts_of(column: Column, rows: Sequence[int], digits: int, bar: int) -> list[str]:
+    """Rows of a column as they are written, a bar with at most `bar` columns of the screen."""
+    texts = iter(_written(column, [column.cells[i] for i in rows if i >= 0], digits, bar))
+    return [next(texts) if i >= 0 else "…" for i in rows]
+
+
+def _written(column: Column, cells: Sequence[object], digits: int, bar: int) -> list[str]:
     if column.kind in ("number", "fine"):
         return numbers.column(cells, max(digits, FINE) if column.kind == "fine" else digits)
     if column.kind == "bar":

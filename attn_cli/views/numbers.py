@@ -9,6 +9,7 @@ import numpy as np
 from attn_cli.words import Note, sentence
 
 _BLOCKS = " ▏▎▍▌▋▊▉"
+_TINY, _LONG = 1e-6, 1e7
 
 
 class Number(NamedTuple):
@@ -54,10 +55,14 @@ def column(values: Iterable[float] | np.ndarray, digits: int) -> list[str]:
 def _pattern(numbers: np.ndarray, digits: int) -> str:
     finite = np.abs(numbers[np.isfinite(numbers)])
     largest = float(finite.max()) if finite.size else 0.0
-    if largest >= 1e5 or 0 < largest < 1e-6:
+    if largest >= 1e5 or 0 < largest < _TINY:
         return f"%.{digits}e"
-    extra = max(0, -math.floor(math.log10(largest)) - 1) if largest else 0
-    return f"%.{digits + extra}f"
+    return f"%.{decimals(largest, digits)}f"
+
+
+def decimals(size: float, digits: int) -> int:
+    """`digits`, and as many more as a number of this size has zeros before its first digit."""
+    return digits + (max(0, -math.floor(math.log10(size)) - 1) if size >= _TINY else 0)
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -75,9 +80,20 @@ def _one(value: float, pattern: str) -> str:
     return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
 
 
+def decimal(value: float, decimals: int) -> str:
+    """So many decimals; a power of ten with as many for what is too long or too short for that."""
+    plain = not value or _TINY <= abs(value) < _LONG
+    return _one(value, f"%.{decimals}{'f' if plain else 'e'}")
+
+
+def read(text: str) -> float:
+    """A number that `decimal` has written."""
+    return float(text.replace("−", "-").replace("∞", "inf"))
+
+
 def count(value: float) -> str:
     """A whole number, its thousands apart."""
-    return f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
 
 
 def fixed(value: float, decimals: int = 2) -> str:
@@ -103,8 +119,10 @@ def bar(share: float, width: int) -> str:
     return ("█" * (eighths // 8) + _BLOCKS[eighths % 8]).rstrip()
 
 
-def shade(share: float) -> str:
-    """A grey for a share between 0 and 1, one character."""
-    if math.isnan(share):
-        return "?"
-    return " ░▒▓█"[min(4, max(0, math.ceil(share * 4 - 0.1)))]
+# Where each size of a mark but nothing begins, as a share of the largest.
+LEVELS = (0.025, 0.275, 0.525, 0.775)
+
+
+def level(shares: np.ndarray) -> np.ndarray:
+    """The size of a mark for shares between 0 and 1: 0 for nothing, 4 for the largest."""
+    return np.searchsorted(LEVELS, np.nan_to_num(shares), side="left")

@@ -104,7 +104,8 @@ def _best(trace: Trace, rows: "Rows") -> Say:
     block = strongest[0]
     return say(
         "heads.best", "headline", count=len(rows), sharpest=at[0], strongest=at[1],
-        entropy=sharpest[1].entropy, norm=strongest[1].norm,
+        entropy=sharpest[1].entropy, norm=strongest[1].norm, layer=block.layer,
+        head=strongest[1].head,
         query=labels(trace.prompt.of(block.stack).labels)[block.query],
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
         "tool": _object({"name": {"const": "attn"}, "version": {"type": "string"}}),
         "model": _facts(),
         "prompt": _prompt(),
-        "settings": {"type": "object"},
+        "settings": {"type": "object", "properties": _settings(command)},
         "notes": {"type": "array", "items": {"type": "string"}},
     }
     if command == "trace":
@@ -101,6 +101,19 @@ def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> di
         "required": [name for name in properties if name not in optional],
         "additionalProperties": False,
     }
+
+
+def _settings(command: str) -> dict[str, Any]:
+    """The schemas of the settings that the commands which run a model have in common."""
+    if command == "train":
+        return {}
+    words = {"type": "array", "items": {"type": "string"}}
+    typed = {
+        name: words if isinstance(setting.neutral, tuple) else {"type": ["number", "null"]}
+        for name, setting in vocabulary.WHAT_IFS.items()
+    }
+    chat = {"type": ["string", "null"]}
+    return {**typed, "special": {"type": "boolean"}, "chat": chat, "pair": {"type": "string"}}
 
 
 def _facts() -> dict[str, Any]:

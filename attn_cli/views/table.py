@@ -1,6 +1,6 @@
 """The table drawer: every item of a page as text of a screen, matrices as tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 
 from rich.cells import cell_len
@@ -17,6 +17,7 @@ from attn_cli.views.strips import INDENT, Drawn, fitted, packed, widest
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
+Kinds = Mapping[type, Callable[..., Iterator[Drawn]]]
 _BAR = 12
 _INSET = 6
 _TOKEN_LINES = 2
@@ -34,9 +35,11 @@ _ROLES = {
 }
 
 
-def draw(page: Page, look: Look) -> str:
-    """The page as text, with escapes only where `look` has colour."""
-    texts = [text for drawn in renderables(page, look) for text in _laid_out(drawn, look.width)]
+def draw(page: Page, look: Look, kinds: Kinds | None = None) -> str:
+    """The page as text, with escapes only where `look` has colour; `kinds` says how each kind of
+    item is drawn, if not as here."""
+    found = renderables(page, look, kinds)
+    texts = [text for drawn in found for text in _laid_out(drawn, look.width)]
     written = _coloured(texts, look) if look.colour else "".join(f"{t.plain}\n" for t in texts)
     return "\n".join(line.rstrip() for line in written.split("\n"))
 
@@ -69,11 +72,11 @@ def _coloured(texts: Iterable[Text], look: Look) -> str:
     return console.file.getvalue()
 
 
-def renderables(page: Iterable[object], look: Look) -> Iterator[Drawn]:
+def renderables(page: Iterable[object], look: Look, kinds: Kinds | None = None) -> Iterator[Drawn]:
     """What Rich prints, item by item; a matrix follows its sentence without a blank line."""
     told = False
     for item in page:
-        drawn = KINDS[type(item)](item, look)
+        drawn = (kinds or KINDS)[type(item)](item, look)
         if told and isinstance(item, items.Matrix):
             title = next(drawn)
             title.top = 0  # it follows what is said of it
@@ -89,12 +92,31 @@ def _say(item: items.Say, look: Look) -> Iterator[Drawn]:
 
 
 def _heading(item: items.Heading, look: Look) -> Iterator[Drawn]:
+    yield of_model(item)
+    if item.prompt:
+        yield from _tokens(item.prompt, look)
+        if item.prompt.target:
+            yield Text(f" {sentence('page.target')}")
+            yield from _tokens(item.prompt.target, look)
+    else:
+        yield from source_of(item)
+
+
+def source_of(item: items.Heading) -> Iterator[Drawn]:
+    """Where the model is from."""
+    yield Text(f"    {visible(item.model.source)}")
+
+
+def of_model(item: items.Heading) -> Text:
+    """The model in a line or two, and which part of it is meant."""
     model, where = item.model, str(item.where)
+    if isinstance(model, str):
+        return Text(f" {visible(model)}", STYLES["strong"])
     own, stacks = _stack(model.layers, model.heads), ""
     if model.encoder:
         stacks = sentence("page.stacks_of", encoder=_stack(*model.encoder), decoder=own)
     shape = sentence(
-        "page.model_two" if stacks else "page.model", family=model.family, stack=own,
+        "page.model_two" if stacks else "page.model", family=visible(model.family), stack=own,
         width=model.model_width, head_width=model.head_width,
     )  # fmt: skip
     stacks = f"\n {stacks}" if stacks else ""
@@ -104,14 +126,7 @@ def _heading(item: items.Heading, look: Look) -> Iterator[Drawn]:
         fits = not stacks and text.cell_len + len(where) < 77
         gap = "   " if fits else "\n "
         text.append(f"{gap}{where}", STYLES["strong"])
-    yield text
-    if item.prompt:
-        yield from _tokens(item.prompt, look)
-        if item.prompt.target:
-            yield Text(f" {sentence('page.target')}")
-            yield from _tokens(item.prompt.target, look)
-    else:
-        yield Text(f"    {visible(model.source)}")
+    return text
 
 
 def _stack(layers: int, heads: int) -> str:

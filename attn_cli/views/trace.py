@@ -14,9 +14,10 @@ from attn_cli.maths.layers import cosine
 from attn_cli.notes import WRITTEN
 from attn_cli.notes import place as of_layer
 from attn_cli.records import Address, Attention, Prediction, Trace
-from attn_cli.views import ending, entering, numbers
+from attn_cli.views import bare, ending, entering, numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import (
+    Grids,
     Heading,
     Matrix,
     Page,
@@ -33,6 +34,11 @@ from attn_cli.words import Note, counted, note
 
 MOST_TABLES, MOST_PREDICTIONS = 200, 12
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
+# What a step's page needs of other steps, to say what happened in this sentence.
+EXPLAINED_WITH = {
+    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",), 5: ("masked", "visible"),
+    6: ("weights", "v"),
+}  # fmt: skip
 Items = Iterator[NamedTuple]
 _EVERYTHING: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({})
 
@@ -65,7 +71,7 @@ def page(
     views = []
     for block, place in heads:
         rows = shown.get(block.address, (block.queries, block.keys))
-        views.append(_view(trace, block, place, rows, follow=follow, full=full))
+        views.append(view_of(trace, block, place, rows, follow=follow, full=full))
     if whole:
         query = views[0].names[views[0].query]
         onward = any(_followed(entry, views[0]) for entry in trace.next)
@@ -76,22 +82,7 @@ def page(
         found.extend(_steps_of(view, steps, first=not view.place))
         if view.place == len(view.block.heads) - 1:
             found.extend(_after(view, whole=whole, after=after))
-    names = labels(trace.prompt.last.labels)
-    parameters = bool(heads) and "w_norm" in heads[0][0].arrays
-    predicted = trace.next if full else trace.next[:MOST_PREDICTIONS]
-    for number, entry in enumerate(predicted):
-        found.extend(
-            ending.prediction(
-                entry,
-                trace.ending[number : number + 1],
-                trace.model,
-                names[entry.position],
-                parameters=parameters,
-                followed=not whole or _followed(entry, views[0]),
-            )
-        )
-    if len(trace.next) > len(predicted):
-        found.append(say("next.more", "lead", count=len(trace.next) - len(predicted)))
+    found.extend(predictions(trace, views[0] if whole else None, full=full))
     found.extend(Say(said, "lead") for said in trace.notes if whole and said.key == WRITTEN)
     best = _best_key(view) if whole and one else -1
     if best >= 0 and view.head not in view.block.removed:
@@ -99,7 +90,37 @@ def page(
     return found
 
 
-def _view(
+def overview(
+    trace: Trace, shown: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = _EVERYTHING
+) -> Page:
+    """The weights of every head as grids, block by block, and the prediction; `shown` as in
+    `page`."""
+    found: Page = [Heading(trace.model, trace.prompt), *what_ifs(trace.settings)]
+    for block in trace.attention:
+        rows, columns = map(list, shown.get(block.address, (block.queries, block.keys)))
+        names, keys = (labels(s.labels) for s in trace.prompt.sides(block.stack, block.kind))
+        names, keys = [names[i] for i in rows], [keys[i] for i in columns]
+        at = np.ix_(rows, columns)
+        found.append(Say(of_layer(trace.model, block), "block"))
+        found.append(Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys))
+    return [*found, *predictions(trace, full=False)]
+
+
+def predictions(trace: Trace, view: HeadView | None = None, *, full: bool) -> Items:
+    """What comes next; `view` is what a whole page follows."""
+    names = labels(trace.prompt.last.labels)
+    parameters = any("w_norm" in block.arrays for block in trace.attention[:1])
+    shown = trace.next if full else trace.next[:MOST_PREDICTIONS]
+    for number, entry in enumerate(shown):
+        yield from ending.prediction(
+            entry, trace.ending[number : number + 1], trace.model, names[entry.position],
+            parameters=parameters, followed=view is None or _followed(entry, view),
+        )  # fmt: skip
+    if len(trace.next) > len(shown):
+        yield say("next.more", "lead", count=len(trace.next) - len(shown))
+
+
+def view_of(
     trace: Trace,
     block: Attention,
     place: int,
@@ -108,6 +129,7 @@ def _view(
     follow: bool,
     full: bool,
 ) -> HeadView:
+    """A head of a block, with the queries and the keys to show."""
     queries, keys = map(list, shown)
     names, key_names = (labels(s.labels) for s in trace.prompt.sides(block.stack, block.kind))
     own = trace.prompt.of(block.stack).followed
@@ -127,8 +149,10 @@ def _followed(entry: Prediction, view: HeadView) -> bool:
 def _steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
     """The chosen steps of one head; what enters the layer is told with its `first` alone."""
     for number, (step, *needed) in enumerate(_STEPS, 1):
-        if number in steps and view.has(*needed) and (first or number > 1):
-            yield from step(view)
+        if number not in steps or not view.has(*needed) or not (first or number > 1):
+            continue
+        # How vectors are made depends on more of the model than a document holds.
+        yield from bare.step(view, number) if view.facts.partial and number < 3 else step(view)
 
 
 def _after(view: HeadView, *, whole: bool, after: bool) -> Items:
@@ -300,9 +324,10 @@ def _sum(view: HeadView) -> Items:
     yield view.rows("head_output", view.queries)
     if view.has("w_o", "b_o"):
         yield view.parameter("b_o")
-    added = note("sum.bias") if view.has("b_o") else ""
-    then = note(f"sum.{view.facts.residual}")
-    yield say("sum.output", bias=added, then=then)
+    if not view.facts.partial:
+        added = note("sum.bias") if view.has("b_o") else ""
+        then = note(f"sum.{view.facts.residual}")
+        yield say("sum.output", bias=added, then=then)
     yield view.rows("output", view.queries)
     if not removed:
         pull, output = (view.arrays[name][view.query] for name in ("head_output", "output"))

@@ -32,7 +32,7 @@ def page(
     """The screen after `record`; `history` holds the run's records up to it."""
     items: Page = [
         Progress(record.step, record.steps, record.tokens_per_second, record.seconds_left),
-        *_loss(history or [record], record.steps),
+        *losses(history or [record], record.steps),
     ]
     if record.attention.size:
         # As they are saved, so that a number means the same head there.
@@ -59,7 +59,7 @@ def _watched(settings: "TrainingSettings") -> Say:
     return say(key, "lead", prompt=prompt, query=query, key=watched)
 
 
-def _loss(history: "Sequence[StepRecord]", steps: int) -> Page:
+def losses(history: "Sequence[StepRecord]", steps: int) -> Page:
     """The loss of the latest steps in numbers, and its distance to the floor as a chart."""
     recent = history[-_RECENT:]
     loss = float(np.mean([step.loss for step in recent]))
@@ -98,7 +98,7 @@ def result(found: "TrainingResult", settings: "TrainingSettings", begin: str) ->
             side=side),
         say(WHAT[settings.objective], "lead"),
     ]  # fmt: skip
-    if settings.objective == "next" and settings.mask == "none":
+    if settings.objective == "next" and settings.mask == "none" and begin:
         command = ["attn", "sample", begin, "--model", found.checkpoint]
         again = shlex.join([*command, "--max-tokens", "12", "--temperature", "0"])
         items.append(say("training.unmasked", "lead", command=visible(again)))

@@ -7,7 +7,10 @@ import pytest
 
 from attn_cli import vocabulary
 
-COMMANDS = ("trace", "heads", "mask", "sample", "loss", "lens", "compare", "train", "models")
+COMMANDS = (
+    "trace", "heads", "mask", "sample", "loss", "embed", "lens", "compare", "why", "cost", "train",
+    "models",
+)  # fmt: skip
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
     ("trace", PROMPT),
@@ -27,12 +30,21 @@ DOCUMENTS = [
     ("sample", PROMPT, "--draws", "20"),
     ("sample", PROMPT, "--sweep", "0,1,1e308", "-n", "3"),
     ("loss", PROMPT),
+    ("embed", "father - man + woman"),
+    ("embed", "--in", "the fashion model", "--in", "we train the model", "--token", "model"),
+    ("cost", "--preset", "bart-large"),
     ("lens", PROMPT, "--per-head", "--watch", "Laozi"),
     ("lens", "the [MASK] is a man", "-m", "tiny-encoder"),
     ("compare", PROMPT, "--mask", "none"),
     ("compare", "the king", "the king is", "--step", "5", "--head", "1"),
     ("compare", "the king is", "-m", "tiny", "-m", "random:layers=1,heads=2"),
     ("compare", "the king", "--target", "x", "-m", "tiny-translator", "--without-head", "0.0"),
+    ("why", PROMPT),
+    ("why", PROMPT, "--query", "0", "--key", "5", "--mask-value", "0"),
+    ("why", PROMPT, "--query", "0", "--key", "5"),
+    ("why", PROMPT, "--array", "output", "--column", "3"),
+    ("why", PROMPT, "--by", "component", "--layer", "1", "--step-back"),
+    ("why", PROMPT, "--by", "component", "--logit", "Mencius"),
     ("models",),
     ("models", "tiny"),
     ("models", "random"),

@@ -101,11 +101,10 @@ def test_a_bar_is_as_long_as_its_share_to_an_eighth(share, width):
     assert len(bar) <= width
 
 
-def test_shades_grow_with_the_share():
-    shades = [numbers.shade(share) for share in np.linspace(0, 1, 101)]
-    assert shades[0] == " "
-    assert shades[-1] == "█"
-    order = [" ░▒▓█".index(shade) for shade in shades]
-    assert order == sorted(order)
-    assert set(order) == set(range(5))
-    assert numbers.shade(math.nan) == "?"
+def test_the_sizes_of_marks_grow_with_the_share():
+    sizes = numbers.level(np.linspace(0, 1, 101)).tolist()
+    assert sizes == sorted(sizes)
+    assert set(sizes) == set(range(5))
+    assert (sizes[0], sizes[-1]) == (0, 4)
+    assert all(abs(size / 4 - share / 100) <= 0.25 for share, size in enumerate(sizes))
+    assert numbers.level(np.array([math.nan])).tolist() == [0]

@@ -1,13 +1,19 @@
 """English: every sentence a user reads in a result, by key; callers fill in `{names}`."""
 
-from attn_cli.words.en import commands, common, compare, heads, lens, parts, trace
-
-SENTENCES = (
-    common.SENTENCES
-    | trace.SENTENCES
-    | commands.SENTENCES
-    | heads.SENTENCES
-    | lens.SENTENCES
-    | compare.SENTENCES
-    | parts.SENTENCES
+from attn_cli.words.en import (
+    commands,
+    common,
+    compare,
+    cost,
+    embed,
+    heads,
+    lens,
+    parts,
+    tokens,
+    trace,
+    views,
+    why,
 )
+
+TABLES = (commands, common, compare, cost, embed, heads, lens, parts, tokens, trace, views, why)
+SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

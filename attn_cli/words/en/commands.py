@@ -42,7 +42,7 @@ SENTENCES = {
     "mask.column_before": "before",
     "mask.same": "This mask changes nothing here.",
     "mask.example": ", so `{query}` may not look at `{key}`",
-    "mask.infinite": "They are drawn as −∞, which softmax turns into 0.",
+    "mask.infinite": "They become −∞, which softmax turns into 0.",
     "mask.goes": ", and {token} goes from {before} to {after}",
     # sample
     "sample.moves": "Temperature {temperature} moves {moved} of the probability: {loser} loses "

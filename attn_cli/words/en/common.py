@@ -75,6 +75,7 @@ SENTENCES = {
     "page.mark_twice": "`·0` is the position, where two tokens look alike",
     "page.two": "{first}, and {rest}",
     "page.try": "try next",
+    "page.try_why": "Every term of `{query}` · `{key}`, and the way to its weight: {command}",
     "page.try_mask": "`{query}` looks at `{key}` most. Hide it: {command}",
     "page.try_heads": "All heads of this layer side by side: {command}",
     "page.onward": " and on to the next token",

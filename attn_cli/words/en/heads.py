@@ -43,7 +43,7 @@ SENTENCES = {
     "heads.at_decoder_self": "decoder {layer}.{head}",
     "heads.at_decoder_cross": "cross {layer}.{head}",
     "heads.best": "Of {count} heads, {sharpest} looks most sharply (entropy {entropy} bits) and "
-    "{strongest} pulls `{query}` hardest ({norm}). 3.1 is head 1 of layer 3.",
+    "{strongest} pulls `{query}` hardest ({norm}). {strongest} is head {head} of layer {layer}.",
     "heads.none": "Of {count} heads none can be ranked: their numbers are NaN or infinite.",
     "heads.sinks": "{count} of {all} heads give {first} more than half of their attention. The "
     "weights of a row sum to 1, so a query that finds nothing has to put them somewhere. What that "

@@ -70,8 +70,8 @@ SENTENCES = {
     "lens.each_plain": "at the end of each position",
     "lens.position": "position",
     "lens.no_sum": "what attention and feed-forward add to a logit is left out: {reason}",
-    "lens.spaced": "--watch {word} is read as {read}, with a space before it; without one it is "
-    "--watch '<{id}>'",
-    "lens.pieces": "--watch {word} is {count} tokens here: the last one, {last}, is watched. What "
+    "lens.spaced": "{option} {word} is read as {read}, with a space before it; without one it is "
+    "{option} '<{id}>'",
+    "lens.pieces": "{option} {word} is {count} tokens here: the last one, {last}, is watched. What "
     "would come next is the first, {first}",
 }

@@ -18,7 +18,10 @@ SENTENCES = {
     "embed.stream": "The input of layer {layer}: the x of layer 0 plus all that earlier layers "
     "have added. This sum is called the residual stream.",
     "embed.here": "Lengths of these vectors of `{query}`: token {token}, position {position}: "
-    "{place}, x {x}.",
+    "{place}, x {x}.{angle}",
+    "embed.angle": " The cosine between token and position is {cosine}: near 0 they hardly touch "
+    "each other, so both can still be read from the sum.",
+    "embed.angle_wide": " The cosine between token and position is {cosine}.",
     "embed.removed": "--without positions left that second vector out.",
     "embed.trained": "Training has set these vectors of {width} numbers so that directions carry "
     "meaning{made}.",
@@ -44,7 +47,7 @@ SENTENCES = {
     "embed.enters_disentangled": "it enters in step 3, as terms of the scores",
     "embed.enters_none": "this model has none",
     "embed.here_three": "Lengths of these vectors of `{query}`: token {token}, position "
-    "{position}: {place}, segment {segment}, x {x}.",
+    "{position}: {place}, segment {segment}, x {x}.{angle}",
     "embed.sum_of_parts": "sum",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value.",
@@ -142,7 +145,7 @@ SENTENCES = {
     "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
-    "softmax.hidden": "A hidden cell gets 0 and is drawn as ·.",
+    "softmax.hidden": "A hidden cell gets 0 and a mark of its own.",
     "softmax.value": "With --mask-value hidden cells get a share as well.",
     "sum.what": "What `{query}` takes from each token's value, and the sum. Numbers are rounded "
     "only for the screen; --digits 6 shows more.",
@@ -188,7 +191,9 @@ SENTENCES = {
     "axes.target": "queries (target)",
     "axes.source": "keys (source)",
     "trace.too_many": "{count} tables are not printed; --full prints them all, --layer, --head or "
-    "--step fewer",
+    "--step choose some, --view heatmap shows the weights of all heads as small pictures",
+    "trace.overview": "{count} pictures are not printed, but the weights of all heads; --full "
+    "prints them all, --layer, --head or --step choose some",
     "trace.what_if": "what-if: {changes}; the arrays it touches are marked",
     "after.title": "the rest of {where}",
     "after.what": "Attention's output is added to x. A feed-forward network then works on each "

@@ -1,0 +1,187 @@
+"""The arithmetic of one entry of a projection (q, k, v), of the weighted sum or of the output."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.analysis.heads import found
+from attn_cli.analysis.why import NONE, Dot, dot, of_query
+from attn_cli.errors import UsageError
+from attn_cli.records import Address, Attention, Facts, Trace
+
+_OF_PROJECTION = ("x", "key_x", "normed", "q_unrotated", "k_unrotated")
+# What each array that can be asked for is made from.
+NEEDS = {
+    "q": frozenset({*_OF_PROJECTION, "w_q", "b_q", "q"}),
+    "k": frozenset({*_OF_PROJECTION, "w_k", "b_k", "k"}),
+    "v": frozenset({*_OF_PROJECTION, "w_v", "b_v", "v"}),
+    "z": frozenset({"weights", "v", "z"}),
+    "output": frozenset({"z", "w_o", "b_o", "head_output", "output"}),
+}
+OF_KEYS = ("k", "v")
+
+
+class HeadNorm(NamedTuple):
+    """What normalises a head's q or k: projected ÷ `root` × `weight`, √(mean + ε) the root."""
+
+    root: float
+    weight: float
+    value: float
+
+
+class Rotation(NamedTuple):
+    """The rotation of two dimensions by an `angle`, (a, b) → (a·cos − b·sin, a·sin + b·cos), times
+    the attention `factor`; `a` is that of dimension `first`, `b` of `second`."""
+
+    first: int
+    second: int
+    a: float
+    b: float
+    angle: float
+    factor: float
+
+
+class Part(NamedTuple):
+    """What one head adds to an entry of the output."""
+
+    head: int
+    value: float
+
+
+class Entry(NamedTuple):
+    """One entry of an array: row `position`, `column`.
+
+    `input` names what is multiplied. `dot` is the sum of products; `bias` is added to it (NaN:
+    none); `norm` and `rotation` follow where the family has them (at most one of each). For
+    `output` the sum is the head's own, and `heads` are all of them, with the bias.
+    """
+
+    stack: str
+    kind: str
+    layer: int
+    head: int
+    array: str
+    position: int
+    column: int
+    provenance: str
+    input: str
+    dot: Dot
+    bias: float
+    norm: tuple[HeadNorm, ...]
+    rotation: tuple[Rotation, ...]
+    heads: tuple[Part, ...]
+    value: float
+
+
+@np.errstate(all="ignore")
+def entry(
+    trace: Trace, where: int | Address, head: int, array: str, position: int, column: int
+) -> Entry:
+    """One entry of a traced array; `position` is a key's for k and v, else a query's.
+
+    The trace needs the array's `NEEDS` of that position, every key for z and every head for
+    `output`. Raises UsageError with the columns that there are.
+    """
+    block = found(trace, where)
+    values = block.arrays[array]
+    if not 0 <= column < values.shape[-1]:
+        raise UsageError(
+            f"--column {column} is out of range", f"{array} has columns 0 to {values.shape[-1] - 1}"
+        )
+    make = {"z": _weighted, "output": _combined}.get(array, _projected)
+    made = make(trace.model, block, head, array, position, column)
+    return Entry(
+        stack=block.stack, kind=block.kind, layer=block.layer, head=head, array=array,
+        position=position, column=column, provenance=block.provenance(array), **made,
+    )  # fmt: skip
+
+
+def _projected(
+    facts: Facts, block: Attention, head: int, array: str, position: int, column: int
+) -> dict:
+    """x·W + b, then the head's norm and the rotation."""
+    of_keys = array in OF_KEYS
+    at = (block.keys if of_keys else block.queries).index(position)
+    place = block.kv_heads.index(head // facts.group_of(block.stack)) if of_keys else 0
+    crosses = of_keys and block.address.crosses
+    name = "key_x" if crosses else "normed" if "normed" in block.arrays else "x"
+    x = block.arrays[name][at].astype(np.float64)
+    w_MW = block.arrays[f"w_{array}"][place].astype(np.float64)
+    bias_W = block.arrays.get(f"b_{array}")
+    raw_W = x @ w_MW + (0 if bias_W is None else bias_W[place])
+    bias = NONE if bias_W is None else float(bias_W[place, column])
+    value = float(block.arrays[array][place, at, column])
+    before = block.arrays.get(f"{array}_unrotated", block.arrays[array])[place, at]
+    product = float(raw_W[column] - (0 if np.isnan(bias) else bias))
+    norm = _head_norm(facts, raw_W, before, column) if array != "v" else ()
+    turned = _rotation(facts, block, before, position, column) if array != "v" else ()
+    return {"input": name, "dot": dot(f"{name}·W", x, w_MW[:, column], product), "bias": bias,
+            "norm": norm, "rotation": turned, "heads": (), "value": value}  # fmt: skip
+
+
+def _head_norm(
+    facts: Facts, raw_W: np.ndarray, normed_W: np.ndarray, column: int
+) -> tuple[HeadNorm, ...]:
+    """The root follows from the whole vector; the learned weight is the quotient."""
+    if not facts.head_norm:
+        return ()
+    root = float(np.sqrt(np.mean(raw_W**2) + facts.epsilon))
+    weight = float(normed_W[column] * root / raw_W[column]) if raw_W[column] else NONE
+    return (HeadNorm(root, weight, float(normed_W[column])),)
+
+
+def _rotation(
+    facts: Facts, block: Attention, before_W: np.ndarray, position: int, column: int
+) -> tuple[Rotation, ...]:
+    """Dimensions i and i + half rotate together; those beyond the rotated ones stay."""
+    if "angles" not in block.shown or column >= facts.rotated:
+        return ()
+    angles = block.shown["angles"][position]
+    half = len(angles)
+    first = column % half
+    a, b = float(before_W[first]), float(before_W[first + half])
+    factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
+    return (Rotation(first, first + half, a, b, float(angles[first]), factor),)
+
+
+def _weighted(
+    facts: Facts, block: Attention, head: int, array: str, position: int, column: int
+) -> dict:
+    """Σ weight × v."""
+    at, place = of_query(block, head, position)
+    v = block.v[block.kv_heads.index(head // facts.group_of(block.stack))][:, column]
+    value = float(block.z[place, at, column])
+    weights = block.weights[place, at]
+    v = np.where(weights == 0, 0, v)  # a hidden NaN takes no part
+    return {"input": "weights", "dot": dot("z", weights, v, value), "bias": NONE, "norm": (),
+            "rotation": (), "heads": (), "value": value}  # fmt: skip
+
+
+def _combined(
+    facts: Facts, block: Attention, head: int, array: str, position: int, column: int
+) -> dict:
+    """z·W_O of the head, then the sum of all heads and the bias."""
+    at, place = of_query(block, head, position)
+    pulls = block.head_output[:, at, column]
+    z, w = block.z[place, at], block.w_o[place, :, column]
+    kept = 0.0 if head in block.removed else 1.0
+    b_o = block.arrays.get("b_o")
+    parts = [Part(h, float(pull)) for h, pull in zip(block.heads, pulls, strict=True)]
+    return {
+        "input": "z", "dot": dot("head_output", z * kept, w, float(pulls[place])),
+        "bias": NONE if b_o is None else float(b_o[column]), "norm": (), "rotation": (),
+        "heads": tuple(parts), "value": float(block.output[at, column]),
+    }  # fmt: skip
+
+
+def wanted(array: str, head: int, position: int, crosses: bool) -> dict:
+    """What to ask of a session: the arrays, the heads and the (queries, keys) that are needed."""
+    one = (position,)
+    queries = (0,) if crosses and array in OF_KEYS else one
+    keys = None if array == "z" else one if array in OF_KEYS else (0,)
+    return {"arrays": NEEDS[array], "head": "all" if array == "output" else head,
+            "places": (queries, keys)}  # fmt: skip
+
+
+ARRAYS = tuple(name for name in vocabulary.ARRAYS if name in NEEDS)

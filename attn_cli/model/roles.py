@@ -1,0 +1,71 @@
+"""What each tensor is for, known from its name: who counts a model's parts asks here."""
+
+import re
+from typing import NamedTuple
+
+from attn_cli.model.tensors import OUTPUT
+from attn_cli.records import Facts
+
+PROJECTIONS = ("query", "key", "value", "attention_output")
+# Three matrices side by side: query, key and value.
+FUSED = "fused"
+# The parts of a model, in the order in which a text passes them.
+PARTS = (
+    "embedding", "positions", *PROJECTIONS, "feed_forward", "biases", "norms", "output", "other",
+)  # fmt: skip
+
+
+def _called(*names: str) -> str:
+    """What finds a module by the last part of its name."""
+    return rf"(^|\.)({'|'.join(names)})$"
+
+
+# What the name of a tensor's module says of it; the first that does.
+_NAMES = {
+    "norms": r"(?i:norm)(_embedding)?$|" + _called(r"ln_\w+"),
+    "output": r"^(lm_head|lm_predictions|generator_\w+|cls|predictions|head)(\.|$)"
+    "|" + _called(r"vocab_\w+", "final_logits_bias", "project_out"),
+    "positions": _called(
+        "wpe", "embed_positions", "position_embeddings", "token_type_embeddings", r"pos_\w+_proj",
+        "rel_embeddings", "relative_attention_bias",
+    ),
+    FUSED: _called("c_attn", "query_key_value", "qkv_proj", "Wqkv"),
+    "query": _called("q", "q_proj", "q_lin", "query", "query_proj"),
+    "key": _called("k", "k_proj", "k_lin", "key", "key_proj"),
+    "value": _called("v", "v_proj", "v_lin", "value", "value_proj"),
+    "feed_forward": r"\.(mlp|ffn|DenseReluDense|intermediate)\.|(?<!attention)\.output\.dense$|"
+    + _called("fc1", "fc2", "ffn", "ffn_output"),
+    "attention_output": r"\.(attention|self_attention|attn)\.|"
+    + _called("o", "o_proj", "out_proj"),
+}  # fmt: skip
+
+
+class Place(NamedTuple):
+    """The part that a tensor belongs to, in which stack and kind of attention, and layer.
+
+    `layer` is −1 outside of the layers; `kind` is `cross` for what only cross-attention has.
+    """
+
+    part: str
+    stack: str
+    kind: str
+    layer: int
+
+
+def place_of(name: str, facts: Facts, embedding: str) -> Place:
+    """Where a tensor of the family's name `name` belongs; `embedding` is the tokens' matrix."""
+    module, _, kind = name.rpartition(".")
+    number = re.search(r"\.(\d+)\.", name)
+    if name in (embedding, OUTPUT):
+        part = "embedding" if name == embedding else "output"
+    else:
+        found = (p for p, pattern in _NAMES.items() if re.search(pattern, module or kind))
+        part = next(found, "other")
+    if kind == "bias" and number and part not in ("norms", "positions"):
+        part = "biases"
+    return Place(
+        part=part,
+        stack="encoder" if facts.encoder and name.startswith("encoder.") else facts.stack,
+        kind="cross" if re.search(r"\.(EncDecAttention|encoder_attn)\.", name) else "self",
+        layer=int(number[1]) if number else -1,
+    )

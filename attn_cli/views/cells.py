@@ -1,0 +1,196 @@
+"""Matrices as cells with a mark for each size, legible without colour: shades, or dots.
+
+A cell takes two columns of the screen, so that it is about as wide as high.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rich.cells import cell_len
+from rich.padding import Padding
+from rich.text import Text
+
+from attn_cli.views import numbers
+from attn_cli.views.items import Matrix, Words
+from attn_cli.views.look import STYLES, Look
+from attn_cli.views.matrix import SIGNS, as_laid_out, both_ends, left_out, signs, titled
+from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
+from attn_cli.words import sentence
+
+# Rows and columns that are shown before any is left out.
+_MOST = 96
+_GAP, _MARKED = "…", "▾"
+
+
+class Marks(NamedTuple):
+    """The marks of a view, each two columns wide, from nothing to the largest size: of numbers
+    `above` and `below` zero, and of a cell that is `hidden`. `narrow` are marks of one column for
+    numbers of which none is below zero, the hidden cell's last, if there are any."""
+
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+    hidden: str
+    narrow: tuple[str, ...] = ()
+
+
+SHADES = Marks(
+    ("  ", "░░", "▒▒", "▓▓", "██"), ("  ", "−░", "−▒", "−▓", "−█"), "· ",
+    (" ", "░", "▒", "▓", "█", "·"),
+)  # fmt: skip
+DOTS = Marks(("  ", "· ", "• ", "● ", "⬤ "), ("  ", "- ", "◦ ", "○ ", "◯ "), "× ")
+
+
+class _Grid(NamedTuple):
+    """What is shown of a matrix: its marks (row, column), `width` columns of the screen each, and
+    the places of their styles in `SIGNS`; the `lines`, which are rows, or −n for n rows left out,
+    with a label each; a number for each column; the `row` and the `column` that are marked, −1
+    where none is."""
+
+    texts: np.ndarray
+    signs: np.ndarray
+    width: int
+    lines: list[int]
+    labels: list[str]
+    heads: list[str]
+    row: int
+    column: int
+
+
+def draw_cells(item: Matrix, look: Look, marks: Marks) -> Iterator[Drawn]:
+    """The cells under a line with name, shape and axes, in panels where the width needs them; then
+    what the marks mean, and the names of columns that are not those of the rows."""
+    item, turned = as_laid_out(item, look)
+    yield titled(item, turned)
+    names, named = _row_names(item)
+    room = look.width - INDENT - 2
+    row, column = (-1, item.marked) if turned else (item.marked, -1)
+    lines = both_ends(len(names), len(names) if look.full else _MOST, row)
+    labels = fitted([left_out(-i) if i < 0 else names[i] for i in lines], room // 2)
+    room -= widest(labels)
+    values = item.values.astype(np.float64)
+    hidden = item.hidden if item.hidden.size else np.zeros(values.shape, bool)
+    size = float(np.abs(values[np.isfinite(values) & ~hidden]).max(initial=0.0))
+    narrow = (
+        bool(marks.narrow) and room // 2 < len(item.columns) and not (values < 0)[~hidden].any()
+    )
+    grid = _Grid(
+        marked(values, hidden, marks, size, narrow=narrow), signs(np.where(hidden, 0, values)),
+        1 if narrow else 2, lines, labels, _numbered(item.columns), row, column,
+    )  # fmt: skip
+    panels = _panels(len(item.columns), max(1, room // grid.width), column, look.full)
+    for panel in panels:
+        yield _panel(grid, panel, summed=item.summed, colour=look.colour)
+    yield _beside(_scale(grid, marks, size, look.digits), look)
+    if not named:
+        pairs = zip(grid.heads, item.columns, strict=True)
+        words = [f"{head} {name}" for head, name in pairs if not isinstance(name, int)]
+        yield _beside([sentence("cells.columns"), *words], look)
+    if min([*lines, *(j for panel in panels for j in panel)], default=0) < 0 and item.elided:
+        yield Padding(Text(str(item.elided)), (0, 1, 0, INDENT))
+
+
+def _row_names(item: Matrix) -> tuple[list[str], bool]:
+    """The names of the rows, with their numbers where the columns are the same tokens; and whether
+    the columns need no names of their own then."""
+    rows, columns = list(map(str, item.rows)), list(map(str, item.columns))
+    if all(isinstance(column, int) for column in item.columns):
+        return rows, True
+    same = rows == columns
+    return [f"{i} {name}" for i, name in enumerate(rows)] if same else rows, same
+
+
+def _numbered(columns: Sequence[Words | int]) -> list[str]:
+    """What stands above the columns: their numbers, letters for the words among these."""
+    if not any(isinstance(column, int) for column in columns):
+        return [str(i) for i in range(len(columns))]
+    letters = iter("abcdefgh")
+    return [str(c) if isinstance(c, int) else next(letters, "*") for c in columns]
+
+
+def marked(
+    values: np.ndarray, hidden: np.ndarray, marks: Marks, size: float = 1.0, *, narrow: bool = False
+) -> np.ndarray:
+    """The mark of each number, as large as its share of `size`; `hidden` broadcasts to it."""
+    above, below, mark = marks.above, marks.below, marks.hidden
+    if narrow:
+        (*above, mark) = below = marks.narrow
+    level = numbers.level(np.abs(values) / (size or 1.0))
+    texts = np.where(values < 0, np.array(below, object)[level], np.array(above, object)[level])
+    special = {"?": np.isnan(values), "∞": np.isposinf(values), "−∞": np.isneginf(values)}
+    for text, where in special.items():
+        texts[where] = text.ljust(len(mark))
+    texts[np.broadcast_to(hidden, texts.shape)] = mark
+    return texts
+
+
+def _panels(count: int, across: int, also: int, full: bool) -> list[list[int]]:
+    """The columns of each panel; −n for n columns left out in the middle of a single one."""
+    if not full and count > max(_MOST, across):
+        return [both_ends(count, max(2, across - 2), also)]
+    across = -(-count // -(-count // across)) if count else 1  # as many in each, about
+    return [list(range(count))[i : i + across] for i in range(0, count, across)]
+
+
+def _panel(grid: _Grid, panel: list[int], *, summed: bool, colour: bool) -> Text:
+    margin = widest(grid.labels)
+    lines = [Text(f"{'':{INDENT + margin}}  {line}".rstrip()) for line in _headings(grid, panel)]
+    for label, line in zip(grid.labels, grid.lines, strict=True):
+        if summed and line == len(grid.texts) - 1:
+            rule = "─" * (margin + 2 + grid.width * len(panel))
+            lines.append(Text(f"{'':{INDENT}}{rule}"))
+        before = "  ▸ " if line == grid.row >= 0 else f"{'':{INDENT}}"
+        text = Text.assemble(before, (f"{pad(label, margin)}  ", STYLES["plain"]))
+        for j in panel:
+            gap = j < 0 or line < 0
+            mark = _GAP.ljust(grid.width) if gap else grid.texts[line, j]
+            text.append(mark, STYLES[SIGNS[0 if gap or not colour else grid.signs[line, j]]])
+        text.rstrip()
+        lines.append(text)
+    return Text("\n").join(lines)
+
+
+def _headings(grid: _Grid, panel: list[int]) -> Iterator[str]:
+    """The numbers of the columns, each written downwards, all digits only where they change."""
+    if grid.column in panel:
+        yield "".join((_MARKED if j == grid.column else "").ljust(grid.width) for j in panel)
+    high = max(len(grid.heads[j]) for j in panel if j >= 0)
+    heads = [grid.heads[j].rjust(high) if j >= 0 else _GAP.rjust(high) for j in panel]
+    for place in range(high):
+        before, line = "", []
+        for head in heads:
+            same = place < high - 1 and head[: place + 1] == before
+            line.append((" " if same else head[place]).ljust(grid.width))
+            before = head[: place + 1]
+        yield "".join(line)
+
+
+def _scale(grid: _Grid, marks: Marks, size: float, digits: int) -> list[str]:
+    """What each mark means, as far as any is used."""
+    above, hidden = marks.above, marks.hidden
+    if grid.width == 1:
+        (*above, hidden) = marks.narrow
+
+    def written(number: float) -> str:
+        return numbers.in_words(numbers.Number(number, (size,), 0), digits)
+
+    said = [sentence("cells.size" if size else "cells.nothing")]
+    if size:
+        said += [
+            sentence("cells.mark", mark=mark.strip(), least=written(size * share))
+            for mark, share in zip(above[1:], numbers.LEVELS, strict=True)
+        ]
+        said.append(sentence("cells.largest", largest=written(size)))
+    if (grid.signs < 0).any():
+        said.append(sentence("cells.below", marks=" ".join(m.strip() for m in marks.below[1:])))
+    if (grid.texts == hidden).any():
+        said.append(sentence("cells.hidden", mark=hidden.strip()))
+    return said
+
+
+def _beside(parts: Sequence[str], look: Look) -> Padding:
+    """Parts that belong to a matrix, in lines that end between two of them."""
+    room = look.width - INDENT - 1
+    lines = packed([cell_len(part) + 3 for part in parts], room + 3)
+    text = "\n".join("   ".join(parts[i] for i in line) for line in lines)
+    return Padding(Text(text), (0, 1, 0, INDENT))

@@ -1,0 +1,168 @@
+"""The page of `attn why --by component`: who wrote a score, or a logit."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from attn_cli.notes import place
+from attn_cli.records import Address, Facts, Prompt
+from attn_cli.views import numbers
+from attn_cli.views.items import Column, Columns, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.text import label, labels
+from attn_cli.views.why import bracketed, shown_rows
+from attn_cli.views.workings import Sheet, total
+from attn_cli.words import note
+
+if TYPE_CHECKING:
+    from attn_cli.analysis.attribution import Attribution
+    from attn_cli.analysis.components import Chain, Components, Wrote
+
+Items = Iterator[NamedTuple]
+_ROUNDING = 1e-12  # of the largest
+_MOST = 10  # lines of a table, unless the page is full
+
+
+def page(
+    model: Facts,
+    prompt: Prompt,
+    found: "Chain",
+    settings: Mapping[str, Any],
+    digits: int,
+    full: bool,
+) -> Page:
+    """One cell, and those that it was followed back to."""
+    first = found.cells[0]
+    where = note("page.head", where=_layer(model, first), head=first.head)
+    items: Page = [Heading(model, prompt, where), *what_ifs(settings)]
+    for step, cell in enumerate(found.cells):
+        sides = prompt.sides(cell.stack, cell.kind)
+        query, key = (labels(side.labels)[at] for side, at in
+                      zip(sides, (cell.query, cell.key), strict=True))  # fmt: skip
+        if step:
+            before = note("page.head", where=_layer(model, cell), head=cell.head)
+            items.append(say("why.back", "block", where=before, query=query))
+        items += _cell(model, cell, query, key, Sheet(digits), full, first=not step)
+    return items
+
+
+def _names(rows: "Sequence[Wrote]") -> list[Words]:
+    return [note("why.given", name=one.writer) for one in rows]
+
+
+def _layer(model: Facts, cell: "Components") -> Words:
+    return place(model, Address(cell.stack, cell.kind, cell.layer))
+
+
+def _cell(
+    model: Facts, cell: "Components", query: str, key: str, sheet: Sheet, full: bool, *, first: bool
+) -> Items:
+    for name in ("value", "mean", "advantage"):
+        sheet.put(name, getattr(cell, name))
+    if cell.others:
+        sheet.rule("advantage", "value", "mean", by=lambda a, b: a - b)
+    goal = "advantage" if cell.others else "value"
+    tables = [
+        Sums("key", _names(cell.by_key), cell.by_key, goal),
+        Sums("query", _names(cell.by_query), cell.by_query,
+             goal),
+        Sums("pair", [note("why.pair", query=pair.query_writer, key=pair.key_writer)
+                      for pair in cell.pairs], cell.pairs, goal, cell.remainder),
+    ]  # fmt: skip
+    for table in tables:
+        table.fill(sheet, full)
+    words = {"query": query, "key": key, "others": cell.others, "value": sheet.text("value")}
+    yield _headline(cell, sheet, words, tables[0].count(full))
+    if first:
+        yield say("why.split")
+    biased = any(one.kind == "position_bias" for one in cell.by_key)
+    form = "cap" if cell.soft_cap else "bias" if biased else "plain"
+    yield say(f"why.value_{form}", **words)
+    if cell.others:
+        yield say("why.advantage", **words, mean=bracketed(sheet.text("mean")),
+                  advantage=sheet.text("advantage"))  # fmt: skip
+    of_key = "why.by_key" if cell.others else "why.by_key_alone"
+    titles = {"key": note(of_key, key=key), "query": note("why.by_query", query=query),
+              "pair": note("why.by_pair")}  # fmt: skip
+    for table in tables:
+        yield table.columns(sheet, full, titles[table.name])
+    yield say("why.reconstructed", error=numbers.power(cell.error))
+
+
+def _headline(cell: "Components", sheet: Sheet, words: Mapping[str, object], shown: int) -> Say:
+    """Names what wrote most of the advantage, of the `shown` lines of the first table."""
+    side = 1 if cell.advantage >= 0 else -1
+    best = max(range(shown), key=lambda i: cell.by_key[i].value * side)
+    if not math.isfinite(cell.value):
+        return say("why.split_nan", "headline", **words)
+    text = {"weight": numbers.number(cell.weight), "writer": cell.by_key[best].writer,
+            "added": sheet.text(f"key:{best}")}  # fmt: skip
+    if not cell.others:
+        return say("why.split_alone", "headline", **words, **text)
+    apart = sheet.text("advantage").removeprefix("−")
+    key = "why.split_above" if side > 0 else "why.split_below"
+    return say(key, "headline", **words, **text, advantage=apart)
+
+
+class Sums(NamedTuple):
+    """A table of what is added, of which the figure `goal` is the sum; `rest` is what the rows
+    leave out."""
+
+    name: str
+    names: Sequence[Words]
+    rows: Sequence[Any]
+    goal: str
+    rest: float = 0.0
+
+    def count(self, full: bool) -> int:
+        return len(self.rows) if full else shown_rows(len(self.rows), _MOST, full)
+
+    def fill(self, sheet: Sheet, full: bool) -> None:
+        count, group = self.count(full), f"{self.name}:added"
+        least = _ROUNDING * abs(self.rows[0].value) if self.rows else 0.0
+        for i, row in enumerate(self.rows[:count]):
+            # What is the same in every key leaves only rounding of its mean.
+            value = row.value if abs(row.value) > least else 0.0
+            sheet.put(f"{self.name}:{i}", value, group)
+        rest = math.fsum(row.value for row in self.rows[count:]) + self.rest
+        sheet.put(f"{self.name}:rest", rest, group)
+        parts = (f"{self.name}:{i}" for i in range(count))
+        sheet.rule(self.goal, *parts, f"{self.name}:rest", by=total)
+
+    def columns(self, sheet: Sheet, full: bool, title: Words) -> Columns:
+        count = self.count(full)
+        names, left = list(self.names[:count]), len(self.rows) - count
+        cells = [sheet.text(f"{self.name}:{i}") for i in range(count)]
+        if left or self.rest:
+            names.append(note("why.others", count=left) if left and not self.rest
+                         else note("why.all_others"))  # fmt: skip
+            cells.append(sheet.text(f"{self.name}:rest"))
+        names.append("Σ")
+        cells.append(sheet.text(self.goal))
+        columns = (Column(note(f"why.column_{self.name}"), names, "left"),
+                   Column(note("why.column_adds"), cells, "right"))  # fmt: skip
+        return Columns(title, columns)
+
+
+def logit_page(
+    model: Facts, prompt: Prompt, found: "Attribution", settings: Mapping[str, Any], digits: int,
+    full: bool,
+) -> Page:  # fmt: skip
+    """What each writer adds to a token's logit."""
+    sheet = Sheet(digits)
+    sheet.put("logit", found.total)
+    table = Sums("part", _names(found.by), found.by, "logit")
+    table.fill(sheet, full)
+    query, token = labels(prompt.last.labels)[found.position], label(found.token, 24)
+    words = {"query": query, "token": token, "logit": sheet.text("logit"), "parts": len(found.by)}
+    best, cap = found.by[0], f"{model.logit_cap:g}"
+    capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(model.logit_cap)
+    return [
+        Heading(model, prompt),
+        *what_ifs(settings),
+        say("why.logit_headline", "headline", **words, writer=best.writer,
+            added=sheet.text("part:0")),
+        say("why.logit_split"),
+        *capped,
+        table.columns(sheet, full, note("why.by_part", token=token, query=query)),
+        say("why.logit_error", error=numbers.power(found.error)),
+    ]  # fmt: skip

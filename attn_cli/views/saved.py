@@ -1,0 +1,317 @@
+"""Documents read again: the records that a page is made from, or what is wrong with a document."""
+
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import numpy as np
+import orjson
+
+from attn_cli import vocabulary
+from attn_cli.errors import ContentError
+from attn_cli.records import Address, Attention, Facts, Prediction, Prompt, Trace
+from attn_cli.tokens.token import MASKS, Token, telling
+from attn_cli.views.check import fault
+from attn_cli.views.json import MODEL, field_names
+from attn_cli.views.text import visible
+from attn_cli.words import Note, note
+
+_SCHEMA = re.compile(r"attn\.([a-z]{1,20})/([0-9]{1,9})", re.ASCII)
+_FROM = "attn COMMAND --json writes what can be read here"
+_MOST = 10**9
+_DAMAGED = "it is damaged, or was changed since attn wrote it"
+
+
+class Saved(NamedTuple):
+    """A document and what was made of it: `result` is the record of its result, or the trace."""
+
+    command: str
+    document: Mapping[str, Any]
+    model: Facts | None
+    prompt: Prompt | None
+    settings: Mapping[str, Any]
+    result: Any
+    notes: tuple[Note, ...]
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The object that JSON holds. Raises ContentError."""
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError as problem:
+        where = f"line {problem.lineno}, column {problem.colno}"
+        raise ContentError(
+            f"it is not JSON (at {where})" if data else "it is empty", _FROM
+        ) from None
+    if not isinstance(found, dict):
+        raise ContentError("it is JSON, but no document of attn", _FROM)
+    return found
+
+
+def command_of(document: Mapping[str, Any], known: Sequence[str]) -> str:
+    """Which command wrote a document. Raises ContentError for another one's, or a later version."""
+    name = document.get("schema")
+    match = _SCHEMA.fullmatch(name) if isinstance(name, str) else None
+    if not match:
+        lines = {"provenance", "values"} <= document.keys() or document.keys() == {"next"}
+        raise ContentError(
+            "this is a line of --format ndjson, without its prompt" if lines
+            else "it has no schema of attn",
+            "write whole documents: --json, or --each line --format ndjson" if lines else _FROM,
+        )  # fmt: skip
+    command, version = match.groups()
+    if command not in known:
+        raise ContentError(f"its schema is {name}, which no command writes", _FROM)
+    if version != "1":
+        raise ContentError(f"its schema is {name}; this attn reads attn.{command}/1", "update attn")
+    return command
+
+
+def read(
+    document: Mapping[str, Any], command: str, schema: Mapping[str, Any], kinds: Sequence[type]
+) -> Saved:
+    """The records of a document that its schema allows; `kinds` are those of its result.
+
+    Raises ContentError, where its parts contradict each other too.
+    """
+    problem = fault(schema, document)
+    if problem:
+        raise ContentError(f"it does not follow attn.{command}/1: {problem}", _DAMAGED)
+    settings, model, prompt = (document[name] for name in ("settings", "model", "prompt"))
+    facts = _facts(model, _stack(document)) if model else None
+    for one in _placed(document) if facts else ():
+        _check_address(facts, one)
+    if prompt:
+        target = document["target"] if command == "trace" else prompt.get("target")
+        prompt = _prompt(prompt, settings, facts, target)
+    notes = tuple(note("show.note", said=said) for said in document["notes"])
+    if command == "trace":
+        result: Any = _trace(document, facts, prompt, settings)
+    else:
+        result = of_json(_fitting(kinds, schema, document["result"]), document["result"])
+    return Saved(command, document, facts, prompt, settings, result, notes)
+
+
+def _fitting(kinds: Sequence[type], schema: Mapping[str, Any], result: Any) -> type:
+    """The record that a result was written from."""
+    (*others, last) = zip(kinds, schema["properties"]["result"]["anyOf"], strict=True)
+    defs = {"$defs": schema["$defs"]}
+    return next((kind for kind, own in others if not fault({**own, **defs}, result)), last[0])
+
+
+def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
+    """The value of a type that `views.json.record` has written. Null was a number that is not
+    finite. Of each `text` what a screen may show is kept, if it is for one."""
+    if names := field_names(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: of_json(hints[name], value[name], text) for name in names})
+    if get_origin(kind) is tuple:
+        return tuple(of_json(get_args(kind)[0], item, text) for item in value)
+    if kind is str:
+        return text(value)
+    if kind is np.ndarray:
+        return _array(value)
+    if kind is float:
+        return np.nan if value is None else float(value)
+    return int(value) if kind is int else _frozen(value)
+
+
+def _frozen(value: Any) -> Any:
+    """The lists of a mapping as tuples."""
+    if isinstance(value, dict):
+        return {key: _frozen(inner) for key, inner in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _array(value: Any) -> np.ndarray:
+    """Nested lists as float32, null as NaN, or as truth values. Raises ContentError."""
+    first = value
+    while isinstance(first, list) and first:
+        first = first[0]
+    kind = bool if isinstance(first, bool) else np.float64
+    _check_cells(value, {bool} if kind is bool else {int, float, type(None)})
+    try:
+        found = np.array(value, kind)
+    except (ValueError, TypeError, OverflowError):
+        raise ContentError(
+            "its lists of numbers have rows of different lengths", _DAMAGED
+        ) from None
+    if kind is bool:
+        return found
+    with np.errstate(all="ignore"):
+        small = found.astype(np.float32)
+    if np.isinf(small).any():
+        raise ContentError("it holds numbers that are too large for float32", _DAMAGED)
+    return small
+
+
+def _check_cells(value: Any, allowed: set[type]) -> None:
+    """Numbers and truth values do not stand together."""
+    if isinstance(value, list):
+        kinds = set(map(type, value))
+        if list not in kinds and kinds <= allowed:
+            return
+        for inner in value:
+            _check_cells(inner, allowed)
+    elif type(value) not in allowed:
+        raise ContentError("its lists of numbers hold something else", _DAMAGED)
+
+
+# --- the model and the prompt --------------------------------------------------------------------
+
+
+def _stack(document: Mapping[str, Any]) -> str:
+    """The stack that predicts: the decoder, or the only one, which blocks and results name."""
+    if document["model"]["encoder"]:
+        return "decoder"
+    named = [*(one["stack"] for one in _placed(document)), document["settings"].get("stack")]
+    return next((name for name in named if name in vocabulary.STACKS), "decoder")
+
+
+def _placed(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a document says of a block, or of one of its numbers."""
+    result = document.get("result", {})
+    lists = [document.get("attention"), *result.values(), [result]]
+    for found in lists:
+        for one in found if isinstance(found, list) else ():
+            if isinstance(one, dict) and {"stack", "kind", "layer"} <= one.keys():
+                yield one
+
+
+def _check_address(facts: Facts, one: Mapping[str, Any]) -> None:
+    """Raises ContentError for a block that the model does not have."""
+    if (one["stack"], one["kind"]) not in facts.attentions:
+        raise ContentError("it names an attention that its model does not have", _DAMAGED)
+    _check_places([one["layer"]], facts.layers_of(one["stack"]), "layers")
+
+
+def _facts(model: Mapping[str, Any], stack: str) -> Facts:
+    sizes = ("layers", "heads", "kv_heads", "model_width", "head_width")
+    encoder = model["encoder"] or {}
+    counts = [*(model[name] for name in sizes), *encoder.values()]
+    if not 1 <= min(counts) <= max(counts) < _MOST:
+        raise ContentError("its model has sizes that none can have", _DAMAGED)
+    if model["heads"] % model["kv_heads"]:
+        raise ContentError("its model's heads are not divided among its kv_heads", _DAMAGED)
+    whole = {n: int(v) if isinstance(v, float) else v for n in MODEL for v in (model[n],)}
+    counts = tuple(int(encoder[name]) for name in ("layers", "heads")) if encoder else ()
+    whole["context"] = whole["context"] or 0
+    return Facts(**whole, encoder=counts, stack=stack, partial=True, masked=stack == "encoder")
+
+
+def _prompt(
+    found: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    facts: Facts | None,
+    target: Mapping[str, Any] | None,
+) -> Prompt:
+    tokens = _tokens(found)
+    pair = settings.get("pair")
+    follow = telling(tokens, masks_of(tokens)) if facts and facts.encodes else -1
+    return Prompt(
+        text=found["text"] or "", has_text=found["text"] is not None, tokens=tokens,
+        special=settings.get("special", True), chat=settings.get("chat") or "",
+        pair=pair or "", types=(0,) * len(tokens) if pair is not None else (),
+        other_keys=found.get("given", {}), follow=follow,
+        target=target and _prompt(target, {}, None, None),
+    )  # fmt: skip
+
+
+def masks_of(tokens: Sequence[Token]) -> list[int]:
+    """The positions of the tokens that a masked-language model fills, as far as names tell."""
+    return [i for i, token in enumerate(tokens) if token.special and token.text in MASKS]
+
+
+def _tokens(found: Mapping[str, Any]) -> tuple[Token, ...]:
+    tokens = []
+    for place, token in enumerate(found["tokens"]):
+        if token["position"] != place:
+            raise ContentError("its tokens are not in the order of their positions", _DAMAGED)
+        try:
+            raw = b64decode(token["bytes"] or "", validate=True)
+        except ValueError:
+            raise ContentError(f"the bytes of its token {place} are not base64", _DAMAGED) from None
+        tokens.append(Token(
+            id=int(token["id"]), text=token["text"], span=(0, 0), bytes=raw,
+            special=token["special"],
+        ))  # fmt: skip
+    if not tokens:
+        raise ContentError("its prompt has no tokens", _DAMAGED)
+    return tuple(tokens)
+
+
+# --- the trace -----------------------------------------------------------------------------------
+
+
+def _trace(
+    document: Mapping[str, Any], facts: Facts, prompt: Prompt, settings: Mapping[str, Any]
+) -> Trace:
+    missing = [name for name in vocabulary.WHAT_IFS if name not in settings]
+    if missing:
+        raise ContentError(f"its settings lack {missing[0]}", _DAMAGED)
+    blocks = tuple(_block(found, facts, prompt) for found in document["attention"])
+    if len({block.address for block in blocks}) < len(blocks) or not blocks:
+        raise ContentError("its attention has no block, or one twice", _DAMAGED)
+    next = of_json(tuple[Prediction, ...], document["next"], str)
+    _check_places([entry.position for entry in next], len(prompt.last.tokens), "next")
+    return Trace(model=facts, prompt=prompt, settings=settings, attention=blocks, next=next)
+
+
+def _check_places(numbers: Sequence[int], count: int, what: str) -> None:
+    """Raises ContentError unless the numbers are different ones from 0 to below `count`."""
+    if len({*numbers}) < len(numbers) or (
+        numbers and not 0 <= min(numbers) <= max(numbers) < count
+    ):
+        raise ContentError(f"its {what} are out of range, or one stands there twice", _DAMAGED)
+
+
+def _block(found: Mapping[str, Any], facts: Facts, prompt: Prompt) -> Attention:
+    at = Address(found["stack"], found["kind"], int(found["layer"]))
+    heads, kv_heads, queries, keys = (
+        tuple(map(int, found[name])) for name in ("heads", "kv_heads", "queries", "keys")
+    )
+    sides = [len(side.tokens) for side in prompt.sides(at.stack, at.kind)]
+    group = facts.group_of(at.stack)
+    counts = (facts.heads_of(at.stack), facts.heads_of(at.stack) // group, *sides)
+    named = {"heads": heads, "kv_heads": kv_heads, "queries": queries, "keys": keys}
+    for (name, numbers), count in zip(named.items(), counts, strict=True):
+        _check_places(numbers, count, name)
+    if not (heads and queries and keys) or {head // group for head in heads} - {*kv_heads}:
+        raise ContentError("a block of it has no heads, queries or keys", _DAMAGED)
+    sizes = {
+        "head": len(heads), "kv_head": len(kv_heads), "query": len(queries), "key": len(keys),
+    }  # fmt: skip
+    arrays = _arrays(found["arrays"], sizes, facts)
+    changed = {n for n, one in found["arrays"].items() if one["provenance"] == vocabulary.WHAT_IF}
+    scale, soft_cap = (float(np.float32(found.get(name, 0))) for name in ("scale", "soft_cap"))
+    return Attention(
+        **at._asdict(), **named, scale=scale, soft_cap=soft_cap, arrays=arrays,
+        what_if=frozenset(changed),
+    )  # fmt: skip
+
+
+def _arrays(found: Mapping[str, Any], sizes: dict[str, int], facts: Facts) -> dict[str, np.ndarray]:
+    """The arrays of a block, whose axes agree. Raises ContentError."""
+    arrays, sizes = {}, {**sizes, "model": facts.model_width}
+    for name in filter(found.__contains__, vocabulary.ARRAYS):
+        values = _array(found[name]["values"])
+        shape = list(values.shape)
+        free = {"bucket"} | ({"model"} if name in vocabulary.EMBEDDING_PARTS else set())
+        axes = vocabulary.ARRAYS[name].axes
+        fits = shape == found[name]["shape"] and len(shape) == len(axes)
+        for axis, size in zip(axes, shape, strict=False):
+            fits = fits and (axis in free or sizes.setdefault(axis, size) == size)
+        if not fits or (values.dtype == bool) != (name == "visible"):
+            raise ContentError(f"the values of {name} do not have its shape", _DAMAGED)
+        arrays[name] = values
+    if "masked" in arrays:
+        _restore_masked(arrays, found["masked"].get("nonfinite", 0))
+    return arrays
+
+
+def _restore_masked(arrays: dict[str, np.ndarray], bad: int) -> None:
+    """Puts −∞ where null means that; elsewhere it is a number that is not finite."""
+    masked = arrays["masked"]
+    hidden = ~arrays["visible"] if "visible" in arrays else np.bool_(not bad)
+    masked[np.isnan(masked) & hidden] = -np.inf

@@ -1,0 +1,258 @@
+"""The pages of saved documents: those of the commands that wrote them, as far as documents go.
+
+What a document does not hold is not made up: it is left out, and the page says so.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.analysis.heads import Heads, Layers
+from attn_cli.notes import place
+from attn_cli.records import Attention, Prediction, Trace
+from attn_cli.views import (
+    bare,
+    circuit,
+    ending,
+    heads,
+    lens,
+    loss,
+    mask,
+    models,
+    prove,
+    ranking,
+    sample,
+    tokens,
+    train,
+    verify,
+)
+from attn_cli.views import trace as six_steps
+from attn_cli.views.head_view import HeadView
+from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.saved import Saved, masks_of, of_json
+from attn_cli.words import note
+
+_ALL = frozenset(range(1, 7))
+
+
+class Shown(NamedTuple):
+    """A page of a document, and what the page of its command has that the document `lacks`."""
+
+    page: Page
+    lacks: Sequence[Words] = ()
+
+
+def page(saved: Saved) -> Page:
+    """The page of a document that is no trace. Raises KeyError where none is known."""
+    return told(*PAGES[saved.command](saved))
+
+
+def told(items: Page, lacks: Sequence[Words]) -> Page:
+    """The page, and after its heading what the document lacks."""
+    if not lacks:
+        return items
+    at = next((i for i, item in enumerate(items, 1) if isinstance(item, Heading)), 0)
+    lacking = say("show.lacks", "aside", lacks=ending.listed(lacks))
+    return [*items[:at], lacking, *items[at:]]
+
+
+# --- the trace -----------------------------------------------------------------------------------
+
+
+def steps_of(trace: Trace) -> frozenset[int]:
+    """The steps of which a document has arrays."""
+    names = {name for block in trace.attention for name in block.arrays}
+    return frozenset(vocabulary.ARRAYS[name].step for name in names) - {0}
+
+
+def whole(trace: Trace) -> bool:
+    """Whether every query and every key is there."""
+    return all(
+        shown == tuple(range(len(side.tokens)))
+        for block in trace.attention
+        for shown, side in zip(
+            (block.queries, block.keys), trace.prompt.sides(block.stack, block.kind), strict=True
+        )
+    )
+
+
+def explained(steps: frozenset[int]) -> frozenset[str]:
+    """The arrays of other steps that the pages of these need."""
+    return frozenset(n for step in steps for n in six_steps.EXPLAINED_WITH.get(step, ()))
+
+
+def trace_lacks(trace: Trace, steps: frozenset[int]) -> list[Words]:
+    """What the page of these steps has that the document lacks."""
+    if not whole(trace):
+        return [note("show.positions")]
+    names = {name for block in trace.attention for name in block.arrays}
+    wanted = explained(steps - {1, 2})
+    missing = [name for name in vocabulary.ARRAYS if name in wanted - names]
+    lacks: list[Words] = [f"`{name}`" for name in missing]
+    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or (4 in steps and "bias" in names))
+    return lacks + [note("show.ending")] * (steps == _ALL)
+
+
+@np.errstate(all="ignore")
+def parts(trace: Trace, steps: frozenset[int], *, full: bool) -> Page:
+    """The page of a trace that lacks queries or keys: its arrays, and nothing said of the whole."""
+    found: Page = [Heading(trace.model, trace.prompt), *what_ifs(trace.settings)]
+    for block in trace.attention:
+        for at in range(len(block.heads)):
+            view = _part(trace, block, at, full=full)
+            where = note("page.head", where=place(trace.model, block), head=view.head)
+            found.append(Say(where, "block"))
+            for number in sorted(steps):
+                if not at or number > 1:
+                    found.extend(bare.step(view, number))
+    return [*found, *six_steps.predictions(trace, full=full)]
+
+
+def _part(trace: Trace, block: Attention, at: int, *, full: bool) -> HeadView:
+    """A head whose rows and columns are counted among those that are there, and none followed."""
+    view = six_steps.view_of(trace, block, at, (block.queries, block.keys), follow=False, full=full)
+    return view._replace(
+        queries=list(range(len(block.queries))), keys=list(range(len(block.keys))),
+        query=-1, names=[view.names[i] for i in block.queries],
+        key_names=[view.key_names[i] for i in block.keys],
+    )  # fmt: skip
+
+
+# --- the other commands --------------------------------------------------------------------------
+
+
+def _heads(saved: Saved) -> Shown:
+    found, kind = saved.result, type(saved.result).__name__
+    if kind == "Proof":
+        return Shown(prove.page(saved.model, saved.prompt, found, saved.settings))
+    if kind == "Circuit":
+        return Shown(circuit.page(saved.model, saved.prompt, found), [note("show.model")])
+    blocks = (found,) if isinstance(found, Heads) else found.layers
+    trace = Trace(
+        model=saved.model, prompt=saved.prompt, settings=saved.settings,
+        attention=tuple(_seen(saved, one) for one in blocks),
+    )  # fmt: skip
+    if isinstance(found, Layers):
+        return Shown(ranking.page(trace, found))
+    items = heads.page(trace, found)
+    if not all(one.weights.size for one in blocks):
+        kept = [item for item in items if not isinstance(item, Grids)]
+        return Shown(kept, [note("show.weights")])
+    masked = saved.settings.get("mask_value") is not None or any(
+        (one.weights == 0).any() for one in blocks
+    )
+    return Shown(items, [note("show.masked")] * masked)
+
+
+def _seen(saved: Saved, one: Heads) -> Attention:
+    """A block that marks no cell as masked: which are is not said."""
+    queries, keys = (
+        tuple(range(len(side.tokens))) for side in saved.prompt.sides(one.stack, one.kind)
+    )
+    if one.weights.size and one.weights.shape != (len(one.heads), len(queries), len(keys)):
+        raise ValueError
+    _check_places([one.query], len(queries))
+    for head in one.heads:
+        _check_places(head.looks_at, len(keys))
+    visible = np.ones(one.weights.shape[1:], bool)
+    return Attention(
+        stack=one.stack, kind=one.kind, layer=one.layer, heads=tuple(h.head for h in one.heads),
+        kv_heads=(), queries=queries, keys=keys, scale=1.0, arrays={"visible": visible},
+    )  # fmt: skip
+
+
+def _mask(saved: Saved) -> Shown:
+    found, prompt = saved.result, saved.prompt
+    queries, keys = (len(side.tokens) for side in prompt.sides(found.stack, found.kind))
+    for cell in (*found.removed, *found.added, *found.valued):
+        _check_places([cell.query], queries)
+        _check_places([cell.key], keys)
+    squares = (found.visible_before, found.visible_after, found.weights_before, found.weights_after)
+    rows = (found.hidden_share, found.moved, found.output_norm, found.output_change)
+    if {a.shape for a in squares} != {(queries, keys)} or {a.shape for a in rows} != {(queries,)}:
+        raise ValueError
+    cells = [cell._replace(masked=-np.inf) for cell in found.removed]  # null, as JSON has no ∞
+    at = masks_of(prompt.tokens)[:1] if saved.model.masked else [len(prompt.last.tokens) - 1]
+    after = tuple(Prediction(position=i, provenance="", candidates=found.next_after) for i in at)
+    trace = Trace(
+        model=saved.model, prompt=prompt, settings=saved.settings, attention=(), next=after,
+    )  # fmt: skip
+    names = mask.names_of(saved.settings, saved.settings["compared_with"])
+    lacks = [note("show.window")] * (found.kind == "self")
+    return Shown(mask.page(trace, replace(found, removed=tuple(cells)), *names), lacks)
+
+
+# What the page of the lens says of norms and biases.
+_OF_MODEL = ("lens.what", "lens.added")
+
+
+def _lens(saved: Saved) -> Shown:
+    _check_places((one.position for one in saved.result.positions), len(saved.prompt.last.tokens))
+    items = lens.page(saved.model, saved.prompt, saved.result, saved.settings)
+    kept = [i for i in items if not (isinstance(i, Say) and i.words.key in _OF_MODEL)]
+    return Shown(kept, [note("show.model")])
+
+
+def _check_places(places: Iterable[int], count: int) -> None:
+    """Raises ValueError for a place that is none."""
+    if not all(0 <= place < count for place in places):
+        raise ValueError
+
+
+class _Run(NamedTuple):
+    """The settings of a training that its page tells of."""
+
+    objective: str
+    mask: str
+    watched_prompt: str
+
+
+class _Step(NamedTuple):
+    step: int
+    loss: float
+    floor: float
+
+
+def _train(saved: Saved) -> Shown:
+    found, settings = saved.result, saved.settings
+    run = _Run(*(settings.get(name, "") for name in _Run._fields))
+    first = found.steps - len(found.losses)
+    losses = zip(found.losses, found.floors, strict=True)
+    history = [_Step(first + i, *both) for i, both in enumerate(losses, 1)]
+    steps = int(settings["steps"])
+    if not 0 <= first <= found.steps <= steps:
+        raise ValueError
+    items = [*(train.losses(history, steps) if history else ()),
+             *train.result(found, run, run.watched_prompt)]  # fmt: skip
+    return Shown(items, [note("show.watched")])
+
+
+def _models(saved: Saved) -> Shown:
+    if saved.model is None:
+        return Shown(models.listing(saved.result))
+    return Shown(models.contents(saved.model, saved.result))
+
+
+def _tokens(saved: Saved) -> Shown:
+    # Entries are looked up as they are spelled; what is shown of them is made safe there.
+    found = of_json(type(saved.result), saved.document["result"], str)
+    if type(found).__name__ == "Aligned":
+        return Shown(tokens.pages(found, tokens.Choice()))
+    return Shown(tokens.page(found, tokens.Choice(), saved.model))
+
+
+# The page of each command's document, one line each.
+PAGES: Mapping[str, Callable[[Saved], Shown]] = {
+    "heads": _heads,
+    "mask": _mask,
+    "lens": _lens,
+    "sample": lambda s: Shown(sample.page(s.model, s.prompt, s.result, s.settings)),
+    "loss": lambda s: Shown(loss.page(s.model, s.prompt, s.result, s.settings)),
+    "train": _train,
+    "verify": lambda s: Shown(verify.page(s.model, s.prompt, s.result)),
+    "tokens": _tokens,
+    "models": _models,
+}
