@@ -14,8 +14,8 @@ from attn_cli.records import Passed, Prompt
 class Attribution(NamedTuple):
     """The logit of one token at one position as the sum of what each writer adds, largest first.
 
-    `total` is the sum, before a `soft_cap` (0: none); `error` is how far the trace's `logit` is from
-    it.
+    `total` is the sum, before a `soft_cap` (0: none); `error` is how far the trace's `logit` is
+    from it.
     """
 
     provenance: str
