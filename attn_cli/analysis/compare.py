@@ -81,9 +81,9 @@ class Comparison:
     """What two passes have in common, and how it differs.
 
     `verdict` is the worst of all `layers` (see `Difference`). `longer`: one prompt is the beginning
-    of the other, and nothing else differs. `every`: what was compared is all that both have, and
-    not what was chosen of it. `cells` are those that changed most, most first. `left_out` names
-    arrays that only one has, or that have different shapes.
+    of the other, and nothing else differs. `every`: what was compared is all that both have, not
+    what was chosen of it. `cells` are those that changed most, most first. `left_out` names arrays
+    that only one has, or that have different shapes.
     """
 
     right: Side

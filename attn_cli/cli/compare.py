@@ -116,7 +116,8 @@ def command(
         passing = compare_steps(own, beside, top=top, max_memory=prompt.max_memory)
         found, notes = output.watched(passing, quiet=prompt.quiet)
         page = partial(view.page, left.facts, read, found)
-        settings = {**own.settings, "step": sorted(steps), "top": top, **_chosen(own)}
+        settings = {**own.settings, "step": sorted(steps), "query": list(query), "key": list(key),
+                    "top": top, **_chosen(own)}  # fmt: skip
         return output.Result(page, found, left.facts, read, settings, notes)
 
     results, each = answers(mine, left, answer), bool(prompt.each)

@@ -254,6 +254,15 @@ def test_a_chosen_part_is_not_told_as_the_whole(attn, more):
     assert "(of what was chosen)" not in flat(attn("compare", "the king is", "the queen is"))
 
 
+def test_settings_hold_what_was_chosen(attn):
+    some = ("--layer", 1, "--head", "0,2", "--query", "is", "--key", "0", "--key", "is")
+    found = attn("compare", "the king is", "--mask", "none", *some, "--step", 5, "--json").json
+    chosen = {"layer": [1], "head": [0, 2], "query": ["is"], "key": ["0", "is"], "step": [5]}
+    assert chosen.items() <= found["settings"].items()
+    (row,) = found["result"]["layers"]
+    assert (row["array"], row["shape"]) == ("weights", [2, 1, 2])
+
+
 def test_a_step_is_compared_alone_with_its_own_cells(attn):
     asked = ("compare", "the king is", "the queen is", "--json", "--step")
     for step, names, cells in ((3, {"scores"}, "scores"), (5, {"weights"}, "weights"),
