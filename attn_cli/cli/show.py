@@ -211,6 +211,7 @@ def _result(
     else:
         items = _trace(found.result, steps, out, quiet=quiet) if name == "trace" else _page(found)
         written = [output.drawn(items, out)]
+        notes += output.unused_view(items, out)
     return output.Result(page=list, found=None, notes=notes, written=written)
 
 

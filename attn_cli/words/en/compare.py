@@ -37,6 +37,8 @@ SENTENCES = {
     "compare.measure": "A relative difference is the largest |A − B| of a row, divided by the "
     "larger of 1 and the largest number of that row in A. A plain 0 is exactly 0.",
     "compare.steps": "the largest relative difference of each layer and step",
+    "compare.steps_cells": "largest relative difference",
+    "compare.axes": "rows: layers   columns: steps",
     "compare.arrays": "each array where it differs most",
     "compare.step_1": "1 embed",
     "compare.step_2": "2 project",
