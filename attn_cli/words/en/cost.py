@@ -26,6 +26,7 @@ SENTENCES = {
     "cost.norms": "norms",
     "cost.norms_outside": "norms outside",
     "cost.output": "output matrix",
+    "cost.head_outside": "output, others",
     "cost.other": "other maps",
     "cost.of_encoder": "encoder {part}",
     "cost.of_decoder": "decoder {part}",
