@@ -79,7 +79,7 @@ def _explained(
 ) -> Say:
     same = len({one.ids[one.position] for one in found.sides}) == 1
     placed = model.positions == "learned" and "positions" not in settings["without"]
-    positions = note("embed.positions") if placed else ""
+    positions = note("embed.positions" if same else "embed.positions_two") if placed else ""
     start = note("embed.same_token" if same else "embed.other_token", positions=positions)
     said = [say("embed.starts", same=start)]
     if pulled:

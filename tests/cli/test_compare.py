@@ -236,7 +236,8 @@ def test_a_longer_prompt_tells_why_keys_and_values_can_be_kept(attn):
     worst = max(row["relative"] for row in found["layers"])
     assert found["longer"] and found["verdict"] in ("equal", "rounding") and worst < 1e-6
     said = flat(page)
-    how = f"by more than {worst:.1e}" if worst else "all numbers are the same"
+    largest = f"by a relative difference of more than {worst:.1e}"
+    how = largest if worst else "all numbers are the same"
     assert f"No row that both have differs{' ' if worst else ': '}{how}" in said
     assert "a token that is added changes no row before it" in said and "KV cache" in said
     assert ("adding the same products in another order" in said) == bool(worst)

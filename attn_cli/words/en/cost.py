@@ -17,6 +17,7 @@ SENTENCES = {
     "cost.up_to": "≤ {count}",
     "cost.embedding": "embedding",
     "cost.positions": "positions",
+    "cost.types": "segment types",
     "cost.query": "W_Q",
     "cost.key": "W_K",
     "cost.value": "W_V",
