@@ -1,6 +1,6 @@
 """A prompt as its model reads it: tokens, of one segment or two, for one stack or two."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isqrt
 
@@ -187,3 +187,22 @@ def token_of(model: Model, id: int) -> Token:
         return model.tokenizer.token(id)
     except KeyError:
         return Token(id=id, text=f"<{id}>", span=(0, 0))
+
+
+def looked_up(model: Model, forms: Iterable[str]) -> list[tuple[Token, ...]]:
+    """The tokens of a word spelt in each of these forms: one where the vocabulary has it, or its
+    pieces. A form that the model has no tokens for is left out."""
+    ids = ((form, model.tokenizer.id_of(form)) for form in forms)
+    found = (_pieces(model, form) if id < 0 else (token_of(model, id),) for form, id in ids)
+    return [tokens for tokens in found if tokens]
+
+
+def _pieces(model: Model, text: str) -> tuple[Token, ...]:
+    known = model.tokenizer
+    try:
+        found = known.encode(text, special=False) if text.strip() else ()
+    except ContentError:
+        if known.problem:
+            raise
+        return ()
+    return () if known.unknown in {token.id for token in found} else found

@@ -1,6 +1,6 @@
 """Text in, Trace out: open a model, tokenise, run the forward pass, rank the candidates."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from attn_cli.opening.load import load
 from attn_cli.reading import tokenise
 from attn_cli.records import Address, Attention, Facts, Passed, Prediction, Prompt, Trace
 
-T = TypeVar("T")
+S, T = TypeVar("S"), TypeVar("T")
 
 
 def records(
@@ -67,15 +67,28 @@ def _collected(
 ) -> Generator[Passed, None, tuple[dict[Address, Attention], T]]:
     """Keeps the blocks that a generator yields; returns them with what it returns."""
     blocks: dict[Address, Attention] = {}
+
+    def keep(block: Attention) -> None:
+        blocks[block.address] = block
+
+    found = yield from taking(steps, keep)
+    return blocks, found
+
+
+def taking(
+    steps: Generator[S | Passed, None, T], take: Callable[[S], None]
+) -> Generator[Passed, None, T]:
+    """Yields the layers that are done, hands all else that a generator yields to `take`, and
+    returns what it returns."""
     while True:
         try:
             step = next(steps)
         except StopIteration as stop:
-            return blocks, stop.value
-        if isinstance(step, Attention):
-            blocks[step.address] = step
-        else:
+            return stop.value
+        if isinstance(step, Passed):
             yield step
+        else:
+            take(step)
 
 
 def finished(steps: Generator[Any, None, T]) -> T:

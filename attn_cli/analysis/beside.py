@@ -42,18 +42,9 @@ def both(
     left: Question, right: Question, max_memory: int = 0
 ) -> Generator[Passed, None, tuple[Trace, Trace]]:
     """Both whole traces; yields the layers of one of the passes as they are done."""
-    steps = beside(left, right, max_memory, forgotten=False)
     pairs: list[Pair] = []
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            traces = stop.value
-            break
-        if isinstance(step, Passed):
-            yield step
-        else:
-            pairs.append(step)
+    steps = beside(left, right, max_memory, forgotten=False)
+    traces = yield from session.taking(steps, pairs.append)
     return tuple(
         replace(trace, attention=tuple(pair[side] for pair in pairs))
         for side, trace in enumerate(traces)

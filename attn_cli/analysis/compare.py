@@ -115,16 +115,7 @@ def compare_steps(
     """`compare`, which yields each layer that is done; returns also what is to be noted."""
     shared, found = _Shared(left, right), _Found()
     steps = beside(*shared.narrowed(), max_memory)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            traces = stop.value
-            break
-        if isinstance(step, Passed):
-            yield step
-        else:
-            found.add(*step)
+    traces = yield from session.taking(steps, lambda pair: found.add(*pair))
     models = left.model, right.model
     predicted = tuple(predictions(models, traces, shared.alignments, shared.ids, top))
     if not found.layers and not predicted:

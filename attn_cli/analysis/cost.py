@@ -21,6 +21,7 @@ FLOAT32, BFLOAT16 = 4, 2  # bytes
 _OPERATIONS = 2
 _LARGEST = 2**63 - 1  # of a document's integers
 _STEPS = 6
+_ADDED = ("embedding", "positions", "types")  # rows that are looked up, not multiplied with
 _USUAL = 2048
 
 Shape = tuple[int, ...]
@@ -230,7 +231,7 @@ def _split(place: Place, shape: Shape, facts: Facts) -> Iterator[tuple[str, Shap
 
 def _order(part: str, place: Place, facts: Facts) -> tuple[int, int, int, int]:
     """What comes before the layers, each stack's layers, and what comes after them."""
-    after = place.layer < 0 and part not in ("embedding", "positions")
+    after = place.layer < 0 and part not in _ADDED
     begins = 2 if after else int(place.layer >= 0)
     stack = int(begins == 1 and place.stack == facts.stack)
     crosses = int(place.kind == "cross" and part in PROJECTIONS)
@@ -255,7 +256,7 @@ def _turned(shape: Shape, part: str, facts: Facts) -> Shape:
 
 def _multiplied(part: Part, facts: Facts) -> int:
     """With how many of a part's own parameters a token is multiplied, again where layers share."""
-    if part.part in ("embedding", "positions"):
+    if part.part in _ADDED:
         return 0
     matrices = sum(prod(shape) for shape in part.shapes if len(shape) > 1)
     return matrices * (facts.layers_of(part.stack) if part.layers else 1)

@@ -16,7 +16,7 @@ from attn_cli.maths.directions import compared, cosine, cosines, length
 from attn_cli.model.family import Model
 from attn_cli.model.weights import NOTHING
 from attn_cli.notes import model_notes
-from attn_cli.reading import given, token_of
+from attn_cli.reading import given, looked_up, token_of
 from attn_cli.records import Prompt
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
@@ -95,18 +95,14 @@ def expression(model: Model, text: str = SAMPLE, *, ids: Sequence[int] = ()) -> 
 
 def tokens_of(model: Model, term: parse.Term) -> tuple[Token, ...]:
     """The tokens of a word: one, with its leading space if there is such a one, or its pieces."""
-    known, word = model.tokenizer, term.word
-    forms = (word,) if term.exact else (f" {word}", word)
-    for id in map(known.id_of, forms):
-        if id >= 0:
-            return (token_of(model, id),)
-    found = min((known.encode(form, special=False) for form in forms), key=len)
-    if not found or known.unknown in {token.id for token in found}:
+    word = term.word
+    found = looked_up(model, (word,) if term.exact else (f" {word}", word))
+    if not found:
         raise UsageError(
             f"{model.facts.name} has no token for {shorten(word)!r}",
             "another word, or another --model: attn embed looks words up in its vocabulary",
         )
-    return found
+    return min(found, key=len)
 
 
 def _terms(model: Model, prompt: Prompt, lengths_T: np.ndarray) -> tuple[Term, ...]:
@@ -199,5 +195,5 @@ def pieces_note(model: Model, word: str, pieces: Sequence[str]) -> Note | None:
     """That the last of several tokens stands for a word."""
     if len(pieces) < 2:
         return None
-    told = {"word": shorten(word), "count": len(pieces), "pieces": shorten("|".join(pieces))}
+    told = {"word": repr(shorten(word)), "count": len(pieces), "pieces": shorten("|".join(pieces))}
     return note("embed.pieces", model=model.facts.name, **told)

@@ -21,8 +21,8 @@ from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.notes import no_mask_notes
+from attn_cli.reading import given, looked_up
 from attn_cli.records import Candidate, Passed, Prompt
-from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
 
 _LOGITS = 1 << 24  # numbers of one product
@@ -288,15 +288,15 @@ def watched(
     """
     number = _ID.fullmatch(typed)
     if number and (number[2] or model.tokenizer.problem):
-        return _known(model, number[2] or number[1], option), ()
+        return given(model, int(number[2] or number[1]), option).id, ()
     forms = [" " + typed, typed]
     if typed[:1].isspace() or prompt.last.text[-1:].isspace():
         forms = [typed]
-    spelt = [tokens for form in forms if (tokens := _tokens(model, form))]
+    spelt = looked_up(model, forms) if typed.strip() else []
     alone = [tokens[0] for tokens in spelt if len(tokens) == 1]
     if number and not alone:
-        return _known(model, number[1], option), ()
-    if not spelt or any(token.id == model.tokenizer.unknown for token in min(spelt, key=len)):
+        return given(model, int(number[1]), option).id, ()
+    if not spelt:
         raise UsageError(
             f"{option} {shorten(typed)!r}: {model.facts.name} has no token for it",
             f"a word of its vocabulary, or an id: {option} '<5>'",
@@ -310,23 +310,6 @@ def watched(
     return tokens[-1].id, (
         note("lens.pieces", option=option, word=repr(shorten(typed)), count=len(tokens), **names),
     )
-
-
-def _tokens(model: Model, text: str) -> tuple[Token, ...]:
-    """The tokens of a text; none of one that the tokenizer has no tokens for."""
-    try:
-        return model.tokenizer.encode(text, special=False) if text.strip() else ()
-    except ContentError:
-        if model.tokenizer.problem:
-            raise
-        return ()
-
-
-def _known(model: Model, text: str, option: str) -> int:
-    id, last = int(text), model.facts.vocabulary - 1
-    if id > last:
-        raise UsageError(f"{option} {text} is out of range", f"ids are 0 to {last}")
-    return id
 
 
 def remarks(model: Model, found: Lens) -> tuple[Note, ...]:

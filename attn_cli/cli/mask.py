@@ -48,7 +48,6 @@ def command(
     from attn_cli.analysis.beside import both
     from attn_cli.analysis.mask import NEEDS, mask
     from attn_cli.views import mask as view
-    from attn_cli.views import numbers as written
 
     model = session.load(prompt.model, ignore_config=prompt.ignore_config)
     blocks, heads = session.chosen(model.facts, attention.of(model.facts), layer, head)
@@ -58,8 +57,6 @@ def command(
             "choose it with --layer, --head, --stack and --kind",
         )
     (block,), ((at,),) = blocks, heads.values()
-    typed = " ".join(f"--mask {word}" for word in what_if.mask)
-    value = "" if what_if.mask_value is None else written.exact(what_if.mask_value)
 
     def answer(read):
         def asked(**changed):
@@ -73,10 +70,10 @@ def command(
             steps = both(asked(**changed), asked(), prompt.max_memory)
             return output.watched(steps, quiet=prompt.quiet)
 
-        before, after, names = _compared(run, typed, value)
+        before, after, name = _compared(run, what_if)
         found = mask(before, after, block, at, top=top)
-        chosen = {**after.settings, "compared_with": names[0], "layer": block.layer, "head": at}
-        page = partial(view.page, after, found, *names)
+        chosen = {**after.settings, "compared_with": name, "layer": block.layer, "head": at}
+        page = partial(view.page, after, found, *view.names_of(after.settings, name))
         return output.Result(page, found, model.facts, read, chosen, _beside(after.notes))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
@@ -84,20 +81,16 @@ def command(
 
 
 def _compared(
-    run: "Callable[..., tuple[Trace, Trace]]", typed: str, value: str
-) -> "tuple[Trace, Trace, tuple[str, str]]":
-    """The traces before and after, and the names of their masks: `run` changes settings before.
-
-    `typed` are the masks of the command line, `value` the mask value, both "" where none is.
-    """
-    own = sentence("mask.own")
-    if value:
-        return *run(mask_value=None), tuple(sentence("mask.value", value=v) for v in ("−∞", value))
-    if typed:
+    run: "Callable[..., tuple[Trace, Trace]]", what_if: WhatIfOptions
+) -> "tuple[Trace, Trace, str]":
+    """The traces before and after, and the name of the mask before: `run` changes its settings."""
+    if what_if.mask_value is not None:
+        return *run(mask_value=None), sentence("mask.value", value="−∞")
+    if what_if.mask:
         before, after = run(mask=[])
         if (before.attention[0].visible != after.attention[0].visible).any():
-            return before, after, (own, typed)
-    return *run(mask=["none"]), (sentence("mask.none"), typed or own)
+            return before, after, sentence("mask.own")
+    return *run(mask=["none"]), sentence("mask.none")
 
 
 def _beside(notes: tuple[Note, ...]) -> tuple[Note, ...]:

@@ -78,6 +78,9 @@ def deliver(
             if result is None:
                 return False
             _tell_once(result.notes, told, quiet=quiet)
+            if not (result.written or whole or form.arrays):
+                result = result._replace(page=cache(result.page))
+                _tell_once(unused_view(result.page(), options), told, quiet=quiet)
             for piece in _pieces(command, result, options, whole=whole, arrays=form.arrays):
                 if not (paged and CURRENT.get().page(piece)):
                     write()(piece)
@@ -116,6 +119,14 @@ def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
     for name, value in neutral.items():
         if getattr(options, name) != value:
             note("note.unused", option=f"--{name}", format=kind, quiet=quiet)
+
+
+def unused_view(page: "Page", options: "OutputOptions") -> tuple[Note, ...]:
+    """That a page looks the same in the view that was asked for, if it does."""
+    from attn_cli.views.cells import pictured
+
+    cells = options.view in ("heatmap", "dots")
+    return (Note("cells.none", {"view": options.view}),) if cells and not pictured(page) else ()
 
 
 def _document(command: str, result: Result) -> Iterable[bytes]:

@@ -217,6 +217,7 @@ def _result(
         else:
             items = _page(found, out)
         written = [output.drawn(items, out)]
+        notes += output.unused_view(items, out)
     return output.Result(page=list, found=None, notes=notes, written=written)
 
 

@@ -11,7 +11,8 @@ PROJECTIONS = ("query", "key", "value", "attention_output")
 FUSED = "fused"
 # The parts of a model, in the order in which a text passes them.
 PARTS = (
-    "embedding", "positions", *PROJECTIONS, "feed_forward", "biases", "norms", "output", "other",
+    "embedding", "positions", "types", *PROJECTIONS, "feed_forward", "biases", "norms", "output",
+    "other",
 )  # fmt: skip
 
 
@@ -26,9 +27,10 @@ _NAMES = {
     "output": r"^(lm_head|lm_predictions|generator_\w+|cls|predictions|head)(\.|$)"
     "|" + _called(r"vocab_\w+", "final_logits_bias", "project_out"),
     "positions": _called(
-        "wpe", "embed_positions", "position_embeddings", "token_type_embeddings", r"pos_\w+_proj",
-        "rel_embeddings", "relative_attention_bias",
+        "wpe", "embed_positions", "position_embeddings", r"pos_\w+_proj", "rel_embeddings",
+        "relative_attention_bias",
     ),
+    "types": _called("token_type_embeddings"),
     FUSED: _called("c_attn", "query_key_value", "qkv_proj", "Wqkv"),
     "query": _called("q", "q_proj", "q_lin", "query", "query_proj"),
     "key": _called("k", "k_proj", "k_lin", "key", "key_proj"),

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from attn_cli.views import numbers
-from attn_cli.views.items import Matrix, Words
+from attn_cli.views.items import Grids, Matrix, Measured, Page, Words
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import SIGNS, as_laid_out, both_ends, left_out, signs, titled
 from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
@@ -55,6 +55,16 @@ class _Grid(NamedTuple):
     heads: list[str]
     row: int
     column: int
+
+
+def pictured(page: Page) -> bool:
+    """Whether anything of a page is drawn as cells."""
+    return any(isinstance(item, Matrix | Grids | Measured) for item in page)
+
+
+def draw_measured(item: Measured, look: Look, marks: Marks) -> Iterator[Drawn]:
+    """The numbers of a table as cells."""
+    yield from draw_cells(item.matrix, look, marks)
 
 
 def draw_cells(item: Matrix, look: Look, marks: Marks) -> Iterator[Drawn]:

@@ -8,7 +8,18 @@ import numpy as np
 from attn_cli.notes import place
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.items import (
+    Column,
+    Columns,
+    Heading,
+    Matrix,
+    Measured,
+    Page,
+    Say,
+    Words,
+    say,
+    what_ifs,
+)
 from attn_cli.views.text import label, labels
 from attn_cli.words import Note, note
 
@@ -181,17 +192,17 @@ def _steps(names: _Names, found: "Comparison") -> Page:
     for row in found.layers:
         key = (*row[:3], row.step)
         largest[key] = max(largest.get(key, 0.0), row.relative)
-    columns = [
-        Column(
-            note("compare.column_layer"),
-            [names.layer(row) for row in blocks.values()],
-            "right" if names.one_place else "left",
-        )
-    ]
-    for step in sorted({row.step for row in found.layers}):
-        values = [largest.get((*block, step), float("nan")) for block in blocks]
-        columns.append(Column(note(f"compare.step_{step}"), _exact_zeros(values), "right"))
-    return [Columns(note("compare.steps"), columns)]
+    layers = [names.layer(row) for row in blocks.values()]
+    left_or_right = "right" if names.one_place else "left"
+    columns = [Column(note("compare.column_layer"), layers, left_or_right)]
+    steps = sorted({row.step for row in found.layers})
+    headers = [note(f"compare.step_{step}") for step in steps]
+    of_steps = [[largest.get((*block, step), np.nan) for block in blocks] for step in steps]
+    for header, values in zip(headers, of_steps, strict=True):
+        columns.append(Column(header, _exact_zeros(values), "right"))
+    table = Columns(note("compare.steps"), columns)
+    name, axes = note("compare.steps_cells"), note("compare.axes")
+    return [Measured(table, Matrix(name, np.transpose(of_steps), layers, steps, axes))]
 
 
 def _exact_zeros(values: Sequence[float]) -> list[object]:

@@ -76,7 +76,8 @@ def _names(tokens: "Sequence[Toward]") -> str:
 
 def _explained(found: "Contexts", *, pulled: bool) -> Say:
     same = len({one.ids[one.position] for one in found.sides}) == 1
-    positions = note("embed.positions") if found.positioned else ""
+    key = "embed.positions" if same else "embed.positions_two"
+    positions = note(key) if found.positioned else ""
     start = note("embed.same_token" if same else "embed.other_token", positions=positions)
     said = [say("embed.starts", same=start)]
     if pulled:

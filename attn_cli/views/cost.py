@@ -51,7 +51,10 @@ def _sum(terms: Sequence[Note]) -> Note:
 
 
 def _parameters(model: Facts, found: "Cost") -> Page:
-    rows = [(_name(p, model), _shapes(p), _per_layer([p]), p.parameters) for p in found.parts]
+    rows = [
+        (_name(part, model, tied=found.tied), _shapes(part), _per_layer([part]), part.parameters)
+        for part in found.parts
+    ]
     for stack in dict.fromkeys(part.stack for part in found.parts if part.layers):
         own = [part for part in found.parts if part.layers and part.stack == stack]
         count = max(part.layers for part in own)
@@ -102,9 +105,11 @@ def _shared(model: Facts, found: "Cost") -> Page:
     return [say("cost.shared", layers=layers, stored=stored)] if stored < layers else []
 
 
-def _name(part: "Part", model: Facts) -> Note:
+def _name(part: "Part", model: Facts, *, tied: bool) -> Note:
     if not part.layers:
-        return note("cost.norms_outside" if part.part == "norms" else f"cost.{part.part}")
+        # Where the output matrix is the embedding, what is left is what stands around it.
+        others = {"norms": "norms_outside", "output": "head_outside" if tied else "output"}
+        return note(f"cost.{others.get(part.part, part.part)}")
     return _of_stack(note(f"cost.{part.part}"), part.stack, model, crosses=part.kind == "cross")
 
 

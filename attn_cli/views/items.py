@@ -112,6 +112,13 @@ class Columns(NamedTuple):
     most: Literal["", "first", "last", "ends"] = ""
 
 
+class Measured(NamedTuple):
+    """Numbers as a table, and the same as a matrix, which a view of cells draws instead."""
+
+    columns: Columns
+    matrix: Matrix
+
+
 def axes_of(*, crosses: bool, columns_are_queries: bool) -> Note:
     """Which axis of a (query, key) array is which."""
     first, second = ("keys", "queries") if columns_are_queries else ("queries", "keys")

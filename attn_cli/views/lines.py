@@ -238,6 +238,7 @@ KINDS = {
     items.Shares: _shares,
     items.Matrix: _matrix,
     items.Columns: _columns,
+    items.Measured: lambda item, look: _columns(item.columns, look),
     items.Grids: _grids,
     items.Picture: _picture,
     items.Progress: _progress,

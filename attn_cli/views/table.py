@@ -189,6 +189,7 @@ KINDS = {
     items.Shares: _shares,
     items.Matrix: matrix.draw_matrix,
     items.Columns: matrix.draw_columns,
+    items.Measured: lambda item, look: matrix.draw_columns(item.columns, look),
     items.Grids: charts.draw_grids,
     items.Picture: charts.draw_picture,
     items.Progress: charts.draw_progress,

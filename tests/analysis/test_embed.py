@@ -161,8 +161,10 @@ def test_of_a_word_of_several_tokens_the_last_stands_for_it(tiny):
     assert len(term.pieces) > 1
     assert term.token == term.pieces[-1] == tiny.tokenizer.token(term.id).text
     (said,) = embed_notes(tiny, result)
-    assert "kingness is" in str(said) and "the last stands for it" in str(said)
+    assert f"'kingness' is {len(term.pieces)} tokens" in str(said)
+    assert "the last stands for it" in str(said)
     assert embed_notes(tiny, found(tiny, "king")) == ()
+    assert "'China is' is 2 tokens for tiny" in str(*embed_notes(tiny, found(tiny, "China is")))
 
 
 def test_an_unknown_word_is_refused(tiny):

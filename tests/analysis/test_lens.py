@@ -185,7 +185,7 @@ def test_a_word_or_an_id_is_watched(typed, text):
     if typed == "995":
         with pytest.raises(UsageError) as caught:
             watched(model, prompt, typed)
-        assert caught.value.hint == "ids are 0 to 994"
+        assert caught.value.hint == "tiny has ids 0 to 994"
         return
     id, notes = watched(model, prompt, typed)
     assert id == (7 if text is None else model.tokenizer.id_of(text))

@@ -205,13 +205,39 @@ def test_the_page_answers_first_and_shows_the_documents_numbers(attn):
     assert max(map(len, page.text.splitlines())) <= 80
 
 
+def test_layers_and_steps_are_cells_in_a_view_of_cells(attn):
+    """Marks are as large as the numbers that the table has in their places."""
+    rows = table(attn("compare", PROMPT, "--mask", "none").text,
+                 "the largest relative difference of each layer and step")  # fmt: skip
+    numbers = {layer: list(map(float, row)) for layer, row in rows.items()}
+    found = attn("compare", PROMPT, "--mask", "none", "--view", "heatmap", "--quiet")
+    cells = found.text.partition("rows: layers   columns: steps\n")[2].splitlines()
+    assert cells[0].split() == ["1", "2", "3", "4", "5", "6"]
+    bounds = list(map(float, re.findall(r"> ([\d.]+)", cells[3])))
+    for line, (layer, row) in zip(cells[1:3], numbers.items(), strict=True):
+        assert line.split()[0] == layer
+        marks = line[7:].ljust(12)
+        levels = [" ░▒▓█".index(marks[2 * i]) for i in range(6)]
+        assert levels == [sum(number > bound for bound in bounds) for number in row]
+
+
+@pytest.mark.parametrize("arguments", [("compare", PROMPT, "--mask", "none", "--layer", 1),
+                                       ("heads", PROMPT, "--layer", "all")])  # fmt: skip
+def test_a_view_that_changes_nothing_says_so(attn, arguments):
+    found = attn(*arguments, "--view", "dots")
+    assert found.text == attn(*arguments).text
+    assert "note: --view dots changes nothing here" in found.said
+    assert "--view" not in attn(*arguments, "--view", "lines").said
+
+
 def test_a_longer_prompt_tells_why_keys_and_values_can_be_kept(attn):
     page = attn("compare", "the king", "the king is a man")
     found = attn("compare", "the king", "the king is a man", "--json").json["result"]
     worst = max(row["relative"] for row in found["layers"])
     assert found["longer"] and found["verdict"] in ("equal", "rounding") and worst < 1e-6
     said = flat(page)
-    how = f"by more than {worst:.1e}" if worst else "all numbers are the same"
+    largest = f"by a relative difference of more than {worst:.1e}"
+    how = largest if worst else "all numbers are the same"
     assert f"No row that both have differs{' ' if worst else ': '}{how}" in said
     assert "a token that is added changes no row before it" in said and "KV cache" in said
     assert ("adding the same products in another order" in said) == bool(worst)

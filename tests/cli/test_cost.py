@@ -76,6 +76,17 @@ def test_gpt3s_embedding_heads_and_width_are_on_the_page(attn):
     assert "Brown et al. 2020" in page
 
 
+@pytest.mark.parametrize(("name", "row"), [
+    ("bert-base", "positions 512 × 768 393,216 segment types 2 × 768 1,536"),
+    ("bert-base", "output, others 768 × 768 + 768 + 30,522 621,114"),
+    ("mistral-7b", "output matrix 32,000 × 4,096 131,072,000"),
+])  # fmt: skip
+def test_what_stands_beside_the_layers_has_a_name_of_its_own(attn, name, row):
+    text = " ".join(attn("cost", "--preset", name).text.split())
+    assert f" {row} " in text
+    assert ("The output matrix is the same one" in text) != (" output matrix 3" in text)
+
+
 def test_grouped_heads_share_keys_and_values(attn):
     page = flat(attn("cost", "--preset", "llama3-8b"))
     assert "4 heads share the keys and values of one kv head" in page

@@ -186,7 +186,7 @@ def test_what_is_not_a_number_is_called_that(attn, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((PROMPT, "--watch", "995"), 2, ("--watch 995 is out of range", "ids are 0 to 994")),
+        ((PROMPT, "--watch", "995"), 2, ("--watch 995 is out of range", "tiny has ids 0 to 994")),
         ((PROMPT, "--watch", "\u2603"), 2, ("tiny has no token for it", "--watch '<5>'")),
         ((PROMPT, "--watch", ""), 2, ("tiny has no token for it",)),
         ((PROMPT, "--query", "Paris"), 2, ("'Paris' is no token of this prompt", "0 to 5")),

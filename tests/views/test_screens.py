@@ -61,6 +61,7 @@ def items_of(texts):
         Matrix("x", rng.normal(size=(count, 32)), names, range(32), "axes"),
         kinds.Shares(names, shares[0]),
         kinds.Columns(note("mask.moved"), cells),
+        kinds.Measured(kinds.Columns("", cells), Matrix("x", shares, names, range(count), "axes")),
         Grids(names, range(4), np.stack([shares] * 4), ~lower),
         kinds.Picture(names, lower, lower.T),
         kinds.Progress(3, 10, 80_000.0, 9.0), kinds.Chart([1, 2], [0.5, 0.25], 9),

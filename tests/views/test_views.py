@@ -12,7 +12,7 @@ from views.test_screens import AWKWARD, TEXTS, items_of
 
 from attn_cli.views import cells, dots, heatmap, lines, table
 from attn_cli.views.drawers import DRAWERS
-from attn_cli.views.items import Column, Columns, Grids, Matrix, Picture, say
+from attn_cli.views.items import Column, Columns, Grids, Matrix, Measured, Picture, say
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.text import labels
 
@@ -70,6 +70,15 @@ def test_a_heatmap_of_weights():
         "    size:   ░░ > 0.03   ▒▒ > 0.28   ▓▓ > 0.53   ██ > 0.78   largest 1.00",
         "    · masked",
     ]  # fmt: skip
+
+
+def test_numbers_of_a_table_can_be_drawn_as_cells():
+    columns = Columns("moved", [Column("token", NAMES, "left"), Column("by", [0.0, 0.5, 2.0])])
+    item = Measured(columns, Matrix("moved", np.array([[0.0, 0.5, 2.0]]), ["by"], range(3), "axes"))
+    for view in ("table", "lines"):
+        assert drawn(view, item) == drawn(view, columns)
+    for view in ("heatmap", "dots"):
+        assert drawn(view, item) == drawn(view, item.matrix)
 
 
 def test_dots_grow_and_hidden_cells_have_a_mark_of_their_own():

@@ -7,8 +7,8 @@ SENTENCES = {
     "compare.what_if": "what-if in B: {changes}",
     "compare.equal": "No row that both have differs{of}: all numbers are the same, to the last "
     "bit.",
-    "compare.rounding": "No row that both have differs by more than {relative}{of}: so little is "
-    "the rounding of float32.",
+    "compare.rounding": "No row that both have differs{of} by a relative difference of more than "
+    "{relative}: so little is the rounding of float32.",
     "compare.different": "A and B differ most{of} in `{array}` of {where}: a relative difference "
     "of {relative} (the largest, {largest}, is at {at}){goes}.",
     "compare.unlike": "A and B differ{of} in {count} numbers of `{array}` of {where} that are "
@@ -37,6 +37,8 @@ SENTENCES = {
     "compare.measure": "A relative difference is the largest |A − B| of a row, divided by the "
     "larger of 1 and the largest number of that row in A. A plain 0 is exactly 0.",
     "compare.steps": "the largest relative difference of each layer and step",
+    "compare.steps_cells": "largest relative difference",
+    "compare.axes": "rows: layers   columns: steps",
     "compare.arrays": "each array where it differs most",
     "compare.step_1": "1 embed",
     "compare.step_2": "2 project",

@@ -53,6 +53,7 @@ SENTENCES = {
     "embed.same_token": "the vector of the same token in both texts{positions}",
     "embed.other_token": "the vectors of two tokens{positions}",
     "embed.positions": ", with that of its position",
+    "embed.positions_two": ", each with that of its position",
     "embed.pull_output": "The pull of A is its vector less that of B, both through the final norm, "
     "and that of B is the opposite. Named are the tokens whose rows of the output matrix have the "
     "largest cosines with a pull.",

@@ -9,6 +9,7 @@ SENTENCES = {
     "cells.below": "below zero {marks}",
     "cells.hidden": "{mark} masked",
     "cells.columns": "columns:",
+    "cells.none": "--view {view} changes nothing here: this page has no matrix to draw",
     # lines
     "lines.tokens": "{count}: {names}",
     "lines.cell": "{row} {arrow} {column} {number}",
