@@ -342,3 +342,11 @@ def test_pages_fit_the_screen(attn, easily_named, asked, columns):
     text = () if "--prove" in asked else (TWICE,)
     page = attn("heads", *text, *asked, columns=columns).text
     assert max(map(len, page.splitlines())) <= columns
+
+
+def test_one_token_has_no_value_beside_others(attn):
+    page = attn("heads", "--layer", "all", "the").text
+    assert "NaN" not in page
+    header = next(line for line in page.splitlines() if line.split()[:2] == ["head", "norm"])
+    row = next(line for line in page.splitlines() if line.split()[:1] == ["1.3"])
+    assert row.split()[header.split().index("value") - 1] == "–"  # "on first" is two words
