@@ -8,6 +8,7 @@ et al. 2025, "Tracing Attention Computation Through Feature Interactions", here 
 Axes, as suffixes: W writer, P position, M model, D width of a query or key.
 """
 
+import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from attn_cli import room, session, vocabulary
 from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, request_for, split
-from attn_cli.errors import UsageError
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.maths.positions import rotate
 from attn_cli.model.family import Model
 from attn_cli.model.what_if import UNCHANGED, Changes
@@ -65,6 +66,7 @@ class Components(NamedTuple):
     query: int
     key: int
     provenance: str
+    visible: bool
     weight: float
     scores: float
     scale: float
@@ -310,7 +312,8 @@ def _found(
     )
     return Components(
         **where._asdict(), head=head, query=at.query, key=at.key,
-        provenance=block.provenance("weights"), weight=float(block.weights[0, at.query, at.key]),
+        provenance=block.provenance("weights"), visible=bool(block.visible[at.query, at.key]),
+        weight=float(block.weights[0, at.query, at.key]),
         scores=float(block.scores[0, at.query, at.key]), scale=block.scale,
         soft_cap=block.soft_cap, value=value,
         others=len(others), mean=mean, advantage=value - mean,
@@ -344,13 +347,19 @@ def wrote(writers: Iterable[Writer], values: Iterable[float]) -> tuple[Wrote, ..
 def step_back(found: Components) -> tuple[int, int, int]:
     """The layer, the head and the position of the head that wrote most of a split, on either side.
 
-    Raises UsageError where no head did.
+    Raises UsageError where no head did, ContentError where the parts are no numbers.
     """
+    if not math.isfinite(found.advantage):
+        raise ContentError(
+            "--step-back: the score, or that of another key, is NaN or infinite",
+            "attn trace says where such numbers begin",
+        )
     sides = ((found.by_key, found.key), (found.by_query, found.query))
     heads = [(one, place) for side, place in sides for one in side if one.kind == "head"]
     if not heads:
         raise UsageError(
             "--step-back: no head stands before this layer", "choose a later one with --layer"
         )
-    best, place = max(heads, key=lambda pair: pair[0].value)
+    side = math.copysign(1, found.advantage)
+    best, place = max(heads, key=lambda pair: side * pair[0].value)
     return best.layer, best.head, place

@@ -131,7 +131,7 @@ def chosen(model: Model, prompt: Prompt, positions: Sequence[int]) -> tuple[int,
     found = tuple(positions) or session.predicted(model, prompt)
     if not found:
         said = no_mask_notes(model)[0]
-        hint = "mask the token to be predicted, or read every position: --query all"
+        hint = "mask the token to be predicted, or name a position: --query 0"
         raise UsageError(str(said), hint)
     return found
 

@@ -42,7 +42,8 @@ EXAMPLES = (
     "attn heads --json | jq '.result.heads[] | {head, entropy, norm}'",
 )
 _COLUMNS = tuple(vocabulary.HEAD_COLUMNS)
-_NO_MATRIX = "there is no matrix of queries and keys to turn"
+_NO_MATRIX = "there is no matrix of queries and keys"
+_OF_MATRICES = ("heatmap", "dots")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +91,11 @@ class _Asked(NamedTuple):
     documents: bool
 
     @property
-    def turned(self) -> bool:
-        """Whether matrices of a page are to have queries as columns."""
-        return self.out.layout != "rows" and not self.documents
+    def of_matrices(self) -> dict[str, bool]:
+        """Options for the matrices of a page, and whether they are used."""
+        view = self.out.view
+        used = {"--layout": self.out.layout != "rows", f"--view {view}": view in _OF_MATRICES}
+        return {option: given and not self.documents for option, given in used.items()}
 
 
 def command(
@@ -135,7 +138,8 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     numbers = list(dict.fromkeys(block.layer for block in blocks))
     several = len(blocks) > 1 or bool(typed.sort)
     most = isqrt(_MOST**2 // len(blocks))
-    _refuse({"--layout": several and asked.turned}, "a ranking", _NO_MATRIX)
+    if several:
+        _refuse(asked.of_matrices, "a ranking", _NO_MATRIX)
     chosen = {"layer": numbers[0] if len(numbers) == 1 else numbers,
               "head": list(of_stack[blocks[0].stack]),
               "without_first": typed.without_first}  # fmt: skip
@@ -184,7 +188,7 @@ def _refuse_idle(asked: _Asked) -> None:
         "--layer": chosen.layer is not None, "--head": chosen.head is not None,
         "--sort": chosen.sort, "--without-first": chosen.without_first,
     }  # fmt: skip
-    _refuse({"--layout": asked.turned}, mode, _NO_MATRIX)
+    _refuse(asked.of_matrices, mode, _NO_MATRIX)
     _refuse(of_heads, mode, "it looks at every head" if chosen.prove else "it shows one head")
     if chosen.prove:
         names = ("text", "file", "ids", "pair", "target", "target_ids")

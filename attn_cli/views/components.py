@@ -11,7 +11,7 @@ from attn_cli.views.items import Column, Columns, Heading, Page, Say, Words, say
 from attn_cli.views.text import label, labels
 from attn_cli.views.why import bracketed, shown_rows
 from attn_cli.views.workings import Sheet, total
-from attn_cli.words import note
+from attn_cli.words import counted, note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.attribution import Attribution
@@ -70,8 +70,12 @@ def _cell(
     ]  # fmt: skip
     for table in tables:
         table.fill(sheet, full)
-    words = {"query": query, "key": key, "others": cell.others, "value": sheet.text("value")}
+    words = {"query": query, "key": key}
+    if not math.isfinite(cell.advantage):
+        yield say("why.split_nan", "headline", **words)
+        return
     yield _headline(cell, sheet, words, tables[0].count(full))
+    words["value"] = sheet.text("value")
     if first:
         yield say("why.split")
     biased = any(one.kind == "position_bias" for one in cell.by_key)
@@ -85,22 +89,29 @@ def _cell(
               "pair": note("why.by_pair")}  # fmt: skip
     for table in tables:
         yield table.columns(sheet, full, titles[table.name])
-    yield say("why.reconstructed", error=numbers.power(cell.error))
+    small = abs(cell.value) < 1  # then the error is not relative
+    yield say("why.reconstructed_small" if small else "why.reconstructed",
+              error=numbers.power(cell.error))  # fmt: skip
 
 
 def _headline(cell: "Components", sheet: Sheet, words: Mapping[str, object], shown: int) -> Say:
     """Names what wrote most of the advantage, of the `shown` lines of the first table."""
-    side = 1 if cell.advantage >= 0 else -1
-    best = max(range(shown), key=lambda i: cell.by_key[i].value * side)
-    if not math.isfinite(cell.value):
-        return say("why.split_nan", "headline", **words)
-    text = {"weight": numbers.number(cell.weight), "writer": cell.by_key[best].writer,
-            "added": sheet.text(f"key:{best}")}  # fmt: skip
+    best = _strongest(cell.by_key[:shown], cell.advantage)
+    text = {"writer": cell.by_key[best].writer, "added": sheet.text(f"key:{best}")}
     if not cell.others:
-        return say("why.split_alone", "headline", **words, **text)
+        key = "why.split_alone" if cell.visible else "why.split_blind"
+        return say(key, "headline", **words, **text)
+    gives = note("why.gives" if cell.visible else "why.gives_hidden", **words,
+                 weight=numbers.number(cell.weight))  # fmt: skip
+    others = counted(cell.others, "why.mean_one", "why.mean_many")
     apart = sheet.text("advantage").removeprefix("−")
-    key = "why.split_above" if side > 0 else "why.split_below"
-    return say(key, "headline", **words, **text, advantage=apart)
+    key = "why.split_above" if cell.advantage >= 0 else "why.split_below"
+    return say(key, "headline", **text, gives=gives, others=others, advantage=apart)
+
+
+def _strongest(rows: "Sequence[Wrote]", total: float) -> int:
+    """The place of the part that is largest in the direction of the total."""
+    return max(range(len(rows)), key=lambda i: math.copysign(1, total) * rows[i].value)
 
 
 class Sums(NamedTuple):
@@ -118,22 +129,25 @@ class Sums(NamedTuple):
 
     def fill(self, sheet: Sheet, full: bool) -> None:
         count, group = self.count(full), f"{self.name}:added"
-        least = _ROUNDING * abs(self.rows[0].value) if self.rows else 0.0
         for i, row in enumerate(self.rows[:count]):
-            # What is the same in every key leaves only rounding of its mean.
-            value = row.value if abs(row.value) > least else 0.0
-            sheet.put(f"{self.name}:{i}", value, group)
+            sheet.put(f"{self.name}:{i}", self._rounded(row.value), group)
         rest = math.fsum(row.value for row in self.rows[count:]) + self.rest
-        sheet.put(f"{self.name}:rest", rest, group)
+        sheet.put(f"{self.name}:rest", self._rounded(rest), group)
         parts = (f"{self.name}:{i}" for i in range(count))
         sheet.rule(self.goal, *parts, f"{self.name}:rest", by=total)
+
+    def _rounded(self, value: float) -> float:
+        """What is the same in every key leaves only rounding of its mean: 0."""
+        least = _ROUNDING * abs(self.rows[0].value) if self.rows else 0.0
+        return 0.0 if abs(value) <= least else value
 
     def columns(self, sheet: Sheet, full: bool, title: Words) -> Columns:
         count = self.count(full)
         names, left = list(self.names[:count]), len(self.rows) - count
         cells = [sheet.text(f"{self.name}:{i}") for i in range(count)]
-        if left or self.rest:
-            names.append(note("why.others", count=left) if left and not self.rest
+        rest = self._rounded(self.rest)
+        if left or rest:
+            names.append(note("why.others", count=left) if left and not rest
                          else note("why.all_others"))  # fmt: skip
             cells.append(sheet.text(f"{self.name}:rest"))
         names.append("Σ")
@@ -154,13 +168,15 @@ def logit_page(
     table.fill(sheet, full)
     query, token = labels(prompt.last.labels)[found.position], label(found.token, 24)
     words = {"query": query, "token": token, "logit": sheet.text("logit"), "parts": len(found.by)}
-    best, cap = found.by[0], f"{found.soft_cap:g}"
+    head: Page = [Heading(model, prompt), *what_ifs(settings)]
+    if not math.isfinite(found.total):
+        return [*head, say("why.logit_nan", "headline", **words)]
+    best, cap = _strongest(found.by[: table.count(full)], found.total), f"{found.soft_cap:g}"
     capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(found.soft_cap)
     return [
-        Heading(model, prompt),
-        *what_ifs(settings),
-        say("why.logit_headline", "headline", **words, writer=best.writer,
-            added=sheet.text("part:0")),
+        *head,
+        say("why.logit_headline", "headline", **words, writer=found.by[best].writer,
+            added=sheet.text(f"part:{best}")),
         say("why.logit_split"),
         *capped,
         table.columns(sheet, full, note("why.by_part", token=token, query=query)),

@@ -68,18 +68,19 @@ def _columns(trace: Trace, column: str, rows: "Rows", *, split: bool) -> list[Co
     columns, heads = [Column(note("column.head_number"), names, "left")], [head for _, head in rows]
     for field in dict.fromkeys((vocabulary.HEAD_COLUMNS[column], *_FIELDS)):
         if not (field in _OF_TWINS and np.isnan([getattr(head, field) for head in heads]).all()):
-            columns.append(_column(field, rows))
+            columns.append(_column(trace, field, rows))
         if field == "first_share" and split:
             columns.append(log_left(heads))
     return columns
 
 
-def _column(field: str, rows: "Rows") -> Column:
+def _column(trace: Trace, field: str, rows: "Rows") -> Column:
     """The numbers of a field; a dash where a head cannot have one."""
     numbers = [float(getattr(head, field)) for _, head in rows]
     dashes = [
         field in _OF_TWINS
         or (field in _OF_ONE_STACK and (one.kind == "cross" or len(head.looks_at) < 2))
+        or (field == "first_value" and len(trace.prompt.sides(one.stack, one.kind)[1].tokens) < 2)
         for one, head in rows
     ]
     if not any(dash and np.isnan(n) for dash, n in zip(dashes, numbers, strict=True)):

@@ -209,6 +209,8 @@ class _Telling(NamedTuple):
         words = {"query": self.query, "key": self.key, "keys": len(found.row)}
         if not found.row:
             return say("why.blind", "headline", **words)
+        if math.isnan(found.weight):
+            return say("why.nan", "headline", **words)
         weight = self.sheet.text("weight")
         if not found.visible:
             return say("why.hidden" if not found.weight else "why.hidden_valued", "headline",

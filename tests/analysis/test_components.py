@@ -97,6 +97,15 @@ def test_a_step_back_is_to_the_head_that_wrote_most():
         for one in side if one.kind == "head"
     ]  # fmt: skip
     assert step_back(found) == max(of_heads)[1:]
+    cells = (split(model, prompt, Address("decoder", "self", 1), 2, 6, key) for key in range(7))
+    below = min(cells, key=lambda cell: cell.advantage)
+    assert below.advantage < 0
+    of_heads = [
+        (one.value, one.layer, one.head, place)
+        for side, place in ((below.by_key, below.key), (below.by_query, below.query))
+        for one in side if one.kind == "head"
+    ]  # fmt: skip
+    assert step_back(below) == min(of_heads)[1:]
 
 
 def test_a_removed_head_writes_nothing():

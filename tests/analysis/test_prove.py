@@ -6,9 +6,11 @@ import pytest
 import attn_cli
 from attn_cli import session
 from attn_cli.analysis import low_rank, prove
+from attn_cli.analysis.components import components_steps
 from attn_cli.analysis.loss import loss
 from attn_cli.analysis.probes import BLOCK, ROLES, Passes, probe
 from attn_cli.errors import ContentError, UsageError
+from attn_cli.records import Address
 
 SELF = ("decoder", "self")
 
@@ -244,6 +246,12 @@ def test_induction_in_smollm2(smollm2, seed):
     without, without_others = session.finished(passes.losses([INDUCTION, others]))
     assert without > 3 * scores.loss
     assert without_others == pytest.approx(scores.loss, abs=0.2)
+    tokens, query = passes.probe.prompt, 75
+    at = Address("decoder", "self", 18)
+    split = session.finished(components_steps(smollm2, tokens, at, 6, query, query - 49))
+    wrote = next(one.value for one in split.by_key if one.writer == "head 16.0")
+    assert wrote > split.advantage / 2
+    assert split.error < 1e-4
 
 
 @pytest.mark.slow

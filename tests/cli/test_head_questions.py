@@ -296,6 +296,9 @@ def test_a_circuit_says_what_it_cannot_tell(attn):
         (("--circuit", "0.1", "--layer", "0"), 2, ("--layer does nothing with --circuit",)),
         (("--circuit", "0.1", "--prove"), 2, ("--circuit does nothing with --prove",)),
         (("--circuit", "0.1", "--layout", "columns"), 2, ("--layout does nothing",)),
+        (("--circuit", "0.1", "--view", "dots"), 2, ("--view dots does nothing with --circuit",)),
+        (("--prove", "--view", "heatmap"), 2, ("--view heatmap does nothing with --prove",)),
+        (("--layer", "all", "--view", "dots"), 2, ("--view dots does nothing with a ranking",)),
         (("--prove", "the king"), 2, ("TEXT does nothing with --prove",)),
         (("--prove", "--ids", "5"), 2, ("--ids does nothing with --prove",)),
         (("--prove", "--each", "line"), 2, ("--each does nothing with --prove",)),
@@ -342,3 +345,11 @@ def test_pages_fit_the_screen(attn, easily_named, asked, columns):
     text = () if "--prove" in asked else (TWICE,)
     page = attn("heads", *text, *asked, columns=columns).text
     assert max(map(len, page.splitlines())) <= columns
+
+
+def test_one_token_has_no_value_beside_others(attn):
+    page = attn("heads", "--layer", "all", "the").text
+    assert "NaN" not in page
+    header = next(line for line in page.splitlines() if line.split()[:2] == ["head", "norm"])
+    row = next(line for line in page.splitlines() if line.split()[:1] == ["1.3"])
+    assert row.split()[header.split().index("value") - 1] == "–"  # "on first" is two words

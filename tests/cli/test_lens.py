@@ -194,7 +194,7 @@ def test_what_is_not_a_number_is_called_that(attn, monkeypatch):
         ((PROMPT, "--per-head", "--query", "1,3"), 2, ("these are 2: 1, 3", "--query 3")),
         (("the king is the man", "--per-head", "--query", "the"), 2, ("are 2: 0, 3",)),
         ((FILLED, "-m", "tiny-encoder", "--per-head"), 1, ("an activation (gelu)", "without")),
-        (("the king", "-m", "tiny-encoder"), 2, ("the prompt has no [MASK]", "--query all")),
+        (("the king", "-m", "tiny-encoder"), 2, ("the prompt has no [MASK]", "--query 0")),
         (("--ids", "1", "-m", "tests/golden/bert-bare"), 1, ("bert-bare has no output matrix",)),
         ((PROMPT, "--layout", "rows"), 2, ("no such option: --layout",)),
     ],

@@ -333,6 +333,91 @@ def test_a_split_logit_adds_up_to_the_predictions(attn):
         same(math.fsum(number(row[-1]) for row in rows[:-1]), rows[-1][-1])
 
 
+def headline(found):
+    """The first sentences of a page, below its prompt."""
+    return " ".join(found.text.split("\n\n")[1].split("\n    ")[0].split())
+
+
+def test_a_split_says_what_the_query_may_see(attn):
+    by = ("--by", "component")
+    hidden = attn("why", PROMPT, *by, "--query", "the", "--key", "is")
+    assert headline(hidden).startswith("`the` may not look at `is` (weight 0.00): its score is")
+    assert "that of the one other key, and" in headline(hidden)
+    blind = headline(attn("why", PROMPT, *by, "--mask", "padding:6"))
+    assert blind.startswith("`is` sees no key at all.")
+    assert headline(attn("why", "the", *by)).startswith("`the` sees no key beside `the`")
+
+
+@pytest.mark.parametrize("key", ["thinker", "China"])
+def test_a_split_names_the_writer_that_is_largest_in_its_direction(attn, key):
+    asked = ("why", PROMPT, "--by", "component", "--layer", 1, "--key", key)
+    cell = attn(*asked, "--json").json["result"]["cells"][0]
+    side = 1 if cell["advantage"] > 0 else -1
+    best = max(cell["by_key"], key=lambda one: side * one["value"])
+    verb = "wrote the largest part" if side > 0 else "lowered it most"
+    said = headline(attn(*asked))
+    assert best["writer"] in said and verb in said
+    assert ("above" in said) == (side > 0)
+
+
+def test_a_writer_of_the_other_sign_wrote_no_part_of_a_logit(attn):
+    ids = range(0, 60)
+    for word in ids:
+        asked = ("why", PROMPT, "--by", "component", "--logit", f"<{word}>")
+        found = attn(*asked, "--json").json["result"]
+        if found["by"][0]["value"] * found["total"] < 0:
+            break
+    else:
+        pytest.fail("every largest part has the sign of its logit")
+    side = 1 if found["total"] > 0 else -1
+    best = max(found["by"], key=lambda one: side * one["value"])
+    assert f"{best['writer']} wrote the largest part of it" in headline(attn(*asked))
+
+
+def test_what_only_rounding_leaves_is_no_part(attn):
+    text = attn("why", PROMPT, "--by", "component").text
+    assert "e-" not in text.replace(re.search(r"error of \S+ of it", text)[0], "")
+    assert "all others" not in text
+
+
+def test_a_small_scores_error_is_not_told_as_a_share_of_it(attn):
+    asked = ("why", PROMPT, "--by", "component", "--layer", 1)
+    value = attn(*asked, "--json").json["result"]["cells"][0]["value"]
+    assert abs(value) < 1
+    assert re.search(r"score with an error of [\d.e-]+\.$", attn(*asked).text.rstrip())
+
+
+def test_nan_is_no_number_of_a_split(attn, tiny_folder, repack):
+    def broken(entries):
+        dtype, shape, data = entries["transformer.h.0.mlp.c_fc.weight"]
+        numbers = np.full(len(data) // 4, np.nan, np.float32)
+        return entries | {"transformer.h.0.mlp.c_fc.weight": (dtype, shape, numbers.tobytes())}
+
+    repack(tiny_folder, broken)
+    asked = ("why", PROMPT, "--model", tiny_folder)
+    by = (*asked, "--by", "component")
+    assert headline(attn(*asked, "--layer", 1)) == (
+        "`is` gives `the` a weight of NaN: a score of its row is NaN or infinite."
+    )
+    found = attn(*by, "--layer", 1)
+    assert "cannot be split: it, or that of another key that `is` sees, is" in headline(found)
+    assert "adds" not in found.text
+    logit = attn(*by, "--array", "logit")
+    assert "is NaN or infinite and cannot be split" in headline(logit)
+    assert "adds" not in logit.text
+    back = attn(*by, "--layer", 1, "--step-back")
+    assert back.code == 1 and "NaN or infinite" in back.said
+
+
+def test_a_mask_is_missed_in_words_that_can_be_typed(attn):
+    asked = ("why", "the king is", "--model", "tiny-encoder", "--by", "component")
+    refused = attn(*asked, "--array", "logit")
+    assert refused.code == 2
+    option = re.search(r"(--query \d)", refused.said)[1]
+    again = attn(*asked, "--array", "logit", *option.split())
+    assert "stands at positions" not in again.said and "no [MASK]" not in again.said
+
+
 def test_each_line_and_the_same_bytes(attn):
     lines = attn("why", "--each", "line", "--json", stdin=b"the king is\nthe queen\n").lines
     assert lines[1] == attn("why", "the queen", "--json").json

@@ -5,6 +5,7 @@ SENTENCES = {
     "best.",
     "why.ranked": "`{query}` gives `{key}` {weight} of its attention: number {rank} of {keys} "
     "keys.",
+    "why.nan": "`{query}` gives `{key}` a weight of NaN: a score of its row is NaN or infinite.",
     "why.alone": "`{query}` gives `{key}` all of its attention: it sees no other key.",
     "why.hidden": "`{query}` may not look at `{key}`: the weight is 0, whatever the score.",
     "why.hidden_valued": "`{query}` may not look at `{key}`, and yet gives it {weight} of its "
@@ -98,15 +99,20 @@ SENTENCES = {
     "why.other_heads": "{count} other heads",
     "why.bias": "bias b_O",
     # who wrote it
-    "why.split_above": "`{query}` gives `{key}` {weight} of its attention: its score is "
-    "{advantage} above the mean of the {others} other keys. On the key's side the largest part of "
-    "that, {added}, is what {writer} wrote.",
-    "why.split_below": "`{query}` gives `{key}` {weight} of its attention: its score is "
-    "{advantage} below the mean of the {others} other keys. On the key's side {writer} moved it "
-    "most ({added}).",
+    "why.split_above": "{gives}: its score is {advantage} above {others}, and {writer} wrote the "
+    "largest part of that on the key's side ({added}).",
+    "why.split_below": "{gives}: its score is {advantage} below {others}. On the key's side "
+    "{writer} lowered it most ({added}).",
     "why.split_alone": "`{query}` sees no key beside `{key}`, so this is the score itself; on the "
-    "key's side the largest part of it, {added}, is what {writer} wrote.",
-    "why.split_nan": "The score of `{query}` and `{key}` is NaN or infinite and cannot be split.",
+    "key's side {writer} wrote the largest part of it ({added}).",
+    "why.split_blind": "`{query}` sees no key at all. This is the score of `{key}` itself; on the "
+    "key's side {writer} wrote the largest part of it ({added}).",
+    "why.split_nan": "The score of `{query}` and `{key}` cannot be split: it, or that of another "
+    "key that `{query}` sees, is NaN or infinite.",
+    "why.gives": "`{query}` gives `{key}` {weight} of its attention",
+    "why.gives_hidden": "`{query}` may not look at `{key}` (weight {weight})",
+    "why.mean_one": "that of the one other key",
+    "why.mean_many": "the mean of the {count} other keys",
     "why.split": "The x of every token is a sum of what the embedding, every earlier head and "
     "every earlier feed-forward network (mlp) wrote. With the scale of the norms kept as it is "
     "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part "
@@ -132,9 +138,11 @@ SENTENCES = {
     "why.pair": "{query} × {key}",
     "why.all_others": "all others",
     "why.reconstructed": "All pairs together give the score with an error of {error} of it.",
+    "why.reconstructed_small": "All pairs together give the score with an error of {error}.",
     "why.back": "one step back: {where} at `{query}`",
     "why.logit_headline": "After `{query}` the logit of {token} is {logit}, the sum of {parts} "
-    "parts; the largest, {added}, is what {writer} wrote.",
+    "parts; {writer} wrote the largest part of it ({added}).",
+    "why.logit_nan": "After `{query}` the logit of {token} is NaN or infinite and cannot be split.",
     "why.logit_split": "The last x is a sum of what the embedding, every head and every "
     "feed-forward network (mlp) wrote. With the last norm's scale kept as it is here (frozen), "
     "each part adds its own product to the logit (direct logit attribution). What a part does by "
