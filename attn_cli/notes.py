@@ -50,8 +50,12 @@ def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ..
     if prompt.target and prompt.target.has_text and len(prompt.target.tokens) == 1:
         start = prompt.target.tokens[0].text
         notes.append(note(NO_TARGET, start=start))
-    if prompt.chat:
-        notes.append(note("note.chat", format=prompt.chat))
+    return (*notes, *text_notes(model, prompt))
+
+
+def text_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
+    """Notes on how the tokenizer read a text."""
+    notes = [note("note.chat", format=prompt.chat)] if prompt.chat else []
     if not prompt.has_text:
         return tuple(notes)
     older = _older_ids(model, prompt)

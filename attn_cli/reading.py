@@ -12,6 +12,7 @@ from attn_cli.tokens.token import Token, telling
 
 # Of a text so long, only so many characters to a token of the context are read at first.
 _LONG, _FAR = 8_000_000, 32
+_MOST = 1_000_000  # characters that are read where no context bounds them
 
 
 def tokenise(
@@ -25,13 +26,15 @@ def tokenise(
     target: str | None = None,
     target_ids: Sequence[int] = (),
     force_context: bool = False,
+    alone: bool = False,
 ) -> Prompt:
     """The prompt as tokens. Raises UsageError, and ContentError if it is too long.
 
     `chat`: the text is a user's turn, and the markers of the model's chat format stand around it.
     `pair` is the second segment of an encoder's text. Of an encoder–decoder the decoder reads its
     start token and the `target`, or just `target_ids`. With `force_context` a text may be longer
-    than the context that the model was trained on.
+    than the context that the model was trained on. `alone`: no pass follows, so that the context
+    bounds nothing and a decoder has no start.
     """
     _check_inputs(model.facts, pair, target, target_ids)
     if chat and pair is not None:
@@ -41,6 +44,9 @@ def tokenise(
         raise UsageError(f"{option} and --ids contradict each other", "ids are taken as they are")
     text = vocabulary.SAMPLE_PROMPT if text is None else text
     forced = force_context and model.facts.reads_on
+    if alone and len(text) + len(pair or "") > _MOST:
+        what = f"the prompt has {len(text) + len(pair or ''):,} characters"
+        raise ContentError(f"{what}, more than {_MOST:,}", "shorten it")
     _check_size(model, "the prompt", text + (pair or ""), forced)
     _check_size(model, "the target", target or "", forced)
     read = replace(_read(model, text, ids, special, chat, pair), forced=force_context)
@@ -49,10 +55,12 @@ def tokenise(
             "the prompt gives no tokens" if text.strip() else "the prompt is empty",
             f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
         )
-    _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if model.facts.encodes:
         masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]
         read = replace(read, follow=telling(read.tokens, masks))
+    if alone:
+        return read
+    _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if not model.facts.encoder:
         return read
     read = replace(read, target=_target(model, target, target_ids))

@@ -83,6 +83,33 @@ def test_screens_are_what_the_commands_print(command, output):
         assert read(piped.stdout.decode())[0] == words
 
 
+def questions() -> list[tuple[str, list[str]]]:
+    """Each row of the table of questions: its command, and what its page is said to hold."""
+    rows = re.findall(
+        r"^\| \d+ \| [^|]+ \| `(attn [^`]+)` \| ([^|]+) \|$", README.read_text(), re.M
+    )
+    return [(command, re.findall("“([^”]+)”", seen)) for command, seen in rows]
+
+
+def test_there_is_a_command_for_each_question():
+    assert len(questions()) == 25
+
+
+@pytest.mark.parametrize("command, seen", questions(), ids=lambda row: row[:60])
+def test_a_command_answers_its_question(command, seen):
+    words, numbers = read(attn(command))
+    page = " ".join(words)
+    assert seen
+    for part in seen:
+        part_words, part_numbers = read(part)
+        assert " ".join(part_words) in page
+        places = range(len(numbers) - len(part_numbers) + 1)
+        assert any(
+            numbers[at : at + len(part_numbers)] == pytest.approx(part_numbers, abs=0.011)
+            for at in places
+        )
+
+
 def test_the_readme_lists_every_command():
     table = re.findall(r"^\| `attn (\w+)` \|", README.read_text(), re.MULTILINE)
     assert table == list(COMMANDS)

@@ -115,10 +115,9 @@ def command(
             beside = session.ask(model=right, prompt=read_right(read), **same, **typed)
         passing = compare_steps(own, beside, top=top, max_memory=prompt.max_memory)
         found, notes = output.watched(passing, quiet=prompt.quiet)
-        every = (layer, head) == ("all", "all") and not (step or query or key)
-        every = every and {*places} == {*left.facts.attentions}
-        page = partial(view.page, left.facts, read, found, every=every)
-        settings = {**own.settings, "step": sorted(steps), "top": top, **_chosen(own)}
+        page = partial(view.page, left.facts, read, found)
+        settings = {**own.settings, "step": sorted(steps), "query": list(query), "key": list(key),
+                    "top": top, **_chosen(own)}  # fmt: skip
         return output.Result(page, found, left.facts, read, settings, notes)
 
     results, each = answers(mine, left, answer), bool(prompt.each)

@@ -115,7 +115,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),
-        make=lambda: _tokenizer_of(place.path, config.vocabulary),
+        make=lambda: tokenizer_of(place.path, config.vocabulary),
         where=where,
         end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
         ignored=tuple(ignored),
@@ -125,7 +125,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     )
 
 
-def _tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
+def tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
     path = folder / "tokenizer.json"
     if os.path.lexists(path):

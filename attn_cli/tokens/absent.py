@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from attn_cli.errors import ContentError
+from attn_cli.tokens.origins import Part
 from attn_cli.tokens.token import Token, Tokenizer
 
 
@@ -38,6 +39,12 @@ class Absent:
         self, text: str, second: str, *, special: bool = True
     ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
         raise self.error
+
+    def explain(self, text: str) -> tuple[Part, ...]:
+        raise self.error
+
+    def readable(self, entry: str) -> str:
+        return entry
 
     def decode(self, ids: Iterable[int]) -> str:
         """The ids themselves, as `<5><7>`."""

@@ -4,12 +4,14 @@ llama.cpp decides what the keys mean and what holds where one is absent (src/lla
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
 
 from attn_cli.tokens import gguf_unigram, gguf_words
 from attn_cli.tokens.gguf_keys import CONTROL, UNKNOWN, USER_DEFINED, Keys
 from attn_cli.tokens.library import LibraryTokenizer, load, spell
+from attn_cli.tokens.origins import Algorithm, by_rank, by_score
 from attn_cli.tokens.pairs import merged
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 from attn_cli.tokens.token import Tokenizer
@@ -37,10 +39,12 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> Tokenizer:
 
 class _Kind(NamedTuple):
     """A kind of vocabulary. `spelled`: a text as tokens spell it, None where that takes more than
-    replacing characters. `model`: of these ids, with what a text that is spelled so can need."""
+    replacing characters. `model`: of these ids, with what a text that is spelled so can need;
+    `algorithm`: how it makes tokens; `cut` cuts a text itself, into no words."""
 
     spelled: Callable[[str], str | None]
     model: Callable[[dict[str, int], str | None], Any]
+    algorithm: Callable[[], Algorithm]
     parts: dict[str, Any]
     add_bos: bool
     bos: int = -1
@@ -73,6 +77,7 @@ class _GgmlTokenizer(LibraryTokenizer):
             single=single, pair=[*single, *names[2], "$B", *names[3]], special_tokens=tokens
         )
         super().__init__(library)
+        self._cuts_words = kind.cut is None
         self.mask = data.mask()
         if kind.cut:  # which the library does not tell anything of
             library.pre_tokenizer = kind.cut
@@ -90,6 +95,10 @@ class _GgmlTokenizer(LibraryTokenizer):
             return self._kind.model(self._ids(spelled), spelled)
         except Exception as error:  # the library has no class of its own
             raise self._data.broken("merges tokens that it does not have") from error
+
+    @cached_property
+    def _algorithm(self) -> Algorithm:
+        return self._kind.algorithm()
 
     def _library_for(self, text: str) -> Any:
         if not self._whole:
@@ -129,7 +138,11 @@ def _byte_level(data: Keys) -> _Kind:
         parts = [pair.partition(" ")[::2] for pair in pairs]
         return package.models.BPE(ids, parts, ignore_merges=pre.whole)
 
-    return _Kind(spelled, model, parts, pre.add_bos)
+    def algorithm() -> Algorithm:
+        ranks = {pair.partition(" ")[::2]: rank for rank, pair in enumerate(merges)}
+        return by_rank(ranks, whole=pre.whole)
+
+    return _Kind(spelled, model, algorithm, parts, pre.add_bos)
 
 
 def _sentencepiece(data: Keys) -> _Kind:
@@ -156,8 +169,11 @@ def _sentencepiece(data: Keys) -> _Kind:
         options = {"ignore_merges": True, "byte_fallback": True, "fuse_unk": True}
         return package.models.BPE(ids, [], unk_token=tokens[unknown], **options)
 
-    kind = _Kind(spelled, model, parts, add_bos=True, bos=1, eos=2, unknown=unknown)
-    return kind._replace(cut=package.pre_tokenizers.PreTokenizer.custom(_Merged(ranks)))
+    cut = _Merged(ranks)
+    return _Kind(
+        spelled, model, lambda: by_score(cut.rank), parts, add_bos=True, bos=1, eos=2,
+        unknown=unknown, cut=package.pre_tokenizers.PreTokenizer.custom(cut),
+    )  # fmt: skip
 
 
 class _Merged:
@@ -166,11 +182,16 @@ class _Merged:
     def __init__(self, scores: Mapping[str, float]) -> None:
         self._scores = scores
 
+    def rank(self, left: str, right: str) -> float | None:
+        """The best score first."""
+        score = self._scores.get(left + right)
+        return None if score is None else -score
+
     def pre_tokenize(self, text: Any) -> None:
         text.split(self._split)
 
     def _split(self, _: int, part: Any) -> list[Any]:
-        pieces = merged(part.normalized, self._scores)
+        pieces = merged(part.normalized, self.rank)
         # What is unknown side by side is one piece.
         runs = groupby(enumerate(pieces), lambda at: at[0] if at[1] in self._scores else -1)
         sizes = (sum(len(piece) for _, piece in run) for _, run in runs)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attn_cli.errors import ContentError
 from attn_cli.tokens.gguf_keys import CONTROL, UNKNOWN, UNUSED, USER_DEFINED, Keys
+from attn_cli.tokens.origins import Algorithm, by_sum
 from attn_cli.tokens.plain import Plain
 from attn_cli.tokens.token import Around, Token
 
@@ -22,6 +23,7 @@ class Unigram(Plain):
 
     def __init__(self, data: Keys) -> None:
         tokens, marked = data.items("tokens", str), data.marked()
+        self._tokens = tokens
         scores = data.items("scores", float, len(tokens))
         if len(set(tokens)) < len(tokens):
             raise data.broken("has a token twice")
@@ -50,12 +52,25 @@ class Unigram(Plain):
             mask=data.mask(),
         )
 
+    def readable(self, entry: str) -> str:
+        return entry.replace(_SPACE, " ")
+
     def decode(self, ids: Iterable[int]) -> str:
         text = "".join(self._texts[id] for id in ids if id in self._texts)
         return text.removeprefix(" ") if self._prefix else text
 
     def id_of(self, text: str) -> int:
         return super().id_of(text.replace(_SPACE, " "))
+
+    @property
+    def _algorithm(self) -> Algorithm:
+        return by_sum({piece: score for piece, (_, score) in self._pieces.items()})
+
+    def _entry(self, id: int) -> str:
+        return self._tokens[id]
+
+    def _begins(self, entry: str) -> bool:
+        return entry.startswith(_SPACE)
 
     def _read_gap(self, gap: str, offset: int, tokens: list[Token]) -> None:
         chars = self._normalized(gap)

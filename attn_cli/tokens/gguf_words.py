@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from attn_cli.tokens.gguf_keys import CONTROL, UNKNOWN, USER_DEFINED, Keys
 from attn_cli.tokens.plain import Plain
-from attn_cli.tokens.token import MASKS, Around, Token
-from attn_cli.tokens.wordpiece import PREFIX, WHITE_SPACE, joined
+from attn_cli.tokens.token import MASKS, PREFIX, Around, Token
+from attn_cli.tokens.wordpiece import WHITE_SPACE, joined
 
 _START = "▁"
 _LONGEST = 256  # characters; no vocabulary has such a piece, and without a limit a word costs n*n

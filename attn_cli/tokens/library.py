@@ -13,6 +13,7 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
+from attn_cli.tokens import origins
 from attn_cli.tokens.token import MASKS, Token, no_pairs
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
@@ -55,6 +56,7 @@ class LibraryTokenizer:
     """
 
     problem = ""
+    _cuts_words = True
 
     def __init__(
         self,
@@ -86,8 +88,10 @@ class LibraryTokenizer:
     @cached_property
     def unknown(self) -> int:
         model = self._library.model
-        name = getattr(model, "unk_token", "<unk>")  # Unigram does not tell
+        name = getattr(model, "unk_token", "<unk>")  # Unigram tells it with all of its pieces alone
         id = None if name is None else self._library.token_to_id(name)
+        if id is None and type(model).__name__ == "Unigram":
+            id = json.loads(model.__getstate__())["unk_id"]
         return -1 if id is None else id
 
     @cached_property
@@ -116,13 +120,7 @@ class LibraryTokenizer:
     def _encode(
         self, texts: tuple[str, ...], special: bool
     ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
-        try:
-            found = self._library_for(" ".join(texts)).encode(*texts, add_special_tokens=special)
-        except ContentError:
-            raise
-        except Exception as error:  # the library has no class of its own; half a surrogate pair
-            what = "the tokenizer has no tokens for this prompt, and no unknown token"
-            raise ContentError(what) from error
+        found = self._found(texts, special)
         tokens: list[Token] = []
         end, starts = 0, (0, len(texts[0]))
         spans = zip(found.ids, found.offsets, found.sequence_ids, strict=True)
@@ -133,6 +131,39 @@ class LibraryTokenizer:
         if self._byte_level and self.unknown < 0:
             self._refuse_lost_bytes(texts, tokens)
         return tuple(tokens), tuple(found.type_ids)
+
+    def _found(self, texts: tuple[str, ...], special: bool) -> Any:
+        """What the library gives. Raises ContentError where that is nothing."""
+        try:
+            return self._library_for(" ".join(texts)).encode(*texts, add_special_tokens=special)
+        except ContentError:
+            raise
+        except Exception as error:  # the library has no class of its own; half a surrogate pair
+            what = "the tokenizer has no tokens for this prompt, and no unknown token"
+            raise ContentError(what) from error
+
+    def explain(self, text: str) -> tuple[origins.Part, ...]:
+        found = self._found((text,), False)
+        words = found.word_ids if self._cuts_words else [0] * len(found)
+        whole = zip(found.ids, found.tokens, found.offsets, words, strict=True)
+        cuts = [
+            origins.Cut(id, entry, span, self._how(id, entry, text[slice(*span)]), word)
+            for id, entry, span, word in whole
+        ]
+        return origins.explained(cuts, self._algorithm)
+
+    def _how(self, id: int, entry: str, written: str) -> str:
+        """How a token came about that is no ordinary entry."""
+        added = self._added.get(id)
+        if added and (id != self.unknown or written.strip() == added.content):
+            return origins.FOUND
+        if id == self.unknown:
+            return origins.UNKNOWN
+        return origins.BYTES if self._has_fallback and _FALLBACK.fullmatch(entry) else ""
+
+    @cached_property
+    def _algorithm(self) -> origins.Algorithm:
+        return explaining(self._library.model)
 
     def decode(self, ids: Iterable[int]) -> str:
         entries = [entry for id in ids if (entry := self._entry(id)) is not None]
@@ -169,9 +200,11 @@ class LibraryTokenizer:
             added = self._added[id]
             return Token(id=id, text=added.content, span=span, special=added.special)
         raw = self._bytes(self._entry(id) or "")
-        text = raw.decode(errors="surrogateescape")
-        readable = re.sub("[\udc80-\udcff]", lambda m: f"<0x{ord(m[0]) - 0xDC00:02X}>", text)
-        return Token(id=id, text=readable, span=span, bytes=b"" if readable == text else raw)
+        text, whole = _readable(raw)
+        return Token(id=id, text=text, span=span, bytes=b"" if whole else raw)
+
+    def readable(self, entry: str) -> str:
+        return _readable(self._bytes(entry))[0]
 
     def _bytes(self, entry: str) -> bytes:
         """The bytes of the prompt that an entry stands for."""
@@ -192,6 +225,28 @@ class LibraryTokenizer:
                 if kept.count(byte) < raw.count(byte):
                     what = f"the model's vocabulary has no token for the byte 0x{byte:02X}"
                     raise ContentError(what, "take its character out of the prompt")
+
+
+def _readable(raw: bytes) -> tuple[str, bool]:
+    """Bytes as a text, and whether they are one: what is not UTF-8 is there as `<0xE4>`."""
+    text = raw.decode(errors="surrogateescape")
+    shown = re.sub("[\udc80-\udcff]", lambda m: f"<0x{ord(m[0]) - 0xDC00:02X}>", text)
+    return shown, shown == text
+
+
+def explaining(model: Any) -> origins.Algorithm:
+    """How one of the library's models makes tokens, by what it says of itself."""
+    told = json.loads(model.__getstate__())
+    kind = told["type"]
+    if kind == "BPE":
+        pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in told["merges"])
+        ranks = {(left, right): rank for rank, (left, right) in enumerate(pairs)}
+        return origins.by_rank(ranks, whole=told.get("ignore_merges", False))
+    if kind == "WordPiece":
+        return origins.by_longest(told["vocab"].__contains__, told["continuing_subword_prefix"])
+    if kind == "Unigram":
+        return origins.by_sum(dict(map(tuple, told["vocab"])))
+    return origins.whole_words if kind == "WordLevel" else origins.by_nothing
 
 
 def parse(path: Path) -> tuple[Any, bytes]:

@@ -1,25 +1,34 @@
-"""Merging as SentencePiece and llama.cpp do it: the pair with the best score, leftmost first.
+"""Byte-pair merging: of all neighbours the pair that ranks first becomes one, leftmost first.
 
-The library ranks pairs, and cannot let two pairs of one score go by where they stand.
+Sennrich et al. (2016), "Neural Machine Translation of Rare Words with Subword Units". Published
+merges have ranks; SentencePiece and llama.cpp go by the score of what a pair becomes. The library
+ranks pairs, and cannot let two pairs of one score go by where they stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
+
+Rank = Callable[[str, str], float | None]  # of two neighbours, the lowest first; None: no pair
 
 
-def merged(text: str, scores: Mapping[str, float]) -> list[str]:
-    """The pieces of a text: single characters, and what merging made of them."""
+def merging(text: str, rank: Rank) -> Iterator[tuple[int, int, int]]:
+    """Each pair in the order of merging: where it begins, where its second part does, its end.
+
+    A text begins as single characters.
+    """
     size = len(text)
     ends = list(range(1, size + 1))  # by where a piece begins; its own begin where it is no more
-    before, found = list(range(-1, size - 1)), []
+    before = list(range(-1, size - 1))
 
     def pair(left: int) -> tuple[float, int, int] | None:
         middle = ends[left]
-        if middle >= size or (score := scores.get(text[left : ends[middle]])) is None:
+        if middle >= size:
             return None
-        return -score, left, ends[middle]
+        place = rank(text[left:middle], text[middle : ends[middle]])
+        return None if place is None else (place, left, ends[middle])
 
     heap = [entry for left in range(size - 1) if (entry := pair(left))]
     heapify(heap)
@@ -29,6 +38,7 @@ def merged(text: str, scores: Mapping[str, float]) -> list[str]:
         if ends[left] == left or pair(left) != entry:
             continue
         middle = ends[left]
+        yield left, middle, end
         ends[left], ends[middle] = end, middle
         if end < size:
             before[end] = left
@@ -36,8 +46,10 @@ def merged(text: str, scores: Mapping[str, float]) -> list[str]:
                 heappush(heap, entry)
         if before[left] >= 0 and (entry := pair(before[left])):
             heappush(heap, entry)
-    at = 0
-    while at < size:
-        found.append(text[at : ends[at]])
-        at = ends[at]
-    return found
+
+
+def merged(text: str, rank: Rank) -> list[str]:
+    """The pieces of a text: single characters, and what merging made of them."""
+    inside = {middle for _, middle, _ in merging(text, rank)}
+    places = [at for at in range(len(text) + 1) if at not in inside]
+    return [text[start:end] for start, end in pairwise(places)]

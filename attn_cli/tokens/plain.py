@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from attn_cli.tokens.token import NOTHING, Around, Token, no_pairs
+from attn_cli.tokens.origins import FOUND, UNKNOWN, Algorithm, Cut, Part, by_longest, explained
+from attn_cli.tokens.token import NOTHING, PREFIX, Around, Token, no_pairs
 
 
 class Plain:
@@ -51,6 +52,20 @@ class Plain:
             self._put(around.second_after, tokens)
         return tuple(tokens), (0,) * count + (self._around.type,) * (len(tokens) - count)
 
+    def explain(self, text: str) -> tuple[Part, ...]:
+        cuts: list[Cut] = []
+        for token in self.encode(text, special=False):
+            entry = self._entry(token.id)
+            written = self._added.get(text[slice(*token.span)]) == token.id
+            how = FOUND if written else UNKNOWN if token.id == self.unknown else ""
+            goes_on = cuts and not (cuts[-1].how or how or self._begins(entry))
+            word = cuts[-1].word + (not goes_on) if cuts else 0
+            cuts.append(Cut(token.id, entry, token.span, how, word))
+        return explained(cuts, self._algorithm)
+
+    def readable(self, entry: str) -> str:
+        return entry
+
     def decode(self, ids: Iterable[int]) -> str:
         raise NotImplementedError
 
@@ -66,6 +81,19 @@ class Plain:
     def _read_gap(self, gap: str, offset: int, tokens: list[Token]) -> None:
         """Appends the tokens of what is between two added tokens, `offset` into the prompt."""
         raise NotImplementedError
+
+    @property
+    def _algorithm(self) -> Algorithm:
+        """How a word is cut: into word pieces, unless a kind has another way."""
+        return by_longest(self._ids.__contains__, PREFIX)
+
+    def _entry(self, id: int) -> str:
+        """A token as the algorithm spells it."""
+        return self._texts[id]
+
+    def _begins(self, entry: str) -> bool:
+        """Whether a word begins with an entry."""
+        return not entry.startswith(PREFIX)
 
     def _make(self, id: int, start: int, end: int) -> Token:
         return Token(id=id, text=self._texts[id], span=(start, end), special=id in self._special)

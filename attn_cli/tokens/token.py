@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from attn_cli.errors import ContentError
+from attn_cli.tokens.origins import Part
 
 MASKS = ("[MASK]", "<mask>")  # what mask tokens are called
+PREFIX = "##"  # of a word piece that goes on with a word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,14 @@ class Tokenizer(Protocol):
         between them. An empty second segment is none, as in the reference library. Raises
         ContentError where the tokenizer has no form for pairs.
         """
+        ...
+
+    def explain(self, text: str) -> tuple[Part, ...]:
+        """How the tokens of a text came about, without those that are added; the same spans."""
+        ...
+
+    def readable(self, entry: str) -> str:
+        """What an entry, or a part of one, stands for, as `Token.text` shows it."""
         ...
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 from attn_cli.errors import ContentError
 from attn_cli.files import read_bytes
 from attn_cli.tokens.plain import Plain
-from attn_cli.tokens.token import MASKS, NOTHING, Around, Token
+from attn_cli.tokens.token import MASKS, NOTHING, PREFIX, Around, Token
 
-UNKNOWN, PREFIX = "[UNK]", "##"
+UNKNOWN = "[UNK]"
 _LONGEST_WORD = 100
 _LARGEST_FILE, _LARGEST_ID = 4 << 20, 2**32 - 1
 _HINT = "the file may be damaged"

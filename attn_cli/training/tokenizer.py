@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from attn_cli.tokens.token import Around
-from attn_cli.tokens.wordpiece import PREFIX, UNKNOWN, file_of, is_han, split_words
+from attn_cli.tokens.token import PREFIX, Around
+from attn_cli.tokens.wordpiece import UNKNOWN, file_of, is_han, split_words
 
 # Frequent pieces of English words: starts, whole words and roots, endings, syllables.
 _ENGLISH = """

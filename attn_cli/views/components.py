@@ -171,8 +171,8 @@ def logit_page(
     head: Page = [Heading(model, prompt), *what_ifs(settings)]
     if not math.isfinite(found.total):
         return [*head, say("why.logit_nan", "headline", **words)]
-    best, cap = _strongest(found.by[: table.count(full)], found.total), f"{model.logit_cap:g}"
-    capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(model.logit_cap)
+    best, cap = _strongest(found.by[: table.count(full)], found.total), f"{found.soft_cap:g}"
+    capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(found.soft_cap)
     return [
         *head,
         say("why.logit_headline", "headline", **words, writer=found.by[best].writer,

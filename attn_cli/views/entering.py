@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from attn_cli.maths.layers import cosine
 from attn_cli.views import ending, numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
 from attn_cli.words import note
 
+_SMALL = 0.3  # a cosine of two directions that have little in common
 _PARTS = ("token_embedding", "position_embedding", "type_embedding")
 Items = Iterator[NamedTuple]
 
@@ -76,7 +80,16 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         here = {"query": view.names[view.query], "position": _position(view)}
         segment = {"segment": view.length("type_embedding")} if segments else {}
         key = "embed.here_three" if segments else "embed.here"
-        yield say(key, **here, x=x, token=token, place=place, **segment)
+        angle = _angle(*(view.arrays[name][view.query] for name in _PARTS[:2]))
+        yield say(key, **here, x=x, token=token, place=place, **segment, angle=angle)
+
+
+def _angle(token: np.ndarray, place: np.ndarray) -> Words:
+    """How far the directions of a token's and its position's vector are apart."""
+    if not place.any() or not token.any():
+        return ""
+    found = cosine(token, place)
+    return note("embed.angle" if abs(found) < _SMALL else "embed.angle_wide", cosine=found)
 
 
 def _norm_of(view: HeadView, parts: Sequence[str]) -> Items:

@@ -49,9 +49,10 @@ def what_ifs(settings: Mapping[str, Any], key: str = "page.what_if") -> Page:
 
 
 class Heading(NamedTuple):
-    """The model and which part of it is meant; below it the tokens, or where the model is from."""
+    """The model, or the name of one of which no more is known or told, and which part of it is
+    meant; below it the tokens, or where the model is from."""
 
-    model: Facts
+    model: Facts | str
     prompt: Prompt | None = None
     where: Words = ""
 
@@ -103,11 +104,12 @@ class Column(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """A table of columns; `most` says which rows matter most if not all are shown."""
+    """A table of columns; `most` says which rows matter most if not all are shown: the first, the
+    last, or both ends."""
 
     title: Words
     columns: Sequence[Column]
-    most: Literal["", "first", "last"] = ""
+    most: Literal["", "first", "last", "ends"] = ""
 
 
 def axes_of(*, crosses: bool, columns_are_queries: bool) -> Note:

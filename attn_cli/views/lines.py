@@ -188,9 +188,10 @@ def _columns(item: items.Columns, look: Look) -> Iterator[Drawn]:
     """A statement for each row: each cell behind the header of its column."""
     yield from matrix.title_of(item, look)
     rows, more = matrix.rows_of(item, look)
+    rows = [row for row in rows if row >= 0]
     told = [column for column in item.columns if column.kind != "bar"]
     headers = [numbers.in_words(column.header, look.digits) for column in told]
-    cells = [matrix.texts_of(column, column.cells[rows], look.digits, 0) for column in told]
+    cells = [matrix.texts_of(column, rows, look.digits, 0) for column in told]
     for row in zip(*cells, strict=True):
         pairs = zip(headers, row, strict=True)
         yield Padding(

@@ -210,7 +210,7 @@ def draw_columns(item: Columns, look: Look) -> Iterator[Drawn]:
     rows, more = rows_of(item, look)
     headers = [numbers.in_words(column.header, look.digits) for column in item.columns]
     bar = min(_BAR, (look.width - INDENT) // 2 - 2)
-    cells = [texts_of(column, column.cells[rows], look.digits, bar) for column in item.columns]
+    cells = [texts_of(column, rows, look.digits, bar) for column in item.columns]
     left = [column.kind in ("left", "bar") for column in item.columns]
     yield from _column_tables(headers, cells, left, look.width - INDENT)
     yield from more
@@ -223,17 +223,24 @@ def title_of(item: Columns, look: Look) -> Iterator[Drawn]:
         yield Padding(title, (1, 0, 0, 1))
 
 
-def rows_of(item: Columns, look: Look) -> tuple[slice, list[Drawn]]:
-    """Which rows are shown, and what says below them how many are not."""
+def rows_of(item: Columns, look: Look) -> tuple[Sequence[int], list[Drawn]]:
+    """Which rows are shown, −n for n left out between them, and the line that says how many are."""
     count = len(item.columns[0].cells)
-    shown = count if look.full or not item.most else min(count, MOST_ROWS)
-    rows = slice(count - shown, count) if item.most == "last" else slice(shown)
+    most = count if look.full or not item.most else MOST_ROWS * (1 + (item.most == "ends"))
+    shown = min(count, most)
+    rows = range(count - shown, count) if item.most == "last" else range(shown)
     more = Text(sentence("mask.more", count=count - shown))
-    return rows, [Padding(more, (0, 1, 0, INDENT))] if shown < count else []
+    kept = both_ends(count, shown) if item.most == "ends" else rows
+    return kept, [Padding(more, (0, 1, 0, INDENT))] if shown < count else []
 
 
-def texts_of(column: Column, cells: Sequence[object], digits: int, bar: int) -> list[str]:
-    """The cells of a column as they are written, a bar with at most `bar` columns of the screen."""
+def texts_of(column: Column, rows: Sequence[int], digits: int, bar: int) -> list[str]:
+    """Rows of a column as they are written, a bar with at most `bar` columns of the screen."""
+    texts = iter(_written(column, [column.cells[i] for i in rows if i >= 0], digits, bar))
+    return [next(texts) if i >= 0 else "…" for i in rows]
+
+
+def _written(column: Column, cells: Sequence[object], digits: int, bar: int) -> list[str]:
     if column.kind in ("number", "fine"):
         return numbers.column(cells, max(digits, FINE) if column.kind == "fine" else digits)
     if column.kind == "bar":

@@ -110,6 +110,8 @@ def source_of(item: items.Heading) -> Iterator[Drawn]:
 def of_model(item: items.Heading) -> Text:
     """The model in a line or two, and which part of it is meant."""
     model, where = item.model, str(item.where)
+    if isinstance(model, str):
+        return Text(f" {visible(model)}", STYLES["strong"])
     own, stacks = _stack(model.layers, model.heads), ""
     if model.encoder:
         stacks = sentence("page.stacks_of", encoder=_stack(*model.encoder), decoder=own)

@@ -8,7 +8,7 @@ import pytest
 
 from attn_cli.errors import ContentError
 from attn_cli.notes import prompt_notes
-from attn_cli.opening.load import _tokenizer_of, load
+from attn_cli.opening.load import load, tokenizer_of
 from attn_cli.reading import tokenise
 from attn_cli.tokens.chat import turn
 
@@ -40,7 +40,7 @@ def ids_of(tokenizer, special):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_ids_are_the_references(place, name):
-    tokenizer, recipe = _tokenizer_of(place(name)), FOLDERS[name]
+    tokenizer, recipe = tokenizer_of(place(name)), FOLDERS[name]
     found = [ids_of(tokenizer, special) for special in (True, False)]
     assert found == recipe["ids"]
     if recipe["older"] is None:
@@ -51,7 +51,7 @@ def test_ids_are_the_references(place, name):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_pair_and_the_mask_token_are_the_references(place, name):
-    tokenizer, recipe = _tokenizer_of(place(name)), FOLDERS[name]
+    tokenizer, recipe = tokenizer_of(place(name)), FOLDERS[name]
     # Where no config tells the mask token, its name does: the reference then has none.
     named = tokenizer.token(tokenizer.mask).text if tokenizer.mask >= 0 else ""
     assert tokenizer.mask == (recipe["mask"] if name != "modernbert-silent" else 605)
@@ -73,7 +73,7 @@ def test_the_golden_has_folders_where_the_versions_agree_and_where_they_differ()
 
 @pytest.mark.parametrize("name", ["added-tokens", "added-tokens-decoder", "special-tokens-map"])
 def test_markers_that_stand_beside_make_a_chat_format(place, name):
-    found = turn(_tokenizer_of(place(name)), "hi")
+    found = turn(tokenizer_of(place(name)), "hi")
     assert found.format == "chatml"
     assert [token.text for token in found.tokens if token.special] == [
         "<|im_start|>", "<|im_end|>", "<|im_start|>",
@@ -81,7 +81,7 @@ def test_markers_that_stand_beside_make_a_chat_format(place, name):
 
 
 def test_a_prompt_that_the_versions_read_differently_gets_one_note(place):
-    tokenizer = _tokenizer_of(place("llama-without-bos"))
+    tokenizer = tokenizer_of(place("llama-without-bos"))
     model = replace(load("tiny"), open_tokenizer=lambda: tokenizer)
     notes = [str(one) for one in prompt_notes(model, tokenise(model, "the"))]
     assert len(notes) == 1 and notes[0].startswith("these tokens are those of transformers 5;")
@@ -91,12 +91,12 @@ def test_a_prompt_that_the_versions_read_differently_gets_one_note(place):
 
 @pytest.mark.parametrize("name", ["GPT2Tokenizer", "XLMRobertaTokenizer"])
 def test_a_class_of_another_kind_of_model_leaves_the_file_as_it_is(place, name):
-    before = ids_of(_tokenizer_of(place("bert-file")), special=True)
+    before = ids_of(tokenizer_of(place("bert-file")), special=True)
     config = {"tokenizer_class": name, "mask_token": "[MASK]", "bos_token": "[CLS]"}
     config |= {"eos_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]"}
     folder = place("bert-file", **{"tokenizer_config.json": config})
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
-    found = _tokenizer_of(folder)
+    found = tokenizer_of(folder)
     names = ("<s>", "</s>", "<mask>", "<|endoftext|>")
     plain = [text for text in TEXTS if not any(token in text for token in names)]
     assert len(plain) > 2
@@ -106,14 +106,14 @@ def test_a_class_of_another_kind_of_model_leaves_the_file_as_it_is(place, name):
 
 def test_a_class_adds_its_own_tokens_only_where_the_embedding_has_room(place):
     folder = place("gpt2-silent")
-    roomy = _tokenizer_of(folder)
+    roomy = tokenizer_of(folder)
     contents = json.loads((folder / "tokenizer.json").read_text())
     contents["added_tokens"] = []
     contents["model"]["vocab"].pop("<|endoftext|>", None)
     (folder / "tokenizer.json").write_text(json.dumps(contents))
     count = len(contents["model"]["vocab"])
-    assert _tokenizer_of(folder, count + 1).added("<|endoftext|>") == count
-    assert _tokenizer_of(folder, count).added("<|endoftext|>") == -1
+    assert tokenizer_of(folder, count + 1).added("<|endoftext|>") == count
+    assert tokenizer_of(folder, count).added("<|endoftext|>") == -1
     assert roomy.added("<|endoftext|>") >= 0
 
 
@@ -127,7 +127,7 @@ def test_damaged_files_beside_give_our_error_or_a_tokenizer(place, file, content
     folder = place("added-tokens")
     (folder / file).write_text(contents)
     try:
-        assert _tokenizer_of(folder).encode("hi")
+        assert tokenizer_of(folder).encode("hi")
     except ContentError as refused:
         assert str(folder) in refused.message
 
@@ -141,10 +141,10 @@ def test_vocab_json_and_merges_txt_are_read_like_a_tokenizer_json(place, tmp_pat
     contents = json.loads((folder / "tokenizer.json").read_text())
     contents |= {"added_tokens": [], "post_processor": None}
     (folder / "tokenizer.json").write_text(json.dumps(contents))
-    whole = ids_of(_tokenizer_of(folder), special=True)
+    whole = ids_of(tokenizer_of(folder), special=True)
     (folder / "tokenizer.json").unlink()
     vocabulary, merges = contents["model"]["vocab"], contents["model"]["merges"]
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     pairs = [one if isinstance(one, str) else " ".join(one) for one in merges]
     (folder / "merges.txt").write_text("\n".join(pairs))
-    assert ids_of(_tokenizer_of(folder), special=True) == whole
+    assert ids_of(tokenizer_of(folder), special=True) == whole

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from attn_cli.errors import ContentError
-from attn_cli.opening.load import _tokenizer_of
+from attn_cli.opening.load import tokenizer_of
 from attn_cli.tokens import merges, special, spm
 from attn_cli.tokens.absent import Absent
 from attn_cli.tokens.library import LibraryTokenizer
@@ -51,7 +51,7 @@ def file_of(folder):
 @pytest.mark.parametrize("special", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_ids_are_the_references(golden, golden_path, name, special):
-    tokenizer = _tokenizer_of(golden_path / "folders" / name)
+    tokenizer = tokenizer_of(golden_path / "folders" / name)
     for text, ids in zip(golden["texts"], golden["ids"][name][not special], strict=True):
         tokens = tokenizer.encode(text, special=special)
         assert [token.id for token in tokens] == ids, text
@@ -63,7 +63,7 @@ def test_ids_are_the_references(golden, golden_path, name, special):
 @pytest.mark.parametrize("special", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_pairs_and_the_mask_token_are_the_references(golden, golden_path, name, special):
-    tokenizer = _tokenizer_of(golden_path / "folders" / name)
+    tokenizer = tokenizer_of(golden_path / "folders" / name)
     assert tokenizer.mask == golden["mask"][name]
     pairs = zip(golden["pair texts"], golden["pairs"][name][not special], strict=True)
     for (text, second), (ids, types) in pairs:
@@ -88,14 +88,14 @@ def test_every_golden_is_tested(golden, golden_path):
 
 @pytest.mark.parametrize("name", ["llama", "phi3", "gemma", "gpt2", "opt"])
 def test_decoding_gives_the_text_back(golden_path, name):
-    tokenizer = _tokenizer_of(golden_path / "folders" / name)
+    tokenizer = tokenizer_of(golden_path / "folders" / name)
     for text in ("the greatest thinker", "naïve café 中国", "a  b\n\n c", "x\ty 123"):
         ids = [token.id for token in tokenizer.encode(text, special=False)]
         assert tokenizer.decode(ids) == text
 
 
 def test_markers_are_special_and_symbols_are_not(golden_path):
-    tokenizer = _tokenizer_of(golden_path / "folders" / "gemma")
+    tokenizer = tokenizer_of(golden_path / "folders" / "gemma")
     tokens = tokenizer.encode("<start_of_turn>a\n\n<end_of_turn>")
     shown = {token.text: token.special for token in tokens}
     assert shown["<bos>"] and shown["<start_of_turn>"] and shown["<end_of_turn>"]
@@ -105,17 +105,17 @@ def test_markers_are_special_and_symbols_are_not(golden_path):
 def test_a_tokenizer_json_is_read_before_all_others(folder, golden_path):
     place = folder("llama")
     shutil.copy(golden_path / "tokenizers" / "gpt2" / "tokenizer.json", place)
-    assert _tokenizer_of(place).size != spm.read(place / "tokenizer.model").size
+    assert tokenizer_of(place).size != spm.read(place / "tokenizer.model").size
 
 
 def test_a_word_piece_file_of_another_form_is_read_by_the_library(tmp_path):
     contents = build(["the king is a man"])
     place = tmp_path / "tokenizer.json"
     place.write_text(json.dumps(contents))
-    ours = _tokenizer_of(tmp_path)
+    ours = tokenizer_of(tmp_path)
     contents["model"]["max_input_chars_per_word"] = 200
     place.write_text(json.dumps(contents))
-    theirs = _tokenizer_of(tmp_path)
+    theirs = tokenizer_of(tmp_path)
     assert (type(ours), type(theirs)) == (WordPiece, LibraryTokenizer)
     assert ours.encode("the kings") == theirs.encode("the kings")
 
@@ -123,11 +123,11 @@ def test_a_word_piece_file_of_another_form_is_read_by_the_library(tmp_path):
 def test_a_tokenizer_json_that_leads_nowhere_is_named(tmp_path):
     (tmp_path / "tokenizer.json").symlink_to("gone")
     with pytest.raises(ContentError, match=r"no file .*tokenizer\.json"):
-        _tokenizer_of(tmp_path)
+        tokenizer_of(tmp_path)
 
 
 def test_without_any_file_ids_still_work(tmp_path):
-    found = _tokenizer_of(tmp_path)
+    found = tokenizer_of(tmp_path)
     assert isinstance(found, Absent)
     assert "--ids" in found.problem
     assert (
@@ -157,25 +157,25 @@ def test_without_a_class_the_config_of_the_model_decides(folder):
 
 def test_the_class_may_be_named_in_the_config_of_the_model(folder):
     place = folder("gemma")
-    before = _tokenizer_of(place).encode("the thinker", special=False)
+    before = tokenizer_of(place).encode("the thinker", special=False)
     (place / "tokenizer_config.json").unlink()
     (place / "config.json").write_text('{"tokenizer_class": "GemmaTokenizerFast"}')
-    assert _tokenizer_of(place).encode("the thinker", special=False) == before
+    assert tokenizer_of(place).encode("the thinker", special=False) == before
 
 
 def test_umt5s_file_without_a_tokenizer_json_is_read_as_t5s(folder):
     place = folder("t5")
-    before = _tokenizer_of(place).encode("the thinker <extra_id_0>")
+    before = tokenizer_of(place).encode("the thinker <extra_id_0>")
     (place / "config.json").write_text('{"model_type": "umt5"}')
-    assert _tokenizer_of(place).encode("the thinker <extra_id_0>") == before
+    assert tokenizer_of(place).encode("the thinker <extra_id_0>") == before
 
 
 def test_a_config_can_leave_out_the_types_of_tokens(folder):
     place = folder("bert")
-    assert _tokenizer_of(place).pair("the", "is")[1][-1] == 1
+    assert tokenizer_of(place).pair("the", "is")[1][-1] == 1
     names = {"model_input_names": ["input_ids", "attention_mask"]}
     (place / "tokenizer_config.json").write_text(json.dumps(names))
-    assert set(_tokenizer_of(place).pair("the", "is")[1]) == {0}
+    assert set(tokenizer_of(place).pair("the", "is")[1]) == {0}
 
 
 @pytest.mark.parametrize(("mask", "start"), [
@@ -188,16 +188,16 @@ def test_camemberts_mask_token_takes_the_space_before_it_unless_the_config_says_
     place = folder("camembert")
     if mask is not None:
         (place / "tokenizer_config.json").write_text(json.dumps({"mask_token": mask}))
-    tokenizer = _tokenizer_of(place)
+    tokenizer = tokenizer_of(place)
     [found] = [token for token in tokenizer.encode("the <mask>") if token.id == tokenizer.mask]
     assert found.span == (start, 10)
 
 
 def test_berts_file_without_a_word_on_the_model_is_read_as_berts(folder):
     place = folder("bert")
-    before = _tokenizer_of(place).encode("The thinker")
+    before = tokenizer_of(place).encode("The thinker")
     (place / "config.json").unlink()
-    assert _tokenizer_of(place).encode("The thinker") == before
+    assert tokenizer_of(place).encode("The thinker") == before
 
 
 def test_deberta_lowers_and_cuts_at_marks_where_the_config_says_so(folder):
@@ -207,7 +207,7 @@ def test_deberta_lowers_and_cuts_at_marks_where_the_config_says_so(folder):
 
     def spans(text, **more):
         path.write_text(json.dumps(config | more))
-        return [(t.id, t.span) for t in _tokenizer_of(place).encode(text, special=False)]
+        return [(t.id, t.span) for t in tokenizer_of(place).encode(text, special=False)]
 
     lower = spans("the thinker")
     assert spans("THE Thinker", do_lower_case=True) == lower
@@ -223,7 +223,7 @@ def test_gpt2s_end_token_is_special_whatever_else_the_config_names(folder):
     place = folder("gpt2")
     names = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "the", "eos_token": "the"}
     (place / "tokenizer_config.json").write_text(json.dumps(names))
-    [token] = _tokenizer_of(place).encode("<|endoftext|>")
+    [token] = tokenizer_of(place).encode("<|endoftext|>")
     assert token.special
 
 
@@ -303,7 +303,7 @@ def test_special_tokens_map_has_the_last_word_where_the_config_lists_no_added_to
     (place / "tokenizer_config.json").write_text(json.dumps(config | {"bos_token": "a"}))
     (place / "special_tokens_map.json").write_text(json.dumps(token))
     assert special.settings(place)["bos_token"] == "the"
-    assert _tokenizer_of(place).encode("x")[0].text == "the"
+    assert tokenizer_of(place).encode("x")[0].text == "the"
 
 
 def test_special_tokens_are_cut_like_any_text_where_the_config_says_so(folder):
@@ -374,7 +374,7 @@ def test_other_models_with_berts_file_are_refused(folder, model, config):
     (place / "config.json").write_text(json.dumps({"model_type": model}))
     (place / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(ContentError, match=r"has no tokenizer\.json"):
-        _tokenizer_of(place)
+        tokenizer_of(place)
 
 
 @pytest.mark.parametrize("change", [
@@ -383,16 +383,16 @@ def test_other_models_with_berts_file_are_refused(folder, model, config):
 ])  # fmt: skip
 def test_line_ends_of_a_list_of_words_change_nothing(folder, change):
     place = folder("bert")
-    before = _tokenizer_of(place).encode("the [MASK] thinker")
+    before = tokenizer_of(place).encode("the [MASK] thinker")
     (place / "vocab.txt").write_bytes(change((place / "vocab.txt").read_bytes()))
-    assert _tokenizer_of(place).encode("the [MASK] thinker") == before
+    assert tokenizer_of(place).encode("the [MASK] thinker") == before
 
 
 def test_of_equal_words_the_last_counts_and_only_white_space_ends_a_line(folder):
     place = folder("bert")
     words = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "the", "x", "the", "a\x1c", "", "b"]
     (place / "vocab.txt").write_text("\n".join(words))
-    found = _tokenizer_of(place)
+    found = tokenizer_of(place)
     assert (found.size, found.id_of("the"), found.id_of("a\x1c"), found.id_of("a")) == (
         11,
         7,
@@ -408,7 +408,7 @@ def test_a_list_of_words_that_will_not_do_gives_our_error_or_a_tokenizer(folder,
     place = folder("bert")
     (place / "vocab.txt").write_bytes(data)
     try:
-        assert _tokenizer_of(place).encode("the [MASK]")
+        assert tokenizer_of(place).encode("the [MASK]")
     except ContentError as refused:
         assert refused.message
 
@@ -426,7 +426,7 @@ def test_odd_configs_of_encoders_give_our_error_or_a_tokenizer(folder, name, con
     place = folder(name)
     (place / "tokenizer_config.json").write_text(json.dumps(config))
     try:
-        tokenizer = _tokenizer_of(place)
+        tokenizer = tokenizer_of(place)
         assert tokenizer.pair("the", "thinker [MASK]")[1][0] == 0
         assert -1 <= tokenizer.mask < tokenizer.size
     except ContentError as refused:
@@ -447,3 +447,10 @@ def test_a_config_that_is_a_dangling_link_is_not_passed_over(folder):
     (place / "tokenizer_config.json").symlink_to("nowhere")
     with pytest.raises(ContentError, match="tokenizer_config"):
         spm.read(place / "tokenizer.model")
+
+
+def test_a_unigram_models_unknown_token_may_have_any_name(golden_path):
+    tokenizer = tokenizer_of(golden_path / "folders" / "deberta")
+    [token] = [t for t in tokenizer.encode("\u2603", special=False) if t.span == (0, 1)][-1:]
+    assert token.text == "[UNK]"
+    assert tokenizer.unknown == token.id

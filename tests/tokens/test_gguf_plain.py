@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers
 
 from attn_cli.errors import ContentError
-from attn_cli.opening.load import _tokenizer_of
+from attn_cli.opening.load import tokenizer_of
 from attn_cli.tokens.gguf import from_metadata
 from attn_cli.tokens.library import LibraryTokenizer
 from attn_cli.tokens.token import Token
@@ -45,7 +45,7 @@ def folders(tmp_path_factory):
         contents = (GOLDEN / "tokenizers" / name / "tokenizer.json").read_bytes()
         (place / "tokenizer.json").write_bytes(contents)
         (place / "config.json").write_text(json.dumps({"model_type": name}))
-        found[name] = _tokenizer_of(place)
+        found[name] = tokenizer_of(place)
     return found
 
 
@@ -206,7 +206,7 @@ def test_the_form_of_roberta_has_a_second_end_between_two_texts(tmp_path):
     contents = (GOLDEN / "tokenizers" / "roberta" / "tokenizer.json").read_bytes()
     (tmp_path / "tokenizer.json").write_bytes(contents)
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
-    there = _tokenizer_of(tmp_path)
+    there = tokenizer_of(tmp_path)
     named = dict.fromkeys(("add_bos_token", "add_eos_token", "add_sep_token"), True)
     keys = {f"tokenizer.ggml.{name}": value for name, value in named.items()}
     keys |= {"tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.eos_token_id": 2}

@@ -77,5 +77,9 @@ SCORES = st.dictionaries(st.sampled_from(WORDS), st.sampled_from([0.0, -1.0, -2.
 
 @given(st.text("abc", max_size=30), SCORES)
 def test_merging_takes_the_best_pair_and_the_leftmost_of_equals(text, scores):
-    assert merged(text, scores) == plainly(text, scores)
-    assert "".join(merged(text, scores)) == text
+    def rank(left, right):
+        return -scores[left + right] if left + right in scores else None
+
+    found = merged(text, rank)
+    assert found == plainly(text, scores)
+    assert "".join(found) == text

@@ -9,10 +9,11 @@ from attn_cli.words.en import (
     heads,
     lens,
     parts,
+    tokens,
     trace,
     views,
     why,
 )
 
-TABLES = (commands, common, compare, cost, embed, heads, lens, parts, trace, views, why)
+TABLES = (commands, common, compare, cost, embed, heads, lens, parts, tokens, trace, views, why)
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

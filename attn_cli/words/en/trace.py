@@ -18,7 +18,10 @@ SENTENCES = {
     "embed.stream": "The input of layer {layer}: the x of layer 0 plus all that earlier layers "
     "have added. This sum is called the residual stream.",
     "embed.here": "Lengths of these vectors of `{query}`: token {token}, position {position}: "
-    "{place}, x {x}.",
+    "{place}, x {x}.{angle}",
+    "embed.angle": " The cosine between token and position is {cosine}: near 0 they hardly touch "
+    "each other, so both can still be read from the sum.",
+    "embed.angle_wide": " The cosine between token and position is {cosine}.",
     "embed.removed": "--without positions left that second vector out.",
     "embed.trained": "Training has set these vectors of {width} numbers so that directions carry "
     "meaning{made}.",
@@ -44,7 +47,7 @@ SENTENCES = {
     "embed.enters_disentangled": "it enters in step 3, as terms of the scores",
     "embed.enters_none": "this model has none",
     "embed.here_three": "Lengths of these vectors of `{query}`: token {token}, position "
-    "{position}: {place}, segment {segment}, x {x}.",
+    "{position}: {place}, segment {segment}, x {x}.{angle}",
     "embed.sum_of_parts": "sum",
     "project.what": "Three linear maps, learned in training, turn each vector into a query, a key "
     "and a value.",
