@@ -342,7 +342,7 @@ def test_a_split_says_what_the_query_may_see(attn):
     by = ("--by", "component")
     hidden = attn("why", PROMPT, *by, "--query", "the", "--key", "is")
     assert headline(hidden).startswith("`the` may not look at `is` (weight 0.00): its score is")
-    assert "that of the one other key, and" in headline(hidden)
+    assert "above that of the one other key." in headline(hidden)
     blind = headline(attn("why", PROMPT, *by, "--mask", "padding:6"))
     assert blind.startswith("`is` sees no key at all.")
     assert headline(attn("why", "the", *by)).startswith("`the` sees no key beside `the`")
@@ -354,7 +354,7 @@ def test_a_split_names_the_writer_that_is_largest_in_its_direction(attn, key):
     cell = attn(*asked, "--json").json["result"]["cells"][0]
     side = 1 if cell["advantage"] > 0 else -1
     best = max(cell["by_key"], key=lambda one: side * one["value"])
-    verb = "wrote the largest part" if side > 0 else "lowered it most"
+    verb = "the largest part of that" if side > 0 else "lowered it most"
     said = headline(attn(*asked))
     assert best["writer"] in said and verb in said
     assert ("above" in said) == (side > 0)
@@ -371,7 +371,7 @@ def test_a_writer_of_the_other_sign_wrote_no_part_of_a_logit(attn):
         pytest.fail("every largest part has the sign of its logit")
     side = 1 if found["total"] > 0 else -1
     best = max(found["by"], key=lambda one: side * one["value"])
-    assert f"{best['writer']} wrote the largest part of it" in headline(attn(*asked))
+    assert f"is what {best['writer']} wrote" in headline(attn(*asked))
 
 
 def test_what_only_rounding_leaves_is_no_part(attn):

@@ -99,14 +99,14 @@ SENTENCES = {
     "why.other_heads": "{count} other heads",
     "why.bias": "bias b_O",
     # who wrote it
-    "why.split_above": "{gives}: its score is {advantage} above {others}, and {writer} wrote the "
-    "largest part of that on the key's side ({added}).",
+    "why.split_above": "{gives}: its score is {advantage} above {others}. On the key's side the "
+    "largest part of that, {added}, is what {writer} wrote.",
     "why.split_below": "{gives}: its score is {advantage} below {others}. On the key's side "
     "{writer} lowered it most ({added}).",
     "why.split_alone": "`{query}` sees no key beside `{key}`, so this is the score itself; on the "
-    "key's side {writer} wrote the largest part of it ({added}).",
+    "key's side the largest part of it, {added}, is what {writer} wrote.",
     "why.split_blind": "`{query}` sees no key at all. This is the score of `{key}` itself; on the "
-    "key's side {writer} wrote the largest part of it ({added}).",
+    "key's side the largest part of it, {added}, is what {writer} wrote.",
     "why.split_nan": "The score of `{query}` and `{key}` cannot be split: it, or that of another "
     "key that `{query}` sees, is NaN or infinite.",
     "why.gives": "`{query}` gives `{key}` {weight} of its attention",
@@ -141,7 +141,7 @@ SENTENCES = {
     "why.reconstructed_small": "All pairs together give the score with an error of {error}.",
     "why.back": "one step back: {where} at `{query}`",
     "why.logit_headline": "After `{query}` the logit of {token} is {logit}, the sum of {parts} "
-    "parts; {writer} wrote the largest part of it ({added}).",
+    "parts; the largest in its direction, {added}, is what {writer} wrote.",
     "why.logit_nan": "After `{query}` the logit of {token} is NaN or infinite and cannot be split.",
     "why.logit_split": "The last x is a sum of what the embedding, every head and every "
     "feed-forward network (mlp) wrote. With the last norm's scale kept as it is here (frozen), "
