@@ -14,7 +14,8 @@ from attn_cli.records import Passed, Prompt
 class Attribution(NamedTuple):
     """The logit of one token at one position as the sum of what each writer adds, largest first.
 
-    `total` is the sum, before a soft cap; `error` is how far the trace's `logit` is from it.
+    `total` is the sum, before a `soft_cap` (0: none); `error` is how far the trace's `logit` is
+    from it.
     """
 
     provenance: str
@@ -25,6 +26,7 @@ class Attribution(NamedTuple):
     probability: float
     by: tuple[Wrote, ...]
     total: float
+    soft_cap: float
     error: float
 
 
@@ -50,5 +52,6 @@ def attribution_steps(
     writers = [Writer(part.kind, part.layer, part.head) for part in one.parts]
     return Attribution(
         found.provenance, position, watched.id, watched.text, watched.logit, watched.probability,
-        wrote(writers, (part.logit for part in one.parts)), one.sum.total, one.sum.error,
+        wrote(writers, (part.logit for part in one.parts)), one.sum.total,
+        model.facts.logit_cap, one.sum.error,
     )  # fmt: skip

@@ -20,7 +20,7 @@ def beside(
 
     The questions ask for as many blocks, and the first of one is compared with the first of the
     other. Returns both traces without their blocks; unless these are `forgotten`, all are kept.
-    Raises ContentError where there is no room for both.
+    Raises ContentError where there is no room for both, and ValueError for more blocks of one.
     """
     run = room.Run(right.model, right.prompt, right.request)
     room.check(left.model, left.prompt, left.request, max_memory, beside=[run], forgotten=forgotten)
@@ -28,6 +28,8 @@ def beside(
     while not all(one.ended for one in passes):
         # Who is ahead waits: no more blocks are there than have to be.
         behind = [one for one in passes if not one.ended and not one.waiting]
+        if not behind:
+            raise ValueError("the two questions ask for different numbers of blocks")
         done = [passed for passed in [one.advance() for one in behind] if passed]
         while all(one.waiting for one in passes):
             yield passes[0].waiting.popleft(), passes[1].waiting.popleft()

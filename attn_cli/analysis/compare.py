@@ -81,14 +81,16 @@ class Comparison:
     """What two passes have in common, and how it differs.
 
     `verdict` is the worst of all `layers` (see `Difference`). `longer`: one prompt is the beginning
-    of the other, and nothing else differs. `cells` are those that changed most,
-    most first. `left_out` names arrays that only one has, or that have different shapes.
+    of the other, and nothing else differs. `every`: what was compared is all that both have, and
+    not what was chosen of it. `cells` are those that changed most, most first. `left_out` names
+    arrays that only one has, or that have different shapes.
     """
 
     right: Side
     alignment: tuple[Alignment, ...]
     verdict: str
     longer: bool
+    every: bool
     layers: tuple[Difference, ...]
     cells: tuple[Cell, ...]
     prediction: tuple[Predicted, ...]
@@ -127,6 +129,7 @@ def compare_steps(
         alignment=tuple(shared.alignments.values()),
         verdict=max((one.verdict for one in found.layers), key=VERDICTS.index, default=EQUAL),
         longer=_is_longer(left, right),
+        every=_is_all(left),
         layers=tuple(found.layers),
         cells=tuple(found.cells),
         prediction=predicted,
@@ -213,6 +216,17 @@ def _is_longer(left: Question, right: Question) -> bool:
     source = not first.target or first.ids == second.ids
     changes = any(vocabulary.changes(asked.settings) for asked in (left, right))
     return begins and source and left.model is right.model and not changes
+
+
+def _is_all(asked: Question) -> bool:
+    """Whether all blocks, heads, positions and steps of a model are asked for."""
+    facts, request = asked.model.facts, asked.request
+    places = [(*place, layer) for place in facts.attentions
+              for layer in range(facts.layers_of(place[0]))]  # fmt: skip
+    heads = all(len(chosen) == facts.heads_of(stack) for stack, chosen in request.heads.items())
+    positions = any(at is not None for chosen in request.positions.values() for at in chosen)
+    steps = {vocabulary.ARRAYS[name].step for name in request.arrays}
+    return {*asked.blocks} == {*places} and heads and not positions and steps >= {*range(1, 7)}
 
 
 # --- blocks --------------------------------------------------------------------------------------

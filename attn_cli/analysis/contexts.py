@@ -59,12 +59,14 @@ class Contexts(NamedTuple):
 
     Pulls are differences `through` the final norm, and tokens the rows of the `output` matrix;
     where nothing is predicted, differences as they are and the rows of the `embedding`, and none
-    where their widths differ.
+    where their widths differ. `positioned`: what enters the first layer is the token's vector and
+    that of its position.
     """
 
     provenance: str
     stack: str
     through: str
+    positioned: bool
     sides: tuple[Side, ...]
     layers: tuple[AtLayer, ...]
 
@@ -144,7 +146,10 @@ def contexts_steps(
     layers = _layers(model, through, np.stack(vectors_SLM, axis=1), top)
     touched = any(block.what_if for trace in traces for block in trace.attention)
     provenance = vocabulary.WHAT_IF if touched else vocabulary.DERIVED
-    return Contexts(provenance, stack, through, tuple(sides), layers), tuple(traces)
+    positioned = model.facts.positions == "learned"
+    positioned = positioned and "positions" not in traces[0].settings["without"]
+    found = Contexts(provenance, stack, through, positioned, tuple(sides), layers)
+    return found, tuple(traces)
 
 
 def prompts_stack(model: Model) -> str:

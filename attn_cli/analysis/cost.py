@@ -110,6 +110,8 @@ class Cost(NamedTuple):
     `matrices` counts the attention matrices of a pass. Each token is multiplied with `multiplied`
     parameters, of which the `output_matrix` gives the logits. At `overtakes` tokens attention takes
     as many operations as all products with parameters; 0 where windows let it never be so.
+    `tied`: the output matrix is the embedding. `disentangled`: products of positions with queries
+    and keys come on top of the operations.
     """
 
     parts: tuple[Part, ...]
@@ -120,6 +122,8 @@ class Cost(NamedTuple):
     matrices: int
     multiplied: int
     output_matrix: int
+    tied: bool
+    disentangled: bool
     overtakes: int
     contexts: tuple[AtContext, ...]
 
@@ -157,6 +161,8 @@ def cost(model: Model, contexts: Sequence[int] = ()) -> Cost:
         matrices=sum(one.layers * one.heads for one in kinds),
         multiplied=multiplied,
         output_matrix=output,
+        tied=model.config.tied,
+        disentangled=model.facts.positions == "disentangled",
         overtakes=_overtakes(kinds, multiplied),
         contexts=tuple(_at(n, kinds, multiplied) for n in contexts),
     )

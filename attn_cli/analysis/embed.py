@@ -65,10 +65,12 @@ class Nearest(NamedTuple):
     """The tokens nearest to a sum of vectors, whose `length` is that of the sum.
 
     The terms themselves are not among the `nearest` but `left_out`, with the rank that they would
-    have. There is one of `analogies` for a word minus one plus one.
+    have. There is one of `analogies` for a word minus one plus one. Directions mean nothing in a
+    model that is not `trained`.
     """
 
     provenance: str
+    trained: bool
     terms: tuple[Term, ...]
     length: float
     nearest: tuple[Near, ...]
@@ -153,6 +155,7 @@ def nearest(model: Model, prompt: Prompt, top: int = 5) -> Nearest:
     found = [near(int(id), place) for place, id in enumerate(ranked, 1) if id not in ids]
     return Nearest(
         provenance=vocabulary.DERIVED,
+        trained=model.facts.trained,
         terms=terms,
         length=float(own),
         nearest=tuple(found[:top]),

@@ -12,7 +12,7 @@ from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cosine
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt, Trace
 
-NEEDS = frozenset({"weights", "head_output", "output"})
+NEEDS = frozenset({"visible", "weights", "head_output", "output"})
 
 
 class HeadSummary(NamedTuple):
@@ -53,7 +53,8 @@ class HeadSummary(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Heads:
-    """Every chosen head of one block. `weights` (head, query, key) are those that were kept.
+    """Every chosen head of one block. `weights` (head, query, key) are those that were kept, and
+    `visible` (query, key) says which of their cells are not masked.
 
     `largest_error` is max |Σ head_output + bias − output| over all heads, NaN if not all were
     traced; `output_norm` is the length of the block's output at the followed `query`.
@@ -67,6 +68,7 @@ class Heads:
     heads: tuple[HeadSummary, ...]
     output_norm: float
     largest_error: float
+    visible: np.ndarray
     weights: np.ndarray
 
 
@@ -158,7 +160,7 @@ def kept(
         chosen = sorted({prompt.of(stack).followed, *queries[-shown:]})
         positions[stack, kind] = tuple(chosen), tuple(keys[-shown:])
     wanted = {place: measures(Reading(prompt, *place, past_first=past_first)) for place in places}
-    return {"arrays": NEEDS | {"b_o", "visible"}, "measures": wanted, "positions": positions}
+    return {"arrays": NEEDS | {"b_o"}, "measures": wanted, "positions": positions}
 
 
 @np.errstate(all="ignore")
@@ -181,6 +183,7 @@ def summary(facts: Facts, prompt: Prompt, block: Attention, *, past_first: bool 
         heads=tuple(_summary(block, head, query, measured[head], reading) for head in block.heads),
         output_norm=float(np.linalg.norm(block.output[block.queries.index(query)])),
         largest_error=_sum_error(block) if whole else _NONE,
+        visible=block.visible,
         weights=_past_first(block, measured) if past_first else block.weights,
     )
 

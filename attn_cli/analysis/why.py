@@ -64,8 +64,9 @@ class Direct(NamedTuple):
     """What this adds to the logit of the predicted token without passing another layer.
 
     The vector goes through the last norm with mean and scale as they are for the whole x (frozen),
-    and is multiplied with the token's row of the output matrix; a cap on logits acts later. Where
-    there is no such path `added` is NaN and `reason` one of `REASONS`.
+    and is multiplied with the token's row of the output matrix; a `soft_cap` on logits (0: none)
+    acts later. `norm` is the kind of the last norm, empty where there is none. Where there is no
+    such path `added` is NaN and `reason` one of `REASONS`.
     """
 
     id: int
@@ -73,6 +74,8 @@ class Direct(NamedTuple):
     position: int
     logit: float
     added: float
+    soft_cap: float
+    norm: str
     reason: str
 
 
@@ -235,14 +238,18 @@ def _added(block: Attention, at: int, moved: np.ndarray, weight: float) -> Added
 def direct(trace: Trace, block: Attention, query: int, moved: np.ndarray) -> Direct:
     """What the last of `moved` (…, model), a part of the block's output, adds to a logit."""
     if not trace.next:
-        return Direct(-1, "", -1, NONE, NONE, "nothing")
+        return Direct(-1, "", -1, NONE, NONE, 0.0, "", "nothing")
     own = [i for i, entry in enumerate(trace.next) if entry.position == query]
     which = own[0] if own and block.stack == trace.model.stack else 0
     entry, end = trace.next[which], trace.ending[which]
     best = entry.candidates[0]
     reason = _no_path(trace.model, block, entry, query)
     added = NONE if reason else _through_last_norm(trace.model, block, query, moved[-1], end)
-    return Direct(best.id, best.text, entry.position, best.logit, added, reason)
+    facts = trace.model
+    return Direct(
+        id=best.id, token=best.text, position=entry.position, logit=best.logit, added=added,
+        soft_cap=facts.logit_cap, norm=facts.norm if facts.last_norm else "", reason=reason,
+    )  # fmt: skip
 
 
 def _no_path(facts: Facts, block: Attention, entry: Prediction, query: int) -> str:

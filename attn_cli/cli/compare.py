@@ -115,9 +115,7 @@ def command(
             beside = session.ask(model=right, prompt=read_right(read), **same, **typed)
         passing = compare_steps(own, beside, top=top, max_memory=prompt.max_memory)
         found, notes = output.watched(passing, quiet=prompt.quiet)
-        every = (layer, head) == ("all", "all") and not (step or query or key)
-        every = every and {*places} == {*left.facts.attentions}
-        page = partial(view.page, left.facts, read, found, every=every)
+        page = partial(view.page, left.facts, read, found)
         settings = {**own.settings, "step": sorted(steps), "top": top, **_chosen(own)}
         return output.Result(page, found, left.facts, read, settings, notes)
 

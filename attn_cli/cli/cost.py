@@ -67,7 +67,7 @@ def command(
     else:
         opened = published(preset)
     found = cost(opened, lengths)
-    page = partial(view.page, opened.facts, found, tied=opened.config.tied)
+    page = partial(view.page, opened.facts, found)
     settings = {"preset": preset, "context": list(lengths), "ignore_config": list(ignore_config)}
     said = cost_notes(opened, found, preset)
     result = output.Result(page, found, opened.facts, None, settings, said)

@@ -161,7 +161,7 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
         trace = replace(trace, settings={**trace.settings, **chosen})
         found, notes = tuple(summaries[block] for block in blocks), trace.notes
         if asked.documents and shown(read):
-            found = tuple(replace(one, weights=NOTHING) for one in found)
+            found = tuple(replace(one, visible=NOTHING, weights=NOTHING) for one in found)
             key = "heads.no_weights" if several else "note.no_weights"
             notes += (note(key, most=most, layers=len(blocks)),)
         result = ranked(found, typed.sort or "norm") if several else found[0]

@@ -39,7 +39,10 @@ _MARK = b"\xef\xbb\xbf"
 _LIST, _OBJECT, _VALUE = 64, 232, 40
 # So many of the first two a document may have, or one for so many bytes.
 _LISTS, _BYTES = 1 << 20, 16
-_MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_MISFITS = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, StopIteration, TypeError,
+    ValueError,
+)  # fmt: skip
 _ASKED = "attn trace --json | attn show"
 
 
@@ -209,18 +212,20 @@ def _result(
     elif form.arrays:
         raise UsageError(f"attn.{name}/1 cannot be written as {kind}", "--format json")
     else:
-        items = _trace(found.result, steps, out, quiet=quiet) if name == "trace" else _page(found)
+        if name == "trace":
+            items = _trace(found.result, steps, out, quiet=quiet)
+        else:
+            items = _page(found, out)
         written = [output.drawn(items, out)]
         notes += output.unused_view(items, out)
     return output.Result(page=list, found=None, notes=notes, written=written)
 
 
-def _page(found: "Saved") -> "Page":
+def _page(found: "Saved", out: OutputOptions) -> "Page":
     from attn_cli.views import show
+    from attn_cli.views.look import Look
 
-    if found.command not in show.PAGES:
-        raise ContentError(f"attn.{found.command}/1 has no page here", "--format json hands it on")
-    return show.page(found)
+    return show.page(found, Look(digits=out.digits, full=out.full))
 
 
 def _trace(trace: "Trace", steps: frozenset[int], out: OutputOptions, *, quiet: bool) -> "Page":

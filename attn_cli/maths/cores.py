@@ -104,7 +104,7 @@ def each(work: Callable[[T], Any], parts: Sequence[T]) -> None:
     """
     inside = getattr(_here, "inside", False)
     helpers = 0 if inside else min(threads(), len(parts)) - 1
-    with nullcontext() if inside or not parts else _blas_alone():
+    with nullcontext() if inside or not parts else blas_alone():
         if helpers < 1:
             for part in parts:
                 work(part)
@@ -172,7 +172,7 @@ def before_numpy() -> None:
 
 
 @contextmanager
-def _blas_alone() -> Iterator[None]:
+def blas_alone() -> Iterator[None]:
     """One thread for each product inside: as many products run at once as there are threads."""
     global _callers  # noqa: PLW0603 - BLAS has one setting for the process
     with _lock:

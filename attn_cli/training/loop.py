@@ -9,6 +9,7 @@ import numpy as np
 
 from attn_cli import machine
 from attn_cli.errors import ContentError, UsageError
+from attn_cli.maths import cores
 from attn_cli.training import adamw
 from attn_cli.training.corpus import Batch, Corpus
 from attn_cli.training.layers import Parameters
@@ -202,7 +203,8 @@ def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
         final=settings.final_learning_rate,
     )
     # Too large a learning rate overflows; the check below says so, numpy need not warn as well.
-    with np.errstate(all="ignore"):
+    # The products are so small that BLAS's own threads would only wait for each other.
+    with np.errstate(all="ignore"), cores.blas_alone():
         computed = run.objective.learn(state.parameters, batch, settings)
         gradients, length = adamw.clip(computed.gradients, settings.gradient_limit)
         if not np.isfinite([computed.loss, length]).all():

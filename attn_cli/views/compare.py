@@ -32,12 +32,9 @@ _PAIRS = 4  # that a sentence names
 _SMALL = 1e-3  # below which only the size of a difference matters
 
 
-def page(model: Facts, prompt: Prompt, found: "Comparison", *, every: bool = True) -> Page:
-    """The answer in words, then the numbers; A is the left side, B the right one.
-
-    `every`: what was compared is all that both have, not what was chosen of it.
-    """
-    of = "" if every else note("compare.chosen")
+def page(model: Facts, prompt: Prompt, found: "Comparison") -> Page:
+    """The answer in words, then the numbers; A is the left side, B the right one."""
+    of = "" if found.every else note("compare.chosen")
     names = _Names(model, prompt, found)
     items: Page = [
         Heading(model, prompt, note("compare.left")),

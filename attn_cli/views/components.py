@@ -154,8 +154,8 @@ def logit_page(
     table.fill(sheet, full)
     query, token = labels(prompt.last.labels)[found.position], label(found.token, 24)
     words = {"query": query, "token": token, "logit": sheet.text("logit"), "parts": len(found.by)}
-    best, cap = found.by[0], f"{model.logit_cap:g}"
-    capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(model.logit_cap)
+    best, cap = found.by[0], f"{found.soft_cap:g}"
+    capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(found.soft_cap)
     return [
         Heading(model, prompt),
         *what_ifs(settings),

@@ -26,7 +26,7 @@ def page(model: Facts, found: "Contexts", settings: Mapping[str, Any]) -> Page:
         _headline(found),
         *(_side(letter, one) for letter, one in zip(_LETTERS, found.sides, strict=True)),
         _layers(found, pulled=pulled),
-        _explained(model, found, settings, pulled=pulled),
+        _explained(found, pulled=pulled),
         *([_last(found)] if pulled else []),
     ]
 
@@ -74,12 +74,10 @@ def _names(tokens: "Sequence[Toward]") -> str:
     return "  ".join(label(one.token, _NAME) for one in tokens[:_SHOWN])
 
 
-def _explained(
-    model: Facts, found: "Contexts", settings: Mapping[str, Any], *, pulled: bool
-) -> Say:
+def _explained(found: "Contexts", *, pulled: bool) -> Say:
     same = len({one.ids[one.position] for one in found.sides}) == 1
-    placed = model.positions == "learned" and "positions" not in settings["without"]
-    positions = note("embed.positions" if same else "embed.positions_two") if placed else ""
+    key = "embed.positions" if same else "embed.positions_two"
+    positions = note(key) if found.positioned else ""
     start = note("embed.same_token" if same else "embed.other_token", positions=positions)
     said = [say("embed.starts", same=start)]
     if pulled:

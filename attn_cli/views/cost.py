@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from attn_cli.analysis.cost import Attentions, Cost, Part
 
 
-def page(model: Facts, found: "Cost", *, tied: bool) -> Page:
+def page(model: Facts, found: "Cost") -> Page:
     """Parameters, cells, cache and operations, each under the formula that gives its numbers."""
     return [
         Heading(model),
         _headline(model, found),
-        *_parameters(model, found, tied=tied),
+        *_parameters(model, found),
         *_cells(model, found),
         *_cache(model, found),
         *_operations(model, found),
@@ -50,9 +50,9 @@ def _sum(terms: Sequence[Note]) -> Note:
 # --- parameters ----------------------------------------------------------------------------------
 
 
-def _parameters(model: Facts, found: "Cost", *, tied: bool) -> Page:
+def _parameters(model: Facts, found: "Cost") -> Page:
     rows = [
-        (_name(part, model, tied=tied), _shapes(part), _per_layer([part]), part.parameters)
+        (_name(part, model, tied=found.tied), _shapes(part), _per_layer([part]), part.parameters)
         for part in found.parts
     ]
     for stack in dict.fromkeys(part.stack for part in found.parts if part.layers):
@@ -73,17 +73,17 @@ def _parameters(model: Facts, found: "Cost", *, tied: bool) -> Page:
         say("cost.bytes", float32=size(found.parameters_float32),
             bfloat16=size(found.parameters_bfloat16)),
         Columns(note("cost.parts"), columns),
-        _embedding(found, tied=tied),
+        _embedding(found),
         *(_of_head(model, one, found) for one in heads.values()),
         *_shared(model, found),
     ]  # fmt: skip
 
 
-def _embedding(found: "Cost", *, tied: bool) -> Say:
+def _embedding(found: "Cost") -> Say:
     part = next(part for part in found.parts if part.part == "embedding")
     vocabulary, width, product = map(numbers.count, (*part.shapes[0], part.parameters))
     sides = {"vocabulary": vocabulary, "width": width, "product": product}
-    return say("cost.embedding_is", **sides, tied=note("cost.tied") if tied else "")
+    return say("cost.embedding_is", **sides, tied=note("cost.tied") if found.tied else "")
 
 
 def _of_head(model: Facts, one: "Attentions", found: "Cost") -> Say:
@@ -239,7 +239,7 @@ def _operations(model: Facts, found: "Cost") -> Page:
         say("cost.others_are", multiplied=numbers.count(found.multiplied),
             output=output if found.output_matrix else ""),
         *([say("cost.masked_too")] if model.writes else []),
-        *([say("cost.disentangled")] if model.positions == "disentangled" else []),
+        *([say("cost.disentangled")] if found.disentangled else []),
         _overtaking(model, found),
     ]  # fmt: skip
 

@@ -19,7 +19,7 @@ def page(model: Facts, prompt: Prompt, found: "Nearest") -> Page:
     return [
         Heading(model, prompt),
         _headline(found),
-        say("embed.what", placed=note(f"embed.{'' if model.trained else 'not_'}placed")),
+        say("embed.what", placed=note(f"embed.{'' if found.trained else 'not_'}placed")),
         _looked_up(found.terms),
         *_spaces(found.terms),
         *([say("embed.sum_is", length=length)] if _is_sum(found) else []),

@@ -29,7 +29,7 @@ def page(trace: Trace, found: "Heads") -> Page:
         *what_ifs(trace.settings),
         _headline(found, where, query, heads),
         *split,
-        Grids(names, [head.head for head in found.heads], found.weights, ~block.visible, keys),
+        Grids(names, [head.head for head in found.heads], found.weights, ~found.visible, keys),
         _summary(found, single=len(names) == 1, split=bool(split)),
         say("heads.what", query=query, output=found.output_norm),
         _looks(found, names, keys),

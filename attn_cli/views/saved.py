@@ -20,6 +20,8 @@ from attn_cli.words import Note, note
 _SCHEMA = re.compile(r"attn\.([a-z]{1,20})/([0-9]{1,9})", re.ASCII)
 _FROM = "attn COMMAND --json writes what can be read here"
 _MOST = 10**9
+# What a document begins with, and what it says of a pass beside its own.
+_FIRST = ("model", "prompt", "settings")
 _DAMAGED = "it is damaged, or was changed since attn wrote it"
 
 
@@ -78,13 +80,9 @@ def read(
     problem = fault(schema, document)
     if problem:
         raise ContentError(f"it does not follow attn.{command}/1: {problem}", _DAMAGED)
-    settings, model, prompt = (document[name] for name in ("settings", "model", "prompt"))
-    facts = _facts(model, _stack(document)) if model else None
+    facts, prompt, settings = _told_first(document)
     for one in _placed(document) if facts else ():
         _check_address(facts, one)
-    if prompt:
-        target = document["target"] if command == "trace" else prompt.get("target")
-        prompt = _prompt(prompt, settings, facts, target)
     notes = tuple(note("show.note", said=said) for said in document["notes"])
     if command == "trace":
         result: Any = _trace(document, facts, prompt, settings)
@@ -105,6 +103,8 @@ def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
     finite. Of each `text` what a screen may show is kept, if it is for one."""
     if names := field_names(kind):
         hints = get_type_hints(kind)
+        if names == _FIRST:
+            return kind(*_told_first(value))
         return kind(**{name: of_json(hints[name], value[name], text) for name in names})
     if get_origin(kind) is tuple:
         return tuple(of_json(get_args(kind)[0], item, text) for item in value)
@@ -161,21 +161,37 @@ def _check_cells(value: Any, allowed: set[type]) -> None:
 # --- the model and the prompt --------------------------------------------------------------------
 
 
+def _told_first(
+    document: Mapping[str, Any],
+) -> tuple[Facts | None, Prompt | None, Mapping[str, Any]]:
+    """The model, the prompt and the settings of a document, or of what has these beside."""
+    model, prompt, settings = (document[name] for name in _FIRST)
+    facts = _facts(model, _stack(document)) if model else None
+    if prompt:
+        prompt = _prompt(prompt, settings, facts, document.get("target", prompt.get("target")))
+    return facts, prompt, settings
+
+
 def _stack(document: Mapping[str, Any]) -> str:
     """The stack that predicts: the decoder, or the only one, which blocks and results name."""
     if document["model"]["encoder"]:
         return "decoder"
-    named = [*(one["stack"] for one in _placed(document)), document["settings"].get("stack")]
+    named = [*(one["stack"] for one in _with(document, "stack")), document["settings"].get("stack")]
     return next((name for name in named if name in vocabulary.STACKS), "decoder")
 
 
 def _placed(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """What a document says of a block, or of one of its numbers."""
+    return _with(document, "stack", "kind", "layer")
+
+
+def _with(document: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of a document that have these keys."""
     result = document.get("result", {})
     lists = [document.get("attention"), *result.values(), [result]]
     for found in lists:
         for one in found if isinstance(found, list) else ():
-            if isinstance(one, dict) and {"stack", "kind", "layer"} <= one.keys():
+            if isinstance(one, dict) and {*keys} <= one.keys():
                 yield one
 
 

@@ -5,7 +5,7 @@ What a document does not hold is not made up: it is left out, and the page says 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,13 @@ from attn_cli.records import Attention, Prediction, Trace
 from attn_cli.views import (
     bare,
     circuit,
+    compare,
+    components,
+    contexts,
+    cost,
+    embed,
     ending,
+    entry,
     heads,
     lens,
     loss,
@@ -28,10 +34,12 @@ from attn_cli.views import (
     tokens,
     train,
     verify,
+    why,
 )
 from attn_cli.views import trace as six_steps
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.look import Look
 from attn_cli.views.saved import Saved, masks_of, of_json
 from attn_cli.words import note
 
@@ -45,9 +53,12 @@ class Shown(NamedTuple):
     lacks: Sequence[Words] = ()
 
 
-def page(saved: Saved) -> Page:
-    """The page of a document that is no trace. Raises KeyError where none is known."""
-    return told(*PAGES[saved.command](saved))
+def page(saved: Saved, look: Look) -> Page:
+    """The page of a document that is no trace, with so many decimals and rows.
+
+    What raises an error of Python here is a document whose parts do not fit together.
+    """
+    return told(*PAGES[saved.command](saved, look))
 
 
 def told(items: Page, lacks: Sequence[Words]) -> Page:
@@ -124,7 +135,7 @@ def _part(trace: Trace, block: Attention, at: int, *, full: bool) -> HeadView:
 # --- the other commands --------------------------------------------------------------------------
 
 
-def _heads(saved: Saved) -> Shown:
+def _heads(saved: Saved, _: Look) -> Shown:
     found, kind = saved.result, type(saved.result).__name__
     if kind == "Proof":
         return Shown(prove.page(saved.model, saved.prompt, found, saved.settings))
@@ -141,30 +152,29 @@ def _heads(saved: Saved) -> Shown:
     if not all(one.weights.size for one in blocks):
         kept = [item for item in items if not isinstance(item, Grids)]
         return Shown(kept, [note("show.weights")])
-    masked = saved.settings.get("mask_value") is not None or any(
-        (one.weights == 0).any() for one in blocks
-    )
-    return Shown(items, [note("show.masked")] * masked)
+    return Shown(items)
 
 
 def _seen(saved: Saved, one: Heads) -> Attention:
-    """A block that marks no cell as masked: which are is not said."""
+    """A block without its arrays, of which the page needs none."""
     queries, keys = (
         tuple(range(len(side.tokens))) for side in saved.prompt.sides(one.stack, one.kind)
     )
-    if one.weights.size and one.weights.shape != (len(one.heads), len(queries), len(keys)):
+    square = (len(queries), len(keys))
+    if one.weights.size and one.weights.shape != (len(one.heads), *square):
+        raise ValueError
+    if one.weights.size and (one.visible.shape != square or one.visible.dtype != bool):
         raise ValueError
     _check_places([one.query], len(queries))
     for head in one.heads:
         _check_places(head.looks_at, len(keys))
-    visible = np.ones(one.weights.shape[1:], bool)
     return Attention(
         stack=one.stack, kind=one.kind, layer=one.layer, heads=tuple(h.head for h in one.heads),
-        kv_heads=(), queries=queries, keys=keys, scale=1.0, arrays={"visible": visible},
+        kv_heads=(), queries=queries, keys=keys, scale=1.0, arrays={},
     )  # fmt: skip
 
 
-def _mask(saved: Saved) -> Shown:
+def _mask(saved: Saved, _: Look) -> Shown:
     found, prompt = saved.result, saved.prompt
     queries, keys = (len(side.tokens) for side in prompt.sides(found.stack, found.kind))
     for cell in (*found.removed, *found.added, *found.valued):
@@ -189,7 +199,7 @@ def _mask(saved: Saved) -> Shown:
 _OF_MODEL = ("lens.what", "lens.added")
 
 
-def _lens(saved: Saved) -> Shown:
+def _lens(saved: Saved, _: Look) -> Shown:
     _check_places((one.position for one in saved.result.positions), len(saved.prompt.last.tokens))
     items = lens.page(saved.model, saved.prompt, saved.result, saved.settings)
     kept = [i for i in items if not (isinstance(i, Say) and i.words.key in _OF_MODEL)]
@@ -216,7 +226,7 @@ class _Step(NamedTuple):
     floor: float
 
 
-def _train(saved: Saved) -> Shown:
+def _train(saved: Saved, _: Look) -> Shown:
     found, settings = saved.result, saved.settings
     run = _Run(*(settings.get(name, "") for name in _Run._fields))
     first = found.steps - len(found.losses)
@@ -230,29 +240,109 @@ def _train(saved: Saved) -> Shown:
     return Shown(items, [note("show.watched")])
 
 
-def _models(saved: Saved) -> Shown:
+def _models(saved: Saved, _: Look) -> Shown:
     if saved.model is None:
         return Shown(models.listing(saved.result))
     return Shown(models.contents(saved.model, saved.result))
 
 
-def _tokens(saved: Saved) -> Shown:
+def _embed(saved: Saved, _: Look) -> Shown:
+    found, kind = saved.result, type(saved.result).__name__
+    if kind == "Nearest":
+        _check_counts([found.nearest, found.left_out])
+        return Shown(embed.page(saved.model, saved.prompt, found))
+    for one in found.sides:
+        _check_places([one.position], len(one.tokens))
+        if len(one.ids) != len(one.tokens):
+            raise ValueError
+    if any(len(layer.lengths) != len(found.sides) for layer in found.layers):
+        raise ValueError
+    return Shown(contexts.page(saved.model, found, saved.settings))
+
+
+def _compare(saved: Saved, _: Look) -> Shown:
+    found, prompts = saved.result, (saved.prompt, saved.result.right.prompt)
+    for one in found.alignment:
+        for read, places in zip(prompts, (one.left, one.right), strict=True):
+            _check_places(places, len(read.of(one.stack).tokens))
+    for row in found.layers:
+        if row.axes != vocabulary.ARRAYS[row.array].axes or len(row.at) != len(row.axes):
+            raise ValueError
+        _check_counts([row.at, row.unlike])
+    for cell in found.cells:
+        _check_places([cell.head], saved.model.heads_of(cell.stack))
+        _check_counts(cell)
+    for one in found.prediction:
+        for read, at in zip(prompts, (one.left_position, one.right_position), strict=True):
+            _check_places([at], len(read.last.tokens))
+    return Shown(compare.page(saved.model, saved.prompt, found))
+
+
+def _cost(saved: Saved, _: Look) -> Shown:
+    _check_counts(saved.result)
+    return Shown(cost.page(saved.model, saved.result))
+
+
+def _why(saved: Saved, look: Look) -> Shown:
+    model, prompt, found, settings = saved.model, saved.prompt, saved.result, saved.settings
+    kind, drawn = type(found).__name__, (look.digits, look.full)
+    if kind == "Attribution":
+        _check_places([found.position], len(prompt.last.tokens))
+        return Shown(components.logit_page(model, prompt, found, settings, *drawn))
+    for one in found.cells if kind == "Chain" else [found]:
+        queries, keys = (len(side.tokens) for side in prompt.sides(one.stack, one.kind))
+        _check_places([one.head], model.heads_of(one.stack))
+        if kind == "Entry":
+            _check_places([one.position], keys if one.array in ("k", "v") else queries)
+            continue
+        _check_places([one.query], queries)
+        _check_places([one.key, *(row.key for row in getattr(one, "row", ()))], keys)
+    if kind == "Chain":
+        return Shown(components.page(model, prompt, found, settings, *drawn))
+    trace = Trace(model=model, prompt=prompt, settings=settings, attention=())
+    return Shown((entry if kind == "Entry" else why).page(trace, found, *drawn))
+
+
+def _tokens(saved: Saved, _: Look) -> Shown:
     # Entries are looked up as they are spelled; what is shown of them is made safe there.
     found = of_json(type(saved.result), saved.document["result"], str)
-    if type(found).__name__ == "Aligned":
+    two = type(found).__name__ == "Aligned"
+    for one in found.readings if two else [found]:
+        rows = [*(row.position for row in one.tokens), *(word.first for word in one.words)]
+        _check_places([*rows, *one.twice], len(one.tokens))
+        _check_counts([one.vocabulary, one.context, one.characters, one.own, one.beyond])
+    if two:
+        _check_counts([found.boundaries, found.common])
+        for at, one in enumerate(found.readings):
+            _check_places(
+                (i for row in found.stretches for i in (row.first, row.second)[at]), len(one.tokens)
+            )
         return Shown(tokens.pages(found, tokens.Choice()))
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
+def _check_counts(found: Any) -> None:
+    """Raises ValueError for a whole number below 0 anywhere in these."""
+    if isinstance(found, tuple | list):
+        for one in found:
+            _check_counts(one)
+    elif isinstance(found, int) and found < 0:
+        raise ValueError
+
+
 # The page of each command's document, one line each.
-PAGES: Mapping[str, Callable[[Saved], Shown]] = {
+PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "heads": _heads,
     "mask": _mask,
     "lens": _lens,
-    "sample": lambda s: Shown(sample.page(s.model, s.prompt, s.result, s.settings)),
-    "loss": lambda s: Shown(loss.page(s.model, s.prompt, s.result, s.settings)),
+    "sample": lambda s, _: Shown(sample.page(s.model, s.prompt, s.result, s.settings)),
+    "loss": lambda s, _: Shown(loss.page(s.model, s.prompt, s.result, s.settings)),
+    "embed": _embed,
+    "compare": _compare,
+    "why": _why,
     "train": _train,
-    "verify": lambda s: Shown(verify.page(s.model, s.prompt, s.result)),
+    "verify": lambda s, _: Shown(verify.page(s.model, s.prompt, s.result)),
+    "cost": _cost,
     "tokens": _tokens,
     "models": _models,
 }

@@ -333,9 +333,8 @@ class _Telling(NamedTuple):
         if direct.reason:
             yield say(f"why.path_{direct.reason.replace('-', '_')}", query=self.query)
             return
-        facts = self.trace.model
-        cap = note("why.before_cap") if facts.logit_cap else ""
-        frozen = note(f"why.frozen_{facts.norm}") if facts.last_norm else ""
+        cap = note("why.before_cap") if direct.soft_cap else ""
+        frozen = note(f"why.frozen_{direct.norm}") if direct.norm else ""
         added, logit = numbers.together(direct.added, direct.logit)
         yield say("why.logit", token=label(direct.token, 24), added=added, logit=logit, cap=cap,
                   frozen=frozen)  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,3 +99,17 @@ def test_different_vocabularies_are_paired_by_text(tiny_folder):
     (tiny_folder / "tokenizer.json").write_text(json.dumps(contents))
     ids = partners(tiny, session.load(str(tiny_folder)))
     assert tiny.tokenizer.id_of("king") not in ids and tiny.tokenizer.id_of("man") in ids
+
+
+def of_texts(*texts):
+    """A model of which only the vocabulary counts."""
+    entries = [Token(id=id, text=text, span=(0, 0)) for id, text in enumerate(texts)]
+    tokenizer = SimpleNamespace(problem="", token=entries.__getitem__)
+    return SimpleNamespace(tokenizer=tokenizer, facts=SimpleNamespace(vocabulary=len(entries)))
+
+
+def test_the_exact_text_comes_before_one_with_other_spaces_and_running_text_before_a_piece():
+    left, right = of_texts("is", " a", "of", " "), of_texts(" is", "of", "is", " of", "in", "a")
+    assert partners(left, right) == {0: 2, 1: 5, 2: 1}
+    assert partners(of_texts("is\n", "xx"), of_texts(" is", "is")) == {0: 0}
+    assert partners(of_texts("is\n", "xx"), of_texts("is", " is")) == {0: 1}

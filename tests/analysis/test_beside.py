@@ -52,6 +52,16 @@ def test_a_deeper_model_goes_on_alone(questions):
         assert [step.layer for step in passed] == [0, 1, 2]
 
 
+def test_a_block_without_a_partner_is_an_error(questions):
+    left, right = questions
+    fewer = frozenset(block for block in right.blocks if block.layer == 0)
+    for two in ((left, right), (right, left)):
+        less = [one._replace(request=replace(one.request, blocks=fewer)) if one is right else one
+                for one in two]  # fmt: skip
+        with pytest.raises(ValueError, match="different numbers of blocks"):
+            session.finished(beside(*less))
+
+
 def test_a_pair_that_nobody_keeps_is_gone_before_the_next(questions):
     alive = []
     for step in beside(*questions):

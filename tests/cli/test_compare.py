@@ -252,13 +252,17 @@ def test_a_longer_prompt_tells_why_keys_and_values_can_be_kept(attn):
     ids=" ".join,
 )  # fmt: skip
 def test_nothing_else_is_explained_so(attn, more):
-    assert "KV cache" not in attn("compare", *more).text
+    assert "KV cache" not in flat(attn("compare", *more))
+    assert not attn("compare", *more, "--json").json["result"]["longer"]
 
 
 def test_the_longer_prompt_of_an_encoder_changes_the_rows_before(attn):
-    page = attn("compare", "--ids", "2,30,31", "--ids", "2,30,31,32", "-m", "tiny-encoder")
+    asked = ("compare", "--ids", "2,30,31", "--ids", "2,30,31,32", "-m", "tiny-encoder")
+    page = attn(*asked)
     assert "An encoder's queries see later tokens too" in flat(page)
-    assert "KV cache" not in page.text
+    assert "KV cache" not in flat(page)
+    entering = attn(*asked, "--layer", 0, "--step", 1)
+    assert "all numbers are the same" in flat(entering) and "KV cache" not in flat(entering)
 
 
 def test_equal_sides_are_said_to_be_equal(attn):

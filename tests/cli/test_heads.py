@@ -80,6 +80,20 @@ def test_the_grids_are_the_weights_in_shades(attn, found):
     assert turned == [["".join(column) for column in zip(*g, strict=True)] for g in grids(page)]
 
 
+def test_which_cells_are_masked_is_told(attn):
+    """Those after the query, and with a window those too far before it; marked on the page."""
+    count = len(attn("heads", PROMPT, "--json").json["prompt"]["tokens"])
+    at_Q, at_K = np.arange(count)[:, None], np.arange(count)
+    causal = at_K <= at_Q
+    near = causal & (at_Q - at_K < 2)
+    for more, visible in (((), causal), (("--mask", "window:2", "--mask-value", "0"), near)):
+        found = attn("heads", PROMPT, "--head", "0", *more, "--json").json["result"]
+        assert found["visible"] == visible.tolist()
+    page = attn("heads", PROMPT, "--head", "0").text
+    rows = [line for line in page.splitlines() if line.count("·") > 1]
+    assert [row.count("·") for row in rows if "gpt2" not in row] == [5, 4, 3, 2], page
+
+
 def test_the_other_layer_and_what_if_settings(attn):
     asked = ("heads", PROMPT, "--layer", 1, "--json")
     plain = attn(*asked).json

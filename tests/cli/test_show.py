@@ -8,8 +8,16 @@ import re
 import numpy as np
 import pytest
 
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.views.show import PAGES
+
 PROMPT = "the greatest thinker in China is"
 CROSS = ("-m", "tiny-translator", "--kind", "cross")
+CONTEXTS = ("embed", "--in", "the king", "--in", "a king is", "--token", "king")
+TWO = ("compare", "the king is a man", "the queen is a woman")
+ENTRY = ("why", PROMPT, "--array", "k", "--column", "0")
+CHAIN = ("why", PROMPT, "--layer", "1", "--by", "component", "--step-back")
+LOGIT = ("why", PROMPT, "--array", "logit", "--by", "component")
 # What a document holds all of: the same page to the byte.
 WHOLE = [
     ("sample", PROMPT, "-t", "1.5", "--top-k", "5", "--seed", "1", "-n", "3"),
@@ -21,11 +29,35 @@ WHOLE = [
     ("verify", PROMPT, "-m", "tiny-translator"),
     ("heads", "the king [MASK] a man", "-m", "tiny-encoder", "--head", "0,2"),
     ("heads", PROMPT, *CROSS),
+    ("heads", PROMPT),
+    ("heads", PROMPT, "--mask-value", "0"),
     ("heads", PROMPT, "--layer", "all", "--sort", "first", "--mask-value", "0"),
     ("heads", "--prove"),
     ("mask", PROMPT, *CROSS, "--mask", "padding:2"),
     ("models",),
     ("models", "tiny"),
+    ("embed", "father - man + woman"),
+    ("embed", "China", "-m", "random:layers=1"),
+    ("embed", "--in", "the fashion model", "--in", "we train the model", "--token", "model"),
+    ("embed", "--in", "the king", "--in", "a king", "--token", "king", "-m", "tiny-encoder"),
+    ("cost", "--preset", "gpt3"),
+    ("cost", "-m", "tiny-encoder", "--context", "8,64"),
+    ("cost", "-m", "tiny-translator"),
+    ("compare", PROMPT, "--mask", "none"),
+    ("compare", "the king is a man", "the queen is a woman", "--layer", "1"),
+    ("compare", "the king is", "the king is a man"),
+    ("compare", "the king is", "-m", "tiny", "-m", "tiny-encoder"),
+    ("compare", "the king", *CROSS, "--stack", "all", "--kind", "all", "--mask", "padding:1"),
+    ("why", PROMPT),
+    ("why", PROMPT, "--query", "1", "--key", "4"),
+    ("why", "the king [MASK] a man", "-m", "tiny-encoder"),
+    ("why", PROMPT, *CROSS, "--without-head", "0.0"),
+    ("why", PROMPT, "--array", "q", "--query", "is", "--column", "3"),
+    ("why", PROMPT, "--array", "output", "--column", "3", "--layer", "1"),
+    ("why", PROMPT, "--layer", "1", "--by", "component", "--step-back"),
+    ("why", PROMPT, "--by", "component", "--logit", "Mencius"),
+    ("tokens", PROMPT),
+    ("tokens", PROMPT, "--model", "tiny", "--model", "tiny-encoder"),
 ]
 # The page of a step needs arrays of others too, which a whole document has.
 STEPS = [
@@ -41,8 +73,6 @@ PARTS = [
     ("trace", "the king", "--parameters", "--after"),
     ("trace", "the king [MASK] a man", "-m", "tiny-encoder"),
     ("trace", "the king", "-m", "tiny-translator", "--stack", "all", "--kind", "all"),
-    ("heads", PROMPT),
-    ("heads", PROMPT, "--mask-value", "0"),
     ("heads", PROMPT, "--circuit", "1.2"),
     ("lens", PROMPT, "--watch", "Confucius", "--per-head"),
     ("lens", PROMPT, "--query", "is,China"),
@@ -64,9 +94,11 @@ def flat(text):
 
 @pytest.mark.parametrize("arguments", WHOLE, ids=" ".join)
 def test_a_whole_document_is_the_same_page_to_the_byte(attn, arguments):
-    view = ("--view", "lines") if arguments[0] in ("heads", "mask") else ()
-    for more in ((), view):
-        page, shown = attn(*arguments, *more), again(attn, *arguments, show=more)
+    saved = attn(*arguments, "--json").out
+    view = ("--view", "lines") if COMMANDS[arguments[0]].views else ()
+    full = ("--full",) if arguments[0] == "why" else ()
+    for more in {(), view, full}:
+        page, shown = attn(*arguments, *more), attn("show", *more, stdin=saved)
         assert shown == page
         assert shown.text.count("\n") > 5
 
@@ -96,13 +128,33 @@ def test_nothing_is_made_up_and_what_is_missing_is_said(attn, arguments):
         assert set(lines) <= set(page.splitlines())
 
 
-def test_the_heads_of_a_decoder_are_the_same_but_for_the_mark_of_masked_cells(attn):
-    page, shown = attn("heads", PROMPT).text, again(attn, "heads", PROMPT).text
-    without = [line for line in shown.splitlines() if "From a document" not in line]
-    assert flat(page.replace("· ", "  ").replace("·", " ")) == flat(
-        "\n".join(line for line in without if "are masked." not in line).replace("·", " ")
-    )
-    assert "which cells are masked" in flat(shown)
+def test_every_document_has_a_page():
+    written = {name for name, command in COMMANDS.items() if command.records}
+    assert written == {"trace", *PAGES}
+
+
+def test_numbers_can_have_more_decimals(attn):
+    for arguments in (ENTRY, (*ENTRY[:2], "--array", "q", "--column", "3")):
+        page = attn(*arguments, "--digits", "4")
+        assert again(attn, *arguments, show=("--digits", "4")).out == page.out
+        assert page.out != attn(*arguments).out
+
+
+def test_what_is_said_of_the_model_is_what_its_document_says(attn):
+    """A page does not take a bare description of the model for a model without these parts."""
+    capped = attn("why", PROMPT, "--by", "component", "--logit", "Mencius", "--json").json
+    capped["result"]["soft_cap"] = 30.0
+    assert "30 · tanh(sum ÷ 30)" in flat(attn("show", stdin=json.dumps(capped).encode()).text)
+    cell = attn("why", PROMPT, "--layer", "1", "--json").json
+    assert "through the last norm" in flat(attn("show", stdin=json.dumps(cell).encode()).text)
+    cell["result"]["direct"] |= {"norm": "", "soft_cap": 30.0}
+    told = flat(attn("show", stdin=json.dumps(cell).encode()).text)
+    assert "through the last norm" not in told and "after a soft cap" in told
+    cost = attn("cost", "--json").json
+    assert "so it is counted once" in flat(attn("show", stdin=json.dumps(cost).encode()).text)
+    cost["result"] |= {"tied": False, "disentangled": True}
+    told = flat(attn("show", stdin=json.dumps(cost).encode()).text)
+    assert "so it is counted once" not in told and "disentangled attention" in told
 
 
 def test_a_training_is_told_again(attn, tmp_path):
@@ -341,6 +393,53 @@ def test_a_trace_without_a_key_is_refused(attn, document, path):
         (("heads", PROMPT), ("query",), 77),
         (("heads", PROMPT), ("query",), -1),
         (("heads", PROMPT), ("heads", 0, "looks_at"), [9] * 6),
+        (("heads", PROMPT), ("visible",), [[True]]),
+        (("heads", PROMPT), ("visible",), [[1.0] * 6] * 6),
+        (("embed", "China"), ("nearest", 0, "rank"), -1),
+        (("embed", "China"), ("terms",), []),
+        (CONTEXTS, ("sides", 0, "position"), -1),
+        (CONTEXTS, ("sides", 1, "position"), 9),
+        (CONTEXTS, ("sides", 1, "ids"), []),
+        (CONTEXTS, ("sides",), []),
+        (CONTEXTS, ("layers", 0, "lengths"), [1.0]),
+        (CONTEXTS, ("layers",), []),
+        (("cost",), ("parameters",), -1),
+        (("cost",), ("contexts", 0, "weights_bfloat16"), -4),
+        (("cost",), ("contexts",), []),
+        (("cost",), ("parts",), []),
+        (("cost",), ("attentions",), []),
+        (("cost",), ("parts", 0, "shapes"), [[3]]),
+        (TWO, ("alignment", 0, "left", 0), -1),
+        (TWO, ("alignment", 0, "right"), [0]),
+        (TWO, ("alignment", 0, "same"), [True]),
+        (TWO, ("alignment",), []),
+        (TWO, ("layers", 0, "at"), [-1, 0]),
+        (TWO, ("layers", 0, "layer"), 2),
+        (TWO, ("layers", 0, "array"), "weights"),
+        (TWO, ("cells", 0, "query"), -1),
+        (TWO, ("cells", 0, "key"), 5),
+        (TWO, ("cells", 0, "head"), 4),
+        (TWO, ("prediction", 0, "right_position"), 5),
+        (TWO, ("prediction", 0, "tokens"), []),
+        (TWO, ("right", "model", "layers"), 0),
+        (TWO, ("right", "prompt", "tokens"), []),
+        (TWO, ("verdict",), "fine"),
+        (("why", PROMPT), ("key",), 6),
+        (("why", PROMPT), ("query",), -1),
+        (("why", PROMPT), ("head",), 4),
+        (("why", PROMPT), ("layer",), 2),
+        (("why", PROMPT), ("kind",), "cross"),
+        (("why", PROMPT), ("row", 0, "key"), -1),
+        (("why", PROMPT), ("direct", "reason"), "none"),
+        (ENTRY, ("position",), -1),
+        (ENTRY, ("array",), "x"),
+        (CHAIN, ("cells",), []),
+        (CHAIN, ("cells", 1, "query"), 6),
+        (CHAIN, ("cells", 0, "by_key"), []),
+        (LOGIT, ("position",), 6),
+        (LOGIT, ("by",), []),
+        (("tokens", PROMPT), ("tokens", 0, "position"), -1),
+        (("tokens", PROMPT), ("own",), -1),
         (("sample", PROMPT), ("candidates",), []),
         (("sample", PROMPT), ("filters",), ["x"]),
         (("sample", PROMPT), ("candidates", 0, "after"), []),

@@ -38,7 +38,6 @@ SENTENCES = {
     "show.model": "what norms, positions and biases the model has",
     "show.ending": "the rest of the layer and how the logits come about",
     "show.weights": "the weights",
-    "show.masked": "which cells are masked",
     "show.window": "whether the model's own mask is a window",
     "show.watched": "the word and the heads that were watched",
     "note.own_names": "the document does not say what norms and positions the model has: {names} "

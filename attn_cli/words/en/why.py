@@ -99,13 +99,13 @@ SENTENCES = {
     "why.bias": "bias b_O",
     # who wrote it
     "why.split_above": "`{query}` gives `{key}` {weight} of its attention: its score is "
-    "{advantage} above the mean of the {others} other keys, and {writer} wrote most of that on the "
-    "key's side ({added}).",
+    "{advantage} above the mean of the {others} other keys. On the key's side the largest part of "
+    "that, {added}, is what {writer} wrote.",
     "why.split_below": "`{query}` gives `{key}` {weight} of its attention: its score is "
     "{advantage} below the mean of the {others} other keys. On the key's side {writer} moved it "
     "most ({added}).",
     "why.split_alone": "`{query}` sees no key beside `{key}`, so this is the score itself; on the "
-    "key's side {writer} wrote most of it ({added}).",
+    "key's side the largest part of it, {added}, is what {writer} wrote.",
     "why.split_nan": "The score of `{query}` and `{key}` is NaN or infinite and cannot be split.",
     "why.split": "The x of every token is a sum of what the embedding, every earlier head and "
     "every earlier feed-forward network (mlp) wrote. With the scale of the norms kept as it is "
@@ -134,7 +134,7 @@ SENTENCES = {
     "why.reconstructed": "All pairs together give the score with an error of {error} of it.",
     "why.back": "one step back: {where} at `{query}`",
     "why.logit_headline": "After `{query}` the logit of {token} is {logit}, the sum of {parts} "
-    "parts; {writer} wrote most of it ({added}).",
+    "parts; the largest, {added}, is what {writer} wrote.",
     "why.logit_split": "The last x is a sum of what the embedding, every head and every "
     "feed-forward network (mlp) wrote. With the last norm's scale kept as it is here (frozen), "
     "each part adds its own product to the logit (direct logit attribution). What a part does by "
