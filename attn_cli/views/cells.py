@@ -193,6 +193,8 @@ def _scale(grid: _Grid, marks: Marks, size: float, digits: int) -> list[str]:
         said.append(sentence("cells.largest", largest=written(size)))
     if (grid.signs < 0).any():
         said.append(sentence("cells.below", marks=" ".join(m.strip() for m in marks.below[1:])))
+    if (np.char.strip(grid.texts.astype(str)) == "?").any():
+        said.append(sentence("cells.nan"))
     if (grid.texts == hidden).any():
         said.append(sentence("cells.hidden", mark=hidden.strip()))
     return said

@@ -117,6 +117,8 @@ def test_what_is_no_number_is_said():
     for view in ("heatmap", "dots"):
         line = drawn(view, Matrix("q", values, ["a"], range(4), "axes"))[3]
         assert line == ("    a  ? ∞ −∞██" if view == "heatmap" else "    a  ? ∞ −∞⬤")
+        assert "   ? NaN" in drawn(view, Matrix("q", values, ["a"], range(4), "axes"))[-1]
+        assert "NaN" not in drawn(view, Matrix("q", values[:, 1:], ["a"], range(3), "axes"))[-1]
     told = drawn("lines", Matrix("q", values, ["a"], range(4), "axes"))
     assert [line.strip() for line in told[2:]] == ["a → 0: NaN", "a → 1: ∞", "a → 2: −∞",
                                                    "a → 3: 1.00"]  # fmt: skip

@@ -7,6 +7,7 @@ SENTENCES = {
     "cells.largest": "largest {largest}",
     "cells.nothing": "size: all 0",
     "cells.below": "below zero {marks}",
+    "cells.nan": "? NaN",
     "cells.hidden": "{mark} masked",
     "cells.columns": "columns:",
     "cells.none": "--view {view} changes nothing here: this page has no matrix to draw",
