@@ -312,7 +312,7 @@ def test_hundreds_of_prompts_take_the_memory_of_a_few(attn, monkeypatch):
         return text(line, quiet)
 
     monkeypatch.setattr(prompts, "_of_text", read)
-    given = b"".join(b"the king is a man %d\n" % number for number in range(601))
+    given = b"".join(b"the king is a man %d\n" % number for number in range(301))
     attn("trace", *EACH, "--json", stdin=given[:200])  # what is made once in a process is there
     tracemalloc.start()
     try:
@@ -324,8 +324,8 @@ def test_hundreds_of_prompts_take_the_memory_of_a_few(attn, monkeypatch):
             assert app.run(["trace", *EACH, "--json"], streams) == 0
     finally:
         tracemalloc.stop()
-    (few, few_at_most), (many, many_at_most) = held[200], held[600]
-    assert many - few < 100 * (600 - 200)
+    (few, few_at_most), (many, many_at_most) = held[100], held[300]
+    assert many - few < 100 * (300 - 100)
     assert many_at_most < 1.1 * few_at_most
 
 

@@ -62,7 +62,7 @@ def test_the_reason_for_the_mask_is_seen_in_training(attn, tmp_path):
     """At work an open mask hardly moves anything; in training it spoils all."""
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("the cat sees the dog\nthe dog sees the cat\na mouse runs\na cat runs\n")
-    small = ("--width", 32, "--heads", 2, "--layers", 1, "--context", 8, "--steps", 150)
+    small = ("--width", 32, "--heads", 2, "--layers", 1, "--context", 8, "--steps", 90)
     found = {}
     for mask in ("causal", "none"):
         asked = ("train", corpus, "--out", tmp_path / mask, *small, "--quiet", "--json")
