@@ -133,6 +133,9 @@ def named(chosen: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def one(given: str, count: int, option: str) -> int:
     """A single index, as in `selection`. Raises UsageError."""
+    if INTEGER.fullmatch(given.strip()) and not -count <= int(given) < count:
+        what = f"{option} {shorten(given)} is out of range"
+        raise UsageError(what, f"valid: 0 to {count - 1}, or -1 for the last")
     found = selection(given, count, option)
     if len(found) != 1:
         raise UsageError(f"{option} {shorten(given)}: this command shows one at a time",

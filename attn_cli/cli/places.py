@@ -19,6 +19,8 @@ def one_place(given: str, side: "Prompt", option: str) -> tuple[int, tuple[Note,
     """
     from attn_cli.views.text import labels
 
+    if parse.INTEGER.fullmatch(given.strip()):
+        return parse.one(given, len(side.tokens), option), ()
     printed = labels(side.labels)
     try:
         found = parse.positions(given, side.labels, option, printed)

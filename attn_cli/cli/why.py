@@ -147,6 +147,10 @@ def _one(
     """The block and the head. Raises UsageError for several."""
     from attn_cli import session
 
+    counts = model.facts.layers_of, model.facts.heads_of
+    for given, count, option in zip((layer, head), counts, ("--layer", "--head"), strict=True):
+        if parse.INTEGER.fullmatch(given.strip()):
+            parse.one(given, max(count(stack) for stack, _ in where), option)
     blocks, heads = session.chosen(model.facts, where, layer, head)
     if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):
         raise UsageError(

@@ -273,7 +273,8 @@ def test_why_there_is_no_direct_share(attn, asked, said):
 REFUSED = [
     (("the king and the queen", "--query", "the"), "--query the stands at positions 0, 3"),
     ((PROMPT, "--query", "elephant"), "is no token of this prompt"),
-    ((PROMPT, "--query", "99"), "--query 99 is out of range"),
+    ((PROMPT, "--query", "99"), "--query 99 is out of range\nhint: valid: 0 to 5, or -1 for"),
+    ((PROMPT, "--head", "9"), "--head 9 is out of range\nhint: valid: 0 to 3, or -1 for"),
     ((PROMPT, "--layer", "7"), "--layer 7 is out of range"),
     ((PROMPT, "--head", "9"), "--head 9 is out of range"),
     ((PROMPT, "--head", "0,1"), "one head of one layer"),
