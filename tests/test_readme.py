@@ -3,9 +3,11 @@
 `python tests/test_readme.py` writes the outputs anew.
 """
 
+import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from attn_cli.cli import app
 from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.streams import Streams
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -96,8 +100,12 @@ def test_there_is_a_command_for_each_question():
 
 
 @pytest.mark.parametrize("command, seen", questions(), ids=lambda row: row[:60])
-def test_a_command_answers_its_question(command, seen):
-    words, numbers = read(attn(command))
+def test_a_command_answers_its_question(command, seen, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    typed = shlex.split(command.replace("$(mktemp -d)", str(tmp_path)))[1:]
+    written = io.TextIOWrapper(io.BytesIO())
+    assert app.run(typed, Streams(stdout=written, stdin=None, stderr=None, environ={})) == 0
+    words, numbers = read(written.buffer.getvalue().decode())
     page = " ".join(words)
     assert seen
     for part in seen:
