@@ -25,6 +25,11 @@ class Address(NamedTuple):
         return self.kind == "cross"
 
     @property
+    def key_stack(self) -> str:
+        """The stack whose vectors the keys are made from."""
+        return "encoder" if self.crosses else self.stack
+
+    @property
     def both_sides(self) -> bool:
         """Whether the stack reads a text in both directions."""
         return self.stack == "encoder"

@@ -138,7 +138,7 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
     # The other stack's may be wider, if it has fewer of them.
     width = max(facts.head_width, 0 if block.stack == facts.stack else facts.model_width // every)
     queries, keys = request.positions.get((block.stack, block.kind), (None, None))
-    of_keys = tokens["encoder" if block.crosses else block.stack]
+    of_keys = tokens[block.key_stack]
     sizes = {
         "head": len(heads),
         "kv_head": len({head // facts.group_of(block.stack) for head in heads}),

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,9 +148,8 @@ class _Shared:
     def __init__(self, left: Question, right: Question) -> None:
         self.questions, self.ids = (left, right), partners(left.model, right.model)
         self.places = _places(left, right)
-        stacks = {own[0]: other[0] for own, other in self.places}
-        if any(kind == "cross" for (_, kind), _ in self.places):
-            stacks = {"encoder": "encoder", **stacks}
+        pairs = [zip(_stacks(own), _stacks(other), strict=True) for own, other in self.places]
+        stacks = dict(sorted(chain(*pairs), key=lambda pair: vocabulary.STACKS.index(pair[0])))
         self.alignments = {
             own: alignment(own, left.prompt.of(own), right.prompt.of(other), self.ids)
             for own, other in stacks.items()
@@ -182,9 +182,8 @@ class _Shared:
         """Queries and keys of the left block, and those of the right one, that are aligned."""
         left, _ = self.questions
         given = left.request.positions.get(place, (None, None))
-        stacks = place[0], "encoder" if place[1] == "cross" else place[0]
         found = []
-        for stack, chosen in zip(stacks, given, strict=True):
+        for stack, chosen in zip(_stacks(place), given, strict=True):
             pairs = dict(zip(*self.alignments[stack][1:3], strict=True))
             own = tuple(pairs) if chosen is None else tuple(at for at in chosen if at in pairs)
             if chosen is not None and not own:
@@ -194,6 +193,11 @@ class _Shared:
                 )
             found.append((own, tuple(pairs[at] for at in own)))
         return tuple(zip(*found, strict=True))
+
+
+def _stacks(place: Place) -> tuple[str, str]:
+    """The stacks that queries and keys are made from."""
+    return place[0], Address(*place, 0).key_stack
 
 
 def _unless_all(chosen: tuple[int, ...], of: Prompt) -> tuple[int, ...] | None:

@@ -151,15 +151,7 @@ def components_steps(
         sums.take_keys(Writer("encoder"), block.key_x[at.keys])
     pieces = _pieces(model, prompt, where, sorted({query, *([] if where.crosses else at.keys)}),
                      changes, max_memory)  # fmt: skip
-    while True:
-        try:
-            piece = next(pieces)
-        except StopIteration:
-            break
-        if isinstance(piece, Passed):
-            yield piece
-        else:
-            sums.take(*piece, crosses=where.crosses)
+    yield from session.taking(pieces, lambda piece: sums.take(*piece, crosses=where.crosses))
     return _found(block, where, head, at, other, sums)
 
 

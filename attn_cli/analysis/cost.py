@@ -13,7 +13,7 @@ from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.roles import FUSED, PARTS, PROJECTIONS, Place, place_of
 from attn_cli.notes import shape_notes
 from attn_cli.opening.presets import SPARSE
-from attn_cli.records import Facts
+from attn_cli.records import Address, Facts
 from attn_cli.words import Note, note
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
@@ -62,7 +62,7 @@ class Attentions(NamedTuple):
     @property
     def causal(self) -> bool:
         """Whether keys after a query are hidden from it."""
-        return self.stack == "decoder" and self.kind == "self"
+        return Address(self.stack, self.kind, 0).causal
 
     @property
     def reach(self) -> int:

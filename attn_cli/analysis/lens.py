@@ -182,17 +182,14 @@ def _passed(
         model.facts, session.records(model, prompt.last.ids, request), model.facts.stack
     )
     rows, stream = [], None if refusal(model) else parts.Stream()
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            return np.stack(rows), stream, stop.value
-        if isinstance(step, Passed):
-            yield step
-            continue
-        rows += [step.leaving_PM] if rows else [step.entering_PM, step.leaving_PM]
+
+    def take(layer: parts.Layer) -> None:
+        rows.extend([layer.leaving_PM] if rows else [layer.entering_PM, layer.leaving_PM])
         if stream:
-            stream.take(*step.embedding, *step.moves)
+            stream.take(*layer.embedding, *layer.moves)
+
+    end = yield from session.taking(steps, take)
+    return np.stack(rows), stream, end
 
 
 Ranked = tuple[tuple[Candidate, ...], Candidate]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from attn_cli.notes import place
-from attn_cli.records import Facts, Prompt
+from attn_cli.records import Address, Facts, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.items import (
     Column,
@@ -80,8 +80,8 @@ class _Names:
         return str(row.layer) if self.one_place else note(key, layer=row.layer)
 
     def token(self, row: "Placed", axis: str, at: int) -> str:
-        crosses = row.kind == "cross" and axis == "key"
-        return self._texts["encoder" if crosses else row.stack][at]
+        of = Address(row.stack, row.kind, row.layer)
+        return self._texts[of.key_stack if axis == "key" else of.stack][at]
 
     def at(self, row: "Difference") -> Words:
         """Where the largest difference is: its head and its tokens."""
