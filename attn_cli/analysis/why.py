@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.analysis.heads import cosine, found
+from attn_cli.analysis.heads import found
 from attn_cli.analysis.parts import frozen
 from attn_cli.errors import UsageError
 from attn_cli.maths.attention import PRODUCT
+from attn_cli.maths.layers import cosine
 from attn_cli.records import Address, Attention, Ending, Facts, Prediction, Trace
 
 NEEDS = frozenset({

@@ -27,6 +27,7 @@ def _lengths(text: str) -> tuple[int, ...]:
     """Context lengths with commas between them, each once. Raises UsageError."""
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
+        # As of 2,048, whose comma is meant to part thousands.
         if (len(part) == 3 and part.startswith("0")) or not part:
             what = f"--context {shorten(text)} is no list of lengths"
             raise UsageError(what, "whole numbers with a comma between them: 2048,8192")

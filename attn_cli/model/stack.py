@@ -252,7 +252,7 @@ class Stack:
         scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)
         chosen = selected(request, block, len(q), len(k), self.indices, sizes[1])
-        if recorded and request.arrays & {"w_o", "head_output"}:
+        if chosen.measures or (recorded and request.arrays & {"w_o", "head_output"}):
             out = of_matrix(out.matrix, out.bias)
         lengths = value_lengths(v, out.matrix) if chosen.measures else NOTHING
         steps = attend(
