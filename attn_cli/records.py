@@ -166,10 +166,13 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
-    and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, and the factor on them, layer by layer; the `slopes` of ALiBi, head by
-    head. Of a model that is only known from a document these are not known, and `partial` says so.
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
+    keys); `parallel`: whether the feed-forward network reads the layer's x instead of its sum with
+    the attention; the largest number that is left in q, k and v where they are `clipped`;
+    `windowed`: whether the mask of a layer is a window; how many of a head's dimensions are
+    `rotated`, and the factor on them, layer by layer; the layers that are `unrotated` where others
+    rotate; the `slopes` of ALiBi, head by head. Of a model that is only known from a document these
+    are not known, and `partial` says so.
     """
 
     name: str
@@ -198,12 +201,15 @@ class Facts:
     norm_base: float = 0.0
     logit_cap: float = 0.0
     last_norm: str = ""
-    head_norm: bool = False
+    head_norm: str = ""
+    clipped: float = 0.0
     embedding: str = "token"
     residual: str = "added"
+    parallel: bool = False
     positions: str = "none"
     windowed: bool = False
     rotated: int = 0
+    unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     partial: bool = False
@@ -217,6 +223,10 @@ class Facts:
     def writes(self) -> bool:
         """Whether the stack that predicts is a decoder, which writes the next token."""
         return self.stack == "decoder"
+
+    def rotates(self, layer: int) -> bool:
+        """Whether positions rotate the queries and keys of a layer."""
+        return self.positions == "rotary" and layer not in self.unrotated
 
     @property
     def reads_on(self) -> bool:

@@ -174,7 +174,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         epsilon=config.epsilon,
         last_norm="norm",
         norm_base=config.norm_base,
-        head_norm=config.head_norm,
+        head_norm="each" if config.head_norm else "",
         positions="rotary",
         windowed=any(config.windows),
         rotated=2 * len(config.rope.frequencies),
