@@ -170,9 +170,10 @@ class Facts:
     keys); `parallel`: whether the feed-forward network reads the layer's x instead of its sum with
     the attention; the largest number that is left in q, k and v where they are `clipped`;
     `windowed`: whether the mask of a layer is a window; how many of a head's dimensions are
-    `rotated`, and the factor on them, layer by layer; the layers that are `unrotated` where others
-    rotate; the `slopes` of ALiBi, head by head. Of a model that is only known from a document these
-    are not known, and `partial` says so.
+    `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on
+    them, layer by layer; the layers that are `unrotated` where others rotate; the `slopes` of
+    ALiBi, head by head. Of a model that is only known from a document these are not known, and
+    `partial` says so.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Facts:
     positions: str = "none"
     windowed: bool = False
     rotated: int = 0
+    interleaved: bool = False
     unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()

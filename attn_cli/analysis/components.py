@@ -103,6 +103,7 @@ class _Side(NamedTuple):
     scale_PD: np.ndarray
     cos_PR: np.ndarray
     sin_PR: np.ndarray
+    interleaved: bool
     late: bool = False
     centred: bool = False
 
@@ -113,7 +114,9 @@ class _Side(NamedTuple):
 
     def _turned(self, raw: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         raw = raw if self.late else self._scaled(raw, rows)
-        raw = rotate([raw], self.cos_PR[rows], self.sin_PR[rows])[0] if self.cos_PR.size else raw
+        if self.cos_PR.size:
+            cos, sin = self.cos_PR[rows], self.sin_PR[rows]
+            (raw,) = rotate([raw], cos, sin, interleaved=self.interleaved)
         return self._scaled(raw, rows) if self.late else raw
 
     def _scaled(self, raw: np.ndarray, rows: slice) -> np.ndarray:
@@ -253,7 +256,9 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
         factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
         cos, sin = np.cos(angles) * factor, np.sin(angles) * factor
     late, centred = facts.head_norm == "rotated", bool(facts.head_norm) and facts.norm == "layer"
-    side = _Side(norm, w_MD, bias_D, np.ones_like(raw_PD), cos, sin, late, centred)
+    side = _Side(
+        norm, w_MD, bias_D, np.ones_like(raw_PD), cos, sin, facts.interleaved, late, centred
+    )
     if not facts.head_norm and not facts.clipped:
         return side
     found = arrays[letter] if late else arrays.get(f"{letter}_unrotated", arrays[letter])
