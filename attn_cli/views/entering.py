@@ -164,20 +164,7 @@ def project(view: HeadView) -> Items:
     if facts.positions == "rotary" and not facts.rotates(view.block.layer):
         yield say("project.unrotated")
     if view.has("q_unrotated", "k_unrotated"):
-        yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
-        angles = view.block.shown["angles"][view.query][None]
-        half = angles.shape[1]
-        if "positions" in view.trace.settings["without"]:
-            yield say("project.unturned")
-        key = "project.neighbours" if view.facts.interleaved else "project.halves"
-        yield say("project.rotary", pair=note(key, half=half), query=view.names[view.query])
-        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
-        yield Matrix(note("project.angles"), angles, [""], range(half), axes)
-        factor = facts.attention_factors[view.block.layer]
-        if facts.rotated < facts.head_width:
-            yield say("project.partial", width=facts.head_width, count=facts.rotated)
-        if factor != 1:
-            yield say("project.stretched", ratio=numbers.number(factor, 3))
+        yield from _rotation(view)
     if facts.head_norm == "rotated":
         yield say("project.heads_rotated", norm=heads_norm)
     yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))
@@ -185,3 +172,22 @@ def project(view: HeadView) -> Items:
     if of_distances:
         yield say("project.distances", names=ending.listed(of_distances))
         yield from map(view.parameter, of_distances)
+
+
+def _rotation(view: HeadView) -> Items:
+    """By how much queries and keys rotate, after what they were."""
+    facts = view.facts
+    yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
+    angles = view.block.shown["angles"][view.query][None]
+    half = angles.shape[1]
+    if "positions" in view.trace.settings["without"]:
+        yield say("project.unturned")
+    key = "project.neighbours" if facts.interleaved else "project.halves"
+    yield say("project.rotary", pair=note(key, half=half), query=view.names[view.query])
+    axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
+    yield Matrix(note("project.angles"), angles, [""], range(half), axes)
+    factor = facts.attention_factors[view.block.layer]
+    if facts.rotated < facts.head_width:
+        yield say("project.partial", width=facts.head_width, count=facts.rotated)
+    if factor != 1:
+        yield say("project.stretched", ratio=numbers.number(factor, 3))
