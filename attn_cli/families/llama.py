@@ -180,9 +180,10 @@ def describe(facts: Facts, config: Config) -> Facts:
         last_norm="norm",
         norm_base=config.norm_base,
         head_norm="each" if config.head_norm else "",
-        positions="rotary",
+        positions="rotary" if len(config.unrotated) < config.layers else "none",
         windowed=any(config.windows),
         rotated=2 * len(config.rope.frequencies),
+        interleaved=config.rope.interleaved,
         unrotated=config.unrotated,
         attention_factors=(config.rope.attention_factor,) * config.layers,
     )

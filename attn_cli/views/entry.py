@@ -96,14 +96,20 @@ class _Telling(NamedTuple):
             self._fill_rotation(turn)
         self._fill_heads()
 
+    @property
+    def unclipped(self) -> float:
+        """The sum and its bias."""
+        return self.found.dot.value + (self.found.bias if "biased" in self.stages else 0.0)
+
     def _fill_clip(self) -> None:
         sheet, clip = self.sheet, self.found.clip
-        raw = self.found.dot.value + (self.found.bias if "biased" in self.stages else 0.0)
+
+        def clipped(x: float) -> float:
+            return min(max(x, -clip), clip)
+
         if self.name("clipped") != "value":
-            sheet.put("clipped", min(max(raw, -clip), clip))
-        sheet.rule(
-            self.name("clipped"), self.before("clipped"), by=lambda x: min(max(x, -clip), clip)
-        )
+            sheet.put("clipped", clipped(self.unclipped))
+        sheet.rule(self.name("clipped"), self.before("clipped"), by=clipped)
 
     def _fill_norm(self, norm: "HeadNorm") -> None:
         sheet, before = self.sheet, self.before("normed")
@@ -178,9 +184,10 @@ class _Telling(NamedTuple):
 
     def clip(self) -> Items:
         if "clipped" in self.stages:
-            x, value = self.before("clipped"), self.name("clipped")
-            yield say("why.clipped", clip=f"{self.found.clip:g}", x=self.sheet.text(x),
-                      value=self.sheet.text(value))  # fmt: skip
+            clip, text = self.found.clip, self.sheet.text
+            key = "why.unclipped" if abs(self.unclipped) <= clip else "why.clipped"
+            yield say(key, clip=f"{clip:g}", x=text(self.before("clipped")),
+                      value=text(self.name("clipped")))  # fmt: skip
 
     def norm(self) -> Items:
         text = self.sheet.text

@@ -42,7 +42,7 @@ SENTENCES = {
     "linear map leads from its {narrow} numbers to the model's {width}.",
     "embed.sum_normed_projected_rows": "x = W·(the layer norm of their sum) + b",
     "embed.enters_rotary": "it rotates queries and keys in step 2",
-    "embed.enters_later": "it rotates queries and keys in step 2, but not in this layer",
+    "embed.enters_later": "it rotates queries and keys in step 2, in other layers than this",
     "embed.enters_bias": "it enters in step 4, as a bias on the scores",
     "embed.enters_relative": "it enters in step 4, as a bias on the scores",
     "embed.enters_disentangled": "it enters in step 3, as terms of the scores",
