@@ -145,10 +145,10 @@ GGUF = Gguf(
     say=say,
     finish=finish,
 )
+_PATTERN = "attention.sliding_window_pattern"
 # Where not all layers have the window.
 WINDOWED = replace(
     GGUF,
-    keys=GGUF.keys
-    | {"attention.sliding_window_pattern": "pattern", "rope.freq_base_swa": "local_base"},
-    by_layer=frozenset({"attention.sliding_window_pattern"}),
+    keys=GGUF.keys | {_PATTERN: "pattern", "rope.freq_base_swa": "local_base"},
+    by_layer=frozenset({_PATTERN}),
 )

@@ -34,8 +34,8 @@ class Config(llama.Config):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    shared = llama.common(reader.with_defaults({"rms_norm_eps": 1e-5}))
-    bias = reader.flag("attention_bias", False)
+    reader = reader.with_defaults({"rms_norm_eps": 1e-5})
+    shared, bias = llama.common(reader), reader.flag("attention_bias", False)
     reader.finish(llama.HARMLESS)
     windows = (0,) * shared["layers"]
     biases = {"qkv_bias": bias, "output_bias": bias}
