@@ -54,7 +54,7 @@ def say(
     if kind == "none":
         kind, _ = "default", scaling.pop("factor", 0)
     values["rope_scaling"] = {"rope_type": kind, **scaling}
-    for key in ("window", "pattern", "local_base", "attn_factor"):
+    for key in ("window", "pattern", "attn_factor"):
         values.pop(key, 0)
 
 
@@ -147,8 +147,4 @@ GGUF = Gguf(
 )
 _PATTERN = "attention.sliding_window_pattern"
 # Where not all layers have the window.
-WINDOWED = replace(
-    GGUF,
-    keys=GGUF.keys | {_PATTERN: "pattern", "rope.freq_base_swa": "local_base"},
-    by_layer=frozenset({_PATTERN}),
-)
+WINDOWED = replace(GGUF, keys=GGUF.keys | {_PATTERN: "pattern"}, by_layer=frozenset({_PATTERN}))

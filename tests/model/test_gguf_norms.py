@@ -33,6 +33,14 @@ LAYER_NORMS = ("olmo", "command-r", "cohere2")
 LOGIT_SCALES = ("command-r", "cohere2")
 
 
+def sayable(config):
+    """The config without what GGUF has no key for, so that both files say the same model."""
+    rope = config["rope_parameters"]
+    if "sliding_attention" in rope:  # one base for all layers
+        rope["sliding_attention"]["rope_theta"] = rope["full_attention"]["rope_theta"]
+    return config
+
+
 # --- the converter -------------------------------------------------------------------------------
 
 
@@ -81,9 +89,6 @@ def add_own(writer, config, architecture):
     if config.get("sliding_window") and architecture != "cohere2":
         slides = [kind == "sliding_attention" for kind in config["layer_types"]]
         writer.add_sliding_window_pattern(slides)
-    if "sliding_attention" in rope:
-        base = rope["sliding_attention"]["rope_theta"]
-        writer.add_float32(f"{architecture}.rope.freq_base_swa", base)
     if architecture in ("chatglm", "glm4"):
         writer.add_rope_dimension_count(int(rope["partial_rotary_factor"] * config["head_dim"]))
     if rope.get("alpha"):
@@ -127,6 +132,7 @@ def convert(tmp_path, write_gguf):
 
     def make(name, *, keys=lambda writer: None, tensors=dict):
         found, architecture = json.loads((TYPES / f"{name}.json").read_text()), ARCHITECTURES[name]
+        sayable(found["config"])
         folder = tmp_path / name
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(found["config"]))
