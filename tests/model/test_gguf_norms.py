@@ -3,24 +3,22 @@
 The names of tensors are the library's own; keys, order of rows and lists by layer the converter's.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+from golden.made_folders import document, write_folder
 from golden.made_weights import made
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from attn_cli.families import cohere2, exaone4, olmo2
 from attn_cli.model.gguf import open_gguf
 from measure import row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 ARCHITECTURES = {
     "olmo-a": "olmo", "olmo2-a": "olmo2", "olmo2-b": "olmo2", "olmo3-a": "olmo2",
     "smollm3-a": "smollm3", "cohere-a": "command-r", "cohere2-a": "cohere2",
@@ -131,13 +129,9 @@ def convert(tmp_path, write_gguf):
     """Makes the GGUF file of a golden model, changed on the way, and its folder."""
 
     def make(name, *, keys=lambda writer: None, tensors=dict):
-        found, architecture = json.loads((TYPES / f"{name}.json").read_text()), ARCHITECTURES[name]
-        sayable(found["config"])
-        folder = tmp_path / name
+        found, architecture, folder = document(name), ARCHITECTURES[name], tmp_path / name
         folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(found["config"]))
-        arrays = made(found["tensors"], found["seed"])
-        (folder / "model.safetensors").write_bytes(encode(arrays, {"format": "pt"}))
+        write_folder(name, folder, sayable(found["config"]))
 
         def add(writer):
             add_base(writer, found["config"], architecture)
