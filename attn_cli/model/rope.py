@@ -41,7 +41,8 @@ class Angles(NamedTuple):
 class Rope:
     """`frequencies` per pair of dimensions; the `attention_factor` multiplies cosine and sine.
 
-    Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE).
+    Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE); beyond
+    `known`, if it is not 0, by others for every length of the text, which are not known here.
     `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`).
     """
 
@@ -49,10 +50,17 @@ class Rope:
     attention_factor: float = 1.0
     long_frequencies: tuple[float, ...] = ()
     limit: int = 0
+    known: int = 0
     interleaved: bool = False
 
     def angles(self, at: Sequence[int]) -> Angles:
-        """The angles of these positions."""
+        """The angles of these positions. Raises ContentError beyond those that are known."""
+        if 0 < self.known <= max(at):
+            raise ContentError(
+                f"beyond {self.known:,} tokens the model rotates by other angles for every length "
+                "of the text (rope_type dynamic), which attn does not know",
+                f"up to {self.known:,} tokens work, without --force-context",
+            )
         beyond = self.limit and max(at) >= self.limit
         of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
         at_P = np.array(at, np.float32)
@@ -87,15 +95,21 @@ def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarra
 def read_rope(reader: ConfigReader, width: int, context: int) -> Rope:
     """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x). Raises ContentError."""
     section = rope_section(reader)
-    whole_heads(section, reader)
+    whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     return scaled_rope(section, reader, base, width, context)
 
 
-def whole_heads(*readers: ConfigReader) -> None:
-    """Refuses a share of a head's dimensions, in a family whose heads rotate whole."""
-    for reader in readers:
-        reader.only("partial_rotary_factor", 1.0)
+def whole_heads(reader: ConfigReader, *sections: ConfigReader) -> None:
+    """A share of a head's dimensions, in a family whose heads rotate whole.
+
+    The reference's class does not read it, and where the frequencies are scaled it fails: refused.
+    """
+    scaled = any(_kind(section) != "default" for section in sections)
+    for place in (*sections, reader):
+        place.number("partial_rotary_factor", 1.0)
+        if scaled:
+            place.only("partial_rotary_factor", 1.0)
 
 
 def rope_section(
@@ -132,7 +146,7 @@ def scaled_rope(
     section: ConfigReader, reader: ConfigReader, base: float, width: int, context: int
 ) -> Rope:
     """The frequencies of `width` dimensions, scaled as `section` says; `reader` has the rest."""
-    kind = section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
+    kind = _kind(section)
     # Phi-3 keeps it beside the section, and there it has the last word.
     original = reader.integer(_ORIGINAL, section.integer(_ORIGINAL, context))
     try:
@@ -144,6 +158,10 @@ def scaled_rope(
     section.leave(_HARMLESS)
     _finite(np.array(rope.long_frequencies), section)
     return replace(rope, frequencies=_finite(np.array(rope.frequencies), section))
+
+
+def _kind(section: ConfigReader) -> str:
+    return section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
 
 
 def _finite(plain: np.ndarray, reader: ConfigReader) -> tuple[float, ...]:
@@ -167,6 +185,13 @@ def _default(section: ConfigReader, base: float, width: int, *_: int) -> Rope:
 def _linear(section: ConfigReader, base: float, width: int, *_: int) -> Rope:
     plain = positions.frequencies(width, base)
     return _rope(positions.linear_scaling(plain, section.positive("factor")))
+
+
+def _dynamic(section: ConfigReader, base: float, width: int, context: int, *_: int) -> Rope:
+    """Up to the trained context the base grows by a factor that is 1 but for rounding."""
+    factor = section.positive("factor")
+    base *= (factor * context / context - (factor - 1)) ** (width / (width - 2))
+    return replace(_rope(positions.frequencies(width, base)), known=context)
 
 
 def _llama3(section: ConfigReader, base: float, width: int, context: int, original: int) -> Rope:
@@ -212,6 +237,7 @@ def _longrope(section: ConfigReader, base: float, width: int, context: int, orig
 _SCALINGS = {
     "default": _default,
     "linear": _linear,
+    "dynamic": _dynamic,
     "llama3": _llama3,
     "yarn": _yarn,
     "longrope": _longrope,
