@@ -117,6 +117,9 @@ def _projected(
     product = float(raw_W[column] - (0 if np.isnan(bias) else bias))
     norm = _head_norm(facts, raw_W, before, column) if array != "v" else ()
     turned = _rotation(facts, block, before, position, column) if array != "v" else ()
+    if array == "q" and turned and "query_factor" in block.shown:
+        more = float(block.shown["query_factor"][position])
+        turned = (turned[0]._replace(factor=turned[0].factor * more),)
     return {"input": name, "dot": dot(f"{name}·W", x, w_MW[:, column], product), "bias": bias,
             "norm": norm, "rotation": turned, "heads": (), "value": value}  # fmt: skip
 

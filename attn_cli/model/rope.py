@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli.errors import ContentError
 from attn_cli.maths import positions
 from attn_cli.maths.positions import rotate
+from attn_cli.maths.products import NOTHING
 from attn_cli.model.config import ConfigReader
 
 # A kind of scaling reads its own of these and leaves the others; the last four are of no kind.
@@ -28,13 +29,15 @@ _ORIGINAL = "original_max_position_embeddings"
 class Angles(NamedTuple):
     """Cosine and sine, times the attention factor, and the angle itself; (position, pair).
 
-    `interleaved`: see `maths.rotate`.
+    `interleaved`: see `maths.rotate`. Each query is multiplied by its position's `query_factor`,
+    if there are any.
     """
 
     cosine: np.ndarray
     sine: np.ndarray
     angle: np.ndarray
     interleaved: bool = False
+    query_factor: np.ndarray = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,8 @@ class Rope:
 
     Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE); beyond
     `known`, if it is not 0, by others for every length of the text, which are not known here.
-    `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`).
+    `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`). `growth` is (β, length):
+    a query is multiplied by 1 + β·ln(1 + ⌊position ÷ length⌋), as Llama 4 does.
     """
 
     frequencies: tuple[float, ...]
@@ -52,6 +56,7 @@ class Rope:
     limit: int = 0
     known: int = 0
     interleaved: bool = False
+    growth: tuple[float, int] | None = None
 
     def angles(self, at: Sequence[int]) -> Angles:
         """The angles of these positions. Raises ContentError beyond those that are known."""
@@ -65,7 +70,8 @@ class Rope:
         of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
         at_P = np.array(at, np.float32)
         found = positions.angles(of_pairs, at_P, self.attention_factor)
-        return Angles(*found, self.interleaved)
+        factor = positions.query_growth(at_P, *self.growth) if self.growth else NOTHING
+        return Angles(*found, self.interleaved, factor)
 
     def slowed(self, factors: np.ndarray, reader: ConfigReader) -> "Rope":
         """The same with each frequency divided by its factor, as GGUF stores Llama 3's scaling."""
@@ -89,12 +95,22 @@ def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarra
     rotated_qk = rotate(both, by.cosine, by.sine, interleaved=by.interleaved)
     after = dict(zip("qk", rotated_qk, strict=True))
     before = {f"{letter}_unrotated": arrays[letter] for letter in "qk"}
-    return {**arrays, **before, **after, "angles": by.angle}
+    found = {**arrays, **before, **after, "angles": by.angle}
+    if by.query_factor.size:
+        found["q"] *= by.query_factor[:, None]
+        found["query_factor"] = by.query_factor
+    return found
 
 
-def read_rope(reader: ConfigReader, width: int, context: int) -> Rope:
-    """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x). Raises ContentError."""
-    section = rope_section(reader)
+def read_rope(
+    reader: ConfigReader,
+    width: int,
+    context: int,
+    default: Mapping[str, Any] = MappingProxyType({}),
+) -> Rope:
+    """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x), or a family's `default`
+    where there are none of these sections. Raises ContentError."""
+    section = rope_section(reader, default=default)
     whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     return scaled_rope(section, reader, base, width, context)
@@ -113,14 +129,17 @@ def whole_heads(reader: ConfigReader, *sections: ConfigReader) -> None:
 
 
 def rope_section(
-    reader: ConfigReader, aliases: Mapping[str, str] = MappingProxyType({})
+    reader: ConfigReader,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+    default: Mapping[str, Any] = MappingProxyType({}),
 ) -> ConfigReader:
     """`rope_parameters` as 5.x writes them, or `rope_scaling` as 4.x did, which has the last word.
 
-    `aliases` are further names that a family has for a kind of scaling.
+    `aliases` are further names that a family has for a kind of scaling; the `default` is its own
+    where there is neither.
     """
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
-    section = dict(older or newer)
+    section = dict(older or (newer if reader.has("rope_parameters") else default))
     for key in ("rope_type", "type"):
         if isinstance(section.get(key), str):
             section[key] = aliases.get(section[key], section[key])
