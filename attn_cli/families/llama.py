@@ -178,6 +178,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         positions="rotary",
         windowed=any(config.windows),
         rotated=2 * len(config.rope.frequencies),
+        interleaved=config.rope.interleaved,
         attention_factors=(config.rope.attention_factor,) * config.layers,
     )
 
