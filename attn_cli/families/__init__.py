@@ -19,6 +19,7 @@ FAMILIES = {
     "granite": "granite",
     "ministral": "ministral",
     "ministral3": "ministral3",
+    "mistral3": "ministral3",
     "seed_oss": "seed_oss",
     "exaone": "exaone",
     "ernie4_5": "ernie4_5",
