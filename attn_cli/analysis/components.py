@@ -259,10 +259,13 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
     side = _Side(
         norm, w_MD, bias_D, np.ones_like(raw_PD), cos, sin, facts.interleaved, late, centred
     )
-    if not facts.head_norm and not facts.clipped:
-        return side
-    found = arrays[letter] if late else arrays.get(f"{letter}_unrotated", arrays[letter])
-    return side.scaled_to(found[0, rows], raw_PD)
+    if facts.head_norm or facts.clipped:
+        found = arrays[letter] if late else arrays.get(f"{letter}_unrotated", arrays[letter])
+        side = side.scaled_to(found[0, rows], raw_PD)
+    if letter == "q" and "query_factor" in block.shown:
+        factor_PD = block.shown["query_factor"][rows, None]
+        side = side._replace(scale_PD=side.scale_PD * factor_PD)
+    return side
 
 
 def _pieces(

@@ -39,7 +39,8 @@ class HeadNorm(NamedTuple):
 
 class Rotation(NamedTuple):
     """The rotation of two dimensions by an `angle`, (a, b) → (a·cos − b·sin, a·sin + b·cos), times
-    the attention `factor`; `a` is that of dimension `first`, `b` of `second`."""
+    the attention `factor`, and a query's by the `growth` of its position; `a` is that of dimension
+    `first`, `b` of `second`."""
 
     first: int
     second: int
@@ -47,6 +48,7 @@ class Rotation(NamedTuple):
     b: float
     angle: float
     factor: float
+    growth: float = 1.0
 
 
 class Part(NamedTuple):
@@ -126,14 +128,16 @@ def _projected(
     if facts.clipped:
         raw_HW = raw_HW.clip(-clip, clip)
     before = block.arrays.get(f"{array}_unrotated", block.arrays[array])[place, at]
-    norm, turned = (), ()
+    norm, turned, last = (), (), before
     if array != "v":
         turned = _rotation(facts, block, before, position, column)
-        raw_HW = (
-            _rotated(facts, block, raw_HW, position) if facts.head_norm == "rotated" else raw_HW
-        )
-        last = before if facts.head_norm != "rotated" else block.arrays[array][place, at]
+        if facts.head_norm == "rotated":
+            raw_HW = _rotated(facts, block, raw_HW, position)
+            last = block.arrays[array][place, at]
         norm = _head_norm(facts, raw_HW, place, float(last[column]), column)
+    if array == "q" and turned and "query_factor" in block.shown:
+        growth = float(block.shown["query_factor"][position])
+        turned = (turned[0]._replace(growth=growth),)
     return {"input": name, "dot": dot(f"{name}·W", x, w_HMW[place, :, column], product),
             "bias": bias, "clip": clip, "norm": norm, "rotation": turned, "heads": (),
             "value": float(block.arrays[array][place, at, column])}  # fmt: skip

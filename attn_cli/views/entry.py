@@ -134,13 +134,12 @@ class _Telling(NamedTuple):
         own, other = (turn.a, turn.b) if is_first else (turn.b, turn.a)
         sheet.put(self.before("rotated"), own, "pair")
         sheet.put("partner", other, "pair")
-        factor, sign = float(f"{turn.factor:.6g}"), -1 if is_first else 1
-        if self.name("rotated") != "value":
-            value = own * math.cos(turn.angle) + (-1 if is_first else 1) * other * math.sin(
-                turn.angle
-            )
-            sheet.put("rotated", value * turn.factor)
-        sheet.rule(self.name("rotated"), self.before("rotated"), "partner", "cos", "sin",
+        factor = float(f"{turn.factor:.6g}") * float(f"{turn.growth:.6g}")
+        sign, name = -1 if is_first else 1, self.name("rotated")
+        if name != "value":
+            turned = own * math.cos(turn.angle) + sign * other * math.sin(turn.angle)
+            sheet.put("rotated", turned * turn.factor * turn.growth)
+        sheet.rule(name, self.before("rotated"), "partner", "cos", "sin",
                    by=lambda a, b, cos, sin: (a * cos + sign * b * sin) * factor)  # fmt: skip
 
     def _fill_heads(self) -> None:
@@ -215,6 +214,7 @@ class _Telling(NamedTuple):
                       sin=text("sin"), partner=turn.second if is_first else turn.first,
                       value=text("partner"))  # fmt: skip
             factor = "" if turn.factor == 1 else note("why.factor", factor=f"{turn.factor:.6g}")
+            growth = "" if turn.growth == 1 else note("why.growth", growth=f"{turn.growth:.6g}")
             words = {
                 "x": text(self.before("rotated")),
                 "cos": bracketed(text("cos")),
@@ -224,7 +224,7 @@ class _Telling(NamedTuple):
             name = self.name("rotated")
             array = self.found.array if name == "value" else note("why.rotated_first")
             yield say("why.rotated", **words, sign="−" if is_first else "+", factor=factor,
-                      array=array, value=text(name))  # fmt: skip
+                      growth=growth, array=array, value=text(name))  # fmt: skip
 
     def heads(self) -> Items:
         found, text, shown = self.found, self.sheet.text, self._shown_heads()
