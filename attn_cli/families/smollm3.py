@@ -20,7 +20,7 @@ def read_config(reader: ConfigReader) -> llama.Config:
     unrotated = tuple(layer for layer in range(layers) if not rotates[layer])
     windows = _windows(reader, layers, unrotated)
     config = llama.Config(**{**shared, "windows": windows}, unrotated=unrotated)
-    reader.finish(llama.HARMLESS | {"pretraining_tp", "sliding_window"})
+    reader.finish(llama.HARMLESS | {"sliding_window"})
     return config
 
 

@@ -11,6 +11,7 @@ from golden.made_weights import made
 from attn_cli import session
 from attn_cli.analysis.components import components_steps
 from attn_cli.analysis.entry import entry, wanted
+from attn_cli.analysis.parts import parts
 from attn_cli.errors import ContentError
 from attn_cli.families import FAMILIES
 from attn_cli.model.config import ConfigReader
@@ -56,6 +57,36 @@ def test_the_parts_of_every_score_add_up_to_it(opened, name):
         assert session.finished(steps).error < 2e-6
 
 
+def stored(name, tensor):
+    found = document(name)
+    return made({tensor: found["tensors"][tensor]}, found["seed"])[tensor].astype(np.float64)
+
+
+def test_a_layer_norm_of_queries_acts_on_each_part_of_them(opened):
+    """Each part of a query by Cohere's formulas, its mean subtracted, times the key as it is."""
+    model, head, query, layer = opened("cohere-a"), 4, 4, "model.layers.1."
+    prompt = session.tokenise(model, ids=IDS)
+    split = parts(model, prompt, [query], 1)
+    x = split.x[0].astype(np.float64)
+    gain = stored("cohere-a", f"{layer}input_layernorm.weight") / np.sqrt(x.var() + 1e-5)
+    w = stored("cohere-a", f"{layer}self_attn.q_proj.weight").reshape(6, 4, 24)[head]
+    values = split.values[:, 0]
+    normed = (values - values.mean(axis=1, keepdims=True)) * gain @ w.T
+    whole = normed.sum(axis=0)
+    own = stored("cohere-a", f"{layer}self_attn.q_norm.weight")[head]
+    q = (normed - normed.mean(axis=1, keepdims=True)) * own / np.sqrt(whole.var() + 1e-5)
+    angles = query * 59.0 ** (-np.arange(2) / 2)
+    cos, sin, (a, b) = np.cos(angles), np.sin(angles), (q[:, ::2], q[:, 1::2])
+    turned = np.stack([a * cos - b * sin, a * sin + b * cos], axis=-1).reshape(q.shape)
+    trace = session.trace(ids=IDS, model=model, layer=1, head=head, next=False)
+    k, key = trace.attention[0].k[0].astype(np.float64), 1
+    above = k[key] - np.delete(k, key, axis=0).mean(axis=0)
+    wanted = dict(zip((writer.label for writer in split.writers), turned @ above / 2, strict=True))
+    steps = components_steps(model, prompt, Address("decoder", "self", 1), head, query, key)
+    found = {one.writer: one.value for one in session.finished(steps).by_query}
+    assert found == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
 def redone(found):
     """An entry from what is told of it, with the formulas of the papers."""
     value = found.dot.value + (0 if math.isnan(found.bias) else found.bias)
@@ -94,9 +125,7 @@ def test_an_entry_of_a_projection_can_be_redone(opened, name):
 
 
 def test_the_weight_of_a_norm_over_all_heads_is_that_of_the_file(opened):
-    model, stored = opened("olmo2-a"), document("olmo2-a")
-    name = "model.layers.1.self_attn.q_norm.weight"
-    weights = made({name: stored["tensors"][name]}, stored["seed"])[name]
+    model, weights = opened("olmo2-a"), stored("olmo2-a", "model.layers.1.self_attn.q_norm.weight")
     trace = session.trace(ids=IDS, model=model, layer=1, head="all", next=False,
                           arrays=wanted(model.facts, "q", 5, 4, False)["arrays"])  # fmt: skip
     found = entry(trace, 1, 5, "q", 4, 2)
@@ -149,6 +178,13 @@ def test_which_layers_differ_follows_without_the_lists_as_in_the_reference(name)
     short = {key: value for key, value in config.items() if key not in lists}
     assert len(short) < len(config)
     assert read(short)[0] == read(config)[0]
+
+
+def test_without_layer_types_the_layers_that_do_not_rotate_have_the_window():
+    config = document("smollm3-b")["config"]
+    short = {key: value for key, value in config.items() if key != "layer_types"}
+    assert read(short)[0] == read(config)[0]
+    assert read(short)[0].windows == (4, 0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -186,6 +186,24 @@ def test_chatglms_own_files_have_queries_keys_and_values_in_one_matrix(convert):
     assert_same(computed(path), computed(folder))
 
 
+def test_factors_slow_the_layers_with_a_window_too(convert):
+    factors = np.array([1.0, 2.0, 4.0, 8.0], np.float32)
+    path, folder = convert(
+        "exaone4-a", tensors=lambda found: found | {"rope_freqs.weight": factors}
+    )
+    slowed, plain = session.load(path).config, session.load(str(folder)).config
+    assert slowed.windows == plain.windows != (0, 0, 0, 0)
+    wanted = np.array(plain.local_rope.frequencies) / factors
+    assert slowed.local_rope.frequencies == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_clamp_of_0_is_none(convert):
+    def keys(writer):
+        writer.kv_data[0]["olmo.attention.clamp_kqv"].value = 0.0
+
+    assert session.load(convert("olmo-a", keys=keys)[0]).facts.clipped == 0
+
+
 @pytest.mark.parametrize("name", ["olmo-a", "smollm3-a"])
 def test_rows_in_the_wrong_order_would_be_seen(convert, name):
     def swapped(tensors):
