@@ -53,12 +53,12 @@ class Attention:
     `removed` are the heads of the layer that `--without-head` took away, `blind` the queries that
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
-    key), ‖v·W_O‖. `shown` are numbers that
-    only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
-    asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
-    add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
-    `x`; then `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum
-    in the layer, in order.
+    key), ‖v·W_O‖. `shown` are numbers that only pages tell: the `angles` (query, pair) by which q
+    and k rotate, the weights and biases of their own layer norms (`q_norm`, `k_norm`: head, 2,
+    width), and, if `mlp_output` was asked for, what `attention`, after self-attention `cross`,
+    `convolution` (to `inner`) and `mlp` add to the stream, what the network reads if that is a norm
+    (`middle`), and the next layer's `x`; then `norms` (norm, 2, model) are the weight and the bias
+    of each norm that follows a sum in the layer, in order.
     """
 
     stack: str
@@ -166,11 +166,15 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
-    and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the `slopes` of ALiBi, head by head. Of a model that is only
-    known from a document these are not known, and `partial` says so.
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `embedding_scale` multiplies the
+    token's part of a sum; `head_norm`: whether every query and key is normalised; `clip`: the bound
+    on the numbers of q, k and v (0: none); `beside`: whether the feed-forward network stands beside
+    the attention, with `one` norm or with `two` (else ""); `bounded`: whether the model has nothing
+    for positions beyond the context; `windowed`: whether the mask of a layer is a window; how many
+    of a head's dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see
+    `maths.rotate`), and the factor on them, layer by layer; the `slopes` of ALiBi, head by head,
+    and what they multiply (`alibi`, a word of `vocabulary.ALIBIS`). Of a model that is only known
+    from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -200,14 +204,19 @@ class Facts:
     logit_cap: float = 0.0
     last_norm: str = ""
     head_norm: bool = False
+    clip: float = 0.0
+    beside: str = ""
     embedding: str = "token"
+    embedding_scale: float = 1.0
     residual: str = "added"
     positions: str = "none"
+    bounded: bool = False
     windowed: bool = False
     rotated: int = 0
     interleaved: bool = False
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    alibi: str = "position"
     partial: bool = False
 
     @property
@@ -224,7 +233,7 @@ class Facts:
     def reads_on(self) -> bool:
         """Whether there are positions beyond the context: they are no rows of a table."""
         rows = self.positions == "disentangled" and self.embedding.startswith("sum")
-        return self.positions != "learned" and not rows
+        return self.positions != "learned" and not rows and not self.bounded
 
     @property
     def attentions(self) -> tuple[tuple[str, str], ...]:

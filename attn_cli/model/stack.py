@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _KIND = {True: "self", False: "cross"}
+_SHOWN = {"angles", "q_norm", "k_norm"}  # that no document has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +276,7 @@ class Stack:
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
                 sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
-                shown={n: arrays[n] for n in arrays.keys() & {"angles"}}, value_lengths=lengths,
+                shown={n: arrays[n] for n in arrays.keys() & _SHOWN}, value_lengths=lengths,
             )  # fmt: skip
             yield from self._now_or_later(record)
         return output
