@@ -36,7 +36,8 @@ class Golden:
     """A random model: the reference's class, what its config is given, and how many tokens.
 
     `keys`: what each key of the config does is tried too; `trials` are values for those for which
-    none follows from the value that is there. `extra` are keyword arguments of the forward pass.
+    none follows from the value that is there. `extra` are keyword arguments of the forward pass,
+    `attention` is the implementation that the reference takes.
     """
 
     model: str
@@ -47,3 +48,4 @@ class Golden:
     keys: bool = False
     trials: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    attention: str = "eager"
