@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from attn_cli.families import llama
+from attn_cli.families import llama_gguf
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
@@ -44,14 +44,14 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
-    llama.say(reader, values, tensors, partial=True)
+    llama_gguf.say(reader, values, tensors, partial=True)
     values["num_key_value_heads"] = values["num_key_value_heads"] or values["num_attention_heads"]
     values["attention_bias"] = "blk.0.attn_q.bias" in tensors
     values["mlp_bias"] = "blk.0.ffn_up.bias" in tensors
 
 
 _GGUF = Gguf(
-    keys=prenorm.gguf_keys(llama.GGUF.keys, "norm_eps"),
+    keys=prenorm.gguf_keys(llama_gguf.GGUF.keys, "norm_eps"),
     tensors=prenorm.gguf_tensors(_LAYOUT),
     say=_say,
     finish=lambda config, *_: replace(config, norm_base=0.0),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from attn_cli.families import llama
+from attn_cli.families import llama_gguf
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
@@ -59,9 +59,9 @@ def _finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) ->
 
 
 _GGUF = Gguf(
-    keys=prenorm.gguf_keys(llama.GGUF.keys, "layer_norm_eps"),
+    keys=prenorm.gguf_keys(llama_gguf.GGUF.keys, "layer_norm_eps"),
     tensors=prenorm.gguf_tensors(_LAYOUT),
-    say=partial(llama.say, partial=True),
+    say=partial(llama_gguf.say, partial=True),
     finish=_finish,
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.families import llama
+from attn_cli.families import llama_gguf
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
@@ -88,7 +88,7 @@ _LAYOUT = Layout(mlp=("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"), project=
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     """The tensors tell, as llama.cpp reads it, also whether the parts are parallel."""
-    llama.say(reader, values, tensors, partial=True)
+    llama_gguf.say(reader, values, tensors, partial=True)
     values["num_key_value_heads"] = values["num_key_value_heads"] or values["num_attention_heads"]
     values["use_qkv_bias"] = "blk.0.attn_q.bias" in tensors
     values["qk_layernorm"] = "blk.0.attn_q_norm.weight" in tensors
@@ -96,7 +96,7 @@ def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any
 
 
 _GGUF = Gguf(
-    keys=prenorm.gguf_keys(llama.GGUF.keys, "layer_norm_eps"),
+    keys=prenorm.gguf_keys(llama_gguf.GGUF.keys, "layer_norm_eps"),
     tensors=prenorm.gguf_tensors(_LAYOUT),
     harmless=HARMLESS | {"use_parallel_residual"},
     say=_say,

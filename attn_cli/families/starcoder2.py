@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attn_cli.families import llama
+from attn_cli.families import llama_gguf
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
@@ -41,13 +41,13 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
-    llama.say(reader, values, tensors)
+    llama_gguf.say(reader, values, tensors)
     values["num_key_value_heads"] = values["num_key_value_heads"] or values["num_attention_heads"]
     values["use_bias"] = "blk.0.attn_q.bias" in tensors
 
 
 _GGUF = Gguf(
-    keys=prenorm.gguf_keys(llama.GGUF.keys, "norm_epsilon")
+    keys=prenorm.gguf_keys(llama_gguf.GGUF.keys, "norm_epsilon")
     | {"attention.sliding_window": "sliding_window"},
     tensors=prenorm.gguf_tensors(_LAYOUT),
     say=_say,
