@@ -54,7 +54,7 @@ class Attention:
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
     key), ‖v·W_O‖. `shown` are numbers that only pages tell: the `angles` (query, pair) by which q
-    and k rotate, the weights and biases of their own layer norms (`q_norm`, `k_norm`: head, 2,
+    and k rotate, what the norms of queries and keys add (`q_norm_bias`, `k_norm_bias`: head,
     width), and, if `mlp_output` was asked for, what `attention`, after self-attention `cross`,
     `convolution` (to `inner`) and `mlp` add to the stream, what the network reads if that is a norm
     (`middle`), and the next layer's `x`; then `norms` (norm, 2, model) are the weight and the bias
@@ -166,15 +166,16 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `embedding_scale` multiplies the
-    token's part of a sum; `head_norm`: whether every query and key is normalised; `clip`: the bound
-    on the numbers of q, k and v (0: none); `beside`: whether the feed-forward network stands beside
-    the attention, with `one` norm or with `two` (else ""); `bounded`: whether the model has nothing
-    for positions beyond the context; `windowed`: whether the mask of a layer is a window; how many
-    of a head's dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see
-    `maths.rotate`), and the factor on them, layer by layer; the `slopes` of ALiBi, head by head,
-    and what they multiply (`alibi`, a word of `vocabulary.ALIBIS`). Of a model that is only known
-    from a document these are not known, and `partial` says so.
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
+    keys); `embedding_scale` multiplies the token's part of a sum; `parallel`: whether the
+    feed-forward network reads the layer's x instead of its sum with the attention, and whether it
+    does so through the attention's norm (`shared_norm`); the largest number that is left in q, k
+    and v where they are `clipped`; `bounded`: whether the model has nothing for positions beyond
+    the context; `windowed`: whether the mask of a layer is a window; how many of a head's
+    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
+    the factor on them, layer by layer; the layers that are `unrotated` where others rotate; the
+    `slopes` of ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`). Of a
+    model that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -203,17 +204,19 @@ class Facts:
     norm_base: float = 0.0
     logit_cap: float = 0.0
     last_norm: str = ""
-    head_norm: bool = False
-    clip: float = 0.0
-    beside: str = ""
+    head_norm: str = ""
+    clipped: float = 0.0
     embedding: str = "token"
     embedding_scale: float = 1.0
     residual: str = "added"
+    parallel: bool = False
+    shared_norm: bool = False
     positions: str = "none"
     bounded: bool = False
     windowed: bool = False
     rotated: int = 0
     interleaved: bool = False
+    unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     alibi: str = "position"
@@ -228,6 +231,10 @@ class Facts:
     def writes(self) -> bool:
         """Whether the stack that predicts is a decoder, which writes the next token."""
         return self.stack == "decoder"
+
+    def rotates(self, layer: int) -> bool:
+        """Whether positions rotate the queries and keys of a layer."""
+        return self.positions == "rotary" and layer not in self.unrotated
 
     @property
     def reads_on(self) -> bool:

@@ -115,6 +115,9 @@ EMBEDDINGS = (
 # onto normed.
 RESIDUALS = ("added", "normed", "after", "onto_normed")
 NORMS = ("layer", "rms")
+# Which queries and keys a norm acts on: none; each head's by itself; those of all heads together;
+# each head's, once it is rotated.
+HEAD_NORMS = ("", "each", "all", "rotated")
 # What a slope of ALiBi multiplies: the key's position, that rounded to bfloat16, or how far the key
 # stands before the last.
 ALIBIS = ("position", "rounded", "distance")

@@ -92,16 +92,13 @@ def project(config: Config, parts: LayerWeights, normed: np.ndarray, layout: "La
 def head_normed(
     arrays: Mapping[str, Any], letter: str, w: np.ndarray, b: np.ndarray, epsilon: float
 ) -> Arrays:
-    """Every head's vectors of a letter after their layer norm, and its learned numbers.
+    """Every head's vectors of a letter after their layer norm, and what it adds, if it has a bias.
 
     The weight is (width) or (head, width), the bias (width) or of size 0.
     """
-    x_HPW = arrays[letter]
-    w_H1W = w.reshape(-1, 1, w.shape[-1])
-    learned = np.zeros((len(x_HPW), 2, w.shape[-1]), x_HPW.dtype)
-    learned[:, 0] = w
-    learned[:, 1] = b if b.size else 0
-    return {letter: layer_norm(x_HPW, w_H1W, b, epsilon), f"{letter}_norm": learned}
+    x_HPW, w_H1W = arrays[letter], w.reshape(-1, 1, w.shape[-1])
+    normed = {letter: layer_norm(x_HPW, w_H1W, b, epsilon)}
+    return normed | ({f"{letter}_norm_bias": np.tile(b, (len(x_HPW), 1))} if b.size else {})
 
 
 def no_positions(layout: "Layout", model: Model, stack: Stack) -> np.ndarray | None:
@@ -338,9 +335,10 @@ def describe(layout: Layout, facts: Facts, config: Config) -> Facts:
         last_norm=layout.last,
         norm_bias=config.norm_bias,
         norm_base=config.norm_base,
-        head_norm=config.head_norm,
-        beside=("one" if config.one_norm else "two") if config.parallel else "",
-        clip=config.clip,
+        head_norm="each" if config.head_norm else "",
+        parallel=config.parallel,
+        shared_norm=config.parallel and config.one_norm,
+        clipped=config.clip,
         windowed=any(config.windows),
     )
     if not rope:
