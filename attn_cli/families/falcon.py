@@ -32,8 +32,8 @@ _OF_ROTATION = frozenset({"rope_parameters", "rope_scaling", "rope_theta"})
 
 
 def read_config(reader: ConfigReader) -> Config:
-    reader.take("hidden_size", "n_embed")
     reader = reader.with_defaults({"max_position_embeddings": 2048})
+    reader.take("hidden_size", "n_embed")
     found, alibi = prenorm.sizes(reader), reader.flag("alibi", False)
     new = reader.flag("new_decoder_architecture", False)
     parallel, norms = _parts(reader, new)

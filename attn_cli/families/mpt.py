@@ -35,8 +35,8 @@ _OF_ATTENTION = frozenset("attn_impl attn_pdrop attn_uses_sequence_id model_type
 
 
 def read_config(reader: ConfigReader) -> Config:
+    reader = reader.with_defaults({"max_seq_len": 2048})
     reader.take("max_position_embeddings", "max_seq_len")
-    reader = reader.with_defaults({"max_position_embeddings": 2048})
     found = prenorm.sizes(reader, _OWN)
     section = reader.section("attn_config")
     config = Config(

@@ -409,7 +409,7 @@ def test_published_configs_are_accepted(name):
 
 def test_every_family_has_published_configs():
     kinds = {config["model_type"] for config in PUBLISHED.values()}
-    assert kinds == FAMILIES.keys() - {"gptneox", "t5encoder"}
+    assert kinds == FAMILIES.keys() - {"gptneox", "phi2", "starcoder", "t5encoder"}
     assert len(PUBLISHED) > 50
 
 
