@@ -194,6 +194,18 @@ class ConfigReader:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
         return tuple(value)
 
+    def repeated(self, key: str, default: list) -> tuple[str, ...]:
+        """Words of `[[words, count], …]`, each list of words as often as it says."""
+        value, wanted = self._get(key, default), "a list of [[words, …], count]"
+        found: list[str] = []
+        for item in value if isinstance(value, list) else [None]:
+            words, count = item if isinstance(item, list) and len(item) == 2 else (None, None)
+            fits = isinstance(words, list) and all(isinstance(word, str) for word in words)
+            if not fits or type(count) is not int or not 0 <= count * len(words) <= 2**16:
+                raise self._unfit(key, value, wanted)
+            found += words * count
+        return tuple(found)
+
     def some_words(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
         """Some of these words, in a list or in one text with | between; none if it is missing."""
         value = self._get(key, [])

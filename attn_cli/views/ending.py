@@ -19,6 +19,8 @@ from attn_cli.words import counted, note
 
 _CROSS = "cross"
 _LONGEST = 100  # characters of a prompt that a command can repeat
+# What a layer adds to x, in order, and what its norms make of the sums.
+_ADDED = ("attention", "cross", "middle", "mlp", "inner", "convolution")
 
 
 def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) -> Iterator[object]:
@@ -86,7 +88,7 @@ def norm_words(
 
 def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator[object]:
     """What the layer does with the block's output: the way to the next layer's x."""
-    shown = {name: array[at] for name, array in block.shown.items() if name != "angles"}
+    shown = {name: block.shown[name][at] for name in (*_ADDED, "x") if name in block.shown}
     if not {"x", "attention", "mlp"} <= shown.keys() or "x" not in block.arrays:
         return
     summed = facts.residual in ("added", "normed")
@@ -94,6 +96,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     yield say("after.title", "title", where=layer)
     how = "parallel" if facts.parallel else "what" if summed else facts.residual
     said = [say(f"after.{how}")]
+    said += [say("after.shared_norm")] * facts.shared_norm
     said += [say("after.cross")] * ("cross" in shown)
     said += [say("after.convolved")] * ("convolution" in shown)
     said += [say("after.norms")] * (facts.residual == "normed")
@@ -107,8 +110,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
             mean, root = _mean_and_root(facts, shown["inner"] + shown["convolution"])
             said.append(say("after.third", mean=mean, root=root))
         yield paragraph(*said)
-    order = ("attention", "cross", "middle", "mlp", "inner", "convolution")
-    parts = [name for name in order if name in shown]
+    parts = [name for name in _ADDED if name in shown]
     rows = [x, *(shown[name] for name in parts), shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
     keys = ["cross_row" if name == "cross" else name for name in parts]
