@@ -232,6 +232,7 @@ class Facts:
     interleaved: bool = False
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    experts: tuple[int, ...] = ()
     partial: bool = False
 
     @property
