@@ -15,9 +15,9 @@ def read_config(reader: ConfigReader) -> mixtures.Config:
     llama.needs_kv_heads(reader)
     shared = llama.common(reader)
     networks = mixtures.everywhere(reader, shared, "num_local_experts", (8, 2))
-    window = reader.integer("sliding_window", 0, low=0)
+    windows = mixtures.one_window(reader, shared["layers"])
     reader.finish(mixtures.HARMLESS | {"router_jitter_noise"})
-    return mixtures.Config(**shared, **networks, windows=(window,) * shared["layers"])
+    return mixtures.Config(**shared, **networks, windows=windows)
 
 
 # Its GGUF files call themselves llama, whose rows they have.

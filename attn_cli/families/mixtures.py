@@ -56,6 +56,11 @@ def everywhere(
     return {"experts": count, "used": used, "expert_width": width, "sparse": (*range(layers),)}
 
 
+def one_window(reader: ConfigReader, layers: int) -> tuple[int, ...]:
+    """`sliding_window` in every layer, none where it is null or missing."""
+    return (reader.integer("sliding_window") if reader.has("sliding_window") else 0,) * layers
+
+
 def shapes(config: Config) -> Shapes:
     """Llama's, and in place of its network a router and experts where the layer is sparse."""
     width = config.model_width
