@@ -116,7 +116,7 @@ class ConfigReader:
         self._asked.add(standard)
         if self.has(standard):
             self._values[own] = self._values[standard]
-            self._names[own] = standard
+            self._names[own] = self.named(standard)
 
     def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
         """A width that divides by the count of heads, and that count."""
