@@ -91,7 +91,7 @@ def gguf_file(tmp_path, write_gguf):
         names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, LAYERS)
         found, kinds = {}, {}
         for name, array in tensors.items():
-            layer = name.split(".")[2]
+            layer = name.removeprefix("model.").split(".")[1]
             if name.endswith("gate_up_proj"):
                 gate, up = np.split(array, 2, axis=1)
                 found |= {f"blk.{layer}.ffn_gate_exps.weight": gate,
