@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.routing import Experts
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
@@ -98,28 +99,6 @@ class Attention:
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Experts:
-    """Which of a layer's `count` experts its router sends tokens to, those at `queries`.
-
-    `chosen` (query, expert) numbers them from 0, the first choice first; `shares`, of the same
-    shape, is what the output of each is multiplied with before they are added.
-    """
-
-    stack: str
-    layer: int
-    count: int
-    queries: tuple[int, ...]
-    chosen: np.ndarray
-    shares: np.ndarray
-    what_if: bool = False
-
-    @property
-    def provenance(self) -> str:
-        """`real`, or `what-if` where a changed setting has touched what the router reads."""
-        return vocabulary.WHAT_IF if self.what_if else vocabulary.REAL
-
-
 class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
@@ -191,14 +170,16 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; by what the token's vector is
-    multiplied (0: √width) where it is scaled, and by what all that is added to the stream;
-    `head_norm`: whether every query
-    and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
+    keys); by what the token's vector is multiplied (0: √width) where it is scaled, and by what all
+    that is added to the stream; `parallel`: whether the feed-forward network reads the layer's x
+    instead of its sum with the attention; the largest number that is left in q, k and v where they
+    are `clipped`, after a norm; `windowed`: whether the mask of a layer is a window; how many of a head's
     dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the `slopes` of ALiBi, head by head; of a mixture how many
-    `experts` a layer has, how many of them a token passes, and how many more every token passes.
-    Of a model that is only known from a document these are not known, and `partial` says so.
+    the factor on them, layer by layer; the layers that are `unrotated` where others rotate; the
+    `slopes` of ALiBi, head by head; of a mixture how many `experts` a layer has, how many of them a
+    token passes, and how many more every token passes. Of a model that is only known from a
+    document these are not known, and `partial` says so.
     """
 
     name: str
@@ -227,15 +208,18 @@ class Facts:
     norm_base: float = 0.0
     logit_cap: float = 0.0
     last_norm: str = ""
-    head_norm: bool = False
+    head_norm: str = ""
+    clipped: float = 0.0
     embedding: str = "token"
     embedding_factor: float = 0.0
     residual: str = "added"
     residual_factor: float = 1.0
+    parallel: bool = False
     positions: str = "none"
     windowed: bool = False
     rotated: int = 0
     interleaved: bool = False
+    unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     experts: tuple[int, ...] = ()
@@ -250,6 +234,10 @@ class Facts:
     def writes(self) -> bool:
         """Whether the stack that predicts is a decoder, which writes the next token."""
         return self.stack == "decoder"
+
+    def rotates(self, layer: int) -> bool:
+        """Whether positions rotate the queries and keys of a layer."""
+        return self.positions == "rotary" and layer not in self.unrotated
 
     @property
     def reads_on(self) -> bool:
