@@ -116,7 +116,7 @@ class ConfigReader:
         self._asked.add(standard)
         if self.has(standard):
             self._values[own] = self._values[standard]
-            self._names[own] = standard
+            self._names[own] = self.named(standard)
 
     def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
         """A width that divides by the count of heads, and that count."""
@@ -205,6 +205,16 @@ class ConfigReader:
                 raise self._unfit(key, value, wanted)
             found += words * count
         return tuple(found)
+
+    def wholes(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers from 0, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list):
+            raise self._unfit(key, value, "a list of whole numbers")
+        for number in value:
+            if type(number) is not int or number < 0:
+                raise self._unfit(key, number, "whole numbers from 0")
+        return tuple(value)
 
     def some_words(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
         """Some of these words, in a list or in one text with | between; none if it is missing."""

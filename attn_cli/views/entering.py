@@ -167,11 +167,12 @@ def project(view: HeadView) -> Items:
         yield from (view.parameter(name) for name in names if view.has(name))
     elif view.has("b_q"):
         yield say("project.bias")
-    if facts.clipped:
-        yield say("project.clipped", clip=f"{facts.clipped:g}")
     heads_norm = note(f"norm.one_{facts.norm}")
     if facts.head_norm in ("each", "all"):
         yield say(f"project.heads_{facts.head_norm}", norm=heads_norm)
+    if facts.clipped:
+        key = "project.clipped_then" if facts.head_norm else "project.clipped"
+        yield say(key, clip=f"{facts.clipped:g}")
     if facts.positions == "rotary" and not facts.rotates(view.block.layer):
         yield say("project.unrotated")
     if view.has("q_unrotated", "k_unrotated"):
