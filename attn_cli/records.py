@@ -171,8 +171,8 @@ class Facts:
     dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
     the factor on them, layer by layer; the `slopes` of ALiBi, head by head; in words, how weights
     are `quantised`, and whether the library that they are for rounds what enters a matrix too
-    (`rounds_inputs`). Of a model that is only known from a document these are not known, and
-    `partial` says so.
+    (`rounds_inputs`); the path of the `adapter` that changes them. Of a model that is only known
+    from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -212,7 +212,13 @@ class Facts:
     slopes: tuple[float, ...] = ()
     quantised: str = ""
     rounds_inputs: bool = False
+    adapter: str = ""
     partial: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked of the model beside its name, as documents record it."""
+        return {"adapter": self.adapter} if self.adapter else {}
 
     @property
     def encodes(self) -> bool:

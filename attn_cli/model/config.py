@@ -175,6 +175,20 @@ class ConfigReader:
                 raise self._unfit(key, number, "whole numbers above 0")
         return tuple(value)
 
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """A whole number from 0 on, or a list of them; none if it is missing."""
+        value = self._get(key, [])
+        found = value if isinstance(value, list) else [value]
+        for number in found:
+            if type(number) is not int or number < 0:
+                raise self._unfit(key, number, "whole numbers")
+        return tuple(found)
+
+    def text_or_texts(self, key: str) -> tuple[str, ...] | str:
+        """A text, or a list of texts; an empty list if it is missing."""
+        value = self._get(key, [])
+        return value if isinstance(value, str) else self.texts(key)
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts, empty if it is missing."""
         value = self._get(key, [])
