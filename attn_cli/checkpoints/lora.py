@@ -41,7 +41,7 @@ def added(base: Tensor, to: LowRank) -> Tensor:
 
     def left() -> np.ndarray:
         found = to.left.read()
-        found = (found.T if to.turned else found) * np.float32(to.scale)
+        found = found.T if to.turned else found
         return np.ascontiguousarray(found if to.order is None else found[to.order])
 
     def right() -> np.ndarray:
@@ -54,7 +54,9 @@ def added(base: Tensor, to: LowRank) -> Tensor:
         if found.base is not out and found is not out:
             out[...] = found
         # Row by row, so that no digit depends on which rows are made together.
-        out += np.matmul(once("left", left)[rows][:, None], once("right", right))[:, 0]
+        change = np.matmul(once("left", left)[rows][:, None], once("right", right))[:, 0]
+        change *= np.float32(to.scale)
+        out += change
         if to.magnitude is not None:
             lengths = np.sqrt(np.einsum("ij,ij->i", out, out))
             magnitude = to.magnitude.read().reshape(-1)

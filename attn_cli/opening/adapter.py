@@ -134,7 +134,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     files = [path / file for file in _WEIGHTS if os.path.lexists(path / file)]
     if not os.path.lexists(path / CONFIG) or not files:
         lacks = CONFIG if files or not os.path.lexists(path / CONFIG) else _WEIGHTS[0]
-        raise ContentError(f"{path} is no LoRA adapter: it has no {lacks}")
+        hint = f"a folder with {CONFIG} and {_WEIGHTS[0]}"
+        raise ContentError(f"{path} is no LoRA adapter: it has no {lacks}", hint)
     if files[0].suffix == ".bin":
         from attn_cli.checkpoints.torch import open_torch
 
@@ -246,7 +247,8 @@ class _Fitting:
 
     def _unfit(self, what: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> ContentError:
         shown, asked = (" × ".join(map(str, shape)) for shape in (found, wanted))
-        return self._error(f"{shorten(what)} of the adapter is {shown}, the model needs {asked}")
+        what = f"{shorten(what)} of the adapter is {shown}"
+        return self._error(f"{what}, the config and the model ask for {asked}")
 
     def _low_rank(
         self, name: str, module: str, parts: Mapping[str, Tensor], settings: Settings, base: _Placed

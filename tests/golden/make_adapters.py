@@ -2,6 +2,7 @@
 
 Each is for the model of a folder beside this script; `wanted.npz` has `logits` (token, vocabulary)
 of the ids 3, 1, 4, 1, 5 and `hidden`, the reference's hidden states (layer, token, model).
+`adapters-torch.bin` has the tensors of `plain` as torch.save writes them.
 Needs peft and transformers.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 HERE = Path(__file__).parent
@@ -63,3 +65,7 @@ def make(name: str) -> None:
 if __name__ == "__main__":
     for name in CASES:
         make(name)
+    torch.save(
+        load_file(HERE / "adapters" / "plain" / "adapter_model.safetensors"),
+        HERE / "adapters-torch.bin",
+    )

@@ -55,7 +55,7 @@ class Module(NamedTuple):
         name = f"{self.name}{end}"
         tensor = self.parts.get(end)
         if tensor is None:
-            beside = next(iter(self.parts))
+            beside = max(self.parts, key=lambda other: self.parts[other].size)
             raise self.error(f"the tensor {name} is missing, which {self.name}{beside} needs")
         if tensor.dtype not in types:
             what = f"the tensor {name} has dtype {tensor.dtype}, not {' or '.join(types)}"
