@@ -181,8 +181,9 @@ class Facts:
     them, layer by layer; the layers that are `unrotated` where others rotate; the `slopes` of
     ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how
     many `experts` a layer has, how many of them a token passes, and how many more every token
-    passes. Of a model that is only known from a
-    document these are not known, and `partial` says so.
+    passes; in words, how weights are `quantised`, and whether the library that they are for rounds
+    what enters a matrix too (`rounds_inputs`); the path of the `adapter` that changes them. Of a
+    model that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -229,7 +230,15 @@ class Facts:
     slopes: tuple[float, ...] = ()
     alibi: str = "position"
     experts: tuple[int, ...] = ()
+    quantised: str = ""
+    rounds_inputs: bool = False
+    adapter: str = ""
     partial: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked of the model beside its name, as documents record it."""
+        return {"adapter": self.adapter} if self.adapter else {}
 
     @property
     def encodes(self) -> bool:
