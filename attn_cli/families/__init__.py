@@ -1,10 +1,20 @@
 """One file per model family: its config keys, its tensor names, and the order of its operations."""
 
-# `model_type` of config.json and `general.architecture` of GGUF, and the module that knows it.
+# `model_type` of config.json and `general.architecture` of GGUF, and the module that knows it; with
+# `.expert_count` an architecture's mixtures, where another module knows these.
 FAMILIES = {
     "gpt2": "gpt2",
     "llama": "llama",
     "mistral": "mistral",
+    "mixtral": "mixtral",
+    "llama.expert_count": "mixtral",
+    "qwen2_moe": "qwen2_moe",
+    "qwen2moe": "qwen2_moe",
+    "qwen3_moe": "qwen3_moe",
+    "qwen3moe": "qwen3_moe",
+    "olmoe": "olmoe",
+    "granitemoe": "granitemoe",
+    "phimoe": "phimoe",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
     "gemma2": "gemma2",
@@ -41,6 +51,21 @@ FAMILIES = {
     "cwm": "cwm",
     "internlm3": "internlm3",
     "iquestcoder": "iquestcoder",
+    "phi": "phi",
+    "phi2": "phi",
+    "starcoder2": "starcoder2",
+    "stablelm": "stablelm",
+    "gptj": "gptj",
+    "codegen": "codegen",
+    "falcon": "falcon",
+    "mpt": "mpt",
+    "nemotron": "nemotron",
+    "persimmon": "persimmon",
+    "gpt_bigcode": "gpt_bigcode",
+    "starcoder": "gpt_bigcode",
+    "gpt_neo": "gpt_neo",
+    "biogpt": "biogpt",
+    "xglm": "xglm",
     "bert": "bert",
     "roberta": "roberta",
     "xlm-roberta": "roberta",
