@@ -54,11 +54,12 @@ class Attention:
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
     key), ‖v·W_O‖. `shown` are numbers that only pages tell: the `angles` (query, pair) by which q
-    and k rotate, what the norms of queries and keys add (`q_norm_bias`, `k_norm_bias`: head,
-    width), and, if `mlp_output` was asked for, what `attention`, after self-attention `cross`,
-    `convolution` (to `inner`) and `mlp` add to the stream, what the network reads if that is a norm
-    (`middle`), and the next layer's `x`; then `norms` (norm, 2, model) are the weight and the bias
-    of each norm that follows a sum in the layer, in order.
+    and k rotate, the `query_factor` (query) that q is multiplied by after that, what the norms of
+    queries and keys add (`q_norm_bias`, `k_norm_bias`: head, width), and, if `mlp_output` was asked
+    for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp` add to
+    the stream, what the network reads if that is a norm (`middle`), and the next layer's `x`; then
+    `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum in the
+    layer, in order.
     """
 
     stack: str
@@ -167,15 +168,16 @@ class Facts:
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
-    keys); `embedding_scale` multiplies the token's part of a sum; `parallel`: whether the
-    feed-forward network reads the layer's x instead of its sum with the attention, and whether it
-    does so through the attention's norm (`shared_norm`); the largest number that is left in q, k
-    and v where they are `clipped`; `bounded`: whether the model has nothing for positions beyond
-    the context; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the layers that are `unrotated` where others rotate; the
-    `slopes` of ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`). Of a
-    model that is only known from a document these are not known, and `partial` says so.
+    keys); by what the token's vector is multiplied (0: √width where it is `scaled`, else nothing),
+    and by what all that is added to the stream; `parallel`: whether the feed-forward network reads
+    the layer's x instead of its sum with the attention, and whether it does so through the
+    attention's norm (`shared_norm`); the largest number that is left in q, k and v where they are
+    `clipped`; `bounded`: whether the model has nothing for positions beyond the context;
+    `windowed`: whether the mask of a layer is a window; how many of a head's dimensions are
+    `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on
+    them, layer by layer; the layers that are `unrotated` where others rotate; the `slopes` of
+    ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`). Of a model that
+    is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -207,8 +209,9 @@ class Facts:
     head_norm: str = ""
     clipped: float = 0.0
     embedding: str = "token"
-    embedding_scale: float = 1.0
+    embedding_factor: float = 0.0
     residual: str = "added"
+    residual_factor: float = 1.0
     parallel: bool = False
     shared_norm: bool = False
     positions: str = "none"

@@ -41,7 +41,8 @@ class HeadNorm(NamedTuple):
 
 class Rotation(NamedTuple):
     """The rotation of two dimensions by an `angle`, (a, b) → (a·cos − b·sin, a·sin + b·cos), times
-    the attention `factor`; `a` is that of dimension `first`, `b` of `second`."""
+    the attention `factor`, and a query's by the `growth` of its position; `a` is that of dimension
+    `first`, `b` of `second`."""
 
     first: int
     second: int
@@ -49,6 +50,7 @@ class Rotation(NamedTuple):
     b: float
     angle: float
     factor: float
+    growth: float = 1.0
 
 
 class Part(NamedTuple):
@@ -137,6 +139,9 @@ def _projected(
         last = before if facts.head_norm != "rotated" else block.arrays[array][place, at]
         bias_W = bias_of_norm(block, array, own if of_keys else head)
         norm = _head_norm(facts, raw_HW, place, float(last[column]), column, bias_W)
+    if array == "q" and turned and "query_factor" in block.shown:
+        growth = float(block.shown["query_factor"][position])
+        turned = (turned[0]._replace(growth=growth),)
     return {"input": name, "dot": dot(f"{name}·W", x, w_HMW[place, :, column], product),
             "bias": bias, "clip": clip, "norm": norm, "rotation": turned, "heads": (),
             "value": float(block.arrays[array][place, at, column])}  # fmt: skip

@@ -3,6 +3,7 @@
 Neighbouring dimensions rotate together. Logits are scaled.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,13 +105,13 @@ def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
     return arrays
 
 
-KEYS = {k: v for k, v in llama_gguf.GGUF.keys.items() if v != "rms_norm_eps"} | {
-    "attention.layer_norm_epsilon": "layer_norm_eps",
-    "logit_scale": "logit_scale",
-}
+def own_keys(keys: Mapping[str, str]) -> dict[str, str]:
+    """Those of Llama, with another norm and the scale of the logits."""
+    own = {"attention.layer_norm_epsilon": "layer_norm_eps", "logit_scale": "logit_scale"}
+    return {key: name for key, name in keys.items() if name != "rms_norm_eps"} | own
 
 
-def _finish(config: Config, reader: ConfigReader, tensors: dict[str, Any]) -> Config:
+def _finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:
     config = llama_gguf.finish(config, reader, tensors)
     return replace(config, qk_norm="blk.0.attn_q_norm.weight" in tensors)
 
@@ -122,5 +123,10 @@ FAMILY = replace(
     describe=describe,
     forward=forward,
     final=final,
-    gguf=replace(llama_gguf.GGUF, keys=KEYS, required=("logit_scale",), finish=_finish),
+    gguf=replace(
+        llama_gguf.GGUF,
+        keys=own_keys(llama_gguf.GGUF.keys),
+        required=("logit_scale",),
+        finish=_finish,
+    ),
 )

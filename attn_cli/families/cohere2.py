@@ -46,7 +46,7 @@ FAMILY = replace(
     read_config=read_config,
     gguf=replace(
         llama_gguf.WINDOWED,
-        keys=llama_gguf.WINDOWED.keys | cohere.KEYS,
+        keys=cohere.own_keys(llama_gguf.WINDOWED.keys),
         required=("logit_scale", "attention.sliding_window"),
         say=_say,
         finish=_finish,

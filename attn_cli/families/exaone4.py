@@ -19,7 +19,7 @@ def read_config(reader: ConfigReader) -> olmo2.Config:
     llama.needs_kv_heads(reader)
     shared = llama.common(reader)
     windows = _windows(reader, shared["layers"])
-    reader.finish(llama.HARMLESS | {"sliding_window_pattern"})
+    reader.finish(llama.HARMLESS | {"sliding_window", "sliding_window_pattern"})
     config = olmo2.Config(**shared, head_norm=True, windows=windows, local_rope=shared["rope"])
     return _unrotated(config) if reader.has("sliding_window") else config
 

@@ -92,7 +92,7 @@ FAMILY = replace(
         tensors={
             name: place
             for name, place in llama_gguf.GGUF.tensors.items()
-            if "_norm." not in name or name == "norm.weight"
+            if "_norm." not in name or name.startswith("norm.")
         }
         | named(_OF_HEADS, "weight"),
     ),

@@ -54,7 +54,7 @@ def say(
     if kind == "none":
         kind, _ = "default", scaling.pop("factor", 0)
     values["rope_scaling"] = {"rope_type": kind, **scaling}
-    for key in ("window", "pattern", "local_base", "attn_factor"):
+    for key in ("window", "pattern", "attn_factor"):
         values.pop(key, 0)
 
 
@@ -74,7 +74,7 @@ def finish(config: "Config", reader: ConfigReader, tensors: Mapping[str, Any]) -
         rope=replace(rope, attention_factor=factor),
         qkv_bias=config.qkv_bias or "blk.0.attn_q.bias" in tensors,
         output_bias="blk.0.attn_output.bias" in tensors,
-        mlp_bias="blk.0.ffn_gate.bias" in tensors,
+        mlp_bias="blk.0.ffn_down.bias" in tensors,
     )
 
 
@@ -145,10 +145,6 @@ GGUF = Gguf(
     say=say,
     finish=finish,
 )
+_PATTERN = "attention.sliding_window_pattern"
 # Where not all layers have the window.
-WINDOWED = replace(
-    GGUF,
-    keys=GGUF.keys
-    | {"attention.sliding_window_pattern": "pattern", "rope.freq_base_swa": "local_base"},
-    by_layer=frozenset({"attention.sliding_window_pattern"}),
-)
+WINDOWED = replace(GGUF, keys=GGUF.keys | {_PATTERN: "pattern"}, by_layer=frozenset({_PATTERN}))

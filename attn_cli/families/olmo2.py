@@ -34,8 +34,8 @@ class Config(llama.Config):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    shared = llama.common(reader.with_defaults({"rms_norm_eps": 1e-5}))
-    bias = reader.flag("attention_bias", False)
+    reader = reader.with_defaults({"rms_norm_eps": 1e-5})
+    shared, bias = llama.common(reader), reader.flag("attention_bias", False)
     reader.finish(llama.HARMLESS)
     windows = (0,) * shared["layers"]
     biases = {"qkv_bias": bias, "output_bias": bias}
@@ -98,8 +98,7 @@ def finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> 
     """Llama's, and windows by layer, whose layers rotate unscaled."""
     config = llama_gguf.finish(config, reader, tensors)
     windows = llama_gguf.windows(reader, config.layers, _PERIOD)
-    base = reader.positive("local_base", reader.positive("rope_theta", 10000.0))
-    plain = reader.section("rope_scaling", {})
+    base, plain = reader.positive("rope_theta", 10000.0), reader.section("rope_scaling", {})
     local = scaled_rope(plain, reader, base, config.head_width, config.context)
     return replace(config, windows=windows, local_rope=local)
 

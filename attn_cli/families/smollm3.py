@@ -26,16 +26,14 @@ def read_config(reader: ConfigReader) -> llama.Config:
         windows=_windows(reader, layers, unrotated),
         unrotated=unrotated,
     )
-    reader.finish(llama.HARMLESS | {"pretraining_tp"})
+    reader.finish(llama.HARMLESS | {"pretraining_tp", "sliding_window"})
     return config
 
 
 def _windows(reader: ConfigReader, layers: int, unrotated: tuple[int, ...]) -> tuple[int, ...]:
     """As `layer_types` says; without it, the layers that do not rotate have the window."""
-    width, used = (
-        reader.integer("sliding_window", 0, low=0),
-        reader.flag("use_sliding_window", False),
-    )
+    width = reader.integer("sliding_window") if reader.has("sliding_window") else 0
+    used = reader.flag("use_sliding_window", False)
     kinds = reader.words("layer_types", _KINDS, layers)
     if not kinds:
         return tuple(width if used and layer in unrotated else 0 for layer in range(layers))

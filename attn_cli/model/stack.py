@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
 
 T = TypeVar("T")
+# Numbers that only pages tell.
+_SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
 _SHOWN = {"angles", "q_norm_bias", "k_norm_bias"}  # that no document has
 

@@ -87,10 +87,9 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
 
 def _times(view: HeadView) -> Words:
     """By what the token's part of a sum has been multiplied."""
-    factor, width = view.facts.embedding_scale, view.facts.model_width
-    if abs(factor - width**0.5) < 1e-6:
-        return note("embed.scaled", width=width)
-    return note("embed.times", factor=f"{factor:.6g}") if factor != 1 else ""
+    factor, width = view.facts.embedding_factor, view.facts.model_width
+    root = abs(factor - width**0.5) < 1e-6
+    return note("embed.scaled", factor=f"√{width}" if root else f"{factor:g}") if factor else ""
 
 
 def _angle(token: np.ndarray, place: np.ndarray) -> Words:
@@ -130,8 +129,9 @@ def _embedding_alone(view: HeadView, made: str) -> Items:
     width = view.facts.model_width
     later = view.facts.positions == "rotary" and not view.facts.rotates(view.block.layer)
     where = note("embed.enters_later" if later else f"embed.enters_{view.facts.positions}")
-    scaled = note(f"embed.{made}", width=width) if made != "token" else ""
-    yield StepTitle(1, note(f"embed.title_{made}", width=width))
+    factor = f"{view.facts.embedding_factor:g}" if view.facts.embedding_factor else f"√{width}"
+    scaled = note(f"embed.{made}", factor=factor) if made != "token" else ""
+    yield StepTitle(1, note(f"embed.title_{made}", factor=factor))
     yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
     if view.has("token_embedding") and made != "token":
         yield view.rows("token_embedding", view.tokens)
@@ -200,3 +200,6 @@ def _rotation(view: HeadView) -> Items:
         yield say("project.partial", width=facts.head_width, count=facts.rotated)
     if factor != 1:
         yield say("project.stretched", ratio=numbers.number(factor, 3))
+    if "query_factor" in view.block.shown:
+        more = numbers.number(float(view.block.shown["query_factor"][view.query]), 4)
+        yield say("project.grown", query=view.names[view.query], factor=more)

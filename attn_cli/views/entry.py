@@ -96,14 +96,20 @@ class _Telling(NamedTuple):
             self._fill_rotation(turn)
         self._fill_heads()
 
+    @property
+    def unclipped(self) -> float:
+        """The sum and its bias."""
+        return self.found.dot.value + (self.found.bias if "biased" in self.stages else 0.0)
+
     def _fill_clip(self) -> None:
         sheet, clip = self.sheet, self.found.clip
-        raw = self.found.dot.value + (self.found.bias if "biased" in self.stages else 0.0)
+
+        def clipped(x: float) -> float:
+            return min(max(x, -clip), clip)
+
         if self.name("clipped") != "value":
-            sheet.put("clipped", min(max(raw, -clip), clip))
-        sheet.rule(
-            self.name("clipped"), self.before("clipped"), by=lambda x: min(max(x, -clip), clip)
-        )
+            sheet.put("clipped", clipped(self.unclipped))
+        sheet.rule(self.name("clipped"), self.before("clipped"), by=clipped)
 
     def _fill_norm(self, norm: "HeadNorm") -> None:
         sheet, before = self.sheet, self.before("normed")
@@ -132,6 +138,7 @@ class _Telling(NamedTuple):
         sheet.put(self.before("rotated"), own, "pair")
         sheet.put("partner", other, "pair")
         factor, sign = float(f"{turn.factor:.6g}"), -1 if is_first else 1
+        factor *= float(f"{turn.growth:.6g}")
         if self.name("rotated") != "value":
             value = own * math.cos(turn.angle) + (-1 if is_first else 1) * other * math.sin(
                 turn.angle
@@ -181,9 +188,10 @@ class _Telling(NamedTuple):
 
     def clip(self) -> Items:
         if "clipped" in self.stages:
-            x, value = self.before("clipped"), self.name("clipped")
-            yield say("why.clipped", clip=f"{self.found.clip:g}", x=self.sheet.text(x),
-                      value=self.sheet.text(value))  # fmt: skip
+            clip, text = self.found.clip, self.sheet.text
+            key = "why.unclipped" if abs(self.unclipped) <= clip else "why.clipped"
+            yield say(key, clip=f"{clip:g}", x=text(self.before("clipped")),
+                      value=text(self.name("clipped")))  # fmt: skip
 
     def norm(self) -> Items:
         text = self.sheet.text
@@ -215,6 +223,7 @@ class _Telling(NamedTuple):
                       sin=text("sin"), partner=turn.second if is_first else turn.first,
                       value=text("partner"))  # fmt: skip
             factor = "" if turn.factor == 1 else note("why.factor", factor=f"{turn.factor:.6g}")
+            growth = "" if turn.growth == 1 else note("why.growth", growth=f"{turn.growth:.6g}")
             words = {
                 "x": text(self.before("rotated")),
                 "cos": bracketed(text("cos")),
@@ -224,7 +233,7 @@ class _Telling(NamedTuple):
             name = self.name("rotated")
             array = self.found.array if name == "value" else note("why.rotated_first")
             yield say("why.rotated", **words, sign="−" if is_first else "+", factor=factor,
-                      array=array, value=text(name))  # fmt: skip
+                      growth=growth, array=array, value=text(name))  # fmt: skip
 
     def heads(self) -> Items:
         found, text, shown = self.found, self.sheet.text, self._shown_heads()

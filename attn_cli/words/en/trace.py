@@ -4,8 +4,7 @@ SENTENCES = {
     # the six steps: what each is, for someone who has never seen the formula
     "embed.random": "These vectors of {width} numbers are random: this model has not been trained.",
     "embed.plain": "The position is not added here: {where}.",
-    "embed.scaled": ", multiplied by √{width} on the way in",
-    "embed.times": ", multiplied by {factor} on the way in",
+    "embed.scaled": ", multiplied by {factor} on the way in",
     "embed.normed": ", brought to a common scale by a layer norm on the way in",
     "embed.projected": "The stored vectors have another width; a learned matrix projects them to "
     "`token_embedding`.",
@@ -13,7 +12,7 @@ SENTENCES = {
     "every layer normalises it.",
     "embed.sum": "x = their sum",
     "embed.title_token": "x = token vector",
-    "embed.title_scaled": "x = token vector × √{width}",
+    "embed.title_scaled": "x = token vector × {factor}",
     "embed.title_normed": "x = layer norm of the token vector",
     "embed.title_stream": "x = what the layers before have left",
     "embed.stream": "The input of layer {layer}: the x of layer 0 plus all that earlier layers "
@@ -45,7 +44,7 @@ SENTENCES = {
     "linear map leads from its {narrow} numbers to the model's {width}.",
     "embed.sum_normed_projected_rows": "x = W·(the layer norm of their sum) + b",
     "embed.enters_rotary": "it rotates queries and keys in step 2",
-    "embed.enters_later": "it rotates queries and keys in step 2, but not in this layer",
+    "embed.enters_later": "it rotates queries and keys in step 2, in other layers than this",
     "embed.enters_bias": "it enters in step 4, as a bias on the scores",
     "embed.enters_relative": "it enters in step 4, as a bias on the scores",
     "embed.enters_disentangled": "it enters in step 3, as terms of the scores",
@@ -89,6 +88,8 @@ SENTENCES = {
     "not, so that its dot products are the same at any distance.",
     "project.partial": "Only the first {count} of a head's {width} dimensions are rotated.",
     "project.stretched": "The attention factor makes what is rotated {ratio} times as long.",
+    "project.grown": "Queries are then multiplied by a number that grows with the position, so "
+    "that softmax stays sharp over a long text; for `{query}` it is {factor}.",
     "project.rotary": "Rotary position embedding (RoPE): {pair} rotate together, "
     "(a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
     "so that position affects a dot product only through the distance. The angles of `{query}`, "
@@ -183,6 +184,7 @@ SENTENCES = {
     "sum.others": "other keys",
     "sum.output": "`output` is the sum of every head's pull{bias}; {then}.",
     "sum.added": "it is added to x",
+    "sum.multiplied": "multiplied by {factor}, {then}",
     "sum.normed": "a norm of its own brings it to scale before it is added to x",
     "sum.after": "it is added to x, and a norm brings the sum to scale",
     "sum.onto_normed": "it is added to `normed`, not to x",
@@ -222,6 +224,8 @@ SENTENCES = {
     "after.title": "the rest of {where}",
     "after.what": "Attention's output is added to x. A feed-forward network then works on each "
     "token alone, and its output is added too.",
+    "after.multiplied": "Each of the two is multiplied by {factor} first; the rows show what is "
+    "added.",
     "after.parallel": "Attention and a feed-forward network, which works on each token alone, both "
     "start from this layer's x; the outputs of both are added to it.",
     "after.shared_norm": "One norm serves both, so that the network reads `normed` too.",
