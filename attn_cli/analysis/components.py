@@ -271,9 +271,10 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
     )
     if facts.head_norm or facts.clipped:
         found = arrays[letter] if late else arrays.get(f"{letter}_unrotated", arrays[letter])
-        added_D = bias_of_norm(block, letter, (block.heads if letter == "q" else block.kv_heads)[0])
-        scaled = side.scaled_to(found[0, rows] - (added_D if added_D.size else 0), raw_PD)
-        side = scaled._replace(norm_bias_D=added_D)
+        own = (block.heads if letter == "q" else block.kv_heads)[0]
+        added_D = bias_of_norm(block, letter, own)
+        side = side.scaled_to(found[0, rows] - (added_D if added_D.size else 0), raw_PD)
+        side = side._replace(norm_bias_D=added_D)
     if letter == "q" and "query_factor" in block.shown:
         factor_P1 = block.shown["query_factor"][rows, None]
         side = side._replace(scale_PD=side.scale_PD * factor_P1)

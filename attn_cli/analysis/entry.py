@@ -114,6 +114,11 @@ def _projected(
     facts: Facts, block: Attention, head: int, array: str, position: int, column: int
 ) -> dict:
     """x·W + b, clipped where the family does so, then the norm and the rotation."""
+    if facts.clipped and facts.head_norm and array != "v":
+        raise UsageError(
+            f"--array {array}: this model normalises {array} and then clips it, which does not "
+            "follow from what a trace holds", "--array v, z and output show their arithmetic",
+        )  # fmt: skip
     of_keys = array in OF_KEYS
     at = (block.keys if of_keys else block.queries).index(position)
     own = head // facts.group_of(block.stack)

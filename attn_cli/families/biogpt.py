@@ -35,7 +35,7 @@ def read_config(reader: ConfigReader) -> Config:
         epsilon=EPSILON,
         activation=reader.choice("hidden_act", ACTIVATIONS, "gelu"),
         tied=reader.flag("tie_word_embeddings", True),
-        embedding_factor=found["model_width"] ** 0.5 if scaled else 0.0,
+        embedding_factor=found["model_width"] ** 0.5 if scaled else 1.0,
     )
     reader.finish(_HARMLESS)
     return config

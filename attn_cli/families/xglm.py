@@ -46,7 +46,7 @@ def read_config(reader: ConfigReader) -> Config:
         epsilon=biogpt.EPSILON,
         activation=reader.choice("activation_function", ACTIVATIONS, "gelu"),
         tied=reader.flag("tie_word_embeddings", True),
-        embedding_factor=found["model_width"] ** 0.5 if scaled else 0.0,
+        embedding_factor=found["model_width"] ** 0.5 if scaled else 1.0,
         zero_row=-1 if nowhere else reader.integer("pad_token_id", 1, low=0),
     )
     reader.only("add_cross_attention", False)

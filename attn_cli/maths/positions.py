@@ -129,6 +129,15 @@ def rotate(
     return rotated
 
 
+def query_growth(positions_P: np.ndarray, beta: float, length: int) -> np.ndarray:
+    """1 + β·ln(1 + ⌊position ÷ length⌋), (P,): by what a query is multiplied. Meta 2025, Llama 4.
+
+    Softmax over more keys is flatter; queries of a long text grow against it.
+    """
+    steps = np.floor(positions_P / np.float32(length))
+    return 1 + np.float32(beta) * np.log1p(steps)
+
+
 def waves(positions_P: np.ndarray, width: int) -> np.ndarray:
     """The vector (P, width) of each position: sines, then cosines, of ever longer waves.
 
@@ -143,15 +152,6 @@ def waves(positions_P: np.ndarray, width: int) -> np.ndarray:
     found = np.zeros((len(positions_P), width), np.float32)
     found[:, :half], found[:, half : 2 * half] = np.sin(angle), np.cos(angle)
     return found
-
-
-def query_growth(positions_P: np.ndarray, beta: float, length: int) -> np.ndarray:
-    """1 + β·ln(1 + ⌊position ÷ length⌋), (P,): by what a query is multiplied. Meta 2025, Llama 4.
-
-    Softmax over more keys is flatter; queries of a long text grow against it.
-    """
-    steps = np.floor(positions_P / np.float32(length))
-    return 1 + np.float32(beta) * np.log1p(steps)
 
 
 def alibi_slopes(heads: int) -> np.ndarray:

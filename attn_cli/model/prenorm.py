@@ -41,7 +41,7 @@ class Config:
     fused matrix of q, k and v (see `project.interleaved`); 0 where there are three. `norm_base` is
     what a norm's stored weight is added to; `head_norm`: each query and key is normalised too.
     A `scale` of 0 is 1 / √width, a window of 0 none, a `clip` of 0 no bound on the numbers of q, k
-    and v. Token vectors are multiplied by `embedding_factor`, if it is not 0.
+    and v. Token vectors are multiplied by `embedding_factor`.
     """
 
     layers: int
@@ -69,7 +69,7 @@ class Config:
     scale: float = 0.0
     windows: tuple[int, ...] = ()
     clip: float = 0.0
-    embedding_factor: float = 0.0
+    embedding_factor: float = 1.0
     rope: Rope | None = None
 
 
@@ -299,7 +299,7 @@ def _norm(config: Config, parts: LayerWeights | Weights, name: str, x: np.ndarra
 
 def _embed(layout: Layout, model: Model, stack: Stack) -> tuple[np.ndarray, Arrays]:
     token = model.weights.rows(f"{layout.embedding}.weight", stack.ids)
-    if model.config.embedding_factor:
+    if model.config.embedding_factor != 1:
         token = token * token.dtype.type(model.config.embedding_factor)
     found = layout.placed(layout, model, stack)
     if found is None:

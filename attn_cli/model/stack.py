@@ -91,7 +91,8 @@ class Stack:
 
     `start` is the position of the first of `ids`. Where the text grows beyond `restart_beyond`
     positions, if that is not 0, what the cache holds is wrong: then it is emptied, and its tokens
-    are the first of `ids`. `touched`: a what-if setting has changed the vectors.
+    are the first of `ids`. `touched`: a what-if setting has changed the vectors. `experts` is what
+    the layer's router has said.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Stack:
         self._pending: list[Attention] = []
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
-        self._middle = NOTHING
+        self._middle, self.experts = NOTHING, None
         self._looks: dict[tuple[Visible, int], tuple[Look, ...]] = {}
 
     @property
@@ -159,7 +160,7 @@ class Stack:
         found = self._model.weights.layers(prefix, last, len(self.ids))
         for layer, parts in enumerate(found):
             self.layer = layer
-            self._read += parts.size
+            self._read, self._parts = self._read + parts.size, parts
             yield parts
 
     def mlp(self, output: np.ndarray, middle: np.ndarray = NOTHING) -> np.ndarray:
@@ -173,6 +174,13 @@ class Stack:
         self._mlp, self._middle = (output, self.touched or removed), middle
         self.touched = self.touched or removed
         return output
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The queries of this layer's self-attention that are recorded."""
+        block = Address(self.name, "self", self.layer)
+        queries, _ = self._request.positions.get(block[:2], (None, None))
+        return tuple(queries or self.indices) if block in self._request.blocks else ()
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What this layer makes of the encoder's vectors: from the cache, if it is there."""
@@ -221,8 +229,9 @@ class Stack:
             )
         self._pending.clear()
         self._outputs.clear()
-        layers = self._model.facts.layers_of(self.name)
-        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size)
+        layers, experts = self._model.facts.layers_of(self.name), self.experts
+        self._read, self.experts = self._read + self._parts.routed, None
+        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size, experts)
         return x
 
     def end(self, x: np.ndarray) -> End:

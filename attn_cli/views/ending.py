@@ -5,6 +5,7 @@ and what to type next."""
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -256,7 +257,11 @@ def again(
         f" {option} {shlex.quote(word)}"
         for option, _, word in (c.partition(" ") for c in vocabulary.changes(trace.settings))
     )
-    model = "" if trace.model.name == vocabulary.DEFAULT_MODEL else f" --model {_name(trace.model)}"
+    model, adapter = trace.model, trace.settings.get("adapter", "")
+    if adapter:
+        model = replace(model, name=model.name.rpartition(" + ")[0])
+    model = "" if model.name == vocabulary.DEFAULT_MODEL else f" --model {_name(model)}"
+    model += f" --adapter {shlex.quote(adapter)}" if adapter else ""
     where = f" --layer {block.layer}" if block.layer else ""
     where += f" --stack {block.stack}" if block.stack != trace.model.stack else ""
     where += f" --kind {block.kind}" if block.kind != "self" else ""

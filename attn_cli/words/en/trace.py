@@ -82,6 +82,8 @@ SENTENCES = {
     "and its keys as another; q and k below show the result.",
     "project.heads_rotated": "{norm} then normalises each rotated query and key; q and k show the "
     "result.",
+    "project.clipped_then": "Then all three are clipped: no number of q, k and v is left above "
+    "{clip} or below −{clip}.",
     "project.clipped": "What the maps give is clipped: no number of q, k and v is left above "
     "{clip} or below −{clip}.",
     "project.unrotated": "Other layers rotate queries and keys by their positions; this one does "
