@@ -267,18 +267,8 @@ def attend(
         mask_value=mask_value, temperature=attention_temperature,
         finite=bool(np.isfinite(v_GKV).all()), kept=kept,
     )  # fmt: skip
-    parts, whole = parts_of(shape), bias is not no_bias or terms
-    # What depends on positions is asked for once for all heads.
-    together = [parts] if whole else [[part] for part in parts]
-    at = at or looks(visible, first, queries, keys)
-    cores.each(blocks.compute, [(look, some) for look in at for some in together])
-    none = np.zeros((0,) * q_HQW.ndim, q_HQW.dtype)
-    return Attended(
-        **{name: kept.arrays.get(name, none) for name in BEFORE_SUM},
-        z=z_QHV.swapaxes(-3, -2),
-        terms={name: array for name, array in kept.arrays.items() if name not in BEFORE_SUM},
-        measures=kept.measures,
-    )
+    blocks.compute_all(at or looks(visible, first, queries, keys), shape)
+    return blocks.attended(z_QHV.swapaxes(-3, -2))
 
 
 class _Blocks(NamedTuple):
@@ -301,6 +291,24 @@ class _Blocks(NamedTuple):
     temperature: float
     finite: bool
     kept: Kept
+
+    def compute_all(self, at: Sequence[Look], shape: tuple[int, ...]) -> None:
+        """Every block of queries; `shape` is (…, kv_head, head of the group, query, key)."""
+        parts = parts_of(shape)
+        # What depends on positions is asked for once for all heads.
+        whole = self.bias is not no_bias or self.terms
+        together = [parts] if whole else [[part] for part in parts]
+        cores.each(self.compute, [(look, some) for look in at for some in together])
+
+    def attended(self, z_HQV: np.ndarray) -> Attended:
+        """What was kept, and the sums; an array that was not kept has size 0."""
+        kept, none = self.kept.arrays, np.zeros((0,) * z_HQV.ndim, z_HQV.dtype)
+        return Attended(
+            **{name: kept.get(name, none) for name in BEFORE_SUM},
+            z=z_HQV,
+            terms={name: array for name, array in kept.items() if name not in BEFORE_SUM},
+            measures=self.kept.measures,
+        )
 
     def compute(self, block: tuple[Look, list[Part]]) -> None:
         """Steps 3 to 6 of one block of queries in some heads."""
@@ -361,27 +369,6 @@ class _Blocks(NamedTuple):
         if not at[1].size:
             return {}
         return {**{name: term(*at) for name, term in self.terms.items()}, "bias": self.bias(*at)}
-
-
-def attend_vjp(
-    q_HQW: np.ndarray,
-    k_HKW: np.ndarray,
-    v_HKV: np.ndarray,
-    visible_QK: np.ndarray,
-    weights_HQK: np.ndarray,
-    grad_HQV: np.ndarray,
-    *,
-    scale: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The steps' own, last to first, for ungrouped heads and no cap: dq, dk, dv, dbias.
-
-    scaled = s·c + bias, so dbias = dscaled. A scale of 0 means 1 / √width.
-    """
-    dweights, dv = weighted_sum_vjp(weights_HQK, v_HKV, grad_HQV)
-    dscaled = mask_scores_vjp(visible_QK, softmax_vjp(weights_HQK, dweights))
-    dscores = scale_scores_vjp(scale or default_scale(q_HQW.shape[-1]), dscaled)
-    dq, dk = dot_products_vjp(q_HQW, k_HKW, dscores)
-    return dq, dk, dv, dscaled
 
 
 def default_scale(width: int) -> float:
