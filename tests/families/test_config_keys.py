@@ -22,6 +22,8 @@ from measure import logits_of
 GOLDEN = Path(__file__).parents[1] / "golden"
 MEASURED = json.loads((GOLDEN / "config_keys.json").read_text())
 PUBLISHED = json.loads((GOLDEN / "published_configs.json").read_text())
+for path in sorted((GOLDEN / "published_types").glob("*.json")):
+    PUBLISHED |= json.loads(path.read_text())
 EVERY = MEASURED["families"]["every"]
 FIRST = {
     "gpt2": "gpt2-a", "llama": "llama-plain", "mistral": "mistral-window", "qwen2": "qwen2-window",
