@@ -28,6 +28,7 @@ from attn_cli.errors import UsageError
 from attn_cli.maths import masks
 from attn_cli.maths.attention import (
     BEFORE_SUM,
+    NO_SINK,
     NO_TERMS,
     Attended,
     Relation,
@@ -233,13 +234,14 @@ class Stack:
         soft_cap: float = 0.0,
         bias: Relation = no_bias,
         terms: Mapping[str, Relation] = NO_TERMS,
+        sink: np.ndarray = NO_SINK,
         source: End | None = None,
     ) -> Generator[Attention, None, np.ndarray]:
         """Steps 3 to 6 of one block under the what-if settings; yields its record if it is wanted.
 
-        `arrays` are those of steps 1 and 2; `visible`, `bias` and `terms` see `maths.attend`; `out`
-        is the output projection, of (head × value_width). In cross-attention `source` is the end of
-        the stack that the keys come from. Returns the block's `output`.
+        `arrays` are those of steps 1 and 2; `visible`, `bias`, `terms` and `sink` see
+        `maths.attend`; `out` is the output projection, of (head × value_width). In cross-attention
+        `source` is the end of the stack that the keys come from. Returns the block's `output`.
         """
         request, block = self._request, Address(self.name, _KIND[source is None], self.layer)
         recorded, what_if = block in request.blocks, request.what_if.at(block)
@@ -258,14 +260,15 @@ class Stack:
             q, k, v, sight.visible, scale=scale, cap=soft_cap, bias=bias, terms=terms,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
             keep=chosen.keep(request.arrays, lengths) if recorded else Keep(()),
-            start=self.start, at=sight.looks,
+            start=self.start, at=sight.looks, sink=sink,
         )  # fmt: skip
         z = without(removed := what_if.removed(self.layer), steps.z)
         output = self._outputs[block.kind] = through(merge_heads(z), out)[0]
         touched = self._touched(what_if, sight, source or self, scaled=scale == own)
         self.touched = self.touched or bool(touched)
         if recorded:
-            computed = {**arrays, "k": k, "v": v, "z": steps.z, "output": output, "b_o": out.bias}
+            computed = {**arrays, "k": k, "v": v, "sink": sink, "sink_share": steps.sink_share}
+            computed |= {"z": steps.z, "output": output, "b_o": out.bias}
             late = _made_late(chosen, steps, z, out, sight.visible, bias)
             found = chosen.arrays(request.arrays, computed, late)
             record = Attention(

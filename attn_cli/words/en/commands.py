@@ -5,6 +5,7 @@ SENTENCES = {
     "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}{goes}.",
     "mask.moves": "`{query}` moves {moved} of its attention",
     "mask.vanishes": "`{query}` sees no key any more and all its attention is gone",
+    "mask.vanishes_sink": "`{query}` sees no key any more and its sink takes all",
     "mask.appears": "`{query}` saw no key before and now does",
     "mask.gone": "all gone",
     "mask.new": "all new",

@@ -144,7 +144,22 @@ SENTENCES = {
     "softmax.here": "`{query}` looks at",
     "softmax.title": "weights = e^(masked − largest) ÷ their sum, for each query",
     "softmax.title_heated": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum",
-    "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
+    "softmax.title_sink": "weights = e^(masked − largest) ÷ their sum, the sink's power included",
+    "softmax.title_heated_sink": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum, "
+    "the sink's power included",
+    "softmax.what_sink": "Each query's weights and the sink's share (last) add up to 1. The "
+    "exponential favours larger scores.",
+    "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to "
+    "{total}{sink}.",
+    "softmax.sink": ", of which {power} is the sink's",
+    "sink.what": "Beside them every row has a sink (last column): one more score, {sink}, which "
+    "this head has learned. It is the same for every query, is neither scaled nor masked, and "
+    "belongs to no key.",
+    "sink.beside": "{name}, then the sink",
+    "sink.grids": "The last column is the sink, a learned score that belongs to no key; with it "
+    "every row adds up to 1.",
+    "sum.sink": "The sink has no value: of the row its share, {share}, is lost, and the weights "
+    "above add up to {rest}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
     "softmax.hidden": "A hidden cell gets 0 and a mark of its own.",
