@@ -194,8 +194,10 @@ class Facts:
     and key is normalised; `windowed`: whether the mask of a layer is a window; `sinks`: whether
     every row of scores has one more that belongs to no key; how many of a head's
     dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the `slopes` of ALiBi, head by head. Of a model that is only
-    known from a document these are not known, and `partial` says so.
+    the factor on them, layer by layer; the `slopes` of ALiBi, head by head; in words, how weights
+    are `quantised`, and whether the library that they are for rounds what enters a matrix too
+    (`rounds_inputs`). Of a model that is only known from a document these are not known, and
+    `partial` says so.
     """
 
     name: str
@@ -235,6 +237,8 @@ class Facts:
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     experts: tuple[int, ...] = ()
+    quantised: str = ""
+    rounds_inputs: bool = False
     partial: bool = False
 
     @property

@@ -163,6 +163,13 @@ class ConfigReader:
             raise self._unfit(key, value, "an object")
         return value
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self.error(f"{self.named(key)} is not a list of texts")
+        return tuple(value)
+
     def words(self, key: str, choices: tuple[str, ...], count: int) -> tuple[str, ...]:
         """A list of `count` of these words, empty if it is missing."""
         value = self._get(key, [])

@@ -29,7 +29,7 @@ from attn_cli.model.tensors import (
     untrue_copies,
     without_head,
 )
-from attn_cli.opening import places, refusals
+from attn_cli.opening import places, quantised, refusals
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.absent import Absent, deferred
@@ -93,10 +93,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     folder = open_folder(place.path)
     where, of_config = str(place.path), str(place.path / "config.json")
     tensors, kind = folder.tensors, folder.config.get("model_type")
-    refusals.check_config(folder.config, of_config, ignored)
-    refusals.check_tensors(tensors, where)
-    family = _family(folder.config, of_config)
     reader = ConfigReader(folder.config, of_config, ignored)
+    scheme = quantised.read_scheme(folder.config, of_config, ignored, reader.unknown)
+    family = _family(folder.config, of_config)
+    tensors = scheme.unpack(tensors, where) if scheme else tensors
+    said = {"quantised": scheme.how, "rounds_inputs": scheme.rounds} if scheme else {}
+    refusals.check_tensors(tensors, where)
     config = family.read_config(reader)
     naming = family.naming(config)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
@@ -114,7 +116,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     predicts = not without_head(shapes, stored, family.head)
     named = {name: name for name in of_head(shapes, family.head)}
     return _model(
-        facts=_facts(place, kind, family, config, shapes, predicts=predicts),
+        facts=_facts(place, kind, family, config, shapes, predicts=predicts, **said),
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),
