@@ -163,6 +163,18 @@ class ConfigReader:
             raise self._unfit(key, value, "an object")
         return value
 
+    def sizes(
+        self, key: str, count: int, default: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
+        """A list of `count` whole numbers above 0."""
+        value = self._get(key, default)
+        if not isinstance(value, list | tuple) or len(value) != count:
+            raise self._unfit(key, value, f"a list of {count} whole numbers")
+        for number in value:
+            if type(number) is not int or not 0 < number < 2**31:
+                raise self._unfit(key, number, "whole numbers above 0")
+        return tuple(value)
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts, empty if it is missing."""
         value = self._get(key, [])

@@ -96,9 +96,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     reader = ConfigReader(folder.config, of_config, ignored)
     scheme = quantised.read_scheme(folder.config, of_config, ignored, reader.unknown)
     family = _family(folder.config, of_config)
-    tensors = scheme.unpack(tensors, where) if scheme else tensors
-    said = {"quantised": scheme.how, "rounds_inputs": scheme.rounds} if scheme else {}
-    refusals.check_tensors(tensors, where)
+    said: dict[str, Any] = {}
+    if scheme:
+        tensors = scheme.unpack(tensors, where)
+        said = {"quantised": scheme.how, "rounds_inputs": scheme.rounds}
+    else:
+        refusals.check_tensors(tensors, where)
     config = family.read_config(reader)
     naming = family.naming(config)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from attn_cli.checkpoints.packed import columns
-from attn_cli.checkpoints.packed.modules import Format, unpacked
+from attn_cli.checkpoints.packed import columns, fours, rows
+from attn_cli.checkpoints.packed.modules import Format, Module, unpacked
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
@@ -68,7 +68,7 @@ def read_scheme(
             reader = ConfigReader(
                 section, f"{where}: {inner}{key}", ignored, within=f"{key}.", unknown=unknown
             )
-            return read(reader)
+            return read(reader, section)
     return None
 
 
@@ -139,4 +139,140 @@ def _awq(reader: ConfigReader) -> Scheme:
     return Scheme(columns.awq(group_size=size), how, skipped)
 
 
-_METHODS: dict[str, Callable[[ConfigReader], Scheme]] = {"gptq": _gptq, "awq": _awq}
+def _bitsandbytes(reader: ConfigReader) -> Scheme:
+    four, eight = reader.flag("load_in_4bit", False), reader.flag("load_in_8bit", False)
+    if four == eight:
+        raise reader.error("not one of load_in_4bit and load_in_8bit is true")
+    kind = reader.choice("bnb_4bit_quant_type", ("nf4", "fp4"), "fp4")
+    twice = reader.flag("bnb_4bit_use_double_quant", False)
+    reader.only("llm_int8_has_fp16_weight", False)
+    skipped = reader.texts("llm_int8_skip_modules")
+    reader.leave(_MADE | _OF_BITSANDBYTES)
+    if eight:
+        return Scheme(rows.int8(), "bitsandbytes, 8 bits, a scale per output", skipped, rounds=True)
+    how = f"bitsandbytes, {kind}" + (", scales quantised too" if twice else "")
+    return Scheme(fours.four_bits(), how, skipped)
+
+
+_OF_BITSANDBYTES = frozenset(
+    """
+    _load_in_4bit _load_in_8bit bnb_4bit_compute_dtype bnb_4bit_quant_storage
+    llm_int8_enable_fp32_cpu_offload llm_int8_threshold
+    """.split()
+)
+
+
+def _fp8(reader: ConfigReader) -> Scheme:
+    block = None
+    if not reader.says("weight_block_size") or reader.has("weight_block_size"):
+        block = reader.sizes("weight_block_size", 2, (128, 128))
+    reader.only("fmt", "e4m3")
+    reader.only("expert_dtype", "fp8")
+    reader.choice("scale_fmt", ("float", "ue8m0"), "float")
+    reader.choice("activation_scheme", ("dynamic", "static"), "dynamic")
+    skipped = reader.texts("modules_to_not_convert") + reader.texts("ignored_layers")
+    reader.leave(_MADE | {"dequantize", "modules_to_convert", "weight_block_size"})
+    of = f"in blocks of {block[0]} × {block[1]}" if block else "a scale per matrix"
+    return Scheme(rows.fp8(block), f"FP8 (e4m3), {of}", skipped, rounds=True)
+
+
+def _fbgemm(reader: ConfigReader) -> Scheme:
+    skipped = reader.texts("modules_to_not_convert")
+    reader.leave(_MADE | {"activation_scale_ub"})
+    form = rows.fp8(None, by_output=True)
+    return Scheme(form, "FBGEMM FP8 (e4m3), a scale per output", skipped, rounds=True)
+
+
+def _mlx(reader: ConfigReader, section: Mapping[str, Any]) -> Scheme:
+    bits, size = _mlx_sizes(reader)
+    others, skipped = {}, []
+    for name, value in section.items():
+        if isinstance(value, dict):
+            others[name] = _mlx_sizes(reader.section(name))
+        elif value is False:
+            skipped.append(f"^{re.escape(name)}$")
+    reader.leave(_MADE | {name for name, value in section.items() if type(value) is bool})
+    return Scheme(rows.mlx(bits, size, others), f"MLX, {_in_groups(bits, size)}", tuple(skipped))
+
+
+def _mlx_sizes(reader: ConfigReader) -> tuple[int, int]:
+    """The bits and the size of groups of a module, or of all."""
+    reader.only("mode", "affine")
+    bits, size = reader.integer("bits"), reader.integer("group_size", 64)
+    if bits not in (2, 3, 4, 5, 6, 8) or size not in (16, 32, 64, 128):
+        known = "2, 3, 4, 5, 6 or 8 bits, in groups of 16, 32, 64 or 128"
+        raise reader.error(f"bits is {bits} and group_size {size}", f"MLX has {known}")
+    return bits, size
+
+
+# --- compressed-tensors --------------------------------------------------------------------------
+
+_OF_COMPRESSED = ("int-quantized", "float-quantized", "naive-quantized", "pack-quantized")
+_WHOLE = {"tensor": (0, 0), "channel": (1, 0)}
+
+
+def _compressed(reader: ConfigReader) -> Scheme:
+    kind = reader.choice("format", _OF_COMPRESSED)
+    groups, rounds = [], False
+    every = reader.section("config_groups")
+    for name in reader.mapping("config_groups"):
+        group = every.section(name)
+        for key in ("output_activations", "kv_cache_scheme"):
+            group.only(key)
+        targets = group.texts("targets")
+        one = group.choice("format", _OF_COMPRESSED, kind)
+        groups.append((targets, _compressed_group(group.section("weights"), one)))
+        rounds = rounds or bool(group.mapping("input_activations"))
+        group.leave()
+    for key in ("kv_cache_scheme", "moe_sparsity_config"):
+        reader.only(key)
+    reader.only("transform_config", {})
+    reader.section("sparsity_config").only("format", "dense")
+    skipped = tuple(map(_of_target, reader.texts("ignore")))
+    known = "global_compression_ratio quantization_status run_compressed dequantize version"
+    reader.leave(_MADE | set(known.split()))
+
+    def scheme_of(module: Module) -> rows.Scheme:
+        for targets, scheme in groups:
+            if any(t.isidentifier() or _matches(_of_target(t), module.name) for t in targets):
+                return scheme
+        raise module.error(f"{module.name} is quantised, and no group of config_groups names it")
+
+    how = ", ".join(dict.fromkeys(f"{s.bits}-bit {s.kind}" for _, s in groups))
+    form = rows.compressed(scheme_of)
+    return Scheme(form, f"compressed-tensors ({kind}), {how}", skipped, rounds)
+
+
+def _of_target(target: str) -> str:
+    """A name, or after `re:` what one begins with, as a pattern of `_matches`."""
+    return target[3:] + ".*" if target.startswith("re:") else f"^{re.escape(target)}$"
+
+
+def _compressed_group(reader: ConfigReader, kind: str) -> rows.Scheme:
+    """How the weights of one group are kept."""
+    bits, of = reader.integer("num_bits", 8), reader.choice("type", ("int", "float"), "int")
+    packed = kind == "pack-quantized"
+    if bits not in ((2, 4, 8) if packed and of == "int" else (8,)):
+        raise reader.error(f"num_bits is {bits} of type {of} in the format {kind}")
+    how = reader.choice("strategy", (*_WHOLE, "group", "block"))
+    block = _WHOLE.get(how, (1, 0))
+    if how == "group":
+        block = 1, reader.integer("group_size")
+    elif how == "block":
+        block = reader.sizes("block_structure", 2)
+    reader.only("actorder", "group", "weight", "static", "dynamic", False)
+    reader.only("dynamic", False)
+    symmetric = reader.flag("symmetric", True)
+    reader.leave({"group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"})
+    return rows.Scheme(of, bits, packed, symmetric, block)
+
+
+_METHODS: dict[str, Callable[[ConfigReader, Mapping[str, Any]], Scheme]] = {
+    "gptq": lambda reader, _: _gptq(reader),
+    "awq": lambda reader, _: _awq(reader),
+    "bitsandbytes": lambda reader, _: _bitsandbytes(reader),
+    "fp8": lambda reader, _: _fp8(reader),
+    "fbgemm_fp8": lambda reader, _: _fbgemm(reader),
+    "compressed-tensors": lambda reader, _: _compressed(reader),
+    "mlx": _mlx,
+}

@@ -43,7 +43,7 @@ def check_tensors(names: Iterable[str], where: str) -> None:
     part = next((name for name in names if name.endswith(_QUANTISED_PARTS)), "")
     if part:
         what = f"{where}: the tensor {shorten(part)} is a part of quantised weights"
-        raise ContentError(f"{what}, which attn does not read", _UNQUANTISED)
+        raise ContentError(f"{what}, and no quantization_config says of which kind", _UNQUANTISED)
 
 
 def _method(section: Any, key: str) -> str:

@@ -15,12 +15,13 @@ from attn_cli.checkpoints.packed.modules import (
     Format,
     Module,
     Rows,
-    numbers,
     round_products,
     scales,
+    unpacked_numbers,
     values,
 )
 from attn_cli.checkpoints.tensor import Tensor
+from attn_cli.errors import ContentError
 
 WORDS = ("I32", "U32")
 FLOAT_SCALES = ("F16", "BF16", "F32")
@@ -44,17 +45,18 @@ def gptq(*, bits: int, group_size: int, offset: int, acts: bool) -> Format:
         factors = module.shaped(".scales", FLOAT_SCALES, (groups, outputs))
         zeros = module.shaped(".qzeros", WORDS, (groups, -(-outputs * bits // 32)))
         _whole(module, ".qzeros", zeros.shape[1], bits)
-        order = _order(module, inputs, groups, acts=acts)
+        if acts:
+            module.part(".g_idx", ("I32", "I64"), 1)
+        order = group_of_inputs(module, ".g_idx", inputs, groups)
 
         def codes(rows: Rows) -> np.ndarray:
             words = np.ascontiguousarray(values(packed)[:, rows].T)
-            return numbers(words.view(np.uint8), bits)
+            return unpacked_numbers(words.view(np.uint8), bits)
 
         def lows(rows: Rows) -> np.ndarray:
-            found = _columns(values(zeros), bits, rows)
+            found = packed_columns(values(zeros), bits, rows)
             if offset and (found == (1 << bits) - 1).any():
-                what = f"has a zero point of {1 << bits}, on which its readers do not agree"
-                raise module.error(f"the tensor {module.name}.qzeros {what}")
+                raise ContentError(f"has a zero of {1 << bits}, which its readers read differently")
             return found + np.uint8(offset)
 
         return _matrix(module, f"GPTQ-{bits}", (outputs, inputs), codes, factors, lows, order)
@@ -73,10 +75,10 @@ def awq(*, group_size: int) -> Format:
         zeros = module.shaped(".qzeros", WORDS, (groups, packed.shape[1]))
 
         def codes(rows: Rows) -> np.ndarray:
-            return np.ascontiguousarray(_columns(values(packed), 4, rows, _AWQ_ORDER).T)
+            return np.ascontiguousarray(packed_columns(values(packed), 4, rows, _AWQ_ORDER).T)
 
         def lows(rows: Rows) -> np.ndarray:
-            return _columns(values(zeros), 4, rows, _AWQ_ORDER)
+            return packed_columns(values(zeros), 4, rows, _AWQ_ORDER)
 
         return _matrix(module, "AWQ-4", (outputs, inputs), codes, factors, lows, lambda: None)
 
@@ -99,38 +101,36 @@ def _groups(module: Module, inputs: int, group_size: int) -> int:
     return inputs // group_size
 
 
-def _order(
-    module: Module, inputs: int, groups: int, *, acts: bool
+def group_of_inputs(
+    module: Module, end: str, inputs: int, groups: int
 ) -> Callable[[], np.ndarray | None]:
-    """What reads which group each input is of: None where they stand in order.
+    """What reads which group each input is of, where a part says so: None if they are in order.
 
-    Raises ContentError where it must be there and is not.
+    Raises ContentError for a part that does not fit, and when it is read for an unknown group.
     """
-    if not module.has(".g_idx") and not acts:
+    if not module.has(end):
         return lambda: None
-    stored = module.shaped(".g_idx", ("I32", "I64"), (inputs,))
+    stored = module.shaped(end, ("I32", "I64"), (inputs,))
 
     @cache
     def order() -> np.ndarray | None:
         found = values(stored).reshape(-1)
         if found.size and not 0 <= found.min() <= found.max() < groups:
-            what = f"the tensor {module.name}.g_idx names a group that there is not"
-            raise module.error(what, f"there are {groups} groups")
+            raise ContentError(f"has a {end[1:]} that names a group beyond its {groups}")
         in_order = np.arange(inputs) // max(1, inputs // groups)
         return None if np.array_equal(found, in_order) else found.astype(np.intp)
 
     return order
 
 
-def _columns(
+def packed_columns(
     words: np.ndarray, bits: int, rows: Rows, order: np.ndarray | None = None
 ) -> np.ndarray:
     """Numbers packed along the last axis, only those of some outputs: (…, output).
 
     Of eight numbers that begin with a byte the i-th output is at `order[i]`.
     """
-    packed = np.ascontiguousarray(words).view(np.uint8) if words.flags.c_contiguous else words
-    packed = packed.view(np.uint8)
+    packed = np.ascontiguousarray(words).view(np.uint8)
     run = isinstance(rows, slice)
     if run:
         first, last = rows.start // 8, -(-rows.stop // 8)
@@ -139,7 +139,7 @@ def _columns(
     else:
         eights = packed.reshape(len(words), -1, bits)[:, rows // 8]
         wanted = 8 * np.arange(len(rows)) + rows % 8
-    found = numbers(eights, bits)
+    found = unpacked_numbers(eights, bits)
     if order is not None:
         found = found[..., order]
     found = found.reshape(len(words), -1)

@@ -101,7 +101,7 @@ class Module(NamedTuple):
 
         return Tensor(
             dtype=kind, shape=shape, size=sum(part.size for part in parts),
-            where=f"{self.where}: the tensor {self.name}", stored=lambda: _numbers(shape[0]),
+            where=f"{self.where}: {self.name}", stored=lambda: _numbers(shape[0]),
             widen=make, release=release, expect=expect,
         )  # fmt: skip
 
@@ -185,16 +185,25 @@ def values(tensor: Tensor) -> np.ndarray:
     return tensor.stored().view((_TYPES | FLOATS)[tensor.dtype]).reshape(tensor.shape)
 
 
-def scales(tensor: Tensor, index: tuple[Rows, ...] | Rows) -> np.ndarray:
-    """Some of a tensor's floats in float32. Raises ContentError where one is not finite."""
-    some = np.ascontiguousarray(values(tensor)[index])
-    floats = widen(tensor.dtype, some, None).reshape(some.shape)
+def scales(tensor: Tensor, index: tuple[Rows, ...] | Rows, columns: int = 0) -> np.ndarray:
+    """Some of a tensor's floats in float32; `columns` reads it as a matrix of so many.
+
+    A byte of U8 or F8_E8M0 is the exponent of a power of two. Raises ContentError where one is not
+    finite.
+    """
+    stored = values(tensor)
+    some = np.ascontiguousarray((stored.reshape(-1, columns) if columns else stored)[index])
+    if some.dtype == np.uint8:
+        floats = np.where(some == 255, np.nan, np.ldexp(np.float32(1), some.astype(int) - 127))
+        floats = floats.astype(np.float32)
+    else:
+        floats = widen(tensor.dtype, some, None).reshape(some.shape)
     if not np.isfinite(floats).all():
         raise ContentError("has a scale that is not a finite number", "the file is damaged")
     return floats
 
 
-def numbers(packed: np.ndarray, bits: int) -> np.ndarray:
+def unpacked_numbers(packed: np.ndarray, bits: int) -> np.ndarray:
     """Whole numbers of so many bits each, uint8, from bytes along the last axis.
 
     The first stands in the lowest bits, and each goes on where the one before it ends.
