@@ -7,6 +7,8 @@ FAMILIES = {
     "llama": "llama",
     "mistral": "mistral",
     "mixtral": "mixtral",
+    "gpt_oss": "gpt_oss",
+    "gpt-oss": "gpt_oss",
     "llama.expert_count": "mixtral",
     "qwen2_moe": "qwen2_moe",
     "qwen2moe": "qwen2_moe",

@@ -62,12 +62,13 @@ def in_one(count: int, both: str, down: str) -> Fused:
     return Fused(count, {both: (gate, up), down: (narrow,)})
 
 
-def in_gguf(count: int) -> Fused:
-    """How GGUF files have the matrices of all experts of a layer."""
+def in_gguf(count: int, *, biased: bool = False) -> Fused:
+    """How GGUF files have the matrices of all experts of a layer, and their biases if they have."""
     theirs = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
     names = {
-        f"blk.*.{name}.weight": (f"layers.*.{_PLACE}{own}.weight",)
+        f"blk.*.{name}.{part}": (f"layers.*.{_PLACE}{own}.{part}",)
         for name, own in zip(theirs, _GATED, strict=True)
+        for part in (("weight", "bias") if biased else ("weight",))
     }
     both = (f"layers.*.{_PLACE}{own}.weight" for own in _GATED[:2])
     return Fused(count, names | {"blk.*.ffn_gate_up_exps.weight": tuple(both)})
