@@ -214,8 +214,8 @@ def _q6_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     return _minus(_in_turn(64, low, high), 32), scale
 
 
-# Twice what each number of four bits is, as float with two bits of exponent and one of mantissa, and
-# half of what each exponent stands for; the smallest two are subnormal.
+# Twice what four bits are as a float with two bits of exponent and one of mantissa, and half of
+# what each exponent stands for; the smallest two are subnormal.
 _FOUR_BIT_FLOATS = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int8)
 _HALF_POWERS = np.ldexp(np.float32(1), np.arange(256) - 128)
 

@@ -82,9 +82,10 @@ def of_experts(shapes: Shapes, experts: int) -> Shapes:
 class Fused(NamedTuple):
     """Tensors that hold a matrix, or a vector, of each of so many `experts`.
 
-    `names`: the tensors that share its outputs, for the name of such a tensor, both without a number
-    of a layer, for which `*` stands, nor of an expert, which follows OF_EXPERTS. The outputs are
-    rows, of those in `columns` the columns; each tensor's follow each other or are `in_turn`.
+    `names`: the tensors that share its outputs, for the name of such a tensor, both without a
+    number of a layer, for which `*` stands, nor of an expert, which follows OF_EXPERTS. Outputs are
+    rows, of those in `columns` columns; those of a tensor follow each other, or are taken
+    `in_turn`.
     """
 
     experts: int = 0
