@@ -49,6 +49,9 @@ def to_arrays(trace: Trace) -> dict[str, np.ndarray]:
             arrays[hook_name(trace.model, block, name)] = (
                 array.swapaxes(0, 1) if name in _POSITION_FIRST else array
             )
+    for of in trace.experts:
+        arrays[f"blocks.{of.layer}.mlp.hook_expert_indices"] = of.chosen
+        arrays[f"blocks.{of.layer}.mlp.shares"] = of.shares
     return arrays
 
 
@@ -74,8 +77,9 @@ def kept_in(
 def hook_name(model: Facts, block: Attention, name: str) -> str:
     """`blocks.0.attn.hook_pattern` for the weights of layer 0."""
     of_layer, of_attention = _places(model, block)
-    # Where a norm follows, other tools mean by these names what stands before or after it.
-    normed = {"output"} if model.residual == "normed" else set()
+    # Where a norm or a factor follows, other tools mean by these names what stands before or after.
+    follows = model.residual == "normed" or model.residual_factor != 1
+    normed = {"output"} if follows else set()
     normed |= {"q_unrotated", "k_unrotated"} if model.head_norm else set()
     normed |= UNSURE if model.partial else set()
     if name in normed:

@@ -54,7 +54,8 @@ class Attention:
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
     key), ‖v·W_O‖. `shown` are numbers that
-    only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
+    only pages tell: the `angles` (query, pair) by which q and k rotate, the `query_factor` (query)
+    that q is multiplied by after that, and, if `mlp_output` was
     asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
     add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
     `x`; then `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum
@@ -99,16 +100,16 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Experts:
-    """Which of a layer's `count` experts the tokens at `positions` were routed to.
+    """Which of a layer's `count` experts its router sends tokens to, those at `queries`.
 
-    `chosen` (position, expert) numbers them from 0, in the order in which the router ranks them,
-    and `shares` of the same shape is what each one's output is multiplied with.
+    `chosen` (query, expert) numbers them from 0, the first choice first; `shares`, of the same
+    shape, is what the output of each is multiplied with before they are added.
     """
 
     stack: str
     layer: int
     count: int
-    positions: tuple[int, ...]
+    queries: tuple[int, ...]
     chosen: np.ndarray
     shares: np.ndarray
     what_if: bool = False
@@ -123,8 +124,8 @@ class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
     Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
-    layers are counted on, as if they were those of a stack `passes`. `experts` is where its tokens
-    were routed to, if it is a mixture.
+    layers are counted on, as if they were those of a stack `passes`. `experts` says where its
+    tokens were routed to, if it is a mixture whose attention is recorded.
     """
 
     stack: str
@@ -190,14 +191,14 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
-    and key is normalised; `windowed`: whether the mask of a layer is a window; `sinks`: whether
-    every row of scores has one more that belongs to no key; how many of a head's
-    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the `slopes` of ALiBi, head by head; in words, how weights
-    are `quantised`, and whether the library that they are for rounds what enters a matrix too
-    (`rounds_inputs`). Of a model that is only known from a document these are not known, and
-    `partial` says so.
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; by what the token's vector is
+    multiplied (0: √width) where it is scaled, and by what all that is added to the stream;
+    `head_norm`: whether every query and key is normalised; `windowed`: whether the mask of a layer is
+    a window; `sinks`: whether every row of scores has one more that belongs to no key; how many of a
+    head's dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
+    the factor on them, layer by layer; the `slopes` of ALiBi, head by head; of a mixture how many
+    `experts` a layer has, how many of them a token passes, and how many more every token passes.
+    Of a model that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -228,7 +229,9 @@ class Facts:
     last_norm: str = ""
     head_norm: bool = False
     embedding: str = "token"
+    embedding_factor: float = 0.0
     residual: str = "added"
+    residual_factor: float = 1.0
     positions: str = "none"
     windowed: bool = False
     sinks: bool = False
@@ -349,14 +352,16 @@ class Prompt:
 class Trace:
     """Everything one forward pass computed that was asked for.
 
-    `logits` (prediction, vocabulary) has one row for each of `next`, and `ending` one entry if it
-    was asked for.
+    `experts` are of the layers of `attention` that are mixtures, and of the same queries. `logits`
+    (prediction, vocabulary) has one row for each of `next`, and `ending` one entry if it was asked
+    for.
     """
 
     model: Facts
     prompt: Prompt
     settings: Mapping[str, Any]
     attention: tuple[Attention, ...]
+    experts: tuple[Experts, ...] = ()
     next: tuple[Prediction, ...] = ()
     notes: tuple[Note, ...] = ()
     logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))

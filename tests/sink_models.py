@@ -85,7 +85,7 @@ def blocks() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def numbers(packed: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """What they stand for, (expert, output, input)."""
     pairs = np.stack([_FLOATS[packed & 15], _FLOATS[packed >> 4]], axis=-1)
-    floats = pairs.reshape(*packed.shape[:-1], 32) * np.exp2(scales.astype(np.float32) - 127)[
-        ..., None
-    ]
+    floats = (
+        pairs.reshape(*packed.shape[:-1], 32) * np.exp2(scales.astype(np.float32) - 127)[..., None]
+    )
     return floats.reshape(*packed.shape[:2], -1)

@@ -94,7 +94,7 @@ def naming_of_mixtral(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    return replace(llama.describe(facts, config), experts=(config.experts, config.used))
+    return replace(llama.describe(facts, config), experts=(config.experts, config.used, 0))
 
 
 def routed(config: Config, scores: np.ndarray) -> Routing:

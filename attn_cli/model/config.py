@@ -116,7 +116,7 @@ class ConfigReader:
         self._asked.add(standard)
         if self.has(standard):
             self._values[own] = self._values[standard]
-            self._names[own] = standard
+            self._names[own] = self.named(standard)
 
     def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
         """A width that divides by the count of heads, and that count."""
@@ -139,7 +139,7 @@ class ConfigReader:
         self._asked.add(key)
         return self.positive(key) if self.has(key) else 0.0
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float | None = None) -> float:
         """A finite number."""
         value = self._get(key, default)
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:

@@ -19,6 +19,7 @@ from attn_cli.model.weights import LayerWeights
 _MOST = 1 << 16
 _PLACE = "mlp.experts."
 _GATED = ("gate_proj", "up_proj", "down_proj")
+_GATED_IN_GGUF = ("ffn_gate", "ffn_up", "ffn_down")
 
 
 def counts(
@@ -63,15 +64,15 @@ def in_one(count: int, both: str, down: str) -> Fused:
 
 
 def in_gguf(count: int, *, biased: bool = False) -> Fused:
-    """How GGUF files have the matrices of all experts of a layer, and their biases if they have."""
-    theirs = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
-    names = {
-        f"blk.*.{name}.{part}": (f"layers.*.{_PLACE}{own}.{part}",)
-        for name, own in zip(theirs, _GATED, strict=True)
-        for part in (("weight", "bias") if biased else ("weight",))
-    }
-    both = (f"layers.*.{_PLACE}{own}.weight" for own in _GATED[:2])
-    return Fused(count, names | {"blk.*.ffn_gate_up_exps.weight": tuple(both)})
+    """How GGUF files have the matrices of all experts of a layer, and their biases where they have
+    some; gate and up may be in one."""
+    names = {}
+    for part in ("weight", "bias") if biased else ("weight",):
+        ours = [f"layers.*.{_PLACE}{name}.{part}" for name in _GATED]
+        theirs = (f"blk.*.{name}_exps.{part}" for name in _GATED_IN_GGUF)
+        names[f"blk.*.ffn_gate_up_exps.{part}"] = tuple(ours[:2])
+        names |= {place: (own,) for place, own in zip(theirs, ours, strict=True)}
+    return Fused(count, names)
 
 
 def apart_in_gguf(count: int) -> dict[str, str]:
@@ -79,7 +80,7 @@ def apart_in_gguf(count: int) -> dict[str, str]:
     return {
         f"layers.*.{_PLACE}{expert}.{own}.weight": f"blk.*.{theirs}.{expert}.weight"
         for expert in range(count)
-        for own, theirs in zip(_GATED, ("ffn_gate", "ffn_up", "ffn_down"), strict=True)
+        for own, theirs in zip(_GATED, _GATED_IN_GGUF, strict=True)
     }
 
 

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
 
 T = TypeVar("T")
+# Numbers that only pages tell.
+_SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
 
 
@@ -171,11 +173,16 @@ class Stack:
         return output
 
     def routed(self, routing: Routing, count: int) -> None:
-        """Says where a router sends the tokens in this layer, among so many experts."""
-        self._experts = Experts(
-            stack=self.name, layer=self.layer, count=count, positions=tuple(self.indices),
-            chosen=routing.chosen, shares=routing.shares, what_if=self.touched,
-        )  # fmt: skip
+        """Says where a router sends the tokens of this layer, among so many experts."""
+        block = Address(self.name, "self", self.layer)
+        if block in self._request.blocks:
+            queries, _ = self._request.positions.get(block[:2], (None, None))
+            queries = tuple(queries or self.indices)
+            rows = [query - self.start for query in queries]
+            self._experts = Experts(
+                stack=self.name, layer=self.layer, count=count, queries=queries,
+                chosen=routing.chosen[rows], shares=routing.shares[rows], what_if=self.touched,
+            )  # fmt: skip
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What this layer makes of the encoder's vectors: from the cache, if it is there."""
@@ -287,7 +294,7 @@ class Stack:
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(sight.looks)),
                 sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
-                shown={n: arrays[n] for n in arrays.keys() & {"angles"}}, value_lengths=lengths,
+                shown={n: arrays[n] for n in arrays.keys() & _SHOWN}, value_lengths=lengths,
             )  # fmt: skip
             yield from self._now_or_later(record)
         return output

@@ -117,7 +117,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     shapes = of_layers(family.shapes(config), config)
     aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
     predicts = not without_head(shapes, stored, family.head)
-    named = {name: name for name in of_head(shapes, family.head)}
+    named = naming.older_in(tensors) | {name: name for name in of_head(shapes, family.head)}
     return _model(
         facts=_facts(place, kind, family, config, shapes, predicts=predicts, **said),
         family=family,
