@@ -191,14 +191,18 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; by what the token's vector is
-    multiplied (0: √width) where it is scaled, and by what all that is added to the stream;
-    `head_norm`: whether every query and key is normalised; `windowed`: whether the mask of a layer is
-    a window; `sinks`: whether every row of scores has one more that belongs to no key; how many of a
-    head's dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the `slopes` of ALiBi, head by head; of a mixture how many
-    `experts` a layer has, how many of them a token passes, and how many more every token passes.
-    Of a model that is only known from a document these are not known, and `partial` says so.
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
+    keys); by what the token's vector is multiplied (0: √width) where it is scaled, and by what all
+    that is added to the stream; `parallel`: whether the feed-forward network reads the layer's x
+    instead of its sum with the attention; the largest number that is left in q, k and v where they
+    are `clipped`; `windowed`: whether the mask of a layer is a window; `sinks`: whether every row
+    of scores has one more that belongs to no key; how many of a head's dimensions are `rotated`,
+    whether neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on them, layer
+    by layer; the layers that are `unrotated` where others rotate; the `slopes` of ALiBi, head by
+    head; of a mixture how many `experts` a layer has, how many of them a token passes, and how many
+    more every token passes; in words, how weights are `quantised`, and whether the library that
+    they are for rounds what enters a matrix too (`rounds_inputs`). Of a model that is only known
+    from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -227,16 +231,19 @@ class Facts:
     norm_base: float = 0.0
     logit_cap: float = 0.0
     last_norm: str = ""
-    head_norm: bool = False
+    head_norm: str = ""
+    clipped: float = 0.0
     embedding: str = "token"
     embedding_factor: float = 0.0
     residual: str = "added"
     residual_factor: float = 1.0
+    parallel: bool = False
     positions: str = "none"
     windowed: bool = False
     sinks: bool = False
     rotated: int = 0
     interleaved: bool = False
+    unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     experts: tuple[int, ...] = ()
@@ -253,6 +260,10 @@ class Facts:
     def writes(self) -> bool:
         """Whether the stack that predicts is a decoder, which writes the next token."""
         return self.stack == "decoder"
+
+    def rotates(self, layer: int) -> bool:
+        """Whether positions rotate the queries and keys of a layer."""
+        return self.positions == "rotary" and layer not in self.unrotated
 
     @property
     def reads_on(self) -> bool:
