@@ -196,13 +196,12 @@ class Facts:
     that is added to the stream; `parallel`: whether the feed-forward network reads the layer's x
     instead of its sum with the attention; the largest number that is left in q, k and v where they
     are `clipped`; `windowed`: whether the mask of a layer is a window; `sinks`: whether every row
-    of scores has one more that belongs to no key; how many of a head's dimensions are `rotated`,
-    whether neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on them, layer
-    by layer; the layers that are `unrotated` where others rotate; the `slopes` of ALiBi, head by
-    head; of a mixture how many `experts` a layer has, how many of them a token passes, and how many
-    more every token passes; in words, how weights are `quantised`, and whether the library that
-    they are for rounds what enters a matrix too (`rounds_inputs`). Of a model that is only known
-    from a document these are not known, and `partial` says so.
+    of scores has one that is no key's; how many of a head's dimensions are `rotated`, whether
+    neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on them, by layer; the
+    layers that are `unrotated` where others rotate; the `slopes` of ALiBi, by head; how many
+    `experts` a layer has, and a token passes, and how many more every token passes; in
+    words, how weights are `quantised`, and whether their library rounds what enters a matrix
+    (`rounds_inputs`). Known from a document alone these are not there, and `partial` says so.
     """
 
     name: str

@@ -27,10 +27,8 @@ from attn_cli import vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths import masks
 from attn_cli.maths.attention import (
-    BEFORE_SUM,
     NO_SINK,
     NO_TERMS,
-    Attended,
     Relation,
     attend,
     default_scale,
@@ -40,10 +38,10 @@ from attn_cli.maths.attention import (
 from attn_cli.maths.experts import Routing
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
-from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
+from attn_cli.maths.products import Map, of_matrix, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.rope import rotated
-from attn_cli.model.selection import Lazy, Positions, Selection, selected
+from attn_cli.model.selection import Positions, made_late, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf, counted_from, nothing, without
 from attn_cli.records import Address, Attention, Experts, Passed
@@ -292,7 +290,7 @@ class Stack:
         if recorded:
             computed = {**arrays, "k": k, "v": v, "sink": sink, "sink_share": steps.sink_share}
             computed |= {"z": steps.z, "output": output, "b_o": out.bias}
-            late = _made_late(chosen, steps, z, out, sight.visible, bias)
+            late = made_late(chosen, steps, z, out, sight.visible, bias)
             found = chosen.arrays(request.arrays, computed, late)
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
@@ -376,29 +374,6 @@ class _Sight(NamedTuple):
     visible: Visible
     looks: tuple[Look, ...]
     keys: int
-
-
-def _made_late(
-    chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
-) -> dict[str, Lazy]:
-    """The arrays of what was chosen alone, some of which are made only if they are wanted."""
-    at, heads = (np.array(chosen.queries), np.array(chosen.keys)), list(chosen.heads)
-
-    def of_heads() -> np.ndarray:
-        array_HQK = bias(*at)
-        return array_HQK[heads] if array_HQK.size else array_HQK
-
-    def w_o() -> np.ndarray:
-        return out.matrix.reshape(len(z), -1, out.matrix.shape[-1])[heads]
-
-    return {
-        **{name: getattr(steps, name) for name in BEFORE_SUM},
-        **steps.terms,
-        "visible": lambda: seen(*at),
-        "bias": of_heads,
-        "w_o": w_o,
-        "head_output": lambda: pulls(z[heads], w_o(), at[0] - chosen.start),
-    }
 
 
 @cache

@@ -173,8 +173,8 @@ SENTENCES = {
     "sink.beside": "{name}, then the sink",
     "sink.grids": "The last column is the sink, a learned score that belongs to no key; with it "
     "every row adds up to 1.",
-    "sum.sink": "The sink has no value: its share of the row, {share}, adds nothing, and the weights "
-    "above add up to {rest}.",
+    "sum.sink": "The sink has no value: its share of the row, {share}, adds nothing, and the "
+    "weights above add up to {rest}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
     "softmax.hidden": "A hidden cell gets 0 and a mark of its own.",
