@@ -197,11 +197,10 @@ class Facts:
     instead of its sum with the attention; the largest number that is left in q, k and v where they
     are `clipped`; `windowed`: whether the mask of a layer is a window; `sinks`: whether every row
     of scores has one that is no key's; how many of a head's dimensions are `rotated`, whether
-    neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on them, by layer; the
-    layers that are `unrotated` where others rotate; the `slopes` of ALiBi, by head; how many
-    `experts` a layer has, and a token passes, and how many more every token passes; in
-    words, how weights are `quantised`, and whether their library rounds what enters a matrix
-    (`rounds_inputs`). Known from a document alone these are not there, and `partial` says so.
+    neighbours are a pair (`interleaved`), and the factor on them, by layer; the layers that are
+    `unrotated` where others rotate; the `slopes` of ALiBi, by head; how many `experts` a layer has,
+    a token passes, and every token; in words, how weights are `quantised`, and whether their
+    library rounds what enters a matrix (`rounds_inputs`). Of a document's model none is known: `partial`.
     """
 
     name: str
