@@ -200,7 +200,7 @@ class Facts:
     neighbours are a pair (`interleaved`), and the factor on them, by layer; the layers that are
     `unrotated` where others rotate; the `slopes` of ALiBi, by head; how many `experts` a layer has,
     a token passes, and every token; in words, how weights are `quantised`, and whether their
-    library rounds what enters a matrix (`rounds_inputs`). Of a document's model none is known: `partial`.
+    library rounds what enters a matrix (`rounds_inputs`). All unknown where it is `partial`.
     """
 
     name: str

@@ -213,13 +213,13 @@ def _block(block: Attention, *, values: bool) -> dict[str, Any]:
 
 
 def array_document(
-    block: Attention, name: str, values: np.ndarray, axes: tuple[str, ...] = ()
+    block: Attention, name: str, values: np.ndarray, axes: tuple[str, ...] | None = None
 ) -> dict[str, Any]:
     """An array of a block with what its values are; `axes` are those of a part of it."""
     spec = vocabulary.ARRAYS[name]
     found = {
         "step": spec.step or None,
-        "axes": list(axes or spec.axes),
+        "axes": list(spec.axes if axes is None else axes),
         "shape": list(values.shape),
         "provenance": block.provenance(name),
     }

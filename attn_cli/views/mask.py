@@ -153,7 +153,7 @@ def _moved(found: "MaskEffect", names: list[str]) -> Columns:
         Column(note("mask.column_change"), found.output_change),
         Column(note("mask.column_length"), found.output_norm),
     )
-    return Columns(note("mask.moved"), columns)
+    return Columns(note(f"mask.moved{'_sink' if found.sink_share_after.size else ''}"), columns)
 
 
 def _next(trace: Trace, found: "MaskEffect") -> Columns:

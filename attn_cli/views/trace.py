@@ -38,8 +38,8 @@ MOST_TABLES, MOST_PREDICTIONS = 200, 12
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
 # What a step's page needs of other steps, to say what happened in this sentence.
 EXPLAINED_WITH = {
-    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",), 5: ("masked", "visible"),
-    6: ("weights", "v"),
+    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",),
+    5: ("masked", "sink", "visible"), 6: ("weights", "sink_share", "v"),
 }  # fmt: skip
 Items = Iterator[NamedTuple]
 _EVERYTHING: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({})

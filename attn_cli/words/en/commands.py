@@ -34,6 +34,8 @@ SENTENCES = {
     "mask.added": "newly opened cells, with their scores and the weights they get",
     "mask.more": "… {count} more (--full shows all)",
     "mask.moved": "each token: attention moved to other keys, and how far `output` moves",
+    "mask.moved_sink": "each token: attention moved to other keys or the sink, and how far "
+    "`output` moves",
     "mask.next": "{what}, before and after",
     "mask.weights_before": "weights before",
     "mask.weights_after": "weights after",

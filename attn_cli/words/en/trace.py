@@ -167,12 +167,12 @@ SENTENCES = {
     "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to "
     "{total}{sink}.",
     "softmax.sink": ", of which {power} is the sink's",
-    "sink.what": "Each row also has a sink (last column): one more score, {sink}, which "
-    "this head has learned. It is the same for every query, is neither scaled nor masked, and "
-    "belongs to no key.",
+    "sink.what": "Beside the keys stands a sink (last): one more score, {sink}, which this head "
+    "has learned. It is the same for every query, is neither scaled nor masked, and belongs to no "
+    "key.",
     "sink.beside": "{name}, then the sink",
-    "sink.grids": "The last column is the sink, a learned score that belongs to no key; with it "
-    "every row adds up to 1.",
+    "sink.grids": "After the keys comes the sink, a learned score that belongs to none of them; "
+    "with it the weights of every query add up to 1.",
     "sum.sink": "The sink has no value: its share of the row, {share}, adds nothing, and the "
     "weights above add up to {rest}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
