@@ -14,6 +14,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Fused, Shapes, maps, of_experts
 from attn_cli.model.weights import LayerWeights
+from attn_cli.routing import Experts
 
 # Names are made for every expert before the file is asked for any.
 _MOST = 1 << 16
@@ -96,5 +97,10 @@ def mixture(
 
     The stack tells where each token went. `gating` makes one of what an expert's gate and up give.
     """
-    stack.routed(routing, count)
+    if queries := stack.kept:
+        rows = [query - stack.start for query in queries]
+        stack.experts = Experts(
+            stack=stack.name, layer=stack.layer, count=count, queries=queries,
+            chosen=routing.chosen[rows], shares=routing.shares[rows], what_if=stack.touched,
+        )  # fmt: skip
     return mixed(x_PM, routing, of, gating)

@@ -43,13 +43,25 @@ _RANDOM = {
 }  # fmt: skip
 
 
-def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
+def load(
+    name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = (), adapter: str = ""
+) -> Model:
     """Opens a model: one of `places.EMBEDDED` or `places.PACKAGES`, `random[:key=value,…]`, a
     folder, a GGUF file, `org/name` in the local Hugging Face cache, or `ollama:name[:tag]`.
 
-    Only headers are read; tensors and the tokenizer follow when a question needs them.
-    Raises NoModelError, ContentError, UsageError.
+    Only headers are read; tensors and the tokenizer follow when a question needs them. `adapter`
+    is the folder of a LoRA adapter that is added to the weights. Raises NoModelError, ContentError,
+    UsageError.
     """
+    model = _load(name, ignore_config)
+    if not adapter:
+        return model
+    from attn_cli.opening.adapter import adapted
+
+    return adapted(model, adapter)
+
+
+def _load(name: str, ignore_config: Sequence[str]) -> Model:
     if name == "random" or name.startswith("random:"):
         return _random_model(name)
     place = places.find(name)

@@ -132,7 +132,7 @@ def _adapter(path: Path) -> ContentError:
     of = f" for {shorten(base)}" if isinstance(base, str) and base else ""
     return ContentError(
         f"{path} is a LoRA adapter{of}, not a model",
-        "open the base model, or merge the two: merge_and_unload() and save_pretrained() of PEFT",
+        f"open the model that it was made for, with --adapter {path}",
     )
 
 

@@ -55,7 +55,7 @@ class Module(NamedTuple):
         name = f"{self.name}{end}"
         tensor = self.parts.get(end)
         if tensor is None:
-            beside = next(iter(self.parts))
+            beside = max(self.parts, key=lambda other: self.parts[other].size)
             raise self.error(f"the tensor {name} is missing, which {self.name}{beside} needs")
         if tensor.dtype not in types:
             what = f"the tensor {name} has dtype {tensor.dtype}, not {' or '.join(types)}"
@@ -74,36 +74,8 @@ class Module(NamedTuple):
         return tensor
 
     def tensor(self, kind: str, shape: tuple[int, ...], fill: Fill) -> Tensor:
-        """The matrix that `fill` makes of the parts; `kind` names how it is stored.
-
-        `fill` is called on several threads at once, and may raise ContentError.
-        """
-        parts = list(self.parts.values())
-
-        def make(_: str, numbers: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-            if out is None:
-                out = np.empty((len(numbers), *shape[1:]), np.float32)
-
-            def some(part: slice) -> None:
-                with np.errstate(all="ignore"):
-                    fill(_run(numbers[part]), out[part])
-
-            spread(some, len(numbers), max(1, _CHUNK // max(1, prod(shape[1:]))))
-            return out
-
-        def release() -> None:
-            for part in parts:
-                part.release()
-
-        def expect() -> None:
-            for part in parts:
-                part.expect()
-
-        return Tensor(
-            dtype=kind, shape=shape, size=sum(part.size for part in parts),
-            where=f"{self.where}: {self.name}", stored=lambda: _numbers(shape[0]),
-            widen=make, release=release, expect=expect,
-        )  # fmt: skip
+        """The matrix that `fill` makes of the parts; `kind` names how it is stored."""
+        return made(kind, shape, list(self.parts.values()), f"{self.where}: {self.name}", fill)
 
 
 class Format(NamedTuple):
@@ -157,6 +129,39 @@ def unpacked(tensors: Mapping[str, Tensor], form: Format, where: str) -> dict[st
                 raise ContentError(f"{where}: {what}")
             found[plain] = form.make(module)
     return found
+
+
+def made(
+    kind: str, shape: tuple[int, ...], parts: Sequence[Tensor], where: str, fill: Fill
+) -> Tensor:
+    """The tensor that `fill` makes of others, some rows at a time; `kind` names how it is stored.
+
+    `fill` is called on several threads at once, and may raise ContentError.
+    """
+
+    def make(_: str, numbers: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        if out is None:
+            out = np.empty((len(numbers), *shape[1:]), np.float32)
+
+        def some(part: slice) -> None:
+            with np.errstate(all="ignore"):
+                fill(_run(numbers[part]), out[part])
+
+        spread(some, len(numbers), max(1, _CHUNK // max(1, prod(shape[1:]))))
+        return out
+
+    def release() -> None:
+        for part in parts:
+            part.release()
+
+    def expect() -> None:
+        for part in parts:
+            part.expect()
+
+    return Tensor(
+        dtype=kind, shape=shape, size=sum(part.size for part in parts), where=where,
+        stored=lambda: _numbers(shape[0]), widen=make, release=release, expect=expect,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
