@@ -178,12 +178,13 @@ class Facts:
     after a norm; `bounded`: whether the model has nothing for positions beyond the context;
     `windowed`: whether the mask of a layer is a window; `sinks`: whether every row of scores has
     one more, which is no key's; how many of a head's dimensions are `rotated`, whether neighbours
-    are a pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the layers that are `unrotated` where others rotate; the `slopes` of
-    ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how
-    many `experts` a layer has, how many of them a token passes, and how many more every token
-    passes; in words, how weights are `quantised`, and whether the library that they are for rounds
-    what enters a matrix too (`rounds_inputs`); the path of the `adapter` that changes them. Of a
-    model that is only known from a document these are not known, and `partial` says so.
+    are a pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the
+    layers that are `unrotated` where others rotate; the `slopes` of ALiBi, head by head, and what
+    they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how many `experts` a layer has,
+    how many of them a token passes, and how many more every token passes; in words, how weights are
+    `quantised`, and whether the library that they are for rounds what enters a matrix too
+    (`rounds_inputs`); the path of the `adapter` that changes them. Of a model that is only known
+    from a document these are not known, and `partial` says so.
     """
 
     name: str
