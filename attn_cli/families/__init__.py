@@ -9,6 +9,7 @@ FAMILIES = {
     "mixtral": "mixtral",
     "gpt_oss": "gpt_oss",
     "gpt-oss": "gpt_oss",
+    "gptoss": "gptoss",
     "llama.expert_count": "mixtral",
     "qwen2_moe": "qwen2_moe",
     "qwen2moe": "qwen2_moe",

@@ -152,6 +152,29 @@ def test_a_gguf_file_opens_as_the_folder(name, write_gguf, tmp_path):
     same(path, place, tolerance=1e-5)
 
 
+def test_a_file_of_ollamas_converter_opens_as_the_folder(write_gguf, four_bit_folder, tmp_path):
+    """It says no kind of scaling, and calls three tensors otherwise."""
+    renamed = {"attn_output": "attn_out", "post_attention_norm": "ffn_norm",
+               "attn_sinks.weight": "attn_sinks"}  # fmt: skip
+
+    def own(name):
+        for other, ollamas in renamed.items():
+            name = name.replace(other, ollamas)
+        return name
+
+    def add(writer):
+        config = config_without_blocks()
+        rope = config["rope_scaling"]
+        add_keys(writer, config | {"rope_scaling": rope | {"rope_type": "default"}})
+        writer.add_float32("gptoss.rope.scaling.factor", rope["factor"])
+        length = rope["original_max_position_embeddings"]
+        writer.add_uint32("gptoss.rope.scaling.original_context_length", length)
+
+    found, kinds = converted(plain(), config_without_blocks(), blocks())
+    found, kinds = ({own(name): of[name] for name in of} for of in (found, kinds))
+    same(write_gguf(tmp_path / "o.gguf", "gptoss", add, found, kinds), four_bit_folder)
+
+
 # --- what is read --------------------------------------------------------------------------------
 
 
