@@ -150,7 +150,8 @@ def block_notes(facts: Facts, block: Attention) -> Iterator[Note]:
     """Notes on one block: queries that see no key, numbers that are none."""
     where = place(facts, block)
     if block.blind:
-        yield note("note.hidden_row", where=where, rows=some(block.blind, 8))
+        key = "note.hidden_row_sink" if facts.sinks else "note.hidden_row"
+        yield note(key, where=where, rows=some(block.blind, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:

@@ -31,6 +31,8 @@ SENTENCES = {
     "note.logits": "{count} logits are NaN or infinite: the prediction cannot be trusted",
     "note.no_tokenizer": "{problem}; tokens are shown as their ids",
     "note.hidden_row": "{where}: no visible key for query {rows}; weights and z are 0",
+    "note.hidden_row_sink": "{where}: no visible key for query {rows}; weights and z are 0, the "
+    "sink has all",
     "note.nonfinite": "{where}: {count} numbers of {name} are NaN or infinite",
     "note.sample_prompt": "no text given: using the sample prompt",
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
@@ -99,6 +101,7 @@ SENTENCES = {
     "its table's largest.",
     "column.query": "query",
     "column.key": "key",
+    "column.sink": "(sink)",
     "column.token": "token",
     "column.weight": "weight",
     "column.head_number": "head",
