@@ -8,11 +8,14 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from attn_cli.checkpoints.floats import FLOATS
 from attn_cli.checkpoints.packed import columns, fours, rows
 from attn_cli.checkpoints.packed.modules import Format, Module, unpacked
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
+from attn_cli.model.tensors import Shapes
+from attn_cli.model.weights import Stored
 from attn_cli.opening.refusals import SECTIONS, quantised_by
 
 
@@ -82,6 +85,23 @@ def _method(section: Any, key: str) -> str:
     if kind is None and (key == "quantization" or "group_size" in section):
         return "mlx"
     return kind if isinstance(kind, str) else ""
+
+
+def idle_biases(
+    tensors: Mapping[str, Tensor], stored: Mapping[str, Stored], shapes: Shapes
+) -> list[str]:
+    """The family's names of biases of quantised matrices that it has no place for, and that are 0.
+
+    Some programs that quantise write one for every matrix; the reference library passes over them.
+    """
+    return [
+        name
+        for name, (place, _) in stored.items()
+        if name.endswith(".bias") and name not in shapes
+        and (weight := stored.get(f"{name.removesuffix('.bias')}.weight"))
+        and tensors[weight.name].dtype not in FLOATS
+        and not tensors[place].read().any()
+    ]  # fmt: skip
 
 
 # --- the methods ---------------------------------------------------------------------------------
@@ -263,7 +283,9 @@ def _compressed_group(reader: ConfigReader, kind: str) -> rows.Scheme:
     reader.only("actorder", "group", "weight", "static", "dynamic", False)
     reader.only("dynamic", False)
     symmetric = reader.flag("symmetric", True)
-    reader.leave({"group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"})
+    reader.leave(
+        {"group_size", "block_structure", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"}
+    )
     return rows.Scheme(of, bits, packed, symmetric, block)
 
 

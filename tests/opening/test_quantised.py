@@ -127,10 +127,58 @@ def test_a_part_under_another_name_is_refused(folders):
         session.load(str(packed))
 
 
+def biased(number, places):
+    """The quantised tensors with a bias for each of these matrices, which the family has not."""
+
+    def change(path):
+        tensors, _ = read(path)
+        for place in places:
+            rows = len(tensors[f"{place}.weight"][1])
+            tensors[f"{place}.bias"] = "F32", np.full(rows, number, np.float32)
+        write(path, tensors)
+
+    return change
+
+
+def test_biases_of_zeros_that_the_family_has_not_are_passed_over(folders):
+    packed, _ = folders("llama-plain")
+    wanted = session.trace(model=str(packed), ids=(3, 1, 4))
+    places = ["model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"]
+    biased(0, places)(packed / "model.safetensors")
+    assert same_bits(session.trace(model=str(packed), ids=(3, 1, 4)), wanted)
+    biased(1e-3, places[1:])(packed / "model.safetensors")
+    with pytest.raises(ContentError, match=r"layers\.1\.self_attn\.q_proj\.bias has no place"):
+        session.load(str(packed))
+    biased(0, places)(packed / "model.safetensors")
+    biased(0, ["model.norm"])(packed / "model.safetensors")
+    with pytest.raises(ContentError, match=r"model\.norm\.bias has no place"):
+        session.load(str(packed))
+
+
+def test_an_adapter_stands_on_quantised_weights_as_on_plain_ones(folders):
+    packed, plain = folders("llama-bias")
+    given = {"adapter": str(GOLDEN / "adapters" / "embedding")}
+    one, other = (session.load(str(path), **given) for path in (packed, plain))
+    ids = (3, 1, 4, 1, 5)
+    assert same_bits(*(session.trace(model=model, ids=ids) for model in (one, other)))
+
+
 def test_without_a_section_the_parts_are_refused(folders):
     packed, _ = folders(section=None)
     with pytest.raises(ContentError, match="no quantization_config says of which kind"):
         session.load(str(packed))
+
+
+SECTIONS = (GOLDEN / "quantised_sections.json").read_text()
+
+
+@pytest.mark.parametrize("name", json.loads(SECTIONS))
+def test_sections_as_programs_write_them_are_read_to_their_last_key(name):
+    unknown = []
+    values = {"quantization_config": json.loads(SECTIONS)[name]}
+    scheme = read_scheme(values, "config.json", (), unknown)
+    assert scheme.how
+    assert not unknown
 
 
 # --- parts that do not fit -----------------------------------------------------------------------
