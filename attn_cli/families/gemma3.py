@@ -46,22 +46,23 @@ def read_config(reader: ConfigReader) -> Config:
     # The reference does not read them here.
     for key in ("attn_logit_softcapping", *(["final_logit_softcapping"] if pictures else [])):
         reader.only(key)
-    ropes = _ropes(reader, shared["head_width"], shared["context"])
+    bases = (reader.positive("rope_theta", _SLOW), reader.positive("rope_local_base_freq", _FAST))
+    ropes = ropes_by_kind(reader, bases, shared["head_width"], shared["context"])
     config = replace(gemma_config(reader, shared, *ropes, period), head_norm=True)
     reader.finish(HARMLESS)
     return config
 
 
-def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
-    """How layers without a window rotate, and how those with one do.
+def ropes_by_kind(
+    reader: ConfigReader, bases: tuple[float, float], width: int, context: int
+) -> tuple[Rope, Rope]:
+    """How layers without a window rotate, and how those with one do; `bases` of both if unsaid.
 
     Since 5.x each kind of layer has a section of its own; before, only the former was scaled.
     """
-    bases = (reader.positive("rope_theta", _SLOW), reader.positive("rope_local_base_freq", _FAST))
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
     kinds = reader.section("rope_parameters")
     sections = [kinds.section(kind) for kind in _KINDS]
-    whole_heads(reader, *sections)
     if newer and (not newer.keys() & set(_KINDS) or older):
         message = "rope_parameters and rope_scaling contradict each other"
         raise reader.error(
@@ -71,6 +72,7 @@ def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
     kinds.leave()
     if older:
         sections[0] = reader.section("rope_scaling")
+    whole_heads(reader, *sections)
     return tuple(
         scaled_rope(section, reader, section.positive("rope_theta", base), width, context)
         for section, base in zip(sections, bases, strict=True)

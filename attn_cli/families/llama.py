@@ -11,14 +11,14 @@ import numpy as np
 
 from attn_cli.families.llama_gguf import GGUF, unpaired_rows
 from attn_cli.maths.layers import rms_norm
-from attn_cli.maths.products import gated_feed_forward
+from attn_cli.maths.products import feed_forward, gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import NEUTRAL
 from attn_cli.model.project import Arrays, apart
-from attn_cli.model.rope import Rope, read_rope, rotated
+from attn_cli.model.rope import Rope, read_rope
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights
@@ -33,7 +33,8 @@ _WIDEST_HEAD = 1 << 16
 class Config:
     """The numbers of a Llama-shaped model. `windows` holds a width per layer, 0 for none.
 
-    `norm_base` is what a stored weight of a norm is added to.
+    `norm_base` is what a stored weight of a norm is added to. A network that is not `gated` is
+    down(activation(up(x))). Layers that are `unrotated` leave queries and keys as they are.
     """
 
     layers: int
@@ -46,6 +47,7 @@ class Config:
     context: int
     epsilon: float
     activation: str
+    gated: bool = True
     tied: bool
     qkv_bias: bool = False
     output_bias: bool = False
@@ -53,35 +55,40 @@ class Config:
     head_norm: bool = False
     norm_base: float = 0.0
     windows: tuple[int, ...]
+    unrotated: tuple[int, ...] = ()
     rope: Rope
 
 
 def read_config(reader: ConfigReader) -> Config:
-    shared, bias = common(reader), reader.flag("attention_bias", False)
-    config = Config(
-        **shared,
-        qkv_bias=bias,
-        output_bias=bias,
-        mlp_bias=reader.flag("mlp_bias", False),
-        windows=(0,) * shared["layers"],
-    )
+    config = Config(**plain(reader))
     reader.only("rope_interleaved", False)
     reader.finish(HARMLESS | {"is_llama_config", "pretraining_tp"})
     return config
 
 
-def common(reader: ConfigReader, head_dim: int = 0) -> dict[str, Any]:
-    """The fields of `Config` that Llama, Mistral and Qwen spell alike; `head_dim` as in `sizes`."""
-    found = sizes(reader, head_dim)
+def plain(reader: ConfigReader) -> dict[str, Any]:
+    """The fields of `Config` of a sibling that has Llama's own keys, and no window."""
+    shared, bias = common(reader), reader.flag("attention_bias", False)
+    biases = {"qkv_bias": bias, "output_bias": bias, "mlp_bias": reader.flag("mlp_bias", False)}
+    return {**shared, **biases, "windows": (0,) * shared["layers"]}
+
+
+def common(reader: ConfigReader, **keys: Any) -> dict[str, Any]:
+    """The fields of `Config` that Llama, Mistral and Qwen spell alike; `keys` as in `sizes`."""
+    found = sizes(reader, **keys)
     return {**found, "rope": read_rope(reader, found["head_width"], found["context"])}
 
 
 def sizes(
-    reader: ConfigReader, head_dim: int = 0, activation: str = "hidden_act"
+    reader: ConfigReader,
+    head_dim: int = 0,
+    activation: str = "hidden_act",
+    epsilon: str = "rms_norm_eps",
 ) -> dict[str, Any]:
-    """The fields that every sibling spells alike, but for the key of the activation.
+    """The fields that every sibling spells alike, but for the keys of the activation and epsilon.
 
     `head_dim` is the sibling's own where config.json does not say; 0 is the model's width shared.
+    No key of the epsilon: it is not for config.json to say.
     """
     width, heads = reader.integer("hidden_size"), reader.integer("num_attention_heads")
     kv_heads = reader.integer("num_key_value_heads", heads)
@@ -105,7 +112,7 @@ def sizes(
         "inner_width": reader.integer("intermediate_size"),
         "vocabulary": reader.integer("vocab_size"),
         "context": reader.integer("max_position_embeddings"),
-        "epsilon": reader.positive("rms_norm_eps", 1e-6),
+        "epsilon": reader.positive(epsilon, 1e-6) if epsilon else 0.0,
         "activation": reader.choice(activation, ACTIVATIONS, "silu"),
         "tied": reader.flag("tie_word_embeddings", False),
     }
@@ -143,17 +150,16 @@ def shapes(config: Config) -> Shapes:
         f"layers.*.self_attn.{letter}_proj": (q_width if letter == "q" else kv_width, width)
         for letter in "qkv"
     }
-    gated = {
-        "layers.*.mlp.gate_proj": (inner, width),
-        "layers.*.mlp.up_proj": (inner, width),
-        "layers.*.mlp.down_proj": (width, inner),
+    mlp = {
+        f"layers.*.mlp.{name}_proj": (inner, width)
+        for name in (("gate", "up") if config.gated else ("up",))
     }
     found: Shapes = {"embed_tokens.weight": (config.vocabulary, width)}
     before = ("layers.*.input_layernorm", "layers.*.post_attention_layernorm")
     found |= norms(width, *before, "norm", biased=False)
     found |= maps(qkv, biased=config.qkv_bias)
     found |= maps({"layers.*.self_attn.o_proj": (width, q_width)}, biased=config.output_bias)
-    found |= maps(gated, biased=config.mlp_bias)
+    found |= maps({**mlp, "layers.*.mlp.down_proj": (width, inner)}, biased=config.mlp_bias)
     if config.head_norm:
         heads = (f"layers.*.self_attn.{letter}_norm" for letter in "qk")
         found |= norms(config.head_width, *heads, biased=False)
@@ -173,10 +179,12 @@ def describe(facts: Facts, config: Config) -> Facts:
         epsilon=config.epsilon,
         last_norm="norm",
         norm_base=config.norm_base,
-        head_norm=config.head_norm,
-        positions="rotary",
+        head_norm="each" if config.head_norm else "",
+        positions="rotary" if len(config.unrotated) < config.layers else "none",
         windowed=any(config.windows),
         rotated=2 * len(config.rope.frequencies),
+        interleaved=config.rope.interleaved,
+        unrotated=config.unrotated,
         attention_factors=(config.rope.attention_factor,) * config.layers,
     )
 
@@ -189,13 +197,13 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     for parts in stack.layers("layers."):
         entry = entering_norm(config, parts, x)
         output = yield from stack.attend(
-            {**entry, **rotated(project(config, parts, entry["normed"]), angles)},
+            {**entry, **stack.rotated(project(config, parts, entry["normed"]), angles)},
             visible=causal_or_window(config.windows[stack.layer]),
             out=parts.map("self_attn.o_proj"),
         )
         x = x + output
         normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(gated_mlp(config, parts, normed)))
+        x = yield from stack.after(x + stack.mlp(mlp(config, parts, normed)))
     return stack.end(x)
 
 
@@ -227,6 +235,14 @@ def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
     for letter in "qk" if config.head_norm else "":
         arrays[letter] = norm(config, parts, f"self_attn.{letter}_norm", arrays[letter])
     return arrays
+
+
+def mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+    """The feed-forward network, gated or not."""
+    if config.gated:
+        return gated_mlp(config, parts, normed)
+    maps = (parts.map(f"mlp.{name}_proj") for name in ("up", "down"))
+    return feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
 def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:

@@ -141,6 +141,12 @@ def gelu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
     return grad * ((1 + erf(x * x.dtype.type(sqrt(0.5)))) / 2 + x * density)
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """σ(x) = 1 / (1 + e^−x)."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
 def silu(x: np.ndarray) -> np.ndarray:
     """x·σ(x). Elfwing et al. 2018."""
     with np.errstate(over="ignore"):
@@ -157,6 +163,29 @@ def relu(x: np.ndarray) -> np.ndarray:
 def relu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
     """dy/dx = 1 above 0, else 0."""
     return grad * (x > 0)
+
+
+def squared_relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0)². So et al. 2021, "Primer"."""
+    with np.errstate(over="ignore"):
+        return np.square(relu(x))
+
+
+def quick_gelu(x: np.ndarray) -> np.ndarray:
+    """x·σ(1.702·x), GELU by a sigmoid. Hendrycks and Gimpel 2016."""
+    factor = x.dtype.type(1.702)
+    return silu(factor * x) / factor
+
+
+def clipped_gelu(x: np.ndarray) -> np.ndarray:
+    """GELU, kept between −10 and 10. Wu et al. 2020, "Integer Quantization"."""
+    return np.clip(gelu(x), -10, 10)
+
+
+def mish(x: np.ndarray) -> np.ndarray:
+    """x·tanh(ln(1 + eˣ)). Misra 2019."""
+    with np.errstate(invalid="ignore"):
+        return x * np.tanh(np.logaddexp(x.dtype.type(0), x))
 
 
 def erf(x: np.ndarray) -> np.ndarray:

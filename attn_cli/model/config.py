@@ -116,7 +116,7 @@ class ConfigReader:
         self._asked.add(standard)
         if self.has(standard):
             self._values[own] = self._values[standard]
-            self._names[own] = standard
+            self._names[own] = self.named(standard)
 
     def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
         """A width that divides by the count of heads, and that count."""
@@ -139,7 +139,7 @@ class ConfigReader:
         self._asked.add(key)
         return self.positive(key) if self.has(key) else 0.0
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float | None = None) -> float:
         """A finite number."""
         value = self._get(key, default)
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
@@ -155,6 +155,27 @@ class ConfigReader:
             if type(number) not in (int, float) or not 0 < number <= sys.float_info.max:
                 raise self._unfit(key, number, "numbers above 0")
         return tuple(map(float, value))
+
+    def integers(self, key: str, least: int, *, high: int) -> tuple[int, ...]:
+        """A list of at least so many whole numbers from 0 to `high`, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list) or (self.has(key) and len(value) < least):
+            raise self.error(f"{self.named(key)} is not a list of {least} numbers")
+        for number in value:
+            if type(number) is not int or not 0 <= number <= high:
+                raise self._unfit(key, number, f"whole numbers from 0 to {high}")
+        return tuple(value)
+
+    def lists(self, key: str) -> bool:
+        """Whether the key holds a list."""
+        return isinstance(self._values.get(key), list)
+
+    def flags(self, key: str, count: int) -> tuple[bool, ...]:
+        """A list of `count` times true or false."""
+        value = self._get(key, None)
+        if not isinstance(value, list) or len(value) != count or {*map(type, value)} != {bool}:
+            raise self.error(f"{self.named(key)} is not a list of {count} times true or false")
+        return tuple(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, empty if it is missing."""
@@ -204,6 +225,28 @@ class ConfigReader:
         for word in value:
             if word not in choices:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
+        return tuple(value)
+
+    def repeated(self, key: str, default: list) -> tuple[str, ...]:
+        """Words of `[[words, count], …]`, each list of words as often as it says."""
+        value, wanted = self._get(key, default), "a list of [[words, …], count]"
+        found: list[str] = []
+        for item in value if isinstance(value, list) else [None]:
+            words, count = item if isinstance(item, list) and len(item) == 2 else (None, None)
+            fits = isinstance(words, list) and all(isinstance(word, str) for word in words)
+            if not fits or type(count) is not int or not 0 <= count * len(words) <= 2**16:
+                raise self._unfit(key, value, wanted)
+            found += words * count
+        return tuple(found)
+
+    def wholes(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers from 0, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list):
+            raise self._unfit(key, value, "a list of whole numbers")
+        for number in value:
+            if type(number) is not int or number < 0:
+                raise self._unfit(key, number, "whole numbers from 0")
         return tuple(value)
 
     def some_words(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:

@@ -119,8 +119,8 @@ def adapted(model: Model, name: str) -> Model:
     found = _Fitting(model, str(path), hint).all(tensors, settings)
     stored = {**model.weights.stored, **{n: Stored(place, f) for n, (place, f, _) in found.items()}}
     used = {place: tensor for place, _, tensor in found.values()}
-    kept = {place: model.weights.tensors[place] for place, _ in stored.values()
-            if place not in used}  # fmt: skip
+    places = {one.name for one in stored.values()} - used.keys()
+    kept = {place: model.weights.tensors[place] for place in places}
     facts = replace(
         model.facts, name=f"{model.facts.name} + {path.resolve().name}", adapter=str(path)
     )
@@ -218,8 +218,9 @@ class _Fitting:
                 what = f"the config does not name {shorten(module)}, which the adapter changes"
                 raise self._error(f"{what}", "target_modules and the file do not fit each other")
             name = self._name(f"{module}.weight", module)
-            place, arrange = self._model.weights.stored[name]
-            base = _Placed(place, arrange, self._model.weights.tensors[place])
+            stored, tensor = self._model.weights.stored[name], self._model.weights.tensor(name)
+            # A part of a larger tensor stands alone once it is changed.
+            base = _Placed(name if stored.part else stored.name, stored.arrange, tensor)
             found[name] = self._low_rank(name, module, parts, settings, found.get(name, base))
         return found
 

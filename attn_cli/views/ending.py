@@ -20,6 +20,8 @@ from attn_cli.words import counted, note
 
 _CROSS = "cross"
 _LONGEST = 100  # characters of a prompt that a command can repeat
+# What a layer adds to x, in order, and what its norms make of the sums.
+_ADDED = ("attention", "cross", "middle", "mlp", "inner", "convolution")
 
 
 def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) -> Iterator[object]:
@@ -87,16 +89,21 @@ def norm_words(
 
 def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator[object]:
     """What the layer does with the block's output: the way to the next layer's x."""
-    shown = {name: array[at] for name, array in block.shown.items() if name != "angles"}
+    shown = {name: block.shown[name][at] for name in (*_ADDED, "x") if name in block.shown}
     if not {"x", "attention", "mlp"} <= shown.keys() or "x" not in block.arrays:
         return
     summed = facts.residual in ("added", "normed")
     layer = place(facts, Address(block.stack, "self", block.layer))
     yield say("after.title", "title", where=layer)
-    said = [say("after.what" if summed else f"after.{facts.residual}")]
+    how = "parallel" if facts.parallel else "what" if summed else facts.residual
+    said = [say(f"after.{how}")]
+    said += [say("after.shared_norm")] * facts.shared_norm
     said += [say("after.cross")] * ("cross" in shown)
     said += [say("after.convolved")] * ("convolution" in shown)
-    yield paragraph(*said, *[say("after.norms")] * (facts.residual == "normed"))
+    said += [say("after.norms")] * (facts.residual == "normed")
+    factor = facts.residual_factor
+    said += [say("after.multiplied", factor=f"{factor:g}")] * (factor != 1)
+    yield paragraph(*said)
     x = block.arrays["x"][at]
     if "middle" in shown and "cross" not in shown:
         said = [_roots(facts, query, x + shown["attention"], shown["middle"] + shown["mlp"])]
@@ -104,8 +111,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
             mean, root = _mean_and_root(facts, shown["inner"] + shown["convolution"])
             said.append(say("after.third", mean=mean, root=root))
         yield paragraph(*said)
-    order = ("attention", "cross", "middle", "mlp", "inner", "convolution")
-    parts = [name for name in order if name in shown]
+    parts = [name for name in _ADDED if name in shown]
     rows = [x, *(shown[name] for name in parts), shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
     keys = ["cross_row" if name == "cross" else name for name in parts]

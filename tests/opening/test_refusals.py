@@ -239,8 +239,6 @@ def test_an_adapters_file_that_is_no_json_is_said(folder, tmp_path):
     ({"general.type": "mmproj", "general.architecture": "clip"}, "makes vectors of pictures"),
     ({"general.architecture": "clip"}, "makes vectors of pictures"),
     ({"general.type": "imatrix"}, "statistics for quantising"),
-    ({"general.architecture": "llama", "llama.expert_count": 8}, "llama.expert_count is 8"),
-    ({"general.architecture": "qwen2moe", "qwen2moe.expert_count": 60}, "mixture of experts"),
 ])  # fmt: skip
 def test_gguf_files_that_are_no_whole_model_are_named(metadata, wanted):
     message, _ = refused(refusals.check_gguf, metadata, "a.gguf")
@@ -250,12 +248,32 @@ def test_gguf_files_that_are_no_whole_model_are_named(metadata, wanted):
 @pytest.mark.parametrize("metadata", [
     {}, {"general.type": "model", "general.architecture": "llama"}, {"general.type": 3},
     {"split.count": 0}, {"split.count": 1, "split.no": 0}, {"split.count": "2"},
-    {"general.architecture": "llama", "llama.expert_count": 0, "llama.expert_used_count": 0},
-    {"general.architecture": "llama", "qwen2.expert_count": 4},
     {"general.architecture": ["clip"], "general.type": ["adapter"]},
-    {"general.architecture": "llama", "llama.expert_count": True},
 ])  # fmt: skip
 def test_other_gguf_files_are_let_through(metadata):
     given = dict(metadata)
     refusals.check_gguf(metadata, "a.gguf")
+    assert metadata == given
+
+
+@pytest.mark.parametrize(("metadata", "wanted"), [
+    ({"general.architecture": "phi3", "phi3.expert_count": 8}, "phi3.expert_count is 8"),
+    ({"general.architecture": "bert", "bert.expert_count": 2.0}, "a mixture of experts"),
+])  # fmt: skip
+def test_a_mixture_of_an_architecture_that_has_none_here_is_named(metadata, wanted):
+    message, _ = refused(refusals.check_experts, metadata, "a.gguf", known=False)
+    assert message.startswith("a.gguf") and wanted in message
+    given = dict(metadata)
+    refusals.check_experts(metadata, "a.gguf", known=True)
+    assert metadata == given
+
+
+@pytest.mark.parametrize("metadata", [
+    {"general.architecture": "phi3", "phi3.expert_count": 0, "phi3.expert_used_count": 0},
+    {"general.architecture": "phi3", "qwen2.expert_count": 4},
+    {"general.architecture": "phi3", "phi3.expert_count": True},
+])  # fmt: skip
+def test_a_count_of_no_experts_is_let_through(metadata):
+    given = dict(metadata)
+    refusals.check_experts(metadata, "a.gguf", known=False)
     assert metadata == given
