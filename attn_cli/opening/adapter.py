@@ -119,7 +119,7 @@ def adapted(model: Model, name: str) -> Model:
     found = _Fitting(model, str(path), hint).all(tensors, settings)
     stored = {**model.weights.stored, **{n: Stored(place, f) for n, (place, f, _) in found.items()}}
     used = {place: tensor for place, _, tensor in found.values()}
-    places = {one.name for one in stored.values()} - used.keys()
+    places = (one.name for one in stored.values() if one.name not in used)
     kept = {place: model.weights.tensors[place] for place in places}
     facts = replace(
         model.facts, name=f"{model.facts.name} + {path.resolve().name}", adapter=str(path)

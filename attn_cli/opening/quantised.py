@@ -94,14 +94,12 @@ def idle_biases(
 
     Some programs that quantise write one for every matrix; the reference library passes over them.
     """
-    return [
-        name
-        for name, (place, _) in stored.items()
-        if name.endswith(".bias") and name not in shapes
-        and (weight := stored.get(f"{name.removesuffix('.bias')}.weight"))
-        and tensors[weight.name].dtype not in FLOATS
-        and not tensors[place].read().any()
-    ]  # fmt: skip
+    found = []
+    for name in stored.keys() - shapes.keys():
+        weight = stored.get(f"{name.removesuffix('bias')}weight")
+        if name.endswith(".bias") and weight and tensors[weight.name].dtype not in FLOATS:
+            found += [] if tensors[stored[name].name].read().any() else [name]
+    return found
 
 
 # --- the methods ---------------------------------------------------------------------------------
