@@ -16,6 +16,7 @@ from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import Stored
+from attn_cli.opening.patterns import matches
 from attn_cli.opening.refusals import SECTIONS, quantised_by
 
 
@@ -43,12 +44,8 @@ class Scheme(NamedTuple):
 
 def _matches(pattern: str, module: str) -> bool:
     """Whether a pattern of `modules_to_not_convert` means a module, as the reference has it."""
-    if module.endswith(pattern):
-        return True
-    try:
-        return bool(re.match(rf"(?:{pattern})(?:(?<=\.)|(?=\.|$))", module))
-    except re.error:
-        return False
+    at_a_dot = rf"(?:{pattern})(?:(?<=\.)|(?=\.|$))"
+    return module.endswith(pattern) or matches(at_a_dot, module)
 
 
 def read_scheme(

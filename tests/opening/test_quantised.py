@@ -302,6 +302,36 @@ def test_values_of_the_config_that_are_not_computed_are_refused_by_name(tmp_path
     assert said in refused.value.message
 
 
+@pytest.mark.parametrize(("pattern", "left_out"), [
+    ("q_proj", True), ("layers.1", False), ("model.layers.1", True), ("model.layers.1.mlp", False),
+    ("model.layers.*", True), ("model.layers.10", False), ("(", False), ("model.lay", False),
+    ("(([a-z._0-9]+)+)+!", False), ("(a|[a-z._0-9])*!", False), (2000 * ".", False),
+])  # fmt: skip
+def test_modules_left_out_are_meant_as_the_reference_means_them(tmp_path, pattern, left_out):
+    tensors, section = read(GOLDEN / "packed" / "awq-16.safetensors")
+    tensors.pop("wanted")
+    name = "model.layers.1.self_attn.q_proj"
+    write(tmp_path / "x.safetensors", {n.replace("m.", f"{name}."): t for n, t in tensors.items()})
+    section["modules_to_not_convert"] = ["x", pattern]
+    scheme = read_scheme({"quantization_config": section}, "config.json", (), [])
+    stored = open_safetensors(tmp_path / "x.safetensors")
+    if left_out:
+        with pytest.raises(ContentError, match="says that it is not"):
+            scheme.unpack(stored, "here")
+    else:
+        assert list(scheme.unpack(stored, "here")) == [f"{name}.weight"]
+
+
+def test_what_is_too_large_for_float16_is_infinite_as_in_the_library(tmp_path):
+    found = opened(tmp_path, "ct-int8-zeros", filled("weight_scale", 6e4))
+    tensors, _ = read(GOLDEN / "packed" / "ct-int8-zeros.safetensors")
+    codes, zeros = (tensors[f"m.weight{end}"][1][0].astype(int) for end in ("", "_zero_point"))
+    with np.errstate(over="ignore"):
+        wanted = (codes - zeros).astype(np.float16) * np.float16(6e4)
+    assert np.isinf(wanted).any()
+    assert np.array_equal(found[0], wanted.astype(np.float32))
+
+
 def test_groups_of_modules_may_have_sizes_of_their_own(tmp_path):
     wanted = opened(tmp_path, "mlx-4")
     own = {"bits": 2, "m": {"bits": 4, "group_size": 64}}
