@@ -127,7 +127,8 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     stored = names_in_folder(tensors, naming, where)
     config = family.complete(config, stored)
     shapes = of_layers(family.shapes(config), config)
-    aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
+    idle = quantised.idle_biases(tensors, stored, shapes)
+    aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
     predicts = not without_head(shapes, stored, family.head)
     named = naming.older_in(tensors) | {name: name for name in of_head(shapes, family.head)}
     return _model(
@@ -141,7 +142,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         ignored=tuple(ignored),
         unknown=tuple(reader.unknown),
         untrue_copies=untrue,
-        left_aside=tuple(aside.values()),
+        left_aside=tuple(place for name, place in aside.items() if name not in idle),
     )
 
 
