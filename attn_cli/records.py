@@ -174,12 +174,12 @@ class Facts:
     keys); by what the token's vector is multiplied (0: √width) where it is scaled, and by what all
     that is added to the stream; `parallel`: whether the feed-forward network reads the layer's x
     instead of its sum with the attention; the largest number that is left in q, k and v where they
-    are `clipped`, after a norm; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the layers that are `unrotated` where others rotate; the
-    `slopes` of ALiBi, head by head; of a mixture how many `experts` a layer has, how many of them a
-    token passes, and how many more every token passes. Of a model that is only known from a
-    document these are not known, and `partial` says so.
+    are `clipped` (after a norm of theirs); `windowed`: whether the mask of a layer is a window; how
+    many of a head's dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see
+    `maths.rotate`), and the factor on them, layer by layer; the layers that are `unrotated` where
+    others rotate; the `slopes` of ALiBi, head by head; of a mixture how many `experts` a layer has,
+    how many of them a token passes, and how many more every token passes. Of a model that is only
+    known from a document these are not known, and `partial` says so.
     """
 
     name: str
