@@ -53,6 +53,7 @@ T = TypeVar("T")
 # Numbers that only pages tell.
 _SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
+_SHOWN = {"angles", "q_norm_bias", "k_norm_bias"}  # that no document has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
