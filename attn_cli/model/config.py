@@ -79,6 +79,11 @@ class ConfigReader:
         """The same config with values for the keys that are not there. A null stays: it is one."""
         return self._again({**defaults, **self._values}, self._where, self._within)
 
+    def without(self, *keys: str) -> "ConfigReader":
+        """The same config without keys that have been judged."""
+        values = {key: value for key, value in self._values.items() if key not in keys}
+        return self._again(values, self._where, self._within)
+
     def _again(self, values: Mapping[str, Any], where: str, within: str) -> "ConfigReader":
         return ConfigReader(
             values, where, self._ignored, names=self._names, within=within, unknown=self.unknown
@@ -155,6 +160,16 @@ class ConfigReader:
             if type(number) not in (int, float) or not 0 < number <= sys.float_info.max:
                 raise self._unfit(key, number, "numbers above 0")
         return tuple(map(float, value))
+
+    def whole_numbers(self, key: str, default: list[int], *, least: int = 1) -> list[int]:
+        """A list of `least` or more whole numbers from 0."""
+        value = self._get(key, default)
+        if not isinstance(value, list) or len(value) < least:
+            raise self.error(f"{self.named(key)} is not a list of {least} or more whole numbers")
+        for number in value:
+            if type(number) is not int or not 0 <= number < 2**31:
+                raise self._unfit(key, number, "whole numbers from 0")
+        return value
 
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, empty if it is missing."""

@@ -15,7 +15,8 @@ class Places:
 
     `norm` is the one before the attention ("" where there is none), `out` the attention's output
     projection, `mlp` the module whose output is `mlp_output`. `columns`: the output projection is
-    stored (input, output). `arrays` makes more arrays of one layer, or others, by their names in
+    stored (input, output); `stored` is what a saved checkpoint calls the layers, if not the same.
+    `arrays` makes more arrays of one layer, or others, by their names in
     `attn_cli.vocabulary`: of the model, the layer's number, and what was heard (see `Heard`).
     """
 
@@ -25,6 +26,7 @@ class Places:
     out: str = "self_attn.o_proj"
     mlp: str = "mlp"
     columns: bool = False
+    stored: str = ""
     arrays: Callable[..., dict[str, Any]] | None = None
 
 
