@@ -94,12 +94,12 @@ def _read(
 
 
 def _check_reserved(model: Model, read: Prompt) -> None:
-    """Raises UsageError for a token that stands for a picture, sound, or where one begins."""
+    """Raises UsageError for a token that stands for a picture, or for where one begins or ends."""
     token = next((token for token in read.tokens if token.id in model.reserved), None)
     if token is not None:
         raise UsageError(
-            f"the prompt has the token {shorten(repr(token.text))} of id {token.id}, which stands "
-            f"for what is no text ({model.reserved[token.id]})",
+            f"the prompt has the token {shorten(repr(token.text))} (id {token.id}), which stands "
+            f"for a picture or a part of one ({model.reserved[token.id]})",
             f"leave it out: attn reads the text part of {model.facts.name} alone",
         )
 

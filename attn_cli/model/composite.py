@@ -20,12 +20,12 @@ _OTHERS = re.compile(
     r"(model\.)?(connector|image_newline|multi_modal_projector|vision_model|vision_tower|visual)\b"
 )
 _OTHERS_IN_GGUF = re.compile(r"(a|mm|v)\.")
-# The keys of these configs that are about pictures, or say what those of a text say within.
+# The keys of these configs that are about pictures, or that the text has of its own.
 _OF_PICTURES = frozenset(
     """
-    downsample_ratio image_grid_pinpoints image_seq_length initializer_range mm_tokens_per_image
-    multimodal_projector_bias projector_hidden_act scale_factor spatial_merge_size
-    vision_aspect_ratio vision_config vision_feature_layer vision_feature_select_strategy
+    _pad_token_id downsample_ratio image_grid_pinpoints image_seq_length initializer_range
+    mm_tokens_per_image multimodal_projector_bias projector_hidden_act scale_factor
+    spatial_merge_size vision_aspect_ratio vision_config vision_feature_layer vision_feature_select_strategy
     """.split()
 )
 
