@@ -25,7 +25,8 @@ _OF_PICTURES = frozenset(
     """
     _pad_token_id downsample_ratio image_grid_pinpoints image_seq_length initializer_range
     mm_tokens_per_image multimodal_projector_bias projector_hidden_act scale_factor
-    spatial_merge_size vision_aspect_ratio vision_config vision_feature_layer vision_feature_select_strategy
+    spatial_merge_size vision_aspect_ratio vision_config vision_feature_layer
+    vision_feature_select_strategy
     """.split()
 )
 
