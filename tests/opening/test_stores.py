@@ -552,7 +552,7 @@ def test_the_models_within_a_folder_are_listed_by_their_paths(
     from attn_cli.opening.listing import inside
 
     monkeypatch.chdir(tmp_path)
-    other = {"config.json": b'{"model_type": "jamba"}', "model.safetensors": b""}
+    other = folder_files | {"config.json": b'{"model_type": "jamba"}'}
     made = {
         "here/good": folder_files, "here/maker/other": other,
         "here/maker/two": {"x-00001-of-00002.gguf": gguf_bytes, "x-00002-of-00002.gguf": b"",
