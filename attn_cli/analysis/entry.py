@@ -33,7 +33,8 @@ class HeadNorm(NamedTuple):
 
 class Rotation(NamedTuple):
     """The rotation of two dimensions by an `angle`, (a, b) → (a·cos − b·sin, a·sin + b·cos), times
-    the attention `factor`; `a` is that of dimension `first`, `b` of `second`."""
+    the attention `factor`, and a query's by the `growth` of its position; `a` is that of dimension
+    `first`, `b` of `second`."""
 
     first: int
     second: int
@@ -41,6 +42,7 @@ class Rotation(NamedTuple):
     b: float
     angle: float
     factor: float
+    growth: float = 1.0
 
 
 class Part(NamedTuple):
@@ -117,6 +119,9 @@ def _projected(
     product = float(raw_W[column] - (0 if np.isnan(bias) else bias))
     norm = _head_norm(facts, raw_W, before, column) if array != "v" else ()
     turned = _rotation(facts, block, before, position, column) if array != "v" else ()
+    if array == "q" and turned and "query_factor" in block.shown:
+        growth = float(block.shown["query_factor"][position])
+        turned = (turned[0]._replace(growth=growth),)
     return {"input": name, "dot": dot(f"{name}·W", x, w_MW[:, column], product), "bias": bias,
             "norm": norm, "rotation": turned, "heads": (), "value": value}  # fmt: skip
 

@@ -19,6 +19,19 @@ FAMILIES = {
     "gptneox": "gpt_neox",
     "bloom": "bloom",
     "opt": "opt",
+    "gemma": "gemma",
+    "granite": "granite",
+    "ministral": "ministral",
+    "ministral3": "ministral3",
+    "mistral3": "ministral3",
+    "seed_oss": "seed_oss",
+    "exaone": "exaone",
+    "ernie4_5": "ernie4_5",
+    "helium": "helium",
+    "arcee": "arcee",
+    "cwm": "cwm",
+    "internlm3": "internlm3",
+    "iquestcoder": "iquestcoder",
     "bert": "bert",
     "roberta": "roberta",
     "xlm-roberta": "roberta",
@@ -34,5 +47,10 @@ FAMILIES = {
     "umt5": "umt5",
     "bart": "bart",
 }  # fmt: skip
+# A `model_type` whose config has that of a text in it, which decides the family: `composites.py`.
+COMPOSITES = frozenset({
+    "gemma3", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
+    "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm",
+})  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

@@ -16,7 +16,7 @@ _OF_QWEN = {
 _QWEN2_VL = Composite(text="qwen2_vl_text", fixed=True, flat=True, either=True, reserved=_OF_QWEN)
 _IDEFICS3 = Composite(text="llama", reserved={_IMAGE_ID: 128_257})
 
-COMPOSITES = {
+TYPES = {
     "gemma3": Composite(
         text="gemma3_text", fixed=True, tied=True,
         reserved={_IMAGE: 262_144, "boi_token_index": 255_999, "eoi_token_index": 256_000},

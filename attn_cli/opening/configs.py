@@ -6,8 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from attn_cli.checkpoints.tensor import Tensor
-from attn_cli.families import FAMILIES
-from attn_cli.families.composites import COMPOSITES, SIZES
+from attn_cli.families import COMPOSITES, FAMILIES
 from attn_cli.model.composite import naming_of_text, text_alone, text_part
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family
@@ -44,7 +43,9 @@ def read_config(values: Mapping[str, Any], where: str, ignored: Sequence[str] = 
     if not isinstance(kind, str) or kind not in COMPOSITES:
         family, reader = family_named(values, where), ConfigReader(values, where, ignored)
         return Read(family, family.read_config(reader), tuple(reader.unknown))
-    text = text_part(COMPOSITES[kind], values, where, ignored)
+    from attn_cli.families.composites import SIZES, TYPES
+
+    text = text_part(TYPES[kind], values, where, ignored)
     within = {"model_type": text.kind}
     family = family_named(within, f"{where}: text_config", known=FAMILIES.keys() - COMPOSITES)
     reader = text.reader.with_defaults(SIZES.get(text.kind, {}))

@@ -107,7 +107,8 @@ class _Telling(NamedTuple):
         own, other = (turn.a, turn.b) if is_first else (turn.b, turn.a)
         sheet.put(self.before("rotated"), own, "pair")
         sheet.put("partner", other, "pair")
-        factor, sign = float(f"{turn.factor:.6g}"), -1 if is_first else 1
+        factor = float(f"{turn.factor:.6g}") * float(f"{turn.growth:.6g}")
+        sign = -1 if is_first else 1
         sheet.rule("value", self.before("rotated"), "partner", "cos", "sin",
                    by=lambda a, b, cos, sin: (a * cos + sign * b * sin) * factor)  # fmt: skip
 
@@ -165,6 +166,7 @@ class _Telling(NamedTuple):
                       sin=text("sin"), partner=turn.second if is_first else turn.first,
                       value=text("partner"))  # fmt: skip
             factor = "" if turn.factor == 1 else note("why.factor", factor=f"{turn.factor:.6g}")
+            growth = "" if turn.growth == 1 else note("why.growth", growth=f"{turn.growth:.6g}")
             words = {
                 "x": text(self.before("rotated")),
                 "cos": bracketed(text("cos")),
@@ -172,7 +174,7 @@ class _Telling(NamedTuple):
                 "sin": bracketed(text("sin")),
             }
             yield say("why.rotated", **words, sign="−" if is_first else "+", factor=factor,
-                      array=self.found.array, value=text("value"))  # fmt: skip
+                      growth=growth, array=self.found.array, value=text("value"))  # fmt: skip
 
     def heads(self) -> Items:
         found, text, shown = self.found, self.sheet.text, self._shown_heads()

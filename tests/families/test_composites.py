@@ -10,14 +10,16 @@ from conftest import small_tokenizer
 from made_folders import made_folder, write_config
 
 from attn_cli import session, vocabulary
+from attn_cli.analysis.probes import probe
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.families.composites import COMPOSITES
+from attn_cli.families import COMPOSITES
+from attn_cli.families.composites import TYPES
 from attn_cli.opening.configs import end_ids, read_config
 from attn_cli.opening.listing import contents
 from attn_cli.training import tokenizer as making
 
-NAMES = {kind: kind.replace("_", "-") + "-a" for kind in COMPOSITES if kind != "gemma3"}
+NAMES = {kind: kind.replace("_", "-") + "-a" for kind in sorted(COMPOSITES) if kind != "gemma3"}
 
 
 def traced(folder, document):
@@ -115,6 +117,10 @@ def test_keys_of_the_text_at_the_top_are_the_same_model(tmp_path, name):
     assert same_bits(before, traced(folder, document))
 
 
+def test_each_type_is_in_the_table():
+    assert TYPES.keys() == COMPOSITES == TIES.keys()
+
+
 # As the reference's classes have it: the outer key is absent, false, true, and in each case that of
 # the text is absent, false, true.
 OUTER, EITHER, TIED = "000000111", "001001111", "111000111"
@@ -139,7 +145,7 @@ def config_of(kind, text=(), **outer):
     return {"model_type": kind, "text_config": inner, **outer}
 
 
-@pytest.mark.parametrize("kind", COMPOSITES)
+@pytest.mark.parametrize("kind", sorted(COMPOSITES))
 def test_which_of_the_two_keys_ties_the_output_matrix(kind):
     found, key = "", "tie_word_embeddings"
     for outer, inner in itertools.product(({}, {key: False}, {key: True}), repeat=2):
@@ -251,3 +257,11 @@ def test_the_two_spellings_of_a_reserved_id():
     assert reserved == [
         {32000: "image_token_index"}, {5: "image_token_index"}, {6: "image_token_id"},
     ]  # fmt: skip
+
+
+def test_prompts_that_are_drawn_hold_no_reserved_id(tmp_path):
+    folder, _ = made_folder(tmp_path / "m", "qwen2-vl-a")
+    model = session.load(str(folder))
+    drawn = [probe(model, ("decoder", "self"), seed) for seed in range(5)]
+    ids = {id for one in drawn for id in (*one.prompt.ids, *one.plain.ids)}
+    assert len(ids) > 20 and not ids & model.reserved.keys()

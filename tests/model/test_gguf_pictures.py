@@ -24,7 +24,7 @@ def add_text(writer, config, architecture):
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     rope = config["rope_parameters"]
     writer.add_rope_freq_base(rope["rope_theta"])
-    sections = [*rope["mrope_section"], 0, 0, 0][:4]
+    sections = [*rope["mrope_section"][:3], 0]
     writer.add_rope_dimension_sections(sections)
     if architecture == "qwen3vl":
         writer.add_key_length(config["head_dim"])

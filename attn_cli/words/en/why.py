@@ -93,7 +93,8 @@ SENTENCES = {
     "dimensions (and ε), and multiplies by a learned weight: {x} ÷ {root} × {weight} = {value}",
     "why.turned": "Dimensions {column} and {partner}, which holds {value}, rotate together by "
     "{angle} radians at this position: cos {cos}, sin {sin}.",
-    "why.rotated": "{array} = {x} × {cos} {sign} {partner} × {sin}{factor} = {value}",
+    "why.rotated": "{array} = {x} × {cos} {sign} {partner} × {sin}{factor}{growth} = {value}",
+    "why.growth": ", times the query's {growth} at this position",
     "why.factor": ", times the attention factor {factor}",
     "why.heads": "Then column {column} of every head's output is added up.",
     "why.other_heads": "{count} other heads",

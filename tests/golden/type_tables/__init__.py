@@ -15,8 +15,7 @@ class Places:
 
     `norm` is the one before the attention ("" where there is none), `out` the attention's output
     projection, `mlp` the module whose output is `mlp_output`. `columns`: the output projection is
-    stored (input, output); `stored` is what a saved checkpoint calls the layers, if not the same.
-    `arrays` makes more arrays of one layer, or others, by their names in
+    stored (input, output). `arrays` makes more arrays of one layer, or others, by their names in
     `attn_cli.vocabulary`: of the model, the layer's number, and what was heard (see `Heard`).
     """
 
@@ -26,7 +25,6 @@ class Places:
     out: str = "self_attn.o_proj"
     mlp: str = "mlp"
     columns: bool = False
-    stored: str = ""
     arrays: Callable[..., dict[str, Any]] | None = None
 
 
@@ -37,11 +35,16 @@ LLAMA_PLACES = Places()
 class Golden:
     """A random model: the reference's class, what its config is given, and how many tokens.
 
+    `config_class` is the type's own where its model is another type's class; `out` is how a
+    checkpoint names the output projection (`*` for the layer) where that is not its place.
+
     `keys`: what each key of the config does is tried too; `trials` are values for those for which
     none follows from the value that is there. `extra` are keyword arguments of the forward pass.
     """
 
     model: str
+    config_class: str = ""
+    out: str = ""
     config: dict[str, Any]
     seed: int
     tokens: int

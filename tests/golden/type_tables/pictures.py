@@ -2,10 +2,11 @@
 
 from type_tables import Golden, Places
 
-_QWEN3 = Places(layers="model.language_model.layers")
-_QWEN2 = Places(layers="model.language_model.layers", stored="model.layers")
-_LLAVA = Places(layers="model.language_model.layers", stored="language_model.model.layers")
+_MODEL = Places(layers="model.language_model.layers")
 _IDEFICS = Places(layers="model.text_model.layers")
+# Where a saved checkpoint has the output projection, if not there.
+_LLAVA_OUT = "language_model.model.layers.*.self_attn.o_proj"
+_QWEN2_OUT = "model.layers.*.self_attn.o_proj"
 
 _CLIP = {
     "model_type": "clip_vision_model", "hidden_size": 2, "intermediate_size": 3,
@@ -62,14 +63,16 @@ _IDS = {"image_token_id": 38, "video_token_id": 37, "vision_start_token_id": 36,
 
 MODELS = {
     "llava-a": Golden(
-        model="LlavaForConditionalGeneration", seed=301, tokens=7, places=_LLAVA, keys=True,
+        model="LlavaForConditionalGeneration", seed=301, tokens=7,
+        places=_MODEL, out=_LLAVA_OUT, keys=True,
         config={
             "vision_config": _CLIP, "image_token_index": 40, "vision_feature_layer": -1,
             "text_config": _text("llama", (4, 2, 6), 20, 13, 41, **_theta(59.0)),
         },
     ),
     "llava-b": Golden(
-        model="LlavaForConditionalGeneration", seed=302, tokens=8, places=_LLAVA,
+        model="LlavaForConditionalGeneration", seed=302, tokens=8,
+        places=_MODEL, out=_LLAVA_OUT,
         config={
             "vision_config": _PIXTRAL, "image_token_index": 42,
             "text_config": _text(
@@ -79,7 +82,8 @@ MODELS = {
         },
     ),
     "llava-next-a": Golden(
-        model="LlavaNextForConditionalGeneration", seed=303, tokens=8, places=_LLAVA, keys=True,
+        model="LlavaNextForConditionalGeneration", seed=303, tokens=8,
+        places=_MODEL, out=_LLAVA_OUT, keys=True,
         config={
             "vision_config": _CLIP, "image_token_index": 38, "image_grid_pinpoints": [[2, 2]],
             "text_config": _text(
@@ -88,7 +92,8 @@ MODELS = {
         },
     ),
     "llava-next-b": Golden(
-        model="LlavaNextForConditionalGeneration", seed=304, tokens=6, places=_LLAVA,
+        model="LlavaNextForConditionalGeneration", seed=304, tokens=6,
+        places=_MODEL, out=_LLAVA_OUT,
         config={
             "vision_config": _CLIP, "image_token_index": 44, "image_grid_pinpoints": [[2, 2]],
             "tie_word_embeddings": True,
@@ -96,8 +101,8 @@ MODELS = {
         },
     ),
     "llava-onevision-a": Golden(
-        model="LlavaOnevisionForConditionalGeneration", seed=305, tokens=7, places=_LLAVA,
-        keys=True,
+        model="LlavaOnevisionForConditionalGeneration", seed=305, tokens=7,
+        places=_MODEL, out=_LLAVA_OUT, keys=True,
         config={
             "vision_config": _SIGLIP, "image_token_index": 36, "video_token_index": 35,
             "image_grid_pinpoints": [[2, 2]],
@@ -105,7 +110,8 @@ MODELS = {
         },
     ),
     "llava-onevision-b": Golden(
-        model="LlavaOnevisionForConditionalGeneration", seed=356, tokens=7, places=_LLAVA,
+        model="LlavaOnevisionForConditionalGeneration", seed=356, tokens=7,
+        places=_MODEL, out=_LLAVA_OUT,
         config={
             "vision_config": _SIGLIP, "image_token_index": 40, "video_token_index": 39,
             "image_grid_pinpoints": [[2, 2]], "tie_word_embeddings": True,
@@ -116,42 +122,48 @@ MODELS = {
         },
     ),
     "mistral3-a": Golden(
-        model="Mistral3ForConditionalGeneration", seed=307, tokens=8, places=_LLAVA, keys=True,
+        model="Mistral3ForConditionalGeneration", seed=307, tokens=8,
+        places=_MODEL, out=_LLAVA_OUT, keys=True,
         config={
             "vision_config": _PIXTRAL, "image_token_index": 42, "tie_word_embeddings": False,
             "text_config": _text("mistral", (6, 2, 4), 22, 15, 43, **_theta(89.0)),
         },
     ),
     "mistral3-b": Golden(
-        model="Mistral3ForConditionalGeneration", seed=308, tokens=7, places=_LLAVA,
+        model="Mistral3ForConditionalGeneration", seed=308, tokens=7,
+        places=_MODEL, out=_LLAVA_OUT,
         config={
             "vision_config": _PIXTRAL, "image_token_index": 38,
             "text_config": _text("qwen3", (4, 1, 6), 20, 13, 39, **_theta(97.0)),
         },
     ),
     "internvl-a": Golden(
-        model="InternVLForConditionalGeneration", seed=309, tokens=7, places=_LLAVA, keys=True,
+        model="InternVLForConditionalGeneration", seed=309, tokens=7,
+        places=_MODEL, out=_LLAVA_OUT, keys=True,
         config={
             "vision_config": _INTERN, "image_token_id": 36, "tie_word_embeddings": False,
             "text_config": _text("qwen2", (3, 1, 0), 18, 13, 37, **_theta(101.0)),
         },
     ),
     "internvl-b": Golden(
-        model="InternVLForConditionalGeneration", seed=310, tokens=6, places=_LLAVA,
+        model="InternVLForConditionalGeneration", seed=310, tokens=6,
+        places=_MODEL, out=_LLAVA_OUT,
         config={
             "vision_config": _INTERN, "image_token_id": 40,
             "text_config": _text("qwen3", (4, 2, 6), 20, 15, 41, **_theta(103.0)),
         },
     ),
     "idefics3-a": Golden(
-        model="Idefics3ForConditionalGeneration", seed=311, tokens=7, places=_IDEFICS, keys=True,
+        model="Idefics3ForConditionalGeneration", seed=311, tokens=7,
+        places=_IDEFICS, keys=True,
         config={
             "vision_config": _IDEFICS_VISION, "image_token_id": 42, "scale_factor": 1,
             "text_config": _text("llama", (4, 2, 6), 20, 13, 43, **_theta(59.0)),
         },
     ),
     "idefics3-b": Golden(
-        model="Idefics3ForConditionalGeneration", seed=362, tokens=8, places=_IDEFICS,
+        model="Idefics3ForConditionalGeneration", seed=362, tokens=8,
+        places=_IDEFICS,
         config={
             "vision_config": _IDEFICS_VISION, "image_token_id": 38, "scale_factor": 1,
             "tie_word_embeddings": True,
@@ -159,14 +171,16 @@ MODELS = {
         },
     ),
     "smolvlm-a": Golden(
-        model="SmolVLMForConditionalGeneration", seed=363, tokens=9, places=_IDEFICS, keys=True,
+        model="SmolVLMForConditionalGeneration", seed=363, tokens=9,
+        places=_IDEFICS, keys=True,
         config={
             "vision_config": _IDEFICS_VISION, "image_token_id": 46, "scale_factor": 1,
             "text_config": _text("llama", (3, 1, 8), 27, 17, 47, **_theta(109.0)),
         },
     ),
     "smolvlm-b": Golden(
-        model="SmolVLMForConditionalGeneration", seed=314, tokens=6, places=_IDEFICS,
+        model="SmolVLMForConditionalGeneration", seed=314, tokens=6,
+        places=_IDEFICS,
         config={
             "vision_config": _IDEFICS_VISION, "image_token_id": 40, "scale_factor": 1,
             "tie_word_embeddings": True,
@@ -174,7 +188,8 @@ MODELS = {
         },
     ),
     "qwen2-vl-a": Golden(
-        model="Qwen2VLForConditionalGeneration", seed=415, tokens=7, places=_QWEN2, keys=True,
+        model="Qwen2VLForConditionalGeneration", seed=415, tokens=7,
+        places=_MODEL, out=_QWEN2_OUT, keys=True,
         config=_IDS | {
             "vision_config": _qwen_vision(20, embed_dim=4, mlp_ratio=1),
             "text_config": _text(
@@ -184,7 +199,8 @@ MODELS = {
         trials={"video_token_id": 33},
     ),
     "qwen2-vl-b": Golden(
-        model="Qwen2VLForConditionalGeneration", seed=366, tokens=8, places=_QWEN2,
+        model="Qwen2VLForConditionalGeneration", seed=366, tokens=8,
+        places=_MODEL, out=_QWEN2_OUT,
         config=_IDS | {
             "vision_config": _qwen_vision(24, embed_dim=4, mlp_ratio=1),
             "tie_word_embeddings": True,
@@ -199,7 +215,8 @@ MODELS = {
         },
     ),
     "qwen2-5-vl-a": Golden(
-        model="Qwen2_5_VLForConditionalGeneration", seed=317, tokens=8, places=_QWEN2, keys=True,
+        model="Qwen2_5_VLForConditionalGeneration", seed=317, tokens=8,
+        places=_MODEL, out=_QWEN2_OUT, keys=True,
         config=_IDS | {
             "vision_config": _qwen_vision(
                 4, intermediate_size=3, out_hidden_size=18, fullatt_block_indexes=[0],
@@ -212,7 +229,8 @@ MODELS = {
         trials={"video_token_id": 33},
     ),
     "qwen2-5-vl-b": Golden(
-        model="Qwen2_5_VLForConditionalGeneration", seed=318, tokens=7, places=_QWEN2,
+        model="Qwen2_5_VLForConditionalGeneration", seed=318, tokens=7,
+        places=_MODEL, out=_QWEN2_OUT,
         config=_IDS | {
             "vision_config": _qwen_vision(
                 4, intermediate_size=3, out_hidden_size=40, fullatt_block_indexes=[0],
@@ -225,7 +243,8 @@ MODELS = {
         },
     ),
     "qwen3-vl-a": Golden(
-        model="Qwen3VLForConditionalGeneration", seed=419, tokens=7, places=_QWEN3, keys=True,
+        model="Qwen3VLForConditionalGeneration", seed=419, tokens=7,
+        places=_MODEL, keys=True,
         config=_IDS | {
             "vision_config": _qwen_vision(
                 4, intermediate_size=3, out_hidden_size=20, num_position_embeddings=4,
@@ -239,7 +258,8 @@ MODELS = {
         trials={"video_token_id": 33},
     ),
     "qwen3-vl-b": Golden(
-        model="Qwen3VLForConditionalGeneration", seed=370, tokens=9, places=_QWEN3,
+        model="Qwen3VLForConditionalGeneration", seed=370, tokens=9,
+        places=_MODEL,
         config=_IDS | {
             "vision_config": _qwen_vision(
                 4, intermediate_size=3, out_hidden_size=22, num_position_embeddings=4,
