@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import small_tokenizer
+from conftest import GOLDEN, small_tokenizer
 from made_folders import made_folder, write_config
 
 from attn_cli import session, vocabulary
@@ -117,18 +117,44 @@ def test_keys_of_the_text_at_the_top_are_the_same_model(tmp_path, name):
     assert same_bits(before, traced(folder, document))
 
 
-def test_each_type_is_in_the_table():
-    assert TYPES.keys() == COMPOSITES == TIES.keys()
+REFERENCE = json.loads((GOLDEN / "composites.json").read_text())
 
 
-# As the reference's classes have it: the outer key is absent, false, true, and in each case that of
-# the text is absent, false, true.
-OUTER, EITHER, TIED = "000000111", "001001111", "111000111"
-TIES = {
-    "gemma3": TIED, "idefics3": OUTER, "internvl": TIED, "llava": EITHER, "llava_next": OUTER,
-    "llava_onevision": EITHER, "mistral3": TIED, "qwen2_vl": EITHER, "qwen2_5_vl": EITHER,
-    "qwen3_vl": OUTER, "smolvlm": OUTER,
-}  # fmt: skip
+@pytest.mark.parametrize("kind", sorted(COMPOSITES))
+def test_a_type_has_the_ids_and_the_text_of_the_references_class(kind):
+    wanted, found = REFERENCE["types"][kind], TYPES[kind]
+    assert found.reserved == wanted["reserved"]
+    assert found.text == wanted["text"].replace("qwen2_5_vl", "qwen2_vl")  # the same but by name
+
+
+def test_each_type_is_in_both_tables():
+    assert TYPES.keys() == COMPOSITES == REFERENCE["types"].keys()
+
+
+@pytest.mark.parametrize(("kind", "key"), [
+    (kind, key) for kind, defaults in REFERENCE["texts"].items() for key in defaults
+])  # fmt: skip
+def test_a_key_that_a_text_leaves_out_is_the_references_default(kind, key):
+    """Or it is asked for, where no published file leaves it out."""
+    defaults = dict(REFERENCE["texts"][kind])
+    if kind == "qwen2_vl_text":
+        defaults["head_dim"] = defaults["hidden_size"] // defaults["num_attention_heads"]
+    outer = {"qwen2_vl_text": "qwen2_vl", "qwen3_vl_text": "qwen3_vl"}.get(kind, "llava")
+
+    def read(text):
+        values = {"model_type": outer, "text_config": {"model_type": kind, **text}}
+        return read_config(values, "c").config
+
+    full = read(defaults)
+    try:
+        found = read({name: value for name, value in defaults.items() if name != key})
+    except ContentError as problem:
+        assert f"the key {key} is missing" in problem.message
+        assert kind.endswith("_vl_text") and outer != "llava"
+    else:
+        assert found == full
+
+
 SIZES = {
     "hidden_size": 24, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 9,
     "vocab_size": 37, "num_key_value_heads": 2, "head_dim": 12, "max_position_embeddings": 9,
@@ -150,7 +176,7 @@ def test_which_of_the_two_keys_ties_the_output_matrix(kind):
     found, key = "", "tie_word_embeddings"
     for outer, inner in itertools.product(({}, {key: False}, {key: True}), repeat=2):
         found += str(int(read_config(config_of(kind, inner, **outer), "c").config.tied))
-    assert found == TIES[kind]
+    assert found == REFERENCE["types"][kind]["ties"]
 
 
 @pytest.mark.parametrize(("kind", "config", "match"), [
@@ -182,8 +208,6 @@ def test_a_config_that_cannot_be_honoured_is_refused_by_name(kind, config, match
 
 
 def test_a_text_that_an_encoder_reads_is_refused(tmp_path):
-    from conftest import GOLDEN
-
     folder = tmp_path / "m"
     folder.mkdir()
     text = json.loads((GOLDEN / "bert" / "config.json").read_text())
