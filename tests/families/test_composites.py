@@ -139,6 +139,8 @@ def test_a_key_that_a_text_leaves_out_is_the_references_default(kind, key):
     defaults = dict(REFERENCE["texts"][kind])
     if kind == "qwen2_vl_text":
         defaults["head_dim"] = defaults["hidden_size"] // defaults["num_attention_heads"]
+    if key == "max_window_layers":
+        defaults["use_sliding_window"] = True
     outer = {"qwen2_vl_text": "qwen2_vl", "qwen3_vl_text": "qwen3_vl"}.get(kind, "llava")
 
     def read(text):
