@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.routing import Experts
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
@@ -53,13 +54,13 @@ class Attention:
     `removed` are the heads of the layer that `--without-head` took away, `blind` the queries that
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
-    key), ‖v·W_O‖. `shown` are numbers that
-    only pages tell: the `angles` (query, pair) by which q and k rotate, the `query_factor` (query)
-    that q is multiplied by after that, and, if `mlp_output` was
-    asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
-    add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
-    `x`; then `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum
-    in the layer, in order.
+    key), ‖v·W_O‖. `shown` are numbers that only pages tell: the `angles` (query, pair) by which q
+    and k rotate, the `query_factor` (query) that q is multiplied by after that, what the norms of
+    queries and keys add (`q_norm_bias`, `k_norm_bias`: head, width), and, if `mlp_output` was asked
+    for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp` add to
+    the stream, what the network reads if that is a norm (`middle`), and the next layer's `x`; then
+    `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum in the
+    layer, in order.
     """
 
     stack: str
@@ -102,7 +103,8 @@ class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
     Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
-    layers are counted on, as if they were those of a stack `passes`.
+    layers are counted on, as if they were those of a stack `passes`. `experts` says where its
+    tokens were routed to, if it is a mixture whose attention is recorded.
     """
 
     stack: str
@@ -111,6 +113,7 @@ class Passed(NamedTuple):
     tokens: int
     read: int
     size: int
+    experts: Experts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,13 +170,20 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; by what the token's vector is
-    multiplied (0: √width) where it is scaled, and by what all that is added to the stream;
-    `head_norm`: whether every query
-    and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the `slopes` of ALiBi, head by head. Of a model that is only
-    known from a document these are not known, and `partial` says so.
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
+    keys); by what the token's vector is multiplied (`embedding_factor`), and by what all that is
+    added to the stream (`residual_factor`); `parallel`: whether the feed-forward network reads the
+    layer's x instead of its sum with the attention, and whether it does so through the attention's
+    norm (`shared_norm`); the largest number that is left in q, k and v where they are `clipped`,
+    after a norm; `bounded`: whether the model has nothing for positions beyond the context;
+    `windowed`: whether the mask of a layer is a window; how many of a head's dimensions are
+    `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on
+    them, layer by layer; the layers that are `unrotated` where others rotate; the `slopes` of
+    ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how
+    many `experts` a layer has, how many of them a token passes, and how many more every token
+    passes; in words, how weights are `quantised`, and whether the library that they are for rounds
+    what enters a matrix too (`rounds_inputs`); the path of the `adapter` that changes them. Of a
+    model that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -202,18 +212,33 @@ class Facts:
     norm_base: float = 0.0
     logit_cap: float = 0.0
     last_norm: str = ""
-    head_norm: bool = False
+    head_norm: str = ""
+    clipped: float = 0.0
     embedding: str = "token"
-    embedding_factor: float = 0.0
+    embedding_factor: float = 1.0
     residual: str = "added"
     residual_factor: float = 1.0
+    parallel: bool = False
+    shared_norm: bool = False
     positions: str = "none"
+    bounded: bool = False
     windowed: bool = False
     rotated: int = 0
     interleaved: bool = False
+    unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    alibi: str = "position"
+    experts: tuple[int, ...] = ()
+    quantised: str = ""
+    rounds_inputs: bool = False
+    adapter: str = ""
     partial: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked of the model beside its name, as documents record it."""
+        return {"adapter": self.adapter} if self.adapter else {}
 
     @property
     def encodes(self) -> bool:
@@ -225,11 +250,15 @@ class Facts:
         """Whether the stack that predicts is a decoder, which writes the next token."""
         return self.stack == "decoder"
 
+    def rotates(self, layer: int) -> bool:
+        """Whether positions rotate the queries and keys of a layer."""
+        return self.positions == "rotary" and layer not in self.unrotated
+
     @property
     def reads_on(self) -> bool:
         """Whether there are positions beyond the context: they are no rows of a table."""
         rows = self.positions == "disentangled" and self.embedding.startswith("sum")
-        return self.positions != "learned" and not rows
+        return self.positions != "learned" and not rows and not self.bounded
 
     @property
     def attentions(self) -> tuple[tuple[str, str], ...]:
@@ -323,14 +352,16 @@ class Prompt:
 class Trace:
     """Everything one forward pass computed that was asked for.
 
-    `logits` (prediction, vocabulary) has one row for each of `next`, and `ending` one entry if it
-    was asked for.
+    `experts` are of the layers of `attention` that are mixtures, and of the same queries. `logits`
+    (prediction, vocabulary) has one row for each of `next`, and `ending` one entry if it was asked
+    for.
     """
 
     model: Facts
     prompt: Prompt
     settings: Mapping[str, Any]
     attention: tuple[Attention, ...]
+    experts: tuple[Experts, ...] = ()
     next: tuple[Prediction, ...] = ()
     notes: tuple[Note, ...] = ()
     logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))

@@ -30,7 +30,7 @@ ROWS = (
     ("training",),
     ("families",),
     ("model",),
-    ("records", "hook_names"),
+    ("records", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
     ("files", "parse", "machine"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from attn_cli.errors import UsageError, some
 from attn_cli.model.family import Model, output_matrix
-from attn_cli.model.roles import FUSED, PARTS, PROJECTIONS, Place, place_of
+from attn_cli.model.roles import EXPERTS, FUSED, PARTS, PROJECTIONS, Place, place_of
 from attn_cli.notes import shape_notes
 from attn_cli.opening.presets import SPARSE
 from attn_cli.records import Address, Facts
@@ -258,6 +258,9 @@ def _multiplied(part: Part, facts: Facts) -> int:
     """With how many of a part's own parameters a token is multiplied, again where layers share."""
     if part.part in _ADDED:
         return 0
+    if facts.experts and part.part in (EXPERTS, "feed_forward"):  # not in every layer the same
+        count, used, *_ = facts.experts
+        return part.parameters * used // count if part.part == EXPERTS else part.parameters
     matrices = sum(prod(shape) for shape in part.shapes if len(shape) > 1)
     return matrices * (facts.layers_of(part.stack) if part.layers else 1)
 

@@ -8,7 +8,7 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import found
 from attn_cli.analysis.why import NONE, Dot, dot, of_query
 from attn_cli.errors import UsageError
-from attn_cli.maths.positions import pairs
+from attn_cli.maths.positions import pairs, rotate
 from attn_cli.records import Address, Attention, Facts, Trace
 
 _OF_PROJECTION = ("x", "key_x", "normed", "q_unrotated", "k_unrotated")
@@ -24,10 +24,18 @@ OF_KEYS = ("k", "v")
 
 
 class HeadNorm(NamedTuple):
-    """What normalises a head's q or k: projected ÷ `root` × `weight`, √(mean + ε) the root."""
+    """What normalises a head's q or k: (x − `mean`) ÷ `root` × `weight` + `bias`; √(mean square +
+    ε) the root.
 
+    `of` is a word of `vocabulary.HEAD_NORMS`. An RMS norm subtracts no mean (NaN); a norm without
+    a bias adds none (NaN).
+    """
+
+    of: str
+    mean: float
     root: float
     weight: float
+    bias: float
     value: float
 
 
@@ -56,7 +64,8 @@ class Entry(NamedTuple):
     """One entry of an array: row `position`, `column`.
 
     `input` names what is multiplied. `dot` is the sum of products; `bias` is added to it (NaN:
-    none); `norm` and `rotation` follow where the family has them (at most one of each). For
+    none), and the sum is kept between −`clip` and `clip` (NaN: it is not); `norm` and `rotation`
+    follow where the family has them (at most one of each), in the order that the norm tells. For
     `output` the sum is the head's own, and `heads` are all of them, with the bias.
     """
 
@@ -71,6 +80,7 @@ class Entry(NamedTuple):
     input: str
     dot: Dot
     bias: float
+    clip: float
     norm: tuple[HeadNorm, ...]
     rotation: tuple[Rotation, ...]
     heads: tuple[Part, ...]
@@ -103,38 +113,75 @@ def entry(
 def _projected(
     facts: Facts, block: Attention, head: int, array: str, position: int, column: int
 ) -> dict:
-    """x·W + b, then the head's norm and the rotation."""
+    """x·W + b, clipped where the family does so, then the norm and the rotation."""
+    if facts.clipped and facts.head_norm and array != "v":
+        raise UsageError(
+            f"--array {array}: this model normalises {array} and then clips it, which does not "
+            "follow from what a trace holds", "--array v, z and output show their arithmetic",
+        )  # fmt: skip
     of_keys = array in OF_KEYS
     at = (block.keys if of_keys else block.queries).index(position)
-    place = block.kv_heads.index(head // facts.group_of(block.stack)) if of_keys else 0
+    own = head // facts.group_of(block.stack)
+    place = block.kv_heads.index(own) if of_keys else block.heads.index(head)
     crosses = of_keys and block.address.crosses
     name = "key_x" if crosses else "normed" if "normed" in block.arrays else "x"
     x = block.arrays[name][at].astype(np.float64)
-    w_MW = block.arrays[f"w_{array}"][place].astype(np.float64)
-    bias_W = block.arrays.get(f"b_{array}")
-    raw_W = x @ w_MW + (0 if bias_W is None else bias_W[place])
-    bias = NONE if bias_W is None else float(bias_W[place, column])
-    value = float(block.arrays[array][place, at, column])
+    w_HMW = block.arrays[f"w_{array}"].astype(np.float64)
+    b_HW = block.arrays.get(f"b_{array}")
+    raw_HW = x @ w_HMW + (0 if b_HW is None else b_HW)
+    bias = NONE if b_HW is None else float(b_HW[place, column])
+    product = float(raw_HW[place, column] - (0 if np.isnan(bias) else bias))
+    clip = facts.clipped or NONE
+    if facts.clipped:
+        raw_HW = raw_HW.clip(-clip, clip)
     before = block.arrays.get(f"{array}_unrotated", block.arrays[array])[place, at]
-    product = float(raw_W[column] - (0 if np.isnan(bias) else bias))
-    norm = _head_norm(facts, raw_W, before, column) if array != "v" else ()
-    turned = _rotation(facts, block, before, position, column) if array != "v" else ()
+    norm, turned = (), ()
+    if array != "v":
+        turned = _rotation(facts, block, before, position, column)
+        raw_HW = (
+            _rotated(facts, block, raw_HW, position) if facts.head_norm == "rotated" else raw_HW
+        )
+        last = before if facts.head_norm != "rotated" else block.arrays[array][place, at]
+        bias_W = bias_of_norm(block, array, own if of_keys else head)
+        norm = _head_norm(facts, raw_HW, place, float(last[column]), column, bias_W)
     if array == "q" and turned and "query_factor" in block.shown:
         growth = float(block.shown["query_factor"][position])
         turned = (turned[0]._replace(growth=growth),)
-    return {"input": name, "dot": dot(f"{name}·W", x, w_MW[:, column], product), "bias": bias,
-            "norm": norm, "rotation": turned, "heads": (), "value": value}  # fmt: skip
+    return {"input": name, "dot": dot(f"{name}·W", x, w_HMW[place, :, column], product),
+            "bias": bias, "clip": clip, "norm": norm, "rotation": turned, "heads": (),
+            "value": float(block.arrays[array][place, at, column])}  # fmt: skip
 
 
 def _head_norm(
-    facts: Facts, raw_W: np.ndarray, normed_W: np.ndarray, column: int
+    facts: Facts, raw_HW: np.ndarray, place: int, value: float, column: int, bias_W: np.ndarray
 ) -> tuple[HeadNorm, ...]:
-    """The root follows from the whole vector; the learned weight is the quotient."""
+    """Mean and root follow from the head's whole vector, or all heads'; the learned weight is the
+    quotient."""
     if not facts.head_norm:
         return ()
-    root = float(np.sqrt(np.mean(raw_W**2) + facts.epsilon))
-    weight = float(normed_W[column] * root / raw_W[column]) if raw_W[column] else NONE
-    return (HeadNorm(root, weight, float(normed_W[column])),)
+    over, raw = raw_HW if facts.head_norm == "all" else raw_HW[place], raw_HW[place, column]
+    mean = float(over.mean()) if facts.norm == "layer" else NONE
+    centre = 0.0 if np.isnan(mean) else mean
+    root = float(np.sqrt(np.mean((over - centre) ** 2) + facts.epsilon))
+    bias = float(bias_W[column]) if bias_W.size else NONE
+    plain = value if np.isnan(bias) else value - bias
+    weight = float(plain * root / (raw - centre)) if raw != centre else NONE
+    return (HeadNorm(facts.head_norm, mean, root, weight, bias, value),)
+
+
+def bias_of_norm(block: Attention, letter: str, head: int) -> np.ndarray:
+    """What the norm of a head's queries or keys adds, (width), of size 0 if it has no bias."""
+    return block.shown.get(f"{letter}_norm_bias", np.zeros((head + 1, 0)))[head]
+
+
+def _rotated(facts: Facts, block: Attention, raw_HW: np.ndarray, position: int) -> np.ndarray:
+    """Vectors of a position as they are rotated there."""
+    if "angles" not in block.shown:
+        return raw_HW
+    angles = block.shown["angles"][[position]].astype(np.float64)
+    factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
+    cos, sin = np.cos(angles) * factor, np.sin(angles) * factor
+    return rotate([raw_HW[:, None]], cos, sin, interleaved=facts.interleaved)[0][:, 0]
 
 
 def _rotation(
@@ -161,8 +208,8 @@ def _weighted(
     value = float(block.z[place, at, column])
     weights = block.weights[place, at]
     v = np.where(weights == 0, 0, v)  # a hidden NaN takes no part
-    return {"input": "weights", "dot": dot("z", weights, v, value), "bias": NONE, "norm": (),
-            "rotation": (), "heads": (), "value": value}  # fmt: skip
+    return {"input": "weights", "dot": dot("z", weights, v, value), "bias": NONE, "clip": NONE,
+            "norm": (), "rotation": (), "heads": (), "value": value}  # fmt: skip
 
 
 def _combined(
@@ -177,17 +224,18 @@ def _combined(
     parts = [Part(h, float(pull)) for h, pull in zip(block.heads, pulls, strict=True)]
     return {
         "input": "z", "dot": dot("head_output", z * kept, w, float(pulls[place])),
-        "bias": NONE if b_o is None else float(b_o[column]), "norm": (), "rotation": (),
-        "heads": tuple(parts), "value": float(block.output[at, column]),
+        "bias": NONE if b_o is None else float(b_o[column]), "clip": NONE, "norm": (),
+        "rotation": (), "heads": tuple(parts), "value": float(block.output[at, column]),
     }  # fmt: skip
 
 
-def wanted(array: str, head: int, position: int, crosses: bool) -> dict:
+def wanted(facts: Facts, array: str, head: int, position: int, crosses: bool) -> dict:
     """What to ask of a session: the arrays, the heads and the (queries, keys) that are needed."""
+    every = array == "output" or (array in "qk" and facts.head_norm == "all")
     one = (position,)
     queries = (0,) if crosses and array in OF_KEYS else one
     keys = None if array == "z" else one if array in OF_KEYS else (0,)
-    return {"arrays": NEEDS[array], "head": "all" if array == "output" else head,
+    return {"arrays": NEEDS[array], "head": "all" if every else head,
             "places": (queries, keys)}  # fmt: skip
 
 

@@ -127,11 +127,10 @@ def command(
     Without --query and --key: the strongest cell of the last token's row. --by component says who
     wrote what the head matched.
     """
-    from attn_cli import session
 
     asked = _Asked("logit" if logit is not None else array, column, by, step_back, logit)
     asked.check(layer, head, key)
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     where = attention.of(model.facts)
     block, at = _one(model, where, layer, head)
     cell = _Cell(model, block, at, asked, what_if.settings(), where, prompt, out)
@@ -212,7 +211,7 @@ class _Cell(NamedTuple):
 
         array, block = self.asked.array, self.block
         position = _position(read, block, array, places)
-        need = wanted(array, self.head, position, block.crosses)
+        need = wanted(self.model.facts, array, self.head, position, block.crosses)
         trace = yield self._ask(read, need.pop("places"), **need, next=False)
         found = entry(trace, block, self.head, array, position, self.asked.column)
         return self._result(read, trace, found, page, told)

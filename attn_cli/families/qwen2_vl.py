@@ -18,7 +18,7 @@ _DEFAULTS = {
     "vocab_size": 152_064, "max_position_embeddings": 32_768, "num_key_value_heads": 8,
     "rms_norm_eps": 1e-5, "max_window_layers": 80, "rope_theta": 1_000_000.0,
 }  # fmt: skip
-_SHARES = [16, 24, 24]
+_SHARES = (16, 24, 24)
 
 
 def read_config(reader: ConfigReader) -> llama.Config:
@@ -29,10 +29,10 @@ def read_config(reader: ConfigReader) -> llama.Config:
     reader.only("head_dim", shared["model_width"] // shared["heads"])
     windows = llama.layer_windows(reader, shared["layers"])
     section = rope_section(reader, {"mrope": "default"})
-    shares = section.whole_numbers("mrope_section", _SHARES)
+    shares = section.integers("mrope_section", 1, high=1 << 16) or _SHARES
     if sum(shares) != shared["head_width"] // 2:
         half = shared["head_width"] // 2
-        raise section.error(f"mrope_section {shares} does not add up to {half}, half of a head")
+        raise section.error(f"mrope_section {[*shares]} does not add up to {half}, half of a head")
     rope = rope_in_rows(reader, section, shared)
     reader.finish(llama.HARMLESS)
     return llama.Config(**shared, **rope, qkv_bias=True, windows=windows)

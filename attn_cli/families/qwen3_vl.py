@@ -11,7 +11,6 @@ _DEFAULTS = {
     "vocab_size": 151_936, "max_position_embeddings": 128_000, "num_key_value_heads": 32,
     "rope_theta": 500_000.0,
 }  # fmt: skip
-_SHARES = [24, 20, 20]
 
 
 def read_config(reader: ConfigReader) -> llama.Config:
@@ -19,7 +18,7 @@ def read_config(reader: ConfigReader) -> llama.Config:
     shared, bias = llama.sizes(reader, head_dim=128), reader.flag("attention_bias", False)
     section = rope_section(reader)
     # They interleave the rows as far as there are dimensions: of equal rows, any three do.
-    section.whole_numbers("mrope_section", _SHARES, least=3)
+    section.integers("mrope_section", 3, high=1 << 16)
     rope = qwen2_vl.rope_in_rows(reader, section, shared)
     reader.finish(llama.HARMLESS)
     windows = (0,) * shared["layers"]

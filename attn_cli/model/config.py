@@ -121,7 +121,7 @@ class ConfigReader:
         self._asked.add(standard)
         if self.has(standard):
             self._values[own] = self._values[standard]
-            self._names[own] = standard
+            self._names[own] = self.named(standard)
 
     def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
         """A width that divides by the count of heads, and that count."""
@@ -161,15 +161,26 @@ class ConfigReader:
                 raise self._unfit(key, number, "numbers above 0")
         return tuple(map(float, value))
 
-    def whole_numbers(self, key: str, default: list[int], *, least: int = 1) -> list[int]:
-        """A list of `least` or more whole numbers from 0."""
-        value = self._get(key, default)
-        if not isinstance(value, list) or len(value) < least:
-            raise self.error(f"{self.named(key)} is not a list of {least} or more whole numbers")
+    def integers(self, key: str, least: int, *, high: int) -> tuple[int, ...]:
+        """A list of at least so many whole numbers from 0 to `high`, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list) or (self.has(key) and len(value) < least):
+            raise self.error(f"{self.named(key)} is not a list of {least} numbers")
         for number in value:
-            if type(number) is not int or not 0 <= number < 2**31:
-                raise self._unfit(key, number, "whole numbers from 0")
-        return value
+            if type(number) is not int or not 0 <= number <= high:
+                raise self._unfit(key, number, f"whole numbers from 0 to {high}")
+        return tuple(value)
+
+    def lists(self, key: str) -> bool:
+        """Whether the key holds a list."""
+        return isinstance(self._values.get(key), list)
+
+    def flags(self, key: str, count: int) -> tuple[bool, ...]:
+        """A list of `count` times true or false."""
+        value = self._get(key, None)
+        if not isinstance(value, list) or len(value) != count or {*map(type, value)} != {bool}:
+            raise self.error(f"{self.named(key)} is not a list of {count} times true or false")
+        return tuple(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, empty if it is missing."""
@@ -177,6 +188,39 @@ class ConfigReader:
         if not isinstance(value, dict):
             raise self._unfit(key, value, "an object")
         return value
+
+    def sizes(
+        self, key: str, count: int, default: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
+        """A list of `count` whole numbers above 0."""
+        value = self._get(key, default)
+        if not isinstance(value, list | tuple) or len(value) != count:
+            raise self._unfit(key, value, f"a list of {count} whole numbers")
+        for number in value:
+            if type(number) is not int or not 0 < number < 2**31:
+                raise self._unfit(key, number, "whole numbers above 0")
+        return tuple(value)
+
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """A whole number from 0 on, or a list of them; none if it is missing."""
+        value = self._get(key, [])
+        found = value if isinstance(value, list) else [value]
+        for number in found:
+            if type(number) is not int or number < 0:
+                raise self._unfit(key, number, "whole numbers")
+        return tuple(found)
+
+    def text_or_texts(self, key: str) -> tuple[str, ...] | str:
+        """A text, or a list of texts; an empty list if it is missing."""
+        value = self._get(key, [])
+        return value if isinstance(value, str) else self.texts(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self.error(f"{self.named(key)} is not a list of texts")
+        return tuple(value)
 
     def words(self, key: str, choices: tuple[str, ...], count: int) -> tuple[str, ...]:
         """A list of `count` of these words, empty if it is missing."""
@@ -186,6 +230,28 @@ class ConfigReader:
         for word in value:
             if word not in choices:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
+        return tuple(value)
+
+    def repeated(self, key: str, default: list) -> tuple[str, ...]:
+        """Words of `[[words, count], …]`, each list of words as often as it says."""
+        value, wanted = self._get(key, default), "a list of [[words, …], count]"
+        found: list[str] = []
+        for item in value if isinstance(value, list) else [None]:
+            words, count = item if isinstance(item, list) and len(item) == 2 else (None, None)
+            fits = isinstance(words, list) and all(isinstance(word, str) for word in words)
+            if not fits or type(count) is not int or not 0 <= count * len(words) <= 2**16:
+                raise self._unfit(key, value, wanted)
+            found += words * count
+        return tuple(found)
+
+    def wholes(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers from 0, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list):
+            raise self._unfit(key, value, "a list of whole numbers")
+        for number in value:
+            if type(number) is not int or number < 0:
+                raise self._unfit(key, number, "whole numbers from 0")
         return tuple(value)
 
     def some_words(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
+from attn_cli.model.rope import rotated
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
@@ -52,6 +53,7 @@ T = TypeVar("T")
 # Numbers that only pages tell.
 _SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
+_SHOWN = {"angles", "q_norm_bias", "k_norm_bias"}  # that no document has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,8 @@ class Stack:
 
     `start` is the position of the first of `ids`. Where the text grows beyond `restart_beyond`
     positions, if that is not 0, what the cache holds is wrong: then it is emptied, and its tokens
-    are the first of `ids`. `touched`: a what-if setting has changed the vectors.
+    are the first of `ids`. `touched`: a what-if setting has changed the vectors. `experts` is what
+    the layer's router has said.
     """
 
     def __init__(
@@ -114,7 +117,7 @@ class Stack:
         self._pending: list[Attention] = []
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
-        self._middle = NOTHING
+        self._middle, self.experts = NOTHING, None
         self._looks: dict[tuple[Visible, int], tuple[Look, ...]] = {}
 
     @property
@@ -138,6 +141,10 @@ class Stack:
         """By how much queries and keys rotate: not at all under `--without positions`."""
         return rope.angles([0] * len(self.ids) if self._placeless else self.positions)
 
+    def rotated(self, arrays: Mapping[str, Any], by: "Angles") -> Mapping[str, Any]:
+        """The arrays with q and k rotated, in a layer that rotates."""
+        return rotated(arrays, by) if self._model.facts.rotates(self.layer) else arrays
+
     def segments(self, known: int) -> Ids:
         """The segment of each token, for a model that tells so many apart. Raises UsageError."""
         types = self._request.types or (0,) * len(self.ids)
@@ -153,7 +160,7 @@ class Stack:
         found = self._model.weights.layers(prefix, last, len(self.ids))
         for layer, parts in enumerate(found):
             self.layer = layer
-            self._read += parts.size
+            self._read, self._parts = self._read + parts.size, parts
             yield parts
 
     def mlp(self, output: np.ndarray, middle: np.ndarray = NOTHING) -> np.ndarray:
@@ -167,6 +174,13 @@ class Stack:
         self._mlp, self._middle = (output, self.touched or removed), middle
         self.touched = self.touched or removed
         return output
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The queries of this layer's self-attention that are recorded."""
+        block = Address(self.name, "self", self.layer)
+        queries, _ = self._request.positions.get(block[:2], (None, None))
+        return tuple(queries or self.indices) if block in self._request.blocks else ()
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What this layer makes of the encoder's vectors: from the cache, if it is there."""
@@ -215,8 +229,9 @@ class Stack:
             )
         self._pending.clear()
         self._outputs.clear()
-        layers = self._model.facts.layers_of(self.name)
-        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size)
+        layers, experts = self._model.facts.layers_of(self.name), self.experts
+        self._read, self.experts = self._read + self._parts.routed, None
+        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size, experts)
         return x
 
     def end(self, x: np.ndarray) -> End:
@@ -310,6 +325,8 @@ class Stack:
         if not self._placeless and not self._skipped:
             return ""
         positions = "learned" if self._placed else self._model.facts.positions
+        if positions == "rotary" and not self._model.facts.rotates(self.layer):
+            return ""
         # How far apart two tokens are is the same, wherever counting begins.
         apart = positions == "disentangled" and not self._placeless
         return "" if apart else vocabulary.POSITIONS[positions]

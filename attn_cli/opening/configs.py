@@ -61,6 +61,9 @@ def family_named(
 ) -> Family:
     """The family that `key` names. Raises ContentError for one that is not `known`."""
     kind = values.get(key)
+    of_mixtures = f"{kind}.expert_count"
+    if key != "model_type" and of_mixtures in FAMILIES and values.get(of_mixtures):
+        kind = of_mixtures
     if not isinstance(kind, str) or kind not in known:
         raise refusals.unknown_type(values, where, dict.fromkeys(FAMILIES.values()), key)
     return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}").FAMILY

@@ -29,7 +29,7 @@ from attn_cli.model.tensors import (
     untrue_copies,
     without_head,
 )
-from attn_cli.opening import places, refusals
+from attn_cli.opening import places, quantised, refusals
 from attn_cli.opening.configs import end_ids, family_named, ids, read_config
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
@@ -44,13 +44,25 @@ _RANDOM = {
 }  # fmt: skip
 
 
-def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
+def load(
+    name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = (), adapter: str = ""
+) -> Model:
     """Opens a model: one of `places.EMBEDDED` or `places.PACKAGES`, `random[:key=value,…]`, a
     folder, a GGUF file, `org/name` in the local Hugging Face cache, or `ollama:name[:tag]`.
 
-    Only headers are read; tensors and the tokenizer follow when a question needs them.
-    Raises NoModelError, ContentError, UsageError.
+    Only headers are read; tensors and the tokenizer follow when a question needs them. `adapter`
+    is the folder of a LoRA adapter that is added to the weights. Raises NoModelError, ContentError,
+    UsageError.
     """
+    model = _load(name, ignore_config)
+    if not adapter:
+        return model
+    from attn_cli.opening.adapter import adapted
+
+    return adapted(model, adapter)
+
+
+def _load(name: str, ignore_config: Sequence[str]) -> Model:
     if name == "random" or name.startswith("random:"):
         return _random_model(name)
     place = places.find(name)
@@ -83,11 +95,17 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         refusals.check_folder(place.path)
     folder = open_folder(place.path)
     where, of_config = str(place.path), str(place.path / "config.json")
-    refusals.check_config(folder.config, of_config, ignored)
-    refusals.check_tensors(folder.tensors, where)
+    noted: list[str] = []
+    scheme = quantised.read_scheme(folder.config, of_config, ignored, noted)
     read = read_config(folder.config, of_config, ignored)
     tensors, unread = read.tensors(folder.tensors)
     family, config, naming = read.family, read.config, read.naming
+    said: dict[str, Any] = {}
+    if scheme:
+        tensors = scheme.unpack(tensors, where)
+        said = {"quantised": scheme.how, "rounds_inputs": scheme.rounds}
+    else:
+        refusals.check_tensors(tensors, where)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
     for copy, original in untrue:
         if naming.family_name(copy) != OUTPUT:
@@ -101,12 +119,11 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     shapes = of_layers(family.shapes(config), config)
     aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
     predicts = not without_head(shapes, stored, family.head)
-    named = {name: name for name in of_head(shapes, family.head)}
-    facts = _facts(place, folder.config["model_type"], family, config, shapes, predicts=predicts)
-    if read.composite:
-        facts = _of_text(facts, of_config)
+    named = naming.older_in(tensors) | {name: name for name in of_head(shapes, family.head)}
+    kind, said = folder.config["model_type"], said | {"predicts": predicts}
+    facts = _facts(place, kind, family, config, shapes, **said)
     return _model(
-        facts=facts,
+        facts=_of_text(facts, of_config) if read.composite else facts,
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),
@@ -114,7 +131,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         where=where,
         end_tokens=end_ids(folder.config, folder.generation),
         ignored=tuple(ignored),
-        unknown=read.unknown,
+        unknown=(*noted, *read.unknown),
         untrue_copies=untrue,
         left_aside=tuple(aside.values()),
         unread=unread,
@@ -170,6 +187,7 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
             f"{where}: the architecture {kind} is not what the converters write",
             "open the folder that the file was made from",
         )
+    refusals.check_experts(file.metadata, where, known="expert_count" in family.gguf.keys)
     file.tensors, unread = text_alone(file.tensors, gguf=True)
     config, stored = open_gguf(family.gguf, file, kind, family.read_config, ignored)
     config = family.complete(config, stored)
@@ -182,7 +200,7 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
         return gguf.from_metadata(file.metadata, where)
 
     ends = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
-    named = file_names(family.gguf, config)
+    named = file_names(family.gguf, config, file.tensors)
     return _model(
         facts=_facts(place, kind, family, config, shapes, predicts=predicts),
         family=family,

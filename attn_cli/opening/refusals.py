@@ -9,7 +9,7 @@ from attn_cli.checkpoints.folder import is_model, read_json_object
 from attn_cli.errors import ContentError, shorten, some
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
-_SECTIONS = ("quantization_config", "quantization", "compression_config")
+SECTIONS = ("quantization_config", "quantization", "compression_config")
 # How the names of tensors end that only quantised weights have.
 _QUANTISED_PARTS = (".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".weight_scale_inv")
 _METHODS = {
@@ -32,24 +32,10 @@ _GGUF_PARTS = {
 }
 
 
-def check_config(
-    values: Mapping[str, Any], where: str, ignored: Collection[str] = (), inside: str = ""
-) -> None:
-    """Refuses quantised weights, said at the top or in `text_config`. Null says nothing.
-
-    Raises ContentError.
-    """
-    for key in _SECTIONS:
-        section = values.get(key)
-        if section is not None and key not in ignored:
-            raise ContentError(
-                f"{where}: {inside}{key} says that the weights are quantised"
-                f"{_method(section, key)}, which attn does not read",
-                _UNQUANTISED,
-            )
-    text = values.get("text_config")
-    if isinstance(text, Mapping) and not inside:
-        check_config(text, where, ignored, "text_config: ")
+def quantised_by(section: Any, key: str, where: str) -> ContentError:
+    """What to say of a `section` under `key` that describes weights which attn does not read."""
+    what = f"{where}{key} says that the weights are quantised{_method(section, key)}"
+    return ContentError(f"{what}, which attn does not read", _UNQUANTISED)
 
 
 def check_tensors(names: Iterable[str], where: str) -> None:
@@ -57,7 +43,7 @@ def check_tensors(names: Iterable[str], where: str) -> None:
     part = next((name for name in names if name.endswith(_QUANTISED_PARTS)), "")
     if part:
         what = f"{where}: the tensor {shorten(part)} is a part of quantised weights"
-        raise ContentError(f"{what}, which attn does not read", _UNQUANTISED)
+        raise ContentError(f"{what}, and no quantization_config says of which kind", _UNQUANTISED)
 
 
 def _method(section: Any, key: str) -> str:
@@ -157,15 +143,12 @@ def _adapter(path: Path) -> ContentError:
     of = f" for {shorten(base)}" if isinstance(base, str) and base else ""
     return ContentError(
         f"{path} is a LoRA adapter{of}, not a model",
-        "open the base model, or merge the two: merge_and_unload() and save_pretrained() of PEFT",
+        f"open the model that it was made for, with --adapter {path}",
     )
 
 
 def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
-    """Refuses what goes with a model, and a mixture of experts.
-
-    Raises ContentError.
-    """
+    """Refuses what goes with a model. Raises ContentError."""
     kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
     if architecture == "clip":
         kind = "mmproj"
@@ -174,8 +157,16 @@ def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
             f"{where} is {_GGUF_PARTS[kind]}, not a language model",
             "open the model's own file, which is another",
         )
+
+
+def check_experts(metadata: Mapping[str, Any], where: str, *, known: bool) -> None:
+    """Refuses a mixture of experts of an architecture whose mixtures are not `known`.
+
+    Raises ContentError.
+    """
+    architecture = metadata.get("general.architecture")
     experts = metadata.get(f"{architecture}.expert_count")
-    if type(experts) in (int, float) and experts > 0:
+    if not known and type(experts) in (int, float) and experts > 0:
         raise ContentError(
             f"{where}: {architecture}.expert_count is {experts}: a mixture of experts, "
             "which attn does not know",

@@ -238,6 +238,8 @@ def _operations(model: Facts, found: "Cost") -> Page:
         say("cost.attention_windowed" if windowed else "cost.attention_is", blocks=_sum(terms)),
         say("cost.others_are", multiplied=numbers.count(found.multiplied),
             output=output if found.output_matrix else ""),
+        *([say("cost.of_experts", count=model.experts[0], used=model.experts[1])]
+          if model.experts else []),
         *([say("cost.masked_too")] if model.writes else []),
         *([say("cost.disentangled")] if found.disentangled else []),
         _overtaking(model, found),

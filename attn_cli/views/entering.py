@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.maths.layers import cosine
+from attn_cli.records import Facts
 from attn_cli.views import ending, numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
@@ -61,7 +62,11 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         "third": note("embed.and_segment") if segments else "",
     }
     yield StepTitle(1, note(f"embed.title_parts{normed}", **title) if normed else "")
-    said = [_what_vectors_are(view)] + [say("embed.second")] * places
+    waves = [say("embed.waves")] * (places and view.facts.positions == "sinusoidal")
+    scaled = (
+        note("embed.scaled", factor=_factor(view.facts)) if view.facts.embedding_factor != 1 else ""
+    )
+    said = [_what_vectors_are(view, scaled), *[say("embed.second")] * places, *waves]
     said += [say("embed.third" if places else "embed.second_segment")] * segments
     widths = {"narrow": _width(view), "width": view.facts.model_width}
     said += [say(f"embed.{made}", **widths)] * bool(normed)
@@ -82,6 +87,12 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         key = "embed.here_three" if segments else "embed.here"
         angle = _angle(*(view.arrays[name][view.query] for name in _PARTS[:2]))
         yield say(key, **here, x=x, token=token, place=place, **segment, angle=angle)
+
+
+def _factor(facts: Facts) -> str:
+    """By what the token's vector has been multiplied."""
+    factor, width = facts.embedding_factor, facts.model_width
+    return f"√{width}" if abs(factor - width**0.5) < 1e-6 else f"{factor:.6g}"
 
 
 def _angle(token: np.ndarray, place: np.ndarray) -> Words:
@@ -118,9 +129,9 @@ def _parts(view: HeadView) -> list[str]:
 
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
-    width = view.facts.model_width
-    where = note(f"embed.enters_{view.facts.positions}")
-    factor = f"{view.facts.embedding_factor:g}" if view.facts.embedding_factor else f"√{width}"
+    later = view.facts.positions == "rotary" and not view.facts.rotates(view.block.layer)
+    where = note("embed.enters_later" if later else f"embed.enters_{view.facts.positions}")
+    factor = _factor(view.facts)
     scaled = note(f"embed.{made}", factor=factor) if made != "token" else ""
     yield StepTitle(1, note(f"embed.title_{made}", factor=factor))
     yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
@@ -131,11 +142,12 @@ def _embedding_alone(view: HeadView, made: str) -> Items:
 
 def project(view: HeadView) -> Items:
     """Step 2: queries, keys and values."""
-    normed, heads_normed = view.has("normed"), view.facts.head_norm
-    title = note("project.title_heads" if heads_normed else "project.title")
-    if view.crosses:
-        title = note("project.title_cross", x="normed" if normed else "x")
-    yield StepTitle(2, title if normed or view.crosses else "")
+    facts, normed = view.facts, view.has("normed")
+    kind = "cross" if view.crosses else facts.head_norm
+    title = note(
+        f"project.title_{kind}" if kind else "project.title", x="normed" if normed else "x"
+    )
+    yield StepTitle(2, title if normed or kind else "")
     said = [say("project.what" if view.facts.trained else "project.random")]
     if view.crosses:
         said.append(say("project.cross"))
@@ -155,28 +167,42 @@ def project(view: HeadView) -> Items:
         yield from (view.parameter(name) for name in names if view.has(name))
     elif view.has("b_q"):
         yield say("project.bias")
-    if heads_normed:
-        yield say("project.heads")
+    heads_norm = note(f"norm.one_{facts.norm}")
+    if facts.head_norm in ("each", "all"):
+        yield say(f"project.heads_{facts.head_norm}", norm=heads_norm)
+    if facts.clipped:
+        key = "project.clipped_then" if facts.head_norm else "project.clipped"
+        yield say(key, clip=f"{facts.clipped:g}")
+    if facts.positions == "rotary" and not facts.rotates(view.block.layer):
+        yield say("project.unrotated")
     if view.has("q_unrotated", "k_unrotated"):
-        yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
-        angles = view.block.shown["angles"][view.query][None]
-        half = angles.shape[1]
-        if "positions" in view.trace.settings["without"]:
-            yield say("project.unturned")
-        key = "project.neighbours" if view.facts.interleaved else "project.halves"
-        yield say("project.rotary", pair=note(key, half=half), query=view.names[view.query])
-        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
-        yield Matrix(note("project.angles"), angles, [""], range(half), axes)
-        facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
-        if facts.rotated < facts.head_width:
-            yield say("project.partial", width=facts.head_width, count=facts.rotated)
-        if factor != 1:
-            yield say("project.stretched", ratio=numbers.number(factor, 3))
-        if "query_factor" in view.block.shown:
-            more = numbers.number(float(view.block.shown["query_factor"][view.query]), 4)
-            yield say("project.grown", query=view.names[view.query], factor=more)
+        yield from _rotation(view)
+    if facts.head_norm == "rotated":
+        yield say("project.heads_rotated", norm=heads_norm)
     yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))
     of_distances = [name for name in ("q_position", "k_position") if view.has(name)]
     if of_distances:
         yield say("project.distances", names=ending.listed(of_distances))
         yield from map(view.parameter, of_distances)
+
+
+def _rotation(view: HeadView) -> Items:
+    """By how much queries and keys rotate, after what they were."""
+    facts = view.facts
+    yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
+    angles = view.block.shown["angles"][view.query][None]
+    half = angles.shape[1]
+    if "positions" in view.trace.settings["without"]:
+        yield say("project.unturned")
+    key = "project.neighbours" if facts.interleaved else "project.halves"
+    yield say("project.rotary", pair=note(key, half=half), query=view.names[view.query])
+    axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
+    yield Matrix(note("project.angles"), angles, [""], range(half), axes)
+    factor = facts.attention_factors[view.block.layer]
+    if facts.rotated < facts.head_width:
+        yield say("project.partial", width=facts.head_width, count=facts.rotated)
+    if factor != 1:
+        yield say("project.stretched", ratio=numbers.number(factor, 3))
+    if "query_factor" in view.block.shown:
+        more = numbers.number(float(view.block.shown["query_factor"][view.query]), 4)
+        yield say("project.grown", query=view.names[view.query], factor=more)

@@ -82,7 +82,26 @@ def _before(trace: Trace) -> dict[str, Any]:
 def _after(trace: Trace) -> dict[str, Any]:
     """What stands after them."""
     following = [record(entry) for entry in trace.next]
-    return {"next": following, "notes": list(map(str, trace.notes))}
+    return {**experts(trace), "next": following, "notes": list(map(str, trace.notes))}
+
+
+def experts(trace: Trace) -> dict[str, Any]:
+    """Where the routers of a mixture sent the tokens, layer by layer; nothing of other models."""
+    if not trace.experts:
+        return {}
+    layers = [
+        {
+            "stack": of.stack,
+            "layer": of.layer,
+            "count": of.count,
+            "queries": list(of.queries),
+            "provenance": of.provenance,
+            "chosen": of.chosen,
+            "shares": of.shares,
+        }
+        for of in trace.experts
+    ]
+    return {"experts": layers}
 
 
 def document(
@@ -112,7 +131,7 @@ def envelope(
         "tool": {"name": "attn", "version": __version__},
         "model": None if model is None else _facts(model),
         "prompt": None if prompt is None else prompt_document(prompt),
-        "settings": dict(settings),
+        "settings": dict(settings) | (model.settings if model else {}),
     }
 
 

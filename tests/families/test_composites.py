@@ -201,7 +201,7 @@ def test_which_of_the_two_keys_ties_the_output_matrix(kind):
      "mrope_section is -1, not whole numbers"),
     ("qwen2_vl", {"text_config": SIZES | {"head_dim": 8}}, "head_dim is 8"),
     ("qwen3_vl", {"text_config": SIZES | {"rope_parameters": {"mrope_section": [3, 3]}}},
-     "mrope_section is not a list of 3 or more"),
+     "mrope_section is not a list of 3 numbers"),
     ("qwen3_vl", {"text_config": SIZES | {"rope_parameters": {"rope_type": "mrope"}}}, "'mrope'"),
 ])  # fmt: skip
 def test_a_config_that_cannot_be_honoured_is_refused_by_name(kind, config, match):

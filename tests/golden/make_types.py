@@ -54,13 +54,13 @@ def tables() -> dict[str, dict[str, Golden]]:
 class Heard:
     """What one forward pass computes: by layer from the modules, in order from functions.
 
-    `turned` are (q, k) before rotation, `attended` (q, k, v), `softmaxed` (input, output), each of
-    the batch's only text.
+    `attended` are (q, k, v), `softmaxed` (input, output), each of the batch's only text; `turned`
+    are (q, k) before rotation, by the count of attentions before it.
     """
 
     def __init__(self, model: torch.nn.Module, places: Places) -> None:
         self.layers: list[dict[str, torch.Tensor]] = []
-        self.turned, self.attended, self.softmaxed = [], [], []
+        self.turned, self.attended, self.softmaxed = {}, [], []
         self._model, self._places, self._undo, self._inside = model, places, [], 0
 
     def __enter__(self) -> "Heard":
@@ -73,6 +73,8 @@ class Heard:
         self._stand_in(module, "eager_attention_forward", self._attending)
         for owner in (torch.nn.functional, torch, torch.Tensor):
             self._stand_in(owner, "softmax", self._softmaxing)
+        scaled = "scaled_dot_product_attention"
+        self._stand_in(torch.nn.functional, scaled, self._attending_at_once)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +89,7 @@ class Heard:
 
     def _turning(self, original):
         def stand_in(q, k, *rest, **named):
-            self.turned.append((q, k))
+            self.turned[len(self.attended)] = (q, k)
             return original(q, k, *rest, **named)
 
         return stand_in
@@ -96,6 +98,16 @@ class Heard:
         def stand_in(module, q, k, v, *rest, **named):
             self.attended.append((q, k, v))
             return original(module, q, k, v, *rest, **named)
+
+        return stand_in
+
+    def _attending_at_once(self, original):
+        """Where no softmax can be heard, it follows from what the function is given."""
+
+        def stand_in(q, k, v, attn_mask, **named):
+            self.attended.append((q, k, v))
+            torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + attn_mask, -1)
+            return original(q, k, v, attn_mask, **named)
 
         return stand_in
 
@@ -176,7 +188,7 @@ def _of_layer(heard: Heard, found: dict, order: int, tokens: int) -> dict[str, t
         arrays["z"] = merged.transpose(0, 1)
     if heard.attended:
         arrays |= {n: a[0] for n, a in zip("qkv", heard.attended[order], strict=True)}
-    if heard.turned and heard.attended:
+    if order in heard.turned and heard.attended:
         for letter, before in zip("qk", heard.turned[order], strict=True):
             if before[0].shape == arrays[letter].shape:
                 arrays[f"{letter}_unrotated"] = before[0]
@@ -189,9 +201,11 @@ def _of_layer(heard: Heard, found: dict, order: int, tokens: int) -> dict[str, t
 def opened(folder: Path, golden: Golden) -> torch.nn.Module:
     """The model of a folder, of which every tensor must be in its place."""
     kind = "AutoModelForCausalLM" if golden.config_class else golden.model
+    # Experts one by one: the grouped product wants widths that are multiples of 4.
     model, said = getattr(transformers, kind).from_pretrained(
-        folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True
-    )
+        folder, attn_implementation=golden.attention, experts_implementation="eager",
+        dtype=torch.float32, output_loading_info=True,
+    )  # fmt: skip
     wrong = {key: value for key, value in said.items() if value}
     assert not wrong, wrong
     return model.eval()

@@ -496,8 +496,8 @@ CONFIG = {"model_type": "llama"}
 
 
 @pytest.mark.parametrize(("files", "reason"), [
-    ({"config.json": CONFIG | {"quantization_config": {"quant_method": "gptq", "bits": 4}}},
-     "quantization_config says that the weights are quantised by GPTQ in 4 bits, which attn does "
+    ({"config.json": CONFIG | {"quantization_config": {"quant_method": "aqlm", "bits": 2}}},
+     "quantization_config says that the weights are quantised by AQLM in 2 bits, which attn does "
      "not read"),
     ({"config.json": {"model_type": "jamba"}}, "the model type 'jamba' is not supported"),
     ({"config.json": {"model_type": "llava", "text_config": {"model_type": "xyzzy"}}},

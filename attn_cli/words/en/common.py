@@ -21,6 +21,11 @@ SENTENCES = {
     "note.text": "only the text part of this model is read and counted: {tensors} for pictures, "
     "with {parameters} parameters, left out",
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
+    "note.quantised": "the weights are quantised ({how}): attn computes in float32 with the "
+    "numbers that they stand for",
+    "note.rounds": "the weights are quantised ({how}): attn computes in float32 with the numbers "
+    "that they stand for, and does not round what enters a matrix, as the library that they are "
+    "for does",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
     "note.chat": "the prompt is a user's turn in the chat format {format}, without a system turn",
     "note.untied": "{copy} differs from {original}, so it is the output matrix, although the "

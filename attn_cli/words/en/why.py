@@ -89,8 +89,18 @@ SENTENCES = {
     "W_O. The largest products come first.",
     "why.column_of": "{array}, column {column}",
     "why.plus_bias": "plus bias: {x} + {bias} = {value}",
-    "why.head_norm": "The RMS norm of this head divides by the root of the mean square of all its "
+    "why.clipped": "clipped, to stay between −{clip} and {clip}: {x} becomes {value}",
+    "why.unclipped": "not clipped, since it is between −{clip} and {clip}: {value}",
+    "why.head_norm": "The RMS norm of {of} divides by the root of the mean square of all its "
     "dimensions (and ε), and multiplies by a learned weight: {x} ÷ {root} × {weight} = {value}",
+    "why.head_norm_layer": "The layer norm of {of} subtracts the mean of all its dimensions, "
+    "divides by the root of their variance (and ε), and multiplies by a learned weight{adding}: "
+    "({x} − {mean}) ÷ {root} × {weight}{bias} = {value}",
+    "why.norm_adds": ", to which it adds a learned bias",
+    "why.norm_bias": " + {bias}",
+    "why.of_head": "this head",
+    "why.of_all_heads": "all heads together",
+    "why.rotated_first": "rotated",
     "why.turned": "Dimensions {column} and {partner}, which holds {value}, rotate together by "
     "{angle} radians at this position: cos {cos}, sin {sin}.",
     "why.rotated": "{array} = {x} × {cos} {sign} {partner} × {sin}{factor}{growth} = {value}",
@@ -119,6 +129,8 @@ SENTENCES = {
     "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part "
     "of the query times each part of the key, rotated at their own positions where the model "
     "rotates.",
+    "why.split_clipped": "Clipping is kept as it is here too, as a factor on every number of a "
+    "query and a key.",
     "why.value_plain": "The score, as softmax compares it (`scaled`), is {value}.",
     "why.value_bias": "The score, as softmax compares it (`scaled`, with the bias on positions), "
     "is {value}.",
@@ -157,6 +169,8 @@ SENTENCES = {
     "writer.entering_norm": "norm bias",
     "writer.bias_q": "bias b_Q",
     "writer.bias_k": "bias b_K",
+    "writer.norm_bias_q": "bias of the query's norm",
+    "writer.norm_bias_k": "bias of the key's norm",
     "writer.position_bias": "position bias",
     "writer.content_to_position": "content_to_position",
     "writer.position_to_content": "position_to_content",
