@@ -106,7 +106,8 @@ def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
         hints = get_type_hints(kind)
         if names == _FIRST:
             return kind(*_told_first(value))
-        return kind(**{name: of_json(hints[name], value[name], text) for name in names})
+        there = (name for name in names if name in value)
+        return kind(**{name: of_json(hints[name], value[name], text) for name in there})
     if get_origin(kind) is tuple:
         return tuple(of_json(get_args(kind)[0], item, text) for item in value)
     if kind is str:
