@@ -16,7 +16,7 @@ _QUANTISED_PARTS = (
 )  # fmt: skip
 _METHODS = {
     "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8",
-    "fbgemm_fp8": "FBGEMM FP8", "mxfp4": "MXFP4", "compressed-tensors": "compressed-tensors",
+    "fbgemm_fp8": "FBGEMM FP8", "compressed-tensors": "compressed-tensors",
     "hqq": "HQQ", "aqlm": "AQLM", "eetq": "EETQ", "quanto": "Quanto", "torchao": "torchao",
 }  # fmt: skip
 # What a number of bits is called by those that state it as a number.
