@@ -29,6 +29,9 @@ def shape_notes(model: Model) -> tuple[Note, ...]:
         notes.append(note(key, how=model.facts.quantised))
     if model.unknown:
         notes.append(note("note.keys", keys=some(model.unknown)))
+    if model.unread[0]:
+        tensors, numbers = plural(model.unread[0], "tensor"), f"{model.unread[1]:,}"
+        notes.append(note("note.text", tensors=tensors, parameters=numbers))
     if model.left_aside:
         notes.append(note("note.aside", tensors=some(model.left_aside)))
     if not model.facts.predicts:
@@ -150,7 +153,8 @@ def block_notes(facts: Facts, block: Attention) -> Iterator[Note]:
     """Notes on one block: queries that see no key, numbers that are none."""
     where = place(facts, block)
     if block.blind:
-        yield note("note.hidden_row", where=where, rows=some(block.blind, 8))
+        key = "note.hidden_row_sink" if facts.sinks else "note.hidden_row"
+        yield note(key, where=where, rows=some(block.blind, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:

@@ -176,14 +176,15 @@ class Facts:
     layer's x instead of its sum with the attention, and whether it does so through the attention's
     norm (`shared_norm`); the largest number that is left in q, k and v where they are `clipped`,
     after a norm; `bounded`: whether the model has nothing for positions beyond the context;
-    `windowed`: whether the mask of a layer is a window; how many of a head's dimensions are
-    `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and the factor on
-    them, layer by layer; the layers that are `unrotated` where others rotate; the `slopes` of
-    ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how
-    many `experts` a layer has, how many of them a token passes, and how many more every token
-    passes; in words, how weights are `quantised`, and whether the library that they are for rounds
-    what enters a matrix too (`rounds_inputs`); the path of the `adapter` that changes them. Of a
-    model that is only known from a document these are not known, and `partial` says so.
+    `windowed`: whether the mask of a layer is a window; `sinks`: whether every row of scores has
+    one more, which is no key's; how many of a head's dimensions are `rotated`, whether neighbours
+    are a pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the
+    layers that are `unrotated` where others rotate; the `slopes` of ALiBi, head by head, and what
+    they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how many `experts` a layer has,
+    how many of them a token passes, and how many more every token passes; in words, how weights are
+    `quantised`, and whether the library that they are for rounds what enters a matrix too
+    (`rounds_inputs`); the path of the `adapter` that changes them. Of a model that is only known
+    from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -223,6 +224,7 @@ class Facts:
     positions: str = "none"
     bounded: bool = False
     windowed: bool = False
+    sinks: bool = False
     rotated: int = 0
     interleaved: bool = False
     unrotated: tuple[int, ...] = ()

@@ -155,6 +155,7 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
         prod(sizes[axis] for axis in vocabulary.ARRAYS[name].axes)
         for name in request.arrays
         if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
+        and (facts.sinks or name not in vocabulary.SINKS.values())
     )
 
 

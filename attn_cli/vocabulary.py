@@ -88,7 +88,9 @@ ARRAYS = {
     "bias": ArraySpec(4, ("head", "query", "key")),
     "visible": ArraySpec(4, ("query", "key")),
     "masked": ArraySpec(4, ("head", "query", "key")),
+    "sink": ArraySpec(4, ("head",)),
     "weights": ArraySpec(5, ("head", "query", "key")),
+    "sink_share": ArraySpec(5, ("head", "query")),
     "z": ArraySpec(6, ("head", "query", "value_width")),
     "w_o": ArraySpec(6, ("head", "value_width", "model"), opt_in=True),
     "b_o": ArraySpec(6, ("model",), opt_in=True),
@@ -100,6 +102,11 @@ ARRAYS = {
 OF_DISTANCES = frozenset({"q_position", "k_position"})  # whatever the prompt
 # What the scores are the sum of, where they are more than the dot products.
 TERMS = ("content_to_content", "content_to_position", "position_to_content")
+# A sink is one learned score in every row of a head, which belongs to no key; its share and the row
+# of weights add up to 1. What stands beside which array, and what only records of models with sinks
+# have.
+SINKS = {"masked": "sink", "weights": "sink_share"}
+OF_SINKS = frozenset({"sink_row", "sink_share", "sink_share_before", "sink_share_after"})
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
 EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding", "type_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
@@ -158,7 +165,7 @@ HEAD_COLUMNS = {
     "entropy": "entropy", "distance": "distance", "first": "first_share",
     "weighted": "first_weighted_share", "value": "first_value", "rest": "rest_share",
     "previous": "previous_share", "self": "self_share", "duplicate": "duplicate_share",
-    "induction": "induction_share", "norm": "norm", "cosine": "cosine",
+    "induction": "induction_share", "sink": "sink_share", "norm": "norm", "cosine": "cosine",
 }  # fmt: skip
 SMALLEST_FIRST = frozenset({"entropy", "distance", "value", "rest"})
 # What `--without` leaves out, `mlp:L` in one layer.
@@ -175,7 +182,7 @@ _OF_KEYS = frozenset({"key_x", "k_unrotated", "k", "v"})
 def arrays_from(name: str) -> frozenset[str]:
     """The arrays computed from `name` onward, itself included, without those of no prompt."""
     names = list(ARRAYS)
-    return frozenset(names[names.index(name) :]) - PARAMETERS - OF_DISTANCES
+    return frozenset(names[names.index(name) :]) - PARAMETERS - OF_DISTANCES - {"sink"}
 
 
 def arrays_after(queries: bool, keys: bool) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """What each head of a layer does: where it looks, how sharply, and how hard it pulls."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,18 +10,22 @@ from attn_cli import vocabulary
 from attn_cli.analysis.measures import PARTS, Reading, measures, taken
 from attn_cli.errors import UsageError
 from attn_cli.maths.layers import cosine
+from attn_cli.maths.products import NOTHING
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt, Trace
 
 NEEDS = frozenset({"visible", "weights", "head_output", "output"})
+_WANTED = NEEDS | {"sink_share", "b_o"}
 
 
 class HeadSummary(NamedTuple):
     """One head. Shares, entropy and distance are means over the queries, in a decoder without the
     first, which sees itself alone (of a single token they are its own).
 
-    `entropy` is in bits: 0 = one key takes all, 1 = two keys equally; `distance` is Σ weight ×
-    |query − key|. `looks_at` is the key that each query weighs most. `previous_share` and
-    `self_share` are NaN where there is no such key: before a single token, or in cross-attention.
+    `entropy` is in bits: 0 = one key takes all, 1 = two keys equally; a sink counts as one more.
+    Shares are of the whole row, the sink's included, which is `sink_share` (NaN: no sink).
+    `distance` is Σ weight × |query − key|. `looks_at` is the key that each query weighs most.
+    `previous_share` and `self_share` are NaN where there is no such key: before a single token, or
+    in cross-attention.
     `duplicate_share` is what queries whose token stands elsewhere too, in a decoder before them,
     give to its other places, and `induction_share` what they give to the tokens after these; NaN
     where no token comes again. `first_weighted_share` is `first_share` where every weight is
@@ -49,6 +53,7 @@ class HeadSummary(NamedTuple):
     rest_share: float
     norm: float
     cosine: float
+    sink_share: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,8 +61,10 @@ class Heads:
     """Every chosen head of one block. `weights` (head, query, key) are those that were kept, and
     `visible` (query, key) says which of their cells are not masked.
 
-    `largest_error` is max |Σ head_output + bias − output| over all heads, NaN if not all were
-    traced; `output_norm` is the length of the block's output at the followed `query`.
+    `sink_share` (head, query) is what the sinks have of the rows of weights, of size 0 where there
+    are none or the first key is split off. `largest_error` is max |Σ head_output + bias − output|
+    over all heads, NaN if not all were traced; `output_norm` is the length of the block's output at
+    the followed `query`.
     """
 
     stack: str
@@ -70,6 +77,7 @@ class Heads:
     largest_error: float
     visible: np.ndarray
     weights: np.ndarray
+    sink_share: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,6 +123,11 @@ def ranked(found: Sequence[Heads], column: str = "norm") -> Layers:
         for one in found
         for head in one.heads
     ]
+    if column == "sink" and all(np.isnan(row.value) for row in rows):
+        raise UsageError(
+            "these heads have no sink, so they cannot be ranked by it",
+            "first ranks by what the first token gets",
+        )
     sign = 1 if column in vocabulary.SMALLEST_FIRST else -1
     rows.sort(key=lambda row: (np.isnan(row.value), sign * np.nan_to_num(row.value)))
     return Layers(layers=tuple(found), column=column, ranking=tuple(rows))
@@ -160,7 +173,7 @@ def kept(
         chosen = sorted({prompt.of(stack).followed, *queries[-shown:]})
         positions[stack, kind] = tuple(chosen), tuple(keys[-shown:])
     wanted = {place: measures(Reading(prompt, *place, past_first=past_first)) for place in places}
-    return {"arrays": NEEDS | {"b_o"}, "measures": wanted, "positions": positions}
+    return {"arrays": _WANTED, "measures": wanted, "positions": positions}
 
 
 @np.errstate(all="ignore")
@@ -185,6 +198,7 @@ def summary(facts: Facts, prompt: Prompt, block: Attention, *, past_first: bool 
         largest_error=_sum_error(block) if whole else _NONE,
         visible=block.visible,
         weights=_past_first(block, measured) if past_first else block.weights,
+        sink_share=NOTHING if past_first else block.arrays.get("sink_share", NOTHING),
     )
 
 
@@ -233,7 +247,8 @@ def _summary(
         chosen = (left if name in PARTS else rows) & asking.get(name, True)
         return float(measured[name][chosen].mean()) if chosen.any() else _NONE
 
-    means = (*PARTS, "first_share", "first_weighted_share", "rest_share")
+    means = [*PARTS, "first_share", "first_weighted_share", "rest_share"]
+    means += ["sink_share"] if "sink_share" in measured else []
     lengths = block.value_lengths[head] if block.value_lengths.size else np.full(2, np.nan)
     return HeadSummary(
         head=head,

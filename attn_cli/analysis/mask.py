@@ -1,6 +1,6 @@
 """What a mask does: which cells it hides, and how far weights, output and prediction move."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +9,10 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import found
 from attn_cli.candidates import followed
 from attn_cli.errors import UsageError
+from attn_cli.maths.products import NOTHING
 from attn_cli.records import Address, Candidate, Trace
 
-NEEDS = frozenset({"scaled", "visible", "masked", "weights", "output"})
+NEEDS = frozenset({"scaled", "visible", "masked", "weights", "sink_share", "output"})
 
 
 class Cell(NamedTuple):
@@ -36,9 +37,10 @@ class MaskEffect:
     `visible_*` and `weights_*` are (query, key). `removed` are the cells hidden only after,
     `added` those visible only after, `valued` those that stay hidden and get a number instead of −∞
     (a mask value). `hidden_share` is the share of each query's weights after that goes to hidden
-    keys. `moved` is the share of each query's attention that changed
-    place, ½ Σ |after − before|; `output_change` the length of the change of `output` per token and
-    `output_norm` the length of `output` before. `next_before` and `next_after` hold the same
+    keys. `moved` is the share of each query's attention that changed place, ½ Σ |after − before|,
+    the sink's included; `sink_share_*` (query) is what that gets, of size 0 where there is none;
+    `output_change` the length of the change of `output` per token and `output_norm` the length of
+    `output` before. `next_before` and `next_after` hold the same
     tokens, the likeliest before and the likeliest after, each in the order of its own ranks.
     """
 
@@ -60,6 +62,8 @@ class MaskEffect:
     output_change: np.ndarray
     next_before: tuple[Candidate, ...]
     next_after: tuple[Candidate, ...]
+    sink_share_before: np.ndarray = field(default_factory=lambda: NOTHING)
+    sink_share_after: np.ndarray = field(default_factory=lambda: NOTHING)
 
 
 @np.errstate(all="ignore")
@@ -75,8 +79,13 @@ def mask(
         raise UsageError(f"head {head} was not traced", "trace(…, head=…)")
     places = [block.heads.index(head) for block in blocks]
     weights = [block.weights[place] for block, place in zip(blocks, places, strict=True)]
+    sinks = [
+        block.sink_share[place] if "sink_share" in block.arrays else NOTHING
+        for block, place in zip(blocks, places, strict=True)
+    ]
     seen_old, seen_new = old.visible, new.visible
     added, masked = seen_new & ~seen_old, new.masked[places[1]]
+    of_sink = sinks[1] - sinks[0] if sinks[0].size else np.float32(0)
     scaled = np.where(added, new.scaled[places[1]], old.scaled[places[0]])
 
     def cells(chosen: np.ndarray) -> tuple[Cell, ...]:
@@ -99,11 +108,13 @@ def mask(
         hidden_share=np.where(seen_new, 0, weights[1]).sum(axis=-1),
         weights_before=weights[0],
         weights_after=weights[1],
-        moved=np.abs(weights[1] - weights[0]).sum(axis=-1) / 2,
+        moved=(np.abs(weights[1] - weights[0]).sum(axis=-1) + np.abs(of_sink)) / 2,
         output_norm=np.linalg.norm(old.output, axis=-1),
         output_change=np.linalg.norm(new.output - old.output, axis=-1),
         next_before=_followed(before, likeliest),
         next_after=_followed(after, likeliest),
+        sink_share_before=sinks[0],
+        sink_share_after=sinks[1],
     )
 
 

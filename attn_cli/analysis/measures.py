@@ -100,7 +100,8 @@ def taken(block: Attention, reading: Reading) -> dict[int, dict[str, np.ndarray]
     """The measures (query) of each of a block's heads, by its number and their names.
 
     Where the pass has not taken them they come from the weights, which must all be there; what
-    depends on the length of values is NaN then.
+    depends on the length of values is NaN then. A sink is one choice more in the entropy, unless
+    the first key is split off: then all is of the other keys alone.
     """
     if block.measures:
         of_shown = {name: of[list(block.heads)] for name, of in block.measures.items()}
@@ -108,6 +109,10 @@ def taken(block: Attention, reading: Reading) -> dict[int, dict[str, np.ndarray]
         at = np.array(block.queries), np.array(block.keys)
         wanted = measures(reading)
         of_shown = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
+        if "sink_share" in block.arrays:
+            of_shown["sink_share"] = block.sink_share
+    if "sink_share" in of_shown and not reading.past_first:
+        of_shown["entropy"] = of_shown["entropy"] + entropy(of_shown["sink_share"][..., None])
     of_heads = {
         head: {name: of[place] for name, of in of_shown.items()}
         for place, head in enumerate(block.heads)

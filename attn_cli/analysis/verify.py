@@ -171,11 +171,20 @@ def _recomputed(block: Attention) -> dict[str, np.ndarray]:
         "scores": sum(terms) if terms else product,
         "scaled": steps.scale_scores(given["scores"], block.scale, bias, block.soft_cap),
         "masked": steps.mask_scores(given["scaled"], given["visible"]),
-        "weights": steps.softmax(given["masked"]),
+        **_shares(given["masked"], given.get("sink", steps.NO_SINK)),
         "z": steps.weighted_sum(given["weights"], v, given["visible"]),
         "head_output": given["z"] @ given["w_o"],
         "output": given["head_output"].sum(axis=0) + given.get("b_o", 0),
     }
+
+
+def _shares(masked_HQK: np.ndarray, sink_H: np.ndarray) -> dict[str, np.ndarray]:
+    """The weights, and the share of the sink if there is one: the softmax has it as a column."""
+    if not sink_H.size:
+        return {"weights": steps.softmax(masked_HQK)}
+    sink_HQ1 = np.broadcast_to(sink_H[:, None, None], (*masked_HQK.shape[:-1], 1))
+    both = steps.softmax(np.concatenate([masked_HQK, sink_HQ1], axis=-1))
+    return {"weights": both[..., :-1], "sink_share": both[..., -1]}
 
 
 def _against_file(

@@ -15,7 +15,7 @@ from attn_cli.records import Address, Attention, Ending, Facts, Prediction, Trac
 
 NEEDS = frozenset({
     "q", "k", "v", "q_position", "k_position", *vocabulary.TERMS, "scores", "scaled", "bias",
-    "visible", "masked", "weights", "w_o", "output", "mlp_output",
+    "visible", "masked", "sink", "weights", "sink_share", "w_o", "output", "mlp_output",
 })  # fmt: skip
 NONE = float("nan")
 
@@ -91,8 +91,9 @@ class Cell(NamedTuple):
     `terms` add up to `scores`: one dot product, in some families two more. `multiplied` = scores ×
     `scale`; `capped` = cap × tanh(multiplied ÷ cap), with a `soft_cap` of 0 the same; with `bias`
     (NaN: none) added it is `scaled`. `row` is every key that has a weight, the largest first;
-    `total` the sum of its powers. `unhidden` is the weight that a hidden key would have with its
-    own score and the others as they are, NaN for a visible one.
+    `total` the sum of its powers, that of a sink included: one more score in the row, which belongs
+    to no key (`sink_row`, of key −1, is empty where there is none). `unhidden` is the weight that a
+    hidden key would have with its own score and the others as they are, NaN for a visible one.
     """
 
     stack: str
@@ -122,6 +123,7 @@ class Cell(NamedTuple):
     unhidden: float
     added: Added
     direct: Direct
+    sink_row: tuple[Power, ...] = ()
 
 
 @np.errstate(all="ignore")
@@ -137,8 +139,9 @@ def why(trace: Trace, where: int | Address, head: int, query: int, key: int | No
     key = int(np.argmax(np.nan_to_num(weights))) if key is None else key
     visible = bool(block.visible[at, key])
     temperature = float(trace.settings["attention_temperature"])
-    row, largest = _row(block, place, at, temperature)
-    total = float(sum(one.power for one in row))
+    row, sink = _row(block, place, at, temperature)
+    every = (*row, *sink)
+    total = float(sum(one.power for one in every))
     scores, scaled, masked = (float(a[place, at, key]) for a in _of_cell(block))
     bias = float(block.bias[place, at, key]) if "bias" in block.arrays else NONE
     kv_place = block.kv_heads.index(kv_head := head // trace.model.group_of(block.stack))
@@ -149,11 +152,12 @@ def why(trace: Trace, where: int | Address, head: int, query: int, key: int | No
         removed=head in block.removed, terms=_terms(block, place, kv_place, at, key),
         scores=scores, scale=block.scale, multiplied=scores * block.scale,
         soft_cap=block.soft_cap, capped=scaled - (0 if np.isnan(bias) else bias), bias=bias,
-        scaled=scaled, masked=masked, attention_temperature=temperature, largest=largest,
+        scaled=scaled, masked=masked, attention_temperature=temperature,
+        largest=float(np.max([one.masked for one in every])) if every else NONE,
         row=row, total=total, weight=float(weights[key]),
-        unhidden=NONE if visible else _unhidden(scaled, row, temperature),
+        unhidden=NONE if visible else _unhidden(scaled, every, temperature),
         added=_added(block, at, moved, float(weights[key])),
-        direct=direct(trace, block, query, moved),
+        direct=direct(trace, block, query, moved), sink_row=sink,
     )  # fmt: skip
 
 
@@ -201,18 +205,23 @@ def _terms(block: Attention, place: int, kv_place: int, at: int, key: int) -> tu
 
 def _row(
     block: Attention, place: int, at: int, temperature: float
-) -> tuple[tuple[Power, ...], float]:
-    """The keys of a row that have a weight, and the largest masked score (NaN: it sees none)."""
-    masked, weights = block.masked[place, at].astype(np.float64), block.weights[place, at]
+) -> tuple[tuple[Power, ...], tuple[Power, ...]]:
+    """The keys of a row that have a weight, and its sink if it has one."""
+    masked, weights = block.masked[place, at], block.weights[place, at]
+    if sunk := "sink" in block.arrays:
+        masked = np.append(masked, block.sink[place])
+        weights = np.append(weights, block.sink_share[place, at])
+    masked = masked.astype(np.float64)
     keys = np.flatnonzero(~np.isneginf(masked))
     if not keys.size:
-        return (), NONE
-    largest = float(masked[keys].max())
-    shifted = masked - largest
+        return (), ()
+    shifted = masked - masked[keys].max()
     powers = np.exp(shifted / temperature) if temperature else (shifted == 0).astype(np.float64)
     order = keys[np.argsort(-np.nan_to_num(weights[keys]), kind="stable")]
-    numbers = np.stack([masked, shifted, powers, weights])
-    return tuple(Power(int(key), *numbers[:, key].tolist()) for key in order), largest
+    numbers, count = np.stack([masked, shifted, powers, weights]), len(masked) - sunk
+    found = [Power(int(key), *numbers[:, key].tolist()) for key in order]
+    row = tuple(one for one in found if one.key < count)
+    return row, tuple(one._replace(key=-1) for one in found if one.key == count)
 
 
 def _unhidden(scaled: float, row: tuple[Power, ...], temperature: float) -> float:

@@ -214,7 +214,18 @@ def _q6_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     return _minus(_in_turn(64, low, high), 32), scale
 
 
+# Twice what four bits are as a float with two bits of exponent and one of mantissa, and half of
+# what each exponent stands for; the smallest two are subnormal.
+_FOUR_BIT_FLOATS = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int8)
+_HALF_POWERS = np.ldexp(np.float32(1), np.arange(256) - 128)
+
+
+def _mxfp4(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Microscaling: a power of two and 32 floats of four bits. Open Compute Project 2023."""
+    return _FOUR_BIT_FLOATS[_fourths(blocks, 1)], _HALF_POWERS[blocks[:, 0]]
+
+
 _OURS: dict[str, Unpack] = {
     "Q4_0": _q4_0, "Q4_1": _q4_1, "Q5_0": _q5_0, "Q5_1": _q5_1, "Q8_0": _q8_0,
-    "Q4_K": _q4_k, "Q5_K": _q5_k, "Q6_K": _q6_k,
+    "Q4_K": _q4_k, "Q5_K": _q5_k, "Q6_K": _q6_k, "MXFP4": _mxfp4,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -58,18 +59,20 @@ class Tensor(NamedTuple):
             return whole[_chosen(indices, whole.size)]
         return self._floats(self.stored()[_chosen(indices, self.shape[0])], out).reshape(shape)
 
-    def within(self, index: int, share: int, shares: int) -> "Tensor":
-        """One of the matrices, or vectors, that this tensor holds along its first axis, of which
-        the rows are one of so many equal `shares`."""
+    def within(self, index: int, rows: slice, columns: slice = slice(None)) -> "Tensor":
+        """Some rows of one of the matrices, or vectors, that this tensor holds along its first
+        axis; of a matrix whose numbers are stored one by one also some columns."""
         inner = self.shape[1:]
-        count = inner[0] // shares
+        shape = tuple(len(range(n)[part]) for n, part in zip(inner, (rows, columns), strict=False))
 
         def stored() -> np.ndarray:
-            rows = self.stored()[index].reshape(inner[0], -1)[share * count : (share + 1) * count]
-            return rows if len(inner) > 1 else rows.reshape(1, -1)
+            some = self.stored()[index].reshape(inner[0], -1)[rows]
+            if shape[1:] != inner[1:]:
+                some = some.reshape(shape[0], inner[1], -1)[:, columns]
+            return some.reshape(shape[0] if len(inner) > 1 else 1, -1)
 
-        size = self.size // self.shape[0] // shares
-        return self._replace(shape=(count, *inner[1:]), size=size, stored=stored)
+        size = self.size // prod(self.shape[:-1]) * prod(shape) // inner[-1]
+        return self._replace(shape=shape, size=size, stored=stored)
 
     def _floats(self, stored: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         try:

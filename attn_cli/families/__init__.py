@@ -7,6 +7,9 @@ FAMILIES = {
     "llama": "llama",
     "mistral": "mistral",
     "mixtral": "mixtral",
+    "gpt_oss": "gpt_oss",
+    "gpt-oss": "gpt_oss",
+    "gptoss": "gptoss",
     "llama.expert_count": "mixtral",
     "qwen2_moe": "qwen2_moe",
     "qwen2moe": "qwen2_moe",
@@ -20,6 +23,10 @@ FAMILIES = {
     "gemma2": "gemma2",
     "gemma3": "gemma3",
     "gemma3_text": "gemma3",
+    "qwen2_vl_text": "qwen2_vl",
+    "qwen2vl": "qwen2_vl",
+    "qwen3_vl_text": "qwen3_vl",
+    "qwen3vl": "qwen3_vl",
     "phi3": "phi3",
     "olmo": "olmo",
     "olmo2": "olmo2",
@@ -81,5 +88,10 @@ FAMILIES = {
     "umt5": "umt5",
     "bart": "bart",
 }  # fmt: skip
+# A `model_type` whose config has that of a text in it, which decides the family: `composites.py`.
+COMPOSITES = frozenset({
+    "gemma3", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
+    "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm",
+})  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

@@ -23,10 +23,12 @@ Relation = Callable[[np.ndarray, np.ndarray], np.ndarray]
 NO_TERMS: Mapping[str, Relation] = MappingProxyType({})
 # What the dot products alone are called where further terms are added to them (DeBERTa).
 PRODUCT = "content_to_content"
+NO_SINK = np.zeros(0, np.float32)
 
 
 class Attended(NamedTuple):
-    """Steps 3 to 6 of one block. `scores` is the sum of `terms`; what is not kept has size 0."""
+    """Steps 3 to 6 of one block. `scores` is the sum of `terms`; what is not kept has size 0, as
+    has the `sink_share` where there is no sink; else it is a measure too, if there are some."""
 
     scores: np.ndarray  # HQK
     scaled: np.ndarray  # HQK
@@ -35,6 +37,7 @@ class Attended(NamedTuple):
     z: np.ndarray  # HQV
     terms: Mapping[str, np.ndarray]  # each HQK
     measures: Mapping[str, np.ndarray]  # each HQ
+    sink_share: np.ndarray  # HQ
 
 
 def no_bias(queries_Q: np.ndarray, keys_K: np.ndarray) -> np.ndarray:
@@ -235,6 +238,7 @@ def attend(
     cap: float = 0.0,
     bias: Relation = no_bias,
     terms: Mapping[str, Relation] = NO_TERMS,
+    sink: np.ndarray = NO_SINK,
     mask_value: float = -np.inf,
     attention_temperature: float = 1.0,
     start: int = -1,
@@ -245,8 +249,9 @@ def attend(
 
     `visible`, `bias` and `terms` are asked for by positions: keys count from 0, queries from
     `start` (−1: they are the last positions). `mask_value` stands where a key is hidden. The terms
-    are added to the dot products, which are then a term of their own, `PRODUCT`. `at` is what
-    `masks.looks` says of `visible`, where that is known already.
+    are added to the dot products, which are then a term of their own, `PRODUCT`. A `sink` is one
+    more masked score in every row of a head (head), which belongs to no key: the softmax gives it a
+    share, and no value. `at` is what `masks.looks` says of `visible`, where that is known already.
 
     Blocks of queries go over the cores, each with the keys from its first visible one to its last:
     half of a causal mask costs no time. What is kept, and how many threads, changes no digit.
@@ -265,26 +270,25 @@ def attend(
         z_GJQV=np.moveaxis(z_QHV.reshape(*batch, queries, *shape[-4:-2], width), -4, -2),
         scale=scale or default_scale(q_HQW.shape[-1]), cap=cap, bias=bias, terms=terms,
         mask_value=mask_value, temperature=attention_temperature,
-        finite=bool(np.isfinite(v_GKV).all()), kept=kept,
+        finite=bool(np.isfinite(v_GKV).all()), kept=kept, **_sinks(sink, shape),
     )  # fmt: skip
-    parts, whole = parts_of(shape), bias is not no_bias or terms
-    # What depends on positions is asked for once for all heads.
-    together = [parts] if whole else [[part] for part in parts]
-    at = at or looks(visible, first, queries, keys)
-    cores.each(blocks.compute, [(look, some) for look in at for some in together])
-    none = np.zeros((0,) * q_HQW.ndim, q_HQW.dtype)
-    return Attended(
-        **{name: kept.arrays.get(name, none) for name in BEFORE_SUM},
-        z=z_QHV.swapaxes(-3, -2),
-        terms={name: array for name, array in kept.arrays.items() if name not in BEFORE_SUM},
-        measures=kept.measures,
-    )
+    blocks.compute_all(at or looks(visible, first, queries, keys), shape)
+    return blocks.attended(z_QHV.swapaxes(-3, -2))
+
+
+def _sinks(sink_H: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The sink of each head, and its share of a row in which no key is visible: all."""
+    sink_GJ1S = sink_H.reshape(*shape[-4:-2], 1, -1)
+    alone = np.exp(np.where(np.isneginf(sink_GJ1S), sink_GJ1S, sink_GJ1S - sink_GJ1S))
+    alone = np.broadcast_to(alone, (*shape[:-1], alone.shape[-1]))
+    return {"sink_GJ1S": sink_GJ1S, "share_GJQS": alone.copy()}
 
 
 class _Blocks(NamedTuple):
     """The arrays and settings of one attention, of which each block of queries takes its part.
 
-    `first` is the position of the first query; `finite`: all values are.
+    `first` is the position of the first query; `finite`: all values are. S is 1 where there is a
+    sink, a column behind the keys of every block, else 0.
     """
 
     q_GJQW: np.ndarray
@@ -301,6 +305,27 @@ class _Blocks(NamedTuple):
     temperature: float
     finite: bool
     kept: Kept
+    sink_GJ1S: np.ndarray
+    share_GJQS: np.ndarray
+
+    def compute_all(self, at: Sequence[Look], shape: tuple[int, ...]) -> None:
+        """Every block of queries; `shape` is (…, kv_head, head of the group, query, key)."""
+        parts = parts_of(shape)
+        # What depends on positions is asked for once for all heads.
+        whole = self.bias is not no_bias or self.terms
+        together = [parts] if whole else [[part] for part in parts]
+        cores.each(self.compute, [(look, some) for look in at for some in together])
+
+    def attended(self, z_HQV: np.ndarray) -> Attended:
+        """What was kept, and the sums; an array that was not kept has size 0."""
+        kept, none = self.kept.arrays, np.zeros((0,) * z_HQV.ndim, z_HQV.dtype)
+        measures, share = self.kept.measures, self.share_GJQS
+        share = share.reshape(z_HQV.shape[:-1]) if share.size else NO_SINK
+        if measures and share.size:
+            measures["sink_share"] = share
+        terms = {name: array for name, array in kept.items() if name not in BEFORE_SUM}
+        before = {name: kept.get(name, none) for name in BEFORE_SUM}
+        return Attended(**before, z=z_HQV, terms=terms, measures=measures, sink_share=share)
 
     def compute(self, block: tuple[Look, list[Part]]) -> None:
         """Steps 3 to 6 of one block of queries in some heads."""
@@ -312,11 +337,14 @@ class _Blocks(NamedTuple):
         at, place = self._at(rows, keys), slice(mixed.start - keys.start, mixed.stop - keys.start)
         given = self._given(at)
         for part in parts if at[1].size else ():
-            values = self._scaled(part, rows, keys, given)
+            row = self._scaled(part, rows, keys, given)
+            values, sink = np.split(row, [keys.stop - keys.start], axis=-1)
             hiding = values[..., place]
             mask_scores(hiding, visible_QK, self.mask_value, out=hiding)
             self.kept.put("masked", values, part, rows, keys)
-            softmax(values, self.temperature, out=values)
+            sink[...] = self.sink_GJ1S[part]
+            softmax(row, self.temperature, out=row)
+            self.share_GJQS[..., *part, rows, :] = sink
             self.kept.put("weights", values, part, rows, keys)
             self.kept.measure(values, part, rows, *at)
             z = self.z_GJQV[..., part.groups, part.heads, rows, :]
@@ -335,10 +363,12 @@ class _Blocks(NamedTuple):
     def _scaled(
         self, part: Part, rows: slice, keys: slice, given: Mapping[str, np.ndarray]
     ) -> np.ndarray:
-        """Steps 3 and 4 up to the mask, in this thread's own room; what is kept of them is put."""
+        """Steps 3 and 4 up to the mask, in this thread's own room, with a column left for a sink;
+        what is kept of them is put."""
         q = self.q_GJQW[..., part.groups, part.heads, rows, :]
         k = self.k_G1KW[..., part.groups, :, keys, :]
-        scores = dot_products(q, k, out=room((*q.shape[:-1], k.shape[-2]), q.dtype))
+        row = room((*q.shape[:-1], k.shape[-2] + self.sink_GJ1S.shape[-1]), q.dtype)
+        scores = dot_products(q, k, out=row[..., : k.shape[-2]])
         if self.terms:
             self.kept.put(PRODUCT, scores, part, rows, keys)
         for name in self.terms:
@@ -349,7 +379,7 @@ class _Blocks(NamedTuple):
         bias = of_part(given["bias"], part, self.q_GJQW.shape)
         scale_scores(scores, self.scale, bias, self.cap, out=scores)
         self.kept.put("scaled", scores, part, rows, keys)
-        return scores
+        return row
 
     def _at(self, rows: slice, keys: slice) -> tuple[np.ndarray, np.ndarray]:
         """The positions of some queries and keys."""
@@ -361,27 +391,6 @@ class _Blocks(NamedTuple):
         if not at[1].size:
             return {}
         return {**{name: term(*at) for name, term in self.terms.items()}, "bias": self.bias(*at)}
-
-
-def attend_vjp(
-    q_HQW: np.ndarray,
-    k_HKW: np.ndarray,
-    v_HKV: np.ndarray,
-    visible_QK: np.ndarray,
-    weights_HQK: np.ndarray,
-    grad_HQV: np.ndarray,
-    *,
-    scale: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The steps' own, last to first, for ungrouped heads and no cap: dq, dk, dv, dbias.
-
-    scaled = s·c + bias, so dbias = dscaled. A scale of 0 means 1 / √width.
-    """
-    dweights, dv = weighted_sum_vjp(weights_HQK, v_HKV, grad_HQV)
-    dscaled = mask_scores_vjp(visible_QK, softmax_vjp(weights_HQK, dweights))
-    dscores = scale_scores_vjp(scale or default_scale(q_HQW.shape[-1]), dscaled)
-    dq, dk = dot_products_vjp(q_HQW, k_HKW, dscores)
-    return dq, dk, dv, dscaled
 
 
 def default_scale(width: int) -> float:

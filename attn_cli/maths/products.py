@@ -11,6 +11,7 @@ import numpy as np
 
 from attn_cli.maths import cores
 from attn_cli.maths.attention import pull
+from attn_cli.maths.layers import sigmoid
 from attn_cli.maths.scratch import room
 
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -122,6 +123,19 @@ def gated_feed_forward(
 def gated_by(activation: Activation) -> Gate:
     """activation(gate(x)) · up(x)."""
     return lambda gate, up: np.multiply(activation(gate), up, out=gate)
+
+
+def clamped_swiglu(alpha: float, limit: float) -> Gate:
+    """gate · σ(α·gate) · (up + 1), of a gate(x) up to the limit and an up(x) within it."""
+
+    def gating(gate: np.ndarray, up: np.ndarray) -> None:
+        np.minimum(gate, limit, out=gate)
+        np.clip(up, -limit, limit, out=up)
+        up += 1
+        up *= sigmoid(gate * gate.dtype.type(alpha))
+        gate *= up
+
+    return gating
 
 
 def gated_feed_forwards(

@@ -64,12 +64,16 @@ def in_one(count: int, both: str, down: str) -> Fused:
     return Fused(count, {both: (gate, up), down: (narrow,)})
 
 
-def in_gguf(count: int) -> Fused:
-    """How GGUF files have the matrices of all experts of a layer; gate and up may be in one."""
-    ours = [f"layers.*.{_PLACE}{name}.weight" for name in _GATED]
-    theirs = (f"blk.*.{name}_exps.weight" for name in _GATED_IN_GGUF)
-    apart = {place: (own,) for place, own in zip(theirs, ours, strict=True)}
-    return Fused(count, {"blk.*.ffn_gate_up_exps.weight": tuple(ours[:2]), **apart})
+def in_gguf(count: int, *, biased: bool = False) -> Fused:
+    """How GGUF files have the matrices of all experts of a layer, and their biases where they have
+    some; gate and up may be in one."""
+    names = {}
+    for part in ("weight", "bias") if biased else ("weight",):
+        ours = [f"layers.*.{_PLACE}{name}.{part}" for name in _GATED]
+        theirs = (f"blk.*.{name}_exps.{part}" for name in _GATED_IN_GGUF)
+        names[f"blk.*.ffn_gate_up_exps.{part}"] = tuple(ours[:2])
+        names |= {place: (own,) for place, own in zip(theirs, ours, strict=True)}
+    return Fused(count, names)
 
 
 def apart_in_gguf(count: int) -> dict[str, str]:

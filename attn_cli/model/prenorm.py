@@ -351,14 +351,27 @@ def describe(layout: Layout, facts: Facts, config: Config) -> Facts:
     )
 
 
-def family(layout: Layout, read_config: Callable[[ConfigReader], Any], **others: Any) -> Family:
-    """The family of a layout; `others` are fields of `Family` that differ."""
+def family(
+    layout: Layout,
+    read_config: Callable[[ConfigReader], Any],
+    of: Callable[[Any], Layout] | None = None,
+    **others: Any,
+) -> Family:
+    """The family of a layout; `of` is that of a config, where norms have other names in some.
+
+    `others` are fields of `Family` that differ.
+    """
+    of = of or (lambda config: layout)
+
+    def passing(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
+        return forward(of(model.config), model, ids, request, cache)
+
     made = Family(
         read_config,
-        partial(shapes, layout),
+        lambda config: shapes(of(config), config),
         partial(naming, layout),
         partial(describe, layout),
-        partial(forward, layout),
+        passing,
         partial(final, layout),
         f"{layout.embedding}.weight",
         output_bias=LOGIT_BIAS,

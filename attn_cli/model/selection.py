@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.maths.attention import BEFORE_SUM
+from attn_cli.maths.attention import BEFORE_SUM, Attended, Relation
 from attn_cli.maths.kept import Keep, Measure
+from attn_cli.maths.masks import Visible
+from attn_cli.maths.products import Map, pulls
 from attn_cli.records import Address
 
 # An array, or what makes it if it is wanted.
@@ -108,6 +110,29 @@ def selected(
         whole=frozenset(axis for axis, all_of_it in whole.items() if all_of_it),
         measures=measures if block in request.blocks else {},
     )
+
+
+def made_late(
+    chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
+) -> dict[str, Lazy]:
+    """The arrays of what was chosen alone, some of which are made only if they are wanted."""
+    at, heads = (np.array(chosen.queries), np.array(chosen.keys)), list(chosen.heads)
+
+    def of_heads() -> np.ndarray:
+        array_HQK = bias(*at)
+        return array_HQK[heads] if array_HQK.size else array_HQK
+
+    def w_o() -> np.ndarray:
+        return out.matrix.reshape(len(z), -1, out.matrix.shape[-1])[heads]
+
+    return {
+        **{name: getattr(steps, name) for name in BEFORE_SUM},
+        **steps.terms,
+        "visible": lambda: seen(*at),
+        "bias": of_heads,
+        "w_o": w_o,
+        "head_output": lambda: pulls(z[heads], w_o(), at[0] - chosen.start),
+    }
 
 
 def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,9 +27,8 @@ from attn_cli import vocabulary
 from attn_cli.errors import UsageError
 from attn_cli.maths import masks
 from attn_cli.maths.attention import (
-    BEFORE_SUM,
+    NO_SINK,
     NO_TERMS,
-    Attended,
     Relation,
     attend,
     default_scale,
@@ -38,22 +37,20 @@ from attn_cli.maths.attention import (
 )
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
-from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
+from attn_cli.maths.products import Map, of_matrix, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
-from attn_cli.model.rope import rotated
-from attn_cli.model.selection import Lazy, Positions, Selection, selected
+from attn_cli.model.selection import Positions, made_late, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
-from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
+from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf, counted_from, nothing, without
 from attn_cli.records import Address, Attention, Passed
 
 if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
 
 T = TypeVar("T")
-# Numbers that only pages tell.
-_SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
-_SHOWN = {"angles", "q_norm_bias", "k_norm_bias"}  # that no document has
+# Numbers that no document has.
+_SHOWN = {"angles", "query_factor", "q_norm_bias", "k_norm_bias"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +140,8 @@ class Stack:
 
     def rotated(self, arrays: Mapping[str, Any], by: "Angles") -> Mapping[str, Any]:
         """The arrays with q and k rotated, in a layer that rotates."""
+        from attn_cli.model.rope import rotated
+
         return rotated(arrays, by) if self._model.facts.rotates(self.layer) else arrays
 
     def segments(self, known: int) -> Ids:
@@ -250,47 +249,47 @@ class Stack:
         soft_cap: float = 0.0,
         bias: Relation = no_bias,
         terms: Mapping[str, Relation] = NO_TERMS,
+        sink: np.ndarray = NO_SINK,
         source: End | None = None,
     ) -> Generator[Attention, None, np.ndarray]:
         """Steps 3 to 6 of one block under the what-if settings; yields its record if it is wanted.
 
-        `arrays` are those of steps 1 and 2; `visible`, `bias` and `terms` see `maths.attend`; `out`
-        is the output projection, of (head × value_width). In cross-attention `source` is the end of
-        the stack that the keys come from. Returns the block's `output`.
+        `arrays` are those of steps 1 and 2; `visible`, `bias`, `terms` and `sink` see
+        `maths.attend`; `out` is the output projection, of (head × value_width). In cross-attention
+        `source` is the end of the stack that the keys come from. Returns the block's `output`.
         """
         request, block = self._request, Address(self.name, _KIND[source is None], self.layer)
         recorded, what_if = block in request.blocks, request.what_if.at(block)
         q, k, v = (arrays[letter] for letter in "qkv")
         if self._cache and not source:
             k, v = self._cache.extend(block, k, v)
-        sizes = self.start + len(self.ids), k.shape[1]
-        seen = what_if.visible(visible, *sizes, both_sides=block.both_sides)
+        sight = self._sight(what_if, block, visible, k.shape[1])
         own = scale or default_scale(q.shape[-1])
         scale = 1.0 if "scale" in what_if.without else own
         bias, terms = self._of_positions(bias, terms)
-        chosen = selected(request, block, len(q), len(k), self.indices, sizes[1])
+        chosen = selected(request, block, len(q), len(k), self.indices, sight.keys)
         if chosen.measures or (recorded and request.arrays & {"w_o", "head_output"}):
             out = of_matrix(out.matrix, out.bias)
         lengths = value_lengths(v, out.matrix) if chosen.measures else NOTHING
         steps = attend(
-            q, k, v, seen, scale=scale, cap=soft_cap, bias=bias, terms=terms, start=self.start,
+            q, k, v, sight.visible, scale=scale, cap=soft_cap, bias=bias, terms=terms,
             mask_value=what_if.mask_value, attention_temperature=what_if.attention_temperature,
             keep=chosen.keep(request.arrays, lengths) if recorded else Keep(()),
-            at=(looks := self._looks_of(seen, sizes[1], kept=seen is visible)),
+            start=self.start, at=sight.looks, sink=sink,
         )  # fmt: skip
-        z = _without(removed := what_if.removed(self.layer), steps.z)
+        z = without(removed := what_if.removed(self.layer), steps.z)
         output = self._outputs[block.kind] = through(merge_heads(z), out)[0]
-        touched = vocabulary.arrays_after(self.touched, (source or self).touched)
-        touched = touched or self._touched(what_if, visible, looks, sizes[1], scaled=scale == own)
+        touched = self._touched(what_if, sight, source or self, scaled=scale == own)
         self.touched = self.touched or bool(touched)
         if recorded:
-            computed = {**arrays, "k": k, "v": v, "z": steps.z, "output": output, "b_o": out.bias}
-            late = _made_late(chosen, steps, z, out, seen, bias)
+            computed = {**arrays, "k": k, "v": v, "sink": sink, "sink_share": steps.sink_share}
+            computed |= {"z": steps.z, "output": output, "b_o": out.bias}
+            late = made_late(chosen, steps, z, out, sight.visible, bias)
             found = chosen.arrays(request.arrays, computed, late)
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
-                blind=tuple(self.start + query for query in masks.blind(looks)),
+                blind=tuple(self.start + query for query in masks.blind(sight.looks)),
                 sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
                 shown={n: arrays[n] for n in arrays.keys() & _SHOWN}, value_lengths=lengths,
             )  # fmt: skip
@@ -303,6 +302,12 @@ class Stack:
             self._pending.append(record)
         else:
             yield record
+
+    def _sight(self, what_if: WhatIf, block: Address, own: Visible, keys: int) -> "_Sight":
+        """What a block's queries see, under the mask that the settings make of its own."""
+        read = self.start + len(self.ids)
+        visible = what_if.visible(own, read, keys, both_sides=block.both_sides)
+        return _Sight(own, visible, self._looks_of(visible, keys, kept=visible is own), keys)
 
     def _looks_of(self, visible: Visible, keys: int, *, kept: bool) -> tuple[Look, ...]:
         """Where queries look; `kept` for other layers where it is the model's own mask."""
@@ -317,8 +322,8 @@ class Stack:
     ) -> tuple[Relation, Mapping[str, Relation]]:
         """The same, where positions are left out or counted otherwise."""
         if self._placeless:
-            return no_bias, {name: _nothing(term) for name, term in terms.items()}
-        return _counted_from(self._skipped, bias), terms
+            return no_bias, {name: nothing(term) for name, term in terms.items()}
+        return counted_from(self._skipped, bias), terms
 
     def _moved_by_positions(self) -> str:
         """The first array that changes where positions are left out, or counted otherwise."""
@@ -332,63 +337,37 @@ class Stack:
         return "" if apart else vocabulary.POSITIONS[positions]
 
     def _touched(
-        self, what_if: WhatIf, own: Visible, seen: Sequence[Look], keys: int, *, scaled: bool
+        self, what_if: WhatIf, sight: "_Sight", source: "End | Stack", *, scaled: bool
     ) -> frozenset[str]:
-        """The arrays of this layer that the settings change, where nothing before was changed."""
+        """The arrays of this layer that the settings change, here or before; `source` is where the
+        keys come from."""
+        before, keys = vocabulary.arrays_after(self.touched, source.touched), sight.keys
+        if before:
+            return before
         enter = self._moved_by_positions()
         if enter:
             return vocabulary.arrays_from(enter)
         if not scaled:
             return vocabulary.arrays_from("scaled")
-        if what_if.masks and not masks.same(self._looks_of(own, keys, kept=True), seen):
+        if what_if.masks and not masks.same(
+            self._looks_of(sight.own, keys, kept=True), sight.looks
+        ):
             return vocabulary.arrays_from("visible")
-        if what_if.mask_value != -np.inf and masks.hides(seen, keys):
+        if what_if.mask_value != -np.inf and masks.hides(sight.looks, keys):
             return vocabulary.arrays_from("masked")
         if what_if.attention_temperature != 1:
             return vocabulary.arrays_from("weights")
         return vocabulary.arrays_from("head_output") if what_if.removed(self.layer) else frozenset()
 
 
-def _without(heads: tuple[int, ...], z_HQV: np.ndarray) -> np.ndarray:
-    """What the heads pull with, where some are removed."""
-    if not heads:
-        return z_HQV
-    return np.where(np.isin(np.arange(len(z_HQV)), heads)[:, None, None], 0, z_HQV)
+class _Sight(NamedTuple):
+    """What the queries of a block see of its `keys`: by the model's `own` mask, and by the one in
+    force, with its looks."""
 
-
-def _nothing(term: Relation) -> Relation:
-    """A term of the scores, without what it says."""
-    return lambda at_Q, at_K: np.zeros_like(term(at_Q, at_K))
-
-
-def _counted_from(first: int, bias: Relation) -> Relation:
-    """A bias whose positions count from this one."""
-    if not first:
-        return bias
-    return lambda at_Q, at_K: bias(np.maximum(at_Q - first, 0), np.maximum(at_K - first, 0))
-
-
-def _made_late(
-    chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
-) -> dict[str, Lazy]:
-    """The arrays of what was chosen alone, some of which are made only if they are wanted."""
-    at, heads = (np.array(chosen.queries), np.array(chosen.keys)), list(chosen.heads)
-
-    def of_heads() -> np.ndarray:
-        array_HQK = bias(*at)
-        return array_HQK[heads] if array_HQK.size else array_HQK
-
-    def w_o() -> np.ndarray:
-        return out.matrix.reshape(len(z), -1, out.matrix.shape[-1])[heads]
-
-    return {
-        **{name: getattr(steps, name) for name in BEFORE_SUM},
-        **steps.terms,
-        "visible": lambda: seen(*at),
-        "bias": of_heads,
-        "w_o": w_o,
-        "head_output": lambda: pulls(z[heads], w_o(), at[0] - chosen.start),
-    }
+    own: Visible
+    visible: Visible
+    looks: tuple[Look, ...]
+    keys: int
 
 
 @cache

@@ -1,8 +1,9 @@
 """Which tensors a family needs, how folders name them, and whether a file holds just these."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import translate
+from math import prod
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten, some
-from attn_cli.model.weights import OF_EXPERTS, Part, Stored, Weights, transposed
+from attn_cli.model.weights import OF_EXPERTS, Part, Stored, Weights, as_stored, transposed
 
 # Names and shapes are made for every layer before the file is asked for any.
 MOST_LAYERS = 10_000
@@ -81,12 +82,16 @@ def of_experts(shapes: Shapes, experts: int) -> Shapes:
 class Fused(NamedTuple):
     """Tensors that hold a matrix, or a vector, of each of so many `experts`.
 
-    `names`: the tensors that share its rows, for the name of such a tensor, both without a number
-    of a layer, for which `*` stands, nor of an expert, which follows OF_EXPERTS.
+    `names`: the tensors that share its outputs, for the name of such a tensor, both without a
+    number of a layer, for which `*` stands, nor of an expert, which follows OF_EXPERTS. Outputs are
+    rows, of those in `columns` columns; those of a tensor follow each other, or are taken
+    `in_turn`.
     """
 
     experts: int = 0
     names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    columns: Collection[str] = ()
+    in_turn: bool = False
 
     def parts(self, name: str, place: str, tensor: Tensor, where: str) -> dict[str, Stored]:
         """Where the parts are of what is called `name` and stands at `place`, by their own names.
@@ -96,19 +101,28 @@ class Fused(NamedTuple):
         number = re.search(r"\.(\d+)\.", name) if self.names else None
         if number is None:
             return {}
-        ours = self.names.get(f"{name[: number.start(1)]}*{name[number.end(1) :]}", ())
+        plain = f"{name[: number.start(1)]}*{name[number.end(1) :]}"
+        ours, turned = self.names.get(plain, ()), plain in self.columns
         shape, shares = tensor.shape, len(ours)
-        fits = len(shape) in (2, 3) and shape[0] == self.experts
-        if ours and not (
-            fits and shape[1] and not shape[1] % shares and not tensor.size % shape[1]
-        ):
+        fits = len(shape) in ((3,) if turned else (2, 3)) and shape[0] == self.experts
+        outputs = shape[1 + turned] if fits else 0
+        apart = prod(shape) if turned else outputs  # what the bytes divide by
+        if ours and (not fits or not apart or outputs % shares or tensor.size % apart):
             raise ContentError(
                 f"{where}: the tensor {place} is {_by(shape)}, the config asks for "
                 f"{self.experts} experts"
             )
+
+        def kept(expert: int, share: int) -> Stored:
+            count = outputs // shares
+            some = slice(share * count, (share + 1) * count)
+            some = slice(share, None, shares) if self.in_turn else some
+            part = Part(expert, columns=some) if turned else Part(expert, some)
+            return Stored(place, transposed if turned else as_stored, part)
+
         return {
-            own.replace("*", number[1]).replace(OF_EXPERTS, f"{OF_EXPERTS}{expert}."): Stored(
-                place, part=Part(expert, share, shares)
+            own.replace("*", number[1]).replace(OF_EXPERTS, f"{OF_EXPERTS}{expert}."): kept(
+                expert, share
             )
             for share, own in enumerate(ours)
             for expert in range(self.experts)

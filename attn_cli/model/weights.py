@@ -28,11 +28,11 @@ def transposed(array: np.ndarray) -> np.ndarray:
 
 
 class Part(NamedTuple):
-    """One of the matrices that a tensor holds, and which of so many equal shares of its rows."""
+    """One of the matrices that a tensor holds, and which of its rows and columns."""
 
     index: int
-    share: int = 0
-    shares: int = 1
+    rows: slice = slice(None)
+    columns: slice = slice(None)
 
 
 class Stored(NamedTuple):

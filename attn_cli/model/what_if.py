@@ -11,6 +11,7 @@ import numpy as np
 from attn_cli.errors import ContentError, UsageError, plural, shorten, told_where
 from attn_cli.files import read_text
 from attn_cli.maths import masks
+from attn_cli.maths.attention import Relation
 from attn_cli.maths.masks import Visible
 from attn_cli.parse import INTEGER, index, positions, selection, within
 from attn_cli.records import Address
@@ -107,6 +108,31 @@ class Changes(NamedTuple):
 
 
 UNCHANGED = Changes()
+
+
+# --- what they make of a block's numbers --------------------------------------------------------
+
+
+def without(heads: tuple[int, ...], z_HQV: np.ndarray) -> np.ndarray:
+    """What the heads pull with, where some are removed."""
+    if not heads:
+        return z_HQV
+    return np.where(np.isin(np.arange(len(z_HQV)), heads)[:, None, None], 0, z_HQV)
+
+
+def nothing(term: Relation) -> Relation:
+    """A term of the scores, without what it says."""
+    return lambda at_Q, at_K: np.zeros_like(term(at_Q, at_K))
+
+
+def counted_from(first: int, bias: Relation) -> Relation:
+    """A bias whose positions count from this one."""
+    if not first:
+        return bias
+    return lambda at_Q, at_K: bias(np.maximum(at_Q - first, 0), np.maximum(at_K - first, 0))
+
+
+# --- masks, and what was typed ------------------------------------------------------------------
 
 
 def _applied(mask: Mask, before: Visible, queries: int, keys: int, both_sides: bool) -> Visible:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from attn_cli.checkpoints.floats import FLOATS
-from attn_cli.checkpoints.packed import columns, fours, rows
+from attn_cli.checkpoints.packed import columns, fours, mxfp4, rows
 from attn_cli.checkpoints.packed.modules import Format, Module, unpacked
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
@@ -220,6 +220,13 @@ def _mlx_sizes(reader: ConfigReader) -> tuple[int, int]:
     return bits, size
 
 
+def _mxfp4(reader: ConfigReader) -> Scheme:
+    """Which products a library makes of the blocks is no matter: these stand for the numbers."""
+    skipped = reader.texts("modules_to_not_convert")
+    reader.leave(_MADE | {"dequantize"})
+    return Scheme(mxfp4.mxfp4(), "MXFP4, 4 bits, in groups of 32", skipped)
+
+
 # --- compressed-tensors --------------------------------------------------------------------------
 
 _OF_COMPRESSED = ("int-quantized", "float-quantized", "naive-quantized", "pack-quantized")
@@ -292,4 +299,5 @@ _METHODS: dict[str, Callable[[ConfigReader, Mapping[str, Any]], Scheme]] = {
     "fbgemm_fp8": lambda reader, _: _fbgemm(reader),
     "compressed-tensors": lambda reader, _: _compressed(reader),
     "mlx": _mlx,
+    "mxfp4": lambda reader, _: _mxfp4(reader),
 }

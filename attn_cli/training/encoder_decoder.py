@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.maths import attention, masks, positions
+from attn_cli.maths import attention, backward, masks, positions
 from attn_cli.maths.kept import Keep
 from attn_cli.maths.layers import relu, relu_vjp, rms_norm
 from attn_cli.training import layers
@@ -237,7 +237,7 @@ def _attend_vjp(
     """`_attend` last to first: the gradients of its x, its keys and its bias."""
     name, found, merge = part.name, part.inside, attention.merge_heads
     dz = back.linear(f"{name}.o", merge(found.z), grad)
-    dq, dk, dv, dbias = attention.attend_vjp(
+    dq, dk, dv, dbias = backward.attend_vjp(
         found.q, found.k, found.v, found.visible, found.weights,
         attention.split_heads(dz, found.q.shape[-3]), scale=1.0,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.maths import attention, layers, masks
+from attn_cli.maths import attention, backward, layers, masks
 from attn_cli.maths.kept import Keep
 from attn_cli.maths.masks import Visible
 from attn_cli.training.settings import TrainingSettings
@@ -219,7 +219,7 @@ class Backward:
         weight = self._parameters[f"{name}.c_proj.weight"]
         dz = self._keep(f"{name}.c_proj", attention.combine_vjp(found.z, weight, dy))
         q, k, v = np.split(found.qkv, 3, axis=-3)
-        *dq_dk_dv, _ = attention.attend_vjp(q, k, v, found.visible, found.weights, dz)
+        *dq_dk_dv, _ = backward.attend_vjp(q, k, v, found.visible, found.weights, dz)
         dqkv = np.concatenate(dq_dk_dv, axis=-3)
         weight = self._parameters[f"{name}.c_attn.weight"]
         return self._keep(f"{name}.c_attn", attention.project_vjp(found.x, weight, dqkv))

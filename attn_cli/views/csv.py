@@ -60,6 +60,8 @@ def _rows(block: Attention, name: str, tokens: dict[str, list[str]]) -> Iterator
     heads: tuple[Any, ...] = {"head": block.heads, "kv_head": block.kv_heads}.get(spec.axes[0], ())
     axes = spec.axes[1:] if heads else spec.axes
     matrices = array if heads else array[None]
+    if axes in ((), ("query",)):  # a number for each head, or each of its queries: one column
+        matrices, axes = matrices.reshape(len(matrices), -1, 1), (*axes, "")[-2:]
     of_tokens = {"query": block.queries, "key": block.keys}
     rows, columns = (
         [(n, tokens[axis][n]) for n in of_tokens[axis]] if axis in of_tokens

@@ -7,6 +7,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Attention, Facts, Trace
+from attn_cli.views import sinks
 from attn_cli.views.items import NOTHING, Matrix, Words
 from attn_cli.words import note
 
@@ -74,12 +75,21 @@ class HeadView(NamedTuple):
         at = np.ix_(self.queries, self.keys)
         after = name in ("masked", "weights") and self.has("visible")
         after = after and self.trace.settings["mask_value"] is None  # or they hold that
-        return Matrix(
+        item = Matrix(
             name, self.arrays[name][at], [self.names[n] for n in self.queries],
             self.named_keys(self.keys), remark=self._kind(name),
             hidden=~self.arrays["visible"][at] if after else NOTHING,
             marked=self.queries.index(self.query) if self.query >= 0 else -1, crosses=self.crosses,
         )  # fmt: skip
+        of_sink = self.of_sink(name)
+        return sinks.beside(item, of_sink[self.queries] if of_sink.size else of_sink)
+
+    def of_sink(self, name: str) -> np.ndarray:
+        """What each query's row of an array (query, key) has of a sink, of size 0 if nothing."""
+        beside = vocabulary.SINKS.get(name, "")
+        if not self.has(beside):
+            return NOTHING
+        return np.broadcast_to(self.arrays[beside], len(self.names))
 
     def any(self, name: str) -> Matrix:
         """An array whatever its axes."""

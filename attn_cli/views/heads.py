@@ -7,7 +7,7 @@ import numpy as np
 
 from attn_cli.notes import place
 from attn_cli.records import Address, Trace
-from attn_cli.views import numbers
+from attn_cli.views import numbers, sinks
 from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say, what_ifs
 from attn_cli.views.text import labels
 from attn_cli.words import Note, note
@@ -29,9 +29,13 @@ def page(trace: Trace, found: "Heads") -> Page:
         *what_ifs(trace.settings),
         _headline(found, where, query, heads),
         *split,
-        Grids(names, [head.head for head in found.heads], found.weights, ~found.visible, keys),
+        *sinks.grids(
+            Grids(names, [head.head for head in found.heads], found.weights, ~found.visible, keys),
+            found.sink_share,
+        ),
         _summary(found, single=len(names) == 1, split=bool(split)),
         say("heads.what", query=query, output=found.output_norm),
+        *sinks_in(found.heads, split=bool(split)),
         _looks(found, names, keys),
         say("heads.sum", error=error) if len(found.heads) == heads else say("heads.part"),
     ]
@@ -74,6 +78,19 @@ def first_token(names: Sequence[str]) -> Note:
     return note("heads.token", first=names[0]) if one else note("heads.tokens")
 
 
+SINK = ("sink_share",)
+
+
+def sunk(heads: "Sequence[HeadSummary]") -> bool:
+    """Whether a sink stands in the rows of any of these heads."""
+    return any(not np.isnan(head.sink_share) for head in heads)
+
+
+def sinks_in(heads: "Sequence[HeadSummary]", *, split: bool) -> list[Say]:
+    """What a sink means for the numbers of heads; nothing where there is none."""
+    return [say("heads.sink_split" if split else "heads.sink")] if sunk(heads) else []
+
+
 def log_left(heads: "Sequence[HeadSummary]") -> Column:
     """What all keys but the first get, as a power of ten."""
     with np.errstate(divide="ignore"):
@@ -84,7 +101,9 @@ def _summary(found: "Heads", *, single: bool, split: bool) -> Columns:
     """A `single` token has no previous one to look at, nor has a query among another stack's."""
     columns = [Column(note("column.head_number"), [str(h.head) for h in found.heads], "left")]
     at = Address(found.stack, found.kind, found.layer)
-    for key in ("entropy", "first_share", "previous_share", "self_share", "norm", "cosine"):
+    for key in ("entropy", "first_share", *SINK, "previous_share", "self_share", "norm", "cosine"):
+        if key in SINK and not sunk(found.heads):
+            continue
         none = (single and key == "previous_share") or (at.crosses and key in _OF_ONE_STACK)
         cells = ["–" if none else getattr(head, key) for head in found.heads]
         columns.append(Column(note(f"heads.{key}"), cells, "right" if none else "number"))

@@ -175,7 +175,8 @@ def record(value: Any) -> Any:
         target = {"target": prompt_document(value.target)} if value.target else {}
         return {**prompt_document(value), **target}
     if names := field_names(value):
-        return {name: record(getattr(value, name)) for name in names}
+        found = {name: getattr(value, name) for name in names}
+        return {name: record(one) for name, one in found.items() if not _absent(name, one)}
     if isinstance(value, tuple | list):
         return [record(item) for item in value]
     if isinstance(value, Mapping):
@@ -184,6 +185,13 @@ def record(value: Any) -> Any:
         # What float32 cannot hold keeps its own digits; NaN and infinity become null either way.
         return np.float32(value) if _SMALLEST <= abs(value) <= _LARGEST else value
     return value
+
+
+def _absent(name: str, value: Any) -> bool:
+    """Whether a field is of sinks, and the model has none."""
+    if name not in vocabulary.OF_SINKS:
+        return False
+    return bool(np.isnan(value)) if isinstance(value, float) else not len(value)
 
 
 def _block(block: Attention, *, values: bool) -> dict[str, Any]:
@@ -205,13 +213,13 @@ def _block(block: Attention, *, values: bool) -> dict[str, Any]:
 
 
 def array_document(
-    block: Attention, name: str, values: np.ndarray, axes: tuple[str, ...] = ()
+    block: Attention, name: str, values: np.ndarray, axes: tuple[str, ...] | None = None
 ) -> dict[str, Any]:
     """An array of a block with what its values are; `axes` are those of a part of it."""
     spec = vocabulary.ARRAYS[name]
     found = {
         "step": spec.step or None,
-        "axes": list(axes or spec.axes),
+        "axes": list(spec.axes if axes is None else axes),
         "shape": list(values.shape),
         "provenance": block.provenance(name),
     }

@@ -8,7 +8,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.notes import place
 from attn_cli.records import Address, Facts, Trace
-from attn_cli.views import numbers
+from attn_cli.views import numbers, sinks
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say, what_ifs
 from attn_cli.views.text import label, labels, visible
 from attn_cli.words import Note, note, sentence
@@ -42,26 +42,14 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     ]
     if found.valued:
         items.append(_shares(found, names))
-    items.append(
-        Matrix(
-            note("mask.weights_before"),
-            found.weights_before,
-            names,
-            keys,
-            hidden=~found.visible_before,
-            crosses=at.crosses,
-        )
+    both = (
+        ("before", found.weights_before, found.visible_before, found.sink_share_before),
+        ("after", found.weights_after, found.visible_after, found.sink_share_after),
     )
-    items.append(
-        Matrix(
-            note("mask.weights_after"),
-            found.weights_after,
-            names,
-            keys,
-            hidden=~found.visible_after,
-            crosses=at.crosses,
-        )
-    )
+    for when, weights, seen, share in both:
+        title = note(f"mask.weights_{when}")
+        item = Matrix(title, weights, names, keys, hidden=~seen, crosses=at.crosses)
+        items.append(sinks.beside(item, share))
     items.append(_moved(found, names))
     return [*items, _next(trace, found)] if found.next_after and trace.next else items
 
@@ -93,6 +81,7 @@ def _headline(found: "MaskEffect", names: list[str], after: str) -> Say:
     # Half of the change counts, so that what moves is not counted twice; what vanishes moves whole.
     most = int(np.argmax(np.nan_to_num(np.where(gone | new, 1, found.moved))))
     key = "mask.vanishes" if gone[most] else "mask.appears" if new[most] else "mask.moves"
+    key += "_sink" if gone[most] and found.sink_share_after.size else ""
     first = found.next_before[:1]
     later = [c.probability for b in first for c in found.next_after if c.id == b.id]
     moved, *chances = numbers.together(
@@ -114,20 +103,23 @@ def _valued(found: "MaskEffect", names: list[str], value: str) -> Say:
     share = float(found.hidden_share[most])
     if share < _NOTHING:
         return say("mask.value_low", "headline", value=value)
-    hidden, left = numbers.together(share, 1 - share)
+    of_sink = float(found.sink_share_after[most]) if found.sink_share_after.size else 0.0
+    hidden, left = numbers.together(share, 1 - share - of_sink)
     return say("mask.value_gets", "headline", value=value, query=names[most], share=hidden,
                left=left)  # fmt: skip
 
 
 def _shares(found: "MaskEffect", names: list[str]) -> Columns:
     """Each query's weights over visible and hidden keys."""
-    columns = (
+    columns = [
         Column(note("column.query"), names, "left"),
         Column(note("mask.column_visible"), found.weights_after.sum(axis=-1) - found.hidden_share,
                "fine"),
         Column(note("mask.column_hidden"), found.hidden_share, "fine"),
         Column("", found.hidden_share, "bar"),
-    )  # fmt: skip
+    ]  # fmt: skip
+    if found.sink_share_after.size:
+        columns.append(Column(sinks.NAME, found.sink_share_after, "fine"))
     return Columns(note("mask.shares"), columns)
 
 
@@ -161,7 +153,7 @@ def _moved(found: "MaskEffect", names: list[str]) -> Columns:
         Column(note("mask.column_change"), found.output_change),
         Column(note("mask.column_length"), found.output_norm),
     )
-    return Columns(note("mask.moved"), columns)
+    return Columns(note(f"mask.moved{'_sink' if found.sink_share_after.size else ''}"), columns)
 
 
 def _next(trace: Trace, found: "MaskEffect") -> Columns:

@@ -7,7 +7,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Trace
-from attn_cli.views.heads import first_token, log_left, split_off
+from attn_cli.views.heads import SINK, first_token, log_left, sinks_in, split_off, sunk
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, say, what_ifs
 from attn_cli.views.numbers import Number
 from attn_cli.views.text import label, labels
@@ -43,6 +43,7 @@ def page(trace: Trace, found: "Layers") -> Page:
             "first",
         ),
         say("heads.columns_are"),
+        *sinks_in([head for _, head in rows], split=bool(split)),
         say("heads.again") if again else say("heads.never_again"),
     ]
 
@@ -67,7 +68,8 @@ def _columns(trace: Trace, column: str, rows: "Rows", *, split: bool) -> list[Co
     names = [place(trace, one.stack, one.kind, one.layer, head.head) for one, head in rows]
     columns, heads = [Column(note("column.head_number"), names, "left")], [head for _, head in rows]
     for field in dict.fromkeys((vocabulary.HEAD_COLUMNS[column], *_FIELDS)):
-        if not (field in _OF_TWINS and np.isnan([getattr(head, field) for head in heads]).all()):
+        known = not np.isnan([getattr(head, field) for head in heads]).all()
+        if known or field not in (*_OF_TWINS, *SINK):
             columns.append(_column(trace, field, rows))
         if field == "first_share" and split:
             columns.append(log_left(heads))
@@ -124,7 +126,8 @@ def _sinks(heads: "Sequence[HeadSummary]", first: Note) -> Say:
     if not known or not np.isfinite(weighted):
         return say("heads.sinks_only", count=len(sinks), all=len(heads), first=first)
     return say(
-        "heads.sinks", count=len(sinks), all=len(heads), first=first, share=share,
+        "heads.sinks_beside" if sunk(heads) else "heads.sinks",
+        count=len(sinks), all=len(heads), first=first, share=share,
         value=float(np.median(known)), weighted=weighted,
     )  # fmt: skip
 

@@ -106,7 +106,8 @@ def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
         hints = get_type_hints(kind)
         if names == _FIRST:
             return kind(*_told_first(value))
-        return kind(**{name: of_json(hints[name], value[name], text) for name in names})
+        there = (name for name in names if name in value)
+        return kind(**{name: of_json(hints[name], value[name], text) for name in there})
     if get_origin(kind) is tuple:
         return tuple(of_json(get_args(kind)[0], item, text) for item in value)
     if kind is str:
@@ -286,8 +287,8 @@ def _experts(found: Mapping[str, Any], blocks: Sequence[Attention]) -> Experts:
     queries, chosen = tuple(map(int, found["queries"])), found["chosen"]
     if not own or queries != own[0].queries:
         raise ContentError(f"its experts of layer {layer} are of other tokens", _DAMAGED)
-    used = {len(row) for row in chosen}
-    if len(used) != 1 or shares.dtype == bool or shares.shape != (len(queries), *used):
+    shape = len(chosen), *{len(row) for row in chosen}
+    if shares.dtype == bool or shares.shape != shape or shape[:1] != (len(queries),):
         raise ContentError(f"its experts of layer {layer} have no share each", _DAMAGED)
     for query, row in zip(queries, chosen, strict=True):
         if len(set(row)) < len(row):

@@ -88,7 +88,8 @@ def of_type(kind: Any) -> dict[str, Any]:
         return _prompt(target=_prompt())
     if names := field_names(kind):
         hints = get_type_hints(kind)
-        return _object({name: of_type(hints[name]) for name in names})
+        shown = {name: of_type(hints[name]) for name in names}
+        return _object(shown, optional=tuple(vocabulary.OF_SINKS & {*names}))
     if get_origin(kind) is tuple:
         return {"type": "array", "items": of_type(get_args(kind)[0])}
     if get_origin(kind) is Mapping:

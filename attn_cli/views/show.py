@@ -163,6 +163,8 @@ def _seen(saved: Saved, one: Heads) -> Attention:
     square = (len(queries), len(keys))
     if one.weights.size and one.weights.shape != (len(one.heads), *square):
         raise ValueError
+    if one.sink_share.size and one.sink_share.shape != (len(one.heads), len(queries)):
+        raise ValueError
     if one.weights.size and (one.visible.shape != square or one.visible.dtype != bool):
         raise ValueError
     _check_places([one.query], len(queries))
@@ -181,7 +183,8 @@ def _mask(saved: Saved, _: Look) -> Shown:
         _check_places([cell.query], queries)
         _check_places([cell.key], keys)
     squares = (found.visible_before, found.visible_after, found.weights_before, found.weights_after)
-    rows = (found.hidden_share, found.moved, found.output_norm, found.output_change)
+    rows = [found.hidden_share, found.moved, found.output_norm, found.output_change]
+    rows += [a for a in (found.sink_share_before, found.sink_share_after) if a.size]
     if {a.shape for a in squares} != {(queries, keys)} or {a.shape for a in rows} != {(queries,)}:
         raise ValueError
     cells = [cell._replace(masked=-np.inf) for cell in found.removed]  # null, as JSON has no ∞

@@ -14,9 +14,10 @@ from attn_cli.maths.layers import cosine
 from attn_cli.notes import WRITTEN
 from attn_cli.notes import place as of_layer
 from attn_cli.records import Address, Attention, Prediction, Trace
-from attn_cli.views import bare, ending, entering, numbers
+from attn_cli.views import bare, ending, entering, numbers, sinks
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import (
+    NOTHING,
     Grids,
     Heading,
     Matrix,
@@ -37,8 +38,8 @@ MOST_TABLES, MOST_PREDICTIONS = 200, 12
 _TABLES_OF_STEP = {1: 2, 2: 3, 3: 1, 4: 2, 5: 1, 6: 4}
 # What a step's page needs of other steps, to say what happened in this sentence.
 EXPLAINED_WITH = {
-    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",), 5: ("masked", "visible"),
-    6: ("weights", "v"),
+    2: ("x", "normed"), 3: ("q", "k", "visible"), 4: ("weights",),
+    5: ("masked", "sink", "visible"), 6: ("weights", "sink_share", "v"),
 }  # fmt: skip
 Items = Iterator[NamedTuple]
 _EVERYTHING: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = MappingProxyType({})
@@ -105,7 +106,9 @@ def overview(
         names, keys = [names[i] for i in rows], [keys[i] for i in columns]
         at = np.ix_(rows, columns)
         found.append(Say(of_layer(trace.model, block), "block"))
-        found.append(Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys))
+        share = block.sink_share[:, rows] if "sink_share" in block.arrays else NOTHING
+        grids = Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys)
+        found.extend(sinks.grids(grids, share))
     return [*found, *predictions(trace, full=False)]
 
 
@@ -241,7 +244,10 @@ def _scale_and_mask(view: HeadView) -> Items:
         elif view.facts.positions == "relative":
             yield say("scale.relative")
         yield view.cells("bias")
-    yield from (view.cells("scaled"), *_mask(view), view.cells("masked"))
+    yield from (view.cells("scaled"), *_mask(view))
+    if view.has("sink"):
+        yield say("sink.what", sink=float(view.arrays["sink"]))
+    yield view.cells("masked")
 
 
 def _mask(view: HeadView) -> Items:
@@ -291,27 +297,28 @@ def _hidden_pair(view: HeadView) -> tuple[str, str] | tuple[()]:
 
 
 def _softmax(view: HeadView) -> Items:
-    temperature = view.trace.settings["attention_temperature"]
-    heated = note("softmax.title_heated", temperature=f"{temperature:g}")
-    yield StepTitle(5, heated if temperature not in (0, 1) else note("softmax.title"))
-    said = [say("softmax.what")]
+    temperature, sunk = view.trace.settings["attention_temperature"], view.has("sink_share")
+    yield sinks.softmax_title(temperature, sunk=sunk)
+    said = [say("softmax.what_sink" if sunk else "softmax.what")]
     if not view.arrays.get("visible", np.ones(1, bool)).all():
         value = view.trace.settings["mask_value"]
         said.append(say("softmax.hidden" if value is None else "softmax.value"))
     if temperature == 0:
         said.append(say("softmax.cold"))
     elif view.has("masked"):
-        row = view.arrays["masked"][view.query].astype(np.float64)
+        of_sink = view.of_sink("masked")[view.query : view.query + 1]
+        row = np.append(view.arrays["masked"][view.query], of_sink).astype(np.float64)
         top = float(row.max())
-        total = float(np.exp((row - top) / temperature).sum()) if np.isfinite(top) else 0.0
-        words = {"query": view.names[view.query], "top": top, "total": total}
+        powers = np.exp((row - top) / temperature) if np.isfinite(top) else np.zeros(1)
+        words = {"query": view.names[view.query], "top": top, "total": float(powers.sum())}
+        if of_sink.size:
+            words["sink"] = note("softmax.sink", power=float(powers[-1]))
         heat = say("softmax.heat", temperature=f"{temperature:g}")
-        said += [heat] * (temperature != 1) + [say("softmax.row", **words)]
+        said += [heat] * (temperature != 1) + [say("softmax.row", **{"sink": "", **words})]
     yield paragraph(*said)
     yield from (view.cells("weights"), say("softmax.here", query=view.names[view.query]))
-    row = view.arrays["weights"][view.query]
-    order = np.argsort(-row, kind="stable")[:4].tolist()
-    yield Shares(view.named_keys(order), row[order].tolist())
+    share = view.of_sink("weights")[view.query : view.query + 1]
+    yield Shares(*sinks.shares(view.key_names, view.arrays["weights"][view.query], share, 4))
 
 
 def _sum(view: HeadView) -> Items:
@@ -319,6 +326,9 @@ def _sum(view: HeadView) -> Items:
     yield StepTitle(6)
     if view.has("weights", "v"):
         yield from (say("sum.what", query=query), _weighted_values(view))
+        if view.has("sink_share"):
+            share = float(view.arrays["sink_share"][view.query])
+            yield say("sum.sink", share=share, rest=float(view.arrays["weights"][view.query].sum()))
     yield view.rows("z", view.queries)
     if view.has("w_o"):
         yield view.parameter("w_o")

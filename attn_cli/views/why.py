@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from attn_cli.notes import place
 from attn_cli.records import Address, Trace
-from attn_cli.views import numbers
+from attn_cli.views import numbers, sinks
 from attn_cli.views.items import (
     Column,
     Columns,
@@ -142,8 +142,8 @@ class _Telling(NamedTuple):
             sheet.put(f"power:{i}", row.power, "powers")
             sheet.rule(f"shifted:{i}", f"masked:{i}", "largest", by=lambda a, b: a - b)
             sheet.rule(f"power:{i}", f"shifted:{i}", by=self._power)
-        rest = math.fsum(row.power for row in found.row) - sum(r.power for r in self._rows())
-        sheet.put("power_rest", rest, "powers")
+        shown = sum(row.power for row in self._rows() if row.key >= 0)
+        sheet.put("power_rest", math.fsum(row.power for row in found.row) - shown, "powers")
         sheet.put("total", found.total)
         powers = [f"power:{i}" for i in range(len(self._rows()))]
         sheet.rule("total", *powers, "power_rest", by=total)
@@ -182,11 +182,13 @@ class _Telling(NamedTuple):
         ]
 
     def _rows(self) -> list:
-        """The keys that are shown: those with the largest weights, and the cell's own."""
+        """The keys that are shown: those with the largest weights, and the cell's own; then the
+        sink, if there is one."""
         rows = self.found.row
         shown = list(rows[: shown_rows(len(rows), _KEYS, self.full)])
         own = [row for row in rows if row.key == self.found.key]
-        return shown if not own or own[0] in shown else [*shown[:-1], *own]
+        shown = shown if not own or own[0] in shown else [*shown[:-1], *own]
+        return [*shown, *self.found.sink_row]
 
     def _place(self) -> int:
         """Where the cell's key stands among the shown keys, −1 if it has no weight."""
@@ -216,7 +218,8 @@ class _Telling(NamedTuple):
             return say("why.hidden" if not found.weight else "why.hidden_valued", "headline",
                        **words, weight=weight)  # fmt: skip
         rank = 1 + sum(row.weight > found.weight for row in found.row)
-        key = "why.alone" if len(found.row) == 1 else "why.best" if rank == 1 else "why.ranked"
+        alone = "why.alone_sink" if found.sink_row else "why.alone"
+        key = alone if len(found.row) == 1 else "why.best" if rank == 1 else "why.ranked"
         return say(key, "headline", **words, weight=weight, rank=rank)
 
     def dot_products(self) -> Items:
@@ -289,14 +292,13 @@ class _Telling(NamedTuple):
             yield say("why.no_row", query=self.query)
             return
         temperature = found.attention_temperature
-        heated = note("softmax.title_heated", temperature=self._temperature())
-        yield StepTitle(5, heated if temperature not in (0, 1) else note("softmax.title"))
+        yield sinks.softmax_title(temperature, sunk=bool(found.sink_row))
         if not temperature:
             yield say("softmax.cold")
-        names: list[Words] = [self.keys[row.key] for row in rows]
+        names: list[Words] = [sinks.NAME if r.key < 0 else self.keys[r.key] for r in rows]
         cells = [[text(f"{name}:{i}") for i in range(len(rows))]
                  for name in ("masked", "shifted", "power")]  # fmt: skip
-        others = len(found.row) - len(rows)
+        others = len(found.row) + len(found.sink_row) - len(rows)
         if others:
             names.append(note("why.other_keys", count=others))
             for column, cell in zip(cells, ("", "", text("power_rest")), strict=True):

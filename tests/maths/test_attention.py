@@ -339,9 +339,10 @@ def some_mask(kind, queries, keys, rng):
     temperature=st.sampled_from([1.0, 0.5, 0.0]),
     biased=st.booleans(),
     summed=st.booleans(),
+    sunk=st.booleans(),
 )
 def test_blocks_and_less_kept_change_no_number(
-    seed, kind, hidden_rows, block, temperature, biased, summed
+    seed, kind, hidden_rows, block, temperature, biased, summed, sunk
 ):
     rng = np.random.default_rng(seed)
     groups, queries, earlier, width, value_width = rng.integers(1, 8, 5).tolist()
@@ -358,6 +359,8 @@ def test_blocks_and_less_kept_change_no_number(
         options["bias"] = cells(rng.standard_normal((heads, queries, keys)))
     if summed:
         options["terms"] = {"more": cells(rng.standard_normal((heads, queries, keys)))}
+    if sunk:
+        options["sink"] = rng.standard_normal(heads)
     given = (q, k, v, cells(visible))
     whole = steps.attend(*given, **options)
     options["at"] = masks.looks(cells(visible), earlier - 1, queries, keys, block)
@@ -370,6 +373,10 @@ def test_blocks_and_less_kept_change_no_number(
     assert set(parts.terms) == ({steps.PRODUCT, "more"} if summed else set())
     if summed:
         assert row_error(sum(parts.terms.values()), whole.scores) <= 1e-12
+    assert whole.sink_share.shape == ((heads, queries) if sunk else (0,))
+    if sunk:
+        assert row_error(parts.sink_share, whole.sink_share) <= 1e-12
+        assert np.abs(whole.weights.sum(axis=-1) + whole.sink_share - 1).max() <= 1e-12
     lean = steps.attend(*given, **options, keep=Keep(("weights",)))
     assert np.array_equal(lean.weights, parts.weights) and np.array_equal(lean.z, parts.z)
     without = steps.attend(*given, **options, keep=Keep(()))
@@ -396,16 +403,23 @@ MASKS_OF_A_LONG_TEXT = {
 
 @pytest.mark.parametrize("visible", MASKS_OF_A_LONG_TEXT.values(), ids=MASKS_OF_A_LONG_TEXT)
 @pytest.mark.parametrize("biased", [False, True])
-def test_not_a_bit_depends_on_threads_or_on_what_is_kept(visible, biased):
+@pytest.mark.parametrize("sunk", [False, True])
+def test_not_a_bit_depends_on_threads_or_on_what_is_kept(visible, biased, sunk):
     """Long enough for several blocks of queries, heads one by one."""
     q, k, v = drawn(3, heads=6, groups=2, queries=300, keys=300, width=16, value_width=8)
     bias = cells(normal(np.random.default_rng(1), 6, 300, 300))
     options = {"bias": bias} if biased else {}
+    options |= {"sink": normal(np.random.default_rng(2), 6)} if sunk else {}
     shown = masks.square(visible, 300)
     wanted = steps.attend(q, k, v, visible, **options)
     plain = np.where(shown, wanted.scaled.astype(np.float64), -np.inf)
+    sink = np.broadcast_to(options["sink"][:, None, None] if sunk else -np.inf, (6, 300, 1))
+    plain = np.concatenate([plain, sink], axis=-1)
     shares = np.exp(plain - plain.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
+    shares, share = shares[..., :-1], shares[..., -1]
+    assert wanted.sink_share.size == sunk * share.size
+    assert not sunk or row_error(wanted.sink_share, share) <= 1e-6
     assert row_error(wanted.weights, shares) <= 1e-6
     assert row_error(wanted.z, shares @ v.repeat(3, axis=0)) <= 1e-6
     try:
@@ -414,7 +428,7 @@ def test_not_a_bit_depends_on_threads_or_on_what_is_kept(visible, biased):
             for names in (steps.BEFORE_SUM, ("weights",), ("scores",), ()):
                 found = steps.attend(q, k, v, visible, **options, keep=Keep(names))
                 assert np.array_equal(found.z, wanted.z)
-                for name in names:
+                for name in (*names, "sink_share"):
                     assert np.array_equal(getattr(found, name), getattr(wanted, name))
     finally:
         cores.use(0)

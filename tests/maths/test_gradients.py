@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import attn_cli.maths
-from attn_cli.maths import attention, layers, masks, positions
+from attn_cli.maths import attention, backward, layers, masks, positions
 
 EPSILON = 1e-5
 STEP = 1e-5
@@ -200,7 +200,7 @@ def attend():
     weights, visible = attended(q, k, v, bias).weights, masks.causal(at_Q, at_K)
     return (
         lambda *arguments: attended(*arguments).z,
-        lambda r: attention.attend_vjp(q, k, v, visible, weights, r, scale=0.3),
+        lambda r: backward.attend_vjp(q, k, v, visible, weights, r, scale=0.3),
         (q, k, v, bias),
     )
 
@@ -235,7 +235,7 @@ CASES = {
     "attention.softmax": softmax,
     "attention.weighted_sum": weighted_sum,
     "attention.combine": combine,
-    "attention.attend": attend,
+    "backward.attend": attend,
     "positions.relative_bias": relative_bias,
 }
 
@@ -254,7 +254,7 @@ def test_a_scale_of_0_is_one_over_the_root_of_the_width_backwards_too():
     q, k, v, grad = arrays((H, Q, W), (H, K, W), (H, K, M), (H, Q, M))
     given = q, k, v, np.ones((Q, K), bool), attention.softmax(q @ k.swapaxes(-1, -2)), grad
     for own, other in zip(
-        attention.attend_vjp(*given), attention.attend_vjp(*given, scale=W**-0.5), strict=True
+        backward.attend_vjp(*given), backward.attend_vjp(*given, scale=W**-0.5), strict=True
     ):
         np.testing.assert_array_equal(own, other)
 

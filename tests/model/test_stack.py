@@ -158,13 +158,13 @@ OF_QUERIES = {"x", "normed", "q_unrotated", "q"}
 OF_KEYS = {"key_x", "k_unrotated", "k", "v"}
 OF_BOTH = {
     "content_to_content", "content_to_position", "position_to_content", "scores", "scaled", "bias",
-    "visible", "masked", "weights", "z", "head_output", "output", "mlp_output",
+    "visible", "masked", "weights", "sink_share", "z", "head_output", "output", "mlp_output",
 }  # fmt: skip
 
 
 def test_every_array_is_of_the_queries_of_the_keys_or_of_both():
     sides = OF_QUERIES | OF_KEYS | OF_BOTH
-    of_none = vocabulary.PARAMETERS | vocabulary.OF_DISTANCES
+    of_none = vocabulary.PARAMETERS | vocabulary.OF_DISTANCES | {"sink"}
     assert sides | of_none | vocabulary.EMBEDDING_PARTS == set(vocabulary.ARRAYS)
     assert vocabulary.arrays_after(False, False) == set()
     assert vocabulary.arrays_after(True, False) - vocabulary.EMBEDDING_PARTS == OF_QUERIES | OF_BOTH

@@ -23,7 +23,6 @@ def refused(call, *given, **named):
 # --- quantised weights ---------------------------------------------------------------------------
 
 METHODS = {
-    "MXFP4": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]},
     "HQQ": {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}},
     "AQLM in 2 bits": {"quant_method": "aqlm", "nbits": 2},
     "EETQ": {"quant_method": "eetq", "weights": "int8"},

@@ -5,6 +5,7 @@ SENTENCES = {
     "mask.headline": "{mask}: {removed} of {cells} cells hidden, {added} opened; {effect}{goes}.",
     "mask.moves": "`{query}` moves {moved} of its attention",
     "mask.vanishes": "`{query}` sees no key any more and all its attention is gone",
+    "mask.vanishes_sink": "`{query}` sees no key any more and its sink takes all",
     "mask.appears": "`{query}` saw no key before and now does",
     "mask.gone": "all gone",
     "mask.new": "all new",
@@ -33,6 +34,8 @@ SENTENCES = {
     "mask.added": "newly opened cells, with their scores and the weights they get",
     "mask.more": "… {count} more (--full shows all)",
     "mask.moved": "each token: attention moved to other keys, and how far `output` moves",
+    "mask.moved_sink": "each token: attention moved to other keys or the sink, and how far "
+    "`output` moves",
     "mask.next": "{what}, before and after",
     "mask.weights_before": "weights before",
     "mask.weights_after": "weights after",
@@ -144,6 +147,8 @@ SENTENCES = {
     "verdict.suspect": "suspect",
     # models
     "models.package": "in packages",
+    "models.inside": "in this folder",
+    "models.text": "its text part",
     "models.hub": "in the Hugging Face cache",
     "models.ollama": "in the store of Ollama",
     "models.broken": "✗ {name}{family} does not open: {reason}",

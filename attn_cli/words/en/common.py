@@ -18,6 +18,8 @@ SENTENCES = {
     "note.no_effect": "{changes} changes nothing that is shown here",
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
+    "note.text": "only the text part of this model is read and counted: {tensors} for pictures, "
+    "with {parameters} parameters, left out",
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
     "note.quantised": "the weights are quantised ({how}): attn computes in float32 with the "
     "numbers that they stand for",
@@ -31,6 +33,8 @@ SENTENCES = {
     "note.logits": "{count} logits are NaN or infinite: the prediction cannot be trusted",
     "note.no_tokenizer": "{problem}; tokens are shown as their ids",
     "note.hidden_row": "{where}: no visible key for query {rows}; weights and z are 0",
+    "note.hidden_row_sink": "{where}: no visible key for query {rows}; weights and z are 0, the "
+    "sink has all",
     "note.nonfinite": "{where}: {count} numbers of {name} are NaN or infinite",
     "note.sample_prompt": "no text given: using the sample prompt",
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
@@ -99,6 +103,7 @@ SENTENCES = {
     "its table's largest.",
     "column.query": "query",
     "column.key": "key",
+    "column.sink": "(sink)",
     "column.token": "token",
     "column.weight": "weight",
     "column.head_number": "head",

@@ -18,6 +18,17 @@ SENTENCES = {
     "heads.first_share": "on first",
     "heads.previous_share": "on previous",
     "heads.self_share": "on itself",
+    "heads.sink_share": "on sink",
+    "heads.sink": "In this model every row has a sink: a learned score that belongs to no key and "
+    "takes its share of 1. Entropy counts it as one more choice; `on sink` is its mean share.",
+    "heads.sink_split": "In this model every row has a sink, a learned score that belongs to no "
+    "key; what is said of the other keys leaves it out too. `on sink` is its mean share of the "
+    "whole.",
+    "heads.sinks_beside": "{count} of {all} heads give {first} more than half of their attention, "
+    "although a row's sink could take what finds nothing. What that adds depends on the value "
+    "there: after W_O it is {value} times as long as the others' (median of these heads). With "
+    "each weight times the length of its value, the token's mean share in them is {weighted}, not "
+    "{share}.",
     "heads.norm": "norm",
     "heads.cosine": "cosine",
     "heads.sum": "Σ head_output + bias = output: largest error {error}.",

@@ -169,7 +169,22 @@ SENTENCES = {
     "softmax.here": "`{query}` looks at",
     "softmax.title": "weights = e^(masked − largest) ÷ their sum, for each query",
     "softmax.title_heated": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum",
-    "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to {total}.",
+    "softmax.title_sink": "weights = e^(masked − largest) ÷ their sum, the sink's power included",
+    "softmax.title_heated_sink": "weights = e^((masked − largest) ÷ {temperature}) ÷ their sum, "
+    "the sink's power included",
+    "softmax.what_sink": "Each query's weights and the sink's share (last) add up to 1. The "
+    "exponential favours larger scores.",
+    "softmax.row": "For `{query}` the largest is {top} and the powers of e add up to "
+    "{total}{sink}.",
+    "softmax.sink": ", of which {power} is the sink's",
+    "sink.what": "Beside the keys stands a sink (last): one more score, {sink}, which this head "
+    "has learned. It is the same for every query, is neither scaled nor masked, and belongs to no "
+    "key.",
+    "sink.beside": "{name}, then the sink",
+    "sink.grids": "After the keys comes the sink, a learned score that belongs to none of them; "
+    "with it the weights of every query add up to 1.",
+    "sum.sink": "The sink has no value: its share of the row, {share}, adds nothing, and the "
+    "weights above add up to {rest}.",
     "softmax.cold": "At attention temperature 0 the largest score of a row takes all; equal ones "
     "share it.",
     "softmax.hidden": "A hidden cell gets 0 and a mark of its own.",

@@ -7,6 +7,8 @@ SENTENCES = {
     "keys.",
     "why.nan": "`{query}` gives `{key}` a weight of NaN: a score of its row is NaN or infinite.",
     "why.alone": "`{query}` gives `{key}` all of its attention: it sees no other key.",
+    "why.alone_sink": "`{query}` gives `{key}` {weight} of its attention and the sink the rest: it "
+    "sees no other key.",
     "why.hidden": "`{query}` may not look at `{key}`: the weight is 0, whatever the score.",
     "why.hidden_valued": "`{query}` may not look at `{key}`, and yet gives it {weight} of its "
     "attention, since --mask-value stands where −∞ belongs.",
