@@ -29,6 +29,9 @@ def shape_notes(model: Model) -> tuple[Note, ...]:
         notes.append(note(key, how=model.facts.quantised))
     if model.unknown:
         notes.append(note("note.keys", keys=some(model.unknown)))
+    if model.unread[0]:
+        tensors, numbers = plural(model.unread[0], "tensor"), f"{model.unread[1]:,}"
+        notes.append(note("note.text", tensors=tensors, parameters=numbers))
     if model.left_aside:
         notes.append(note("note.aside", tensors=some(model.left_aside)))
     if not model.facts.predicts:

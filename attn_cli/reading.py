@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import isqrt
 
 from attn_cli import machine, vocabulary
-from attn_cli.errors import ContentError, UsageError, plural
+from attn_cli.errors import ContentError, UsageError, plural, shorten
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token, telling
@@ -60,6 +60,7 @@ def tokenise(
         read = replace(read, follow=telling(read.tokens, masks))
     if alone:
         return read
+    _check_reserved(model, read)
     _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if not model.facts.encoder:
         return read
@@ -90,6 +91,17 @@ def _read(
         )  # fmt: skip
     tokens = model.tokenizer.encode(text, special=special)
     return Prompt(text=text, has_text=True, tokens=tokens, special=special)
+
+
+def _check_reserved(model: Model, read: Prompt) -> None:
+    """Raises UsageError for a token that stands for a picture, or for where one begins or ends."""
+    token = next((token for token in read.tokens if token.id in model.reserved), None)
+    if token is not None:
+        raise UsageError(
+            f"the prompt has the token {shorten(repr(token.text))} (id {token.id}), which stands "
+            f"for a picture or a part of one ({model.reserved[token.id]})",
+            f"leave it out: attn reads the text part of {model.facts.name} alone",
+        )
 
 
 def _says_something(read: Prompt) -> bool:

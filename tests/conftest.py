@@ -94,11 +94,19 @@ def repack() -> Callable[[Path, Callable[[dict[str, Entry]], dict[str, Entry]]],
 
 @pytest.fixture
 def golden_copy(tmp_path: Path) -> Callable[..., Path]:
-    """Copies a golden model's folder, with a tokenizer of a form, for a test to change."""
+    """Copies a golden model's folder, with a tokenizer of a form, for a test to change.
+
+    `NAME, with pictures` has its config within that of a model for pictures and text.
+    """
 
     def copy(name: str, form: making.Form = making.DECODER) -> Path:
+        name, _, around = name.partition(", ")
         folder = tmp_path / name
         shutil.copytree(GOLDEN / name, folder)
+        if around:
+            text = json.loads((folder / "config.json").read_text())
+            whole = {"model_type": "gemma3", "text_config": text, "image_token_index": 99}
+            (folder / "config.json").write_text(json.dumps(whole))
         (folder / "tokenizer.json").write_text(json.dumps(small_tokenizer(form)))
         return folder
 

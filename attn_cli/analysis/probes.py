@@ -83,14 +83,14 @@ def probe(model: Model, where: tuple[str, str], seed: int, block: Sequence[int] 
 
 
 def _ordinary(model: Model, rng: np.random.Generator, count: int) -> tuple[int, ...]:
-    """Up to so many different ids that are tokens, and no special ones, in random order."""
+    """Up to so many different ids of text, and no special ones, in random order."""
     found = []
     for id in rng.permutation(model.facts.vocabulary).tolist():
         try:
             ordinary = not model.tokenizer.token(id).special
         except KeyError:  # a row that no token has, unless no token is known at all
             ordinary = bool(model.tokenizer.problem)
-        if ordinary:
+        if ordinary and id not in model.reserved:
             found.append(id)
         if len(found) == count:
             break

@@ -51,7 +51,7 @@ def added(base: Tensor, to: LowRank) -> Tensor:
     def fill(rows: Rows, out: np.ndarray) -> None:
         indices = range(rows.start, rows.stop) if isinstance(rows, slice) else rows
         found = base.rows(indices, out)
-        if found.base is not out and found is not out:
+        if not np.may_share_memory(found, out):  # a view of the file
             out[...] = found
         # Row by row, so that no digit depends on which rows are made together.
         change = np.matmul(once("left", left)[rows][:, None], once("right", right))[:, 0]

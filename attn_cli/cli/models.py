@@ -34,20 +34,20 @@ def command(
     ignore_config: IgnoreConfig = (),
     quiet: Quiet = False,
 ) -> int:
-    """What can be opened on this machine; with MODEL, what is inside that checkpoint."""
+    """What can be opened on this machine, or in a folder; what is inside the checkpoint MODEL."""
     from attn_cli.notes import model_notes
-    from attn_cli.opening.listing import contents, listing
+    from attn_cli.opening.listing import contents, inside, listing
     from attn_cli.views import models as view
 
     if name is None and adapter is not None:
         raise UsageError("--adapter goes with a MODEL", "attn models MODEL --adapter DIR")
-    if name is None:
-        found = listing()
+    found = listing() if name is None else inside(name)
+    if found.models:
         result = output.Result(partial(view.listing, found), found)
     else:
         model = opened_model(name, adapter, ignore_config)
-        inside = contents(model)
-        page = partial(view.contents, model.facts, inside)
+        parts = contents(model)
+        page = partial(view.contents, model.facts, parts)
         settings, said = {"ignore_config": list(ignore_config)}, model_notes(model)
-        result = output.Result(page, inside, model.facts, None, settings, said)
+        result = output.Result(page, parts, model.facts, None, settings, said)
     return output.deliver("models", out, [result], quiet=quiet)

@@ -23,6 +23,10 @@ FAMILIES = {
     "gemma2": "gemma2",
     "gemma3": "gemma3",
     "gemma3_text": "gemma3",
+    "qwen2_vl_text": "qwen2_vl",
+    "qwen2vl": "qwen2_vl",
+    "qwen3_vl_text": "qwen3_vl",
+    "qwen3vl": "qwen3_vl",
     "phi3": "phi3",
     "olmo": "olmo",
     "olmo2": "olmo2",
@@ -84,5 +88,10 @@ FAMILIES = {
     "umt5": "umt5",
     "bart": "bart",
 }  # fmt: skip
+# A `model_type` whose config has that of a text in it, which decides the family: `composites.py`.
+COMPOSITES = frozenset({
+    "gemma3", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
+    "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm",
+})  # fmt: skip
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

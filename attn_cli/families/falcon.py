@@ -13,18 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.maths.attention import default_scale, no_bias
-from attn_cli.maths.positions import alibi_slopes
+from attn_cli.maths.attention import Relation, default_scale, no_bias
+from attn_cli.maths.positions import alibi_slopes, bfloat16, rounded_alibi
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
-from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.family import Model
 from attn_cli.model.gguf import NEUTRAL, Gguf, named
 from attn_cli.model.prenorm import Config, Layout
-from attn_cli.model.rope import read_rope
-from attn_cli.model.stack import Request
-from attn_cli.model.tensors import Shapes
+from attn_cli.model.stack import Stack
 from attn_cli.records import Facts
 
 _HARMLESS = frozenset({"attention_dropout", "hidden_dropout", "initializer_range"})
@@ -51,7 +47,7 @@ def read_config(reader: ConfigReader) -> Config:
         qkv_bias=bias,
         output_bias=bias,
         mlp_bias=bias,
-        rope=None if alibi else read_rope(reader, found["head_width"], found["context"]),
+        rope=None if alibi else prenorm.whole_rope(reader, found),
     )
     reader.finish(_HARMLESS | (_OF_ROTATION if alibi else frozenset()))
     return config
@@ -79,6 +75,12 @@ def _groups(reader: ConfigReader, found: Mapping[str, Any], new: bool) -> int:
     return groups
 
 
+def _bias(config: Config, stack: Stack, dtype: np.dtype) -> Relation:
+    slopes_H = alibi_slopes(config.heads)
+    return no_bias if config.rope else partial(rounded_alibi, slopes_H=slopes_H,
+                                               width=config.head_width)  # fmt: skip
+
+
 _LAYOUT = Layout(
     embedding="word_embeddings",
     layers="h.",
@@ -87,7 +89,7 @@ _LAYOUT = Layout(
     mlp=("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
     last="ln_f",
     prefixes=("transformer.",),
-    bias=lambda config, stack, dtype: no_bias if config.rope else partial(_alibi, config),
+    bias=_bias,
 )
 _OF_TWO = replace(_LAYOUT, norms=("ln_attn", "ln_mlp"))
 
@@ -96,34 +98,12 @@ def _layout(config: Config) -> Layout:
     return _OF_TWO if config.parallel and not config.one_norm else _LAYOUT
 
 
-def shapes(config: Config) -> Shapes:
-    return prenorm.shapes(_layout(config), config)
-
-
-def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    return prenorm.forward(_layout(model.config), model, ids, request, cache)
-
-
 def describe(facts: Facts, config: Config) -> Facts:
     facts = prenorm.describe(_LAYOUT, facts, config)
     if config.rope:
         return facts
-    slopes_H = _bfloat16(alibi_slopes(config.heads)) * default_scale(config.head_width)
+    slopes_H = bfloat16(alibi_slopes(config.heads)) * default_scale(config.head_width)
     return replace(facts, positions="bias", alibi="rounded", slopes=tuple(slopes_H.tolist()))
-
-
-def _alibi(config: Config, queries_Q: np.ndarray, keys_K: np.ndarray) -> np.ndarray:
-    """`bias` (H, Q, K): what ALiBi adds once the scores are scaled."""
-    slopes_H = _bfloat16(alibi_slopes(config.heads))
-    of_keys = _bfloat16(slopes_H[:, None, None] * _bfloat16(keys_K.astype(np.float32)))
-    scaled = of_keys / np.float32(config.head_width**0.5)
-    return np.broadcast_to(scaled, (config.heads, len(queries_Q), len(keys_K)))
-
-
-def _bfloat16(x: np.ndarray) -> np.ndarray:
-    """float32 rounded to the nearest numbers of 8 significant bits, of two the even one."""
-    bits = x.astype(np.float32).view(np.uint32)
-    return (bits + (0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 # --- the same model in a GGUF file, whose fused rows are all queries, keys, values ---------------
@@ -162,6 +142,4 @@ _GGUF = Gguf(
     finish=lambda config, *_: replace(config, groups=1),
 )
 
-FAMILY = prenorm.family(
-    _LAYOUT, read_config, shapes=shapes, forward=forward, describe=describe, gguf=_GGUF
-)
+FAMILY = prenorm.family(_LAYOUT, read_config, _layout, describe=describe, gguf=_GGUF)

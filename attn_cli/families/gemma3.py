@@ -1,18 +1,17 @@
 """Gemma 3, its text: Gemma 2 with a norm on queries and keys and two ways of rotating.
 
 Gemma Team 2025. Five layers of six have a window and rotate fast; the sixth sees everything and
-rotates slowly. A checkpoint that also sees pictures is read for its text alone.
+rotates slowly.
 """
 
 from dataclasses import replace
 from functools import partial
 
-from attn_cli.families import gemma2, llama
+from attn_cli.families import gemma2
 from attn_cli.families.gemma2 import HARMLESS, Config, LeftOut, gemma_config
 from attn_cli.families.llama import sizes
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.rope import Rope, scaled_rope, whole_heads
-from attn_cli.model.tensors import Naming
 
 # What the reference's config class has where config.json leaves a key out; a null cap is none.
 _DEFAULTS = {
@@ -23,29 +22,14 @@ _DEFAULTS = {
 }  # fmt: skip
 _SLOW, _FAST = 1_000_000.0, 10_000.0
 _KINDS = ("full_attention", "sliding_attention")
-# The keys of a config for pictures and text that are about pictures.
-_OF_PICTURES = frozenset(
-    """
-    boi_token_id boi_token_index eoi_token_id eoi_token_index image_token_id image_token_index
-    mm_tokens_per_image vision_config
-    """.split()
-)
 
 
 def read_config(reader: ConfigReader) -> Config:
-    pictures = reader.says("text_config")
-    if pictures:
-        tied = reader.flag("tie_word_embeddings", True)
-        inner = {**reader.mapping("text_config"), "tie_word_embeddings": tied}
-        reader.finish(_OF_PICTURES | {"initializer_range"})
-        reader = reader.section("text_config", inner)
     reader = reader.with_defaults(_DEFAULTS)
     shared = sizes(reader, activation="hidden_activation")
     period = reader.integer("sliding_window_pattern")
     reader.integer("_sliding_window_pattern", period)
-    # The reference does not read them here.
-    for key in ("attn_logit_softcapping", *(["final_logit_softcapping"] if pictures else [])):
-        reader.only(key)
+    reader.only("attn_logit_softcapping")  # the reference does not read it here
     bases = (reader.positive("rope_theta", _SLOW), reader.positive("rope_local_base_freq", _FAST))
     ropes = ropes_by_kind(reader, bases, shared["head_width"], shared["context"])
     config = replace(gemma_config(reader, shared, *ropes, period), head_norm=True)
@@ -79,23 +63,12 @@ def ropes_by_kind(
     )
 
 
-def naming(config: Config) -> Naming:
-    """As Llama's, or after the names of a checkpoint that also sees pictures."""
-    plain = llama.naming(config)
-    prefixes = ("language_model.model.", "model.language_model.", "language_model.")
-    pictures = ("*vision_tower.*", "*multi_modal_projector.*")
-    return plain._replace(
-        prefixes=(*prefixes, *plain.prefixes), left_out=(*plain.left_out, *pictures)
-    )
-
-
 _LEFT_OUT = LeftOut(period=6, wide_layers=62, local_base=10_000.0)
-_SEEN = ("vision", "mm", "v")
+_OF_PICTURES = ("vision", "mm")
 
 FAMILY = replace(
     gemma2.FAMILY,
     read_config=read_config,
-    naming=naming,
     gguf=replace(
         gemma2.GGUF,
         # The last two are how Ollama's own files name the bases.
@@ -105,8 +78,7 @@ FAMILY = replace(
             "rope.local.freq_base": "rope_local_base_freq",
             "rope.global.freq_base": "rope_theta",
         },
-        harmless=gemma2.GGUF.harmless | {*_SEEN},
-        left_out=(*gemma2.GGUF.left_out, *_SEEN),
+        harmless=gemma2.GGUF.harmless | {*_OF_PICTURES},
         say=partial(gemma2.say, left_out=_LEFT_OUT),
     ),
 )

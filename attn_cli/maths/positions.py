@@ -179,6 +179,24 @@ def alibi(
     return np.broadcast_to(of_keys, (len(slopes_H), len(queries_Q), len(keys_K)))
 
 
+def rounded_alibi(
+    queries_Q: np.ndarray, keys_K: np.ndarray, slopes_H: np.ndarray, width: int
+) -> np.ndarray:
+    """`bias` (H, Q, K) of ALiBi in bfloat16 that is added before the scores are divided by √width.
+
+    Slopes, positions and their products are rounded, the division is not.
+    """
+    of_keys = bfloat16(bfloat16(slopes_H)[:, None, None] * bfloat16(keys_K.astype(np.float32)))
+    divided = of_keys / np.float32(width**0.5)
+    return np.broadcast_to(divided, (len(slopes_H), len(queries_Q), len(keys_K)))
+
+
+def bfloat16(x: np.ndarray) -> np.ndarray:
+    """float32 rounded to the nearest numbers of 8 significant bits, of two the even one."""
+    bits = x.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
 def relative_buckets(
     queries_Q: np.ndarray, keys_K: np.ndarray, count: int, farthest: int, *, both_sides: bool
 ) -> np.ndarray:

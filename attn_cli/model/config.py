@@ -79,6 +79,11 @@ class ConfigReader:
         """The same config with values for the keys that are not there. A null stays: it is one."""
         return self._again({**defaults, **self._values}, self._where, self._within)
 
+    def without(self, *keys: str) -> "ConfigReader":
+        """The same config without keys that have been judged."""
+        values = {key: value for key, value in self._values.items() if key not in keys}
+        return self._again(values, self._where, self._within)
+
     def _again(self, values: Mapping[str, Any], where: str, within: str) -> "ConfigReader":
         return ConfigReader(
             values, where, self._ignored, names=self._names, within=within, unknown=self.unknown

@@ -55,8 +55,10 @@ class Model:
 
     `end_tokens` are the ids that end a text, `ignored` the config keys that the user accepts,
     `unknown` those that mean nothing to the reference library, `untrue_copies` tensors of the file
-    with those that they should repeat and do not, `left_aside` those of another task;
-    `metadata` is a GGUF file's.
+    with those that they should repeat and do not, `left_aside` those of another task; `unread` is
+    how many tensors belong to what makes vectors of pictures, and their parameters; `reserved` are
+    ids that stand for pictures in a prompt, each with the key that says so; `metadata` is a GGUF
+    file's.
     """
 
     facts: Facts
@@ -69,6 +71,8 @@ class Model:
     unknown: tuple[str, ...] = ()
     untrue_copies: tuple[tuple[str, str], ...] = ()
     left_aside: tuple[str, ...] = ()
+    unread: tuple[int, int] = (0, 0)
+    reserved: Mapping[int, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property

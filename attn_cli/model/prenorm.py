@@ -24,7 +24,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import named
 from attn_cli.model.project import Arrays, apart, interleaved
-from attn_cli.model.rope import Rope, rope_section, rotated, rotated_width, scaled_rope
+from attn_cli.model.rope import Rope, read_rope, rope_section, rotated, rotated_width, scaled_rope
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering, layer_normed
@@ -146,6 +146,8 @@ class Layout:
 
 # --- config --------------------------------------------------------------------------------------
 
+# Frequencies are made before the file is asked for a tensor.
+_WIDEST_HEAD = 1 << 16
 _SIZES = {
     "layers": "num_hidden_layers", "vocabulary": "vocab_size",
     "context": "max_position_embeddings",
@@ -165,6 +167,8 @@ def sizes(reader: ConfigReader, own: Mapping[str, str] = MappingProxyType({})) -
 
     width_key, heads_key = name_of("hidden_size"), name_of("num_attention_heads")
     width, heads = reader.equal_shares(width_key, heads_key)
+    if width // heads > _WIDEST_HEAD:
+        raise reader.error(f"{reader.named(width_key)} {width} makes heads above {_WIDEST_HEAD}")
     found = {
         field: reader.integer(name_of(key), high=MOST_LAYERS if field == "layers" else 2**31 - 1)
         for field, key in _SIZES.items()
@@ -175,6 +179,11 @@ def sizes(reader: ConfigReader, own: Mapping[str, str] = MappingProxyType({})) -
     }  # fmt: skip
 
 
+def head_width(reader: ConfigReader, found: Mapping[str, Any]) -> int:
+    """`head_dim`, which a family's class reads though it has no such field."""
+    return reader.integer("head_dim", found["head_width"], high=_WIDEST_HEAD)
+
+
 def grouped(reader: ConfigReader, found: Mapping[str, Any], kv_heads: int) -> int:
     """How many heads have keys and values, which the heads must share equally."""
     if found["heads"] % kv_heads:
@@ -183,6 +192,16 @@ def grouped(reader: ConfigReader, found: Mapping[str, Any], kv_heads: int) -> in
             f"{reader.named('num_key_value_heads')} {kv_heads}"
         )
     return kv_heads
+
+
+def whole_rope(reader: ConfigReader, found: Mapping[str, Any]) -> Rope:
+    """Rotation of all dimensions of each head."""
+    if found["head_width"] % 2:
+        raise reader.error(
+            f"the width of a head, {found['head_width']}, is odd",
+            "rotary positions turn pairs of numbers",
+        )
+    return read_rope(reader, found["head_width"], found["context"])
 
 
 def partial_rope(reader: ConfigReader, found: Mapping[str, Any], share: float) -> Rope:
@@ -351,14 +370,27 @@ def describe(layout: Layout, facts: Facts, config: Config) -> Facts:
     )
 
 
-def family(layout: Layout, read_config: Callable[[ConfigReader], Any], **others: Any) -> Family:
-    """The family of a layout; `others` are fields of `Family` that differ."""
+def family(
+    layout: Layout,
+    read_config: Callable[[ConfigReader], Any],
+    of: Callable[[Any], Layout] | None = None,
+    **others: Any,
+) -> Family:
+    """The family of a layout; `of` is that of a config, where norms have other names in some.
+
+    `others` are fields of `Family` that differ.
+    """
+    of = of or (lambda config: layout)
+
+    def passing(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
+        return forward(of(model.config), model, ids, request, cache)
+
     made = Family(
         read_config,
-        partial(shapes, layout),
+        lambda config: shapes(of(config), config),
         partial(naming, layout),
         partial(describe, layout),
-        partial(forward, layout),
+        passing,
         partial(final, layout),
         f"{layout.embedding}.weight",
         output_bias=LOGIT_BIAS,

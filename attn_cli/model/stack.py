@@ -39,7 +39,6 @@ from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
-from attn_cli.model.rope import rotated
 from attn_cli.model.selection import Positions, made_late, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf, counted_from, nothing, without
@@ -49,10 +48,9 @@ if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
 
 T = TypeVar("T")
-# Numbers that only pages tell.
-_SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
-_SHOWN = {"angles", "q_norm_bias", "k_norm_bias"}  # that no document has
+# Numbers that no document has.
+_SHOWN = {"angles", "query_factor", "q_norm_bias", "k_norm_bias"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +140,8 @@ class Stack:
 
     def rotated(self, arrays: Mapping[str, Any], by: "Angles") -> Mapping[str, Any]:
         """The arrays with q and k rotated, in a layer that rotates."""
+        from attn_cli.model.rope import rotated
+
         return rotated(arrays, by) if self._model.facts.rotates(self.layer) else arrays
 
     def segments(self, known: int) -> Ids:

@@ -22,6 +22,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.tensors import OUTPUT, of_layers
 from attn_cli.model.weights import Stored, as_stored, transposed
+from attn_cli.opening.patterns import matches
 
 CONFIG = "adapter_config.json"
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -73,7 +74,7 @@ class Settings(NamedTuple):
     def _of(self, patterns: Mapping[str, Any], module: str, default: float) -> float:
         """The number of the first pattern that a module's name ends with."""
         for pattern, number in patterns.items():
-            if _fits(rf"(.*\.)?({pattern})$", module):
+            if matches(rf"(.*\.)?({pattern})$", module):
                 if type(number) not in (int, float) or number <= 0:
                     raise self.reader.error(f"{shorten(pattern)} has no number above 0")
                 return number
@@ -90,16 +91,9 @@ class Settings(NamedTuple):
         return inside and _named(self.targets, module)
 
 
-def _fits(pattern: str, module: str) -> bool:
-    try:
-        return bool(re.match(pattern, module))
-    except re.error:
-        return False
-
-
 def _named(names: tuple[str, ...] | str, module: str) -> bool:
     if isinstance(names, str):
-        return bool(names) and _fits(rf"(?:{names})\Z", module)
+        return bool(names) and matches(rf"(?:{names})\Z", module)
     return any(module == name or module.endswith(f".{name}") for name in names)
 
 
@@ -119,7 +113,7 @@ def adapted(model: Model, name: str) -> Model:
     found = _Fitting(model, str(path), hint).all(tensors, settings)
     stored = {**model.weights.stored, **{n: Stored(place, f) for n, (place, f, _) in found.items()}}
     used = {place: tensor for place, _, tensor in found.values()}
-    places = {one.name for one in stored.values()} - used.keys()
+    places = (one.name for one in stored.values() if one.name not in used)
     kept = {place: model.weights.tensors[place] for place in places}
     facts = replace(
         model.facts, name=f"{model.facts.name} + {path.resolve().name}", adapter=str(path)

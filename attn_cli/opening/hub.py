@@ -12,6 +12,7 @@ from pathlib import Path
 from attn_cli.checkpoints.parts import of_one_model
 from attn_cli.errors import ContentError, shorten, some
 from attn_cli.files import read_bytes, reason
+from attn_cli.opening.refusals import check_layout
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _NAME = re.compile(
@@ -140,8 +141,10 @@ def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
     if _is_whole(snapshot):
         return snapshot
     if not files:
-        missing = _what_is_missing(_names(snapshot))
-        raise _incomplete(snapshot.parent.parent, repository, missing)
+        entry, names = snapshot.parent.parent, _names(snapshot)
+        if not _is_half_downloaded(entry):
+            check_layout(snapshot, names)
+        raise _incomplete(entry, repository, _what_is_missing(names))
     if len(files) > 1:
         raise ContentError(
             f"{repository} has {len(files)} GGUF files",
@@ -150,11 +153,16 @@ def _choose(snapshot: Path, repository: str, file: str, kind: str) -> Path:
     return snapshot / files[0]
 
 
+def is_gguf(name: str) -> bool:
+    """Whether a file's name is that of a GGUF model, and not of what only sees pictures."""
+    return name.endswith(".gguf") and not name.startswith("mmproj")
+
+
 def gguf_files(snapshot: Path) -> Iterator[str]:
     """The GGUF models of a snapshot and its folders, without what only sees pictures."""
     for folder, _, names in os.walk(snapshot):
         for name in sorted(names):
-            if name.endswith(".gguf") and not name.startswith("mmproj"):
+            if is_gguf(name):
                 yield os.path.relpath(os.path.join(folder, name), snapshot)
 
 
@@ -174,13 +182,17 @@ def _what_is_missing(names: list[str]) -> str:
 
 def _incomplete(entry: Path, repository: str, what: str) -> ContentError:
     """Half-downloaded where a part is left behind; else what was asked for was never allowed."""
-    if any(name.endswith(".incomplete") for name in _names(entry / "blobs")):
+    if _is_half_downloaded(entry):
         return ContentError(f"{repository} is half-downloaded: {what}", again(repository))
     return ContentError(
         f"{repository} is not on this machine: {what}",
         f"hf download {repository}; a gated model first asks for its terms on its page, and "
         "hf auth login",
     )
+
+
+def _is_half_downloaded(entry: Path) -> bool:
+    return any(name.endswith(".incomplete") for name in _names(entry / "blobs"))
 
 
 def _check_links(entry: Path, found: Path, repository: str) -> None:

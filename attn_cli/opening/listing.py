@@ -4,22 +4,29 @@ import importlib.util
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli.checkpoints.dequantise import FILE_TYPES
+from attn_cli.checkpoints.folder import is_model
+from attn_cli.checkpoints.parts import of_one_model
 from attn_cli.errors import AttnError, ContentError
 from attn_cli.families import UNTRAINED
 from attn_cli.model.family import Model
-from attn_cli.opening import hub, ollama
+from attn_cli.opening import hub, ollama, places
 from attn_cli.opening.load import family_of, load
 from attn_cli.opening.places import EMBEDDED, PACKAGES
 
-PLACES = PACKAGE, HUB, OLLAMA = "package", "hub", "ollama"
+# What tells that a folder is a model, or goes with one.
+_CONFIGS = frozenset({"config.json", "adapter_config.json", "model_index.json", "params.json"})
+PLACES = PACKAGE, HUB, OLLAMA, INSIDE = "package", "hub", "ollama", "inside"
+_DEEPEST, _MOST = 3, 1000  # folders within a folder that are looked through, and models of one
 
 
 class Listed(NamedTuple):
@@ -89,6 +96,28 @@ def listing() -> Listing:
     return Listing(models=tuple(found), folders=(str(hub.root()), *map(str, ollama.roots())))
 
 
+def inside(name: str) -> Listing:
+    """The models, by path, within a folder that is none itself; none where `name` is another's."""
+    folder = Path(name)
+    other = name in (*EMBEDDED, *PACKAGES) or not folder.is_dir() or is_model(folder)
+    paths = () if other else islice(_inside(folder), _MOST)
+    return Listing(tuple(_listed(str(path), INSIDE, "") for path in paths), (name,))
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """The folders with a config of a model or of what goes with one, and the GGUF files."""
+    for place, folders, files in os.walk(folder):
+        path = Path(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if path != folder and not _CONFIGS.isdisjoint(files):
+            folders.clear()
+            yield path
+        elif len(path.relative_to(folder).parts) >= _DEEPEST:
+            folders.clear()
+        parts = {of_one_model(path / name)[0] for name in files if hub.is_gguf(name)}
+        yield from sorted(parts)
+
+
 def _stored(place: str, folder: Path, names: Callable[[], list[str]]) -> list[Listed]:
     """The models of a store; one row that says why if it cannot be read."""
     try:
@@ -115,22 +144,36 @@ def _listed(name: str, place: str, remark: str) -> Listed:
         model = load(name)
         check(model)
         sizes = _sizes(model)
+        if model.unread[0]:
+            here["remark"] = "text"
         return Listed(
             **here, family=model.facts.family, parameters=model.facts.parameters,
             bytes=sum(sizes.values()), quantisation=_quantisation(model, sizes), opens=True,
         )  # fmt: skip
     except AttnError as problem:
-        return Listed(**here, family=family_of(name), reason=_reason(problem))
+        return Listed(**here, family=family_of(name), reason=_reason(problem, name))
     except (MemoryError, OSError):
         return Listed(**here, reason="it cannot be read")
 
 
-def _reason(problem: AttnError) -> str:
+def _reason(problem: AttnError, name: str) -> str:
     """What is wrong, without the path that the list's own columns stand for, and what to do."""
-    where, colon, what = problem.message.partition(": ")
-    short = what if colon and os.sep in where and " " not in where else problem.message
+    message = problem.message
+    with suppress(AttnError):
+        path = places.find(name).path
+        home = path if path.is_dir() else path.parent
+        message = message.replace(f"{home}{os.sep}", "").replace(f" of {home}", "")
+        message = message.replace(str(home), "it")
+    where, colon, what = message.partition(": ")
+    in_full = os.sep in where and " " not in where
+    short = (
+        what if colon and (in_full or where in ("config.json", "it", Path(name).name)) else message
+    )
+    subject, _, rest = short.partition(" ")
+    if subject == name or (os.path.isabs(subject) and rest.startswith(("is ", "has "))):
+        short = f"it {rest}"
     first = problem.hint.partition(" ")[0]
-    does = first in ("hf", "ollama", "pip", "name") or "@COMMIT" in first
+    does = first in ("hf", "ollama", "pip", "name", "it") or "@COMMIT" in first
     return f"{short} ({problem.hint})" if does else short
 
 

@@ -1,6 +1,5 @@
 """From a model's name to an opened model: its place, its family, its tensors and tokenizer."""
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,8 @@ import numpy as np
 from attn_cli import parse, vocabulary
 from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
 from attn_cli.errors import ContentError, UsageError, shorten
-from attn_cli.families import FAMILIES, UNTRAINED
+from attn_cli.families import UNTRAINED
+from attn_cli.model.composite import text_alone
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import file_names, open_gguf
@@ -30,6 +30,7 @@ from attn_cli.model.tensors import (
     without_head,
 )
 from attn_cli.opening import places, quantised, refusals
+from attn_cli.opening.configs import end_ids, family_named, ids, read_config
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.absent import Absent, deferred
@@ -89,33 +90,22 @@ def family_of(name: str) -> str:
     return shorten(kind) if isinstance(kind, str) else ""
 
 
-def _family(config: Mapping[str, Any], where: str, key: str = "model_type") -> Family:
-    kind = config.get(key)
-    of_mixtures = f"{kind}.expert_count"
-    if key != "model_type" and of_mixtures in FAMILIES and config.get(of_mixtures):
-        kind = of_mixtures
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        raise refusals.unknown_type(config, where, dict.fromkeys(FAMILIES.values()), key)
-    return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}").FAMILY
-
-
 def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     if not is_model(place.path):
         refusals.check_folder(place.path)
     folder = open_folder(place.path)
     where, of_config = str(place.path), str(place.path / "config.json")
-    tensors, kind = folder.tensors, folder.config.get("model_type")
-    reader = ConfigReader(folder.config, of_config, ignored)
-    scheme = quantised.read_scheme(folder.config, of_config, ignored, reader.unknown)
-    family = _family(folder.config, of_config)
+    noted: list[str] = []
+    scheme = quantised.read_scheme(folder.config, of_config, ignored, noted)
+    read = read_config(folder.config, of_config, ignored)
+    tensors, unread = read.tensors(folder.tensors)
+    family, config, naming = read.family, read.config, read.naming
     said: dict[str, Any] = {}
     if scheme:
         tensors = scheme.unpack(tensors, where)
         said = {"quantised": scheme.how, "rounds_inputs": scheme.rounds}
     else:
         refusals.check_tensors(tensors, where)
-    config = family.read_config(reader)
-    naming = family.naming(config)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
     for copy, original in untrue:
         if naming.family_name(copy) != OUTPUT:
@@ -123,26 +113,41 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
             raise ContentError(f"{where}: {what}", "attn reads one tensor for the two")
         # The reference library then ties nothing, whatever the config says.
         config = replace(config, tied=False)
-        naming = family.naming(config)
+        naming = read._replace(config=config).naming
     stored = names_in_folder(tensors, naming, where)
     config = family.complete(config, stored)
     shapes = of_layers(family.shapes(config), config)
-    aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
+    idle = quantised.idle_biases(tensors, stored, shapes)
+    aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
     predicts = not without_head(shapes, stored, family.head)
     named = naming.older_in(tensors) | {name: name for name in of_head(shapes, family.head)}
+    kind, said = folder.config["model_type"], said | {"predicts": predicts}
+    facts = _facts(place, kind, family, config, shapes, **said)
     return _model(
-        facts=_facts(place, kind, family, config, shapes, predicts=predicts, **said),
+        facts=_of_text(facts, of_config) if read.composite else facts,
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),
         make=lambda: tokenizer_of(place.path, config.vocabulary),
         where=where,
-        end_tokens=_ids(*(part.get("eos_token_id") for part in (folder.config, folder.generation))),
+        end_tokens=end_ids(folder.config, folder.generation),
         ignored=tuple(ignored),
-        unknown=tuple(reader.unknown),
+        unknown=(*noted, *read.unknown),
         untrue_copies=untrue,
-        left_aside=tuple(aside.values()),
+        left_aside=tuple(place for name, place in aside.items() if name not in idle),
+        unread=unread,
+        reserved=read.reserved,
     )
+
+
+def _of_text(facts: Facts, where: str) -> Facts:
+    """The facts of a text that a model for pictures has. Raises ContentError for an encoder.
+
+    The reference's output matrix then stands outside of the text, and nothing scales or caps it.
+    """
+    if facts.encodes:
+        raise ContentError(f"{where}: the text of text_config is read by an encoder")
+    return replace(facts, logit_scale=1.0, logit_cap=0.0)
 
 
 def tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
@@ -177,13 +182,14 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
     file, where = open_gguf_files(place.path, place.parts), str(place.path)
     refusals.check_gguf(file.metadata, where)
     kind = file.metadata.get("general.architecture")
-    family = _family(file.metadata, where, "general.architecture")
+    family = family_named(file.metadata, where, "general.architecture")
     if family.gguf is None:
         raise ContentError(
             f"{where}: the architecture {kind} is not what the converters write",
             "open the folder that the file was made from",
         )
     refusals.check_experts(file.metadata, where, known="expert_count" in family.gguf.keys)
+    file.tensors, unread = text_alone(file.tensors, gguf=True)
     config, stored = open_gguf(family.gguf, file, kind, family.read_config, ignored)
     config = family.complete(config, stored)
     shapes = of_layers(family.shapes(config), config)
@@ -203,16 +209,11 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
         weights=bind(file.tensors, stored, shapes, where, named),
         make=make,
         where=where,
-        end_tokens=_ids(*ends),
+        end_tokens=ids(*ends),
         ignored=tuple(ignored),
+        unread=unread,
         metadata=file.metadata,
     )
-
-
-def _ids(*given: Any) -> tuple[int, ...]:
-    """Ids, or lists of them, each once; what is neither is left out."""
-    values = (v for value in given for v in (value if isinstance(value, list) else [value]))
-    return tuple(dict.fromkeys(v for v in values if type(v) is int and v >= 0))
 
 
 def _model(*, facts: Facts, make: Callable[[], Tokenizer], where: str, **parts: Any) -> Model:
@@ -247,7 +248,7 @@ def _random_model(name: str) -> Model:
         )
     tokenizer = wordpiece.read(_DATA / vocabulary.DEFAULT_MODEL / "tokenizer.json")
     sizes = {**numbers, "vocabulary": tokenizer.size}
-    config = _family({"model_type": UNTRAINED}, name).untrained(sizes)
+    config = family_named({"model_type": UNTRAINED}, name).untrained(sizes)
     place = places.Place(Path(), name, f"untrained, seed {numbers['seed']}")
     return _untrained(
         place, {"model_type": UNTRAINED, **config}, lambda: tokenizer, numbers["seed"]
@@ -273,7 +274,7 @@ def _untrained(
     from attn_cli.checkpoints.random import random_tensors
 
     name = place.name
-    family = _family(values, name)
+    family = family_named(values, name)
     config = family.read_config(ConfigReader(values, name))
     shapes = of_layers(family.shapes(config), config)
     tensors = random_tensors(shapes, seed)

@@ -8,11 +8,15 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from attn_cli.checkpoints.floats import FLOATS
 from attn_cli.checkpoints.packed import columns, fours, mxfp4, rows
 from attn_cli.checkpoints.packed.modules import Format, Module, unpacked
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
+from attn_cli.model.tensors import Shapes
+from attn_cli.model.weights import Stored
+from attn_cli.opening.patterns import matches
 from attn_cli.opening.refusals import SECTIONS, quantised_by
 
 
@@ -40,12 +44,8 @@ class Scheme(NamedTuple):
 
 def _matches(pattern: str, module: str) -> bool:
     """Whether a pattern of `modules_to_not_convert` means a module, as the reference has it."""
-    if module.endswith(pattern):
-        return True
-    try:
-        return bool(re.match(rf"(?:{pattern})(?:(?<=\.)|(?=\.|$))", module))
-    except re.error:
-        return False
+    at_a_dot = rf"(?:{pattern})(?:(?<=\.)|(?=\.|$))"
+    return module.endswith(pattern) or matches(at_a_dot, module)
 
 
 def read_scheme(
@@ -82,6 +82,21 @@ def _method(section: Any, key: str) -> str:
     if kind is None and (key == "quantization" or "group_size" in section):
         return "mlx"
     return kind if isinstance(kind, str) else ""
+
+
+def idle_biases(
+    tensors: Mapping[str, Tensor], stored: Mapping[str, Stored], shapes: Shapes
+) -> list[str]:
+    """The family's names of biases of quantised matrices that it has no place for, and that are 0.
+
+    Some programs that quantise write one for every matrix; the reference library passes over them.
+    """
+    found = []
+    for name in stored.keys() - shapes.keys():
+        weight = stored.get(f"{name.removesuffix('bias')}weight")
+        if name.endswith(".bias") and weight and tensors[weight.name].dtype not in FLOATS:
+            found += [] if tensors[stored[name].name].read().any() else [name]
+    return found
 
 
 # --- the methods ---------------------------------------------------------------------------------
@@ -270,7 +285,9 @@ def _compressed_group(reader: ConfigReader, kind: str) -> rows.Scheme:
     reader.only("actorder", "group", "weight", "static", "dynamic", False)
     reader.only("dynamic", False)
     symmetric = reader.flag("symmetric", True)
-    reader.leave({"group_size", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"})
+    reader.leave(
+        {"group_size", "block_structure", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"}
+    )
     return rows.Scheme(of, bits, packed, symmetric, block)
 
 

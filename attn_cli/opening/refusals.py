@@ -1,7 +1,7 @@
 """What is recognised and does not open: each is refused by its name, with what opens instead."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,21 @@ def check_folder(path: Path) -> None:
     if files := sorted(name for name in names if name.endswith(".gguf")):
         what = f"{path} holds GGUF files, of which each is a model"
         raise ContentError(what, f"open one: {path / files[0]}")
+    _refuse_other_forms(path, names)
+    if "config.json" not in names:
+        inner = next((path / name for name in sorted(names) if is_model(path / name)), None)
+        open_it = f"open the model in it: {inner}" if inner else "attn models lists what opens here"
+        raise ContentError(f"{path} is a folder without a model: no config.json", open_it)
+
+
+def check_layout(path: Path, names: Collection[str]) -> None:
+    """Refuses a folder whose files tell that it is no model, or one in a form that attn cannot
+    read. Raises ContentError."""
+    _refuse_other_layouts(path, set(names))
+    _refuse_other_forms(path, set(names))
+
+
+def _refuse_other_forms(path: Path, names: set[str]) -> None:
     forms = [form for end, form in _OTHER_FORMS.items() if any(n.endswith(end) for n in names)]
     if "onnx" in names:
         forms.append("ONNX")
@@ -100,10 +115,6 @@ def check_folder(path: Path) -> None:
         raise ContentError(
             f"{path} has weights for {' and '.join(dict.fromkeys(forms))} only", _SAFETENSORS
         )
-    if "config.json" not in names:
-        inner = next((path / name for name in sorted(names) if is_model(path / name)), None)
-        open_it = f"open the model in it: {inner}" if inner else "attn models lists what opens here"
-        raise ContentError(f"{path} is a folder without a model: no config.json", open_it)
 
 
 def _refuse_other_layouts(path: Path, names: set[str]) -> None:

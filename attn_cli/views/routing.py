@@ -51,7 +51,7 @@ def _said(facts: Facts, layers: Sequence[Experts]) -> Iterator[NamedTuple]:
     if facts.experts[2:] and facts.experts[2]:
         yield say("routing.shared")
     sums = np.concatenate([of.shares.sum(axis=1) for of in layers])
-    if not (np.abs(sums - 1) < _NEAR).all():
+    if (np.abs(sums - 1) >= _NEAR).any():
         yield say("routing.not_one")
 
 
@@ -95,9 +95,10 @@ def _used(of: Experts) -> Words:
     times = np.bincount(of.chosen.ravel(), minlength=of.count)
     order = np.argsort(-times, kind="stable")
     order = order[times[order] > 0].tolist()
-    parts = [note("routing.times", expert=n, times=int(times[n])) for n in order[:_MOST_COUNTED]]
-    if len(order) > _MOST_COUNTED:
-        parts.append(counted(len(order) - _MOST_COUNTED, "routing.other", "routing.others"))
+    shown = order if len(order) == _MOST_COUNTED + 1 else order[:_MOST_COUNTED]
+    parts = [note("routing.times", expert=n, times=int(times[n])) for n in shown]
+    if len(order) > len(shown):
+        parts.append(note("routing.others", count=len(order) - len(shown)))
     if len(order) < of.count:
         parts.append(counted(of.count - len(order), "routing.unused_one", "routing.unused"))
     return _joined(parts, "routing.comma")

@@ -287,8 +287,8 @@ def _experts(found: Mapping[str, Any], blocks: Sequence[Attention]) -> Experts:
     queries, chosen = tuple(map(int, found["queries"])), found["chosen"]
     if not own or queries != own[0].queries:
         raise ContentError(f"its experts of layer {layer} are of other tokens", _DAMAGED)
-    used = {len(row) for row in chosen}
-    if len(used) != 1 or shares.dtype == bool or shares.shape != (len(queries), *used):
+    shape = len(chosen), *{len(row) for row in chosen}
+    if shares.dtype == bool or shares.shape != shape or shape[:1] != (len(queries),):
         raise ContentError(f"its experts of layer {layer} have no share each", _DAMAGED)
     for query, row in zip(queries, chosen, strict=True):
         if len(set(row)) < len(row):

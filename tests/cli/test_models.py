@@ -120,3 +120,14 @@ def test_config_keys_that_the_reference_does_not_read_are_named_in_one_note(attn
         "the config key plugh counts as absent, as --ignore-config asks",
         "the config has keys that mean nothing to the reference library: xyzzy",
     ]
+
+
+def test_a_folder_of_models_is_listed_and_an_empty_one_refused(attn, tiny_folder):
+    page = attn("models", tiny_folder.parent)
+    assert page.code == 0 and "in this folder" in page.text and "65,504" in page.text
+    found = attn("models", tiny_folder.parent, "--json").json["result"]
+    assert [model["name"] for model in found["models"]] == [str(tiny_folder)]
+    for name in ("config.json", "model.safetensors"):
+        (tiny_folder / name).unlink()
+    refused = attn("models", tiny_folder.parent)
+    assert refused.code == 1 and "is a folder without a model" in refused.said

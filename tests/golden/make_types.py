@@ -10,7 +10,8 @@ each it writes into `types/`:
 - `NAME.json`: `config` as the reference saves it, the checkpoint's `tensors` (name: shape), the
   `seed` that `made_weights.made` makes them with, `ids`, the name of the output projection (`out`,
   `*` for the layer) and whether it is stored (input, output), and in `keys` what keys of the config
-  do: `[trial, "same" | "other" | "fails"]`, the logits with another value in the key's place.
+  and of a `text_config` in it (`text_config.KEY`) do: `[trial, "same" | "other" | "fails"]`, the
+  logits with another value in the key's place.
 - `NAME.npz`: `logits` (position, vocabulary), and `LAYER.NAME` for the arrays of
   `attn_cli.vocabulary` that the reference's own functions take and give (eager attention, float32).
 
@@ -63,10 +64,11 @@ class Heard:
         self._model, self._places, self._undo, self._inside = model, places, [], 0
 
     def __enter__(self) -> "Heard":
-        for block in self._model.get_submodule(self._places.layers):
+        blocks = self._model.get_submodule(self._places.layers)
+        for block in blocks:
             self.layers.append({})
             self._listen(block, self.layers[-1])
-        module = sys.modules[type(self._model).__module__]
+        module = sys.modules[type(blocks[0]).__module__]
         self._stand_in(module, "apply_rotary_pos_emb", self._turning)
         self._stand_in(module, "eager_attention_forward", self._attending)
         for owner in (torch.nn.functional, torch, torch.Tensor):
@@ -246,11 +248,20 @@ def tried(folder: Path, golden: Golden, ids: list[int], logits: np.ndarray) -> d
     """What another value of each key of the config does to the logits."""
     path = folder / "config.json"
     config, found = json.loads(path.read_text()), {}
-    for key, value in config.items():
-        trial = another(key, value, golden)
-        if trial is None or key in ("transformers_version", "model_type", "architectures", "dtype"):
+    text = config.get("text_config", {})
+    within = {f"text_config.{key}": value for key, value in text.items()}
+    for key, value in (config | within).items():
+        name = key.removeprefix("text_config.")
+        trial = another(name, value, golden)
+        if trial is None or name in (
+            "transformers_version",
+            "model_type",
+            "architectures",
+            "dtype",
+        ):
             continue
-        path.write_text(json.dumps(config | {key: trial}))
+        changed = {key: trial} if name == key else {"text_config": text | {name: trial}}
+        path.write_text(json.dumps(config | changed))
         try:
             with torch.no_grad():
                 result = opened(folder, golden)(torch.tensor([ids]), **golden.extra).logits[0]

@@ -260,6 +260,36 @@ def test_the_bias_of_any_positions_is_slope_times_key_position():
         assert found[head, query, key] == slopes[head] * (4, 0, 7, 1)[key]
 
 
+def test_a_number_in_bfloat16_is_the_nearest_of_eight_bits():
+    """Halfway the even one: 257 lies between 256 and 258, 259 between 258 and 260."""
+    numbers = np.array([0, 1, 255, 256, 257, 258, 259, -257, 2.0**-4, 0.1], np.float32)
+    found = positions.bfloat16(numbers).tolist()
+    assert found[:9] == [0, 1, 255, 256, 256, 258, 260, -256, 2.0**-4]
+    assert found[9] == 205 * 2.0**-11  # 0.1 is 204.8 of these
+
+
+def test_the_rounded_bias_is_divided_as_the_scores_are():
+    slopes = np.array([2.0**-4, 0.1], np.float32)
+    found = positions.rounded_alibi(np.array([300]), np.array([0, 9, 257]), slopes, 9)
+    assert found.shape == (2, 1, 3)
+    assert found[0, 0].tolist() == pytest.approx([0, 9 / 16 / 3, 16 / 3])
+    # 9 × 205/2048 is 230.6 of 256; 0.9 would be 230.4.
+    assert found[1, 0, 1] == pytest.approx(231 / 256 / 3, rel=1e-6)
+
+
+def test_the_bias_by_distance_is_0_for_the_last_key():
+    slopes = positions.alibi_slopes(2)
+    found = positions.alibi(np.array([3]), np.array([0, 2, 3]), slopes, last=3)
+    assert found[1, 0].tolist() == [-3 * slopes[1], -slopes[1], 0]
+
+
+def test_waves_are_sines_and_cosines_that_widen_to_ten_thousand():
+    found = positions.waves(np.array([0, 5]), 7)
+    angles = 5 * np.array([1, 10_000**-0.5, 1e-4])
+    assert found[0].tolist() == [0, 0, 0, 1, 1, 1, 0]
+    assert found[1] == pytest.approx([*np.sin(angles), *np.cos(angles), 0], abs=1e-6)
+
+
 # --- biases by distance --------------------------------------------------------------------------
 
 # Bucket by distance: of T5's 32 for up to 128, as its authors' code has them (both sides: half).

@@ -21,13 +21,14 @@ ARCHITECTURES = {
     "phi-a": "phi2", "starcoder2-a": "starcoder2", "starcoder2-b": "starcoder2",
     "stablelm-a": "stablelm", "stablelm-b": "stablelm", "falcon-a": "falcon", "falcon-b": "falcon",
     "falcon-c": "falcon", "mpt-a": "mpt", "mpt-b": "mpt", "nemotron-a": "nemotron",
-    "gpt_bigcode-a": "starcoder",
+    "nemotron-b": "nemotron", "gpt_bigcode-a": "starcoder",
 }  # fmt: skip
 # What the converter has no place for; with these values both files say the same model.
 SAYABLE = {
     "starcoder2-a": {"sliding_window": None},
     "stablelm-b": {"hidden_act": "silu"},
     "falcon-b": {"activation": "gelu"},
+    "nemotron-b": {"hidden_act": "relu2"},
     "mpt-a": {"attn_config": {"clip_qkv": 0.7}, "layer_norm_epsilon": 1e-5},
 }
 

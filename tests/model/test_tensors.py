@@ -47,8 +47,9 @@ def test_a_star_counts_the_layers_of_its_own_stack():
     ("gpt2-c", lambda n: f"transformer.{n}"),
     ("neox-parallel", lambda n: n.replace("embed_out", "lm_head")),
     ("neox-parallel", lambda n: n.removeprefix("gpt_neox.")),
-    ("gemma3", lambda n: f"language_model.{n}"),
-    ("gemma3", lambda n: n.replace("model.", "model.language_model.", 1)),
+    ("gemma3, with pictures", lambda n: f"language_model.{n}"),
+    ("gemma3, with pictures", lambda n: n.replace("model.", "model.language_model.", 1)),
+    ("gemma3, with pictures", lambda n: n.replace("model.", "model.text_model.", 1)),
     ("bloom", lambda n: n.removeprefix("transformer.")),
     ("opt-behind", lambda n: n.removeprefix("model.")),
     ("phi3-short", lambda n: n.removeprefix("model.")),
@@ -68,9 +69,10 @@ def test_names_that_published_files_have_are_the_same_tensors(golden_copy, repac
     ("neox-parallel", "gpt_neox.layers.0.attention.bias"),
     ("neox-parallel", "gpt_neox.layers.1.attention.masked_bias"),
     ("neox-parallel", "gpt_neox.layers.1.attention.rotary_emb.inv_freq"),
-    ("gemma3", "vision_tower.vision_model.embeddings.patch_embedding.weight"),
-    ("gemma3", "multi_modal_projector.mm_soft_emb_norm.weight"),
-    ("gemma3", "model.vision_tower.vision_model.post_layernorm.bias"),
+    ("gemma3, with pictures", "vision_tower.vision_model.embeddings.patch_embedding.weight"),
+    ("gemma3, with pictures", "multi_modal_projector.mm_soft_emb_norm.weight"),
+    ("gemma3, with pictures", "model.vision_tower.vision_model.post_layernorm.bias"),
+    ("gemma3, with pictures", "model.image_newline"),
 ])  # fmt: skip
 def test_what_carries_nothing_is_left_out(golden_copy, repack, name, extra):
     folder = golden_copy(name)
@@ -84,7 +86,7 @@ def test_what_carries_nothing_is_left_out(golden_copy, repack, name, extra):
 
 COPIES = pytest.mark.parametrize(("name", "copy", "original"), [
     ("gemma2", "lm_head.weight", "model.embed_tokens.weight"),
-    ("gemma3", "language_model.lm_head.weight", "model.embed_tokens.weight"),
+    ("gemma3, with pictures", "language_model.lm_head.weight", "model.embed_tokens.weight"),
     ("neox-serial", "embed_out.weight", "gpt_neox.embed_in.weight"),
     ("bloom", "lm_head.weight", "transformer.word_embeddings.weight"),
     ("opt-behind", "lm_head.weight", "model.decoder.embed_tokens.weight"),

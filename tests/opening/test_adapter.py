@@ -1,6 +1,7 @@
 """LoRA adapters, with PEFT as the oracle: `golden/make_adapters.py`."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 
 from attn_cli import session
+from attn_cli.checkpoints.lora import LowRank, added
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError
 from attn_cli.maths import cores
 from attn_cli.model.family import in_memory
@@ -84,6 +87,27 @@ def test_matrices_that_it_leaves_alone_are_those_of_the_file():
     other = "layers.1.self_attn.k_proj.weight"
     assert not model.weights[other].flags.owndata  # a view of the file
     assert np.array_equal(model.weights.rows(place, [5, 2]), model.weights[place][[5, 2]])
+
+
+def test_what_is_read_of_it_is_kept_until_it_is_released():
+    reads = []
+
+    def tensor(name, *shape):
+        def stored():
+            reads.append(name)
+            return np.ones(shape, np.float32)
+
+        return Tensor("F32", shape, 4 * math.prod(shape), name, stored)
+
+    change = LowRank(tensor("B", 5, 2), tensor("A", 2, 3), 0.5)
+    matrix = added(tensor("W", 5, 3), change)
+    for some in ([1], [2, 0], slice(1, 4)):
+        assert (matrix.rows(some) == 2).all()
+    assert sorted(reads) == ["A", "B", "W", "W", "W"]
+    matrix.release()
+    matrix.rows([3])
+    assert sorted(reads) == ["A", "A", "B", "B", "W", "W", "W", "W"]
+    assert matrix.size == 4 * (15 + 10 + 6)
 
 
 def test_the_weights_may_be_a_pickle(changed):

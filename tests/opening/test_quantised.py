@@ -127,10 +127,58 @@ def test_a_part_under_another_name_is_refused(folders):
         session.load(str(packed))
 
 
+def biased(number, places):
+    """The quantised tensors with a bias for each of these matrices, which the family has not."""
+
+    def change(path):
+        tensors, _ = read(path)
+        for place in places:
+            rows = len(tensors[f"{place}.weight"][1])
+            tensors[f"{place}.bias"] = "F32", np.full(rows, number, np.float32)
+        write(path, tensors)
+
+    return change
+
+
+def test_biases_of_zeros_that_the_family_has_not_are_passed_over(folders):
+    packed, _ = folders("llama-plain")
+    wanted = session.trace(model=str(packed), ids=(3, 1, 4))
+    places = ["model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"]
+    biased(0, places)(packed / "model.safetensors")
+    assert same_bits(session.trace(model=str(packed), ids=(3, 1, 4)), wanted)
+    biased(1e-3, places[1:])(packed / "model.safetensors")
+    with pytest.raises(ContentError, match=r"layers\.1\.self_attn\.q_proj\.bias has no place"):
+        session.load(str(packed))
+    biased(0, places)(packed / "model.safetensors")
+    biased(0, ["model.norm"])(packed / "model.safetensors")
+    with pytest.raises(ContentError, match=r"model\.norm\.bias has no place"):
+        session.load(str(packed))
+
+
+def test_an_adapter_stands_on_quantised_weights_as_on_plain_ones(folders):
+    packed, plain = folders("llama-bias")
+    given = {"adapter": str(GOLDEN / "adapters" / "embedding")}
+    one, other = (session.load(str(path), **given) for path in (packed, plain))
+    ids = (3, 1, 4, 1, 5)
+    assert same_bits(*(session.trace(model=model, ids=ids) for model in (one, other)))
+
+
 def test_without_a_section_the_parts_are_refused(folders):
     packed, _ = folders(section=None)
     with pytest.raises(ContentError, match="no quantization_config says of which kind"):
         session.load(str(packed))
+
+
+SECTIONS = (GOLDEN / "quantised_sections.json").read_text()
+
+
+@pytest.mark.parametrize("name", json.loads(SECTIONS))
+def test_sections_as_programs_write_them_are_read_to_their_last_key(name):
+    unknown = []
+    values = {"quantization_config": json.loads(SECTIONS)[name]}
+    scheme = read_scheme(values, "config.json", (), unknown)
+    assert scheme.how
+    assert not unknown
 
 
 # --- parts that do not fit -----------------------------------------------------------------------
@@ -175,7 +223,12 @@ def filled(end, number):
     return change
 
 
+def beside(parts):
+    parts["m.weight"] = "F32", np.zeros((32, 64), np.float32)
+
+
 PARTS = {
+    "twice": ("gptq-4", beside, "the tensor m.weight stands there twice, plain and quantised"),
     "missing": ("gptq-4", gone("qzeros"), "m.qzeros is missing, which m.qweight needs"),
     "no matrix": ("awq-16", gone("qweight"), "the tensor m.qweight is missing"),
     "acts": ("gptq-acts", gone("g_idx"), "m.g_idx is missing"),
@@ -252,6 +305,36 @@ def test_values_of_the_config_that_are_not_computed_are_refused_by_name(tmp_path
     with pytest.raises(ContentError) as refused:
         opened(tmp_path, name, **keys)
     assert said in refused.value.message
+
+
+@pytest.mark.parametrize(("pattern", "left_out"), [
+    ("q_proj", True), ("layers.1", False), ("model.layers.1", True), ("model.layers.1.mlp", False),
+    ("model.layers.*", True), ("model.layers.10", False), ("(", False), ("model.lay", False),
+    ("(([a-z._0-9]+)+)+!", False), ("(a|[a-z._0-9])*!", False), (2000 * ".", False),
+])  # fmt: skip
+def test_modules_left_out_are_meant_as_the_reference_means_them(tmp_path, pattern, left_out):
+    tensors, section = read(GOLDEN / "packed" / "awq-16.safetensors")
+    tensors.pop("wanted")
+    name = "model.layers.1.self_attn.q_proj"
+    write(tmp_path / "x.safetensors", {n.replace("m.", f"{name}."): t for n, t in tensors.items()})
+    section["modules_to_not_convert"] = ["x", pattern]
+    scheme = read_scheme({"quantization_config": section}, "config.json", (), [])
+    stored = open_safetensors(tmp_path / "x.safetensors")
+    if left_out:
+        with pytest.raises(ContentError, match="says that it is not"):
+            scheme.unpack(stored, "here")
+    else:
+        assert list(scheme.unpack(stored, "here")) == [f"{name}.weight"]
+
+
+def test_what_is_too_large_for_float16_is_infinite_as_in_the_library(tmp_path):
+    found = opened(tmp_path, "ct-int8-zeros", filled("weight_scale", 6e4))
+    tensors, _ = read(GOLDEN / "packed" / "ct-int8-zeros.safetensors")
+    codes, zeros = (tensors[f"m.weight{end}"][1][0].astype(int) for end in ("", "_zero_point"))
+    with np.errstate(over="ignore"):
+        wanted = (codes - zeros).astype(np.float16) * np.float16(6e4)
+    assert np.isinf(wanted).any()
+    assert np.array_equal(found[0], wanted.astype(np.float32))
 
 
 def test_groups_of_modules_may_have_sizes_of_their_own(tmp_path):

@@ -490,3 +490,89 @@ def test_the_listing_says_of_each_whether_it_opens(stores):
     assert found["d/other"].family == "mamba"
     assert found["a/good"].quantisation == found["ollama:tiny:1b"].quantisation == "F32"
     assert not any("datasets" in name for name in found)
+
+
+CONFIG = {"model_type": "llama"}
+
+
+@pytest.mark.parametrize(("files", "reason"), [
+    ({"config.json": CONFIG | {"quantization_config": {"quant_method": "aqlm", "bits": 2}}},
+     "quantization_config says that the weights are quantised by AQLM in 2 bits, which attn does "
+     "not read"),
+    ({"config.json": {"model_type": "jamba"}}, "the model type 'jamba' is not supported"),
+    ({"config.json": {"model_type": "llava", "text_config": {"model_type": "xyzzy"}}},
+     "text_config: the model type 'xyzzy' is not supported"),
+    ({"config.json": {"model_type": "x", "auto_map": {"AutoModel": "modeling.X"}}},
+     "the model type 'x' is not supported, and code that comes with a model (auto_map) is never "
+     "run"),
+    ({"adapter_config.json": {"base_model_name_or_path": "a/b"}, "model.safetensors": None},
+     "it is a LoRA adapter for a/b, not a model"),
+    ({"model_index.json": {}, "model.safetensors": None},
+     "it is a diffusers pipeline, which makes pictures"),
+    ({"config.json": CONFIG, "flax_model.msgpack": {}, "model.safetensors": None},
+     "it has weights for Flax only"),
+    ({"config.json": CONFIG, "model.safetensors": None},
+     "it is not on this machine: its snapshot has no weights, or no index of them (hf download "
+     "a/b; a gated model first asks for its terms on its page, and hf auth login)"),
+    ({"config.json": CONFIG, "model.safetensors": None, "a.incomplete": {}},
+     "it is half-downloaded: its snapshot has no weights, or no index of them (hf download a/b "
+     "goes on where it stopped)"),
+    ({"config.json": CONFIG, "model.safetensors": None,
+      "model.safetensors.index.json": {"weight_map": {"a": "b.safetensors"}}},
+     "the file b.safetensors is missing (hf download a/b goes on where it stopped)"),
+])  # fmt: skip
+def test_each_model_that_does_not_open_has_one_reason_without_its_path(
+    hub_store, folder_files, files, reason
+):
+    from attn_cli.opening.listing import listing
+
+    made = {"model.safetensors": folder_files["model.safetensors"]} | {
+        name: None if held is None else json.dumps(held).encode() for name, held in files.items()
+    }
+    snapshot = hub_store.add("a/b", {name: held for name, held in made.items() if held is not None})
+    if "a.incomplete" in files:
+        (snapshot / "a.incomplete").unlink()
+        (hub_store.entry("a/b") / "blobs" / "a.incomplete").write_bytes(b"")
+    (row,) = (row for row in listing().models if row.name == "a/b")
+    assert (row.opens, row.reason) == (False, reason)
+
+
+def test_a_half_downloaded_model_is_that_before_all_else(hub_store):
+    hub_store.add("a/b", {"config.json": b"{}", "model.onnx": b""})
+    with pytest.raises(ContentError, match="for ONNX only"):
+        session.load("a/b")
+    (hub_store.entry("a/b") / "blobs" / "x.incomplete").write_bytes(b"")
+    with pytest.raises(ContentError, match="half-downloaded"):
+        session.load("a/b")
+
+
+def test_the_models_within_a_folder_are_listed_by_their_paths(
+    tmp_path, folder_files, gguf_bytes, monkeypatch
+):
+    from attn_cli.opening.listing import inside
+
+    monkeypatch.chdir(tmp_path)
+    other = folder_files | {"config.json": b'{"model_type": "jamba"}'}
+    made = {
+        "here/good": folder_files, "here/maker/other": other,
+        "here/maker/two": {"x-00001-of-00002.gguf": gguf_bytes, "x-00002-of-00002.gguf": b"",
+                           "mmproj-x.gguf": gguf_bytes, "y.gguf": gguf_bytes},
+        "here/.hidden": folder_files, "here/a/b/c/deep": folder_files, "here/good/unet": other,
+    }  # fmt: skip
+    for place, files in made.items():
+        Path(place).mkdir(parents=True)
+        for name, held in files.items():
+            (Path(place) / name).write_bytes(held)
+    rows = {row.name: row for row in inside("here").models}
+    assert {name: row.opens for name, row in rows.items()} == {
+        "here/good": True, "here/maker/other": False,
+        "here/maker/two/x-00001-of-00002.gguf": True, "here/maker/two/y.gguf": True,
+    }  # fmt: skip
+    assert rows["here/maker/other"].reason == "the model type 'jamba' is not supported"
+    assert {row.place for row in rows.values()} == {"inside"}
+    assert session.load("here/good").facts.parameters == rows["here/good"].parameters
+    # A model itself is no folder of models, nor is what is none at all, or a name that attn has.
+    Path("tiny/m").mkdir(parents=True)
+    Path("tiny/m/config.json").write_bytes(b"{}")
+    for name in ("here/good", "nowhere", "tiny", "here/maker/two/y.gguf"):
+        assert inside(name).models == ()

@@ -196,7 +196,8 @@ def compressed(scheme_of: Callable[[Module], Scheme]) -> Format:
         return (_packed if scheme.packed else _plain)(module, scheme)
 
     ends = ("packed", "shape", "scale", "zero_point", "g_idx")
-    return Format((".weight", *(f".weight_{end}" for end in ends), ".input_scale"), make)
+    of_inputs = (".input_scale", ".input_zero_point")
+    return Format((".weight", *(f".weight_{end}" for end in ends), *of_inputs), make)
 
 
 def _plain(module: Module, scheme: Scheme) -> Tensor:

@@ -147,6 +147,8 @@ SENTENCES = {
     "verdict.suspect": "suspect",
     # models
     "models.package": "in packages",
+    "models.inside": "in this folder",
+    "models.text": "its text part",
     "models.hub": "in the Hugging Face cache",
     "models.ollama": "in the store of Ollama",
     "models.broken": "✗ {name}{family} does not open: {reason}",

@@ -18,6 +18,8 @@ SENTENCES = {
     "note.no_effect": "{changes} changes nothing that is shown here",
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
+    "note.text": "only the text part of this model is read and counted: {tensors} for pictures, "
+    "with {parameters} parameters, left out",
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
     "note.quantised": "the weights are quantised ({how}): attn computes in float32 with the "
     "numbers that they stand for",

@@ -19,7 +19,6 @@ SENTENCES = {
     "routing.comma": "{first}, {rest}",
     "routing.used": "Of these {tokens}, so many passed an expert of layer {layer}: {used}.",
     "routing.times": "{expert} ×{times}",
-    "routing.other": "1 other",
     "routing.others": "{count} others",
     "routing.unused_one": "1 by none",
     "routing.unused": "{count} by none",

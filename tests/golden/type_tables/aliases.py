@@ -161,7 +161,7 @@ MODELS = {
     "gemma-b": Golden(
         model="GemmaForCausalLM", seed=232, tokens=9,
         config=sizes(4, 1, 6, 20, 13, 43, 33)
-        | {"attention_bias": True, "hidden_act": "gelu", "tie_word_embeddings": False,
+        | {"attention_bias": True, "hidden_act": "gelu_python", "tie_word_embeddings": False,
            "rope_parameters": _DYNAMIC},
     ),
     "granite-a": Golden(

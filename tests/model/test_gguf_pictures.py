@@ -1,0 +1,99 @@
+"""Qwen's models for pictures in GGUF files, as llama.cpp's converter writes their text."""
+
+import gguf
+import numpy as np
+import pytest
+from made_folders import made_folder
+
+from attn_cli import session, vocabulary
+from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.errors import ContentError
+from measure import row_error
+
+ARCHITECTURES = {"qwen2-vl-a": "qwen2vl", "qwen2-5-vl-b": "qwen2vl", "qwen3-vl-b": "qwen3vl"}
+IDS = (3, 1, 4, 1, 5, 9, 2, 6)
+
+
+def add_text(writer, config, architecture):
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    rope = config["rope_parameters"]
+    writer.add_rope_freq_base(rope["rope_theta"])
+    sections = [*rope["mrope_section"][:3], 0]
+    writer.add_rope_dimension_sections(sections)
+    if architecture == "qwen3vl":
+        writer.add_key_length(config["head_dim"])
+        writer.add_value_length(config["head_dim"])
+        writer.add_num_deepstack_layers(1)
+
+
+@pytest.fixture
+def convert(tmp_path, write_gguf):
+    """Makes the GGUF file of a golden model with more tensors, and the folder it came from."""
+
+    def make(name, *, keys=lambda writer: None, more=()):
+        folder, document = made_folder(tmp_path / name, name)
+        architecture, text = ARCHITECTURES[name], document["config"]["text_config"]
+        kind = {n: number for number, n in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+        names = gguf.get_tensor_name_map(kind, text["num_hidden_layers"])
+        found = {}
+        for stored, tensor in open_safetensors(folder / "model.safetensors").items():
+            if "visual" not in stored:
+                plain = stored.replace("language_model.", "")
+                found[names.get_name(plain, try_suffixes=(".weight", ".bias"))] = tensor.read()
+
+        def add(writer):
+            add_text(writer, text, architecture)
+            keys(writer)
+
+        path = tmp_path / f"{name}.gguf"
+        return write_gguf(path, architecture, add, found | dict(more)), folder
+
+    return make
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_file_computes_what_the_folder_computes(convert, name):
+    """To the bit: the converter permutes no rows of these."""
+    path, folder = convert(name)
+    found, wanted = (
+        session.trace(ids=IDS, model=place, arrays=vocabulary.ARRAYS)
+        for place in (path, str(folder))
+    )
+    assert np.array_equal(found.logits, wanted.logits)
+    for ours, theirs in zip(found.attention, wanted.attention, strict=True):
+        assert ours.arrays.keys() == theirs.arrays.keys()
+        for array, values in theirs.arrays.items():
+            assert np.array_equal(ours.arrays[array], values), array
+    assert found.model.parameters == wanted.model.parameters
+
+
+def test_what_sees_pictures_in_the_same_file_is_left_out_and_counted(convert):
+    """As Ollama packs them. The other files of a model do not open at all."""
+    more = {
+        "v.blk.0.attn_q.weight": np.ones((3, 5), np.float32),
+        "mm.0.bias": np.ones(7, np.float32),
+    }
+    path, _ = convert("qwen3-vl-b", more=more)
+    model = session.load(path)
+    assert model.unread == (2, 22)
+    assert model.weights.size == session.load(convert("qwen3-vl-b")[0]).weights.size
+    with pytest.raises(ContentError, match="no place in this family"):
+        session.load(convert("qwen3-vl-b", more={"vision.weight": more["mm.0.bias"]})[0])
+
+
+def test_a_base_that_the_file_leaves_out_is_llama_cpps(convert):
+    def without(writer):
+        del writer.kv_data[0]["qwen2vl.rope.freq_base"]
+
+    path, folder = convert("qwen2-vl-a", keys=without)
+    rope = session.load(path).config.rope
+    width = session.load(str(folder)).facts.head_width
+    assert (
+        row_error(np.array(rope.frequencies), 10_000.0 ** -(np.arange(0, width, 2) / width)) < 1e-6
+    )
