@@ -124,8 +124,7 @@ def say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]
     llama_gguf.say(reader, values, tensors)
     values["attention_bias"] = "blk.0.attn_q.bias" in tensors
     values["intermediate_size"] = values.pop("expert_width", values["intermediate_size"])
-    if values["rope_scaling"]["rope_type"] == "yarn":
-        values["rope_scaling"]["truncate"] = False
+    values["rope_scaling"]["truncate"] = False
 
 
 GGUF = replace(
