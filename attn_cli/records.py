@@ -168,8 +168,9 @@ class Facts:
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
     and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, and the factor on them, layer by layer; the `slopes` of ALiBi, head by
-    head. Of a model that is only known from a document these are not known, and `partial` says so.
+    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
+    the factor on them, layer by layer; the `slopes` of ALiBi, head by head. Of a model that is only
+    known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -204,6 +205,7 @@ class Facts:
     positions: str = "none"
     windowed: bool = False
     rotated: int = 0
+    interleaved: bool = False
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     partial: bool = False

@@ -101,6 +101,7 @@ class _Side(NamedTuple):
     scale_PD: np.ndarray
     cos_PR: np.ndarray
     sin_PR: np.ndarray
+    interleaved: bool
 
     def of(self, values: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Parts (…, position, model) to theirs of a query or key (…, position, width)."""
@@ -109,7 +110,10 @@ class _Side(NamedTuple):
 
     def _turned(self, raw: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         raw = raw * self.scale_PD[rows]
-        return rotate([raw], self.cos_PR[rows], self.sin_PR[rows])[0] if self.cos_PR.size else raw
+        if not self.cos_PR.size:
+            return raw
+        cos, sin = self.cos_PR[rows], self.sin_PR[rows]
+        return rotate([raw], cos, sin, interleaved=self.interleaved)[0]
 
     def constants(self, letter: str, layer: int) -> dict[Writer, np.ndarray]:
         """What is there whatever the parts: the bias of the norm and that of the map."""
@@ -240,7 +244,7 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
         angles = block.shown["angles"][rows].astype(np.float64)
         factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
         cos, sin = np.cos(angles) * factor, np.sin(angles) * factor
-    return _Side(norm, w_MD, bias_D, scale_PD, cos, sin)
+    return _Side(norm, w_MD, bias_D, scale_PD, cos, sin, facts.interleaved)
 
 
 def _pieces(

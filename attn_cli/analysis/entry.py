@@ -8,6 +8,7 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import found
 from attn_cli.analysis.why import NONE, Dot, dot, of_query
 from attn_cli.errors import UsageError
+from attn_cli.maths.positions import pairs
 from attn_cli.records import Address, Attention, Facts, Trace
 
 _OF_PROJECTION = ("x", "key_x", "normed", "q_unrotated", "k_unrotated")
@@ -134,15 +135,16 @@ def _head_norm(
 def _rotation(
     facts: Facts, block: Attention, before_W: np.ndarray, position: int, column: int
 ) -> tuple[Rotation, ...]:
-    """Dimensions i and i + half rotate together; those beyond the rotated ones stay."""
+    """The two dimensions that rotate together; those beyond the rotated ones stay."""
     if "angles" not in block.shown or column >= facts.rotated:
         return ()
     angles = block.shown["angles"][position]
-    half = len(angles)
-    first = column % half
-    a, b = float(before_W[first]), float(before_W[first + half])
+    pair = column // 2 if facts.interleaved else column % len(angles)
+    width = 2 * len(angles)
+    first, second = (range(width)[part][pair] for part in pairs(width, facts.interleaved))
+    a, b = float(before_W[first]), float(before_W[second])
     factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
-    return (Rotation(first, first + half, a, b, float(angles[first]), factor),)
+    return (Rotation(first, second, a, b, float(angles[pair]), factor),)
 
 
 def _weighted(

@@ -86,25 +86,38 @@ def angles(
     return np.cos(angle) * np.float32(factor), np.sin(angle) * np.float32(factor), angle
 
 
+def pairs(width: int, interleaved: bool) -> tuple[slice, slice]:
+    """Where the first dimension of each pair stands, and where the second: see `rotate`."""
+    if interleaved:
+        return slice(0, width, 2), slice(1, width, 2)
+    return slice(0, width // 2), slice(width // 2, width)
+
+
 def rotate(
-    vectors: Sequence[np.ndarray], cos_PR: np.ndarray, sin_PR: np.ndarray
+    vectors: Sequence[np.ndarray],
+    cos_PR: np.ndarray,
+    sin_PR: np.ndarray,
+    *,
+    interleaved: bool = False,
 ) -> list[np.ndarray]:
     """Rotates the pair (i, i + R) of each vector by its position's angle; those after 2R stay.
 
-    All the arrays (head, position, width) at once, queries and keys say, some positions at a time.
+    `interleaved`: the pairs are (2i, 2i + 1), as in Su et al. 2021, "RoFormer". All the arrays
+    (head, position, width) at once, queries and keys say, some positions at a time.
     """
-    half, rotated = cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
+    width, rotated = 2 * cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
+    ones, others = pairs(width, interleaved)
 
     def work(part: tuple[int, slice]) -> None:
         which, rows = part
         cos, sin = cos_PR[rows], sin_PR[rows]
         x, out = (arrays[which][..., rows, :] for arrays in (vectors, rotated))
-        first, second = x[..., :half], x[..., half : 2 * half]
-        np.multiply(first, cos, out=out[..., :half])
-        out[..., :half] -= second * sin
-        np.multiply(second, cos, out=out[..., half : 2 * half])
-        out[..., half : 2 * half] += first * sin
-        out[..., 2 * half :] = x[..., 2 * half :]
+        first, second = x[..., ones], x[..., others]
+        np.multiply(first, cos, out=out[..., ones])
+        out[..., ones] -= second * sin
+        np.multiply(second, cos, out=out[..., others])
+        out[..., others] += first * sin
+        out[..., width:] = x[..., width:]
 
     blocks = [slice(at, at + _BLOCK) for at in range(0, len(cos_PR), _BLOCK)]
     parts = [(which, rows) for rows in blocks for which in range(len(vectors))]

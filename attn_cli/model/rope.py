@@ -26,11 +26,15 @@ _ORIGINAL = "original_max_position_embeddings"
 
 
 class Angles(NamedTuple):
-    """Cosine and sine, times the attention factor, and the angle itself; (position, pair)."""
+    """Cosine and sine, times the attention factor, and the angle itself; (position, pair).
+
+    `interleaved`: see `maths.rotate`.
+    """
 
     cosine: np.ndarray
     sine: np.ndarray
     angle: np.ndarray
+    interleaved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +42,22 @@ class Rope:
     """`frequencies` per pair of dimensions; the `attention_factor` multiplies cosine and sine.
 
     Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE).
+    `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`).
     """
 
     frequencies: tuple[float, ...]
     attention_factor: float = 1.0
     long_frequencies: tuple[float, ...] = ()
     limit: int = 0
+    interleaved: bool = False
 
     def angles(self, at: Sequence[int]) -> Angles:
         """The angles of these positions."""
         beyond = self.limit and max(at) >= self.limit
         of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
         at_P = np.array(at, np.float32)
-        return Angles(*positions.angles(of_pairs, at_P, self.attention_factor))
+        found = positions.angles(of_pairs, at_P, self.attention_factor)
+        return Angles(*found, self.interleaved)
 
     def slowed(self, factors: np.ndarray, reader: ConfigReader) -> "Rope":
         """The same with each frequency divided by its factor, as GGUF stores Llama 3's scaling."""
@@ -70,7 +77,8 @@ class Rope:
 
 def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarray]:
     """The arrays with q and k rotated; what they were are q_unrotated and k_unrotated."""
-    rotated_qk = rotate([arrays["q"], arrays["k"]], by.cosine, by.sine)
+    both = [arrays["q"], arrays["k"]]
+    rotated_qk = rotate(both, by.cosine, by.sine, interleaved=by.interleaved)
     after = dict(zip("qk", rotated_qk, strict=True))
     before = {f"{letter}_unrotated": arrays[letter] for letter in "qk"}
     return {**arrays, **before, **after, "angles": by.angle}

@@ -162,7 +162,8 @@ def project(view: HeadView) -> Items:
         half = angles.shape[1]
         if "positions" in view.trace.settings["without"]:
             yield say("project.unturned")
-        yield say("project.rotary", half=half, query=view.names[view.query])
+        key = "project.neighbours" if view.facts.interleaved else "project.halves"
+        yield say("project.rotary", pair=note(key, half=half), query=view.names[view.query])
         axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
         yield Matrix(note("project.angles"), angles, [""], range(half), axes)
         facts, factor = view.facts, view.facts.attention_factors[view.block.layer]

@@ -92,6 +92,19 @@ def test_numbers_behind_the_rotated_ones_stay(seed):
     assert not np.allclose(turned[..., :4], x[..., :4])
 
 
+@given(seed=SEEDS)
+def test_interleaved_pairs_are_neighbours(seed):
+    rng = np.random.default_rng(seed)
+    turns, (cosine, sine) = some_angles(rng, 3, 5, 2)
+    x = rng.standard_normal((2, 5, 6)).astype(np.float32)
+    turned = positions.rotate([x], cosine, sine, interleaved=True)[0]
+    numbers = x[..., 0:4:2] + 1j * x[..., 1:4:2]
+    wanted = numbers * np.exp(1j * np.outer(np.arange(3, 8), turns.astype(np.float64)))
+    assert np.allclose(turned[..., 0:4:2], wanted.real, atol=1e-5)
+    assert np.allclose(turned[..., 1:4:2], wanted.imag, atol=1e-5)
+    assert np.array_equal(turned[..., 4:], x[..., 4:])
+
+
 def test_what_is_rotated_is_not_changed_itself():
     x = np.ones((1, 2, 4), np.float32)
     x.flags.writeable = False

@@ -73,10 +73,12 @@ SENTENCES = {
     "result.",
     "project.partial": "Only the first {count} of a head's {width} dimensions are rotated.",
     "project.stretched": "The attention factor makes what is rotated {ratio} times as long.",
-    "project.rotary": "Rotary position embedding (RoPE): dimensions i and i + {half} rotate "
-    "together, (a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
+    "project.rotary": "Rotary position embedding (RoPE): {pair} rotate together, "
+    "(a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
     "so that position affects a dot product only through the distance. The angles of `{query}`, "
     "in radians:",
+    "project.halves": "dimensions i and i + {half}",
+    "project.neighbours": "dimensions 2i and 2i + 1",
     "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
     "one score for every pair of tokens.",
     "dot.table": "q × k of `{query}`",
