@@ -168,9 +168,11 @@ class Facts:
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
     and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the `slopes` of ALiBi, head by head. Of a model that is only
-    known from a document these are not known, and `partial` says so.
+    dimensions are `rotated`, after how many that are not (`rotated_from`), whether neighbours are a
+    pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the `slopes`
+    of ALiBi, head by head; how wide the latents are that keys and values, and queries, are made of
+    (`kv_latent`, `q_latent`; 0: none), and a head's values (`value_width`; 0: as its keys). Of a
+    model that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -205,9 +207,13 @@ class Facts:
     positions: str = "none"
     windowed: bool = False
     rotated: int = 0
+    rotated_from: int = 0
     interleaved: bool = False
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    kv_latent: int = 0
+    q_latent: int = 0
+    value_width: int = 0
     partial: bool = False
 
     @property
@@ -225,6 +231,11 @@ class Facts:
         """Whether there are positions beyond the context: they are no rows of a table."""
         rows = self.positions == "disentangled" and self.embedding.startswith("sum")
         return self.positions != "learned" and not rows
+
+    @property
+    def of_values(self) -> int:
+        """How wide a head's values are."""
+        return self.value_width or self.head_width
 
     @property
     def attentions(self) -> tuple[tuple[str, str], ...]:

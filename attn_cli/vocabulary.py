@@ -73,6 +73,13 @@ ARRAYS = {
     "b_k": ArraySpec(2, ("kv_head", "width"), opt_in=True),
     "w_v": ArraySpec(2, ("kv_head", "model", "value_width"), opt_in=True),
     "b_v": ArraySpec(2, ("kv_head", "value_width"), opt_in=True),
+    "q_latent": ArraySpec(2, ("query", "latent"), opt_in=True),
+    "w_q_latent": ArraySpec(2, ("head", "latent", "width"), opt_in=True),
+    "kv_latent": ArraySpec(2, ("key", "latent"), opt_in=True),
+    "w_k_latent": ArraySpec(2, ("kv_head", "latent", "width"), opt_in=True),
+    "w_k_rotated": ArraySpec(2, ("model", "width"), opt_in=True),
+    "b_k_rotated": ArraySpec(2, ("width",), opt_in=True),
+    "w_v_latent": ArraySpec(2, ("kv_head", "latent", "value_width"), opt_in=True),
     "q_unrotated": ArraySpec(2, ("head", "query", "width")),
     "k_unrotated": ArraySpec(2, ("kv_head", "key", "width")),
     "q": ArraySpec(2, ("head", "query", "width")),
@@ -162,7 +169,7 @@ DEFAULT_MODEL = "tiny"
 
 
 # What is made of the keys' side alone; in cross-attention that is another stack's vectors.
-_OF_KEYS = frozenset({"key_x", "k_unrotated", "k", "v"})
+_OF_KEYS = frozenset({"key_x", "kv_latent", "k_unrotated", "k", "v"})
 
 
 def arrays_from(name: str) -> frozenset[str]:

@@ -11,6 +11,7 @@ FAMILIES = {
     "gemma3": "gemma3",
     "gemma3_text": "gemma3",
     "phi3": "phi3",
+    "deepseek_v2": "deepseek_v2",
     "gpt_neox": "gpt_neox",
     "gptneox": "gpt_neox",
     "bloom": "bloom",

@@ -13,17 +13,17 @@ from attn_cli.families import llama
 from attn_cli.families.llama import entering_norm, gated_mlp, norm, sizes
 from attn_cli.maths.layers import rms_norm
 from attn_cli.maths.masks import causal
-from attn_cli.maths.products import through
+from attn_cli.maths.products import Map, through
 from attn_cli.model import latent
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.latent import Columns
 from attn_cli.model.project import Arrays
-from attn_cli.model.rope import Angles, read_rope, rope_section, yarn_growth
+from attn_cli.model.rope import Angles, read_rope, rope_section, score_growth
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import Naming, Shapes, maps, norms
-from attn_cli.model.weights import LayerWeights
+from attn_cli.model.weights import LayerWeights, linear
 from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
@@ -31,7 +31,7 @@ _DEFAULTS = {
     "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
     "v_head_dim": 128, "first_k_dense_replace": 0,
 }  # fmt: skip
-HARMLESS = llama.HARMLESS | {"pretraining_tp", "qk_head_dim"}
+HARMLESS = llama.HARMLESS | {"output_router_logits", "pretraining_tp", "qk_head_dim"}
 _EPSILON = 1e-6  # of the latents' norms, whatever config.json says
 
 
@@ -54,7 +54,7 @@ def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(_DEFAULTS)
     config = Config(**latents(reader), mlp_bias=reader.flag("mlp_bias", False))
     reader.finish(HARMLESS)
-    return config
+    return replace(config, rope=replace(config.rope, interleaved=True))
 
 
 def latents(reader: ConfigReader, *, paired: bool = False) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def latents(reader: ConfigReader, *, paired: bool = False) -> dict[str, Any]:
         "kv_rank": reader.integer("kv_lora_rank"),
         "value_width": reader.integer("v_head_dim"),
         "columns": Columns(plain, paired),
-        "scale": width**-0.5 * yarn_growth(rope_section(reader)) ** 2,
+        "scale": width**-0.5 * score_growth(rope_section(reader)),
     }
 
 
@@ -113,6 +113,7 @@ def shapes(config: Config) -> Shapes:
 def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         llama.describe(facts, config),
+        interleaved=config.rope.interleaved,
         rotated_from=config.columns.plain,
         kv_latent=config.kv_rank,
         q_latent=config.q_rank,
@@ -143,8 +144,25 @@ def project(config: Config, parts: LayerWeights, normed: np.ndarray, by: Angles)
     """q, k and v, and the latents that they are made of."""
     heads, columns, at = config.heads, config.columns, "self_attn."
     kv_a = parts.map(f"{at}kv_a_proj_with_mqa")
-    own, rotating = kv_a.part(slice(0, config.kv_rank)), kv_a.part(slice(config.kv_rank, None))
-    ...
+    rows, last = slice(0, config.kv_rank), slice(config.kv_rank, kv_a.outputs)
+    compressed, rotating = through(normed, kv_a.part(rows), kv_a.part(last))
+    kv_latent = rms_norm(compressed, parts[f"{at}kv_a_layernorm.weight"], _EPSILON)
+    if config.q_rank:
+        q_latent = linear(parts, f"{at}q_a_proj", normed)
+        q_latent = rms_norm(q_latent, parts[f"{at}q_a_layernorm.weight"], _EPSILON)
+        q = latent.queries(q_latent, parts.map(f"{at}q_b_proj"), heads, columns, "w_q_latent")
+        q["q_latent"] = q_latent
+    else:
+        q = latent.queries(normed, parts.map(f"{at}q_proj"), heads, columns, "w_q")
+    kv = latent.keys_and_values(kv_latent, _kv_b(config, parts), heads, columns)
+    k = latent.shared(rotating, kv_a.part(last), columns)
+    return latent.turned({**q, **kv, **k}, columns, by)
+
+
+def _kv_b(config: Config, parts: LayerWeights) -> Map:
+    if not config.split:
+        return parts.map("self_attn.kv_b_proj")
+    return latent.joined(*(parts[f"self_attn.{letter}_b_proj.weight"] for letter in "kv"))
 
 
 FAMILY = replace(

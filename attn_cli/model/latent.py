@@ -64,6 +64,21 @@ def keys_and_values(latent_PL: np.ndarray, of: Map, heads: int, columns: Columns
     }
 
 
+def joined(k_HLW: np.ndarray, v_HVL: np.ndarray) -> Map:
+    """The matrix of `keys_and_values` where keys and values have tensors of their own, those of
+    keys turned round, as GGUF files hold them."""
+    heads, latent, plain = k_HLW.shape
+    width = plain + v_HVL.shape[1]
+
+    def rows(part: slice) -> np.ndarray:
+        some = slice(part.start // width, -(-part.stop // width))
+        both = np.concatenate([k_HLW[some].swapaxes(1, 2), v_HVL[some]], axis=1)
+        start = some.start * width
+        return both.reshape(-1, latent)[part.start - start : part.stop - start]
+
+    return Map(heads * width, rows, made=True)
+
+
 def shared(rotating_PR: np.ndarray, of: Map, columns: Columns) -> Arrays:
     """The dimensions of k that all heads share, and the map that made them."""
     return {
