@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from attn_cli.families import llama
+from attn_cli.families import llama, llama_gguf
 from attn_cli.families.llama import entering_norm, gated_mlp, norm, project, sizes
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
@@ -147,7 +147,7 @@ def say(
     reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any], *, left_out: LeftOut
 ) -> None:
     """Llama's way, and what Gemma's files leave out: windows per layer and the scale."""
-    llama.say(reader, values, tensors)
+    llama_gguf.say(reader, values, tensors)
     layers = reader.integer("num_hidden_layers", high=MOST_LAYERS)
     heads, period = reader.integer("num_attention_heads"), reader.integer("period", left_out.period)
     values.pop("period", 0)
@@ -165,19 +165,19 @@ def say(
 
 def finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:
     """As Llama's."""
-    return replace(llama.finish(config, reader, tensors), norm_base=0.0)
+    return replace(llama_gguf.finish(config, reader, tensors), norm_base=0.0)
 
 
 GGUF = replace(
-    llama.GGUF,
-    keys=llama.GGUF.keys
+    llama_gguf.GGUF,
+    keys=llama_gguf.GGUF.keys
     | {
         "attn_logit_softcapping": "attn_logit_softcapping",
         "final_logit_softcapping": "final_logit_softcapping",
         "attention.sliding_window": "sliding_window",
         "attention.sliding_window_pattern": "period",
     },
-    tensors=llama.GGUF.tensors
+    tensors=llama_gguf.GGUF.tensors
     | named(
         {
             "layers.*.post_attention_layernorm": "blk.*.post_attention_norm",

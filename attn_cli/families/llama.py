@@ -4,20 +4,19 @@ Touvron et al. 2023. Weights are stored (output, input). A sibling's file reads 
 the same `Config` and takes the rest from `FAMILY`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from attn_cli.families.llama_gguf import GGUF, unpaired_rows
 from attn_cli.maths.layers import rms_norm
 from attn_cli.maths.products import gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
-from attn_cli.model.gguf import HARMLESS as HARMLESS_IN_GGUF
-from attn_cli.model.gguf import NEUTRAL, Gguf, named, unpaired
+from attn_cli.model.gguf import NEUTRAL
 from attn_cli.model.project import Arrays, apart
 from attn_cli.model.rope import Rope, read_rope, rotated
 from attn_cli.model.stack import Request, Stack, causal_or_window
@@ -236,132 +235,7 @@ def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.nda
     return gated_feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
-# --- the same model in a GGUF file ---------------------------------------------------------------
-
-_SCALING = (
-    "factor", "attention_factor", "beta_fast", "beta_slow", "original_max_position_embeddings",
-)  # fmt: skip
-_KINDS = ("none", "linear", "yarn", "longrope")
-_FACTORS = "rope_freqs.weight"
-_SHORT_FACTORS, _LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
-
-
-def say(
-    reader: ConfigReader,
-    values: dict[str, Any],
-    tensors: Mapping[str, Any],
-    *,
-    partial: bool = False,
-) -> None:
-    """Config.json's way of saying what GGUF says by other keys and by which tensors there are.
-
-    `partial`: not all of a head's dimensions need rotate.
-    """
-    shared = reader.integer("hidden_size") // reader.integer("num_attention_heads")
-    if not reader.has("head_dim"):
-        reader.equal_shares("hidden_size", "num_attention_heads")
-    width = values["head_dim"] = reader.integer("head_dim", shared)
-    for key, default in (("value_dim", shared), ("rotated", width)):
-        turned = partial and key == "rotated"
-        value = reader.integer(key, default, high=width if turned else 2**31 - 1)
-        values.pop(key, 0)
-        if partial and key == "rotated":
-            # A half more, since a share of the width is cut to a whole number of dimensions.
-            values["partial_rotary_factor"] = 1.0 if value == width else (value + 0.5) / width
-        elif value != width:
-            raise reader.error(f"{reader.named(key)} differs from the head width {width}")
-    values.setdefault("num_key_value_heads", None)  # as many as heads
-    scaling = {key: values.pop(key) for key in _SCALING if key in values}
-    # A factor without a type is linear, as llama.cpp reads it.
-    kind = reader.choice("scaling", _KINDS, "linear" if "factor" in scaling else "none")
-    values.pop("scaling", "")
-    if kind == "longrope":
-        if _LONG_FACTORS not in tensors:
-            raise reader.error(f"{reader.named('scaling')} is longrope, without {_LONG_FACTORS}")
-        kind, _ = "none", scaling.pop("original_max_position_embeddings", 0)
-    if kind == "none":
-        kind, _ = "default", scaling.pop("factor", 0)
-    values["rope_scaling"] = {"rope_type": kind, **scaling}
-    for key in ("window", "attn_factor"):
-        values.pop(key, 0)
-
-
-def finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:
-    """What the file says by tensors, and windows and factors that no config.json has so."""
-    width, rope = reader.integer("window", 0, low=0), config.rope
-    if _FACTORS in tensors:
-        rope = rope.slowed(tensors[_FACTORS].read(), reader)
-    if _LONG_FACTORS in tensors and _SHORT_FACTORS in tensors:
-        limit = reader.integer("original_max_position_embeddings", config.context)
-        factors = (tensors[name].read() for name in (_SHORT_FACTORS, _LONG_FACTORS))
-        rope = rope.of_two_lengths(*factors, limit, reader)
-    factor = rope.attention_factor * reader.positive("attn_factor", 1.0)
-    return replace(
-        config,
-        windows=(width,) * config.layers if width else config.windows,
-        rope=replace(rope, attention_factor=factor),
-        qkv_bias=config.qkv_bias or "blk.0.attn_q.bias" in tensors,
-        output_bias="blk.0.attn_output.bias" in tensors,
-        mlp_bias="blk.0.ffn_gate.bias" in tensors,
-    )
-
-
-def unpaired_rows(config: Config) -> dict[str, Any]:
-    """Llama's own q and k rows, which its converter pairs."""
-    return {
-        f"layers.*.self_attn.{letter}_proj.{part}": unpaired(heads)
-        for letter, heads in (("q", config.heads), ("k", config.kv_heads))
-        for part in ("weight", "bias")
-    }
-
-
-# What siblings share, whose converters leave the rows as they are.
-GGUF = Gguf(
-    keys={
-        "block_count": "num_hidden_layers",
-        "context_length": "max_position_embeddings",
-        "embedding_length": "hidden_size",
-        "feed_forward_length": "intermediate_size",
-        "attention.head_count": "num_attention_heads",
-        "attention.head_count_kv": "num_key_value_heads",
-        "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-        "attention.key_length": "head_dim",
-        "attention.value_length": "value_dim",
-        "attention.sliding_window": "window",
-        "rope.freq_base": "rope_theta",
-        "rope.dimension_count": "rotated",
-        "rope.scaling.type": "scaling",
-        "rope.scaling.factor": "factor",
-        "rope.scaling.attn_factor": "attn_factor",
-        "rope.scaling.yarn_attn_factor": "attention_factor",
-        "rope.scaling.yarn_beta_fast": "beta_fast",
-        "rope.scaling.yarn_beta_slow": "beta_slow",
-        "rope.scaling.original_context_length": "original_max_position_embeddings",
-    },
-    harmless=HARMLESS_IN_GGUF | {"rope.scaling.finetuned"},
-    left_out=(_FACTORS, _SHORT_FACTORS, _LONG_FACTORS),
-    tensors=named(
-        {
-            "embed_tokens": "token_embd",
-            "norm": "output_norm",
-            "lm_head": "output",
-            "layers.*.input_layernorm": "blk.*.attn_norm",
-            "layers.*.post_attention_layernorm": "blk.*.ffn_norm",
-            "layers.*.self_attn.q_norm": "blk.*.attn_q_norm",
-            "layers.*.self_attn.k_norm": "blk.*.attn_k_norm",
-            "layers.*.self_attn.q_proj": "blk.*.attn_q",
-            "layers.*.self_attn.k_proj": "blk.*.attn_k",
-            "layers.*.self_attn.v_proj": "blk.*.attn_v",
-            "layers.*.self_attn.o_proj": "blk.*.attn_output",
-            "layers.*.mlp.gate_proj": "blk.*.ffn_gate",
-            "layers.*.mlp.up_proj": "blk.*.ffn_up",
-            "layers.*.mlp.down_proj": "blk.*.ffn_down",
-        }
-    ),
-    say=say,
-    finish=finish,
-)
-
+# Llama's own converter pairs rows; those of siblings leave them.
 _LAYOUTS = NEUTRAL["tensor_data_layout"] + ("Meta AI original pth",)
 _OWN_GGUF = replace(GGUF, arrange=unpaired_rows, neutral=NEUTRAL | {"tensor_data_layout": _LAYOUTS})
 FAMILY = Family(

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from attn_cli.families import llama
+from attn_cli.families import llama, llama_gguf
 from attn_cli.families.llama import Config, entering_norm, norm, sizes
 from attn_cli.maths.products import gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
@@ -103,8 +103,9 @@ FAMILY = replace(
     shapes=shapes,
     forward=forward,
     gguf=replace(
-        llama.GGUF,
-        tensors={n: t for n, t in llama.GGUF.tensors.items() if t not in _FUSED.values()} | _FUSED,
-        say=partial(llama.say, partial=True),
+        llama_gguf.GGUF,
+        tensors={n: t for n, t in llama_gguf.GGUF.tensors.items() if t not in _FUSED.values()}
+        | _FUSED,
+        say=partial(llama_gguf.say, partial=True),
     ),
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from attn_cli.families import llama
+from attn_cli.families import llama, llama_gguf
 from attn_cli.model.config import ConfigReader
 
 
@@ -14,4 +14,4 @@ def read_config(reader: ConfigReader) -> llama.Config:
     return llama.Config(**shared, qkv_bias=True, windows=windows)
 
 
-FAMILY = replace(llama.FAMILY, read_config=read_config, gguf=llama.GGUF)
+FAMILY = replace(llama.FAMILY, read_config=read_config, gguf=llama_gguf.GGUF)

@@ -126,7 +126,7 @@ def test_yarns_factor_is_the_growth_of_the_context_where_it_is_left_out():
 def test_yarns_attention_factor_is_the_papers_or_the_configs(more, wanted):
     rope = read(newer(**{**YARN, **more}, original_max_position_embeddings=64))
     assert rope.attention_factor == pytest.approx(wanted, rel=1e-12)
-    cosine, sine, _ = rope.angles(range(2))
+    cosine, sine, *_ = rope.angles(range(2))
     assert cosine[0] == pytest.approx([wanted] * 6, rel=1e-6)
     assert sine[1, 0] == pytest.approx(wanted * math.sin(rope.frequencies[0]), rel=1e-6)
 
@@ -141,7 +141,7 @@ def test_yarns_bounds_and_turns_are_the_configs():
 
 def test_angles_begin_where_they_are_told():
     rope = read(newer(rope_type="default"))
-    for part, whole in zip(rope.angles(range(5, 8)), rope.angles(range(8)), strict=True):
+    for part, whole in zip(rope.angles(range(5, 8))[:3], rope.angles(range(8))[:3], strict=True):
         assert np.array_equal(part, whole[5:])
 
 
@@ -247,7 +247,7 @@ def test_long_rope_takes_its_second_table_beyond_the_first_context():
     short, long = np.array([1, 2], np.float32), np.array([4, 8], np.float32)
     rope = plain.of_two_lengths(short, long, 10, GGUF)
     for start, count, factors in ((0, 10, short), (9, 1, short), (0, 11, long), (10, 1, long)):
-        cosine, sine, _ = rope.angles(range(start, start + count))
+        cosine, sine, *_ = rope.angles(range(start, start + count))
         turned = np.arange(start, start + count)[:, None] * (np.array([1.0, 0.5]) / factors)
         assert np.allclose(cosine, 1.5 * np.cos(turned), atol=1e-6)
         assert np.allclose(sine, 1.5 * np.sin(turned), atol=1e-6)
