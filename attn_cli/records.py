@@ -97,11 +97,34 @@ class Attention:
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Experts:
+    """Which of a layer's `count` experts the tokens at `positions` were routed to.
+
+    `chosen` (position, expert) numbers them from 0, in the order in which the router ranks them,
+    and `shares` of the same shape is what each one's output is multiplied with.
+    """
+
+    stack: str
+    layer: int
+    count: int
+    positions: tuple[int, ...]
+    chosen: np.ndarray
+    shares: np.ndarray
+    what_if: bool = False
+
+    @property
+    def provenance(self) -> str:
+        """`real`, or `what-if` where a changed setting has touched what the router reads."""
+        return vocabulary.WHAT_IF if self.what_if else vocabulary.REAL
+
+
 class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
     Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
-    layers are counted on, as if they were those of a stack `passes`.
+    layers are counted on, as if they were those of a stack `passes`. `experts` is where its tokens
+    were routed to, if it is a mixture.
     """
 
     stack: str
@@ -110,6 +133,7 @@ class Passed(NamedTuple):
     tokens: int
     read: int
     size: int
+    experts: Experts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

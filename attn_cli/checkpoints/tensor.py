@@ -58,6 +58,19 @@ class Tensor(NamedTuple):
             return whole[_chosen(indices, whole.size)]
         return self._floats(self.stored()[_chosen(indices, self.shape[0])], out).reshape(shape)
 
+    def within(self, index: int, share: int, shares: int) -> "Tensor":
+        """One of the matrices, or vectors, that this tensor holds along its first axis, of which
+        the rows are one of so many equal `shares`."""
+        inner = self.shape[1:]
+        count = inner[0] // shares
+
+        def stored() -> np.ndarray:
+            rows = self.stored()[index].reshape(inner[0], -1)[share * count : (share + 1) * count]
+            return rows if len(inner) > 1 else rows.reshape(1, -1)
+
+        size = self.size // self.shape[0] // shares
+        return self._replace(shape=(count, *inner[1:]), size=size, stored=stored)
+
     def _floats(self, stored: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         try:
             return self.widen(self.dtype, stored, out)

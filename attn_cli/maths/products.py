@@ -14,6 +14,8 @@ from attn_cli.maths.attention import pull
 from attn_cli.maths.scratch import room
 
 Activation = Callable[[np.ndarray], np.ndarray]
+# What a gated network makes of gate(x) and up(x), written to the first; both may be overwritten.
+Gate = Callable[[np.ndarray, np.ndarray], object]
 NOTHING = np.zeros(0, np.float32)
 # Positions so few are multiplied one by one: BLAS rearranges a whole matrix before it multiplies it
 # with several vectors, which costs more than to read it from the cache again.
@@ -85,16 +87,23 @@ def through(
     x_PM: np.ndarray, *maps: Map, activation: Activation | None = None
 ) -> tuple[np.ndarray, ...]:
     """x through each of these maps, (position, output), and its numbers through the activation."""
-    products = [np.empty((len(x_PM), one.outputs), x_PM.dtype) for one in maps]
+    return _each_through([(x_PM, of) for of in maps], activation)
+
+
+def _each_through(
+    pairs: Sequence[tuple[np.ndarray, Map]], activation: Activation | None = None
+) -> tuple[np.ndarray, ...]:
+    """Each x through its own map, as one work."""
+    products = tuple(np.empty((len(x), of.outputs), x.dtype) for x, of in pairs)
 
     def work(tile: _Tile) -> None:
-        of, part = maps[tile.job], products[tile.job][tile.positions, tile.outputs]
-        _multiply(x_PM[tile.positions], of, tile.outputs, part)
+        (x_PM, of), out = pairs[tile.job], products[tile.job][tile.positions, tile.outputs]
+        _multiply(x_PM[tile.positions], of, tile.outputs, out)
         if activation:
-            part[...] = activation(part)
+            out[...] = activation(out)
 
-    cores.each(work, _tiles(*x_PM.shape, maps))
-    return tuple(products)
+    cores.each(work, _tiles(pairs))
+    return products
 
 
 def feed_forward(x_PM: np.ndarray, wide: Map, narrow: Map, activation: Activation) -> np.ndarray:
@@ -107,17 +116,33 @@ def gated_feed_forward(
     x_PM: np.ndarray, gate: Map, up: Map, down: Map, activation: Activation
 ) -> np.ndarray:
     """down(activation(gate(x)) · up(x)), (position, model). Shazeer 2020, "GLU Variants"."""
-    inner = np.empty((len(x_PM), gate.outputs), x_PM.dtype)
+    return gated_feed_forwards([(x_PM, gate, up, down)], gated_by(activation))[0]
+
+
+def gated_by(activation: Activation) -> Gate:
+    """activation(gate(x)) · up(x)."""
+    return lambda gate, up: np.multiply(activation(gate), up, out=gate)
+
+
+def gated_feed_forwards(
+    networks: Sequence[tuple[np.ndarray, Map, Map, Map]], gating: Gate
+) -> tuple[np.ndarray, ...]:
+    """down(gating(gate(x), up(x))) of each network, of an x (position, model) of its own.
+
+    The parts of all of them are one work, so that small networks keep every core busy.
+    """
+    inner = [np.empty((len(x), gate.outputs), x.dtype) for x, gate, _, _ in networks]
 
     def work(tile: _Tile) -> None:
-        x, part = x_PM[tile.positions], inner[tile.positions, tile.outputs]
+        x_PM, gate, up, _ = networks[tile.job]
+        x, part = x_PM[tile.positions], inner[tile.job][tile.positions, tile.outputs]
         _multiply(x, gate, tile.outputs, part)
         other = room(part.shape, part.dtype, "gated")
         _multiply(x, up, tile.outputs, other)
-        np.multiply(activation(part), other, out=part)
+        gating(part, other)
 
-    cores.each(work, _tiles(*x_PM.shape, [gate]))
-    return through(inner, down)[0]
+    cores.each(work, _tiles([(x, gate) for x, gate, _, _ in networks]))
+    return _each_through([(x, down) for x, (*_, down) in zip(inner, networks, strict=True)])
 
 
 def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
@@ -168,24 +193,27 @@ def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: n
     return float(found.max())
 
 
-def _tiles(positions: int, inputs: int, maps: Sequence[Map]) -> list[_Tile]:
+def _tiles(pairs: Sequence[tuple[np.ndarray, Map]]) -> list[_Tile]:
     """Products cut into parts that are worth a thread.
 
     Of a few positions, each output is a product by itself, whatever part it is in, so that the
     parts may follow from the count of threads; of more, sizes follow from the shape alone.
     """
-    if positions <= _FEW:
-        rows, widths = max(positions, 1), [_width(positions, inputs, of) for of in maps]
-    else:
-        rows, most = POSITIONS, _MOST // (min(POSITIONS, positions) * max(1, inputs))
-        quarters = [min(of.outputs // 4, most) for of in maps]
-        widths = [max(_NARROWEST, width - width % _STEP) for width in quarters]
-    return [
-        _Tile(job, slice(at, at + rows), slice(start, min(start + width, of.outputs)))
-        for job, (of, width) in enumerate(zip(maps, widths, strict=True))
-        for at in range(0, positions, rows)
-        for start in range(0, of.outputs, width)
-    ]
+    tiles = []
+    for job, (x_PM, of) in enumerate(pairs):
+        positions, inputs = x_PM.shape
+        if positions <= _FEW:
+            rows, width = max(positions, 1), _width(positions, inputs, of)
+        else:
+            rows, most = POSITIONS, _MOST // (min(POSITIONS, positions) * max(1, inputs))
+            quarter = min(of.outputs // 4, most)
+            width = max(_NARROWEST, quarter - quarter % _STEP)
+        tiles += [
+            _Tile(job, slice(at, at + rows), slice(start, min(start + width, of.outputs)))
+            for at in range(0, positions, rows)
+            for start in range(0, of.outputs, width)
+        ]
+    return tiles
 
 
 def _width(positions: int, inputs: int, of: Map) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.tensors import layer_numbers
+from attn_cli.model.tensors import NOT_FUSED, Fused, layer_numbers
 from attn_cli.model.weights import Stored, as_stored
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Gguf:
     are those that a file may not lack, beside those of every architecture. `say` completes, in
     place, the values of config.json by what the file says by other means; `finish` completes the
     config by what config.json cannot say: both take a reader of the values as the file has them,
-    and its tensors. `more` are the tensors' names that depend on the config; `arrange` tells which
-    tensors stand otherwise than in a folder.
+    and its tensors. `more` are the tensors' names that depend on the config, `fused` those that
+    hold a matrix of every expert; `arrange` tells which tensors stand otherwise than in a folder.
     """
 
     keys: Mapping[str, str]
@@ -57,6 +57,7 @@ class Gguf:
     left_out: tuple[str, ...] = ()
     say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = lambda *_: None
     more: Callable[[Any], Mapping[str, str]] = lambda config: {}
+    fused: Callable[[Any], Fused] = lambda config: NOT_FUSED
     arrange: Callable[[Any], Mapping[str, Arrange]] = lambda config: {}
     finish: Callable[[Any, ConfigReader, Mapping[str, Any]], Any] = lambda config, *_: config
 
@@ -82,7 +83,7 @@ def open_gguf(
     config = form.finish(read_config(reader), given, file.tensors)
     if reader.unknown:
         raise _unknown(where, names.get(reader.unknown[0], reader.unknown[0]))
-    return config, _stored_names(form, file.tensors, config)
+    return config, _stored_names(form, file.tensors, config, where)
 
 
 def _config_values(
@@ -137,9 +138,11 @@ def file_names(form: Gguf, config: Any) -> dict[str, str]:
     }
 
 
-def _stored_names(form: Gguf, tensors: Iterable[str], config: Any) -> dict[str, Stored]:
+def _stored_names(
+    form: Gguf, tensors: Mapping[str, Any], config: Any, where: str
+) -> dict[str, Stored]:
     """Each tensor under the family's name; one that the table lacks keeps its own in brackets."""
-    arranged = form.arrange(config)
+    arranged, fused = form.arrange(config), form.fused(config)
     table = {}
     for ours, theirs in {**form.tensors, **form.more(config)}.items():
         arrange = arranged.get(ours, as_stored)
@@ -148,9 +151,11 @@ def _stored_names(form: Gguf, tensors: Iterable[str], config: Any) -> dict[str, 
     left_out = frozenset(form.left_out)
     found = {}
     for place in tensors:
-        if not _is_of(place, left_out):
-            name, arrange = table.get(place, Stored(f"[{place}]"))
-            found[name] = Stored(place, arrange)
+        if _is_of(place, left_out):
+            continue
+        name, arrange, _ = table.get(place, Stored(f"[{place}]"))
+        parts = fused.parts(place, place, tensors[place], where)
+        found |= parts or {name: Stored(place, arrange)}
     return found
 
 

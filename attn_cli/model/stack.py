@@ -36,6 +36,7 @@ from attn_cli.maths.attention import (
     merge_heads,
     no_bias,
 )
+from attn_cli.maths.experts import Routing
 from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
@@ -43,7 +44,7 @@ from attn_cli.model.cache import Cache, End, Ids
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
-from attn_cli.records import Address, Attention, Passed
+from attn_cli.records import Address, Attention, Experts, Passed
 
 if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
@@ -113,6 +114,8 @@ class Stack:
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
         self._middle = NOTHING
+        self._parts: LayerWeights
+        self._experts: Experts | None = None
         self._looks: dict[tuple[Visible, int], tuple[Look, ...]] = {}
 
     @property
@@ -151,7 +154,7 @@ class Stack:
         found = self._model.weights.layers(prefix, last, len(self.ids))
         for layer, parts in enumerate(found):
             self.layer = layer
-            self._read += parts.size
+            self._read, self._parts = self._read + parts.size, parts
             yield parts
 
     def mlp(self, output: np.ndarray, middle: np.ndarray = NOTHING) -> np.ndarray:
@@ -165,6 +168,13 @@ class Stack:
         self._mlp, self._middle = (output, self.touched or removed), middle
         self.touched = self.touched or removed
         return output
+
+    def routed(self, routing: Routing, count: int) -> None:
+        """Says where a router sends the tokens in this layer, among so many experts."""
+        self._experts = Experts(
+            stack=self.name, layer=self.layer, count=count, positions=tuple(self.indices),
+            chosen=routing.chosen, shares=routing.shares, what_if=self.touched,
+        )  # fmt: skip
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What this layer makes of the encoder's vectors: from the cache, if it is there."""
@@ -213,8 +223,9 @@ class Stack:
             )
         self._pending.clear()
         self._outputs.clear()
-        layers = self._model.facts.layers_of(self.name)
-        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size)
+        layers, experts = self._model.facts.layers_of(self.name), self._experts
+        self._read, self._experts = self._read + self._parts.routed, None
+        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size, experts)
         return x
 
     def end(self, x: np.ndarray) -> End:

@@ -10,7 +10,7 @@ import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten, some
-from attn_cli.model.weights import Stored, Weights, transposed
+from attn_cli.model.weights import OF_EXPERTS, Part, Stored, Weights, transposed
 
 # Names and shapes are made for every layer before the file is asked for any.
 MOST_LAYERS = 10_000
@@ -66,7 +66,56 @@ def layer_numbers(name: str, config: Any) -> list[str]:
     return [str(layer) for layer in range(layers)] if "*" in name else [""]
 
 
+def of_experts(shapes: Shapes, experts: int) -> Shapes:
+    """The shapes of each expert: those of one, in whose names OF_EXPERTS precedes the number."""
+    return {
+        name.replace(OF_EXPERTS, f"{OF_EXPERTS}{expert}."): shape
+        for name, shape in shapes.items()
+        for expert in range(experts)
+    }
+
+
 # --- names ---------------------------------------------------------------------------------------
+
+
+class Fused(NamedTuple):
+    """Tensors that hold a matrix, or a vector, of each of so many `experts`.
+
+    `names`: the tensors that share its rows, for the name of such a tensor, both without a number
+    of a layer, for which `*` stands, nor of an expert, which follows OF_EXPERTS.
+    """
+
+    experts: int = 0
+    names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    def parts(self, name: str, place: str, tensor: Tensor, where: str) -> dict[str, Stored]:
+        """Where the parts are of what is called `name` and stands at `place`, by their own names.
+
+        None of what is not fused. Raises ContentError for another count of experts.
+        """
+        number = re.search(r"\.(\d+)\.", name) if self.names else None
+        if number is None:
+            return {}
+        ours = self.names.get(f"{name[: number.start(1)]}*{name[number.end(1) :]}", ())
+        shape, shares = tensor.shape, len(ours)
+        fits = len(shape) in (2, 3) and shape[0] == self.experts
+        if ours and not (
+            fits and shape[1] and not shape[1] % shares and not tensor.size % shape[1]
+        ):
+            raise ContentError(
+                f"{where}: the tensor {place} is {_by(shape)}, the config asks for "
+                f"{self.experts} experts"
+            )
+        return {
+            own.replace("*", number[1]).replace(OF_EXPERTS, f"{OF_EXPERTS}{expert}."): Stored(
+                place, part=Part(expert, share, shares)
+            )
+            for share, own in enumerate(ours)
+            for expert in range(self.experts)
+        }
+
+
+NOT_FUSED = Fused()
 
 
 class Naming(NamedTuple):
@@ -74,13 +123,15 @@ class Naming(NamedTuple):
 
     One of `prefixes` may stand before a name; names that match `left_out` (`*` for anything) carry
     nothing; `older` maps a name that published files still have to today's; `copies` maps a name
-    to the tensor that it repeats, or that it stands for where the file has none of that name.
+    to the tensor that it repeats, or that it stands for where the file has none of that name;
+    `fused` hold several.
     """
 
     prefixes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     older: Mapping[str, str] = MappingProxyType({})
     copies: Mapping[str, str] = MappingProxyType({})
+    fused: Fused = NOT_FUSED
 
     def without_prefix(self, place: str) -> str:
         """A file's name for a tensor as the family has it."""
@@ -111,12 +162,13 @@ def names_in_folder(tensors: Mapping[str, Tensor], naming: Naming, where: str) -
         if left_out.match(place) or (own in naming.copies and name in there):
             continue
         there.add(name)
-        if name in found:
+        parts = naming.fused.parts(name, place, tensors[place], where) or {name: Stored(place)}
+        for part in found.keys() & parts.keys():
             raise ContentError(
-                f"{where}: the tensor {shorten(name)} stands there twice, as "
-                f"{shorten(found[name].name)} and as {shorten(place)}"
+                f"{where}: the tensor {shorten(part)} stands there twice, as "
+                f"{shorten(found[part].name)} and as {shorten(place)}"
             )
-        found[name] = Stored(place)
+        found |= parts
     return found
 
 
@@ -191,14 +243,15 @@ def bind(
     if missing:
         names = some((named.get(name, prefix + name) for name in missing), 1)
         raise ContentError(f"{where}: the tensor {names} is missing")
-    for name, (place, arrange) in stored.items():
+    for name, kept in stored.items():
+        place = kept.name
         if name not in shapes:
             raise ContentError(
                 f"{where}: the tensor {shorten(place)} has no place in this family",
                 "the config and the weights may belong to different models",
             )
-        found, wanted = tensors[place].shape, shapes[name]
-        if arrange is transposed:
+        found, wanted = kept.of(tensors).shape, shapes[name]
+        if kept.arrange is transposed:
             wanted = wanted[::-1]
         if found != wanted:
             raise ContentError(

@@ -13,6 +13,8 @@ from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, through
 from attn_cli.maths.scratch import room
 
 NO_NORMS = np.zeros((0, 2, 0), np.float32)
+# Before the number of an expert in the name of a tensor.
+OF_EXPERTS = ".experts."
 
 
 def as_stored(array: np.ndarray) -> np.ndarray:
@@ -25,11 +27,28 @@ def transposed(array: np.ndarray) -> np.ndarray:
     return array.T
 
 
+class Part(NamedTuple):
+    """One of the matrices that a tensor holds, and which of so many equal shares of its rows."""
+
+    index: int
+    share: int = 0
+    shares: int = 1
+
+
 class Stored(NamedTuple):
-    """Where a file keeps a tensor, and how its numbers become the family's arrangement of them."""
+    """Where a file keeps a tensor, and how its numbers become the family's arrangement of them.
+
+    It may be a part of what the file has under that name.
+    """
 
     name: str
     arrange: Callable[[np.ndarray], np.ndarray] = as_stored
+    part: Part | None = None
+
+    def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The tensor among those of the file."""
+        whole = tensors[self.name]
+        return whole.within(*self.part) if self.part else whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +69,7 @@ class Weights:
 
     def tensor(self, name: str) -> Tensor:
         """What the checkpoint has under a name of the family's."""
-        return self.tensors[self.stored[name].name]
+        return self.stored[name].of(self.tensors)
 
     @property
     def size(self) -> int:
@@ -127,7 +146,10 @@ class Weights:
 
 
 class LayerWeights:
-    """One layer's tensors by short name; each is read once, when it is first asked for."""
+    """One layer's tensors by short name; each is read once, when it is first asked for.
+
+    Those of experts are left alone until a token is routed there; `routed` counts their bytes.
+    """
 
     def __init__(
         self, weights: Weights, prefix: str, tails: Iterable[str], positions: int = 0
@@ -135,6 +157,7 @@ class LayerWeights:
         self._weights, self._prefix, self._tails = weights, prefix, frozenset(tails)
         self._few = positions <= POSITIONS
         self._read: dict[str, np.ndarray] = {}
+        self.routed = 0
 
     def get(self, name: str, default: np.ndarray) -> np.ndarray:
         """The tensor, or `default` if the model has none of this name."""
@@ -147,24 +170,30 @@ class LayerWeights:
 
     def map(self, name: str, *, columns: bool = False) -> Map:
         """The linear map of this name: see `Weights.map`."""
+        matrix = f"{self._prefix}{name}.weight"
+        if OF_EXPERTS in name and matrix not in self._weights.held:
+            self.routed += self._weights.tensor(matrix).size
         return self._weights.map(self._prefix + name, few=self._few, columns=columns)
+
+    def _always_read(self) -> Iterator[str]:
+        return (self._prefix + tail for tail in self._tails if OF_EXPERTS not in tail)
 
     @property
     def size(self) -> int:
         """The bytes of these tensors as they are stored, but for those that memory holds."""
-        names = (self._prefix + tail for tail in self._tails)
-        return sum(self._weights.tensor(n).size for n in names if n not in self._weights.held)
+        names = (name for name in self._always_read() if name not in self._weights.held)
+        return sum(self._weights.tensor(name).size for name in names)
 
     def expect(self) -> None:
         """Tells the system that these tensors will be read."""
-        for tail in self._tails:
-            self._weights.tensor(self._prefix + tail).expect()
+        for name in self._always_read():
+            self._weights.tensor(name).expect()
 
     def release(self) -> None:
         """Gives back the memory of what was read."""
         self._read.clear()
-        for tail in self._tails:
-            self._weights.tensor(self._prefix + tail).release()
+        for name in {self._weights.stored[self._prefix + tail].name for tail in self._tails}:
+            self._weights.tensors[name].release()
 
 
 # --- what families do with the tensors of a layer ------------------------------------------------
