@@ -12,6 +12,8 @@ FAMILIES = {
     "gemma3_text": "gemma3",
     "phi3": "phi3",
     "deepseek_v2": "deepseek_v2",
+    "deepseek_v3": "deepseek_v3",
+    "minicpm3": "minicpm3",
     "gpt_neox": "gpt_neox",
     "gptneox": "gpt_neox",
     "bloom": "bloom",

@@ -1,171 +1,152 @@
-"""DeepSeek-V2: keys and values of one latent, and a mixture of experts. DeepSeek-AI 2024.
+"""DeepSeek-V2: latent keys and values, and a mixture of experts. DeepSeek-AI 2024.
 
-A query may come of a latent too. `kv_a_proj_with_mqa` holds the rows of the latent, then those of
-the dimensions of a key that rotate; `kv_b_proj` a head's key rows, then its value rows.
+The first layers are dense. In the others every token passes the shared experts, which are one
+network, and some of the routed ones, which may have to stand in a few groups.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.families import llama
-from attn_cli.families.llama import entering_norm, gated_mlp, norm, sizes
-from attn_cli.maths.layers import rms_norm
-from attn_cli.maths.masks import causal
-from attn_cli.maths.products import Map, through
-from attn_cli.model import latent
-from attn_cli.model.cache import Cache, Ids, Pass
+from attn_cli.families import minicpm3
+from attn_cli.families.llama import gated_mlp
+from attn_cli.families.minicpm3 import HARMLESS, latents
+from attn_cli.maths.attention import softmax
+from attn_cli.maths.experts import Routing, in_groups, largest, taken
+from attn_cli.maths.products import gated_by, gated_feed_forward
+from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.family import Model
-from attn_cli.model.latent import Columns
-from attn_cli.model.project import Arrays
-from attn_cli.model.rope import Angles, read_rope, rope_section, score_growth
-from attn_cli.model.stack import Request, Stack
-from attn_cli.model.tensors import Naming, Shapes, maps, norms
+from attn_cli.model.experts import GATED, expert_shapes, mixture, networks
+from attn_cli.model.stack import Stack
+from attn_cli.model.tensors import Fused, Naming, Shapes, maps
 from attn_cli.model.weights import LayerWeights, linear
-from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
 _DEFAULTS = {
     "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
-    "v_head_dim": 128, "first_k_dense_replace": 0,
+    "v_head_dim": 128, "first_k_dense_replace": 0, "n_routed_experts": 64, "n_shared_experts": 2,
+    "moe_intermediate_size": 1407, "routed_scaling_factor": 1.0, "topk_method": "greedy",
 }  # fmt: skip
-HARMLESS = llama.HARMLESS | {"output_router_logits", "pretraining_tp", "qk_head_dim"}
-_EPSILON = 1e-6  # of the latents' norms, whatever config.json says
+# The reference does not read the first of these here.
+_HARMLESS = HARMLESS | {"norm_topk_prob", "output_router_logits"}
+_SHARED = "layers.*.mlp.shared_experts."
+
+
+class Mixture(NamedTuple):
+    """The layers from the `first` on: of `count` experts, `inner` wide, each token has `used`.
+
+    These stand in the `kept` best of the `groups`; the share of each is multiplied by `factor`.
+    The shared experts are together `shared` wide.
+    """
+
+    first: int
+    count: int
+    used: int
+    inner: int
+    shared: int
+    factor: float
+    groups: int = 1
+    kept: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(llama.Config):
-    """The numbers of a model with latent keys and values; a `q_rank` of 0 is no latent of queries.
+class Config(minicpm3.Config):
+    """The numbers of a DeepSeek model. `normalised`: the shares of a token's experts sum to 1."""
 
-    `split`: the rows of keys and those of values are tensors of their own, as in GGUF files.
-    """
-
-    q_rank: int
-    kv_rank: int
-    value_width: int
-    columns: Columns
-    scale: float
-    split: bool = False
+    mixture: Mixture
+    normalised: bool = False
 
 
 def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(_DEFAULTS)
-    config = Config(**latents(reader), mlp_bias=reader.flag("mlp_bias", False))
-    reader.finish(HARMLESS)
-    return replace(config, rope=replace(config.rope, interleaved=True))
+    shared, bias = latents(reader), reader.flag("mlp_bias", False)
+    reader.take("n_routed_experts", "num_experts")
+    grouped = reader.choice("topk_method", ("greedy", "group_limited_greedy")) != "greedy"
+    config = Config(
+        **shared | {"rope": replace(shared["rope"], interleaved=True)},
+        mlp_bias=bias,
+        mixture=read_mixture(reader, shared["layers"], grouped=grouped),
+    )
+    reader.finish(_HARMLESS)
+    return config
 
 
-def latents(reader: ConfigReader, *, paired: bool = False) -> dict[str, Any]:
-    """The fields of `Config` that every model of this attention spells alike.
-
-    `paired` as in `Columns`.
-    """
-    reader.take("head_dim", "qk_rope_head_dim")
-    shared, plain = sizes(reader), reader.integer("qk_nope_head_dim")
-    if shared["kv_heads"] != shared["heads"]:
-        heads, kv_heads = map(reader.named, ("num_attention_heads", "num_key_value_heads"))
-        raise reader.error(
-            f"{kv_heads} {shared['kv_heads']} is not {heads} {shared['heads']}",
-            "a latent gives every head a key and a value of its own",
-        )
-    rope, bias = read_rope(reader, shared["head_width"], shared["context"]), "attention_bias"
-    width = plain + shared["head_width"]
-    return {
-        **shared,
-        "head_width": width,
-        "rope": rope,
-        "qkv_bias": reader.flag(bias, False),
-        "output_bias": reader.flag(bias, False),
-        "windows": (0,) * shared["layers"],
-        "q_rank": reader.integer("q_lora_rank") if reader.has("q_lora_rank") else 0,
-        "kv_rank": reader.integer("kv_lora_rank"),
-        "value_width": reader.integer("v_head_dim"),
-        "columns": Columns(plain, paired),
-        "scale": width**-0.5 * score_growth(rope_section(reader)),
-    }
+def read_mixture(reader: ConfigReader, layers: int, *, grouped: bool, least: int = 1) -> Mixture:
+    """The mixture of so many layers; `grouped`: the experts stand in groups of `least` or more."""
+    first = min(layers, reader.integer("first_k_dense_replace", low=0))
+    inner, count = reader.integer("moe_intermediate_size"), reader.integer("n_routed_experts")
+    used = reader.integer("num_experts_per_tok", 1 if first == layers else None)
+    groups, kept = (reader.integer(key) for key in ("n_group", "topk_group")) if grouped else (1, 1)
+    names = {key: reader.named(key) for key in ("n_routed_experts", "n_group", "topk_group")}
+    every, many, few = names.values()
+    if count % groups or count // groups < least or kept > groups:
+        raise reader.error(f"{every} {count}, {many} {groups} and {few} {kept} do not divide")
+    if used > count // groups * kept:
+        of = f"{kept} of {groups} groups of {every} {count}" if grouped else f"{every} {count}"
+        raise reader.error(f"{reader.named('num_experts_per_tok')} {used} is more than {of} have")
+    return Mixture(
+        first, count, used, inner, inner * reader.integer("n_shared_experts"),
+        reader.positive("routed_scaling_factor"), groups, kept,
+    )  # fmt: skip
 
 
 def shapes(config: Config) -> Shapes:
-    width, heads, rotated = config.model_width, config.heads, 2 * len(config.rope.frequencies)
-    plain, values = config.columns.plain, config.value_width
-    found = {n: s for n, s in llama.shapes(config).items() if ".self_attn." not in n}
-    at = "layers.*.self_attn."
-    q_rows, q_bias = heads * config.head_width, config.qkv_bias
-    if config.q_rank:
-        found |= maps({f"{at}q_a_proj": (config.q_rank, width)}, biased=q_bias)
-        found |= norms(config.q_rank, f"{at}q_a_layernorm", biased=False)
-        found |= maps({f"{at}q_b_proj": (q_rows, config.q_rank)}, biased=False)
-    else:
-        found |= maps({f"{at}q_proj": (q_rows, width)}, biased=False)
-    kv_a = {f"{at}kv_a_proj_with_mqa": (config.kv_rank + rotated, width)}
-    found |= maps(kv_a, biased=config.qkv_bias)
-    found |= norms(config.kv_rank, f"{at}kv_a_layernorm", biased=False)
-    if config.split:
-        found[f"{at}k_b_proj.weight"] = (heads, config.kv_rank, plain)
-        found[f"{at}v_b_proj.weight"] = (heads, values, config.kv_rank)
-    else:
-        found[f"{at}kv_b_proj.weight"] = (heads * (plain + values), config.kv_rank)
-    return found | maps({f"{at}o_proj": (width, heads * values)}, biased=config.output_bias)
+    """The name and shape of every tensor; those of feed-forward networks differ by layer."""
+    of, width = config.mixture, config.model_width
+    gated = {"gate_proj": (of.shared, width), "up_proj": (of.shared, width),
+             "down_proj": (width, of.shared)}  # fmt: skip
+    shared = maps({f"{_SHARED}{n}": s for n, s in gated.items()}, biased=config.mlp_bias)
+    mixed = shared | {"layers.*.mlp.gate.weight": (of.count, width)}
+    found: Shapes = {}
+    for name, shape in minicpm3.shapes(config).items():
+        if ".mlp." not in name:
+            found[name] = shape
+        else:
+            found |= {name.replace("*", str(layer)): shape for layer in range(of.first)}
+    later = range(of.first, config.layers)
+    found |= {n.replace("*", str(layer)): s for n, s in mixed.items() for layer in later}
+    return found | expert_shapes(width, of.inner, of.count, later)
 
 
-def describe(facts: Facts, config: Config) -> Facts:
-    return replace(
-        llama.describe(facts, config),
-        interleaved=config.rope.interleaved,
-        rotated_from=config.columns.plain,
-        kv_latent=config.kv_rank,
-        q_latent=config.q_rank,
-        value_width=config.value_width,
-    )
+def naming(config: Config) -> Naming:
+    """As Llama's; the routed experts may stand one by one, or all in one tensor."""
+    at = "layers.*.mlp.experts."
+    gate, up, down = (f"{at}{name}.weight" for name in GATED)
+    names = {f"{at}gate_up_proj": (gate, up), f"{at}down_proj": (down,)}
+    return minicpm3.FAMILY.naming(config)._replace(fused=Fused(config.mixture.count, names))
 
 
-def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    config, rope = model.config, model.config.rope
-    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = stack.angles(rope)
-    for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
-        output = yield from stack.attend(
-            {**entry, **project(config, parts, entry["normed"], angles)},
-            visible=causal,
-            out=parts.map("self_attn.o_proj"),
-            scale=config.scale,
-        )
-        x = x + output
-        normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(gated_mlp(config, parts, normed)))
-    return stack.end(x)
+Route = Callable[[Config, LayerWeights, np.ndarray], Routing]
 
 
-def project(config: Config, parts: LayerWeights, normed: np.ndarray, by: Angles) -> Arrays:
-    """q, k and v, and the latents that they are made of."""
-    heads, columns, at = config.heads, config.columns, "self_attn."
-    kv_a = parts.map(f"{at}kv_a_proj_with_mqa")
-    rows, last = slice(0, config.kv_rank), slice(config.kv_rank, kv_a.outputs)
-    compressed, rotating = through(normed, kv_a.part(rows), kv_a.part(last))
-    kv_latent = rms_norm(compressed, parts[f"{at}kv_a_layernorm.weight"], _EPSILON)
-    if config.q_rank:
-        q_latent = linear(parts, f"{at}q_a_proj", normed)
-        q_latent = rms_norm(q_latent, parts[f"{at}q_a_layernorm.weight"], _EPSILON)
-        q = latent.queries(q_latent, parts.map(f"{at}q_b_proj"), heads, columns, "w_q_latent")
-        q["q_latent"] = q_latent
-    else:
-        q = latent.queries(normed, parts.map(f"{at}q_proj"), heads, columns, "w_q")
-    kv = latent.keys_and_values(kv_latent, _kv_b(config, parts), heads, columns)
-    k = latent.shared(rotating, kv_a.part(last), columns)
-    return latent.turned({**q, **kv, **k}, columns, by)
+def route(config: Config, parts: LayerWeights, normed: np.ndarray) -> Routing:
+    """The largest shares of all experts, times a factor."""
+    of, scores = config.mixture, softmax(linear(parts, "mlp.gate", normed))
+    scores = in_groups(scores, of.groups, of.kept, best=1, elsewhere=0.0)
+    chosen = largest(scores, of.used)
+    return Routing(chosen, taken(scores, chosen) * scores.dtype.type(of.factor))
 
 
-def _kv_b(config: Config, parts: LayerWeights) -> Map:
-    if not config.split:
-        return parts.map("self_attn.kv_b_proj")
-    return latent.joined(*(parts[f"self_attn.{letter}_b_proj.weight"] for letter in "kv"))
+def mlp(
+    stack: Stack, config: Config, parts: LayerWeights, normed: np.ndarray, *, routing: Route = route
+) -> np.ndarray:
+    """What the feed-forward networks of a layer give."""
+    if stack.layer < config.mixture.first:
+        return gated_mlp(config, parts, normed)
+    activation, chosen = ACTIVATIONS[config.activation], routing(config, parts, normed)
+    gating, count = gated_by(activation), config.mixture.count
+    found = mixture(stack, normed, chosen, count, networks(parts), gating)
+    shared = (parts.map(f"mlp.shared_experts.{name}") for name in GATED)
+    return found + gated_feed_forward(normed, *shared, activation)
 
 
 FAMILY = replace(
-    llama.FAMILY, read_config=read_config, shapes=shapes, describe=describe, forward=forward,
-    gguf=None,
+    minicpm3.FAMILY,
+    read_config=read_config,
+    shapes=shapes,
+    naming=naming,
+    forward=partial(minicpm3.forward, mlp=mlp),
 )

@@ -149,6 +149,12 @@ def silu(x: np.ndarray) -> np.ndarray:
         return np.divide(x, below, out=below)
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """σ(x) = 1 / (1 + e^−x)."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
 def relu(x: np.ndarray) -> np.ndarray:
     """max(x, 0), NaN kept."""
     return np.maximum(x, x.dtype.type(0))
