@@ -26,7 +26,7 @@ LATENTS = Places(arrays=latents)
 MODELS = {
     # All layers dense; queries come of a latent too, and every map of the attention has a bias.
     "deepseek-v2-a": Golden(
-        model="DeepseekV2ForCausalLM", seed=301, tokens=8, places=LATENTS, keys=True,
+        model="DeepseekV2ForCausalLM", seed=301, tokens=5, places=LATENTS, keys=True,
         config={
             "num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 24,
             "q_lora_rank": 11, "kv_lora_rank": 14, "qk_nope_head_dim": 6, "qk_rope_head_dim": 4,
@@ -74,8 +74,8 @@ MODELS = {
     "deepseek-v3-b": Golden(
         model="DeepseekV3ForCausalLM", seed=304, tokens=7, places=LATENTS, keys=True,
         config={
-            "num_hidden_layers": 2, "num_attention_heads": 5, "num_key_value_heads": None,
-            "hidden_size": 24, "q_lora_rank": None, "kv_lora_rank": 11, "qk_nope_head_dim": 3,
+            "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": None,
+            "hidden_size": 24, "q_lora_rank": None, "kv_lora_rank": 13, "qk_nope_head_dim": 5,
             "qk_rope_head_dim": 6, "v_head_dim": 4, "intermediate_size": 17,
             "moe_intermediate_size": 12, "vocab_size": 37, "max_position_embeddings": 41,
             "rms_norm_eps": 1e-6, "first_k_dense_replace": 0, "n_routed_experts": 8,
