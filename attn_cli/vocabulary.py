@@ -108,6 +108,7 @@ OF_DISTANCES = frozenset({"q_position", "k_position"})  # whatever the prompt
 # What the scores are the sum of, where they are more than the dot products.
 TERMS = ("content_to_content", "content_to_position", "position_to_content")
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
+LATENTS = frozenset({"q_latent", "kv_latent"})
 EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding", "type_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
 LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))

@@ -9,14 +9,16 @@ from attn_cli.analysis.heads import found
 from attn_cli.analysis.why import NONE, Dot, dot, of_query
 from attn_cli.errors import UsageError
 from attn_cli.maths.positions import pairs
+from attn_cli.maths.products import NOTHING
 from attn_cli.records import Address, Attention, Facts, Trace
 
 _OF_PROJECTION = ("x", "key_x", "normed", "q_unrotated", "k_unrotated")
 # What each array that can be asked for is made from.
 NEEDS = {
-    "q": frozenset({*_OF_PROJECTION, "w_q", "b_q", "q"}),
-    "k": frozenset({*_OF_PROJECTION, "w_k", "b_k", "k"}),
-    "v": frozenset({*_OF_PROJECTION, "w_v", "b_v", "v"}),
+    "q": frozenset({*_OF_PROJECTION, "q_latent", "w_q_latent", "w_q", "b_q", "q"}),
+    "k": frozenset({*_OF_PROJECTION, "kv_latent", "w_k_latent", "w_k_rotated", "b_k_rotated",
+                    "w_k", "b_k", "k"}),
+    "v": frozenset({*_OF_PROJECTION, "kv_latent", "w_v_latent", "w_v", "b_v", "v"}),
     "z": frozenset({"weights", "v", "z"}),
     "output": frozenset({"z", "w_o", "b_o", "head_output", "output"}),
 }
@@ -105,20 +107,49 @@ def _projected(
     of_keys = array in OF_KEYS
     at = (block.keys if of_keys else block.queries).index(position)
     place = block.kv_heads.index(head // facts.group_of(block.stack)) if of_keys else 0
-    crosses = of_keys and block.address.crosses
-    name = "key_x" if crosses else "normed" if "normed" in block.arrays else "x"
-    x = block.arrays[name][at].astype(np.float64)
-    w_MW = block.arrays[f"w_{array}"][place].astype(np.float64)
-    bias_W = block.arrays.get(f"b_{array}")
-    raw_W = x @ w_MW + (0 if bias_W is None else bias_W[place])
-    bias = NONE if bias_W is None else float(bias_W[place, column])
+    made = _made(facts, block, array, column)
+    x = block.arrays[made.input][at].astype(np.float64)
+    w_MW, bias_W = (_of_head(block, f"{kind}_{made.map}", place) for kind in "wb")
+    own = column - made.first
+    raw_W = x @ w_MW.astype(np.float64) + (bias_W if bias_W.size else 0)
+    bias = float(bias_W[own]) if bias_W.size else NONE
     value = float(block.arrays[array][place, at, column])
     before = block.arrays.get(f"{array}_unrotated", block.arrays[array])[place, at]
-    product = float(raw_W[column] - (0 if np.isnan(bias) else bias))
+    product = float(raw_W[own] - (0 if np.isnan(bias) else bias))
     norm = _head_norm(facts, raw_W, before, column) if array != "v" else ()
     turned = _rotation(facts, block, before, position, column) if array != "v" else ()
-    return {"input": name, "dot": dot(f"{name}·W", x, w_MW[:, column], product), "bias": bias,
+    column_M = w_MW[:, own].astype(np.float64)
+    return {"input": made.input, "dot": dot(f"{made.input}·W", x, column_M, product), "bias": bias,
             "norm": norm, "rotation": turned, "heads": (), "value": value}  # fmt: skip
+
+
+class _Made(NamedTuple):
+    """How an entry of q, k or v is made: of which array, by the map of which name, of whose columns
+    the `first` stands in this one of the whole vector."""
+
+    input: str
+    map: str
+    first: int = 0
+
+
+def _made(facts: Facts, block: Attention, array: str, column: int) -> _Made:
+    if array == "q" and facts.q_latent:
+        return _Made("q_latent", "q_latent")
+    if array == "v" and facts.kv_latent:
+        return _Made("kv_latent", "v_latent")
+    if array == "k" and column < facts.rotated_from:
+        return _Made("kv_latent", "k_latent")
+    crosses = array in OF_KEYS and block.address.crosses
+    name = "key_x" if crosses else "normed" if "normed" in block.arrays else "x"
+    shared = array == "k" and facts.kv_latent
+    return _Made(name, "k_rotated", facts.rotated_from) if shared else _Made(name, array)
+
+
+def _of_head(block: Attention, name: str, place: int) -> np.ndarray:
+    """A learned array of one head, of size 0 where there is none."""
+    array = block.arrays.get(name, NOTHING)
+    of_heads = array.size and vocabulary.ARRAYS[name].axes[0] in ("head", "kv_head")
+    return array[place] if of_heads else array
 
 
 def _head_norm(
@@ -136,12 +167,13 @@ def _rotation(
     facts: Facts, block: Attention, before_W: np.ndarray, position: int, column: int
 ) -> tuple[Rotation, ...]:
     """The two dimensions that rotate together; those beyond the rotated ones stay."""
-    if "angles" not in block.shown or column >= facts.rotated:
+    column, start = column - facts.rotated_from, facts.rotated_from
+    if "angles" not in block.shown or not 0 <= column < facts.rotated:
         return ()
     angles = block.shown["angles"][position]
     pair = column // 2 if facts.interleaved else column % len(angles)
     width = 2 * len(angles)
-    first, second = (range(width)[part][pair] for part in pairs(width, facts.interleaved))
+    first, second = (start + range(width)[part][pair] for part in pairs(width, facts.interleaved))
     a, b = float(before_W[first]), float(before_W[second])
     factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
     return (Rotation(first, second, a, b, float(angles[pair]), factor),)

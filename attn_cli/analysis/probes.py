@@ -186,8 +186,11 @@ class Passes:
     ) -> Generator[Passed, None, dict[Head, list[tuple[float, Head]]]]:
         """The earlier heads of the same attention whose output the keys of these heads read most.
 
-        The largest K-composition first, see `low_rank.composition`.
+        The largest K-composition first, see `low_rank.composition`; none where keys are not made of
+        what enters by one matrix.
         """
+        if self.model.facts.kv_latent:
+            return {}
         read: dict[Head, Factor] = {}
         found: dict[Head, list[tuple[float, Head]]] = {head: [] for head in heads}
         last = max((layer for layer, _ in heads), default=-1)

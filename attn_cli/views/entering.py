@@ -12,6 +12,10 @@ from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
 from attn_cli.words import note
 
 _SMALL = 0.3  # a cosine of two directions that have little in common
+_PARAMETERS = (
+    "w_q", "b_q", "w_q_latent", "w_k", "b_k", "w_k_latent", "w_k_rotated", "b_k_rotated", "w_v",
+    "b_v", "w_v_latent",
+)  # fmt: skip
 _PARTS = ("token_embedding", "position_embedding", "type_embedding")
 Items = Iterator[NamedTuple]
 
@@ -132,6 +136,8 @@ def project(view: HeadView) -> Items:
     """Step 2: queries, keys and values."""
     normed, heads_normed = view.has("normed"), view.facts.head_norm
     title = note("project.title_heads" if heads_normed else "project.title")
+    if view.facts.kv_latent:
+        title = note("project.title_latent", of="q_latent" if view.facts.q_latent else "normed")
     if view.crosses:
         title = note("project.title_cross", x="normed" if normed else "x")
     yield StepTitle(2, title if normed or view.crosses else "")
@@ -149,9 +155,9 @@ def project(view: HeadView) -> Items:
     if normed:
         yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
         yield view.rows("normed", view.tokens)
-    if view.has("w_q"):
-        names = ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v")
-        yield from (view.parameter(name) for name in names if view.has(name))
+    yield from _latents(view)
+    if any(view.has(name) for name in _PARAMETERS if name.startswith("w_")):
+        yield from (view.parameter(name) for name in _PARAMETERS if view.has(name))
     elif view.has("b_q"):
         yield say("project.bias")
     if heads_normed:
@@ -163,12 +169,15 @@ def project(view: HeadView) -> Items:
         if "positions" in view.trace.settings["without"]:
             yield say("project.unturned")
         key = "project.neighbours" if view.facts.interleaved else "project.halves"
-        yield say("project.rotary", pair=note(key, half=half), query=view.names[view.query])
+        last = note("project.of_last", count=view.facts.rotated) if view.facts.rotated_from else ""
+        pair = note(key, half=half, last=last)
+        yield say("project.rotary", pair=pair, query=view.names[view.query])
         axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
         yield Matrix(note("project.angles"), angles, [""], range(half), axes)
         facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
         if facts.rotated < facts.head_width:
-            yield say("project.partial", width=facts.head_width, count=facts.rotated)
+            key = "project.partial_last" if facts.rotated_from else "project.partial"
+            yield say(key, width=facts.head_width, count=facts.rotated)
         if factor != 1:
             yield say("project.stretched", ratio=numbers.number(factor, 3))
     yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))
@@ -176,3 +185,16 @@ def project(view: HeadView) -> Items:
     if of_distances:
         yield say("project.distances", names=ending.listed(of_distances))
         yield from map(view.parameter, of_distances)
+
+
+def _latents(view: HeadView) -> Items:
+    """What stands between `normed` and the keys and values of all heads, where something does."""
+    facts = view.facts
+    if not facts.kv_latent:
+        return
+    sizes = {"count": facts.kv_latent, "plain": facts.rotated_from, "rotated": facts.rotated}
+    said = [say("project.latent", **sizes)]
+    said += [say("project.latent_queries", count=facts.q_latent)] * bool(facts.q_latent)
+    yield paragraph(*said)
+    yield from (view.rows("q_latent", view.queries),) * view.has("q_latent")
+    yield from (view.rows("kv_latent", view.keys),) * view.has("kv_latent")

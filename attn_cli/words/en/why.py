@@ -89,6 +89,12 @@ SENTENCES = {
     "W_O. The largest products come first.",
     "why.column_of": "{array}, column {column}",
     "why.plus_bias": "plus bias: {x} + {bias} = {value}",
+    "why.kv_latent": "kv_latent is what the keys and values of all heads are made of: an RMS norm "
+    "of a map of `normed`.",
+    "why.q_latent": "q_latent is what the queries of all heads are made of: an RMS norm of a map "
+    "of `normed`.",
+    "why.shared_key": "The last {rotated} dimensions of a key are made of `normed` itself, and are "
+    "the same in every head.",
     "why.head_norm": "The RMS norm of this head divides by the root of the mean square of all its "
     "dimensions (and ε), and multiplies by a learned weight: {x} ÷ {root} × {weight} = {value}",
     "why.turned": "Dimensions {column} and {partner}, which holds {value}, rotate together by "
