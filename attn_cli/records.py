@@ -238,6 +238,7 @@ class Facts:
     kv_latent: int = 0
     q_latent: int = 0
     value_width: int = 0
+    experts: tuple[int, ...] = ()
     partial: bool = False
 
     @property

@@ -1,10 +1,18 @@
 """One file per model family: its config keys, its tensor names, and the order of its operations."""
 
-# `model_type` of config.json and `general.architecture` of GGUF, and the module that knows it.
+# `model_type` of config.json and `general.architecture` of GGUF, and the module that knows it; with
+# `.expert_count` an architecture's mixtures, where another module knows these.
 FAMILIES = {
     "gpt2": "gpt2",
     "llama": "llama",
     "mistral": "mistral",
+    "mixtral": "mixtral",
+    "llama.expert_count": "mixtral",
+    "qwen2_moe": "qwen2_moe",
+    "qwen2moe": "qwen2_moe",
+    "qwen3_moe": "qwen3_moe",
+    "qwen3moe": "qwen3_moe",
+    "olmoe": "olmoe",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
     "gemma2": "gemma2",

@@ -13,16 +13,18 @@ import numpy as np
 
 from attn_cli.families import minicpm3
 from attn_cli.families.llama import gated_mlp
-from attn_cli.families.minicpm3 import HARMLESS, latents
+from attn_cli.families.minicpm3 import latents
+from attn_cli.families.mixtures import HARMLESS
 from attn_cli.maths.attention import softmax
 from attn_cli.maths.experts import Routing, in_groups, largest, taken
 from attn_cli.maths.products import gated_by, gated_feed_forward
+from attn_cli.model import experts
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.experts import GATED, expert_shapes, mixture, networks
 from attn_cli.model.stack import Stack
-from attn_cli.model.tensors import Fused, Naming, Shapes, maps
+from attn_cli.model.tensors import Naming, Shapes
 from attn_cli.model.weights import LayerWeights, linear
+from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
 _DEFAULTS = {
@@ -31,8 +33,8 @@ _DEFAULTS = {
     "moe_intermediate_size": 1407, "routed_scaling_factor": 1.0, "topk_method": "greedy",
 }  # fmt: skip
 # The reference does not read the first of these here.
-_HARMLESS = HARMLESS | {"norm_topk_prob", "output_router_logits"}
-_SHARED = "layers.*.mlp.shared_experts."
+_HARMLESS = minicpm3.HARMLESS | HARMLESS | {"norm_topk_prob"}
+_SHARED, _GATED = "mlp.shared_experts.", ("gate_proj", "up_proj", "down_proj")
 
 
 class Mixture(NamedTuple):
@@ -77,8 +79,11 @@ def read_config(reader: ConfigReader) -> Config:
 def read_mixture(reader: ConfigReader, layers: int, *, grouped: bool, least: int = 1) -> Mixture:
     """The mixture of so many layers; `grouped`: the experts stand in groups of `least` or more."""
     first = min(layers, reader.integer("first_k_dense_replace", low=0))
-    inner, count = reader.integer("moe_intermediate_size"), reader.integer("n_routed_experts")
-    used = reader.integer("num_experts_per_tok", 1 if first == layers else None)
+    inner = reader.integer("moe_intermediate_size")
+    if first == layers:
+        return Mixture(first, 0, 0, inner, inner, 1.0)
+    keys = "n_routed_experts", "num_experts_per_tok"
+    count, used = experts.counts(reader, *keys, (None, None), layers)
     groups, kept = (reader.integer(key) for key in ("n_group", "topk_group")) if grouped else (1, 1)
     names = {key: reader.named(key) for key in ("n_routed_experts", "n_group", "topk_group")}
     every, many, few = names.values()
@@ -96,10 +101,6 @@ def read_mixture(reader: ConfigReader, layers: int, *, grouped: bool, least: int
 def shapes(config: Config) -> Shapes:
     """The name and shape of every tensor; those of feed-forward networks differ by layer."""
     of, width = config.mixture, config.model_width
-    gated = {"gate_proj": (of.shared, width), "up_proj": (of.shared, width),
-             "down_proj": (width, of.shared)}  # fmt: skip
-    shared = maps({f"{_SHARED}{n}": s for n, s in gated.items()}, biased=config.mlp_bias)
-    mixed = shared | {"layers.*.mlp.gate.weight": (of.count, width)}
     found: Shapes = {}
     for name, shape in minicpm3.shapes(config).items():
         if ".mlp." not in name:
@@ -107,16 +108,24 @@ def shapes(config: Config) -> Shapes:
         else:
             found |= {name.replace("*", str(layer)): shape for layer in range(of.first)}
     later = range(of.first, config.layers)
-    found |= {n.replace("*", str(layer)): s for n, s in mixed.items() for layer in later}
-    return found | expert_shapes(width, of.inner, of.count, later)
+    for layer in later:
+        at = f"layers.{layer}."
+        found |= experts.gated_shapes(f"{at}{_SHARED}", width, of.shared, biased=config.mlp_bias)
+        found[f"{at}mlp.gate.weight"] = (of.count, width)
+    return found | experts.shapes(width, of.inner, of.count, later)
 
 
 def naming(config: Config) -> Naming:
     """As Llama's; the routed experts may stand one by one, or all in one tensor."""
-    at = "layers.*.mlp.experts."
-    gate, up, down = (f"{at}{name}.weight" for name in GATED)
-    names = {f"{at}gate_up_proj": (gate, up), f"{at}down_proj": (down,)}
-    return minicpm3.FAMILY.naming(config)._replace(fused=Fused(config.mixture.count, names))
+    both, down = (f"layers.*.mlp.experts.{name}_proj" for name in ("gate_up", "down"))
+    fused = experts.in_one(config.mixture.count, both, down)
+    return minicpm3.FAMILY.naming(config)._replace(fused=fused)
+
+
+def describe(facts: Facts, config: Config) -> Facts:
+    return replace(
+        minicpm3.describe(facts, config), experts=(config.mixture.count, config.mixture.used)
+    )
 
 
 Route = Callable[[Config, LayerWeights, np.ndarray], Routing]
@@ -137,9 +146,9 @@ def mlp(
     if stack.layer < config.mixture.first:
         return gated_mlp(config, parts, normed)
     activation, chosen = ACTIVATIONS[config.activation], routing(config, parts, normed)
-    gating, count = gated_by(activation), config.mixture.count
-    found = mixture(stack, normed, chosen, count, networks(parts), gating)
-    shared = (parts.map(f"mlp.shared_experts.{name}") for name in GATED)
+    gating, networks = gated_by(activation), experts.networks(parts)
+    found = experts.mixture(stack, normed, chosen, config.mixture.count, networks, gating)
+    shared = (parts.map(f"{_SHARED}{name}") for name in _GATED)
     return found + gated_feed_forward(normed, *shared, activation)
 
 
@@ -148,5 +157,6 @@ FAMILY = replace(
     read_config=read_config,
     shapes=shapes,
     naming=naming,
+    describe=describe,
     forward=partial(minicpm3.forward, mlp=mlp),
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from attn_cli.families import deepseek_v2, minicpm3
 from attn_cli.families.deepseek_v2 import read_mixture
+from attn_cli.families.mixtures import HARMLESS
 from attn_cli.maths.experts import Routing, in_groups, largest, normalised, taken
 from attn_cli.maths.layers import sigmoid
 from attn_cli.model.config import ConfigReader
@@ -24,7 +25,7 @@ _DEFAULTS = {
     "num_experts_per_tok": 8, "num_key_value_heads": 128, "num_nextn_predict_layers": 1,
 }  # fmt: skip
 _CORRECTION = "mlp.gate.e_score_correction_bias"
-_HARMLESS = minicpm3.HARMLESS | {"output_router_logits"}
+_HARMLESS = minicpm3.HARMLESS | HARMLESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

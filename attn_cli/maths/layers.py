@@ -141,18 +141,18 @@ def gelu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
     return grad * ((1 + erf(x * x.dtype.type(sqrt(0.5)))) / 2 + x * density)
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """σ(x) = 1 / (1 + e^−x)."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
 def silu(x: np.ndarray) -> np.ndarray:
     """x·σ(x). Elfwing et al. 2018."""
     with np.errstate(over="ignore"):
         below = np.exp(-x)
         below += 1
         return np.divide(x, below, out=below)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """σ(x) = 1 / (1 + e^−x)."""
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-x))
 
 
 def relu(x: np.ndarray) -> np.ndarray:

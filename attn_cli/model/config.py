@@ -173,6 +173,16 @@ class ConfigReader:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
         return tuple(value)
 
+    def wholes(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers from 0, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list):
+            raise self._unfit(key, value, "a list of whole numbers")
+        for number in value:
+            if type(number) is not int or number < 0:
+                raise self._unfit(key, number, "whole numbers from 0")
+        return tuple(value)
+
     def some_words(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
         """Some of these words, in a list or in one text with | between; none if it is missing."""
         value = self._get(key, [])

@@ -4,27 +4,87 @@ Its tensors stand under `mlp.experts.` and the expert's number, whatever a file 
 a map of one expert is asked for by its name and nothing of the others is read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from attn_cli.maths.experts import Networks, Routing, mixed
 from attn_cli.maths.products import Gate
+from attn_cli.model.config import ConfigReader
 from attn_cli.model.stack import Stack
-from attn_cli.model.tensors import Shapes, maps, of_experts
+from attn_cli.model.tensors import Fused, Shapes, maps, of_experts
 from attn_cli.model.weights import LayerWeights
 
-PREFIX = "mlp.experts."
-GATED = ("gate_proj", "up_proj", "down_proj")
+# Names are made for every expert before the file is asked for any.
+_MOST = 1 << 16
+_PLACE = "mlp.experts."
+_GATED = ("gate_proj", "up_proj", "down_proj")
 
 
-def networks(parts: LayerWeights, names: Sequence[str] = GATED) -> Networks:
-    """The maps of a layer's experts, gate, up and down, each made when it is asked for."""
+def counts(
+    reader: ConfigReader, experts: str, used: str, defaults: tuple[int, int], layers: int
+) -> tuple[int, int]:
+    """How many experts a layer has, and how many a token passes, by these keys.
 
-    def of(expert: int) -> tuple:
-        return tuple(parts.map(f"{PREFIX}{expert}.{name}") for name in names)
+    Raises ContentError where more are asked for than there are.
+    """
+    count = reader.integer(experts, defaults[0], high=_MOST)
+    chosen = reader.integer(used, defaults[1])
+    if chosen > count:
+        first, second = reader.named(used), reader.named(experts)
+        raise reader.error(f"{first} {chosen} is more than {second} {count}")
+    if count * layers > _MOST:
+        raise reader.error(
+            f"{reader.named(experts)} {count} in each of {layers} layers are more than {_MOST:,}"
+        )
+    return count, chosen
 
-    return of
+
+def gated_shapes(place: str, width: int, inner: int, *, biased: bool = False) -> Shapes:
+    """The maps of a gated network that stands at `place`."""
+    shapes = ((inner, width), (inner, width), (width, inner))
+    return maps(dict(zip((place + n for n in _GATED), shapes, strict=True)), biased=biased)
+
+
+def shapes(
+    width: int, inner: int, count: int, layers: Iterable[int], *, biased: bool = False
+) -> Shapes:
+    """The tensors of gated experts of an `inner` width in these layers."""
+    found: Shapes = {}
+    for layer in layers:
+        found |= gated_shapes(f"layers.{layer}.{_PLACE}", width, inner, biased=biased)
+    return of_experts(found, count)
+
+
+def in_one(count: int, both: str, down: str) -> Fused:
+    """Tensors that hold a matrix of every expert: gate and up in one, and down."""
+    gate, up, narrow = (f"layers.*.{_PLACE}{name}.weight" for name in _GATED)
+    return Fused(count, {both: (gate, up), down: (narrow,)})
+
+
+def in_gguf(count: int) -> Fused:
+    """How GGUF files have the matrices of all experts of a layer."""
+    theirs = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
+    names = {
+        f"blk.*.{name}.weight": (f"layers.*.{_PLACE}{own}.weight",)
+        for name, own in zip(theirs, _GATED, strict=True)
+    }
+    both = (f"layers.*.{_PLACE}{own}.weight" for own in _GATED[:2])
+    return Fused(count, names | {"blk.*.ffn_gate_up_exps.weight": tuple(both)})
+
+
+def apart_in_gguf(count: int) -> dict[str, str]:
+    """The names of older GGUF files, which have every expert's matrices apart."""
+    return {
+        f"layers.*.{_PLACE}{expert}.{own}.weight": f"blk.*.{theirs}.{expert}.weight"
+        for expert in range(count)
+        for own, theirs in zip(_GATED, ("ffn_gate", "ffn_up", "ffn_down"), strict=True)
+    }
+
+
+def networks(parts: LayerWeights) -> Networks:
+    """The maps of a layer's experts, gate, up and down, made when they are asked for."""
+    return lambda expert: tuple(parts.map(f"{_PLACE}{expert}.{name}") for name in _GATED)
 
 
 def mixture(
@@ -36,17 +96,3 @@ def mixture(
     """
     stack.routed(routing, count)
     return mixed(x_PM, routing, of, gating)
-
-
-def expert_shapes(
-    width: int, inner: int, count: int, layers: Sequence[int], *, biased: bool = False
-) -> Shapes:
-    """The tensors of gated experts of an `inner` width in these layers."""
-    shapes: Mapping[str, tuple[int, int]] = {
-        "gate_proj": (inner, width),
-        "up_proj": (inner, width),
-        "down_proj": (width, inner),
-    }
-    each = {f"layers.{layer}.{PREFIX}{name}": shape for layer in layers
-            for name, shape in shapes.items()}  # fmt: skip
-    return of_experts(maps(each, biased=biased), count)

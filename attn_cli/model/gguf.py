@@ -129,11 +129,14 @@ def _unknown(where: str, key: str) -> ContentError:
     )
 
 
-def file_names(form: Gguf, config: Any) -> dict[str, str]:
+def file_names(form: Gguf, config: Any, tensors: Mapping[str, Any]) -> dict[str, str]:
     """The file's name for each of the family's tensors, layer by layer."""
+    names, fused = {**form.tensors, **form.more(config)}, form.fused(config)
+    if any(theirs.replace("*", "0") in tensors for theirs in fused.names):
+        names |= fused.places()
     return {
         ours.replace("*", number): theirs.replace("*", number)
-        for ours, theirs in {**form.tensors, **form.more(config)}.items()
+        for ours, theirs in names.items()
         for number in layer_numbers(ours, config)
     }
 

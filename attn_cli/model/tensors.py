@@ -114,6 +114,15 @@ class Fused(NamedTuple):
             for expert in range(self.experts)
         }
 
+    def places(self) -> dict[str, str]:
+        """Where each expert's part stands, `*` for the number of the layer."""
+        return {
+            own.replace(OF_EXPERTS, f"{OF_EXPERTS}{expert}."): place
+            for place, names in self.names.items()
+            for own in names
+            for expert in range(self.experts)
+        }
+
 
 NOT_FUSED = Fused()
 

@@ -79,6 +79,9 @@ def family_of(name: str) -> str:
 
 def _family(config: Mapping[str, Any], where: str, key: str = "model_type") -> Family:
     kind = config.get(key)
+    of_mixtures = f"{kind}.expert_count"
+    if key != "model_type" and of_mixtures in FAMILIES and config.get(of_mixtures):
+        kind = of_mixtures
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise refusals.unknown_type(config, where, dict.fromkeys(FAMILIES.values()), key)
     return importlib.import_module(f"attn_cli.families.{FAMILIES[kind]}").FAMILY
@@ -163,6 +166,7 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
             f"{where}: the architecture {kind} is not what the converters write",
             "open the folder that the file was made from",
         )
+    refusals.check_experts(file.metadata, where, known="expert_count" in family.gguf.keys)
     config, stored = open_gguf(family.gguf, file, kind, family.read_config, ignored)
     config = family.complete(config, stored)
     shapes = of_layers(family.shapes(config), config)
@@ -174,7 +178,7 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
         return gguf.from_metadata(file.metadata, where)
 
     ends = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
-    named = file_names(family.gguf, config)
+    named = file_names(family.gguf, config, file.tensors)
     return _model(
         facts=_facts(place, kind, family, config, shapes, predicts=predicts),
         family=family,

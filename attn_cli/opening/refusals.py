@@ -151,10 +151,7 @@ def _adapter(path: Path) -> ContentError:
 
 
 def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
-    """Refuses what goes with a model, and a mixture of experts.
-
-    Raises ContentError.
-    """
+    """Refuses what goes with a model. Raises ContentError."""
     kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
     if architecture == "clip":
         kind = "mmproj"
@@ -163,8 +160,16 @@ def check_gguf(metadata: Mapping[str, Any], where: str) -> None:
             f"{where} is {_GGUF_PARTS[kind]}, not a language model",
             "open the model's own file, which is another",
         )
+
+
+def check_experts(metadata: Mapping[str, Any], where: str, *, known: bool) -> None:
+    """Refuses a mixture of experts of an architecture whose mixtures are not `known`.
+
+    Raises ContentError.
+    """
+    architecture = metadata.get("general.architecture")
     experts = metadata.get(f"{architecture}.expert_count")
-    if type(experts) in (int, float) and experts > 0:
+    if not known and type(experts) in (int, float) and experts > 0:
         raise ContentError(
             f"{where}: {architecture}.expert_count is {experts}: a mixture of experts, "
             "which attn does not know",

@@ -1,0 +1,179 @@
+"""What mixtures of experts share whose blocks are Llama's: config, tensors, the order, GGUF.
+
+A family's file reads its own config into `Config` and takes the rest from here, `forward` with its
+own way to project or to feed forward where these differ.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from attn_cli.families import llama, llama_gguf
+from attn_cli.families.llama import entering_norm, gated_mlp, norm, project
+from attn_cli.maths.attention import softmax
+from attn_cli.maths.experts import Routing, largest, normalised, taken
+from attn_cli.maths.products import gated_by
+from attn_cli.model import experts
+from attn_cli.model.activations import ACTIVATIONS
+from attn_cli.model.cache import Cache, Ids, Pass
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.family import Model
+from attn_cli.model.gguf import named
+from attn_cli.model.project import Arrays
+from attn_cli.model.rope import rotated
+from attn_cli.model.stack import Request, Stack, causal_or_window
+from attn_cli.model.tensors import Naming, Shapes
+from attn_cli.model.weights import LayerWeights, linear
+from attn_cli.records import Facts
+
+# What training did: a loss that spreads the tokens.
+HARMLESS = llama.HARMLESS | {"output_router_logits", "router_aux_loss_coef"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(llama.Config):
+    """The numbers of a mixture. The network of a `sparse` layer is of `experts` of `expert_width`.
+
+    A token passes `used` of them. Their shares are those of a softmax over all experts,
+    `normalised` to a sum of 1 or not.
+    """
+
+    experts: int
+    used: int
+    expert_width: int
+    sparse: tuple[int, ...]
+    normalised: bool = True
+
+
+def everywhere(
+    reader: ConfigReader, shared: Mapping[str, Any], key: str, defaults: tuple[int, int]
+) -> dict[str, Any]:
+    """The fields of a mixture in every layer, by the `key` of a family and its class's defaults."""
+    layers, width = shared["layers"], shared["inner_width"]
+    count, used = experts.counts(reader, key, "num_experts_per_tok", defaults, layers)
+    return {"experts": count, "used": used, "expert_width": width, "sparse": (*range(layers),)}
+
+
+def one_window(reader: ConfigReader, layers: int) -> tuple[int, ...]:
+    """`sliding_window` in every layer, none where it is null or missing."""
+    return (reader.integer("sliding_window") if reader.has("sliding_window") else 0,) * layers
+
+
+def shapes(config: Config) -> Shapes:
+    """Llama's, and in place of its network a router and experts where the layer is sparse."""
+    width = config.model_width
+    found = {name: s for name, s in llama.shapes(config).items() if ".mlp." not in name}
+    for layer in set(range(config.layers)).difference(config.sparse):
+        found |= experts.gated_shapes(f"layers.{layer}.mlp.", width, config.inner_width)
+    found |= {f"layers.{layer}.mlp.gate.weight": (config.experts, width) for layer in config.sparse}
+    return found | experts.shapes(width, config.expert_width, config.experts, config.sparse)
+
+
+def naming(config: Config) -> Naming:
+    """Newer files have a matrix of all experts in one tensor."""
+    both, down = (f"layers.*.mlp.experts.{name}_proj" for name in ("gate_up", "down"))
+    return llama.naming(config)._replace(fused=experts.in_one(config.experts, both, down))
+
+
+def naming_of_mixtral(config: Config) -> Naming:
+    """The same, with the older names of Mixtral's code for a layer's network."""
+    names = {"gate": "gate"} | {
+        f"experts.{expert}.{older}": f"experts.{expert}.{newer}_proj"
+        for expert in range(config.experts)
+        for older, newer in (("w1", "gate"), ("w3", "up"), ("w2", "down"))
+    }
+    return naming(config)._replace(
+        older={
+            f"layers.{layer}.block_sparse_moe.{older}.weight": f"layers.{layer}.mlp.{newer}.weight"
+            for layer in config.sparse
+            for older, newer in names.items()
+        }
+    )
+
+
+def describe(facts: Facts, config: Config) -> Facts:
+    return replace(llama.describe(facts, config), experts=(config.experts, config.used))
+
+
+def fed(config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+    """What the layer's network gives: that of the chosen experts, or the only one."""
+    if stack.layer not in config.sparse:
+        return gated_mlp(config, parts, normed)
+    return through_experts(config, stack, parts, normed, routed)
+
+
+def through_experts(
+    config: Config,
+    stack: Stack,
+    parts: LayerWeights,
+    normed: np.ndarray,
+    routed: Callable[[Config, np.ndarray], Routing],
+) -> np.ndarray:
+    """What the experts give that `routed` chooses by the router's scores."""
+    routing = routed(config, linear(parts, "mlp.gate", normed))
+    gating, networks = gated_by(ACTIVATIONS[config.activation]), experts.networks(parts)
+    return experts.mixture(stack, normed, routing, config.experts, networks, gating)
+
+
+def routed(config: Config, scores: np.ndarray) -> Routing:
+    """The likeliest experts by a softmax over all of them."""
+    likely = softmax(scores)
+    chosen = largest(likely, config.used)
+    shares = taken(likely, chosen)
+    return Routing(chosen, normalised(shares) if config.normalised else shares)
+
+
+def forward(
+    model: Model,
+    ids: Ids,
+    request: Request,
+    cache: Cache | None = None,
+    *,
+    projected: Callable[[Config, LayerWeights, np.ndarray], Arrays] = project,
+    fed: Callable[[Config, Stack, LayerWeights, np.ndarray], np.ndarray] = fed,
+) -> Pass:
+    config, rope = model.config, model.config.rope
+    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
+    x = model.weights.rows("embed_tokens.weight", stack.ids)
+    angles = stack.angles(rope)
+    for parts in stack.layers("layers."):
+        entry = entering_norm(config, parts, x)
+        output = yield from stack.attend(
+            {**entry, **rotated(projected(config, parts, entry["normed"]), angles)},
+            visible=causal_or_window(config.windows[stack.layer]),
+            out=parts.map("self_attn.o_proj"),
+        )
+        x = x + output
+        normed = norm(config, parts, "post_attention_layernorm", x)
+        x = yield from stack.after(x + stack.mlp(fed(config, stack, parts, normed)))
+    return stack.end(x)
+
+
+# --- the same models in a GGUF file --------------------------------------------------------------
+
+
+def say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+    """As Llama's; the base of the rotation is llama.cpp's where the file has none."""
+    llama_gguf.say(reader, values, tensors)
+    values.setdefault("rope_theta", 10000.0)
+
+
+_COUNTS = {"expert_count", "expert_used_count"}
+GGUF = replace(
+    llama_gguf.GGUF,
+    keys=llama_gguf.GGUF.keys
+    | {"expert_count": "num_experts", "expert_used_count": "num_experts_per_tok"},
+    harmless=llama_gguf.GGUF.harmless - _COUNTS,
+    neutral=llama_gguf.GGUF.neutral | {"expert_gating_func": (1,)},
+    required=("expert_count", "expert_used_count"),
+    tensors=llama_gguf.GGUF.tensors | named({"layers.*.mlp.gate": "blk.*.ffn_gate_inp"}, "weight"),
+    fused=lambda config: experts.in_gguf(config.experts),
+    more=lambda config: experts.apart_in_gguf(config.experts),
+    say=say,
+)
+
+FAMILY = replace(
+    llama.FAMILY, shapes=shapes, naming=naming, describe=describe, forward=forward, gguf=GGUF
+)

@@ -1,0 +1,81 @@
+"""OLMoE: many small experts, and norms over the queries and keys of all heads. Muennighoff 2024."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from attn_cli.families import llama, mixtures
+from attn_cli.maths.attention import merge_heads, split_heads
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.project import Arrays
+from attn_cli.model.tensors import Shapes, norms
+from attn_cli.model.weights import LayerWeights
+
+_DEFAULTS = {"rms_norm_eps": 1e-5}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(mixtures.Config):
+    """The numbers of an OLMoE model. q, k and v stay between −`clip` and `clip`; 0 is no limit."""
+
+    clip: float
+
+
+def read_config(reader: ConfigReader) -> Config:
+    reader = reader.with_defaults(_DEFAULTS)
+    reader.take("num_experts", "num_local_experts")
+    shared, bias = llama.common(reader), reader.flag("attention_bias", False)
+    config = Config(
+        **shared,
+        **mixtures.everywhere(reader, shared, "num_experts", (64, 8)),
+        normalised=reader.flag("norm_topk_prob", False),
+        qkv_bias=bias,
+        output_bias=bias,
+        clip=reader.cap("clip_qkv"),
+        windows=(0,) * shared["layers"],
+    )
+    reader.finish(mixtures.HARMLESS)
+    return config
+
+
+def shapes(config: Config) -> Shapes:
+    found = mixtures.shapes(config)
+    for letter, heads in (("q", config.heads), ("k", config.kv_heads)):
+        name = f"layers.*.self_attn.{letter}_norm"
+        found |= norms(heads * config.head_width, name, biased=False)
+    return found
+
+
+def projected(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
+    """q, k and v before rotation: normed over all heads at once, then clipped."""
+    arrays = llama.project(config, parts, normed)
+    for letter, heads in (("q", config.heads), ("k", config.kv_heads)):
+        vectors = merge_heads(arrays[letter])
+        of_all = llama.norm(config, parts, f"self_attn.{letter}_norm", vectors)
+        arrays[letter] = split_heads(of_all, heads)
+    for letter in "qkv" if config.clip else "":
+        arrays[letter] = arrays[letter].clip(-config.clip, config.clip)
+    return arrays
+
+
+def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Its files do not say that shares keep the sum that a softmax gives them."""
+    mixtures.say(reader, values, tensors)
+    values.setdefault("norm_topk_prob", False)
+
+
+FAMILY = replace(
+    mixtures.FAMILY,
+    read_config=read_config,
+    shapes=shapes,
+    forward=partial(mixtures.forward, projected=projected),
+    gguf=replace(
+        mixtures.GGUF,
+        keys=mixtures.GGUF.keys
+        | {"attention.clamp_kqv": "clip_qkv", "expert_weights_norm": "norm_topk_prob"},
+        say=_say,
+    ),
+)
