@@ -155,7 +155,9 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
         "latent": max(facts.kv_latent, facts.q_latent),
         "bucket": 2 * facts.context,
     }
-    absent = {n for latent, names in _NOT_OF_LATENTS.items() if getattr(facts, latent) for n in names}
+    absent = {
+        n for latent, names in _NOT_OF_LATENTS.items() if getattr(facts, latent) for n in names
+    }
     taken = request.measures.get((block.stack, block.kind), ())
     measures = len(taken) * every * tokens[block.stack]
     return measures + sum(

@@ -16,8 +16,18 @@ _OF_PROJECTION = ("x", "key_x", "normed", "q_unrotated", "k_unrotated")
 # What each array that can be asked for is made from.
 NEEDS = {
     "q": frozenset({*_OF_PROJECTION, "q_latent", "w_q_latent", "w_q", "b_q", "q"}),
-    "k": frozenset({*_OF_PROJECTION, "kv_latent", "w_k_latent", "w_k_rotated", "b_k_rotated",
-                    "w_k", "b_k", "k"}),
+    "k": frozenset(
+        {
+            *_OF_PROJECTION,
+            "kv_latent",
+            "w_k_latent",
+            "w_k_rotated",
+            "b_k_rotated",
+            "w_k",
+            "b_k",
+            "k",
+        }
+    ),
     "v": frozenset({*_OF_PROJECTION, "kv_latent", "w_v_latent", "w_v", "b_v", "v"}),
     "z": frozenset({"weights", "v", "z"}),
     "output": frozenset({"z", "w_o", "b_o", "head_output", "output"}),

@@ -1,8 +1,4 @@
-"""MiniCPM3: Llama whose keys and values come of one latent (DeepSeek-AI 2024). OpenBMB 2024.
-
-A query may come of a latent too. `kv_a_proj_with_mqa` holds the rows of the latent, then those of
-the dimensions of a key that rotate; `kv_b_proj` a head's key rows, then its value rows.
-"""
+"""MiniCPM3: Llama whose keys and values come of one latent (DeepSeek-AI 2024). OpenBMB 2024."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,19 +8,15 @@ import numpy as np
 
 from attn_cli.families import llama
 from attn_cli.families.llama import entering_norm, gated_mlp, norm, sizes
-from attn_cli.maths.layers import rms_norm
 from attn_cli.maths.masks import causal
-from attn_cli.maths.products import Map, through
 from attn_cli.model import latent
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
-from attn_cli.model.latent import Columns
-from attn_cli.model.project import Arrays
-from attn_cli.model.rope import Angles, read_rope, rope_section, score_growth
+from attn_cli.model.latent import Latents
+from attn_cli.model.rope import read_rope, rope_section, score_growth
 from attn_cli.model.stack import Request, Stack
-from attn_cli.model.tensors import Shapes, maps, norms
-from attn_cli.model.weights import LayerWeights, linear
+from attn_cli.model.tensors import Shapes, maps
 from attn_cli.records import Facts
 
 HARMLESS = llama.HARMLESS | {"pretraining_tp", "qk_head_dim"}
@@ -34,96 +26,76 @@ _DEFAULTS = {
     "num_attention_heads": 40, "num_key_value_heads": 40, "rms_norm_eps": 1e-5,
     "tie_word_embeddings": True,
 }  # fmt: skip
-_EPSILON = 1e-6  # of the latents' norms, whatever config.json says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(llama.Config):
-    """The numbers of a model with latent keys and values; a `q_rank` of 0 is no latent of queries.
+    """The numbers of a model with latent keys and values."""
 
-    `split`: the rows of keys and those of values are tensors of their own, as in GGUF files.
-    """
-
-    q_rank: int
-    kv_rank: int
-    value_width: int
-    columns: Columns
+    latents: Latents
     scale: float
-    split: bool = False
 
 
 def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(_DEFAULTS)
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
-    shared = latents(reader, values=width // heads)
+    shared = common(reader, values=width // heads)
     config = Config(**shared, mlp_bias=reader.flag("mlp_bias", False))
     reader.finish(HARMLESS)
     return config
 
 
-def latents(
+def common(
     reader: ConfigReader, *, values: int | None = None, paired: bool = False
 ) -> dict[str, Any]:
     """The fields of `Config` that every model of this attention spells alike.
 
-    `values` is the width of a head's values where config.json has none; `paired` as in `Columns`.
+    `values` is the width of a head's values where config.json has none; `paired` as in `Latents`.
     """
     reader.take("head_dim", "qk_rope_head_dim")
     shared, plain = sizes(reader), reader.integer("qk_nope_head_dim")
-    if shared["kv_heads"] != shared["heads"]:
-        heads, kv_heads = map(reader.named, ("num_attention_heads", "num_key_value_heads"))
+    heads, rotating = shared["heads"], shared["head_width"]
+    if shared["kv_heads"] != heads:
+        of, kv = map(reader.named, ("num_attention_heads", "num_key_value_heads"))
         raise reader.error(
-            f"{kv_heads} {shared['kv_heads']} is not {heads} {shared['heads']}",
+            f"{kv} {shared['kv_heads']} is not {of} {heads}",
             "a latent gives every head a key and a value of its own",
         )
-    rope, bias = read_rope(reader, shared["head_width"], shared["context"]), "attention_bias"
-    width = plain + shared["head_width"]
+    width, bias = plain + rotating, reader.flag("attention_bias", False)
     return {
         **shared,
         "head_width": width,
-        "rope": rope,
-        "qkv_bias": reader.flag(bias, False),
-        "output_bias": reader.flag(bias, False),
+        "rope": read_rope(reader, rotating, shared["context"]),
+        "qkv_bias": bias,
+        "output_bias": bias,
         "windows": (0,) * shared["layers"],
-        "q_rank": reader.integer("q_lora_rank") if reader.has("q_lora_rank") else 0,
-        "kv_rank": reader.integer("kv_lora_rank"),
-        "value_width": reader.integer("v_head_dim", values),
-        "columns": Columns(plain, paired),
+        "latents": Latents(
+            heads, plain, rotating, reader.integer("v_head_dim", values),
+            reader.integer("kv_lora_rank"),
+            reader.integer("q_lora_rank") if reader.has("q_lora_rank") else 0, paired,
+        ),
         "scale": width**-0.5 * score_growth(rope_section(reader)),
-    }
+    }  # fmt: skip
 
 
 def shapes(config: Config) -> Shapes:
-    width, heads, rotated = config.model_width, config.heads, 2 * len(config.rope.frequencies)
-    plain, values = config.columns.plain, config.value_width
+    """The name and shape of every tensor: Llama's but for the attention."""
+    of, width = config.latents, config.model_width
     found = {n: s for n, s in llama.shapes(config).items() if ".self_attn." not in n}
-    at = "layers.*.self_attn."
-    q_rows, q_bias = heads * config.head_width, config.qkv_bias
-    if config.q_rank:
-        found |= maps({f"{at}q_a_proj": (config.q_rank, width)}, biased=q_bias)
-        found |= norms(config.q_rank, f"{at}q_a_layernorm", biased=False)
-        found |= maps({f"{at}q_b_proj": (q_rows, config.q_rank)}, biased=False)
-    else:
-        found |= maps({f"{at}q_proj": (q_rows, width)}, biased=False)
-    kv_a = {f"{at}kv_a_proj_with_mqa": (config.kv_rank + rotated, width)}
-    found |= maps(kv_a, biased=config.qkv_bias)
-    found |= norms(config.kv_rank, f"{at}kv_a_layernorm", biased=False)
-    if config.split:
-        found[f"{at}k_b_proj.weight"] = (heads, config.kv_rank, plain)
-        found[f"{at}v_b_proj.weight"] = (heads, values, config.kv_rank)
-    else:
-        found[f"{at}kv_b_proj.weight"] = (heads * (plain + values), config.kv_rank)
-    return found | maps({f"{at}o_proj": (width, heads * values)}, biased=config.output_bias)
+    found |= latent.shapes(of, width, biased=config.qkv_bias)
+    out = {"layers.*.self_attn.o_proj": (width, of.heads * of.values)}
+    return found | maps(out, biased=config.output_bias)
 
 
 def describe(facts: Facts, config: Config) -> Facts:
+    of = config.latents
     return replace(
         llama.describe(facts, config),
         interleaved=config.rope.interleaved,
-        rotated_from=config.columns.plain,
-        kv_latent=config.kv_rank,
-        q_latent=config.q_rank,
-        value_width=config.value_width,
+        rotated_from=of.plain,
+        kv_latent=of.kv,
+        q_latent=of.q,
+        value_width=of.values,
     )
 
 
@@ -142,7 +114,7 @@ def forward(
     for parts in stack.layers("layers."):
         entry = entering_norm(config, parts, x)
         output = yield from stack.attend(
-            {**entry, **project(config, parts, entry["normed"], angles)},
+            {**entry, **latent.project(parts, config.latents, entry["normed"], angles)},
             visible=causal,
             out=parts.map("self_attn.o_proj"),
             scale=config.scale,
@@ -153,32 +125,7 @@ def forward(
     return stack.end(x)
 
 
-def project(config: Config, parts: LayerWeights, normed: np.ndarray, by: Angles) -> Arrays:
-    """q, k and v, and the latents that they are made of."""
-    heads, columns, at = config.heads, config.columns, "self_attn."
-    kv_a = parts.map(f"{at}kv_a_proj_with_mqa")
-    rows, last = slice(0, config.kv_rank), slice(config.kv_rank, kv_a.outputs)
-    compressed, rotating = through(normed, kv_a.part(rows), kv_a.part(last))
-    kv_latent = rms_norm(compressed, parts[f"{at}kv_a_layernorm.weight"], _EPSILON)
-    if config.q_rank:
-        q_latent = linear(parts, f"{at}q_a_proj", normed)
-        q_latent = rms_norm(q_latent, parts[f"{at}q_a_layernorm.weight"], _EPSILON)
-        q = latent.queries(q_latent, parts.map(f"{at}q_b_proj"), heads, columns, "w_q_latent")
-        q["q_latent"] = q_latent
-    else:
-        q = latent.queries(normed, parts.map(f"{at}q_proj"), heads, columns, "w_q")
-    kv = latent.keys_and_values(kv_latent, _kv_b(config, parts), heads, columns)
-    k = latent.shared(rotating, kv_a.part(last), columns)
-    return latent.turned({**q, **kv, **k}, columns, by)
-
-
-def _kv_b(config: Config, parts: LayerWeights) -> Map:
-    if not config.split:
-        return parts.map("self_attn.kv_b_proj")
-    return latent.joined(*(parts[f"self_attn.{letter}_b_proj.weight"] for letter in "kv"))
-
-
 FAMILY = replace(
     llama.FAMILY, read_config=read_config, shapes=shapes, describe=describe, forward=forward,
     gguf=None,
-)
+)  # fmt: skip
