@@ -19,6 +19,7 @@ FAMILIES = {
     "gemma3": "gemma3",
     "gemma3_text": "gemma3",
     "phi3": "phi3",
+    "deepseek2": "deepseek2",
     "deepseek_v2": "deepseek_v2",
     "deepseek_v3": "deepseek_v3",
     "minicpm3": "minicpm3",

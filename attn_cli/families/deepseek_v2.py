@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.families import minicpm3
+from attn_cli.families import minicpm3, mixtures
 from attn_cli.families.llama import gated_mlp
-from attn_cli.families.mixtures import HARMLESS
 from attn_cli.maths.attention import softmax
 from attn_cli.maths.experts import Routing, in_groups, largest, normalised, taken
 from attn_cli.maths.layers import sigmoid
@@ -31,8 +30,17 @@ _DEFAULTS = {
     "v_head_dim": 128, "first_k_dense_replace": 0, "n_routed_experts": 64, "n_shared_experts": 2,
     "moe_intermediate_size": 1407, "routed_scaling_factor": 1.0, "topk_method": "greedy",
 }  # fmt: skip
-# The reference does not read the last of these here.
-_HARMLESS = minicpm3.HARMLESS | HARMLESS | {"norm_topk_prob"}
+# The first is not read here, the others not where there is no mixture, or no groups in it.
+HARMLESS = (
+    minicpm3.HARMLESS
+    | mixtures.HARMLESS
+    | frozenset(
+        """
+    norm_topk_prob n_group topk_group n_routed_experts n_shared_experts
+    num_experts_per_tok moe_intermediate_size routed_scaling_factor topk_method
+    """.split()
+    )
+)
 _CORRECTION, _SHARED = "mlp.gate.e_score_correction_bias", "mlp.shared_experts."
 
 
@@ -74,7 +82,7 @@ def read_config(reader: ConfigReader) -> Config:
     grouped = reader.choice("topk_method", ("greedy", "group_limited_greedy")) != "greedy"
     mixture = read_mixture(reader, shared["layers"], grouped=grouped)
     rope = replace(shared.pop("rope"), interleaved=True)
-    reader.finish(_HARMLESS)
+    reader.finish(HARMLESS)
     return Config(**shared, rope=rope, mlp_bias=bias, mixture=mixture)
 
 

@@ -6,7 +6,6 @@ Each expert's score is a sigmoid; a correction is added to choose by, and left o
 from dataclasses import replace
 
 from attn_cli.families import deepseek_v2, minicpm3
-from attn_cli.families.mixtures import HARMLESS
 from attn_cli.model.config import ConfigReader
 
 # What the reference's config class has where config.json leaves a key out.
@@ -33,7 +32,7 @@ def read_config(reader: ConfigReader) -> deepseek_v2.Config:
     shared = minicpm3.common(reader, paired=paired)
     mixture = deepseek_v2.read_mixture(reader, shared["layers"], grouped=True, least=2)
     further = reader.integer("num_nextn_predict_layers", low=0, high=99)
-    reader.finish(minicpm3.HARMLESS | HARMLESS)
+    reader.finish(deepseek_v2.HARMLESS)
     mixture = mixture._replace(corrected=True, normalised=normal)
     return deepseek_v2.Config(**shared, mixture=mixture, further=further)
 

@@ -43,6 +43,11 @@ def say(
         elif value != width:
             raise reader.error(f"{reader.named(key)} differs from the head width {width}")
     values.setdefault("num_key_value_heads", None)  # as many as heads
+    say_scaling(reader, values, tensors)
+
+
+def say_scaling(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+    """How positions are scaled, in config.json's way; what `finish` reads is taken away."""
     scaling = {key: values.pop(key) for key in _SCALING if key in values}
     # A factor without a type is linear, as llama.cpp reads it.
     kind = reader.choice("scaling", _KINDS, "linear" if "factor" in scaling else "none")

@@ -72,7 +72,7 @@ def common(
         "latents": Latents(
             heads, plain, rotating, reader.integer("v_head_dim", values),
             reader.integer("kv_lora_rank"),
-            reader.integer("q_lora_rank") if reader.has("q_lora_rank") else 0, paired,
+            reader.integer("q_lora_rank", 0, low=0), paired,
         ),
         "scale": width**-0.5 * score_growth(rope_section(reader)),
     }  # fmt: skip
