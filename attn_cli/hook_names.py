@@ -49,6 +49,9 @@ def to_arrays(trace: Trace) -> dict[str, np.ndarray]:
             arrays[hook_name(trace.model, block, name)] = (
                 array.swapaxes(0, 1) if name in _POSITION_FIRST else array
             )
+    for of in trace.experts:
+        arrays[f"blocks.{of.layer}.mlp.hook_expert_indices"] = of.chosen
+        arrays[f"blocks.{of.layer}.mlp.shares"] = of.shares
     return arrays
 
 

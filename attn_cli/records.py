@@ -99,16 +99,16 @@ class Attention:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Experts:
-    """Which of a layer's `count` experts the tokens at `positions` were routed to.
+    """Which of a layer's `count` experts its router sends tokens to, those at `queries`.
 
-    `chosen` (position, expert) numbers them from 0, in the order in which the router ranks them,
-    and `shares` of the same shape is what each one's output is multiplied with.
+    `chosen` (query, expert) numbers them from 0, the first choice first; `shares`, of the same
+    shape, is what the output of each is multiplied with before they are added.
     """
 
     stack: str
     layer: int
     count: int
-    positions: tuple[int, ...]
+    queries: tuple[int, ...]
     chosen: np.ndarray
     shares: np.ndarray
     what_if: bool = False
@@ -123,8 +123,8 @@ class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
     Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
-    layers are counted on, as if they were those of a stack `passes`. `experts` is where its tokens
-    were routed to, if it is a mixture.
+    layers are counted on, as if they were those of a stack `passes`. `experts` says where its
+    tokens were routed to, if it is a mixture whose attention is recorded.
     """
 
     stack: str
@@ -195,8 +195,10 @@ class Facts:
     dimensions are `rotated`, after how many that are not (`rotated_from`), whether neighbours are a
     pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the `slopes`
     of ALiBi, head by head; how wide the latents are that keys and values, and queries, are made of
-    (`kv_latent`, `q_latent`; 0: none), and a head's values (`value_width`; 0: as its keys). Of a
-    model that is only known from a document these are not known, and `partial` says so.
+    (`kv_latent`, `q_latent`; 0: none), and a head's values (`value_width`; 0: as its keys); of a
+    mixture how many `experts` a layer has, how many of them a token passes, and how many more every
+    token passes. Of a model that is only known from a document these are not known, and `partial`
+    says so.
     """
 
     name: str
@@ -354,14 +356,16 @@ class Prompt:
 class Trace:
     """Everything one forward pass computed that was asked for.
 
-    `logits` (prediction, vocabulary) has one row for each of `next`, and `ending` one entry if it
-    was asked for.
+    `experts` are of the layers of `attention` that are mixtures, and of the same queries. `logits`
+    (prediction, vocabulary) has one row for each of `next`, and `ending` one entry if it was asked
+    for.
     """
 
     model: Facts
     prompt: Prompt
     settings: Mapping[str, Any]
     attention: tuple[Attention, ...]
+    experts: tuple[Experts, ...] = ()
     next: tuple[Prediction, ...] = ()
     notes: tuple[Note, ...] = ()
     logits: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))

@@ -31,10 +31,11 @@ def records(
 ) -> Pass:
     """One forward pass: yields each recorded block, and each layer that is done; returns its end.
 
-    A pass that is not whole stops at its last record. With a cache, `ids` follow the positions it
-    holds, and it holds them too afterwards.
+    A pass that is not whole stops at its last record (of a mixture: when that layer is done). With
+    a cache, `ids` follow the positions it holds, and it holds them too afterwards.
     """
-    passing, left = model.family.forward(model, ids, request, cache), len(request.blocks)
+    passing = model.family.forward(model, ids, request, cache)
+    left = {*request.blocks, *(block.layer for block in request.blocks if model.facts.experts)}
     while request.whole or left:
         # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
         with np.errstate(all="ignore"):
@@ -42,7 +43,7 @@ def records(
                 found = next(passing)
             except StopIteration as stop:
                 return stop.value
-        left -= isinstance(found, Attention)
+        left.discard(found.address if isinstance(found, Attention) else found.layer)
         yield found
     passing.close()
     return End(np.zeros((0, model.facts.model_width), np.float32), False)
@@ -196,7 +197,7 @@ def steps(asked: Question) -> Generator[Attention | Passed, None, Trace]:
 
     Returns the trace without the blocks, which are the caller's to keep or to forget.
     """
-    model, told, touched = asked.model, [], False
+    model, told, touched, routed = asked.model, [], False, []
     passing = records(model, asked.prompt.last.ids, asked.request)
     while True:
         try:
@@ -207,9 +208,11 @@ def steps(asked: Question) -> Generator[Attention | Passed, None, Trace]:
         if isinstance(step, Attention):
             told += block_notes(model.facts, step)
             touched = touched or bool(step.what_if)
+        elif step.experts:
+            routed.append(step.experts)
         yield step
-    found = Trace(model=model.facts, prompt=asked.prompt, settings=asked.settings, attention=())
-    changes = asked.request.what_if
+    first = {"prompt": asked.prompt, "settings": asked.settings, "experts": tuple(routed)}
+    found, changes = Trace(model=model.facts, attention=(), **first), asked.request.what_if
     notes = trace_notes(model, found, told, changes, touched=touched or end.touched)
     found = replace(found, notes=notes)
     return _with_predictions(asked, found, end) if asked.top else found

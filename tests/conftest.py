@@ -23,6 +23,16 @@ SMALLEST_VOCABULARY = 37
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs on all cores; a file of it, or a debugger, in this process."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    asked = getattr(config.option, "numprocesses", 0)  # not there without xdist
+    if whole and asked is None and not config.option.usepdb:
+        config.option.numprocesses = "auto"
+
+
 Entry = tuple[str, tuple[int, ...], bytes]
 
 

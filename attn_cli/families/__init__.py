@@ -13,6 +13,7 @@ FAMILIES = {
     "qwen3_moe": "qwen3_moe",
     "qwen3moe": "qwen3_moe",
     "olmoe": "olmoe",
+    "phimoe": "phimoe",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
     "gemma2": "gemma2",

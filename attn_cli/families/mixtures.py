@@ -94,27 +94,7 @@ def naming_of_mixtral(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    return replace(llama.describe(facts, config), experts=(config.experts, config.used))
-
-
-def fed(config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
-    """What the layer's network gives: that of the chosen experts, or the only one."""
-    if stack.layer not in config.sparse:
-        return gated_mlp(config, parts, normed)
-    return through_experts(config, stack, parts, normed, routed)
-
-
-def through_experts(
-    config: Config,
-    stack: Stack,
-    parts: LayerWeights,
-    normed: np.ndarray,
-    routed: Callable[[Config, np.ndarray], Routing],
-) -> np.ndarray:
-    """What the experts give that `routed` chooses by the router's scores."""
-    routing = routed(config, linear(parts, "mlp.gate", normed))
-    gating, networks = gated_by(ACTIVATIONS[config.activation]), experts.networks(parts)
-    return experts.mixture(stack, normed, routing, config.experts, networks, gating)
+    return replace(llama.describe(facts, config), experts=(config.experts, config.used, 0))
 
 
 def routed(config: Config, scores: np.ndarray) -> Routing:
@@ -123,6 +103,22 @@ def routed(config: Config, scores: np.ndarray) -> Routing:
     chosen = largest(likely, config.used)
     shares = taken(likely, chosen)
     return Routing(chosen, normalised(shares) if config.normalised else shares)
+
+
+def fed(
+    config: Config,
+    stack: Stack,
+    parts: LayerWeights,
+    normed: np.ndarray,
+    routed: Callable[[Config, np.ndarray], Routing] = routed,
+) -> np.ndarray:
+    """What the layer's network gives: the only one, or the experts that `routed` chooses by the
+    router's scores."""
+    if stack.layer not in config.sparse:
+        return gated_mlp(config, parts, normed)
+    routing = routed(config, linear(parts, "mlp.gate", normed))
+    gating, networks = gated_by(ACTIVATIONS[config.activation]), experts.networks(parts)
+    return experts.mixture(stack, normed, routing, config.experts, networks, gating)
 
 
 def forward(

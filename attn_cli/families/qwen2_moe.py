@@ -21,6 +21,7 @@ from attn_cli.model.gguf import named
 from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import MOST_LAYERS, Shapes
 from attn_cli.model.weights import LayerWeights, linear
+from attn_cli.records import Facts
 
 _SHARED = "mlp.shared_expert."
 
@@ -90,6 +91,10 @@ def shapes(config: Config) -> Shapes:
     return found
 
 
+def describe(facts: Facts, config: Config) -> Facts:
+    return replace(mixtures.describe(facts, config), experts=(config.experts, config.used, 1))
+
+
 def fed(config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     """What the chosen experts give, and the shared one by its own share."""
     given = mixtures.fed(config, stack, parts, normed)
@@ -137,6 +142,7 @@ FAMILY = replace(
     mixtures.FAMILY,
     read_config=read_config,
     shapes=shapes,
+    describe=describe,
     forward=partial(mixtures.forward, fed=fed),
     gguf=replace(
         mixtures.GGUF,

@@ -170,11 +170,16 @@ class Stack:
         return output
 
     def routed(self, routing: Routing, count: int) -> None:
-        """Says where a router sends the tokens in this layer, among so many experts."""
-        self._experts = Experts(
-            stack=self.name, layer=self.layer, count=count, positions=tuple(self.indices),
-            chosen=routing.chosen, shares=routing.shares, what_if=self.touched,
-        )  # fmt: skip
+        """Says where a router sends the tokens of this layer, among so many experts."""
+        block = Address(self.name, "self", self.layer)
+        if block in self._request.blocks:
+            queries, _ = self._request.positions.get(block[:2], (None, None))
+            queries = tuple(queries or self.indices)
+            rows = [query - self.start for query in queries]
+            self._experts = Experts(
+                stack=self.name, layer=self.layer, count=count, queries=queries,
+                chosen=routing.chosen[rows], shares=routing.shares[rows], what_if=self.touched,
+            )  # fmt: skip
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What this layer makes of the encoder's vectors: from the cache, if it is there."""

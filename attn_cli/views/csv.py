@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.records import Attention, Trace
+from attn_cli.records import Attention, Experts, Trace
 from attn_cli.views.text import visible
 
 HEADER = (
@@ -20,7 +20,8 @@ HEADER = (
 def render(trace: Trace) -> Iterator[bytes]:
     """Array by array; masked cells are `-inf`, `visible` is 1 or 0. The prediction is not in it.
 
-    Rows and columns of queries and keys are numbered by position.
+    Rows and columns of queries and keys are numbered by position; of a mixture `shares` has a row
+    for each token and a column for each expert that it was sent to.
     """
     yield _written([HEADER])
     for block in trace.attention:
@@ -28,6 +29,16 @@ def render(trace: Trace) -> Iterator[bytes]:
         queries, keys = ([_cell(text) for text in side.labels] for side in sides)
         for name in block.arrays:
             yield _written(_rows(block, name, {"query": queries, "key": keys}))
+    for of in trace.experts:
+        tokens = [_cell(text) for text in trace.prompt.of(of.stack).labels]
+        yield _written(_shares(of, tokens))
+
+
+def _shares(of: Experts, tokens: list[str]) -> Iterator[tuple[Any, ...]]:
+    start = (of.stack, "", of.layer, "", "", "shares")
+    for query, chosen, shares in zip(of.queries, of.chosen, of.shares, strict=True):
+        for expert, share in zip(chosen, shares, strict=True):
+            yield (*start, query, expert, tokens[query], "", str(share), of.provenance)
 
 
 def _written(rows: Iterable[tuple[Any, ...]]) -> bytes:

@@ -82,7 +82,26 @@ def _before(trace: Trace) -> dict[str, Any]:
 def _after(trace: Trace) -> dict[str, Any]:
     """What stands after them."""
     following = [record(entry) for entry in trace.next]
-    return {"next": following, "notes": list(map(str, trace.notes))}
+    return {**experts(trace), "next": following, "notes": list(map(str, trace.notes))}
+
+
+def experts(trace: Trace) -> dict[str, Any]:
+    """Where the routers of a mixture sent the tokens, layer by layer; nothing of other models."""
+    if not trace.experts:
+        return {}
+    layers = [
+        {
+            "stack": of.stack,
+            "layer": of.layer,
+            "count": of.count,
+            "queries": list(of.queries),
+            "provenance": of.provenance,
+            "chosen": of.chosen,
+            "shares": of.shares,
+        }
+        for of in trace.experts
+    ]
+    return {"experts": layers}
 
 
 def document(

@@ -1,11 +1,11 @@
-"""A trace as JSON lines: one per array and head, then one for `next`."""
+"""A trace as JSON lines: one per array and head, one for `experts` of a mixture, then `next`."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from attn_cli import vocabulary
 from attn_cli.records import Trace
-from attn_cli.views.json import array_document, encode, record
+from attn_cli.views.json import array_document, encode, experts, record
 
 
 def render(trace: Trace) -> Iterator[bytes]:
@@ -26,4 +26,6 @@ def _lines(trace: Trace) -> Iterator[dict[str, Any]]:
                 yield {**where, **none, axes[0]: number, "name": name, **found}
             if not heads:
                 yield {**where, **none, "name": name, **array_document(block, name, array)}
+    if trace.experts:
+        yield experts(trace)
     yield {"next": [record(entry) for entry in trace.next]}

@@ -10,7 +10,7 @@ import orjson
 
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError
-from attn_cli.records import Address, Attention, Facts, Prediction, Prompt, Trace
+from attn_cli.records import Address, Attention, Experts, Facts, Prediction, Prompt, Trace
 from attn_cli.tokens.token import MASKS, Token, telling
 from attn_cli.views.check import fault
 from attn_cli.views.json import MODEL, field_names
@@ -271,7 +271,38 @@ def _trace(
         raise ContentError("its attention has no block, or one twice", _DAMAGED)
     next = of_json(tuple[Prediction, ...], document["next"], str)
     _check_places([entry.position for entry in next], len(prompt.last.tokens), "next")
-    return Trace(model=facts, prompt=prompt, settings=settings, attention=blocks, next=next)
+    experts = tuple(_experts(one, blocks) for one in document.get("experts", ()))
+    if len({(of.stack, of.layer) for of in experts}) < len(experts):
+        raise ContentError("its experts have a layer twice", _DAMAGED)
+    shared = {"model": facts, "prompt": prompt, "settings": settings}
+    return Trace(**shared, attention=blocks, experts=experts, next=next)
+
+
+def _experts(found: Mapping[str, Any], blocks: Sequence[Attention]) -> Experts:
+    """Where a layer's tokens were sent. Raises ContentError for what no router can say."""
+    layer, count, shares = int(found["layer"]), int(found["count"]), _array(found["shares"])
+    own = [b for b in blocks if (b.stack, b.kind, b.layer) == (found["stack"], "self", layer)]
+    queries, chosen = tuple(map(int, found["queries"])), found["chosen"]
+    if not own or queries != own[0].queries:
+        raise ContentError(f"its experts of layer {layer} are of other tokens", _DAMAGED)
+    used = {len(row) for row in chosen}
+    if len(used) != 1 or shares.dtype == bool or shares.shape != (len(queries), *used):
+        raise ContentError(f"its experts of layer {layer} have no share each", _DAMAGED)
+    for query, row in zip(queries, chosen, strict=True):
+        if len(set(row)) < len(row):
+            raise ContentError(
+                f"in layer {layer} it sends token {query} to the same expert twice", _DAMAGED
+            )
+        if not 0 <= min(row, default=-1) <= max(row) < count:
+            raise ContentError(
+                f"in layer {layer} it sends token {query} to an expert that is not one of {count}",
+                _DAMAGED,
+            )
+    return Experts(
+        stack=found["stack"], layer=layer, count=count, queries=queries,
+        chosen=np.array(chosen, np.int64), shares=shares,
+        what_if=found["provenance"] == vocabulary.WHAT_IF,
+    )  # fmt: skip
 
 
 def _check_places(numbers: Sequence[int], count: int, what: str) -> None:

@@ -41,6 +41,7 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
     if command == "trace":
         shared["target"] = {"anyOf": [{"type": "null"}, _prompt()]}
         shared["attention"] = {"type": "array", "items": _block()}
+        shared["experts"] = {"type": "array", "items": _experts()}
         shared["next"] = {"type": "array", "items": of_type(Prediction)}
     else:
         shared["result"] = {"anyOf": [of_type(kind) for kind in result]}
@@ -52,7 +53,7 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
         "title": f"attn.{command}/1",
         "$defs": _VALUES,
     }
-    return {**head, **_object(shared)}
+    return {**head, **_object(shared, ("experts",))}
 
 
 def line_schema(document: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +73,8 @@ def line_schema(document: dict[str, Any]) -> dict[str, Any]:
         arrays.append(_object({**place, **own}, ("nonfinite",)))
     head = {key: document[key] for key in ("$schema", "$defs")}
     whole = {key: document[key] for key in document if key not in (*head, "title")}
-    found = [*arrays, _object({"next": shown["next"]}), whole]
+    ends = [_object({name: shown[name]}) for name in ("experts", "next")]
+    found = [*arrays, *ends, whole]
     return {**head, "title": f"a line of {document['title']}", "anyOf": found}
 
 
@@ -157,6 +159,21 @@ def _block() -> dict[str, Any]:
             "arrays": {"type": "object", "properties": arrays, "additionalProperties": False},
         },
         optional=("soft_cap",),
+    )
+
+
+def _experts() -> dict[str, Any]:
+    numbers = {"type": "array", "items": {"type": "integer"}}
+    return _object(
+        {
+            "stack": {"enum": list(vocabulary.STACKS)},
+            "layer": {"type": "integer"},
+            "count": {"type": "integer"},
+            "queries": numbers,
+            "provenance": {"enum": [vocabulary.REAL, vocabulary.WHAT_IF]},
+            "chosen": {"type": "array", "items": numbers},
+            "shares": {"$ref": "#/$defs/values"},
+        }
     )
 
 

@@ -29,6 +29,7 @@ from attn_cli.views.items import (
     say,
     what_ifs,
 )
+from attn_cli.views.routing import routing
 from attn_cli.views.text import labels
 from attn_cli.words import Note, counted, note
 
@@ -73,9 +74,9 @@ def page(
         rows = shown.get(block.address, (block.queries, block.keys))
         views.append(view_of(trace, block, place, rows, follow=follow, full=full))
     if whole:
-        query = views[0].names[views[0].query]
+        name = views[0].names[views[0].query]
         onward = any(_followed(entry, views[0]) for entry in trace.next)
-        found.extend(ending.opening(trace, views[0] if one else None, query, onward=onward))
+        found.extend(ending.opening(trace, views[0] if one else None, name, onward=onward))
     for view in views if steps else ():
         if not one:
             found.append(Say(_where(trace, view.block, view.place), "block"))
@@ -83,6 +84,8 @@ def page(
         if view.place == len(view.block.heads) - 1:
             found.extend(_after(view, whole=whole, after=after))
     found.extend(predictions(trace, views[0] if whole else None, full=full))
+    query = views[0].query if views else trace.prompt.last.followed
+    found.extend(routing(trace, shown, query, full=full))
     found.extend(Say(said, "lead") for said in trace.notes if whole and said.key == WRITTEN)
     best = _best_key(view) if whole and one else -1
     if best >= 0 and view.head not in view.block.removed:

@@ -9,11 +9,14 @@ from attn_cli.words.en import (
     heads,
     lens,
     parts,
+    routing,
     tokens,
     trace,
     views,
     why,
 )
 
-TABLES = (commands, common, compare, cost, embed, heads, lens, parts, tokens, trace, views, why)
+TABLES = (
+    commands, common, compare, cost, embed, heads, lens, parts, routing, tokens, trace, views, why,
+)  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

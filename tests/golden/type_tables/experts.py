@@ -91,4 +91,29 @@ MODELS = {
             "rope_parameters": _ROPE, "pad_token_id": 0,
         },
     ),
+    "phimoe-a": Golden(
+        model="PhimoeForCausalLM", seed=409, tokens=7, keys=True,
+        config={
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "hidden_size": 24, "intermediate_size": 9, "vocab_size": 41, "num_local_experts": 5,
+            "num_experts_per_tok": 2, "max_position_embeddings": 31, "rms_norm_eps": 3e-3,
+            "router_jitter_noise": 0.3, "attention_bias": True, "lm_head_bias": True,
+            "sliding_window": 4,
+            "rope_parameters": {
+                "rope_type": "longrope", "rope_theta": 59.0, "short_factor": [1.1, 1.3, 1.7],
+                "long_factor": [2.1, 2.3, 2.7], "short_mscale": 1.25, "long_mscale": 1.25,
+                "original_max_position_embeddings": 5,
+            },
+        },
+        trials={"sliding_window": 3},
+    ),
+    "phimoe-b": Golden(
+        model="PhimoeForCausalLM", seed=410, tokens=8,
+        config={
+            "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 1,
+            "hidden_size": 18, "intermediate_size": 10, "vocab_size": 43, "num_local_experts": 6,
+            "max_position_embeddings": 33, "tie_word_embeddings": True, "hidden_act": "gelu",
+            "rope_parameters": _ROPE,
+        },
+    ),
 }  # fmt: skip
