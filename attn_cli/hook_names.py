@@ -77,8 +77,9 @@ def kept_in(
 def hook_name(model: Facts, block: Attention, name: str) -> str:
     """`blocks.0.attn.hook_pattern` for the weights of layer 0."""
     of_layer, of_attention = _places(model, block)
-    # Where a norm follows, other tools mean by these names what stands before or after it.
-    normed = {"output"} if model.residual == "normed" else set()
+    # Where a norm or a factor follows, other tools mean by these names what stands before or after.
+    follows = model.residual == "normed" or model.residual_factor != 1
+    normed = {"output"} if follows else set()
     normed |= {"q_unrotated", "k_unrotated"} if model.head_norm else set()
     normed |= UNSURE if model.partial else set()
     if name in normed:

@@ -54,7 +54,8 @@ class Attention:
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
     key), ‖v·W_O‖. `shown` are numbers that
-    only pages tell: the `angles` (query, pair) by which q and k rotate, and, if `mlp_output` was
+    only pages tell: the `angles` (query, pair) by which q and k rotate, the `query_factor` (query)
+    that q is multiplied by after that, and, if `mlp_output` was
     asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
     add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
     `x`; then `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum
@@ -190,7 +191,9 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; `head_norm`: whether every query
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; by what the token's vector is
+    multiplied (0: √width) where it is scaled, and by what all that is added to the stream;
+    `head_norm`: whether every query
     and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
     dimensions are `rotated`, after how many that are not (`rotated_from`), whether neighbours are a
     pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the `slopes`
@@ -229,7 +232,9 @@ class Facts:
     last_norm: str = ""
     head_norm: bool = False
     embedding: str = "token"
+    embedding_factor: float = 0.0
     residual: str = "added"
+    residual_factor: float = 1.0
     positions: str = "none"
     windowed: bool = False
     rotated: int = 0

@@ -114,8 +114,9 @@ DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt
 LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
 
 # What a page tells of a model. What layer 0 makes of a token's vector: the vector itself, the sum
-# with its position's (and its segment's), that sum after a matrix, the vector times √width, its
-# norm, the norm of that sum, which a matrix brings to the model's width.
+# with its position's (and its segment's), that sum after a matrix, the vector times a number
+# (√width, or the model's own), its norm, the norm of that sum, which a matrix brings to the model's
+# width.
 EMBEDDINGS = (
     "token", "sum", "projected", "scaled", "normed", "sum_normed", "sum_normed_projected",
 )  # fmt: skip

@@ -246,6 +246,8 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
         angles = block.shown["angles"][rows].astype(np.float64)
         factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
         cos, sin = np.cos(angles) * factor, np.sin(angles) * factor
+    if letter == "q" and "query_factor" in block.shown:
+        scale_PD = scale_PD * block.shown["query_factor"][rows, None]
     return _Side(norm, w_MD, bias_D, scale_PD, cos, sin, facts.interleaved)
 
 

@@ -128,6 +128,9 @@ def _projected(
     product = float(raw_W[own] - (0 if np.isnan(bias) else bias))
     norm = _head_norm(facts, raw_W, before, column) if array != "v" else ()
     turned = _rotation(facts, block, before, position, column) if array != "v" else ()
+    if array == "q" and turned and "query_factor" in block.shown:
+        more = float(block.shown["query_factor"][position])
+        turned = (turned[0]._replace(factor=turned[0].factor * more),)
     column_M = w_MW[:, own].astype(np.float64)
     return {"input": made.input, "dot": dot(f"{made.input}·W", x, column_M, product), "bias": bias,
             "norm": norm, "rotation": turned, "heads": (), "value": value}  # fmt: skip

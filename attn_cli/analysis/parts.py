@@ -342,6 +342,8 @@ def _attention(facts: Facts, block: Attention) -> tuple[Added, np.ndarray]:
         b_PM = np.broadcast_to(block.b_o, total_PM.shape)
         values_WPM = np.concatenate([values_WPM, b_PM[None]])
         writers.append(Writer(f"{cross}bias", block.layer))
+    if facts.residual_factor != 1:
+        values_WPM = values_WPM * facts.residual_factor
     if facts.residual == "normed":  # by an RMS norm, so it acts on each head by itself
         values_WPM = values_WPM * _ratio(total_PM, block.output)
     return Added(tuple(writers), values_WPM), total_PM

@@ -270,6 +270,7 @@ def _through_last_norm(
     if facts.residual == "normed":  # the norm after the block, its root frozen too
         output = block.output[block.queries.index(query)].astype(np.float64)
         vector = np.where(output == 0, 0, vector * (block.shown["attention"][query] / output))
+    vector = vector * facts.residual_factor
     if facts.last_norm:
         vector = frozen(facts, end.x[None], end.w_norm).of(vector[None])[0]
     return float(vector @ end.vectors[0] * facts.logit_scale)

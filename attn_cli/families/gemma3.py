@@ -61,7 +61,6 @@ def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
     kinds = reader.section("rope_parameters")
     sections = [kinds.section(kind) for kind in _KINDS]
-    whole_heads(reader, *sections)
     if newer and (not newer.keys() & set(_KINDS) or older):
         message = "rope_parameters and rope_scaling contradict each other"
         raise reader.error(
@@ -71,6 +70,7 @@ def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
     kinds.leave()
     if older:
         sections[0] = reader.section("rope_scaling")
+    whole_heads(reader, *sections)
     return tuple(
         scaled_rope(section, reader, section.positive("rope_theta", base), width, context)
         for section, base in zip(sections, bases, strict=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from attn_cli.families.llama_gguf import GGUF, unpaired_rows
 from attn_cli.maths.layers import rms_norm
-from attn_cli.maths.products import gated_feed_forward
+from attn_cli.maths.products import feed_forward, gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
@@ -33,7 +33,8 @@ _WIDEST_HEAD = 1 << 16
 class Config:
     """The numbers of a Llama-shaped model. `windows` holds a width per layer, 0 for none.
 
-    `norm_base` is what a stored weight of a norm is added to.
+    `norm_base` is what a stored weight of a norm is added to. A network that is not `gated` is
+    down(activation(up(x))).
     """
 
     layers: int
@@ -46,6 +47,7 @@ class Config:
     context: int
     epsilon: float
     activation: str
+    gated: bool = True
     tied: bool
     qkv_bias: bool = False
     output_bias: bool = False
@@ -57,17 +59,17 @@ class Config:
 
 
 def read_config(reader: ConfigReader) -> Config:
-    shared, bias = common(reader), reader.flag("attention_bias", False)
-    config = Config(
-        **shared,
-        qkv_bias=bias,
-        output_bias=bias,
-        mlp_bias=reader.flag("mlp_bias", False),
-        windows=(0,) * shared["layers"],
-    )
+    config = Config(**plain(reader))
     reader.only("rope_interleaved", False)
     reader.finish(HARMLESS | {"is_llama_config", "pretraining_tp"})
     return config
+
+
+def plain(reader: ConfigReader) -> dict[str, Any]:
+    """The fields of `Config` of a sibling that has Llama's own keys, and no window."""
+    shared, bias = common(reader), reader.flag("attention_bias", False)
+    biases = {"qkv_bias": bias, "output_bias": bias, "mlp_bias": reader.flag("mlp_bias", False)}
+    return {**shared, **biases, "windows": (0,) * shared["layers"]}
 
 
 def common(reader: ConfigReader, head_dim: int = 0) -> dict[str, Any]:
@@ -143,17 +145,16 @@ def shapes(config: Config) -> Shapes:
         f"layers.*.self_attn.{letter}_proj": (q_width if letter == "q" else kv_width, width)
         for letter in "qkv"
     }
-    gated = {
-        "layers.*.mlp.gate_proj": (inner, width),
-        "layers.*.mlp.up_proj": (inner, width),
-        "layers.*.mlp.down_proj": (width, inner),
+    mlp = {
+        f"layers.*.mlp.{name}_proj": (inner, width)
+        for name in (("gate", "up") if config.gated else ("up",))
     }
     found: Shapes = {"embed_tokens.weight": (config.vocabulary, width)}
     before = ("layers.*.input_layernorm", "layers.*.post_attention_layernorm")
     found |= norms(width, *before, "norm", biased=False)
     found |= maps(qkv, biased=config.qkv_bias)
     found |= maps({"layers.*.self_attn.o_proj": (width, q_width)}, biased=config.output_bias)
-    found |= maps(gated, biased=config.mlp_bias)
+    found |= maps({**mlp, "layers.*.mlp.down_proj": (width, inner)}, biased=config.mlp_bias)
     if config.head_norm:
         heads = (f"layers.*.self_attn.{letter}_norm" for letter in "qk")
         found |= norms(config.head_width, *heads, biased=False)
@@ -195,7 +196,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         )
         x = x + output
         normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(gated_mlp(config, parts, normed)))
+        x = yield from stack.after(x + stack.mlp(mlp(config, parts, normed)))
     return stack.end(x)
 
 
@@ -227,6 +228,14 @@ def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
     for letter in "qk" if config.head_norm else "":
         arrays[letter] = norm(config, parts, f"self_attn.{letter}_norm", arrays[letter])
     return arrays
+
+
+def mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+    """The feed-forward network, gated or not."""
+    if config.gated:
+        return gated_mlp(config, parts, normed)
+    maps = (parts.map(f"mlp.{name}_proj") for name in ("up", "down"))
+    return feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 
 
 def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ def finish(config: "Config", reader: ConfigReader, tensors: Mapping[str, Any]) -
         rope=replace(rope, attention_factor=factor),
         qkv_bias=config.qkv_bias or "blk.0.attn_q.bias" in tensors,
         output_bias="blk.0.attn_output.bias" in tensors,
-        mlp_bias="blk.0.ffn_gate.bias" in tensors,
+        mlp_bias="blk.0.ffn_down.bias" in tensors,
     )
 
 

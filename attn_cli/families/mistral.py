@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
-from attn_cli.families import llama
+from attn_cli.families import llama, ministral
 from attn_cli.model.config import ConfigReader
 
 
 def read_config(reader: ConfigReader) -> llama.Config:
+    if reader.says("layer_types"):  # as the reference takes it
+        return ministral.read_config(reader)
     llama.needs_kv_heads(reader)
     shared = llama.common(reader)
     windows = (llama.window_width(reader),) * shared["layers"]

@@ -165,6 +165,29 @@ def relu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
     return grad * (x > 0)
 
 
+def squared_relu(x: np.ndarray) -> np.ndarray:
+    """max(x, 0)². So et al. 2021, "Primer"."""
+    with np.errstate(over="ignore"):
+        return np.square(relu(x))
+
+
+def quick_gelu(x: np.ndarray) -> np.ndarray:
+    """x·σ(1.702·x), GELU by a sigmoid. Hendrycks and Gimpel 2016."""
+    factor = x.dtype.type(1.702)
+    return silu(factor * x) / factor
+
+
+def clipped_gelu(x: np.ndarray) -> np.ndarray:
+    """GELU, kept between −10 and 10. Wu et al. 2020, "Integer Quantization"."""
+    return np.clip(gelu(x), -10, 10)
+
+
+def mish(x: np.ndarray) -> np.ndarray:
+    """x·tanh(ln(1 + eˣ)). Misra 2019."""
+    with np.errstate(invalid="ignore"):
+        return x * np.tanh(np.logaddexp(x.dtype.type(0), x))
+
+
 def erf(x: np.ndarray) -> np.ndarray:
     """The error function to 1.5e-7, about float32's precision. Abramowitz and Stegun 7.1.26.
 

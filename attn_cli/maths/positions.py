@@ -129,6 +129,15 @@ def rotate(
     return rotated
 
 
+def query_growth(positions_P: np.ndarray, beta: float, length: int) -> np.ndarray:
+    """1 + β·ln(1 + ⌊position ÷ length⌋), (P,): by what a query is multiplied. Meta 2025, Llama 4.
+
+    Softmax over more keys is flatter; queries of a long text grow against it.
+    """
+    steps = np.floor(positions_P / np.float32(length))
+    return 1 + np.float32(beta) * np.log1p(steps)
+
+
 def alibi_slopes(heads: int) -> np.ndarray:
     """A slope per head, (H,): powers of 2^(−8 / n), n the largest power of two up to `heads`.
 

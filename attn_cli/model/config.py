@@ -139,7 +139,7 @@ class ConfigReader:
         self._asked.add(key)
         return self.positive(key) if self.has(key) else 0.0
 
-    def number(self, key: str, default: float) -> float:
+    def number(self, key: str, default: float | None = None) -> float:
         """A finite number."""
         value = self._get(key, default)
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:

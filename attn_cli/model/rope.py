@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli.errors import ContentError
 from attn_cli.maths import positions
 from attn_cli.maths.positions import rotate
+from attn_cli.maths.products import NOTHING
 from attn_cli.model.config import ConfigReader
 
 # A kind of scaling reads its own of these and leaves the others; the last four are of no kind.
@@ -28,36 +29,49 @@ _ORIGINAL = "original_max_position_embeddings"
 class Angles(NamedTuple):
     """Cosine and sine, times the attention factor, and the angle itself; (position, pair).
 
-    `interleaved`: see `maths.rotate`.
+    `interleaved`: see `maths.rotate`. Each query is multiplied by its position's `query_factor`,
+    if there are any.
     """
 
     cosine: np.ndarray
     sine: np.ndarray
     angle: np.ndarray
     interleaved: bool = False
+    query_factor: np.ndarray = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rope:
     """`frequencies` per pair of dimensions; the `attention_factor` multiplies cosine and sine.
 
-    Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE).
-    `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`).
+    Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE); beyond
+    `known`, if it is not 0, by others for every length of the text, which are not known here.
+    `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`). `growth` is (β, length):
+    a query is multiplied by 1 + β·ln(1 + ⌊position ÷ length⌋), as Llama 4 does.
     """
 
     frequencies: tuple[float, ...]
     attention_factor: float = 1.0
     long_frequencies: tuple[float, ...] = ()
     limit: int = 0
+    known: int = 0
     interleaved: bool = False
+    growth: tuple[float, int] | None = None
 
     def angles(self, at: Sequence[int]) -> Angles:
-        """The angles of these positions."""
+        """The angles of these positions. Raises ContentError beyond those that are known."""
+        if 0 < self.known <= max(at):
+            raise ContentError(
+                f"beyond {self.known:,} tokens the model rotates by other angles for every length "
+                "of the text (rope_type dynamic), which attn does not know",
+                f"up to {self.known:,} tokens work, without --force-context",
+            )
         beyond = self.limit and max(at) >= self.limit
         of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
         at_P = np.array(at, np.float32)
         found = positions.angles(of_pairs, at_P, self.attention_factor)
-        return Angles(*found, self.interleaved)
+        factor = positions.query_growth(at_P, *self.growth) if self.growth else NOTHING
+        return Angles(*found, self.interleaved, factor)
 
     def slowed(self, factors: np.ndarray, reader: ConfigReader) -> "Rope":
         """The same with each frequency divided by its factor, as GGUF stores Llama 3's scaling."""
@@ -81,32 +95,51 @@ def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarra
     rotated_qk = rotate(both, by.cosine, by.sine, interleaved=by.interleaved)
     after = dict(zip("qk", rotated_qk, strict=True))
     before = {f"{letter}_unrotated": arrays[letter] for letter in "qk"}
-    return {**arrays, **before, **after, "angles": by.angle}
+    found = {**arrays, **before, **after, "angles": by.angle}
+    if by.query_factor.size:
+        found["q"] *= by.query_factor[:, None]
+        found["query_factor"] = by.query_factor
+    return found
 
 
-def read_rope(reader: ConfigReader, width: int, context: int) -> Rope:
-    """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x). Raises ContentError."""
-    section = rope_section(reader)
-    whole_heads(section, reader)
+def read_rope(
+    reader: ConfigReader,
+    width: int,
+    context: int,
+    default: Mapping[str, Any] = MappingProxyType({}),
+) -> Rope:
+    """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x), or a family's `default`
+    where there are none of these sections. Raises ContentError."""
+    section = rope_section(reader, default=default)
+    whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     return scaled_rope(section, reader, base, width, context)
 
 
-def whole_heads(*readers: ConfigReader) -> None:
-    """Refuses a share of a head's dimensions, in a family whose heads rotate whole."""
-    for reader in readers:
-        reader.only("partial_rotary_factor", 1.0)
+def whole_heads(reader: ConfigReader, *sections: ConfigReader) -> None:
+    """A share of a head's dimensions, in a family whose heads rotate whole.
+
+    The reference's class does not read it, and where the frequencies are scaled it fails: refused.
+    """
+    scaled = any(_kind(section) != "default" for section in sections)
+    for place in (*sections, reader):
+        place.number("partial_rotary_factor", 1.0)
+        if scaled:
+            place.only("partial_rotary_factor", 1.0)
 
 
 def rope_section(
-    reader: ConfigReader, aliases: Mapping[str, str] = MappingProxyType({})
+    reader: ConfigReader,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+    default: Mapping[str, Any] = MappingProxyType({}),
 ) -> ConfigReader:
     """`rope_parameters` as 5.x writes them, or `rope_scaling` as 4.x did, which has the last word.
 
-    `aliases` are further names that a family has for a kind of scaling.
+    `aliases` are further names that a family has for a kind of scaling; the `default` is its own
+    where there is neither.
     """
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
-    section = dict(older or newer)
+    section = dict(older or (newer if reader.has("rope_parameters") else default))
     for key in ("rope_type", "type"):
         if isinstance(section.get(key), str):
             section[key] = aliases.get(section[key], section[key])
@@ -132,7 +165,7 @@ def scaled_rope(
     section: ConfigReader, reader: ConfigReader, base: float, width: int, context: int
 ) -> Rope:
     """The frequencies of `width` dimensions, scaled as `section` says; `reader` has the rest."""
-    kind = section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
+    kind = _kind(section)
     # Phi-3 keeps it beside the section, and there it has the last word.
     original = reader.integer(_ORIGINAL, section.integer(_ORIGINAL, context))
     try:
@@ -144,6 +177,10 @@ def scaled_rope(
     section.leave(_HARMLESS)
     _finite(np.array(rope.long_frequencies), section)
     return replace(rope, frequencies=_finite(np.array(rope.frequencies), section))
+
+
+def _kind(section: ConfigReader) -> str:
+    return section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
 
 
 def _finite(plain: np.ndarray, reader: ConfigReader) -> tuple[float, ...]:
@@ -167,6 +204,13 @@ def _default(section: ConfigReader, base: float, width: int, *_: int) -> Rope:
 def _linear(section: ConfigReader, base: float, width: int, *_: int) -> Rope:
     plain = positions.frequencies(width, base)
     return _rope(positions.linear_scaling(plain, section.positive("factor")))
+
+
+def _dynamic(section: ConfigReader, base: float, width: int, context: int, *_: int) -> Rope:
+    """Up to the trained context the base grows by a factor that is 1 but for rounding."""
+    factor = section.positive("factor")
+    base *= (factor * context / context - (factor - 1)) ** (width / (width - 2))
+    return replace(_rope(positions.frequencies(width, base)), known=context)
 
 
 def _llama3(section: ConfigReader, base: float, width: int, context: int, original: int) -> Rope:
@@ -220,6 +264,7 @@ def _longrope(section: ConfigReader, base: float, width: int, context: int, orig
 _SCALINGS = {
     "default": _default,
     "linear": _linear,
+    "dynamic": _dynamic,
     "llama3": _llama3,
     "yarn": _yarn,
     "longrope": _longrope,

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
 
 T = TypeVar("T")
+# Numbers that only pages tell.
+_SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
 
 
@@ -291,7 +293,7 @@ class Stack:
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 blind=tuple(self.start + query for query in masks.blind(looks)),
                 sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
-                shown={n: arrays[n] for n in arrays.keys() & {"angles"}}, value_lengths=lengths,
+                shown={n: arrays[n] for n in arrays.keys() & _SHOWN}, value_lengths=lengths,
             )  # fmt: skip
             yield from self._now_or_later(record)
         return output

@@ -95,7 +95,10 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     said = [say("after.what" if summed else f"after.{facts.residual}")]
     said += [say("after.cross")] * ("cross" in shown)
     said += [say("after.convolved")] * ("convolution" in shown)
-    yield paragraph(*said, *[say("after.norms")] * (facts.residual == "normed"))
+    said += [say("after.norms")] * (facts.residual == "normed")
+    factor = facts.residual_factor
+    said += [say("after.multiplied", factor=f"{factor:g}")] * (factor != 1)
+    yield paragraph(*said)
     x = block.arrays["x"][at]
     if "middle" in shown and "cross" not in shown:
         said = [_roots(facts, query, x + shown["attention"], shown["middle"] + shown["mlp"])]

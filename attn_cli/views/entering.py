@@ -124,8 +124,9 @@ def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
     width = view.facts.model_width
     where = note(f"embed.enters_{view.facts.positions}")
-    scaled = note(f"embed.{made}", width=width) if made != "token" else ""
-    yield StepTitle(1, note(f"embed.title_{made}", width=width))
+    factor = f"{view.facts.embedding_factor:g}" if view.facts.embedding_factor else f"√{width}"
+    scaled = note(f"embed.{made}", factor=factor) if made != "token" else ""
+    yield StepTitle(1, note(f"embed.title_{made}", factor=factor))
     yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
     if view.has("token_embedding") and made != "token":
         yield view.rows("token_embedding", view.tokens)
@@ -180,6 +181,9 @@ def project(view: HeadView) -> Items:
             yield say(key, width=facts.head_width, count=facts.rotated)
         if factor != 1:
             yield say("project.stretched", ratio=numbers.number(factor, 3))
+        if "query_factor" in view.block.shown:
+            more = numbers.number(float(view.block.shown["query_factor"][view.query]), 4)
+            yield say("project.grown", query=view.names[view.query], factor=more)
     yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))
     of_distances = [name for name in ("q_position", "k_position") if view.has(name)]
     if of_distances:

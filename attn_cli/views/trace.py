@@ -329,7 +329,9 @@ def _sum(view: HeadView) -> Items:
         yield view.parameter("b_o")
     if not view.facts.partial:
         added = note("sum.bias") if view.has("b_o") else ""
-        then = note(f"sum.{view.facts.residual}")
+        then, factor = note(f"sum.{view.facts.residual}"), view.facts.residual_factor
+        if factor != 1:
+            then = note("sum.multiplied", factor=f"{factor:g}", then=then)
         yield say("sum.output", bias=added, then=then)
     yield view.rows("output", view.queries)
     if not removed:

@@ -45,14 +45,15 @@ NOT_CAUSAL = (
     "bert", "roberta", "distilbert", "electra", "albert", "deberta-v2", "modernbert",
 )  # fmt: skip
 DECODER = {"is_decoder": (True, [False, None]), "add_cross_attention": (True, [False, None])}
+# Of models whose frequencies are scaled.
 SHARE = {"partial_rotary_factor": (0.5, [1.0, 1, None])}
 REFUSED = {
     "gpt2": {"add_cross_attention": (True, [False, None])},
-    "llama": SHARE,
-    "mistral": SHARE,
-    "qwen2": SHARE,
+    "llama": {},
+    "mistral": {},
+    "qwen2": {},
     "qwen3": SHARE,
-    "gemma2": SHARE | {"use_bidirectional_attention": (True, [False, None])},
+    "gemma2": {"use_bidirectional_attention": (True, [False, None])},
     "gemma3_text": {
         "use_bidirectional_attention": (True, [False, None]),
         "attn_logit_softcapping": (30.0, [None]),

@@ -186,9 +186,9 @@ def _of_layer(heard: Heard, found: dict, order: int, tokens: int) -> dict[str, t
 
 def opened(folder: Path, golden: Golden) -> torch.nn.Module:
     """The model of a folder, of which every tensor must be in its place."""
-    kind = getattr(transformers, golden.model)
+    kind = "AutoModelForCausalLM" if golden.config_class else golden.model
     # Experts one by one: the grouped product wants widths that are multiples of 4.
-    model, said = kind.from_pretrained(
+    model, said = getattr(transformers, kind).from_pretrained(
         folder, attn_implementation="eager", experts_implementation="eager",
         dtype=torch.float32, output_loading_info=True,
     )  # fmt: skip
@@ -200,7 +200,9 @@ def opened(folder: Path, golden: Golden) -> torch.nn.Module:
 def save(folder: Path, golden: Golden) -> dict[str, list[int]]:
     """Writes a checkpoint as the reference does, with made weights; its tensors' shapes."""
     kind = getattr(transformers, golden.model)
-    full = kind.config_class(**{"bos_token_id": 0, "eos_token_id": 0} | golden.config)
+    own = golden.config_class
+    config_class = getattr(transformers, own) if own else kind.config_class
+    full = config_class(**{"bos_token_id": 0, "eos_token_id": 0} | golden.config)
     kind(full).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     weights = folder / "model.safetensors"
@@ -258,7 +260,7 @@ def make(name: str, golden: Golden) -> None:
         document = {
             "config": json.loads((folder / "config.json").read_text()),
             "tensors": tensors, "seed": golden.seed, "ids": ids,
-            "out": f"{places.layers}.*.{places.out}", "columns": places.columns,
+            "out": golden.out or f"{places.layers}.*.{places.out}", "columns": places.columns,
             "keys": tried(folder, golden, ids, arrays["logits"]) if golden.keys else {},
         }  # fmt: skip
     (OUT / f"{name}.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")

@@ -1,5 +1,6 @@
 """The layers around attention against their formulas in plain Python floats."""
 
+import itertools
 import math
 
 import numpy as np
@@ -42,6 +43,21 @@ def relu(x):
     return max(x, 0.0)
 
 
+def squared_relu(x):
+    return max(x, 0.0) ** 2
+
+
+def quick_gelu(x):
+    return silu(1.702 * x) / 1.702
+
+
+def mish(x):
+    return x * math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x))))
+
+
+ALIKE = ["gelu_tanh", "silu", "relu", "squared_relu", "quick_gelu", "mish"]
+
+
 def test_erf_is_within_its_stated_error():
     error = np.abs(layers.erf(POINTS) - plain(math.erf, POINTS))
     assert error.max() <= 1.5e-7
@@ -60,33 +76,43 @@ def test_exact_gelu_is_within_the_error_of_erf():
     assert (error <= np.abs(POINTS) / 2 * 1.5e-7).all()
 
 
-@pytest.mark.parametrize("name", ["gelu_tanh", "silu", "relu"])
+@pytest.mark.parametrize("name", ALIKE)
 def test_an_activation_is_its_formula(name):
     found = getattr(layers, name)(POINTS)
     np.testing.assert_allclose(found, plain(globals()[name], POINTS), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "relu"])
+@pytest.mark.parametrize("name", ["gelu", *ALIKE])
 def test_an_activation_in_float32_stays_close_and_float32(name):
     x = POINTS.astype(F32)
     found = getattr(layers, name)(x)
     assert found.dtype == F32
-    error = np.abs(found - plain(globals()[name], x)) / np.maximum(1, np.abs(x))
+    wanted = plain(globals()[name], x)
+    error = np.abs(found - wanted) / np.maximum(1, np.maximum(np.abs(x), np.abs(wanted)))
     assert error.max() <= 5e-7
 
 
-def test_the_two_gelus_differ():
+def test_no_two_activations_are_one():
     """Or a test could pass with one in the place of the other."""
-    assert np.abs(layers.gelu(POINTS) - layers.gelu_tanh(POINTS)).max() > 4e-4
+    every = [getattr(layers, name)(POINTS) for name in ("gelu", "clipped_gelu", *ALIKE)]
+    pairs = itertools.combinations(every, 2)
+    assert min(np.abs(one - other).max() for one, other in pairs) > 4e-4
+
+
+def test_a_clipped_gelu_is_a_gelu_between_its_bounds():
+    wanted = [min(max(gelu(float(x)), -10), 10) for x in POINTS]
+    np.testing.assert_allclose(layers.clipped_gelu(POINTS), wanted, atol=1e-6)
 
 
 def test_nan_goes_through_every_activation():
-    for name in ("gelu", "gelu_tanh", "silu", "relu"):
+    for name in ("gelu", "clipped_gelu", *ALIKE):
         assert np.isnan(getattr(layers, name)(np.array([np.nan], F32))).all()
 
 
 def test_relu_of_the_infinite():
-    assert layers.relu(np.array([-np.inf, np.inf], F32)).tolist() == [0, np.inf]
+    for name in ("relu", "squared_relu"):
+        found = getattr(layers, name)(np.array([-np.inf, np.inf, 1e30], F32))
+        assert found[:2].tolist() == [0, np.inf] and found[2] >= 1e30
 
 
 # --- linear, norms -------------------------------------------------------------------------------

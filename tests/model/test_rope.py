@@ -169,7 +169,9 @@ def test_factors_that_do_not_fit_are_refused(factors, said):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (newer(rope_type="dynamic", factor=2.0), "rope_type is 'dynamic'"),
+        (newer(rope_type="proportional", factor=2.0), "rope_type is 'proportional'"),
+        (newer(rope_type="dynamic"), "the key factor is missing"),
+        (newer(rope_type="dynamic", factor=-2), "factor is -2"),
         (older(type="su"), "type is 'su'"),
         (newer(rope_type="linear"), "the key factor is missing"),
         (newer(rope_theta=-1.0), "rope_theta is -1.0"),
@@ -213,11 +215,32 @@ def test_a_key_that_its_kind_does_not_read_changes_nothing(spell, known, more):
 
 
 @pytest.mark.parametrize("spell", [newer, older])
-def test_a_share_of_the_dimensions_is_refused_where_heads_rotate_whole(spell):
-    for values in (spell(partial_rotary_factor=0.5), spell() | {"partial_rotary_factor": 0.5}):
+def test_a_share_of_the_dimensions_is_refused_where_the_reference_would_fail(spell):
+    """It reads the share only where it scales, though its heads rotate whole."""
+    scaled = {"rope_type": "linear", "factor": 2.0}
+    for values in (
+        spell(**scaled, partial_rotary_factor=0.5), spell(**scaled) | {"partial_rotary_factor": 0.5}
+    ):  # fmt: skip
         with pytest.raises(ContentError, match=r"partial_rotary_factor is 0\.5"):
             read(values)
-        assert read(values, ignored=["partial_rotary_factor"]) == read(spell())
+        assert read(values, ignored=["partial_rotary_factor"]) == read(spell(**scaled))
+    for values in (spell(partial_rotary_factor=0.5), spell() | {"partial_rotary_factor": 0.5}):
+        assert read(values) == read(spell()) and unknown(values) == []
+        with pytest.raises(ContentError, match="partial_rotary_factor is 'half'"):
+            read(spell(partial_rotary_factor="half"))
+
+
+@pytest.mark.parametrize("spell", [newer, older])
+def test_a_dynamic_base_is_the_plain_one_up_to_the_context_and_unknown_beyond(spell):
+    rope = read(spell(type="dynamic", factor=1.3))
+    assert rope.frequencies == pytest.approx(PLAIN, rel=1e-6)
+    plain, found = read(spell()).angles(range(CONTEXT)), rope.angles(range(CONTEXT))
+    assert np.allclose(found.cosine, plain.cosine, atol=1e-5)
+    for at in (range(CONTEXT + 1), [CONTEXT]):
+        with pytest.raises(ContentError, match=r"beyond 256 tokens .* dynamic"):
+            rope.angles(at)
+    with pytest.raises(ContentError, match="finite"):
+        read_rope(ConfigReader(spell(type="dynamic", factor=2.0), "c.json"), 2, CONTEXT)
 
 
 def test_a_truncate_of_null_is_false_as_the_reference_reads_it():

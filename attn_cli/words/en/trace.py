@@ -4,7 +4,7 @@ SENTENCES = {
     # the six steps: what each is, for someone who has never seen the formula
     "embed.random": "These vectors of {width} numbers are random: this model has not been trained.",
     "embed.plain": "The position is not added here: {where}.",
-    "embed.scaled": ", multiplied by √{width} on the way in",
+    "embed.scaled": ", multiplied by {factor} on the way in",
     "embed.normed": ", brought to a common scale by a layer norm on the way in",
     "embed.projected": "The stored vectors have another width; a learned matrix projects them to "
     "`token_embedding`.",
@@ -12,7 +12,7 @@ SENTENCES = {
     "every layer normalises it.",
     "embed.sum": "x = their sum",
     "embed.title_token": "x = token vector",
-    "embed.title_scaled": "x = token vector × √{width}",
+    "embed.title_scaled": "x = token vector × {factor}",
     "embed.title_normed": "x = layer norm of the token vector",
     "embed.title_stream": "x = what the layers before have left",
     "embed.stream": "The input of layer {layer}: the x of layer 0 plus all that earlier layers "
@@ -73,6 +73,8 @@ SENTENCES = {
     "result.",
     "project.partial": "Only the first {count} of a head's {width} dimensions are rotated.",
     "project.stretched": "The attention factor makes what is rotated {ratio} times as long.",
+    "project.grown": "Queries are then multiplied by a number that grows with the position, so "
+    "that softmax stays sharp over a long text; for `{query}` it is {factor}.",
     "project.rotary": "Rotary position embedding (RoPE): {pair} rotate together, "
     "(a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
     "so that position affects a dot product only through the distance. The angles of `{query}`, "
@@ -170,6 +172,7 @@ SENTENCES = {
     "sum.others": "other keys",
     "sum.output": "`output` is the sum of every head's pull{bias}; {then}.",
     "sum.added": "it is added to x",
+    "sum.multiplied": "multiplied by {factor}, {then}",
     "sum.normed": "a norm of its own brings it to scale before it is added to x",
     "sum.after": "it is added to x, and a norm brings the sum to scale",
     "sum.onto_normed": "it is added to `normed`, not to x",
@@ -209,6 +212,8 @@ SENTENCES = {
     "after.title": "the rest of {where}",
     "after.what": "Attention's output is added to x. A feed-forward network then works on each "
     "token alone, and its output is added too.",
+    "after.multiplied": "Each of the two is multiplied by {factor} first; the rows show what is "
+    "added.",
     "after.norms": "Each of the two first passes its own norm; the rows show what is added.",
     "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
     "network works on each token alone; what it gives is added, and that sum normalised.",

@@ -35,11 +35,16 @@ LLAMA_PLACES = Places()
 class Golden:
     """A random model: the reference's class, what its config is given, and how many tokens.
 
+    `config_class` is the type's own where its model is another type's class; `out` is how a
+    checkpoint names the output projection (`*` for the layer) where that is not its place.
+
     `keys`: what each key of the config does is tried too; `trials` are values for those for which
     none follows from the value that is there. `extra` are keyword arguments of the forward pass.
     """
 
     model: str
+    config_class: str = ""
+    out: str = ""
     config: dict[str, Any]
     seed: int
     tokens: int
