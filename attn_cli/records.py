@@ -200,8 +200,9 @@ class Facts:
     of ALiBi, head by head; how wide the latents are that keys and values, and queries, are made of
     (`kv_latent`, `q_latent`; 0: none), and a head's values (`value_width`; 0: as its keys); of a
     mixture how many `experts` a layer has, how many of them a token passes, and how many more every
-    token passes. Of a model that is only known from a document these are not known, and `partial`
-    says so.
+    token passes; in how many of how many `expert_groups` they stand, and whether they are chosen by
+    `corrected` scores. Of a model that is only known from a document these are not known, and
+    `partial` says so.
     """
 
     name: str
@@ -246,6 +247,8 @@ class Facts:
     q_latent: int = 0
     value_width: int = 0
     experts: tuple[int, ...] = ()
+    expert_groups: tuple[int, ...] = ()
+    corrected: bool = False
     partial: bool = False
 
     @property

@@ -132,7 +132,12 @@ def naming(config: Config) -> Naming:
 
 def describe(facts: Facts, config: Config) -> Facts:
     of = config.mixture
-    return replace(minicpm3.describe(facts, config), experts=(of.count, of.used))
+    return replace(
+        minicpm3.describe(facts, config),
+        experts=(of.count, of.used, 1) if of.count else (),
+        expert_groups=(of.kept, of.groups) if of.groups > of.kept else (),
+        corrected=of.corrected,
+    )
 
 
 def mlp(stack: Stack, config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""MiniCPM3: Llama whose keys and values come of one latent (DeepSeek-AI 2024). OpenBMB 2024."""
+"""MiniCPM3: Llama whose keys and values come of one latent (DeepSeek-AI 2024). OpenBMB 2024.
+
+Multipliers act on the embedding, on what is added to the stream, and on the logits.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.families import llama
+from attn_cli.families import latent_gguf, llama
 from attn_cli.families.llama import entering_norm, gated_mlp, norm, sizes
 from attn_cli.maths.masks import causal
 from attn_cli.model import latent
@@ -24,23 +27,36 @@ HARMLESS = llama.HARMLESS | {"pretraining_tp", "qk_head_dim"}
 _DEFAULTS = {
     "q_lora_rank": 768, "kv_lora_rank": 256, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32,
     "num_attention_heads": 40, "num_key_value_heads": 40, "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": True,
+    "tie_word_embeddings": True, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 256,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(llama.Config):
-    """The numbers of a model with latent keys and values."""
+    """The numbers of a model with latent keys and values.
+
+    `scale` is the dot products'; `embedding`, `residual` and `logits` multiply what they say.
+    """
 
     latents: Latents
     scale: float
+    embedding: float = 1.0
+    residual: float = 1.0
+    logits: float = 1.0
 
 
 def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(_DEFAULTS)
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
     shared = common(reader, values=width // heads)
-    config = Config(**shared, mlp_bias=reader.flag("mlp_bias", False))
+    root = shared["layers"] ** 0.5
+    config = Config(
+        **shared,
+        mlp_bias=reader.flag("mlp_bias", False),
+        embedding=reader.number("scale_emb", 12),
+        residual=reader.number("scale_depth", root) / root,
+        logits=reader.positive("dim_model_base", width) / width,
+    )
     reader.finish(HARMLESS)
     return config
 
@@ -91,6 +107,10 @@ def describe(facts: Facts, config: Config) -> Facts:
     of = config.latents
     return replace(
         llama.describe(facts, config),
+        embedding="token" if config.embedding == 1 else "scaled",
+        embedding_factor=config.embedding,
+        residual_factor=config.residual,
+        logit_scale=config.logits,
         interleaved=config.rope.interleaved,
         rotated_from=of.plain,
         kv_latent=of.kv,
@@ -109,23 +129,31 @@ def forward(
     """The order of a pass; `mlp` is a layer's feed-forward network, which the stack may tell of."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = stack.angles(rope)
+    token = model.weights.rows("embed_tokens.weight", stack.ids)
+    x, first = token * token.dtype.type(config.embedding), {"token_embedding": token}
+    angles, times = stack.angles(rope), token.dtype.type(config.residual)
     for parts in stack.layers("layers."):
         entry = entering_norm(config, parts, x)
         output = yield from stack.attend(
-            {**entry, **latent.project(parts, config.latents, entry["normed"], angles)},
+            {**first, **entry, **latent.project(parts, config.latents, entry["normed"], angles)},
             visible=causal,
             out=parts.map("self_attn.o_proj"),
             scale=config.scale,
         )
-        x = x + output
+        added, first = output * times, {}
+        x = x + added
         normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(mlp(stack, config, parts, normed)))
+        more = stack.mlp(mlp(stack, config, parts, normed)) * times
+        x = yield from stack.after(x + more, added, more)
     return stack.end(x)
 
 
+# Its GGUF files leave the multipliers out, which llama.cpp has for the only model there is.
 FAMILY = replace(
-    llama.FAMILY, read_config=read_config, shapes=shapes, describe=describe, forward=forward,
-    gguf=None,
-)  # fmt: skip
+    llama.FAMILY,
+    read_config=read_config,
+    shapes=shapes,
+    describe=describe,
+    forward=forward,
+    gguf=latent_gguf.GGUF,
+)

@@ -85,4 +85,31 @@ MODELS = {
             "rope_parameters": {"rope_type": "linear", "rope_theta": 83.0, "factor": 1.7},
         },
     ),
+    # Multipliers of the embedding, of what is added, and of the logits; two tables of rotation.
+    "minicpm3-a": Golden(
+        model="MiniCPM3ForCausalLM", seed=305, tokens=8, places=LATENTS, keys=True,
+        config={
+            "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 3,
+            "hidden_size": 21, "q_lora_rank": 11, "kv_lora_rank": 13, "qk_nope_head_dim": 5,
+            "qk_rope_head_dim": 4, "v_head_dim": 7, "intermediate_size": 17, "vocab_size": 41,
+            "max_position_embeddings": 43, "rms_norm_eps": 3e-3, "attention_bias": True,
+            "mlp_bias": True, "scale_emb": 2.5, "scale_depth": 1.1, "dim_model_base": 14,
+            "tie_word_embeddings": False,
+            "rope_parameters": {
+                "rope_type": "longrope", "rope_theta": 59.0, "short_factor": [1.1, 1.7],
+                "long_factor": [2.3, 4.1], "original_max_position_embeddings": 12,
+            },
+        },
+    ),
+    "minicpm3-b": Golden(
+        model="MiniCPM3ForCausalLM", seed=306, tokens=6, places=LATENTS, keys=True,
+        trials={"v_head_dim": 6},
+        config={
+            "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": None,
+            "hidden_size": 15, "q_lora_rank": None, "kv_lora_rank": 11, "qk_nope_head_dim": 7,
+            "qk_rope_head_dim": 2, "intermediate_size": 17, "vocab_size": 37,
+            "max_position_embeddings": 41, "scale_emb": 3, "scale_depth": None,
+            "dim_model_base": None,
+        },
+    ),
 }  # fmt: skip
