@@ -80,13 +80,15 @@ def hook_name(model: Facts, block: Attention, name: str) -> str:
     # Where a norm or a factor follows, other tools mean by these names what stands before or after.
     follows = model.residual == "normed" or model.residual_factor != 1
     normed = {"output"} if follows else set()
-    normed |= {"q_unrotated", "k_unrotated"} if model.head_norm else set()
+    if model.head_norm:
+        rotates_after = model.head_norm != "rotated" and model.rotates(block.layer)
+        normed |= {"q_unrotated", "k_unrotated"} if rotates_after else {"q", "k"}
     normed |= UNSURE if model.partial else set()
     if name in normed:
         return of_attention + name
     if name in _OF_LAYER[block.kind]:
         return of_layer + _OF_LAYER[block.kind][name]
-    rotary = _ROTARY_NAMES if model.positions == "rotary" else {}
+    rotary = _ROTARY_NAMES if model.rotates(block.layer) else {}
     return of_attention + rotary.get(name, _NAMES.get(name, name))
 
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.tokens.token import Token
+from attn_cli.prompt import Prompt
 from attn_cli.words import Note
 
 
@@ -191,18 +191,19 @@ class Facts:
     prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS` and `POSITIONS`; by what the token's vector is
-    multiplied (0: √width) where it is scaled, and by what all that is added to the stream;
-    `head_norm`: whether every query
-    and key is normalised; `windowed`: whether the mask of a layer is a window; how many of a head's
+    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
+    keys); by what the token's vector is multiplied (0: √width) where it is scaled, and by what all
+    that is added to the stream; `parallel`: whether the feed-forward network reads the layer's x
+    instead of its sum with the attention; the largest number that is left in q, k and v where they
+    are `clipped`; `windowed`: whether the mask of a layer is a window; how many of a head's
     dimensions are `rotated`, after how many that are not (`rotated_from`), whether neighbours are a
-    pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the `slopes`
-    of ALiBi, head by head; how wide the latents are that keys and values, and queries, are made of
-    (`kv_latent`, `q_latent`; 0: none), and a head's values (`value_width`; 0: as its keys); of a
-    mixture how many `experts` a layer has, how many of them a token passes, and how many more every
-    token passes; in how many of how many `expert_groups` they stand, and whether they are chosen by
-    `corrected` scores. Of a model that is only known from a document these are not known, and
-    `partial` says so.
+    pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the layers
+    that are `unrotated` where others rotate; the `slopes` of ALiBi, head by head; how wide the
+    latents are that keys and values, and queries, are made of (`kv_latent`, `q_latent`; 0: none),
+    and a head's values (`value_width`; 0: as its keys); of a mixture how many `experts` a layer
+    has, how many of them a token passes, and how many more every token passes; in how many of how
+    many `expert_groups` they stand, and whether they are chosen by `corrected` scores. Of a model
+    that is only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -231,16 +232,19 @@ class Facts:
     norm_base: float = 0.0
     logit_cap: float = 0.0
     last_norm: str = ""
-    head_norm: bool = False
+    head_norm: str = ""
+    clipped: float = 0.0
     embedding: str = "token"
     embedding_factor: float = 0.0
     residual: str = "added"
     residual_factor: float = 1.0
+    parallel: bool = False
     positions: str = "none"
     windowed: bool = False
     rotated: int = 0
     rotated_from: int = 0
     interleaved: bool = False
+    unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     kv_latent: int = 0
@@ -260,6 +264,10 @@ class Facts:
     def writes(self) -> bool:
         """Whether the stack that predicts is a decoder, which writes the next token."""
         return self.stack == "decoder"
+
+    def rotates(self, layer: int) -> bool:
+        """Whether positions rotate the queries and keys of a layer."""
+        return self.positions == "rotary" and layer not in self.unrotated
 
     @property
     def reads_on(self) -> bool:
@@ -289,75 +297,6 @@ class Facts:
     def group_of(self, stack: str) -> int:
         """How many heads of a stack share one kv head."""
         return self.heads // self.kv_heads if stack == self.stack else 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """Tokens and, unless only ids were given, the text they came from.
-
-    `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
-    of a user's turn, and `ends` are the ids that end the answer to it. The last `added` tokens are
-    the model's own. `other_keys` are those of a JSON line that are not its text. Of two segments
-    `pair` is the second's text and `types` the segment of each token. In an encoder–decoder the
-    prompt is the encoder's and `target` what the decoder reads. Pages follow the token `follow`.
-    `forced`: it may be longer than the context of the model's training.
-    """
-
-    text: str
-    has_text: bool
-    tokens: tuple[Token, ...]
-    special: bool = True
-    chat: str = ""
-    ends: tuple[int, ...] = ()
-    added: int = 0
-    other_keys: Mapping[str, Any] = field(default_factory=dict)
-    pair: str = ""
-    types: tuple[int, ...] = ()
-    target: "Prompt | None" = None
-    follow: int = -1
-    forced: bool = False
-
-    @property
-    def followed(self) -> int:
-        """The position that pages follow."""
-        return self.follow % len(self.tokens)
-
-    def sides(self, stack: str, kind: str) -> tuple["Prompt", "Prompt"]:
-        """What the queries and the keys of an attention are made from."""
-        return self.of(stack), self if kind == "cross" else self.of(stack)
-
-    def of(self, stack: str) -> "Prompt":
-        """What a stack reads."""
-        return self.target if self.target and stack == "decoder" else self
-
-    @property
-    def last(self) -> "Prompt":
-        """What the stack that predicts reads."""
-        return self.target or self
-
-    def with_last(self, read: "Prompt") -> "Prompt":
-        """The same, where the stack that predicts reads this instead."""
-        return replace(self, target=read) if self.target else read
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The texts of the tokens that the model has not added."""
-        return self.labels[: len(self.tokens) - self.added]
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        return tuple(token.id for token in self.tokens)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(token.text for token in self.tokens)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How the text was read, as documents record it."""
-        pair = {"pair": self.pair} if self.types else {}
-        forced = {"force_context": True} if self.forced else {}
-        return {"special": self.special, "chat": self.chat or None, **pair, **forced}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

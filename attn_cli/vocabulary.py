@@ -124,6 +124,9 @@ EMBEDDINGS = (
 # onto normed.
 RESIDUALS = ("added", "normed", "after", "onto_normed")
 NORMS = ("layer", "rms")
+# Which queries and keys a norm acts on: none; each head's by itself; those of all heads together;
+# each head's, once it is rotated.
+HEAD_NORMS = ("", "each", "all", "rotated")
 # How positions enter, and the first array that they change: vectors added in step 1, rotation in
 # step 2, terms of the scores in step 3 (DeBERTa), a bias in step 4 by the key's position (ALiBi) or
 # learned for each distance (T5), not at all.

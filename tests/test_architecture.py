@@ -30,7 +30,7 @@ ROWS = (
     ("training",),
     ("families",),
     ("model",),
-    ("records", "hook_names"),
+    ("records", "prompt", "hook_names"),
     ("checkpoints",),
     ("tokens",),
     ("files", "parse", "machine"),
@@ -295,7 +295,7 @@ def test_the_vocabulary_agrees_with_itself():
     assert steps[:-1] == sorted(steps[:-1]), "arrays stand in computing order"
     axes = {axis for spec in vocabulary.ARRAYS.values() for axis in spec.axes}
     assert axes == {
-        "head", "kv_head", "query", "key", "model", "width", "value_width", "bucket",
+        "head", "kv_head", "query", "key", "model", "width", "value_width", "latent", "bucket",
     }  # fmt: skip
 
 

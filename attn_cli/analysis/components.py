@@ -93,7 +93,9 @@ class Chain(NamedTuple):
 class _Side(NamedTuple):
     """How vectors of some positions become one head's queries or keys, as a linear map of parts.
 
-    `scale_PD` is what the head's own norm multiplies by; `bias_D` of size 0 is none.
+    `scale_PD` is what clipping and the norm of queries and keys multiply by, before the rotation or
+    once it is done (`late`); that norm subtracts the mean first if it is `centred`. `bias_D` of
+    size 0 is none.
     """
 
     norm: Frozen
@@ -103,6 +105,8 @@ class _Side(NamedTuple):
     cos_PR: np.ndarray
     sin_PR: np.ndarray
     interleaved: bool
+    late: bool = False
+    centred: bool = False
 
     def of(self, values: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Parts (…, position, model) to theirs of a query or key (…, position, width)."""
@@ -110,11 +114,22 @@ class _Side(NamedTuple):
         return self._turned(norm.of(values.astype(np.float64)) @ self.w_MD, rows)
 
     def _turned(self, raw: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
-        raw = raw * self.scale_PD[rows]
-        if not self.cos_PR.size:
-            return raw
-        cos, sin = self.cos_PR[rows], self.sin_PR[rows]
-        return rotate([raw], cos, sin, interleaved=self.interleaved)[0]
+        raw = raw if self.late else self._scaled(raw, rows)
+        if self.cos_PR.size:
+            cos, sin = self.cos_PR[rows], self.sin_PR[rows]
+            (raw,) = rotate([raw], cos, sin, interleaved=self.interleaved)
+        return self._scaled(raw, rows) if self.late else raw
+
+    def _scaled(self, raw: np.ndarray, rows: slice) -> np.ndarray:
+        raw = raw - raw.mean(axis=-1, keepdims=True) if self.centred else raw
+        return raw * self.scale_PD[rows]
+
+    def scaled_to(self, found_PD: np.ndarray, raw_PD: np.ndarray) -> "_Side":
+        """The same with the scale under which these vectors become what was found."""
+        plain = self._replace(scale_PD=np.ones_like(raw_PD))
+        of_PD = plain._turned(raw_PD) if self.late else plain._scaled(raw_PD, slice(None))
+        scale_PD = np.divide(found_PD, of_PD, out=np.ones_like(of_PD), where=of_PD != 0)
+        return self._replace(scale_PD=scale_PD)
 
     def constants(self, letter: str, layer: int) -> dict[Writer, np.ndarray]:
         """What is there whatever the parts: the bias of the norm and that of the map."""
@@ -237,18 +252,22 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
     w_MD = arrays[f"w_{letter}"][0].astype(np.float64)
     bias_D = arrays[f"b_{letter}"][0] if f"b_{letter}" in arrays else np.zeros(0)
     raw_PD = normed_PM @ w_MD + (bias_D if bias_D.size else 0)
-    before_PD = arrays.get(f"{letter}_unrotated", arrays[letter])[0, rows]
-    scale_PD = np.ones_like(raw_PD)
-    if facts.head_norm:  # by an RMS norm, so it acts on each part by itself
-        scale_PD = np.divide(before_PD, raw_PD, out=scale_PD, where=raw_PD != 0)
     cos = sin = np.zeros((0, 0))
     if "angles" in block.shown:
         angles = block.shown["angles"][rows].astype(np.float64)
         factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
         cos, sin = np.cos(angles) * factor, np.sin(angles) * factor
+    late, centred = facts.head_norm == "rotated", bool(facts.head_norm) and facts.norm == "layer"
+    side = _Side(
+        norm, w_MD, bias_D, np.ones_like(raw_PD), cos, sin, facts.interleaved, late, centred
+    )
+    if facts.head_norm or facts.clipped:
+        found = arrays[letter] if late else arrays.get(f"{letter}_unrotated", arrays[letter])
+        side = side.scaled_to(found[0, rows], raw_PD)
     if letter == "q" and "query_factor" in block.shown:
-        scale_PD = scale_PD * block.shown["query_factor"][rows, None]
-    return _Side(norm, w_MD, bias_D, scale_PD, cos, sin, facts.interleaved)
+        factor_P1 = block.shown["query_factor"][rows, None]
+        side = side._replace(scale_PD=side.scale_PD * factor_P1)
+    return side
 
 
 def _pieces(

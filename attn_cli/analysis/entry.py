@@ -8,7 +8,7 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import found
 from attn_cli.analysis.why import NONE, Dot, dot, of_query
 from attn_cli.errors import UsageError
-from attn_cli.maths.positions import pairs
+from attn_cli.maths.positions import pairs, rotate
 from attn_cli.maths.products import NOTHING
 from attn_cli.records import Address, Attention, Facts, Trace
 
@@ -36,8 +36,14 @@ OF_KEYS = ("k", "v")
 
 
 class HeadNorm(NamedTuple):
-    """What normalises a head's q or k: projected ÷ `root` × `weight`, √(mean + ε) the root."""
+    """What normalises a head's q or k: (x − `mean`) ÷ `root` × `weight`; √(mean square + ε) the
+    root.
 
+    `of` is a word of `vocabulary.HEAD_NORMS`. An RMS norm subtracts no mean (NaN).
+    """
+
+    of: str
+    mean: float
     root: float
     weight: float
     value: float
@@ -45,7 +51,8 @@ class HeadNorm(NamedTuple):
 
 class Rotation(NamedTuple):
     """The rotation of two dimensions by an `angle`, (a, b) → (a·cos − b·sin, a·sin + b·cos), times
-    the attention `factor`; `a` is that of dimension `first`, `b` of `second`."""
+    the attention `factor`, and a query's by the `growth` of its position; `a` is that of dimension
+    `first`, `b` of `second`."""
 
     first: int
     second: int
@@ -53,6 +60,7 @@ class Rotation(NamedTuple):
     b: float
     angle: float
     factor: float
+    growth: float = 1.0
 
 
 class Part(NamedTuple):
@@ -66,7 +74,8 @@ class Entry(NamedTuple):
     """One entry of an array: row `position`, `column`.
 
     `input` names what is multiplied. `dot` is the sum of products; `bias` is added to it (NaN:
-    none); `norm` and `rotation` follow where the family has them (at most one of each). For
+    none), and the sum is kept between −`clip` and `clip` (NaN: it is not); `norm` and `rotation`
+    follow where the family has them (at most one of each), in the order that the norm tells. For
     `output` the sum is the head's own, and `heads` are all of them, with the bias.
     """
 
@@ -81,6 +90,7 @@ class Entry(NamedTuple):
     input: str
     dot: Dot
     bias: float
+    clip: float
     norm: tuple[HeadNorm, ...]
     rotation: tuple[Rotation, ...]
     heads: tuple[Part, ...]
@@ -113,27 +123,36 @@ def entry(
 def _projected(
     facts: Facts, block: Attention, head: int, array: str, position: int, column: int
 ) -> dict:
-    """x·W + b, then the head's norm and the rotation."""
+    """x·W + b, clipped where the family does so, then the norm and the rotation."""
     of_keys = array in OF_KEYS
     at = (block.keys if of_keys else block.queries).index(position)
-    place = block.kv_heads.index(head // facts.group_of(block.stack)) if of_keys else 0
+    own = head // facts.group_of(block.stack)
+    place = block.kv_heads.index(own) if of_keys else block.heads.index(head)
     made = _made(facts, block, array, column)
     x = block.arrays[made.input][at].astype(np.float64)
-    w_MW, bias_W = (_of_head(block, f"{kind}_{made.map}", place) for kind in "wb")
-    own = column - made.first
-    raw_W = x @ w_MW.astype(np.float64) + (bias_W if bias_W.size else 0)
-    bias = float(bias_W[own]) if bias_W.size else NONE
-    value = float(block.arrays[array][place, at, column])
+    w_HMW, b_HW = _learned(block, made.map)
+    mine, its = min(place, len(w_HMW) - 1), column - made.first
+    raw_HW = x @ w_HMW + (b_HW if b_HW.size else 0)
+    bias = float(b_HW[mine, its]) if b_HW.size else NONE
+    product = float(raw_HW[mine, its] - (0 if np.isnan(bias) else bias))
+    clip = facts.clipped or NONE
+    if facts.clipped:
+        raw_HW = raw_HW.clip(-clip, clip)
     before = block.arrays.get(f"{array}_unrotated", block.arrays[array])[place, at]
-    product = float(raw_W[own] - (0 if np.isnan(bias) else bias))
-    norm = _head_norm(facts, raw_W, before, column) if array != "v" else ()
-    turned = _rotation(facts, block, before, position, column) if array != "v" else ()
+    norm, turned = (), ()
+    if array != "v":
+        turned = _rotation(facts, block, before, position, column)
+        raw_HW = (
+            _rotated(facts, block, raw_HW, position) if facts.head_norm == "rotated" else raw_HW
+        )
+        last = before if facts.head_norm != "rotated" else block.arrays[array][place, at]
+        norm = _head_norm(facts, raw_HW, place, float(last[column]), column)
     if array == "q" and turned and "query_factor" in block.shown:
-        more = float(block.shown["query_factor"][position])
-        turned = (turned[0]._replace(factor=turned[0].factor * more),)
-    column_M = w_MW[:, own].astype(np.float64)
-    return {"input": made.input, "dot": dot(f"{made.input}·W", x, column_M, product), "bias": bias,
-            "norm": norm, "rotation": turned, "heads": (), "value": value}  # fmt: skip
+        growth = float(block.shown["query_factor"][position])
+        turned = (turned[0]._replace(growth=growth),)
+    return {"input": made.input, "dot": dot(f"{made.input}·W", x, w_HMW[mine, :, its], product),
+            "bias": bias, "clip": clip, "norm": norm, "rotation": turned, "heads": (),
+            "value": float(block.arrays[array][place, at, column])}  # fmt: skip
 
 
 class _Made(NamedTuple):
@@ -158,22 +177,36 @@ def _made(facts: Facts, block: Attention, array: str, column: int) -> _Made:
     return _Made(name, "k_rotated", facts.rotated_from) if shared else _Made(name, array)
 
 
-def _of_head(block: Attention, name: str, place: int) -> np.ndarray:
-    """A learned array of one head, of size 0 where there is none."""
-    array = block.arrays.get(name, NOTHING)
-    of_heads = array.size and vocabulary.ARRAYS[name].axes[0] in ("head", "kv_head")
-    return array[place] if of_heads else array
+def _learned(block: Attention, of: str) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix and the bias of each head, (head, input, width) and (head, width); the bias is of
+    size 0 where there is none. Those that all heads share are there once."""
+    matrix, bias = (block.arrays.get(f"{kind}_{of}", NOTHING).astype(np.float64) for kind in "wb")
+    return (matrix, bias) if matrix.ndim > 2 else (matrix[None], bias[None])
 
 
 def _head_norm(
-    facts: Facts, raw_W: np.ndarray, normed_W: np.ndarray, column: int
+    facts: Facts, raw_HW: np.ndarray, place: int, value: float, column: int
 ) -> tuple[HeadNorm, ...]:
-    """The root follows from the whole vector; the learned weight is the quotient."""
+    """Mean and root follow from the head's whole vector, or all heads'; the learned weight is the
+    quotient."""
     if not facts.head_norm:
         return ()
-    root = float(np.sqrt(np.mean(raw_W**2) + facts.epsilon))
-    weight = float(normed_W[column] * root / raw_W[column]) if raw_W[column] else NONE
-    return (HeadNorm(root, weight, float(normed_W[column])),)
+    over, raw = raw_HW if facts.head_norm == "all" else raw_HW[place], raw_HW[place, column]
+    mean = float(over.mean()) if facts.norm == "layer" else NONE
+    centre = 0.0 if np.isnan(mean) else mean
+    root = float(np.sqrt(np.mean((over - centre) ** 2) + facts.epsilon))
+    weight = float(value * root / (raw - centre)) if raw != centre else NONE
+    return (HeadNorm(facts.head_norm, mean, root, weight, value),)
+
+
+def _rotated(facts: Facts, block: Attention, raw_HW: np.ndarray, position: int) -> np.ndarray:
+    """Vectors of a position as they are rotated there."""
+    if "angles" not in block.shown:
+        return raw_HW
+    angles = block.shown["angles"][[position]].astype(np.float64)
+    factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
+    cos, sin = np.cos(angles) * factor, np.sin(angles) * factor
+    return rotate([raw_HW[:, None]], cos, sin, interleaved=facts.interleaved)[0][:, 0]
 
 
 def _rotation(
@@ -201,8 +234,8 @@ def _weighted(
     value = float(block.z[place, at, column])
     weights = block.weights[place, at]
     v = np.where(weights == 0, 0, v)  # a hidden NaN takes no part
-    return {"input": "weights", "dot": dot("z", weights, v, value), "bias": NONE, "norm": (),
-            "rotation": (), "heads": (), "value": value}  # fmt: skip
+    return {"input": "weights", "dot": dot("z", weights, v, value), "bias": NONE, "clip": NONE,
+            "norm": (), "rotation": (), "heads": (), "value": value}  # fmt: skip
 
 
 def _combined(
@@ -217,17 +250,18 @@ def _combined(
     parts = [Part(h, float(pull)) for h, pull in zip(block.heads, pulls, strict=True)]
     return {
         "input": "z", "dot": dot("head_output", z * kept, w, float(pulls[place])),
-        "bias": NONE if b_o is None else float(b_o[column]), "norm": (), "rotation": (),
-        "heads": tuple(parts), "value": float(block.output[at, column]),
+        "bias": NONE if b_o is None else float(b_o[column]), "clip": NONE, "norm": (),
+        "rotation": (), "heads": tuple(parts), "value": float(block.output[at, column]),
     }  # fmt: skip
 
 
-def wanted(array: str, head: int, position: int, crosses: bool) -> dict:
+def wanted(facts: Facts, array: str, head: int, position: int, crosses: bool) -> dict:
     """What to ask of a session: the arrays, the heads and the (queries, keys) that are needed."""
+    every = array == "output" or (array in "qk" and facts.head_norm == "all")
     one = (position,)
     queries = (0,) if crosses and array in OF_KEYS else one
     keys = None if array == "z" else one if array in OF_KEYS else (0,)
-    return {"arrays": NEEDS[array], "head": "all" if array == "output" else head,
+    return {"arrays": NEEDS[array], "head": "all" if every else head,
             "places": (queries, keys)}  # fmt: skip
 
 

@@ -212,7 +212,7 @@ class _Cell(NamedTuple):
 
         array, block = self.asked.array, self.block
         position = _position(read, block, array, places)
-        need = wanted(array, self.head, position, block.crosses)
+        need = wanted(self.model.facts, array, self.head, position, block.crosses)
         trace = yield self._ask(read, need.pop("places"), **need, next=False)
         found = entry(trace, block, self.head, array, position, self.asked.column)
         return self._result(read, trace, found, page, told)

@@ -32,7 +32,7 @@ def read_config(reader: ConfigReader) -> llama.Config:
     for own, other in _OTHER_SPELLING.items():
         reader.take(own, other)
     config = llama.Config(**llama.plain(reader))
-    reader.finish(llama.HARMLESS | {"attention_dropout", "embed_dropout"})
+    reader.finish(llama.HARMLESS | {"embed_dropout"})
     return config
 
 

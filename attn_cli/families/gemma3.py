@@ -46,18 +46,20 @@ def read_config(reader: ConfigReader) -> Config:
     # The reference does not read them here.
     for key in ("attn_logit_softcapping", *(["final_logit_softcapping"] if pictures else [])):
         reader.only(key)
-    ropes = _ropes(reader, shared["head_width"], shared["context"])
+    bases = (reader.positive("rope_theta", _SLOW), reader.positive("rope_local_base_freq", _FAST))
+    ropes = ropes_by_kind(reader, bases, shared["head_width"], shared["context"])
     config = replace(gemma_config(reader, shared, *ropes, period), head_norm=True)
     reader.finish(HARMLESS)
     return config
 
 
-def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
-    """How layers without a window rotate, and how those with one do.
+def ropes_by_kind(
+    reader: ConfigReader, bases: tuple[float, float], width: int, context: int
+) -> tuple[Rope, Rope]:
+    """How layers without a window rotate, and how those with one do; `bases` of both if unsaid.
 
     Since 5.x each kind of layer has a section of its own; before, only the former was scaled.
     """
-    bases = (reader.positive("rope_theta", _SLOW), reader.positive("rope_local_base_freq", _FAST))
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
     kinds = reader.section("rope_parameters")
     sections = [kinds.section(kind) for kind in _KINDS]

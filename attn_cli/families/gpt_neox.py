@@ -104,6 +104,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         epsilon=config.epsilon,
         last_norm="final_layer_norm",
         positions="rotary",
+        parallel=config.parallel,
         rotated=2 * len(config.rope.frequencies),
         attention_factors=(config.rope.attention_factor,) * config.layers,
     )

@@ -18,7 +18,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import NEUTRAL
 from attn_cli.model.project import Arrays, apart
-from attn_cli.model.rope import Rope, read_rope, rotated
+from attn_cli.model.rope import Rope, read_rope
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights
@@ -34,7 +34,7 @@ class Config:
     """The numbers of a Llama-shaped model. `windows` holds a width per layer, 0 for none.
 
     `norm_base` is what a stored weight of a norm is added to. A network that is not `gated` is
-    down(activation(up(x))).
+    down(activation(up(x))). Layers that are `unrotated` leave queries and keys as they are.
     """
 
     layers: int
@@ -55,6 +55,7 @@ class Config:
     head_norm: bool = False
     norm_base: float = 0.0
     windows: tuple[int, ...]
+    unrotated: tuple[int, ...] = ()
     rope: Rope
 
 
@@ -72,18 +73,22 @@ def plain(reader: ConfigReader) -> dict[str, Any]:
     return {**shared, **biases, "windows": (0,) * shared["layers"]}
 
 
-def common(reader: ConfigReader, head_dim: int = 0) -> dict[str, Any]:
-    """The fields of `Config` that Llama, Mistral and Qwen spell alike; `head_dim` as in `sizes`."""
-    found = sizes(reader, head_dim)
+def common(reader: ConfigReader, **keys: Any) -> dict[str, Any]:
+    """The fields of `Config` that Llama, Mistral and Qwen spell alike; `keys` as in `sizes`."""
+    found = sizes(reader, **keys)
     return {**found, "rope": read_rope(reader, found["head_width"], found["context"])}
 
 
 def sizes(
-    reader: ConfigReader, head_dim: int = 0, activation: str = "hidden_act"
+    reader: ConfigReader,
+    head_dim: int = 0,
+    activation: str = "hidden_act",
+    epsilon: str = "rms_norm_eps",
 ) -> dict[str, Any]:
-    """The fields that every sibling spells alike, but for the key of the activation.
+    """The fields that every sibling spells alike, but for the keys of the activation and epsilon.
 
     `head_dim` is the sibling's own where config.json does not say; 0 is the model's width shared.
+    No key of the epsilon: it is not for config.json to say.
     """
     width, heads = reader.integer("hidden_size"), reader.integer("num_attention_heads")
     kv_heads = reader.integer("num_key_value_heads", heads)
@@ -107,7 +112,7 @@ def sizes(
         "inner_width": reader.integer("intermediate_size"),
         "vocabulary": reader.integer("vocab_size"),
         "context": reader.integer("max_position_embeddings"),
-        "epsilon": reader.positive("rms_norm_eps", 1e-6),
+        "epsilon": reader.positive(epsilon, 1e-6) if epsilon else 0.0,
         "activation": reader.choice(activation, ACTIVATIONS, "silu"),
         "tied": reader.flag("tie_word_embeddings", False),
     }
@@ -174,10 +179,12 @@ def describe(facts: Facts, config: Config) -> Facts:
         epsilon=config.epsilon,
         last_norm="norm",
         norm_base=config.norm_base,
-        head_norm=config.head_norm,
-        positions="rotary",
+        head_norm="each" if config.head_norm else "",
+        positions="rotary" if len(config.unrotated) < config.layers else "none",
         windowed=any(config.windows),
         rotated=2 * len(config.rope.frequencies),
+        interleaved=config.rope.interleaved,
+        unrotated=config.unrotated,
         attention_factors=(config.rope.attention_factor,) * config.layers,
     )
 
@@ -190,7 +197,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     for parts in stack.layers("layers."):
         entry = entering_norm(config, parts, x)
         output = yield from stack.attend(
-            {**entry, **rotated(project(config, parts, entry["normed"]), angles)},
+            {**entry, **stack.rotated(project(config, parts, entry["normed"]), angles)},
             visible=causal_or_window(config.windows[stack.layer]),
             out=parts.map("self_attn.o_proj"),
         )

@@ -59,7 +59,7 @@ def say_scaling(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[s
     if kind == "none":
         kind, _ = "default", scaling.pop("factor", 0)
     values["rope_scaling"] = {"rope_type": kind, **scaling}
-    for key in ("window", "attn_factor"):
+    for key in ("window", "pattern", "attn_factor"):
         values.pop(key, 0)
 
 
@@ -81,6 +81,18 @@ def finish(config: "Config", reader: ConfigReader, tensors: Mapping[str, Any]) -
         output_bias="blk.0.attn_output.bias" in tensors,
         mlp_bias="blk.0.ffn_down.bias" in tensors,
     )
+
+
+def windows(reader: ConfigReader, layers: int, period: int) -> tuple[int, ...]:
+    """A width per layer, 0 for none, of a `WINDOWED` file: all but every so many layers have the
+    window, every `period`th where the file does not say, or as it says layer by layer."""
+    width = reader.integer("window", 0, low=0)
+    if reader.lists("pattern"):
+        slides = reader.flags("pattern", layers)
+    else:
+        every = reader.integer("pattern", period)
+        slides = tuple((layer + 1) % every != 0 for layer in range(layers))
+    return tuple(width if here else 0 for here in slides)
 
 
 def unpaired_rows(config: "Config") -> dict[str, Any]:
@@ -138,3 +150,6 @@ GGUF = Gguf(
     say=say,
     finish=finish,
 )
+_PATTERN = "attention.sliding_window_pattern"
+# Where not all layers have the window.
+WINDOWED = replace(GGUF, keys=GGUF.keys | {_PATTERN: "pattern"}, by_layer=frozenset({_PATTERN}))

@@ -34,10 +34,11 @@ def read_config(reader: ConfigReader) -> llama.Config:
 def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
     """The reference has no number in the place of the two keys, and fails without them."""
     section = rope_section(reader, default=_ROPE)
-    growth = section.number(_BETA), section.integer(_ORIGINAL)
+    beta, length = section.number(_BETA), section.integer(_ORIGINAL)
     whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10_000.0))
-    return replace(scaled_rope(section, reader, base, width, context), growth=growth)
+    rope = scaled_rope(section, reader, base, width, context)
+    return replace(rope, growth=(beta, length) if beta else None)
 
 
 # --- the same model in a GGUF file, which may also be a Mistral without that growth --------------

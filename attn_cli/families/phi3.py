@@ -83,11 +83,12 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         )
         x = x + output
         normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(_mlp(config, parts, normed)))
+        x = yield from stack.after(x + stack.mlp(fused_mlp(config, parts, normed)))
     return stack.end(x)
 
 
-def _mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+def fused_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+    """A gated network whose first two maps are the halves of one."""
     maps = *parts.map("mlp.gate_up_proj").halves, parts.map("mlp.down_proj")
     return gated_feed_forward(normed, *maps, ACTIVATIONS[config.activation])
 

@@ -156,6 +156,27 @@ class ConfigReader:
                 raise self._unfit(key, number, "numbers above 0")
         return tuple(map(float, value))
 
+    def integers(self, key: str, least: int, *, high: int) -> tuple[int, ...]:
+        """A list of at least so many whole numbers from 0 to `high`, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list) or (self.has(key) and len(value) < least):
+            raise self.error(f"{self.named(key)} is not a list of {least} numbers")
+        for number in value:
+            if type(number) is not int or not 0 <= number <= high:
+                raise self._unfit(key, number, f"whole numbers from 0 to {high}")
+        return tuple(value)
+
+    def lists(self, key: str) -> bool:
+        """Whether the key holds a list."""
+        return isinstance(self._values.get(key), list)
+
+    def flags(self, key: str, count: int) -> tuple[bool, ...]:
+        """A list of `count` times true or false."""
+        value = self._get(key, None)
+        if not isinstance(value, list) or len(value) != count or {*map(type, value)} != {bool}:
+            raise self.error(f"{self.named(key)} is not a list of {count} times true or false")
+        return tuple(value)
+
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, empty if it is missing."""
         value = self._get(key, {})

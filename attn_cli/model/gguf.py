@@ -39,7 +39,8 @@ _EPSILON = "epsilon"
 class Gguf:
     """One architecture of GGUF as the folder form of its family.
 
-    `keys`: config.json's name for each of the architecture's keys. `tensors`: the file's name for
+    `keys`: config.json's name for each of the architecture's keys, of which those `by_layer` may
+    differ from layer to layer. `tensors`: the file's name for
     each of the family's, `*` for the layer's number. `harmless` keys, and `left_out` tensors, or
     groups of them, carry nothing; nor do `neutral` keys with one of these values. `required` keys
     are those that a file may not lack, beside those of every architecture. `say` completes, in
@@ -54,6 +55,7 @@ class Gguf:
     harmless: frozenset[str] = HARMLESS
     neutral: Mapping[str, tuple[Any, ...]] = field(default_factory=lambda: NEUTRAL)
     required: tuple[str, ...] = ()
+    by_layer: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
     say: Callable[[ConfigReader, dict[str, Any], Mapping[str, Any]], None] = lambda *_: None
     more: Callable[[Any], Mapping[str, str]] = lambda config: {}
@@ -114,7 +116,7 @@ def _config_values(
             if own not in form.neutral:
                 raise _unknown(where, key)
             continue
-        if isinstance(value, list):
+        if isinstance(value, list) and own not in form.by_layer:
             if not value or any(other != value[0] for other in value):
                 raise ContentError(f"{where}: {key} differs from layer to layer")
             value = value[0]

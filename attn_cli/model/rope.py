@@ -172,7 +172,7 @@ def scaled_rope(
         with np.errstate(all="ignore"):
             rope = _SCALINGS[kind](section, base, width, context, original)
     except (ArithmeticError, ValueError):
-        raise _impossible(section) from None
+        raise impossible(section) from None
     section.only("mrope_section")
     section.leave(_HARMLESS)
     _finite(np.array(rope.long_frequencies), section)
@@ -185,11 +185,12 @@ def _kind(section: ConfigReader) -> str:
 
 def _finite(plain: np.ndarray, reader: ConfigReader) -> tuple[float, ...]:
     if not np.isfinite(plain).all():
-        raise _impossible(reader)
+        raise impossible(reader)
     return tuple(plain.tolist())
 
 
-def _impossible(reader: ConfigReader) -> ContentError:
+def impossible(reader: ConfigReader) -> ContentError:
+    """Why a config that asks for such frequencies is refused."""
     return reader.error("the rotary frequencies would not be finite numbers")
 
 

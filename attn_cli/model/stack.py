@@ -41,6 +41,7 @@ from attn_cli.maths.kept import Keep, Measure
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
+from attn_cli.model.rope import rotated
 from attn_cli.model.selection import Lazy, Positions, Selection, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf
@@ -140,6 +141,10 @@ class Stack:
     def angles(self, rope: "Rope") -> "Angles":
         """By how much queries and keys rotate: not at all under `--without positions`."""
         return rope.angles([0] * len(self.ids) if self._placeless else self.positions)
+
+    def rotated(self, arrays: Mapping[str, Any], by: "Angles") -> Mapping[str, Any]:
+        """The arrays with q and k rotated, in a layer that rotates."""
+        return rotated(arrays, by) if self._model.facts.rotates(self.layer) else arrays
 
     def segments(self, known: int) -> Ids:
         """The segment of each token, for a model that tells so many apart. Raises UsageError."""
@@ -326,6 +331,8 @@ class Stack:
         if not self._placeless and not self._skipped:
             return ""
         positions = "learned" if self._placed else self._model.facts.positions
+        if positions == "rotary" and not self._model.facts.rotates(self.layer):
+            return ""
         # How far apart two tokens are is the same, wherever counting begins.
         apart = positions == "disentangled" and not self._placeless
         return "" if apart else vocabulary.POSITIONS[positions]

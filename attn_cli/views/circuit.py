@@ -47,11 +47,15 @@ def _first_alone(prompt: Prompt, found: "Circuit") -> Page:
 def _left_out(model: Facts, found: "Circuit") -> list[Say]:
     """What is part of the matrices and what is not."""
     folded = "circuit.folded_cross" if found.kind == "cross" else "circuit.folded"
-    said = [say(folded if found.folded else "circuit.unfolded")]
-    if model.positions == "rotary":
+    weightless = not model.affine and model.residual == "added"
+    unfolded = "circuit.weightless" if weightless else "circuit.unfolded"
+    said = [say(folded if found.folded else unfolded)]
+    if model.rotates(found.layer):
         said.append(say("circuit.rotary"))
     if model.head_norm:
-        said.append(say("circuit.head_norm"))
+        said.append(say("circuit.all_norm" if model.head_norm == "all" else "circuit.head_norm"))
+    if model.clipped:
+        said.append(say("circuit.clipped"))
     group = model.group_of(found.stack)
     if group > 1:
         first = found.kv_head * group

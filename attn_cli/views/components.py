@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attn_cli.notes import place
 from attn_cli.records import Address, Facts, Prompt
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.items import (
+    Column,
+    Columns,
+    Heading,
+    Page,
+    Say,
+    Words,
+    paragraph,
+    say,
+    what_ifs,
+)
 from attn_cli.views.text import label, labels
 from attn_cli.views.why import bracketed, shown_rows
 from attn_cli.views.workings import Sheet, total
@@ -77,7 +87,7 @@ def _cell(
     yield _headline(cell, sheet, words, tables[0].count(full))
     words["value"] = sheet.text("value")
     if first:
-        yield say("why.split")
+        yield paragraph(say("why.split"), *[say("why.split_clipped")] * bool(model.clipped))
     biased = any(one.kind == "position_bias" for one in cell.by_key)
     form = "cap" if cell.soft_cap else "bias" if biased else "plain"
     yield say(f"why.value_{form}", **words)

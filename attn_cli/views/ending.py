@@ -92,7 +92,8 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     summed = facts.residual in ("added", "normed")
     layer = place(facts, Address(block.stack, "self", block.layer))
     yield say("after.title", "title", where=layer)
-    said = [say("after.what" if summed else f"after.{facts.residual}")]
+    how = "parallel" if facts.parallel else "what" if summed else facts.residual
+    said = [say(f"after.{how}")]
     said += [say("after.cross")] * ("cross" in shown)
     said += [say("after.convolved")] * ("convolution" in shown)
     said += [say("after.norms")] * (facts.residual == "normed")

@@ -123,7 +123,8 @@ def _parts(view: HeadView) -> list[str]:
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
     width = view.facts.model_width
-    where = note(f"embed.enters_{view.facts.positions}")
+    later = view.facts.positions == "rotary" and not view.facts.rotates(view.block.layer)
+    where = note("embed.enters_later" if later else f"embed.enters_{view.facts.positions}")
     factor = f"{view.facts.embedding_factor:g}" if view.facts.embedding_factor else f"√{width}"
     scaled = note(f"embed.{made}", factor=factor) if made != "token" else ""
     yield StepTitle(1, note(f"embed.title_{made}", factor=factor))
@@ -135,13 +136,11 @@ def _embedding_alone(view: HeadView, made: str) -> Items:
 
 def project(view: HeadView) -> Items:
     """Step 2: queries, keys and values."""
-    normed, heads_normed = view.has("normed"), view.facts.head_norm
-    title = note("project.title_heads" if heads_normed else "project.title")
-    if view.facts.kv_latent:
-        title = note("project.title_latent", of="q_latent" if view.facts.q_latent else "normed")
-    if view.crosses:
-        title = note("project.title_cross", x="normed" if normed else "x")
-    yield StepTitle(2, title if normed or view.crosses else "")
+    facts, normed = view.facts, view.has("normed")
+    kind = "cross" if view.crosses else "latent" if facts.kv_latent else facts.head_norm
+    words = {"x": "normed" if normed else "x", "q": "q_latent" if facts.q_latent else "normed"}
+    title = note(f"project.title_{kind}" if kind else "project.title", **words)
+    yield StepTitle(2, title if normed or kind else "")
     said = [say("project.what" if view.facts.trained else "project.random")]
     if view.crosses:
         said.append(say("project.cross"))
@@ -161,29 +160,17 @@ def project(view: HeadView) -> Items:
         yield from (view.parameter(name) for name in _PARAMETERS if view.has(name))
     elif view.has("b_q"):
         yield say("project.bias")
-    if heads_normed:
-        yield say("project.heads")
+    if facts.clipped:
+        yield say("project.clipped", clip=f"{facts.clipped:g}")
+    heads_norm = note(f"norm.one_{facts.norm}")
+    if facts.head_norm in ("each", "all"):
+        yield say(f"project.heads_{facts.head_norm}", norm=heads_norm)
+    if facts.positions == "rotary" and not facts.rotates(view.block.layer):
+        yield say("project.unrotated")
     if view.has("q_unrotated", "k_unrotated"):
-        yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
-        angles = view.block.shown["angles"][view.query][None]
-        half = angles.shape[1]
-        if "positions" in view.trace.settings["without"]:
-            yield say("project.unturned")
-        key = "project.neighbours" if view.facts.interleaved else "project.halves"
-        last = note("project.of_last", count=view.facts.rotated) if view.facts.rotated_from else ""
-        pair = note(key, half=half, last=last)
-        yield say("project.rotary", pair=pair, query=view.names[view.query])
-        axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
-        yield Matrix(note("project.angles"), angles, [""], range(half), axes)
-        facts, factor = view.facts, view.facts.attention_factors[view.block.layer]
-        if facts.rotated < facts.head_width:
-            key = "project.partial_last" if facts.rotated_from else "project.partial"
-            yield say(key, width=facts.head_width, count=facts.rotated)
-        if factor != 1:
-            yield say("project.stretched", ratio=numbers.number(factor, 3))
-        if "query_factor" in view.block.shown:
-            more = numbers.number(float(view.block.shown["query_factor"][view.query]), 4)
-            yield say("project.grown", query=view.names[view.query], factor=more)
+        yield from _rotation(view)
+    if facts.head_norm == "rotated":
+        yield say("project.heads_rotated", norm=heads_norm)
     yield from (view.rows("q", view.queries), view.rows("k", view.keys), view.rows("v", view.keys))
     of_distances = [name for name in ("q_position", "k_position") if view.has(name)]
     if of_distances:
@@ -202,3 +189,27 @@ def _latents(view: HeadView) -> Items:
     yield paragraph(*said)
     yield from (view.rows("q_latent", view.queries),) * view.has("q_latent")
     yield from (view.rows("kv_latent", view.keys),) * view.has("kv_latent")
+
+
+def _rotation(view: HeadView) -> Items:
+    """By how much queries and keys rotate, after what they were."""
+    facts = view.facts
+    yield from (view.rows("q_unrotated", view.queries), view.rows("k_unrotated", view.keys))
+    angles = view.block.shown["angles"][view.query][None]
+    half = angles.shape[1]
+    if "positions" in view.trace.settings["without"]:
+        yield say("project.unturned")
+    key = "project.neighbours" if facts.interleaved else "project.halves"
+    last = note("project.of_last", count=facts.rotated) if facts.rotated_from else ""
+    yield say("project.rotary", pair=note(key, half=half, last=last), query=view.names[view.query])
+    axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
+    yield Matrix(note("project.angles"), angles, [""], range(half), axes)
+    factor = facts.attention_factors[view.block.layer]
+    if facts.rotated < facts.head_width:
+        key = "project.partial_last" if facts.rotated_from else "project.partial"
+        yield say(key, width=facts.head_width, count=facts.rotated)
+    if factor != 1:
+        yield say("project.stretched", ratio=numbers.number(factor, 3))
+    if "query_factor" in view.block.shown:
+        more = numbers.number(float(view.block.shown["query_factor"][view.query]), 4)
+        yield say("project.grown", query=view.names[view.query], factor=more)

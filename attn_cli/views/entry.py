@@ -14,7 +14,7 @@ from attn_cli.vocabulary import ARRAYS, LATENTS
 from attn_cli.words import note
 
 if TYPE_CHECKING:
-    from attn_cli.analysis.entry import Entry, Rotation
+    from attn_cli.analysis.entry import Entry, HeadNorm, Rotation
 
 _PRODUCTS, _HEADS = 10, 12  # lines of a table, unless the page is full
 Items = Iterator[NamedTuple]
@@ -39,9 +39,7 @@ def page(trace: Trace, found: "Entry", digits: int, full: bool) -> Page:
         say(f"why.made_{found.array}", **words),
         telling.table(),
         *_latent(trace.model, found),
-        *telling.bias(),
-        *telling.norm(),
-        *telling.rotation(),
+        *telling.after(),
         *telling.heads(),
     ]
 
@@ -68,7 +66,10 @@ class _Telling(NamedTuple):
         """The figures on the way, in order; the last is the entry's own."""
         found = self.found
         biased = not math.isnan(found.bias) and not found.heads
-        parts = {"sum": True, "biased": biased, "normed": found.norm, "rotated": found.rotation,
+        last = [("normed", found.norm), ("rotated", found.rotation)]
+        if any(norm.of == "rotated" for norm in found.norm):
+            last.reverse()
+        parts = {"sum": True, "biased": biased, "clipped": not math.isnan(found.clip), **dict(last),
                  "output": found.heads}  # fmt: skip
         return [name for name, here in parts.items() if here]
 
@@ -96,16 +97,42 @@ class _Telling(NamedTuple):
             if self.name("biased") != "value":
                 sheet.put("biased", found.dot.value + found.bias)
             sheet.rule(self.name("biased"), "sum", "bias", by=total)
+        if "clipped" in self.stages:
+            self._fill_clip()
         for norm in found.norm:
-            sheet.put("root", norm.root)
-            sheet.put("norm_weight", norm.weight)
-            if self.name("normed") != "value":
-                sheet.put("normed", norm.value)
-            inputs = self.before("normed"), "root", "norm_weight"
-            sheet.rule(self.name("normed"), *inputs, by=lambda a, root, w: a / root * w)
+            self._fill_norm(norm)
         for turn in found.rotation:
             self._fill_rotation(turn)
         self._fill_heads()
+
+    @property
+    def unclipped(self) -> float:
+        """The sum and its bias."""
+        return self.found.dot.value + (self.found.bias if "biased" in self.stages else 0.0)
+
+    def _fill_clip(self) -> None:
+        sheet, clip = self.sheet, self.found.clip
+
+        def clipped(x: float) -> float:
+            return min(max(x, -clip), clip)
+
+        if self.name("clipped") != "value":
+            sheet.put("clipped", clipped(self.unclipped))
+        sheet.rule(self.name("clipped"), self.before("clipped"), by=clipped)
+
+    def _fill_norm(self, norm: "HeadNorm") -> None:
+        sheet, before = self.sheet, self.before("normed")
+        sheet.put("root", norm.root)
+        sheet.put("norm_weight", norm.weight)
+        if self.name("normed") != "value":
+            sheet.put("normed", norm.value)
+        if math.isnan(norm.mean):
+            sheet.rule(self.name("normed"), before, "root", "norm_weight",
+                       by=lambda a, root, w: a / root * w)  # fmt: skip
+        else:
+            sheet.put("mean", norm.mean)
+            sheet.rule(self.name("normed"), before, "mean", "root", "norm_weight",
+                       by=lambda a, mean, root, w: (a - mean) / root * w)  # fmt: skip
 
     def _fill_rotation(self, turn: "Rotation") -> None:
         sheet, is_first = self.sheet, self.found.column == turn.first
@@ -117,7 +144,13 @@ class _Telling(NamedTuple):
         sheet.put(self.before("rotated"), own, "pair")
         sheet.put("partner", other, "pair")
         factor, sign = float(f"{turn.factor:.6g}"), -1 if is_first else 1
-        sheet.rule("value", self.before("rotated"), "partner", "cos", "sin",
+        factor *= float(f"{turn.growth:.6g}")
+        if self.name("rotated") != "value":
+            value = own * math.cos(turn.angle) + (-1 if is_first else 1) * other * math.sin(
+                turn.angle
+            )
+            sheet.put("rotated", value * turn.factor)
+        sheet.rule(self.name("rotated"), self.before("rotated"), "partner", "cos", "sin",
                    by=lambda a, b, cos, sin: (a * cos + sign * b * sin) * factor)  # fmt: skip
 
     def _fill_heads(self) -> None:
@@ -159,12 +192,30 @@ class _Telling(NamedTuple):
             yield say("why.plus_bias", x=text("sum"), bias=bracketed(text("bias")),
                       value=text(self.name("biased")))  # fmt: skip
 
+    def clip(self) -> Items:
+        if "clipped" in self.stages:
+            clip, text = self.found.clip, self.sheet.text
+            key = "why.unclipped" if abs(self.unclipped) <= clip else "why.clipped"
+            yield say(key, clip=f"{clip:g}", x=text(self.before("clipped")),
+                      value=text(self.name("clipped")))  # fmt: skip
+
     def norm(self) -> Items:
         text = self.sheet.text
-        for _ in self.found.norm:
-            yield say("why.head_norm", array=self.found.array, x=text(self.before("normed")),
-                      root=text("root"), weight=bracketed(text("norm_weight")),
+        for norm in self.found.norm:
+            centred = not math.isnan(norm.mean)
+            of = note("why.of_all_heads" if norm.of == "all" else "why.of_head")
+            mean = {"mean": bracketed(text("mean"))} if centred else {}
+            yield say("why.head_norm_layer" if centred else "why.head_norm", of=of, **mean,
+                      x=text(self.before("normed")), root=text("root"),
+                      weight=bracketed(text("norm_weight")),
                       value=text(self.name("normed")))  # fmt: skip
+
+    def after(self) -> Items:
+        """What follows the map, in the model's order."""
+        for stage in self.stages:
+            made = {"biased": self.bias, "clipped": self.clip, "normed": self.norm,
+                    "rotated": self.rotation}.get(stage)  # fmt: skip
+            yield from made() if made else ()
 
     def rotation(self) -> Items:
         text, column = self.sheet.text, self.found.column
@@ -174,14 +225,17 @@ class _Telling(NamedTuple):
                       sin=text("sin"), partner=turn.second if is_first else turn.first,
                       value=text("partner"))  # fmt: skip
             factor = "" if turn.factor == 1 else note("why.factor", factor=f"{turn.factor:.6g}")
+            growth = "" if turn.growth == 1 else note("why.growth", growth=f"{turn.growth:.6g}")
             words = {
                 "x": text(self.before("rotated")),
                 "cos": bracketed(text("cos")),
                 "partner": bracketed(text("partner")),
                 "sin": bracketed(text("sin")),
             }
+            name = self.name("rotated")
+            array = self.found.array if name == "value" else note("why.rotated_first")
             yield say("why.rotated", **words, sign="−" if is_first else "+", factor=factor,
-                      array=self.found.array, value=text("value"))  # fmt: skip
+                      growth=growth, array=array, value=text(name))  # fmt: skip
 
     def heads(self) -> Items:
         found, text, shown = self.found, self.sheet.text, self._shown_heads()

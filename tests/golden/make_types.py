@@ -53,13 +53,13 @@ def tables() -> dict[str, dict[str, Golden]]:
 class Heard:
     """What one forward pass computes: by layer from the modules, in order from functions.
 
-    `turned` are (q, k) before rotation, `attended` (q, k, v), `softmaxed` (input, output), each of
-    the batch's only text.
+    `attended` are (q, k, v), `softmaxed` (input, output), each of the batch's only text; `turned`
+    are (q, k) before rotation, by the count of attentions before it.
     """
 
     def __init__(self, model: torch.nn.Module, places: Places) -> None:
         self.layers: list[dict[str, torch.Tensor]] = []
-        self.turned, self.attended, self.softmaxed = [], [], []
+        self.turned, self.attended, self.softmaxed = {}, [], []
         self._model, self._places, self._undo, self._inside = model, places, [], 0
 
     def __enter__(self) -> "Heard":
@@ -85,7 +85,7 @@ class Heard:
 
     def _turning(self, original):
         def stand_in(q, k, *rest, **named):
-            self.turned.append((q, k))
+            self.turned[len(self.attended)] = (q, k)
             return original(q, k, *rest, **named)
 
         return stand_in
@@ -174,7 +174,7 @@ def _of_layer(heard: Heard, found: dict, order: int, tokens: int) -> dict[str, t
         arrays["z"] = merged.transpose(0, 1)
     if heard.attended:
         arrays |= {n: a[0] for n, a in zip("qkv", heard.attended[order], strict=True)}
-    if heard.turned and heard.attended:
+    if order in heard.turned and heard.attended:
         for letter, before in zip("qk", heard.turned[order], strict=True):
             if before[0].shape == arrays[letter].shape:
                 arrays[f"{letter}_unrotated"] = before[0]

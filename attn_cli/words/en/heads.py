@@ -139,8 +139,13 @@ SENTENCES = {
     "which do not pass that norm.",
     "circuit.unfolded": "No norm stands between these matrices and what they read; biases are no "
     "part of them.",
+    "circuit.weightless": "The norm before the attention has no weights that these matrices could "
+    "hold; biases are no part of them.",
     "circuit.rotary": "Rotation is left out, as for a query and a key in the same place.",
     "circuit.head_norm": "The norm of every single query and key is left out.",
+    "circuit.all_norm": "The norm of each token's queries, all heads' as one vector, and that of "
+    "its keys are left out.",
+    "circuit.clipped": "The clipping of queries, keys and values is left out.",
     "circuit.grouped": "Heads {heads} share W_K and W_V.",
     "circuit.matrix": "matrix",
     "circuit.rank": "rank",

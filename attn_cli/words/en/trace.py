@@ -42,6 +42,7 @@ SENTENCES = {
     "linear map leads from its {narrow} numbers to the model's {width}.",
     "embed.sum_normed_projected_rows": "x = W·(the layer norm of their sum) + b",
     "embed.enters_rotary": "it rotates queries and keys in step 2",
+    "embed.enters_later": "it rotates queries and keys in step 2, in other layers than this",
     "embed.enters_bias": "it enters in step 4, as a bias on the scores",
     "embed.enters_relative": "it enters in step 4, as a bias on the scores",
     "embed.enters_disentangled": "it enters in step 3, as terms of the scores",
@@ -58,6 +59,8 @@ SENTENCES = {
     "to a common scale.",
     "norm.layer": "layer norm",
     "norm.rms": "RMS norm",
+    "norm.one_layer": "A layer norm",
+    "norm.one_rms": "An RMS norm",
     "norm.formula_layer": "{name} = ({of} − mean) ÷ √(variance + ε) × w_norm{bias} with ε = "
     "{epsilon}{base}{weights}. For `{query}` the mean is {mean}, the root {root}.",
     "norm.formula_rms": "{name} = {of} ÷ √(mean of {of}² + ε) × w_norm with ε = "
@@ -68,9 +71,19 @@ SENTENCES = {
     "norm.one_more": "; w_norm is 1 + the weight in the file",
     "norm.hidden": " (--parameters shows the learned numbers)",
     "project.bias": "Each map adds its bias to the product (--parameters shows W and b).",
-    "project.title_heads": "q, k = norm(normed·W_Q, normed·W_K)   v = normed·W_V",
-    "project.heads": "An RMS norm then normalises each query and each key; q and k below show the "
+    "project.title_each": "q, k = norm({x}·W_Q, {x}·W_K)   v = {x}·W_V",
+    "project.title_all": "q, k = norm({x}·W_Q, {x}·W_K)   v = {x}·W_V",
+    "project.title_rotated": "q, k = norm(rotated {x}·W_Q, {x}·W_K)   v = {x}·W_V",
+    "project.heads_each": "{norm} then normalises each query and each key; q and k below show the "
     "result.",
+    "project.heads_all": "{norm} then normalises each token's queries of all heads as one vector, "
+    "and its keys as another; q and k below show the result.",
+    "project.heads_rotated": "{norm} then normalises each rotated query and key; q and k show the "
+    "result.",
+    "project.clipped": "What the maps give is clipped: no number of q, k and v is left above "
+    "{clip} or below −{clip}.",
+    "project.unrotated": "Other layers rotate queries and keys by their positions; this one does "
+    "not, so that its dot products are the same at any distance.",
     "project.partial": "Only the first {count} of a head's {width} dimensions are rotated.",
     "project.stretched": "The attention factor makes what is rotated {ratio} times as long.",
     "project.grown": "Queries are then multiplied by a number that grows with the position, so "
@@ -83,7 +96,7 @@ SENTENCES = {
     "project.neighbours": "dimensions 2i and 2i + 1{last}",
     "project.of_last": " of the last {count}",
     "project.partial_last": "Only the last {count} of a head's {width} dimensions are rotated.",
-    "project.title_latent": "q = {of}·W_Q   k, v = kv_latent·W_K, kv_latent·W_V",
+    "project.title_latent": "q = {q}·W_Q   k, v = kv_latent·W_K, kv_latent·W_V",
     "project.latent": "Keys and values are made in two steps. A map and an RMS norm make of each "
     "token's `normed` a latent of {count} numbers, `kv_latent`, which all heads share. Each head "
     "makes of it its value and the first {plain} dimensions of its key; the last {rotated} are "
@@ -214,6 +227,8 @@ SENTENCES = {
     "token alone, and its output is added too.",
     "after.multiplied": "Each of the two is multiplied by {factor} first; the rows show what is "
     "added.",
+    "after.parallel": "Attention and a feed-forward network, which works on each token alone, both "
+    "start from this layer's x; the outputs of both are added to it.",
     "after.norms": "Each of the two first passes its own norm; the rows show what is added.",
     "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
     "network works on each token alone; what it gives is added, and that sum normalised.",

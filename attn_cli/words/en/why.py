@@ -95,11 +95,20 @@ SENTENCES = {
     "of `normed`.",
     "why.shared_key": "The last {rotated} dimensions of a key are made of `normed` itself, and are "
     "the same in every head.",
-    "why.head_norm": "The RMS norm of this head divides by the root of the mean square of all its "
+    "why.clipped": "clipped, to stay between −{clip} and {clip}: {x} becomes {value}",
+    "why.unclipped": "not clipped, since it is between −{clip} and {clip}: {value}",
+    "why.head_norm": "The RMS norm of {of} divides by the root of the mean square of all its "
     "dimensions (and ε), and multiplies by a learned weight: {x} ÷ {root} × {weight} = {value}",
+    "why.head_norm_layer": "The layer norm of {of} subtracts the mean of all its dimensions, "
+    "divides by the root of their variance (and ε), and multiplies by a learned weight: ({x} − "
+    "{mean}) ÷ {root} × {weight} = {value}",
+    "why.of_head": "this head",
+    "why.of_all_heads": "all heads together",
+    "why.rotated_first": "rotated",
     "why.turned": "Dimensions {column} and {partner}, which holds {value}, rotate together by "
     "{angle} radians at this position: cos {cos}, sin {sin}.",
-    "why.rotated": "{array} = {x} × {cos} {sign} {partner} × {sin}{factor} = {value}",
+    "why.rotated": "{array} = {x} × {cos} {sign} {partner} × {sin}{factor}{growth} = {value}",
+    "why.growth": ", times the query's {growth} at this position",
     "why.factor": ", times the attention factor {factor}",
     "why.heads": "Then column {column} of every head's output is added up.",
     "why.other_heads": "{count} other heads",
@@ -124,6 +133,8 @@ SENTENCES = {
     "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part "
     "of the query times each part of the key, rotated at their own positions where the model "
     "rotates.",
+    "why.split_clipped": "Clipping is kept as it is here too, as a factor on every number of a "
+    "query and a key.",
     "why.value_plain": "The score, as softmax compares it (`scaled`), is {value}.",
     "why.value_bias": "The score, as softmax compares it (`scaled`, with the bias on positions), "
     "is {value}.",

@@ -1,0 +1,65 @@
+"""EXAONE 4: OLMo 2's order, with a norm on every query and key by itself. LG AI Research 2025.
+
+Where there are windows, only the layers that have one rotate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from attn_cli.families import llama, llama_gguf, olmo2
+from attn_cli.model.config import ConfigReader
+
+_DEFAULTS = {"rms_norm_eps": 1e-5, "sliding_window": 4096}
+_KINDS = ("full_attention", "sliding_attention")
+
+
+def read_config(reader: ConfigReader) -> olmo2.Config:
+    reader = reader.with_defaults(_DEFAULTS)
+    llama.needs_kv_heads(reader)
+    shared = llama.common(reader)
+    windows = _windows(reader, shared["layers"])
+    reader.finish(llama.HARMLESS | {"sliding_window", "sliding_window_pattern"})
+    config = olmo2.Config(**shared, head_norm=True, windows=windows, local_rope=shared["rope"])
+    return _unrotated(config) if reader.has("sliding_window") else config
+
+
+def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
+    """As `layer_types` says; without it all but every so many layers have the window."""
+    kinds = reader.words("layer_types", _KINDS, layers)
+    if not kinds:
+        # The reference has no rule for layers without a window.
+        width, period = (
+            reader.integer("sliding_window"),
+            reader.integer("sliding_window_pattern", 4),
+        )
+        return tuple(width if (layer + 1) % period else 0 for layer in range(layers))
+    width = reader.integer("sliding_window") if _KINDS[1] in kinds else 0
+    return tuple(width if kind == _KINDS[1] else 0 for kind in kinds)
+
+
+def _unrotated(config: olmo2.Config) -> olmo2.Config:
+    """The layers without a window do not rotate."""
+    layers = tuple(layer for layer, width in enumerate(config.windows) if not width)
+    return replace(config, unrotated=layers)
+
+
+def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+    llama_gguf.say(reader, values, tensors)
+    values |= {
+        "sliding_window": None,
+        "layer_types": ["full_attention"]
+        * reader.integer("num_hidden_layers", high=llama.MOST_LAYERS),
+    }
+
+
+def _finish(config: olmo2.Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> olmo2.Config:
+    """Windows as OLMo 2's, but one rotation, which the file's factors slow everywhere."""
+    config = olmo2.finish(config, reader, tensors)
+    config = replace(config, local_rope=config.rope)
+    return _unrotated(config) if any(config.windows) else config
+
+
+FAMILY = replace(
+    olmo2.FAMILY, read_config=read_config, gguf=replace(olmo2.GGUF, say=_say, finish=_finish)
+)

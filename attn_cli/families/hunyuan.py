@@ -1,0 +1,99 @@
+"""Hunyuan's dense models: Llama with an RMS norm on every rotated query and key. Tencent 2025."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from attn_cli.families import llama, llama_gguf
+from attn_cli.families.llama import entering_norm, gated_mlp, norm
+from attn_cli.model.cache import Cache, Ids, Pass
+from attn_cli.model.config import ConfigReader
+from attn_cli.model.family import Model
+from attn_cli.model.gguf import named
+from attn_cli.model.project import Arrays
+from attn_cli.model.rope import Rope, impossible, rope_section, rotated, scaled_rope, whole_heads
+from attn_cli.model.stack import Request, Stack, causal_or_window
+from attn_cli.model.tensors import Shapes, norms
+from attn_cli.model.weights import LayerWeights
+from attn_cli.records import Facts
+
+_NORMS = {"q": "self_attn.query_layernorm", "k": "self_attn.key_layernorm"}
+
+
+def read_config(reader: ConfigReader) -> llama.Config:
+    reader = reader.with_defaults({"rms_norm_eps": 1e-5})
+    reader.integer("head_dim")  # the reference's class has no other width for a head
+    shared, bias = llama.sizes(reader), reader.flag("attention_bias", False)
+    rope = _rope(reader, shared["head_width"], shared["context"])
+    reader.finish(llama.HARMLESS | {"eod_token_id", "pretraining_tp"})
+    windows = (0,) * shared["layers"]
+    return llama.Config(**shared, qkv_bias=bias, output_bias=bias, windows=windows, rope=rope)
+
+
+def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
+    """A `dynamic` scaling with an `alpha` is a fixed one: base × alpha^(width / (width − 2))."""
+    said = reader.mapping("rope_scaling") or reader.mapping("rope_parameters")
+    fixed = said.get("rope_type", said.get("type")) == "dynamic" and bool(said.get("alpha"))
+    section = rope_section(reader, {"dynamic": "default"} if fixed else {})
+    whole_heads(section, reader)
+    base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
+    if fixed:
+        alpha = section.positive("alpha")
+        try:
+            base *= alpha ** (width / (width - 2))
+        except ArithmeticError:
+            raise impossible(section) from None
+    return scaled_rope(section, reader, base, width, context)
+
+
+def shapes(config: llama.Config) -> Shapes:
+    """The name and shape of every tensor: Llama's, and the norms of queries and keys."""
+    more = (f"layers.*.{name}" for name in _NORMS.values())
+    return llama.shapes(config) | norms(config.head_width, *more, biased=False)
+
+
+def describe(facts: Facts, config: llama.Config) -> Facts:
+    return replace(llama.describe(facts, config), head_norm="rotated")
+
+
+def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
+    config, rope = model.config, model.config.rope
+    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
+    x = model.weights.rows("embed_tokens.weight", stack.ids)
+    angles = stack.angles(rope)
+    for parts in stack.layers("layers."):
+        entry = entering_norm(config, parts, x)
+        turned = rotated(llama.project(config, parts, entry["normed"]), angles)
+        output = yield from stack.attend(
+            {**entry, **turned, **_normed(config, parts, turned)},
+            visible=causal_or_window(config.windows[stack.layer]),
+            out=parts.map("self_attn.o_proj"),
+        )
+        x = x + output
+        normed = norm(config, parts, "post_attention_layernorm", x)
+        x = yield from stack.after(x + stack.mlp(gated_mlp(config, parts, normed)))
+    return stack.end(x)
+
+
+def _normed(config: llama.Config, parts: LayerWeights, turned: Arrays) -> dict[str, np.ndarray]:
+    return {letter: norm(config, parts, _NORMS[letter], turned[letter]) for letter in "qk"}
+
+
+_OF_HEADS = {f"layers.*.{name}": f"blk.*.attn_{letter}_norm" for letter, name in _NORMS.items()}
+
+FAMILY = replace(
+    llama.FAMILY,
+    read_config=read_config,
+    shapes=shapes,
+    describe=describe,
+    forward=forward,
+    gguf=replace(
+        llama_gguf.GGUF,
+        tensors={
+            name: place
+            for name, place in llama_gguf.GGUF.tensors.items()
+            if "_norm." not in name or name.startswith("norm.")
+        }
+        | named(_OF_HEADS, "weight"),
+    ),
+)

@@ -1,0 +1,49 @@
+"""SmolLM3: Llama without rotation in every fourth layer. Bakouch et al. 2025."""
+
+from dataclasses import replace
+
+from attn_cli.families import llama, llama_gguf
+from attn_cli.model.config import ConfigReader
+
+_DEFAULTS = {"num_key_value_heads": 4, "rope_theta": 2_000_000.0, "tie_word_embeddings": True}
+_KINDS = ("full_attention", "sliding_attention")
+
+
+def read_config(reader: ConfigReader) -> llama.Config:
+    reader = reader.with_defaults(_DEFAULTS)
+    shared, bias = llama.common(reader), reader.flag("attention_bias", False)
+    layers = shared["layers"]
+    period = reader.integer("no_rope_layer_interval", 4)
+    # A 1 in the list of "no rope" is a layer that rotates.
+    rotates = reader.integers("no_rope_layers", layers, high=1)
+    rotates = rotates or tuple((layer + 1) % period for layer in range(layers))
+    unrotated = tuple(layer for layer in range(layers) if not rotates[layer])
+    config = llama.Config(
+        **shared,
+        qkv_bias=bias,
+        output_bias=bias,
+        mlp_bias=reader.flag("mlp_bias", False),
+        windows=_windows(reader, layers, unrotated),
+        unrotated=unrotated,
+    )
+    reader.finish(llama.HARMLESS | {"pretraining_tp", "sliding_window"})
+    return config
+
+
+def _windows(reader: ConfigReader, layers: int, unrotated: tuple[int, ...]) -> tuple[int, ...]:
+    """As `layer_types` says; without it, the layers that do not rotate have the window."""
+    width = reader.integer("sliding_window") if reader.has("sliding_window") else 0
+    used = reader.flag("use_sliding_window", False)
+    kinds = reader.words("layer_types", _KINDS, layers)
+    if not kinds:
+        return tuple(width if used and layer in unrotated else 0 for layer in range(layers))
+    if _KINDS[1] in kinds and not width:
+        raise reader.error("sliding_window is null, and there are layers that need it")
+    return tuple(width if kind == _KINDS[1] else 0 for kind in kinds)
+
+
+FAMILY = replace(
+    llama.FAMILY,
+    read_config=read_config,
+    gguf=replace(llama_gguf.GGUF, arrange=llama_gguf.unpaired_rows),
+)
