@@ -120,6 +120,26 @@ class Experts:
         return vocabulary.WHAT_IF if self.what_if else vocabulary.REAL
 
 
+class Mixed(NamedTuple):
+    """A layer that has something else in place of attention, `what` of `vocabulary.MIXERS`, for who
+    splits the stream at some positions, (position, model): what entered it, what this and what the
+    feed-forward network added, and what left it.
+    """
+
+    stack: str
+    layer: int
+    what: str
+    x: np.ndarray
+    added: np.ndarray
+    mlp: np.ndarray
+    leaving: np.ndarray
+
+    @property
+    def address(self) -> Address:
+        """Where attention would stand."""
+        return Address(self.stack, "self", self.layer)
+
+
 class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
@@ -202,8 +222,10 @@ class Facts:
     latents are that keys and values, and queries, are made of (`kv_latent`, `q_latent`; 0: none),
     and a head's values (`value_width`; 0: as its keys); of a mixture how many `experts` a layer
     has, how many of them a token passes, and how many more every token passes; in how many of how
-    many `expert_groups` they stand, and whether they are chosen by `corrected` scores. Of a model
-    that is only known from a document these are not known, and `partial` says so.
+    many `expert_groups` they stand, and whether they are chosen by `corrected` scores; what stands
+    in place of attention, layer by layer (`mixers`, of `vocabulary.MIXERS`; "": attention does;
+    empty: it does in every layer). Of a model that is only known from a document these are not
+    known, and `partial` says so.
     """
 
     name: str
@@ -253,6 +275,7 @@ class Facts:
     experts: tuple[int, ...] = ()
     expert_groups: tuple[int, ...] = ()
     corrected: bool = False
+    mixers: tuple[str, ...] = ()
     partial: bool = False
 
     @property
@@ -289,6 +312,12 @@ class Facts:
     def layers_of(self, stack: str) -> int:
         """How many layers a stack has."""
         return self.layers if stack == self.stack else self.encoder[0]
+
+    def attending(self, stack: str) -> tuple[int, ...]:
+        """The layers of a stack that have attention."""
+        layers = range(self.layers_of(stack))
+        mixers = self.mixers if stack == self.stack else ()
+        return tuple(layer for layer in layers if not (mixers and mixers[layer]))
 
     def heads_of(self, stack: str) -> int:
         """How many heads each layer of a stack has."""

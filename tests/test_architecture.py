@@ -25,7 +25,7 @@ ROWS = (
     ("views",),
     ("analysis",),
     ("session",),
-    ("reading", "notes", "room", "candidates"),
+    ("reading", "notes", "room", "candidates", "blocks"),
     ("opening",),
     ("training",),
     ("families",),

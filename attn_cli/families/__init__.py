@@ -24,6 +24,7 @@ FAMILIES = {
     "deepseek_v2": "deepseek_v2",
     "deepseek_v3": "deepseek_v3",
     "minicpm3": "minicpm3",
+    "lfm2": "lfm2",
     "olmo": "olmo",
     "olmo2": "olmo2",
     "olmo3": "olmo3",

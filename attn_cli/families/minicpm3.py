@@ -111,7 +111,6 @@ def describe(facts: Facts, config: Config) -> Facts:
         embedding_factor=config.embedding,
         residual_factor=config.residual,
         logit_scale=config.logits,
-        interleaved=config.rope.interleaved,
         rotated_from=of.plain,
         kv_latent=of.kv,
         q_latent=of.q,

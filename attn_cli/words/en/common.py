@@ -49,6 +49,7 @@ SENTENCES = {
     "progress.passes": "passes without heads: layer",
     # what pages have in common
     "page.model": "{family} · {stack} · width {width} ({head_width} per head)",
+    "mixer.convolution": "a gated short convolution",
     "page.layers_one": "1 layer",
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",

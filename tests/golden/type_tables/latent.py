@@ -23,6 +23,7 @@ def latents(model, layer, heard):
 
 
 LATENTS = Places(arrays=latents)
+LFM2 = Places(norm="operator_norm", out="self_attn.out_proj", mlp="feed_forward")
 MODELS = {
     # All layers dense; queries come of a latent too, and every map of the attention has a bias.
     "deepseek-v2-a": Golden(
@@ -110,6 +111,28 @@ MODELS = {
             "qk_rope_head_dim": 2, "intermediate_size": 17, "vocab_size": 37,
             "max_position_embeddings": 41, "scale_emb": 3, "scale_depth": None,
             "dim_model_base": None,
+        },
+    ),
+    # A convolution at either end, and between two layers of attention.
+    "lfm2-a": Golden(
+        model="Lfm2ForCausalLM", seed=307, tokens=8, places=LFM2, keys=True,
+        trials={"layer_types": ["full_attention"] * 4},
+        config={
+            "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2,
+            "hidden_size": 24, "intermediate_size": 19, "vocab_size": 41,
+            "max_position_embeddings": 43, "norm_eps": 3e-3, "conv_L_cache": 3, "conv_bias": True,
+            "block_multiple_of": 5, "block_ffn_dim_multiplier": 1.3, "tie_word_embeddings": False,
+            "layer_types": ["conv", "full_attention", "conv", "full_attention"],
+            "rope_parameters": {"rope_type": "default", "rope_theta": 59.0},
+        },
+    ),
+    "lfm2-b": Golden(
+        model="Lfm2ForCausalLM", seed=308, tokens=7, places=LFM2, keys=True,
+        config={
+            "num_hidden_layers": 3, "num_attention_heads": 5, "num_key_value_heads": 1,
+            "hidden_size": 20, "intermediate_size": 13, "vocab_size": 37,
+            "max_position_embeddings": 41, "conv_L_cache": 6, "block_auto_adjust_ff_dim": False,
+            "full_attn_idxs": [1],
         },
     ),
 }  # fmt: skip
