@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from attn_cli import parse, room, vocabulary
-from attn_cli.blocks import chosen, most
+from attn_cli.blocks import check_attend, chosen, most
 from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
 from attn_cli.maths.kept import Measure
@@ -148,7 +148,7 @@ def ask(
     prompt: Prompt | None = None,
     stack: str = "",
     kind: str = "self",
-    layer: str | int | Iterable[int] = "all",
+    layer: str | int | Iterable[int] | None = "all",
     head: str | int | Iterable[int] = "all",
     arrays: Iterable[str] = vocabulary.LIGHT_ARRAYS,
     mask: Sequence[str] = (),
@@ -341,6 +341,8 @@ def _what_if(
             heads=facts.heads_of(stack), most=most(facts, where), queries=queries.given,
             keys=keys.given,
         )  # fmt: skip
+    removed = sorted({layer for layer, _ in found.without_head})
+    check_attend(facts, stack, removed, "--without-head")
     return replace(found, place=named)
 
 

@@ -134,8 +134,8 @@ POSITIONS = {
     "learned": "position_embedding", "rotary": "q", "disentangled": "content_to_position",
     "bias": "scaled", "relative": "scaled", "none": "",
 }  # fmt: skip
-# What stands in a layer in place of attention.
-MIXERS = ("convolution",)
+# What stands in a layer in place of attention; `other` where only a document is known.
+MIXERS = ("convolution", "other")
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"

@@ -131,7 +131,14 @@ class Passes:
         return facts.writes and facts.predicts and self.where[0] == facts.stack
 
     def check(self, max_memory: int) -> None:
-        """Raises ContentError for what takes more than it may, and UsageError."""
+        """Raises ContentError for what takes more than it may, and for a model whose layers do not
+        all have heads, and UsageError."""
+        facts, stack = self.model.facts, self.where[0]
+        if len(facts.attending(stack)) < facts.layers_of(stack):
+            raise ContentError(
+                f"--prove: {facts.name} has layers without attention, and it looks at every layer",
+                "attn heads --layer all ranks the heads that there are",
+            )
         request = self._request(self._changes(()), self._wanted())
         logits = _OF_LOGIT * self.model.facts.vocabulary if self.loses else 0
         prompt = self.probe.prompt

@@ -46,7 +46,7 @@ def command(
     attention: options.AttentionOptions,
     what_if: options.WhatIfOptions,
     out: options.OutputOptions,
-    layer: options.Layers = "0",
+    layer: options.FirstLayers = None,
     head: options.Heads = "0",
     query: options.Queries = (),
     key: options.Keys = (),

@@ -1,7 +1,6 @@
 """LFM2: short convolutions, and attention in some layers. Liquid AI 2025.
 
-A convolution layer makes B, C and x̃ of its input, in this order of rows; each dimension of B·x̃ is
-summed over the last few positions with weights of its own, and C gates the sum.
+Which layers have what is said by `layer_types`, or by the indices of those with attention.
 """
 
 from collections.abc import Mapping
@@ -9,20 +8,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from attn_cli.families import llama, llama_gguf
 from attn_cli.families.llama import entering_norm, gated_mlp, norm, project
-from attn_cli.maths.layers import causal_convolution
 from attn_cli.maths.masks import causal
+from attn_cli.model import mixers
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.gguf import named
 from attn_cli.model.rope import read_rope
 from attn_cli.model.stack import Request, Stack
-from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, maps
-from attn_cli.model.weights import NOTHING, LayerWeights, linear
+from attn_cli.model.tensors import Naming, Shapes
 from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
@@ -73,7 +69,7 @@ def read_config(reader: ConfigReader) -> Config:
         taps=reader.integer("conv_L_cache"),
         conv_bias=reader.flag("conv_bias", False),
     )
-    reader.finish(llama.HARMLESS)
+    reader.finish(llama.HARMLESS | {"full_attn_idxs"})
     return config
 
 
@@ -90,14 +86,7 @@ def _inner(reader: ConfigReader, width: int) -> int:
 def shapes(config: Config) -> Shapes:
     """The name and shape of every tensor: Llama's, those of attention only where it stands."""
     width, found = config.model_width, {}
-    weights = (width, config.taps) if config.flat else (width, 1, config.taps)
-    linear_maps = {
-        "layers.*.conv.in_proj": (3 * width, width),
-        "layers.*.conv.out_proj": (width, width),
-    }
-    of_convolution = maps(linear_maps, biased=config.conv_bias)
-    of_convolution |= {"layers.*.conv.conv.weight": weights}
-    of_convolution |= {"layers.*.conv.conv.bias": (width,)} if config.conv_bias else {}
+    of_convolution = mixers.shapes(width, config.taps, biased=config.conv_bias, flat=config.flat)
     for name, shape in (llama.shapes(config) | of_convolution).items():
         for layer, attends in enumerate(config.attending):
             if not (".conv." in name if attends else ".self_attn." in name):
@@ -115,8 +104,8 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    mixers = tuple("" if attends else "convolution" for attends in config.attending)
-    return replace(llama.describe(facts, config), mixers=() if all(config.attending) else mixers)
+    others = tuple("" if attends else "convolution" for attends in config.attending)
+    return replace(llama.describe(facts, config), mixers=() if all(config.attending) else others)
 
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
@@ -133,22 +122,11 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
                 out=parts.map("self_attn.o_proj"),
             )
         else:
-            output = stack.mixed(x, partial(_convolution, config, parts, entry["normed"]))
+            output = stack.mixed(x, partial(mixers.short_convolution, parts, entry["normed"]))
         x = x + output
         normed = norm(config, parts, "post_attention_layernorm", x)
         x = yield from stack.after(x + stack.mlp(gated_mlp(config, parts, normed)))
     return stack.end(x)
-
-
-def _convolution(
-    config: Config, parts: LayerWeights, normed: np.ndarray, before: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """out(C · convolution(B · x̃)), and the last of B · x̃, which later positions are summed with."""
-    b, c, inner = np.split(linear(parts, "conv.in_proj", normed), 3, axis=-1)
-    weights = parts["conv.conv.weight"].reshape(config.model_width, config.taps)
-    bias = parts.get("conv.conv.bias", NOTHING)
-    summed, last = causal_convolution(b * inner, weights, bias, before)
-    return linear(parts, "conv.out_proj", c * summed), last
 
 
 # --- the same model in a GGUF file ---------------------------------------------------------------
@@ -156,14 +134,9 @@ def _convolution(
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     """Layers without key heads are convolutions; the inner width is the one that there is."""
-    counts = reader.wholes("num_key_value_heads")
-    layers, found = reader.integer("num_hidden_layers", high=MOST_LAYERS), {*counts} - {0}
-    if len(counts) != layers or len(found) != 1:
-        name = reader.named("num_key_value_heads")
-        raise reader.error(f"{name} is not a list of {layers} numbers, all equal or 0")
-    values["num_key_value_heads"] = found.pop()
+    values["num_key_value_heads"], attending = llama_gguf.attending(reader)
     llama_gguf.say(reader, values, tensors)
-    kinds = [_ATTENTION if count else _CONVOLUTION for count in counts]
+    kinds = [_ATTENTION if attends else _CONVOLUTION for attends in attending]
     values |= {"layer_types": kinds, "block_auto_adjust_ff_dim": False,
                "rope_theta": reader.positive("rope_theta", 10000.0)}  # fmt: skip
 

@@ -410,7 +410,7 @@ def test_published_configs_are_accepted(name):
 
 def test_every_family_has_published_configs():
     kinds = {config["model_type"] for config in PUBLISHED.values()}
-    assert kinds == FAMILIES.keys() - {"gptneox", "t5encoder", "mistral3"}
+    assert kinds == FAMILIES.keys() - {"gptneox", "t5encoder", "mistral3", "deepseek2"}
     assert len(PUBLISHED) > 50
 
 

@@ -1,4 +1,5 @@
-"""Models with latent keys and values in GGUF files, as llama.cpp's converter writes them."""
+"""Models with latent keys and values, or layers without attention, in GGUF files, as llama.cpp's
+converter writes them."""
 
 import json
 import re
@@ -17,7 +18,7 @@ from measure import row_error
 TYPES = Path(__file__).parents[1] / "golden" / "types"
 ARCHITECTURES = {
     "deepseek-v2-a": "deepseek2", "deepseek-v2-b": "deepseek2", "deepseek-v3-a": "deepseek2",
-    "minicpm3-a": "minicpm3",
+    "minicpm3-a": "minicpm3", "lfm2-a": "lfm2", "lfm2-b": "lfm2",
 }  # fmt: skip
 
 
@@ -44,7 +45,26 @@ def add_minicpm3(writer, config):
     writer.add_rope_dimension_count(config["qk_rope_head_dim"])
 
 
-def add_keys(writer, config, *, older):
+def add_lfm2(writer, config):
+    kinds = config["layer_types"]
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    inner = config["intermediate_size"]
+    if config["block_auto_adjust_ff_dim"]:
+        inner = int(config["block_ffn_dim_multiplier"] * int(2 * inner / 3))
+        inner = config["block_multiple_of"] * -(-inner // config["block_multiple_of"])
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(config["num_attention_heads"])
+    kv_heads = config["num_key_value_heads"]
+    writer.add_head_count_kv([kv_heads if kind != "conv" else 0 for kind in kinds])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_shortconv_l_cache(config["conv_L_cache"])
+    writer.add_layer_norm_rms_eps(config["norm_eps"])
+
+
+def add_deepseek2(writer, config, *, older):
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -89,22 +109,31 @@ def add_experts(writer, config):
     writer.add_expert_group_used_count(config.get("topk_group") or 1)
 
 
+def add_keys(writer, architecture, config, *, older):
+    if architecture == "deepseek2":
+        add_deepseek2(writer, config, older=older)
+        add_experts(writer, config)
+    else:
+        {"minicpm3": add_minicpm3, "lfm2": add_lfm2}[architecture](writer, config)
+
+
 def converted(tensors, config, architecture, *, older):
     """The tensors by GGUF's names, those of all experts of a layer in one."""
     number = {name: n for n, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(number, config["num_hidden_layers"])
-    plain, heads = config["qk_nope_head_dim"], config["num_attention_heads"]
+    plain, heads = config.get("qk_nope_head_dim"), config["num_attention_heads"]
     found, experts = {}, {}
     for name, array in tensors.items():
         one = re.fullmatch(r"(.*\.experts\.)(\d+)\.(\w+\.weight)", name)
         if one:
             experts.setdefault(one[1] + one[3], {})[int(one[2])] = array
-        elif name.endswith("kv_b_proj.weight") and not older and architecture == "deepseek2":
+        elif name.endswith("kv_b_proj.weight") and architecture == "deepseek2" and not older:
             rows = array.reshape(heads, -1, array.shape[1])
             found[name.replace("kv_b", "k_b")] = rows[:, :plain].swapaxes(1, 2)
             found[name.replace("kv_b", "v_b")] = rows[:, plain:]
         else:
-            found[name.replace("correction_bias", "correction.bias")] = array
+            plainly = name.replace("correction_bias", "correction.bias")
+            found[plainly] = array.squeeze(1) if "conv.conv.weight" in name else array
     found |= {n: np.stack([of[e] for e in sorted(of)]) for n, of in experts.items()}
     ends = (".weight", ".bias")
     found = {names.get_name(n, try_suffixes=ends): a for n, a in found.items()}
@@ -136,11 +165,7 @@ def convert(tmp_path, write_gguf):
         (folder / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
 
         def add(writer):
-            if architecture == "minicpm3":
-                add_minicpm3(writer, config)
-            else:
-                add_keys(writer, config, older=older)
-                add_experts(writer, config)
+            add_keys(writer, architecture, config, older=older)
             keys(writer)
 
         tensors = converted(tensors, config, architecture, older=older)
@@ -158,8 +183,9 @@ def computed(path, ids):
 # --- the numbers ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(("name", "older"), [
+    *((name, False) for name in ARCHITECTURES), ("deepseek-v2-b", True), ("deepseek-v3-a", True),
+])  # fmt: skip
 def test_a_gguf_file_computes_what_the_folder_computes(convert, name, older):
     (path, folder), ids = convert(name, older=older), document(name)["ids"]
     found, wanted = computed(path, ids), computed(folder, ids)
@@ -193,6 +219,16 @@ def test_what_the_reference_has_no_number_for_is_refused(convert, name, change, 
 
     path, _ = convert(name, keys=keys)
     with pytest.raises(ContentError, match=message):
+        session.load(path)
+
+
+def test_layers_whose_kv_heads_differ_are_refused(convert):
+    def keys(writer):
+        del writer.kv_data[0]["lfm2.attention.head_count_kv"]
+        writer.add_head_count_kv([0, 2, 0, 3])
+
+    path, _ = convert("lfm2-a", keys=keys)
+    with pytest.raises(ContentError, match=r"head_count_kv is not a list of 4 numbers, all equal"):
         session.load(path)
 
 

@@ -133,6 +133,7 @@ SENTENCES = {
     "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part "
     "of the query times each part of the key, rotated at their own positions where the model "
     "rotates.",
+    "why.split_mixed": "In the layers without attention {others} writes in its place.",
     "why.split_clipped": "Clipping is kept as it is here too, as a factor on every number of a "
     "query and a key.",
     "why.value_plain": "The score, as softmax compares it (`scaled`), is {value}.",
