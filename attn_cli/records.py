@@ -9,6 +9,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.prompt import Prompt
+from attn_cli.routing import Experts
 from attn_cli.words import Note
 
 
@@ -53,13 +54,13 @@ class Attention:
     `removed` are the heads of the layer that `--without-head` took away, `blind` the queries that
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
-    key), ‖v·W_O‖. `shown` are numbers that
-    only pages tell: the `angles` (query, pair) by which q and k rotate, the `query_factor` (query)
-    that q is multiplied by after that, and, if `mlp_output` was
-    asked for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp`
-    add to the stream, what the network reads if that is a norm (`middle`), and the next layer's
-    `x`; then `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum
-    in the layer, in order.
+    key), ‖v·W_O‖. `shown` are numbers that only pages tell: the `angles` (query, pair) by which q
+    and k rotate, the `query_factor` (query) that q is multiplied by after that, what the norms of
+    queries and keys add (`q_norm_bias`, `k_norm_bias`: head, width), and, if `mlp_output` was asked
+    for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp` add to
+    the stream, what the network reads if that is a norm (`middle`), and the next layer's `x`; then
+    `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum in the
+    layer, in order.
     """
 
     stack: str
@@ -96,28 +97,6 @@ class Attention:
     def provenance(self, name: str) -> str:
         """`real`, or `what-if` where a changed setting has touched the array."""
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Experts:
-    """Which of a layer's `count` experts its router sends tokens to, those at `queries`.
-
-    `chosen` (query, expert) numbers them from 0, the first choice first; `shares`, of the same
-    shape, is what the output of each is multiplied with before they are added.
-    """
-
-    stack: str
-    layer: int
-    count: int
-    queries: tuple[int, ...]
-    chosen: np.ndarray
-    shares: np.ndarray
-    what_if: bool = False
-
-    @property
-    def provenance(self) -> str:
-        """`real`, or `what-if` where a changed setting has touched what the router reads."""
-        return vocabulary.WHAT_IF if self.what_if else vocabulary.REAL
 
 
 class Mixed(NamedTuple):
@@ -212,20 +191,24 @@ class Facts:
     whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
     to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
     `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
-    keys); by what the token's vector is multiplied (0: √width) where it is scaled, and by what all
-    that is added to the stream; `parallel`: whether the feed-forward network reads the layer's x
-    instead of its sum with the attention; the largest number that is left in q, k and v where they
-    are `clipped`; `windowed`: whether the mask of a layer is a window; how many of a head's
-    dimensions are `rotated`, after how many that are not (`rotated_from`), whether neighbours are a
-    pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the layers
-    that are `unrotated` where others rotate; the `slopes` of ALiBi, head by head; how wide the
-    latents are that keys and values, and queries, are made of (`kv_latent`, `q_latent`; 0: none),
-    and a head's values (`value_width`; 0: as its keys); of a mixture how many `experts` a layer
-    has, how many of them a token passes, and how many more every token passes; in how many of how
-    many `expert_groups` they stand, and whether they are chosen by `corrected` scores; what stands
-    in place of attention, layer by layer (`mixers`, of `vocabulary.MIXERS`; "": attention does;
-    empty: it does in every layer). Of a model that is only known from a document these are not
-    known, and `partial` says so.
+    keys); by what the token's vector is multiplied (`embedding_factor`), and by what all that is
+    added to the stream (`residual_factor`); `parallel`: whether the feed-forward network reads the
+    layer's x instead of its sum with the attention, and whether it does so through the attention's
+    norm (`shared_norm`); the largest number that is left in q, k and v where they are `clipped`,
+    after a norm; `bounded`: whether the model has nothing for positions beyond the context;
+    `windowed`: whether the mask of a layer is a window; how many of a head's dimensions are
+    `rotated`, after how many that are not (`rotated_from`), whether neighbours are a pair
+    (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the layers that are
+    `unrotated` where others rotate; the `slopes` of ALiBi, head by head, and what they multiply
+    (`alibi`, of `vocabulary.ALIBIS`); how wide the latents are that keys and values, and queries,
+    are made of (`kv_latent`, `q_latent`; 0: none), and a head's values (`value_width`; 0: as its
+    keys); of a mixture how many `experts` a layer has, how many of them a token passes, and how
+    many more every token passes, in how many of how many `expert_groups` they stand, and whether
+    they are chosen by `corrected` scores; what stands in place of attention, layer by layer
+    (`mixers`, of `vocabulary.MIXERS`; "": attention does; empty: it does in every layer); in words,
+    how weights are `quantised`, and whether the library that they are for rounds what enters a
+    matrix too (`rounds_inputs`); the path of the `adapter` that changes them. Of a model that is
+    only known from a document these are not known, and `partial` says so.
     """
 
     name: str
@@ -257,11 +240,13 @@ class Facts:
     head_norm: str = ""
     clipped: float = 0.0
     embedding: str = "token"
-    embedding_factor: float = 0.0
+    embedding_factor: float = 1.0
     residual: str = "added"
     residual_factor: float = 1.0
     parallel: bool = False
+    shared_norm: bool = False
     positions: str = "none"
+    bounded: bool = False
     windowed: bool = False
     rotated: int = 0
     rotated_from: int = 0
@@ -269,6 +254,7 @@ class Facts:
     unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    alibi: str = "position"
     kv_latent: int = 0
     q_latent: int = 0
     value_width: int = 0
@@ -276,7 +262,15 @@ class Facts:
     expert_groups: tuple[int, ...] = ()
     corrected: bool = False
     mixers: tuple[str, ...] = ()
+    quantised: str = ""
+    rounds_inputs: bool = False
+    adapter: str = ""
     partial: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked of the model beside its name, as documents record it."""
+        return {"adapter": self.adapter} if self.adapter else {}
 
     @property
     def encodes(self) -> bool:
@@ -296,7 +290,7 @@ class Facts:
     def reads_on(self) -> bool:
         """Whether there are positions beyond the context: they are no rows of a table."""
         rows = self.positions == "disentangled" and self.embedding.startswith("sum")
-        return self.positions != "learned" and not rows
+        return self.positions != "learned" and not rows and not self.bounded
 
     @property
     def of_values(self) -> int:

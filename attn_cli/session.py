@@ -186,7 +186,7 @@ def ask(
     )  # fmt: skip
     if max_memory is not None:
         room.check(opened, prompt, request, max_memory)
-    settings |= {**parse.named(where), **prompt.settings, "ignore_config": list(opened.ignored)}
+    settings |= {**parse.named(where), **prompt.settings, **opened.settings}
     return Question(
         model=opened, prompt=prompt, request=request, blocks=blocks, settings=settings,
         top=top if next else 0, ending=ending,

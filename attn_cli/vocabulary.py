@@ -127,12 +127,15 @@ NORMS = ("layer", "rms")
 # Which queries and keys a norm acts on: none; each head's by itself; those of all heads together;
 # each head's, once it is rotated.
 HEAD_NORMS = ("", "each", "all", "rotated")
-# How positions enter, and the first array that they change: vectors added in step 1, rotation in
-# step 2, terms of the scores in step 3 (DeBERTa), a bias in step 4 by the key's position (ALiBi) or
-# learned for each distance (T5), not at all.
+# What a slope of ALiBi multiplies: the key's position, that rounded to bfloat16, or how far the key
+# stands before the last.
+ALIBIS = ("position", "rounded", "distance")
+# How positions enter, and the first array that they change: vectors added in step 1, learned or
+# waves of the position, rotation in step 2, terms of the scores in step 3 (DeBERTa), a bias in
+# step 4 by the key's position (ALiBi) or learned for each distance (T5), not at all.
 POSITIONS = {
-    "learned": "position_embedding", "rotary": "q", "disentangled": "content_to_position",
-    "bias": "scaled", "relative": "scaled", "none": "",
+    "learned": "position_embedding", "sinusoidal": "position_embedding", "rotary": "q",
+    "disentangled": "content_to_position", "bias": "scaled", "relative": "scaled", "none": "",
 }  # fmt: skip
 # What stands in a layer in place of attention; `other` where only a document is known.
 MIXERS = ("convolution", "other")

@@ -30,7 +30,7 @@ ROWS = (
     ("training",),
     ("families",),
     ("model",),
-    ("records", "prompt", "hook_names"),
+    ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
     ("files", "parse", "machine"),

@@ -16,10 +16,12 @@ import numpy as np
 
 from attn_cli import room, session, vocabulary
 from attn_cli.analysis import low_rank
+from attn_cli.analysis.entry import bias_of_norm
 from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, request_for, split
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.maths.positions import rotate
 from attn_cli.model.family import Model
+from attn_cli.model.weights import NOTHING
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt
 
@@ -94,8 +96,8 @@ class _Side(NamedTuple):
     """How vectors of some positions become one head's queries or keys, as a linear map of parts.
 
     `scale_PD` is what clipping and the norm of queries and keys multiply by, before the rotation or
-    once it is done (`late`); that norm subtracts the mean first if it is `centred`. `bias_D` of
-    size 0 is none.
+    once it is done (`late`); that norm subtracts the mean first if it is `centred`, and adds
+    `norm_bias_D`, before the rotation. A bias of size 0 is none.
     """
 
     norm: Frozen
@@ -107,6 +109,7 @@ class _Side(NamedTuple):
     interleaved: bool
     late: bool = False
     centred: bool = False
+    norm_bias_D: np.ndarray = NOTHING
 
     def of(self, values: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         """Parts (…, position, model) to theirs of a query or key (…, position, width)."""
@@ -114,11 +117,14 @@ class _Side(NamedTuple):
         return self._turned(norm.of(values.astype(np.float64)) @ self.w_MD, rows)
 
     def _turned(self, raw: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
-        raw = raw if self.late else self._scaled(raw, rows)
-        if self.cos_PR.size:
-            cos, sin = self.cos_PR[rows], self.sin_PR[rows]
-            (raw,) = rotate([raw], cos, sin, interleaved=self.interleaved)
+        raw = self._rotated(raw if self.late else self._scaled(raw, rows), rows)
         return self._scaled(raw, rows) if self.late else raw
+
+    def _rotated(self, raw: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+        if not self.cos_PR.size:
+            return raw
+        cos, sin = self.cos_PR[rows], self.sin_PR[rows]
+        return rotate([raw], cos, sin, interleaved=self.interleaved)[0]
 
     def _scaled(self, raw: np.ndarray, rows: slice) -> np.ndarray:
         raw = raw - raw.mean(axis=-1, keepdims=True) if self.centred else raw
@@ -132,14 +138,18 @@ class _Side(NamedTuple):
         return self._replace(scale_PD=scale_PD)
 
     def constants(self, letter: str, layer: int) -> dict[Writer, np.ndarray]:
-        """What is there whatever the parts: the bias of the norm and that of the map."""
+        """What is there whatever the parts: the biases of the norm, of the map and of its norm."""
         shape = (len(self.norm.inverse_P), self.w_MD.shape[1])
         found = {"entering_norm": self.norm.bias_M @ self.w_MD if self.norm.bias_M.size else None,
                  f"bias_{letter}": self.bias_D if self.bias_D.size else None}  # fmt: skip
-        return {
+        made = {
             Writer(kind, layer): self._turned(np.broadcast_to(vector, shape).astype(np.float64))
             for kind, vector in found.items() if vector is not None
         }  # fmt: skip
+        if self.norm_bias_D.size:
+            added = np.broadcast_to(self.norm_bias_D, shape).astype(np.float64)
+            made[Writer(f"norm_bias_{letter}", layer)] = self._rotated(added)
+        return made
 
 
 @np.errstate(all="ignore")
@@ -263,7 +273,10 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
     )
     if facts.head_norm or facts.clipped:
         found = arrays[letter] if late else arrays.get(f"{letter}_unrotated", arrays[letter])
-        side = side.scaled_to(found[0, rows], raw_PD)
+        own = (block.heads if letter == "q" else block.kv_heads)[0]
+        added_D = bias_of_norm(block, letter, own)
+        side = side.scaled_to(found[0, rows] - (added_D if added_D.size else 0), raw_PD)
+        side = side._replace(norm_bias_D=added_D)
     if letter == "q" and "query_factor" in block.shown:
         factor_P1 = block.shown["query_factor"][rows, None]
         side = side._replace(scale_PD=side.scale_PD * factor_P1)

@@ -146,7 +146,7 @@ def contexts_steps(
     layers = _layers(model, through, np.stack(vectors_SLM, axis=1), top)
     touched = any(block.what_if for trace in traces for block in trace.attention)
     provenance = vocabulary.WHAT_IF if touched else vocabulary.DERIVED
-    positioned = model.facts.positions == "learned"
+    positioned = vocabulary.POSITIONS[model.facts.positions] == "position_embedding"
     positioned = positioned and "positions" not in traces[0].settings["without"]
     found = Contexts(provenance, stack, through, positioned, tuple(sides), layers)
     return found, tuple(traces)

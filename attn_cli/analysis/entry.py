@@ -36,16 +36,18 @@ OF_KEYS = ("k", "v")
 
 
 class HeadNorm(NamedTuple):
-    """What normalises a head's q or k: (x − `mean`) ÷ `root` × `weight`; √(mean square + ε) the
-    root.
+    """What normalises a head's q or k: (x − `mean`) ÷ `root` × `weight` + `bias`; √(mean square +
+    ε) the root.
 
-    `of` is a word of `vocabulary.HEAD_NORMS`. An RMS norm subtracts no mean (NaN).
+    `of` is a word of `vocabulary.HEAD_NORMS`. An RMS norm subtracts no mean (NaN); a norm without
+    a bias adds none (NaN).
     """
 
     of: str
     mean: float
     root: float
     weight: float
+    bias: float
     value: float
 
 
@@ -124,6 +126,11 @@ def _projected(
     facts: Facts, block: Attention, head: int, array: str, position: int, column: int
 ) -> dict:
     """x·W + b, clipped where the family does so, then the norm and the rotation."""
+    if facts.clipped and facts.head_norm and array != "v":
+        raise UsageError(
+            f"--array {array}: this model normalises {array} and then clips it, which does not "
+            "follow from what a trace holds", "--array v, z and output show their arithmetic",
+        )  # fmt: skip
     of_keys = array in OF_KEYS
     at = (block.keys if of_keys else block.queries).index(position)
     own = head // facts.group_of(block.stack)
@@ -146,7 +153,8 @@ def _projected(
             _rotated(facts, block, raw_HW, position) if facts.head_norm == "rotated" else raw_HW
         )
         last = before if facts.head_norm != "rotated" else block.arrays[array][place, at]
-        norm = _head_norm(facts, raw_HW, place, float(last[column]), column)
+        bias_W = bias_of_norm(block, array, own if of_keys else head)
+        norm = _head_norm(facts, raw_HW, place, float(last[column]), column, bias_W)
     if array == "q" and turned and "query_factor" in block.shown:
         growth = float(block.shown["query_factor"][position])
         turned = (turned[0]._replace(growth=growth),)
@@ -185,7 +193,7 @@ def _learned(block: Attention, of: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _head_norm(
-    facts: Facts, raw_HW: np.ndarray, place: int, value: float, column: int
+    facts: Facts, raw_HW: np.ndarray, place: int, value: float, column: int, bias_W: np.ndarray
 ) -> tuple[HeadNorm, ...]:
     """Mean and root follow from the head's whole vector, or all heads'; the learned weight is the
     quotient."""
@@ -195,8 +203,15 @@ def _head_norm(
     mean = float(over.mean()) if facts.norm == "layer" else NONE
     centre = 0.0 if np.isnan(mean) else mean
     root = float(np.sqrt(np.mean((over - centre) ** 2) + facts.epsilon))
-    weight = float(value * root / (raw - centre)) if raw != centre else NONE
-    return (HeadNorm(facts.head_norm, mean, root, weight, value),)
+    bias = float(bias_W[column]) if bias_W.size else NONE
+    plain = value if np.isnan(bias) else value - bias
+    weight = float(plain * root / (raw - centre)) if raw != centre else NONE
+    return (HeadNorm(facts.head_norm, mean, root, weight, bias, value),)
+
+
+def bias_of_norm(block: Attention, letter: str, head: int) -> np.ndarray:
+    """What the norm of a head's queries or keys adds, (width), of size 0 if it has no bias."""
+    return block.shown.get(f"{letter}_norm_bias", np.zeros((head + 1, 0)))[head]
 
 
 def _rotated(facts: Facts, block: Attention, raw_HW: np.ndarray, position: int) -> np.ndarray:

@@ -57,7 +57,7 @@ COMMANDS = {
     "tokens": Command("How a text became tokens; two tokenizers side by side.",
                       ("attn_cli.analysis.tokens:Tokens", "attn_cli.analysis.tokens:Aligned"),
                       lacks=("target", "target_ids", "force_context", "max_memory", "digits",
-                             "layout")),
+                             "layout", "adapter")),
     "cost": Command("What a context length costs: parameters, memory, operations.",
                     ("attn_cli.analysis.cost:Cost",), lacks=("digits", "full", "layout")),
     "models": Command("What can be opened here; what is inside one checkpoint.",

@@ -21,6 +21,7 @@ EXAMPLES = (
     'attn compare "the greatest thinker in China is" --mask none',
     'attn compare "the king is a man" "the queen is a woman" --layer 1',
     'attn compare "the king is" "the king is a man"',
+    'attn compare "the king is" --model ./base --adapter ./lora',
     "attn compare --ids 5,6,7 --model ./model.gguf --model ./folder",
     "attn compare --without-head 0.1 --json | jq '.result.prediction[0].divergence'",
 )
@@ -42,6 +43,16 @@ class ComparedOptions(options.PromptOptions):
                help="Token ids instead of a text; a second time for the right side."),
     ] = ()  # fmt: skip
     model: options.ModelNames = (vocabulary.DEFAULT_MODEL,)
+    adapter: options.Adapters = ()
+
+    def models(self) -> "tuple[Model, Model]":
+        """The model of each side; one adapter is the right side's, like every change."""
+        adapters = (None, *self.adapter)[-2:] if self.adapter else (None, None)
+        asked = list(zip((self.model[0], self.model[-1]), adapters, strict=True))
+        found = {
+            one: options.opened_model(*one, self.ignore_config) for one in dict.fromkeys(asked)
+        }
+        return found[asked[0]], found[asked[1]]
 
     def sides(self, *, changes: bool) -> tuple[options.PromptOptions, options.PromptOptions | None]:
         """The options of the left side, and of the right one if a prompt was given for it.
@@ -49,7 +60,8 @@ class ComparedOptions(options.PromptOptions):
         Raises UsageError for a third prompt or model, and where both sides are the same, unless
         there are `changes` to one.
         """
-        for name, given in {"--ids": self.ids, "--model": self.model}.items():
+        of_sides = {"--ids": self.ids, "--model": self.model, "--adapter": self.adapter}
+        for name, given in of_sides.items():
             if len(given) > 2:
                 hint = "two at most: one for the left side, one for the right"
                 raise UsageError(f"{name} is given {len(given)} times", hint)
@@ -59,10 +71,11 @@ class ComparedOptions(options.PromptOptions):
         left = replace(self, ids=first)
         refuse_two(left)
         if second is None and self.other is None:
-            if len(self.model) < 2 and not changes:
+            if len(self.model) < 2 and not changes and not self.adapter:
                 raise UsageError(
                     "there is nothing to compare: both sides are the same",
-                    "give a second text, a second --model, or a what-if such as --mask none",
+                    "give a second text, a second --model, an --adapter, or a what-if such as "
+                    "--mask none",
                 )
             return left, None
         if self.other == "-" and ("-" in (self.text, self.file) or self.text is None):
@@ -84,8 +97,9 @@ def command(
 ) -> int:
     """How much every step differs between two prompts, two models, or with and without a what-if.
 
-    Left: TEXT, the first --model, its own settings. Right: OTHER, the second --model, every what-if
-    option. What is not given is the same on both sides.
+    Left: TEXT, the first --model, its own settings. Right: OTHER, the second --model, the
+    --adapter, every what-if option. What is not given is the same on both sides; --adapter twice is
+    one for each.
     """
     from attn_cli import session
     from attn_cli.analysis.compare import compare_steps
@@ -93,9 +107,7 @@ def command(
 
     typed = what_if.settings()
     mine, other = prompt.sides(changes=bool(vocabulary.changes(typed)))
-    models = [session.load(name, ignore_config=prompt.ignore_config)
-              for name in dict.fromkeys(prompt.model)]  # fmt: skip
-    left, right = models[0], models[-1]
+    left, right = prompt.models()
     steps = parse.steps(step) if step else frozenset(range(1, 7))
     same = {
         "stack": attention.stack, "kind": attention.kind, "layer": layer, "head": head, "top": top,
@@ -138,7 +150,7 @@ def _right(
         with told_where("right"):
             read = reader(other, right)(**single(other))
         return lambda _: read
-    if right is left:
+    if len(mine.model) < 2:  # an adapter has no tokenizer of its own
         return lambda same: same
     if mine.chat:
         raise UsageError(

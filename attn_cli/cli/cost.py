@@ -7,7 +7,15 @@ from typer import Context, Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli import output
-from attn_cli.cli.options import MOST, IgnoreConfig, ModelName, OutputOptions, Quiet
+from attn_cli.cli.options import (
+    MOST,
+    Adapter,
+    IgnoreConfig,
+    ModelName,
+    OutputOptions,
+    Quiet,
+    opened_model,
+)
 from attn_cli.errors import UsageError, shorten
 
 EXAMPLES = (
@@ -48,6 +56,7 @@ def command(
         Option(metavar="N,N,…", show_default="doublings, up to what the model was trained on",
                help="Numbers of tokens."),
     ] = None,
+    adapter: Adapter = None,
     ignore_config: IgnoreConfig = (),
     quiet: Quiet = False,
 ) -> int:  # fmt: skip
@@ -56,14 +65,13 @@ def command(
     It follows from a model's shapes: nothing is computed, and no weight is read.
     """
     from attn_cli.analysis.cost import cost, cost_notes
-    from attn_cli.opening.load import load
     from attn_cli.opening.load import preset as published
     from attn_cli.views import cost as view
 
     lengths = () if context is None else _lengths(context)
     if preset is None:
-        opened = load(model, ignore_config=ignore_config)
-    elif ctx.get_parameter_source("model").name == "COMMANDLINE" or ignore_config:
+        opened = opened_model(model, adapter, ignore_config)
+    elif ctx.get_parameter_source("model").name == "COMMANDLINE" or ignore_config or adapter:
         raise UsageError("--preset stands for a model of its own", "leave out --model")
     else:
         opened = published(preset)

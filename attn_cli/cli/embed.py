@@ -46,9 +46,8 @@ def command(
     Words have + or - between them, with spaces around each sign; "-" in double quotes is a word
     too. With --in, one word is followed through the layers in two texts.
     """
-    from attn_cli import session
 
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     if texts or token:
         result = _in_texts(model, prompt, what_if, list(texts), list(token), top)
         return output.deliver("embed", out, [result], quiet=prompt.quiet)

@@ -109,9 +109,8 @@ def command(
 
     Several layers, or --sort, give one ranking of all their heads.
     """
-    from attn_cli import session
 
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     documents = output.chosen_format("heads", out) != "table"
     asked = _Asked(prompt, attention, what_if, chosen, out, documents)
     _refuse_idle(asked)

@@ -51,7 +51,7 @@ def command(
     from attn_cli.views import lens as view
     from attn_cli.views.text import labels
 
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     session.check_predicts(model.facts)
     where, typed = attention.of(model.facts), what_if.settings()
 

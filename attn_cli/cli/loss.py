@@ -21,7 +21,7 @@ def command(
     from attn_cli.analysis.loss import loss_steps
     from attn_cli.views import loss as view
 
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     where = attention.of(model.facts)
 
     def answer(read):

@@ -49,7 +49,7 @@ def command(
     from attn_cli.analysis.mask import NEEDS, mask
     from attn_cli.views import mask as view
 
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     blocks, heads = session.chosen(model.facts, attention.of(model.facts), layer, head)
     if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):
         raise UsageError(

@@ -2,10 +2,10 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from math import inf
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
@@ -16,6 +16,9 @@ from attn_cli.errors import AttnError, UsageError, shorten
 from attn_cli.maths import cores
 from attn_cli.views.drawers import DRAWERS
 from attn_cli.vocabulary import KINDS, MASKS, STACKS, WHAT_IFS, WITHOUT
+
+if TYPE_CHECKING:
+    from attn_cli.model.family import Model
 
 MOST = 10**9 - 1
 
@@ -105,6 +108,12 @@ IgnoreConfig = Annotated[
     list[str],
     Option("--ignore-config", metavar="KEY", help="Accept this refused key of the config."),
 ]
+_ADAPTER = Option(
+    "--adapter", metavar="DIR", show_default=False,
+    help="Add the LoRA adapter in this folder (adapter_config.json) to the model's weights.",
+)  # fmt: skip
+Adapter = Annotated[str | None, _ADAPTER]
+Adapters = Annotated[list[str], _ADAPTER]
 
 
 def layers(kind: Any = str, **more: Any) -> Any:
@@ -211,6 +220,7 @@ class PromptOptions:
                "has positions for them."),
     ] = False  # fmt: skip
     model: ModelName = vocabulary.DEFAULT_MODEL
+    adapter: Adapter = None
     ignore_config: IgnoreConfig = ()
     max_memory: Annotated[
         int,
@@ -220,6 +230,19 @@ class PromptOptions:
         ),
     ] = 0  # fmt: skip
     quiet: Quiet = False
+
+    def load(self) -> "Model":
+        """The model that was asked for. Raises ContentError and UsageError."""
+        return opened_model(self.model, self.adapter, self.ignore_config)
+
+
+def opened_model(name: str, adapter: str | None, ignore_config: Sequence[str]) -> "Model":
+    """A model with an adapter, if one is given. Raises ContentError and UsageError."""
+    from attn_cli.opening.load import load
+
+    if adapter == "":
+        raise UsageError("--adapter is empty", "a folder with adapter_config.json")
+    return load(name, ignore_config=ignore_config, adapter=adapter or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

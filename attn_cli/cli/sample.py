@@ -64,7 +64,7 @@ def command(
     if draws and max_tokens > 1:
         raise UsageError("--draws and --max-tokens contradict each other", "give one of them")
     heats = [parse.number(part.strip(), "--sweep", 0) for part in sweep.split(",") if sweep]
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     where = attention.of(model.facts)
     chosen = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,

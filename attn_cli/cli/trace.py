@@ -63,7 +63,7 @@ def command(
     """
     from attn_cli import session
 
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     steps = parse.steps(step) if step else frozenset(range(1, 7))
     where = attention.of(model.facts)
     session.chosen(model.facts, where, layer, head)

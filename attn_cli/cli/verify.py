@@ -28,12 +28,11 @@ def command(
 
     Exits with 1 where an error is suspect.
     """
-    from attn_cli import session
     from attn_cli.analysis.verify import SUSPECT_VERDICT, read_reference, verify_steps
     from attn_cli.notes import prompt_notes
     from attn_cli.views import verify as view
 
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
 
     def answer(read):
         reference, name = read_reference(against, model, read)

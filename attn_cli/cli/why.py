@@ -127,11 +127,10 @@ def command(
     Without --query and --key: the strongest cell of the last token's row. --by component says who
     wrote what the head matched.
     """
-    from attn_cli import session
 
     asked = _Asked("logit" if logit is not None else array, column, by, step_back, logit)
     asked.check(layer, head, key)
-    model = session.load(prompt.model, ignore_config=prompt.ignore_config)
+    model = prompt.load()
     where = attention.of(model.facts)
     block, at = _one(model, where, layer, head)
     cell = _Cell(model, block, at, asked, what_if.settings(), where, prompt, out)

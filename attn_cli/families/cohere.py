@@ -71,6 +71,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         norm_bias=False,
         head_norm="each" if config.qk_norm else "",
         parallel=True,
+        shared_norm=True,
         logit_scale=config.logit_scale,
     )
 

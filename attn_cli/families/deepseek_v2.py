@@ -31,16 +31,9 @@ _DEFAULTS = {
     "moe_intermediate_size": 1407, "routed_scaling_factor": 1.0, "topk_method": "greedy",
 }  # fmt: skip
 # The first is not read here, the others not where there is no mixture, or no groups in it.
-HARMLESS = (
-    minicpm3.HARMLESS
-    | mixtures.HARMLESS
-    | frozenset(
-        """
-    norm_topk_prob n_group topk_group n_routed_experts n_shared_experts
-    num_experts_per_tok moe_intermediate_size routed_scaling_factor topk_method
-    """.split()
-    )
-)
+HARMLESS = minicpm3.HARMLESS | mixtures.HARMLESS | frozenset("""norm_topk_prob n_group topk_group
+    n_routed_experts n_shared_experts num_experts_per_tok moe_intermediate_size
+    routed_scaling_factor topk_method""".split())  # fmt: skip
 _CORRECTION, _SHARED = "mlp.gate.e_score_correction_bias", "mlp.shared_experts."
 
 
@@ -66,10 +59,7 @@ class Mixture(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(minicpm3.Config):
-    """The numbers of a DeepSeek model.
-
-    Files may hold `further` layers, which predict later tokens and take no part here.
-    """
+    """`further` layers in its files would predict later tokens; they take no part here."""
 
     mixture: Mixture
     further: int = 0

@@ -36,7 +36,8 @@ def read_config(reader: ConfigReader) -> granite.Config:
 
 
 def describe(facts: Facts, config: granite.Config) -> Facts:
-    return replace(llama.describe(facts, config), embedding="scaled")
+    scaled = {"embedding": "scaled", "embedding_factor": config.model_width**0.5}
+    return replace(llama.describe(facts, config), **scaled)
 
 
 def _finish(

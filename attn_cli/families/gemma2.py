@@ -98,6 +98,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         llama.describe(facts, config),
         embedding="scaled",
+        embedding_factor=config.model_width**0.5,
         residual="normed",
         logit_cap=config.logit_cap,
         attention_factors=tuple(rope.attention_factor for rope in ropes),

@@ -4,9 +4,11 @@ They act on the embedding, on the dot products (as their scale), on what attenti
 feed-forward network add to the stream, and on the logits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from attn_cli.families import llama, llama_gguf
 from attn_cli.families.llama import entering_norm, mlp, norm, project
@@ -15,6 +17,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.rope import rotated
 from attn_cli.model.stack import Request, Stack, causal_or_window
+from attn_cli.model.weights import LayerWeights
 from attn_cli.records import Facts
 
 # The multipliers by the keys of config.json and by those of GGUF.
@@ -38,16 +41,25 @@ class Config(llama.Config):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    numbers = (reader.positive(key, 1.0) for key in _MULTIPLIERS)
-    names = ("embedding", "scale", "residual", "divisor")
-    config = Config(**llama.plain(reader), **dict(zip(names, numbers, strict=True)))
+    config = Config(**llama.plain(reader), **multipliers(reader))
     reader.finish(llama.HARMLESS)
     return config
 
 
+def multipliers(reader: ConfigReader) -> dict[str, float]:
+    """The fields that Granite's types have beside those of their kind."""
+    numbers = (reader.positive(key, 1.0) for key in _MULTIPLIERS)
+    return dict(zip(("embedding", "scale", "residual", "divisor"), numbers, strict=True))
+
+
 def describe(facts: Facts, config: Config) -> Facts:
+    return multiplied(llama.describe(facts, config), config)
+
+
+def multiplied(facts: Facts, config: Config) -> Facts:
+    """What the multipliers change of a description."""
     return replace(
-        llama.describe(facts, config),
+        facts,
         embedding="token" if config.embedding == 1 else "scaled",
         embedding_factor=config.embedding,
         residual_factor=config.residual,
@@ -55,7 +67,19 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
+def _fed(config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+    return mlp(config, parts, normed)
+
+
+def forward(
+    model: Model,
+    ids: Ids,
+    request: Request,
+    cache: Cache | None = None,
+    *,
+    fed: Callable[[Any, Stack, LayerWeights, np.ndarray], np.ndarray] = _fed,
+) -> Pass:
+    """`fed` is what the feed-forward network of a layer gives."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     token = model.weights.rows("embed_tokens.weight", stack.ids)
@@ -72,7 +96,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
         added, first = output * times, {}
         x = x + added
         normed = norm(config, parts, "post_attention_layernorm", x)
-        more = stack.mlp(mlp(config, parts, normed)) * times
+        more = stack.mlp(fed(config, stack, parts, normed)) * times
         x = yield from stack.after(x + more, added, more)
     return stack.end(x)
 
@@ -80,7 +104,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
 # --- the same model in a GGUF file ---------------------------------------------------------------
 
 
-def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+def say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     """A multiplier of 0 is none; without that of the dot products they are scaled as usual."""
     llama_gguf.say(reader, values, tensors)
     for key in _MULTIPLIERS:
@@ -97,7 +121,7 @@ GGUF = replace(
     neutral={**llama_gguf.GGUF.neutral, "rope.scaling.finetuned": (True,)},
     required=("logit_scale",),
     arrange=llama_gguf.unpaired_rows,
-    say=_say,
+    say=say,
 )
 FAMILY = replace(
     llama.FAMILY, read_config=read_config, describe=describe, forward=forward, gguf=GGUF

@@ -3,19 +3,16 @@
 Which layers have what is said by `layer_types`, or by the indices of those with attention.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
-from attn_cli.families import llama, llama_gguf
+from attn_cli.families import lfm2_gguf, llama
 from attn_cli.families.llama import entering_norm, gated_mlp, norm, project
 from attn_cli.maths.masks import causal
 from attn_cli.model import mixers
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
-from attn_cli.model.gguf import named
 from attn_cli.model.rope import read_rope
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import Naming, Shapes
@@ -95,12 +92,13 @@ def shapes(config: Config) -> Shapes:
 
 
 def naming(config: Config) -> Naming:
-    names = {"embedding_norm.weight": "norm.weight"} | {
-        f"layers.{layer}.{theirs}.weight": f"layers.{layer}.{own}.weight"
+    names = {"embedding_norm": "norm"} | {
+        f"layers.{layer}.{theirs}": f"layers.{layer}.{own}"
         for layer in range(config.layers)
         for theirs, own in _OF_LAYERS.items()
     }
-    return llama.naming(config)._replace(older=names)
+    older = {f"{theirs}.weight": f"{own}.weight" for theirs, own in names.items()}
+    return llama.naming(config)._replace(older=older)
 
 
 def describe(facts: Facts, config: Config) -> Facts:
@@ -129,43 +127,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     return stack.end(x)
 
 
-# --- the same model in a GGUF file ---------------------------------------------------------------
-
-
-def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Layers without key heads are convolutions; the inner width is the one that there is."""
-    values["num_key_value_heads"], attending = llama_gguf.attending(reader)
-    llama_gguf.say(reader, values, tensors)
-    kinds = [_ATTENTION if attends else _CONVOLUTION for attends in attending]
-    values |= {"layer_types": kinds, "block_auto_adjust_ff_dim": False,
-               "rope_theta": reader.positive("rope_theta", 10000.0)}  # fmt: skip
-
-
-def _finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:
-    """What the file says by tensors."""
-    biased = any(name.endswith("shortconv.in_proj.bias") for name in tensors)
-    return replace(llama_gguf.finish(config, reader, tensors), conv_bias=biased, flat=True)
-
-
 FAMILY = replace(
-    llama.FAMILY,
-    read_config=read_config,
-    shapes=shapes,
-    naming=naming,
-    describe=describe,
-    forward=forward,
-    gguf=replace(
-        llama_gguf.GGUF,
-        keys=llama_gguf.GGUF.keys
-        | {"shortconv.l_cache": "conv_L_cache", "attention.layer_norm_rms_epsilon": "norm_eps"},
-        by_layer=frozenset({"attention.head_count_kv"}),
-        required=("shortconv.l_cache",),
-        tensors=llama_gguf.GGUF.tensors
-        | named({"norm": "token_embd_norm"}, "weight")
-        | named(
-            {f"layers.*.conv.{n}": f"blk.*.shortconv.{n}" for n in ("conv", "in_proj", "out_proj")}
-        ),
-        say=_say,
-        finish=_finish,
-    ),
-)
+    llama.FAMILY, read_config=read_config, shapes=shapes, naming=naming, describe=describe,
+    forward=forward, gguf=lfm2_gguf.GGUF,
+)  # fmt: skip

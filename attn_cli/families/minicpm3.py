@@ -5,7 +5,6 @@ Multipliers act on the embedding, on what is added to the stream, and on the log
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -33,10 +32,7 @@ _DEFAULTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(llama.Config):
-    """The numbers of a model with latent keys and values.
-
-    `scale` is the dot products'; `embedding`, `residual` and `logits` multiply what they say.
-    """
+    """`scale` is the dot products'; `embedding`, `residual` and `logits` multiply what they say."""
 
     latents: Latents
     scale: float
@@ -48,7 +44,7 @@ class Config(llama.Config):
 def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(_DEFAULTS)
     width, heads = reader.equal_shares("hidden_size", "num_attention_heads")
-    shared = common(reader, values=width // heads)
+    shared = common(reader, width // heads)
     root = shared["layers"] ** 0.5
     config = Config(
         **shared,
@@ -61,13 +57,9 @@ def read_config(reader: ConfigReader) -> Config:
     return config
 
 
-def common(
-    reader: ConfigReader, *, values: int | None = None, paired: bool = False
-) -> dict[str, Any]:
-    """The fields of `Config` that every model of this attention spells alike.
-
-    `values` is the width of a head's values where config.json has none; `paired` as in `Latents`.
-    """
+def common(reader: ConfigReader, values: int | None = None, *, paired: bool = False) -> dict:
+    """The fields of `Config` that all these models spell alike; `values`: how wide a head's values
+    are where config.json has nothing of it; `paired` as in `Latents`."""
     reader.take("head_dim", "qk_rope_head_dim")
     shared, plain = sizes(reader), reader.integer("qk_nope_head_dim")
     heads, rotating = shared["heads"], shared["head_width"]
@@ -149,10 +141,6 @@ def forward(
 
 # Its GGUF files leave the multipliers out, which llama.cpp has for the only model there is.
 FAMILY = replace(
-    llama.FAMILY,
-    read_config=read_config,
-    shapes=shapes,
-    describe=describe,
-    forward=forward,
+    llama.FAMILY, read_config=read_config, shapes=shapes, describe=describe, forward=forward,
     gguf=latent_gguf.GGUF,
-)
+)  # fmt: skip

@@ -78,9 +78,13 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
 
 
 def _clipped(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
-    arrays = project(config, parts, normed)
-    for letter in "qkv" if config.clip else "":
-        np.clip(arrays[letter], -config.clip, config.clip, out=arrays[letter])
+    return clipped(project(config, parts, normed), config.clip)
+
+
+def clipped(arrays: Arrays, limit: float) -> Arrays:
+    """The same with q, k and v kept between −limit and limit, in place; 0 is none."""
+    for letter in "qkv" if limit else "":
+        np.clip(arrays[letter], -limit, limit, out=arrays[letter])
     return arrays
 
 

@@ -47,9 +47,16 @@ def shapes(config: Config) -> Shapes:
     found = llama.shapes(config)
     del found["layers.*.input_layernorm.weight"]
     found |= norms(config.model_width, "layers.*.post_feedforward_layernorm", biased=False)
-    for letter, heads in (("q", config.heads), ("k", config.kv_heads)):
-        width = config.head_width * (1 if config.head_norm else heads)
-        found |= norms(width, f"layers.*.self_attn.{letter}_norm", biased=False)
+    return found | ({} if config.head_norm else whole_norms(config))
+
+
+def whole_norms(config: llama.Config) -> Shapes:
+    """A norm over the queries of all heads, and one over the keys."""
+    heads = {"q": config.heads, "k": config.kv_heads}
+    found: Shapes = {}
+    for letter, count in heads.items():
+        name = f"layers.*.self_attn.{letter}_norm"
+        found |= norms(count * config.head_width, name, biased=False)
     return found
 
 
@@ -71,7 +78,7 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     for parts in stack.layers("layers."):
         angles = ropes[windows[stack.layer] > 0]
         output = yield from stack.attend(
-            {"x": x, **stack.rotated(_project(config, parts, x), angles)},
+            {"x": x, **stack.rotated(project(config, parts, x), angles)},
             visible=causal_or_window(windows[stack.layer]),
             out=parts.map("self_attn.o_proj"),
         )
@@ -83,7 +90,8 @@ def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None
     return stack.end(x)
 
 
-def _project(config: Config, parts: LayerWeights, x: np.ndarray) -> Arrays:
+def project(config: llama.Config, parts: LayerWeights, x: np.ndarray) -> Arrays:
+    """q, k and v before rotation, all queries and all keys normalised together."""
     arrays = llama.project(config, parts, x)
     for letter in "" if config.head_norm else "qk":
         whole = norm(config, parts, f"self_attn.{letter}_norm", merge_heads(arrays[letter]))

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.families import llama, mixtures
-from attn_cli.maths.attention import merge_heads, split_heads
+from attn_cli.families import llama, mixtures, olmo, olmo2
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.project import Arrays
-from attn_cli.model.tensors import Shapes, norms
+from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import LayerWeights
+from attn_cli.records import Facts
 
 _DEFAULTS = {"rms_norm_eps": 1e-5}
 
@@ -42,23 +42,16 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def shapes(config: Config) -> Shapes:
-    found = mixtures.shapes(config)
-    for letter, heads in (("q", config.heads), ("k", config.kv_heads)):
-        name = f"layers.*.self_attn.{letter}_norm"
-        found |= norms(heads * config.head_width, name, biased=False)
-    return found
+    return mixtures.shapes(config) | olmo2.whole_norms(config)
+
+
+def describe(facts: Facts, config: Config) -> Facts:
+    return replace(mixtures.describe(facts, config), head_norm="all", clipped=config.clip)
 
 
 def projected(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
-    """q, k and v before rotation: normed over all heads at once, then clipped."""
-    arrays = llama.project(config, parts, normed)
-    for letter, heads in (("q", config.heads), ("k", config.kv_heads)):
-        vectors = merge_heads(arrays[letter])
-        of_all = llama.norm(config, parts, f"self_attn.{letter}_norm", vectors)
-        arrays[letter] = split_heads(of_all, heads)
-    for letter in "qkv" if config.clip else "":
-        arrays[letter] = arrays[letter].clip(-config.clip, config.clip)
-    return arrays
+    """q, k and v before rotation: normalised over all heads at once, then clipped."""
+    return olmo.clipped(olmo2.project(config, parts, normed), config.clip)
 
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
@@ -71,6 +64,7 @@ FAMILY = replace(
     mixtures.FAMILY,
     read_config=read_config,
     shapes=shapes,
+    describe=describe,
     forward=partial(mixtures.forward, projected=projected),
     gguf=replace(
         mixtures.GGUF,

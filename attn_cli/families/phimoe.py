@@ -41,7 +41,6 @@ class Config(mixtures.Config):
 
 def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(mixtral.DEFAULTS | {"num_local_experts": 16})
-    reader.take("num_local_experts", "num_experts")
     llama.needs_kv_heads(reader)
     shared = llama.sizes(reader)
     bias, layers = reader.flag("attention_bias", False), shared["layers"]
@@ -168,5 +167,7 @@ FAMILY = replace(
     forward=forward,
     final=final,
     output_bias=_OUTPUT_BIAS,
-    gguf=replace(mixtures.GGUF, say=_say),
+    gguf=replace(
+        mixtures.GGUF, keys=mixtures.GGUF.keys | {"expert_count": "num_local_experts"}, say=_say
+    ),
 )

@@ -138,6 +138,22 @@ def query_growth(positions_P: np.ndarray, beta: float, length: int) -> np.ndarra
     return 1 + np.float32(beta) * np.log1p(steps)
 
 
+def waves(positions_P: np.ndarray, width: int) -> np.ndarray:
+    """The vector (P, width) of each position: sines, then cosines, of ever longer waves.
+
+    Vaswani et al. 2017 has them by turns; here, as in tensor2tensor, the halves stand apart. An odd
+    width ends in a 0.
+    """
+    half = width // 2
+    step = np.float32(-math.log(10000) / (half - 1))
+    angle = positions_P.astype(np.float32)[:, None] * np.exp(
+        np.arange(half, dtype=np.float32) * step
+    )
+    found = np.zeros((len(positions_P), width), np.float32)
+    found[:, :half], found[:, half : 2 * half] = np.sin(angle), np.cos(angle)
+    return found
+
+
 def alibi_slopes(heads: int) -> np.ndarray:
     """A slope per head, (H,): powers of 2^(−8 / n), n the largest power of two up to `heads`.
 
@@ -152,12 +168,14 @@ def alibi_slopes(heads: int) -> np.ndarray:
     return np.concatenate([first, powers(2 * whole, np.arange(1, 2 * (heads - whole), 2))])
 
 
-def alibi(queries_Q: np.ndarray, keys_K: np.ndarray, slopes_H: np.ndarray) -> np.ndarray:
-    """`bias` (H, Q, K): slope × key position, the same for every query.
+def alibi(
+    queries_Q: np.ndarray, keys_K: np.ndarray, slopes_H: np.ndarray, last: int = 0
+) -> np.ndarray:
+    """`bias` (H, Q, K): slope × (key position − `last`), the same for every query.
 
     Softmax ignores what is added to a whole row, so that this is the paper's slope × −(q − k).
     """
-    of_keys = slopes_H[:, None, None] * keys_K.astype(slopes_H.dtype)
+    of_keys = slopes_H[:, None, None] * (keys_K - last).astype(slopes_H.dtype)
     return np.broadcast_to(of_keys, (len(slopes_H), len(queries_Q), len(keys_K)))
 
 

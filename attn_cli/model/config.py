@@ -116,7 +116,7 @@ class ConfigReader:
         self._asked.add(standard)
         if self.has(standard):
             self._values[own] = self._values[standard]
-            self._names[own] = standard
+            self._names[own] = self.named(standard)
 
     def equal_shares(self, width: str, heads: str) -> tuple[int, int]:
         """A width that divides by the count of heads, and that count."""
@@ -184,6 +184,39 @@ class ConfigReader:
             raise self._unfit(key, value, "an object")
         return value
 
+    def sizes(
+        self, key: str, count: int, default: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
+        """A list of `count` whole numbers above 0."""
+        value = self._get(key, default)
+        if not isinstance(value, list | tuple) or len(value) != count:
+            raise self._unfit(key, value, f"a list of {count} whole numbers")
+        for number in value:
+            if type(number) is not int or not 0 < number < 2**31:
+                raise self._unfit(key, number, "whole numbers above 0")
+        return tuple(value)
+
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """A whole number from 0 on, or a list of them; none if it is missing."""
+        value = self._get(key, [])
+        found = value if isinstance(value, list) else [value]
+        for number in found:
+            if type(number) is not int or number < 0:
+                raise self._unfit(key, number, "whole numbers")
+        return tuple(found)
+
+    def text_or_texts(self, key: str) -> tuple[str, ...] | str:
+        """A text, or a list of texts; an empty list if it is missing."""
+        value = self._get(key, [])
+        return value if isinstance(value, str) else self.texts(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts, empty if it is missing."""
+        value = self._get(key, [])
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self.error(f"{self.named(key)} is not a list of texts")
+        return tuple(value)
+
     def words(self, key: str, choices: tuple[str, ...], count: int) -> tuple[str, ...]:
         """A list of `count` of these words, empty if it is missing."""
         value = self._get(key, [])
@@ -193,6 +226,18 @@ class ConfigReader:
             if word not in choices:
                 raise self._unfit(key, word, f"one of {', '.join(choices)}")
         return tuple(value)
+
+    def repeated(self, key: str, default: list) -> tuple[str, ...]:
+        """Words of `[[words, count], …]`, each list of words as often as it says."""
+        value, wanted = self._get(key, default), "a list of [[words, …], count]"
+        found: list[str] = []
+        for item in value if isinstance(value, list) else [None]:
+            words, count = item if isinstance(item, list) and len(item) == 2 else (None, None)
+            fits = isinstance(words, list) and all(isinstance(word, str) for word in words)
+            if not fits or type(count) is not int or not 0 <= count * len(words) <= 2**16:
+                raise self._unfit(key, value, wanted)
+            found += words * count
+        return tuple(found)
 
     def wholes(self, key: str) -> tuple[int, ...]:
         """A list of whole numbers from 0, empty if it is missing."""

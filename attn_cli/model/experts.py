@@ -14,11 +14,13 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Fused, Shapes, maps, of_experts
 from attn_cli.model.weights import LayerWeights
+from attn_cli.routing import Experts
 
 # Names are made for every expert before the file is asked for any.
 _MOST = 1 << 16
 _PLACE = "mlp.experts."
 _GATED = ("gate_proj", "up_proj", "down_proj")
+_GATED_IN_GGUF = ("ffn_gate", "ffn_up", "ffn_down")
 
 
 def counts(
@@ -63,14 +65,11 @@ def in_one(count: int, both: str, down: str) -> Fused:
 
 
 def in_gguf(count: int) -> Fused:
-    """How GGUF files have the matrices of all experts of a layer."""
-    theirs = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
-    names = {
-        f"blk.*.{name}.weight": (f"layers.*.{_PLACE}{own}.weight",)
-        for name, own in zip(theirs, _GATED, strict=True)
-    }
-    both = (f"layers.*.{_PLACE}{own}.weight" for own in _GATED[:2])
-    return Fused(count, names | {"blk.*.ffn_gate_up_exps.weight": tuple(both)})
+    """How GGUF files have the matrices of all experts of a layer; gate and up may be in one."""
+    ours = [f"layers.*.{_PLACE}{name}.weight" for name in _GATED]
+    theirs = (f"blk.*.{name}_exps.weight" for name in _GATED_IN_GGUF)
+    apart = {place: (own,) for place, own in zip(theirs, ours, strict=True)}
+    return Fused(count, {"blk.*.ffn_gate_up_exps.weight": tuple(ours[:2]), **apart})
 
 
 def apart_in_gguf(count: int) -> dict[str, str]:
@@ -78,7 +77,7 @@ def apart_in_gguf(count: int) -> dict[str, str]:
     return {
         f"layers.*.{_PLACE}{expert}.{own}.weight": f"blk.*.{theirs}.{expert}.weight"
         for expert in range(count)
-        for own, theirs in zip(_GATED, ("ffn_gate", "ffn_up", "ffn_down"), strict=True)
+        for own, theirs in zip(_GATED, _GATED_IN_GGUF, strict=True)
     }
 
 
@@ -94,5 +93,10 @@ def mixture(
 
     The stack tells where each token went. `gating` makes one of what an expert's gate and up give.
     """
-    stack.routed(routing, count)
+    if queries := stack.kept:
+        rows = [query - stack.start for query in queries]
+        stack.experts = Experts(
+            stack=stack.name, layer=stack.layer, count=count, queries=queries,
+            chosen=routing.chosen[rows], shares=routing.shares[rows], what_if=stack.touched,
+        )  # fmt: skip
     return mixed(x_PM, routing, of, gating)

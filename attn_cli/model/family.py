@@ -72,6 +72,11 @@ class Model:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """How it was opened, as documents record it."""
+        return {"ignore_config": list(self.ignored), **self.facts.settings}
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """Opened when it is first asked for."""
         return self.open_tokenizer()

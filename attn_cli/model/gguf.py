@@ -134,8 +134,9 @@ def _unknown(where: str, key: str) -> ContentError:
 def file_names(form: Gguf, config: Any, tensors: Mapping[str, Any]) -> dict[str, str]:
     """The file's name for each of the family's tensors, layer by layer."""
     names, fused = {**form.tensors, **form.more(config)}, form.fused(config)
-    if any(theirs.replace("*", "0") in tensors for theirs in fused.names):
-        names |= fused.places()
+    there = [theirs for theirs in fused.names if theirs.replace("*", "0") in tensors]
+    if there:
+        names |= fused.places(there)
     return {
         ours.replace("*", number): theirs.replace("*", number)
         for ours, theirs in names.items()

@@ -54,19 +54,27 @@ def fused(x: np.ndarray, of: Map, **heads: int) -> Arrays:
     return vectors | _parameters(maps)
 
 
-def interleaved(x: np.ndarray, of: Map, heads: int) -> Arrays:
-    """q, k and v of one fused matrix whose rows are (head, q | k | v, width).
+def interleaved(x: np.ndarray, of: Map, groups: int, **counts: int) -> Arrays:
+    """q, k and v of one fused matrix whose rows are (group, head of the group, width).
 
-    One product serves all three, which are views of it.
+    Each group has as many heads of each letter as `counts` says, in this order: one each where it
+    says nothing. One product serves all three.
     """
+    counts = counts or dict.fromkeys("qkv", 1)
     (product,) = through(x, of)
-    vectors = product.reshape(len(x), heads, 3, -1)
+    each, at = sum(counts.values()), 0
     arrays: Arrays = {}
-    for i, letter in enumerate("qkv"):
-        arrays[letter] = vectors[:, :, i].swapaxes(0, 1)
-        arrays[f"w_{letter}"] = lambda i=i: of.matrix.reshape(-1, heads, 3, vectors.shape[-1])[
-            :, :, i
-        ].swapaxes(0, 1)
+    for letter, count in counts.items():
+        some = slice(at, at + count)
+        arrays[letter] = _of_groups(product, groups, each, some)
+        arrays[f"w_{letter}"] = lambda some=some: _of_groups(of.matrix, groups, each, some)
         if of.bias.size:
-            arrays[f"b_{letter}"] = of.bias.reshape(heads, 3, -1)[:, i]
+            arrays[f"b_{letter}"] = _of_groups(of.bias[None], groups, each, some)[:, 0]
+        at = some.stop
     return arrays
+
+
+def _of_groups(rows: np.ndarray, groups: int, each: int, some: slice) -> np.ndarray:
+    """`some` of the heads of each group, (head, row, width), of rows that have all side by side."""
+    of_groups = rows.reshape(len(rows), groups, each, -1)[:, :, some]
+    return of_groups.reshape(len(rows), groups * (some.stop - some.start), -1).swapaxes(0, 1)

@@ -9,10 +9,12 @@ from attn_cli.records import Facts
 PROJECTIONS = ("query", "key", "value", "attention_output")
 # Three matrices side by side: query, key and value.
 FUSED = "fused"
+# Networks of which each token passes a few.
+EXPERTS = "experts"
 # The parts of a model, in the order in which a text passes them.
 PARTS = (
-    "embedding", "positions", "types", *PROJECTIONS, "feed_forward", "biases", "norms", "output",
-    "other",
+    "embedding", "positions", "types", *PROJECTIONS, "feed_forward", EXPERTS, "biases", "norms",
+    "output", "other",
 )  # fmt: skip
 
 
@@ -35,10 +37,11 @@ _NAMES = {
     "query": _called("q", "q_proj", "q_lin", "query", "query_proj"),
     "key": _called("k", "k_proj", "k_lin", "key", "key_proj"),
     "value": _called("v", "v_proj", "v_lin", "value", "value_proj"),
+    EXPERTS: r"\.experts\.\d+\.",
     "feed_forward": r"\.(mlp|ffn|DenseReluDense|intermediate)\.|(?<!attention)\.output\.dense$|"
     + _called("fc1", "fc2", "ffn", "ffn_output"),
     "attention_output": r"\.(attention|self_attention|attn)\.|"
-    + _called("o", "o_proj", "out_proj"),
+    + r"(?<!\.conv)" + _called("o", "o_proj", "out_proj"),
 }  # fmt: skip
 
 

@@ -36,7 +36,6 @@ from attn_cli.maths.attention import (
     merge_heads,
     no_bias,
 )
-from attn_cli.maths.experts import Routing
 from attn_cli.maths.kept import Keep
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, pulls, sum_error, through, value_lengths
@@ -46,15 +45,14 @@ from attn_cli.model.rope import rotated
 from attn_cli.model.selection import Lazy, Selection, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import WhatIf
-from attn_cli.records import Address, Attention, Experts, Mixed, Passed
+from attn_cli.records import Address, Attention, Mixed, Passed
 
 if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
 
 S, T = TypeVar("S"), TypeVar("T")
-# Numbers that only pages tell.
-_SHOWN = {"angles", "query_factor"}
 _KIND = {True: "self", False: "cross"}
+_SHOWN = {"angles", "query_factor", "q_norm_bias", "k_norm_bias"}  # that no document has
 
 
 class Stack:
@@ -62,7 +60,8 @@ class Stack:
 
     `start` is the position of the first of `ids`. Where the text grows beyond `restart_beyond`
     positions, if that is not 0, what the cache holds is wrong: then it is emptied, and its tokens
-    are the first of `ids`. `touched`: a what-if setting has changed the vectors.
+    are the first of `ids`. `touched`: a what-if setting has changed the vectors. `experts` is what
+    the layer's router has said.
     """
 
     def __init__(
@@ -88,9 +87,7 @@ class Stack:
         self._mixed: tuple[np.ndarray, np.ndarray] | None = None
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
-        self._middle = NOTHING
-        self._parts: LayerWeights
-        self._experts: Experts | None = None
+        self._middle, self.experts = NOTHING, None
         self._looks: dict[tuple[Visible, int], tuple[Look, ...]] = {}
 
     @property
@@ -148,17 +145,12 @@ class Stack:
         self.touched = self.touched or removed
         return output
 
-    def routed(self, routing: Routing, count: int) -> None:
-        """Says where a router sends the tokens of this layer, among so many experts."""
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The queries of this layer's self-attention that are recorded."""
         block = Address(self.name, "self", self.layer)
-        if block in self._request.blocks:
-            queries, _ = self._request.positions.get(block[:2], (None, None))
-            queries = tuple(queries or self.indices)
-            rows = [query - self.start for query in queries]
-            self._experts = Experts(
-                stack=self.name, layer=self.layer, count=count, queries=queries,
-                chosen=routing.chosen[rows], shares=routing.shares[rows], what_if=self.touched,
-            )  # fmt: skip
+        queries, _ = self._request.positions.get(block[:2], (None, None))
+        return tuple(queries or self.indices) if block in self._request.blocks else ()
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What this layer makes of the encoder's vectors: from the cache, if it is there."""
@@ -223,8 +215,8 @@ class Stack:
         self._pending.clear()
         self._outputs.clear()
         self._mixed = None
-        layers, experts = self._model.facts.layers_of(self.name), self._experts
-        self._read, self._experts = self._read + self._parts.routed, None
+        layers, experts = self._model.facts.layers_of(self.name), self.experts
+        self._read, self.experts = self._read + self._parts.routed, None
         yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size, experts)
         return x
 

@@ -114,12 +114,15 @@ class Fused(NamedTuple):
             for expert in range(self.experts)
         }
 
-    def places(self) -> dict[str, str]:
-        """Where each expert's part stands, `*` for the number of the layer."""
+    def places(self, there: Sequence[str]) -> dict[str, str]:
+        """Where each expert's part stands, or should, `*` for the number of the layer.
+
+        Of several places it is the one `there`, or the last.
+        """
         return {
             own.replace(OF_EXPERTS, f"{OF_EXPERTS}{expert}."): place
-            for place, names in self.names.items()
-            for own in names
+            for place in sorted(self.names, key=there.__contains__)
+            for own in self.names[place]
             for expert in range(self.experts)
         }
 
@@ -150,6 +153,13 @@ class Naming(NamedTuple):
         """The family's name of today for a tensor of a file."""
         name = self.without_prefix(place)
         return self.older.get(name, name)
+
+    def older_in(self, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+        """A file's names for today's, if it has any of the older ones."""
+        if not any(self.without_prefix(place) in self.older for place in tensors):
+            return {}
+        prefix = self.prefix_in(tensors)
+        return {today: prefix + older for older, today in self.older.items()}
 
     def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
         """The prefix that most names of a file have, or nothing."""
@@ -250,7 +260,7 @@ def bind(
     """
     missing = [name for name in shapes if name not in stored]
     if missing:
-        names = some((named.get(name, prefix + name) for name in missing), 1)
+        names = some(dict.fromkeys(named.get(name, prefix + name) for name in missing), 1)
         raise ContentError(f"{where}: the tensor {names} is missing")
     for name, kept in stored.items():
         place = kept.name

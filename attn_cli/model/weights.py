@@ -207,22 +207,25 @@ def linear(
 
 
 def layer_normed(
-    parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
+    parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float, base: float = 0.0
 ) -> np.ndarray:
-    """A layer norm by its name."""
-    return layer_norm(x, parts[f"{name}.weight"], bias_of(parts, name), epsilon)
+    """A layer norm by its name, whose stored weight is added to `base`."""
+    learned = norm_of(parts, name, base)
+    return layer_norm(x, learned["w_norm"], learned["b_norm"], epsilon)
 
 
-def norm_of(parts: LayerWeights | Weights, name: str) -> dict[str, np.ndarray]:
+def norm_of(parts: LayerWeights | Weights, name: str, base: float = 0.0) -> dict[str, np.ndarray]:
     """The learned numbers of a norm, as the arrays that they are of a block."""
-    return {"w_norm": parts[f"{name}.weight"], "b_norm": bias_of(parts, name)}
+    weight = parts[f"{name}.weight"]
+    return {"w_norm": base + weight if base else weight, "b_norm": bias_of(parts, name)}
 
 
 def entering(
-    parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float
+    parts: LayerWeights | Weights, name: str, x: np.ndarray, epsilon: float, base: float = 0.0
 ) -> dict[str, np.ndarray]:
     """What enters a layer, the layer norm before attention, and what it gives."""
-    return {"x": x, **norm_of(parts, name), "normed": layer_normed(parts, name, x, epsilon)}
+    learned = norm_of(parts, name, base)
+    return {"x": x, **learned, "normed": layer_norm(x, *learned.values(), epsilon)}
 
 
 def norms_of(parts: LayerWeights | Weights, *names: str) -> np.ndarray:

@@ -29,7 +29,7 @@ from attn_cli.model.tensors import (
     untrue_copies,
     without_head,
 )
-from attn_cli.opening import places, refusals
+from attn_cli.opening import places, quantised, refusals
 from attn_cli.records import Facts
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.absent import Absent, deferred
@@ -43,13 +43,25 @@ _RANDOM = {
 }  # fmt: skip
 
 
-def load(name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = ()) -> Model:
+def load(
+    name: str = vocabulary.DEFAULT_MODEL, *, ignore_config: Sequence[str] = (), adapter: str = ""
+) -> Model:
     """Opens a model: one of `places.EMBEDDED` or `places.PACKAGES`, `random[:key=value,…]`, a
     folder, a GGUF file, `org/name` in the local Hugging Face cache, or `ollama:name[:tag]`.
 
-    Only headers are read; tensors and the tokenizer follow when a question needs them.
-    Raises NoModelError, ContentError, UsageError.
+    Only headers are read; tensors and the tokenizer follow when a question needs them. `adapter`
+    is the folder of a LoRA adapter that is added to the weights. Raises NoModelError, ContentError,
+    UsageError.
     """
+    model = _load(name, ignore_config)
+    if not adapter:
+        return model
+    from attn_cli.opening.adapter import adapted
+
+    return adapted(model, adapter)
+
+
+def _load(name: str, ignore_config: Sequence[str]) -> Model:
     if name == "random" or name.startswith("random:"):
         return _random_model(name)
     place = places.find(name)
@@ -93,10 +105,15 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     folder = open_folder(place.path)
     where, of_config = str(place.path), str(place.path / "config.json")
     tensors, kind = folder.tensors, folder.config.get("model_type")
-    refusals.check_config(folder.config, of_config, ignored)
-    refusals.check_tensors(tensors, where)
-    family = _family(folder.config, of_config)
     reader = ConfigReader(folder.config, of_config, ignored)
+    scheme = quantised.read_scheme(folder.config, of_config, ignored, reader.unknown)
+    family = _family(folder.config, of_config)
+    said: dict[str, Any] = {}
+    if scheme:
+        tensors = scheme.unpack(tensors, where)
+        said = {"quantised": scheme.how, "rounds_inputs": scheme.rounds}
+    else:
+        refusals.check_tensors(tensors, where)
     config = family.read_config(reader)
     naming = family.naming(config)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
@@ -112,9 +129,9 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     shapes = of_layers(family.shapes(config), config)
     aside = {name: stored.pop(name).name for name in other_heads(stored, shapes)}
     predicts = not without_head(shapes, stored, family.head)
-    named = {name: name for name in of_head(shapes, family.head)}
+    named = naming.older_in(tensors) | {name: name for name in of_head(shapes, family.head)}
     return _model(
-        facts=_facts(place, kind, family, config, shapes, predicts=predicts),
+        facts=_facts(place, kind, family, config, shapes, predicts=predicts, **said),
         family=family,
         config=config,
         weights=bind(tensors, stored, shapes, where, named, naming.prefix_in(tensors)),

@@ -1,7 +1,7 @@
 """What is recognised and does not open: each is refused by its name, with what opens instead."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from attn_cli.errors import ContentError, shorten, some
 from attn_cli.opening import hybrids
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
-_SECTIONS = ("quantization_config", "quantization", "compression_config")
+SECTIONS = ("quantization_config", "quantization", "compression_config")
 # How the names of tensors end that only quantised weights have.
 _QUANTISED_PARTS = (".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".weight_scale_inv")
 _METHODS = {
@@ -33,24 +33,10 @@ _GGUF_PARTS = {
 }
 
 
-def check_config(
-    values: Mapping[str, Any], where: str, ignored: Collection[str] = (), inside: str = ""
-) -> None:
-    """Refuses quantised weights, said at the top or in `text_config`. Null says nothing.
-
-    Raises ContentError.
-    """
-    for key in _SECTIONS:
-        section = values.get(key)
-        if section is not None and key not in ignored:
-            raise ContentError(
-                f"{where}: {inside}{key} says that the weights are quantised"
-                f"{_method(section, key)}, which attn does not read",
-                _UNQUANTISED,
-            )
-    text = values.get("text_config")
-    if isinstance(text, Mapping) and not inside:
-        check_config(text, where, ignored, "text_config: ")
+def quantised_by(section: Any, key: str, where: str) -> ContentError:
+    """What to say of a `section` under `key` that describes weights which attn does not read."""
+    what = f"{where}{key} says that the weights are quantised{_method(section, key)}"
+    return ContentError(f"{what}, which attn does not read", _UNQUANTISED)
 
 
 def check_tensors(names: Iterable[str], where: str) -> None:
@@ -58,7 +44,7 @@ def check_tensors(names: Iterable[str], where: str) -> None:
     part = next((name for name in names if name.endswith(_QUANTISED_PARTS)), "")
     if part:
         what = f"{where}: the tensor {shorten(part)} is a part of quantised weights"
-        raise ContentError(f"{what}, which attn does not read", _UNQUANTISED)
+        raise ContentError(f"{what}, and no quantization_config says of which kind", _UNQUANTISED)
 
 
 def _method(section: Any, key: str) -> str:
@@ -149,7 +135,7 @@ def _adapter(path: Path) -> ContentError:
     of = f" for {shorten(base)}" if isinstance(base, str) and base else ""
     return ContentError(
         f"{path} is a LoRA adapter{of}, not a model",
-        "open the base model, or merge the two: merge_and_unload() and save_pretrained() of PEFT",
+        f"open the model that it was made for, with --adapter {path}",
     )
 
 

@@ -101,7 +101,7 @@ def _of_head(model: Facts, one: "Attentions", found: "Cost") -> Say:
 def _shared(model: Facts, found: "Cost") -> Page:
     """That layers use each other's tensors, if they do."""
     stored = next(part.layers for part in found.parts if part.part == "query")
-    layers = model.layers_of(found.attentions[0].stack)
+    layers = model.layers_of(found.attentions[0].stack) - sum(map(bool, model.mixers))
     return [say("cost.shared", layers=layers, stored=stored)] if stored < layers else []
 
 
@@ -238,6 +238,8 @@ def _operations(model: Facts, found: "Cost") -> Page:
         say("cost.attention_windowed" if windowed else "cost.attention_is", blocks=_sum(terms)),
         say("cost.others_are", multiplied=numbers.count(found.multiplied),
             output=output if found.output_matrix else ""),
+        *([say("cost.of_experts", count=model.experts[0], used=model.experts[1])]
+          if model.experts else []),
         *([say("cost.masked_too")] if model.writes else []),
         *([say("cost.disentangled")] if found.disentangled else []),
         _overtaking(model, found),

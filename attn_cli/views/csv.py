@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.records import Attention, Experts, Trace
+from attn_cli.records import Attention, Trace
+from attn_cli.routing import Experts
 from attn_cli.views.text import visible
 
 HEADER = (

@@ -5,6 +5,7 @@ and what to type next."""
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from attn_cli.words import counted, note
 
 _CROSS = "cross"
 _LONGEST = 100  # characters of a prompt that a command can repeat
+# What a layer adds to x, in order, and what its norms make of the sums.
+_ADDED = ("attention", "cross", "middle", "mlp", "inner", "convolution")
 
 
 def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) -> Iterator[object]:
@@ -99,7 +102,7 @@ def norm_words(
 
 def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator[object]:
     """What the layer does with the block's output: the way to the next layer's x."""
-    shown = {name: array[at] for name, array in block.shown.items() if name != "angles"}
+    shown = {name: block.shown[name][at] for name in (*_ADDED, "x") if name in block.shown}
     if not {"x", "attention", "mlp"} <= shown.keys() or "x" not in block.arrays:
         return
     summed = facts.residual in ("added", "normed")
@@ -107,6 +110,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     yield say("after.title", "title", where=layer)
     how = "parallel" if facts.parallel else "what" if summed else facts.residual
     said = [say(f"after.{how}")]
+    said += [say("after.shared_norm")] * facts.shared_norm
     said += [say("after.cross")] * ("cross" in shown)
     said += [say("after.convolved")] * ("convolution" in shown)
     said += [say("after.norms")] * (facts.residual == "normed")
@@ -120,8 +124,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
             mean, root = _mean_and_root(facts, shown["inner"] + shown["convolution"])
             said.append(say("after.third", mean=mean, root=root))
         yield paragraph(*said)
-    order = ("attention", "cross", "middle", "mlp", "inner", "convolution")
-    parts = [name for name in order if name in shown]
+    parts = [name for name in _ADDED if name in shown]
     rows = [x, *(shown[name] for name in parts), shown["x"]]
     plus, equals = ("+ ", "= ") if summed else ("", "")
     keys = ["cross_row" if name == "cross" else name for name in parts]
@@ -267,7 +270,11 @@ def again(
         f" {option} {shlex.quote(word)}"
         for option, _, word in (c.partition(" ") for c in vocabulary.changes(trace.settings))
     )
-    model = "" if trace.model.name == vocabulary.DEFAULT_MODEL else f" --model {_name(trace.model)}"
+    model, adapter = trace.model, trace.settings.get("adapter", "")
+    if adapter:
+        model = replace(model, name=model.name.rpartition(" + ")[0])
+    model = "" if model.name == vocabulary.DEFAULT_MODEL else f" --model {_name(model)}"
+    model += f" --adapter {shlex.quote(adapter)}" if adapter else ""
     where = f" --layer {block.layer}" if block.layer else ""
     where += f" --stack {block.stack}" if block.stack != trace.model.stack else ""
     where += f" --kind {block.kind}" if block.kind != "self" else ""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.maths.layers import cosine
+from attn_cli.records import Facts
 from attn_cli.views import ending, numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
@@ -65,7 +66,11 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         "third": note("embed.and_segment") if segments else "",
     }
     yield StepTitle(1, note(f"embed.title_parts{normed}", **title) if normed else "")
-    said = [_what_vectors_are(view)] + [say("embed.second")] * places
+    waves = [say("embed.waves")] * (places and view.facts.positions == "sinusoidal")
+    scaled = (
+        note("embed.scaled", factor=_factor(view.facts)) if view.facts.embedding_factor != 1 else ""
+    )
+    said = [_what_vectors_are(view, scaled), *[say("embed.second")] * places, *waves]
     said += [say("embed.third" if places else "embed.second_segment")] * segments
     widths = {"narrow": _width(view), "width": view.facts.model_width}
     said += [say(f"embed.{made}", **widths)] * bool(normed)
@@ -86,6 +91,12 @@ def _embedding_sum(view: HeadView, made: str) -> Items:
         key = "embed.here_three" if segments else "embed.here"
         angle = _angle(*(view.arrays[name][view.query] for name in _PARTS[:2]))
         yield say(key, **here, x=x, token=token, place=place, **segment, angle=angle)
+
+
+def _factor(facts: Facts) -> str:
+    """By what the token's vector has been multiplied."""
+    factor, width = facts.embedding_factor, facts.model_width
+    return f"√{width}" if abs(factor - width**0.5) < 1e-6 else f"{factor:.6g}"
 
 
 def _angle(token: np.ndarray, place: np.ndarray) -> Words:
@@ -122,10 +133,9 @@ def _parts(view: HeadView) -> list[str]:
 
 def _embedding_alone(view: HeadView, made: str) -> Items:
     """Where the token's vector is all that x is made from."""
-    width = view.facts.model_width
     later = view.facts.positions == "rotary" and not view.facts.rotates(view.block.layer)
     where = note("embed.enters_later" if later else f"embed.enters_{view.facts.positions}")
-    factor = f"{view.facts.embedding_factor:g}" if view.facts.embedding_factor else f"√{width}"
+    factor = _factor(view.facts)
     scaled = note(f"embed.{made}", factor=factor) if made != "token" else ""
     yield StepTitle(1, note(f"embed.title_{made}", factor=factor))
     yield paragraph(_what_vectors_are(view, scaled), say("embed.plain", where=where))
@@ -160,11 +170,12 @@ def project(view: HeadView) -> Items:
         yield from (view.parameter(name) for name in _PARAMETERS if view.has(name))
     elif view.has("b_q"):
         yield say("project.bias")
-    if facts.clipped:
-        yield say("project.clipped", clip=f"{facts.clipped:g}")
     heads_norm = note(f"norm.one_{facts.norm}")
     if facts.head_norm in ("each", "all"):
         yield say(f"project.heads_{facts.head_norm}", norm=heads_norm)
+    if facts.clipped:
+        key = "project.clipped_then" if facts.head_norm else "project.clipped"
+        yield say(key, clip=f"{facts.clipped:g}")
     if facts.positions == "rotary" and not facts.rotates(view.block.layer):
         yield say("project.unrotated")
     if view.has("q_unrotated", "k_unrotated"):
@@ -187,8 +198,9 @@ def _latents(view: HeadView) -> Items:
     said = [say("project.latent", **sizes)]
     said += [say("project.latent_queries", count=facts.q_latent)] * bool(facts.q_latent)
     yield paragraph(*said)
-    yield from (view.rows("q_latent", view.queries),) * view.has("q_latent")
-    yield from (view.rows("kv_latent", view.keys),) * view.has("kv_latent")
+    for name, positions in (("q_latent", view.queries), ("kv_latent", view.keys)):
+        if view.has(name):
+            yield view.rows(name, positions)
 
 
 def _rotation(view: HeadView) -> Items:

@@ -126,13 +126,16 @@ class _Telling(NamedTuple):
         sheet.put("norm_weight", norm.weight)
         if self.name("normed") != "value":
             sheet.put("normed", norm.value)
-        if math.isnan(norm.mean):
-            sheet.rule(self.name("normed"), before, "root", "norm_weight",
-                       by=lambda a, root, w: a / root * w)  # fmt: skip
-        else:
-            sheet.put("mean", norm.mean)
-            sheet.rule(self.name("normed"), before, "mean", "root", "norm_weight",
-                       by=lambda a, mean, root, w: (a - mean) / root * w)  # fmt: skip
+        more = {"mean": norm.mean, "norm_bias": norm.bias}
+        inputs = [name for name, value in more.items() if not math.isnan(value)]
+        for name in inputs:
+            sheet.put(name, more[name])
+
+        def normed(a: float, root: float, w: float, *rest: float) -> float:
+            given = dict(zip(inputs, rest, strict=True))
+            return (a - given.get("mean", 0.0)) / root * w + given.get("norm_bias", 0.0)
+
+        sheet.rule(self.name("normed"), before, "root", "norm_weight", *inputs, by=normed)
 
     def _fill_rotation(self, turn: "Rotation") -> None:
         sheet, is_first = self.sheet, self.found.column == turn.first
@@ -205,6 +208,10 @@ class _Telling(NamedTuple):
             centred = not math.isnan(norm.mean)
             of = note("why.of_all_heads" if norm.of == "all" else "why.of_head")
             mean = {"mean": bracketed(text("mean"))} if centred else {}
+            if centred:
+                added = "" if math.isnan(norm.bias) else bracketed(text("norm_bias"))
+                mean["bias"] = note("why.norm_bias", bias=added) if added else ""
+                mean["adding"] = note("why.norm_adds") if added else ""
             yield say("why.head_norm_layer" if centred else "why.head_norm", of=of, **mean,
                       x=text(self.before("normed")), root=text("root"),
                       weight=bracketed(text("norm_weight")),

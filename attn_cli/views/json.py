@@ -131,7 +131,7 @@ def envelope(
         "tool": {"name": "attn", "version": __version__},
         "model": None if model is None else _facts(model),
         "prompt": None if prompt is None else prompt_document(prompt),
-        "settings": dict(settings),
+        "settings": dict(settings) | (model.settings if model else {}),
     }
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.records import Address, Experts, Facts, Trace
+from attn_cli.records import Address, Facts, Trace
+from attn_cli.routing import Experts
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Words, paragraph, say
 from attn_cli.views.text import labels

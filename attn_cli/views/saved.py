@@ -10,7 +10,8 @@ import orjson
 
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError
-from attn_cli.records import Address, Attention, Experts, Facts, Prediction, Prompt, Trace
+from attn_cli.records import Address, Attention, Facts, Prediction, Prompt, Trace
+from attn_cli.routing import Experts
 from attn_cli.tokens.token import MASKS, Token, telling
 from attn_cli.views.check import fault
 from attn_cli.views.json import MODEL, field_names

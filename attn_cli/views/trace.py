@@ -235,7 +235,9 @@ def _scale_and_mask(view: HeadView) -> Items:
     yield paragraph(*said, *[say("scale.capped", cap=cap)] * bool(block.soft_cap))
     if biased:
         if view.facts.slopes:
-            yield say("scale.biased", slope=numbers.number(view.facts.slopes[view.head], 4))
+            slope = numbers.number(view.facts.slopes[view.head], 4)
+            last = len(view.key_names) - 1
+            yield say(f"scale.biased_{view.facts.alibi}", slope=slope, last=last)
         elif view.facts.positions == "relative":
             yield say("scale.relative")
         yield view.cells("bias")

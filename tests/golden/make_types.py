@@ -71,6 +71,8 @@ class Heard:
         self._stand_in(module, "eager_attention_forward", self._attending)
         for owner in (torch.nn.functional, torch, torch.Tensor):
             self._stand_in(owner, "softmax", self._softmaxing)
+        scaled = "scaled_dot_product_attention"
+        self._stand_in(torch.nn.functional, scaled, self._attending_at_once)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,6 +96,16 @@ class Heard:
         def stand_in(module, q, k, v, *rest, **named):
             self.attended.append((q, k, v))
             return original(module, q, k, v, *rest, **named)
+
+        return stand_in
+
+    def _attending_at_once(self, original):
+        """Where no softmax can be heard, it follows from what the function is given."""
+
+        def stand_in(q, k, v, attn_mask, **named):
+            self.attended.append((q, k, v))
+            torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + attn_mask, -1)
+            return original(q, k, v, attn_mask, **named)
 
         return stand_in
 
@@ -189,7 +201,7 @@ def opened(folder: Path, golden: Golden) -> torch.nn.Module:
     kind = "AutoModelForCausalLM" if golden.config_class else golden.model
     # Experts one by one: the grouped product wants widths that are multiples of 4.
     model, said = getattr(transformers, kind).from_pretrained(
-        folder, attn_implementation="eager", experts_implementation="eager",
+        folder, attn_implementation=golden.attention, experts_implementation="eager",
         dtype=torch.float32, output_loading_info=True,
     )  # fmt: skip
     wrong = {key: value for key, value in said.items() if value}

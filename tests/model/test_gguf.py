@@ -212,6 +212,16 @@ def test_a_gguf_file_computes_what_the_folder_computes(convert, name):
     assert_same(computed(path), computed(folder), TOLERANCE[name])
 
 
+@pytest.mark.parametrize(("name", "adapter"), [
+    ("llama-plain", "plain"), ("llama-plain", "magnitudes"), ("llama-bias", "embedding"),
+    ("gpt2-a", "inputs-first"),
+])  # fmt: skip
+def test_an_adapter_changes_a_file_as_it_changes_the_folder(convert, golden_copy, name, adapter):
+    path, folder = convert(name)
+    given = {"adapter": str(golden_copy(f"adapters/{adapter}"))}
+    assert_same(computed(path, **given), computed(folder, **given), TOLERANCE[name])
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_half_precision_gives_exactly_what_its_widened_values_give(convert, packed, name):
     path, folder = convert(name, dtype=np.float16)
@@ -477,7 +487,7 @@ def test_a_missing_key_is_named_as_in_the_file(convert, missing):
 # --- architectures -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", ["rwkv7", "mamba", "LLAMA", "llama\x1b[31m"])
+@pytest.mark.parametrize("architecture", ["grok", "arctic", "LLAMA", "llama\x1b[31m"])
 def test_an_architecture_that_is_not_supported_is_named_with_those_that_are(
     tmp_path, write_gguf, architecture
 ):

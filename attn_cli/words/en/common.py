@@ -19,6 +19,11 @@ SENTENCES = {
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
+    "note.quantised": "the weights are quantised ({how}): attn computes in float32 with the "
+    "numbers that they stand for",
+    "note.rounds": "the weights are quantised ({how}): attn computes in float32 with the numbers "
+    "that they stand for, and does not round what enters a matrix, as the library that they are "
+    "for does",
     "note.no_output": "{model} has no output matrix, so there is no prediction",
     "note.chat": "the prompt is a user's turn in the chat format {format}, without a system turn",
     "note.untied": "{copy} differs from {original}, so it is the output matrix, although the "

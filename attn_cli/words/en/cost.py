@@ -23,6 +23,7 @@ SENTENCES = {
     "cost.value": "W_V",
     "cost.attention_output": "W_O",
     "cost.feed_forward": "feed-forward",
+    "cost.experts": "experts",
     "cost.biases": "biases",
     "cost.norms": "norms",
     "cost.norms_outside": "norms outside",
@@ -85,6 +86,8 @@ SENTENCES = {
     "cost.work": "4 · {cells} · {width} · {layers}",
     "cost.others_are": "The rest: 2 · n · {multiplied}, a multiplication and an addition for each "
     "parameter that a token meets{output}. Norms, softmax and activations are not counted.",
+    "cost.of_experts": "Of the {count} experts in a layer a token meets {used}, and only their "
+    "parameters are counted.",
     "cost.with_output": "; {output} of these are the output matrix, at every token as in training",
     "cost.masked_too": "What a causal mask hides is counted: ordinary programs compute it and "
     "throw it away. Those that skip it do about half of the attention.",

@@ -26,6 +26,8 @@ SENTENCES = {
     "embed.trained": "Training has set these vectors of {width} numbers so that directions carry "
     "meaning{made}.",
     "embed.second": "A second vector says where the token stands.",
+    "embed.waves": "It is not learned: it holds sines and cosines of the position, waves of ever "
+    "greater length.",
     "embed.title_cross": "x = the decoder's vectors after self-attention",
     "embed.cross": "In cross-attention the two sides differ: `{query}` and the other target "
     "tokens ask, with the vectors that self-attention has left in this layer; the source tokens "
@@ -80,6 +82,8 @@ SENTENCES = {
     "and its keys as another; q and k below show the result.",
     "project.heads_rotated": "{norm} then normalises each rotated query and key; q and k show the "
     "result.",
+    "project.clipped_then": "Then all three are clipped: no number of q, k and v is left above "
+    "{clip} or below −{clip}.",
     "project.clipped": "What the maps give is clipped: no number of q, k and v is left above "
     "{clip} or below −{clip}.",
     "project.unrotated": "Other layers rotate queries and keys by their positions; this one does "
@@ -118,8 +122,14 @@ SENTENCES = {
     "hidden",
     "scale.title_biased": "scaled = scores × {scale} + bias   masked = {masked} where hidden",
     "scale.capped": "A soft cap then bends each score to stay between −{cap} and {cap}.",
-    "scale.biased": "Then a bias (ALiBi) is added, and `scaled` includes it. Here it is {slope} × "
-    "the key's position, so that nearer keys gain on earlier ones.",
+    "scale.biased_position": "Then a bias (ALiBi) is added, and `scaled` includes it. Here it is "
+    "{slope} × the key's position, so that nearer keys gain on earlier ones.",
+    "scale.biased_rounded": "Then a bias (ALiBi) is added, and `scaled` includes it. Here it is "
+    "{slope} × the key's position, so that nearer keys gain on earlier ones; position and product "
+    "are rounded to bfloat16 first.",
+    "scale.biased_distance": "Then a bias (ALiBi) is added, and `scaled` includes it. Here it is "
+    "{slope} × (the key's position − {last}): 0 for the last token, and lower the earlier a key "
+    "stands.",
     "scale.title_root": "scaled = scores ÷ √{width}   masked = {masked} where hidden",
     "scale.title_factor": "scaled = scores × {scale}   masked = {masked} where hidden",
     "scale.title_plain": "scaled = scores   masked = {masked} where hidden",
@@ -229,6 +239,7 @@ SENTENCES = {
     "added.",
     "after.parallel": "Attention and a feed-forward network, which works on each token alone, both "
     "start from this layer's x; the outputs of both are added to it.",
+    "after.shared_norm": "One norm serves both, so that the network reads `normed` too.",
     "after.norms": "Each of the two first passes its own norm; the rows show what is added.",
     "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
     "network works on each token alone; what it gives is added, and that sum normalised.",

@@ -100,8 +100,10 @@ SENTENCES = {
     "why.head_norm": "The RMS norm of {of} divides by the root of the mean square of all its "
     "dimensions (and ε), and multiplies by a learned weight: {x} ÷ {root} × {weight} = {value}",
     "why.head_norm_layer": "The layer norm of {of} subtracts the mean of all its dimensions, "
-    "divides by the root of their variance (and ε), and multiplies by a learned weight: ({x} − "
-    "{mean}) ÷ {root} × {weight} = {value}",
+    "divides by the root of their variance (and ε), and multiplies by a learned weight{adding}: "
+    "({x} − {mean}) ÷ {root} × {weight}{bias} = {value}",
+    "why.norm_adds": ", to which it adds a learned bias",
+    "why.norm_bias": " + {bias}",
     "why.of_head": "this head",
     "why.of_all_heads": "all heads together",
     "why.rotated_first": "rotated",
@@ -174,6 +176,8 @@ SENTENCES = {
     "writer.entering_norm": "norm bias",
     "writer.bias_q": "bias b_Q",
     "writer.bias_k": "bias b_K",
+    "writer.norm_bias_q": "bias of the query's norm",
+    "writer.norm_bias_k": "bias of the key's norm",
     "writer.position_bias": "position bias",
     "writer.content_to_position": "content_to_position",
     "writer.position_to_content": "position_to_content",

@@ -39,7 +39,8 @@ class Golden:
     checkpoint names the output projection (`*` for the layer) where that is not its place.
 
     `keys`: what each key of the config does is tried too; `trials` are values for those for which
-    none follows from the value that is there. `extra` are keyword arguments of the forward pass.
+    none follows from the value that is there. `extra` are keyword arguments of the forward pass,
+    `attention` is the implementation that the reference takes.
     """
 
     model: str
@@ -52,3 +53,4 @@ class Golden:
     keys: bool = False
     trials: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    attention: str = "eager"

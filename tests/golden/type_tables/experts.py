@@ -1,7 +1,8 @@
 """Mixtures of experts."""
 
-from type_tables import Golden
+from type_tables import Golden, Places
 
+_SPARSE = Places(mlp="block_sparse_moe")
 _ROPE = {"rope_type": "default", "rope_theta": 59.0}
 MODELS = {
     "mixtral-a": Golden(
@@ -89,6 +90,25 @@ MODELS = {
             "num_experts_per_tok": 2, "norm_topk_prob": True, "attention_bias": True,
             "tie_word_embeddings": True, "max_position_embeddings": 33,
             "rope_parameters": _ROPE, "pad_token_id": 0,
+        },
+    ),
+    "granitemoe-a": Golden(
+        model="GraniteMoeForCausalLM", seed=411, tokens=7, keys=True, places=_SPARSE,
+        config={
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "hidden_size": 24, "intermediate_size": 9, "vocab_size": 41, "num_local_experts": 5,
+            "num_experts_per_tok": 3, "max_position_embeddings": 31, "rms_norm_eps": 3e-3,
+            "embedding_multiplier": 2.5, "attention_multiplier": 0.3, "residual_multiplier": 0.7,
+            "logits_scaling": 3.0, "rope_parameters": _ROPE,
+        },
+    ),
+    "granitemoe-b": Golden(
+        model="GraniteMoeForCausalLM", seed=412, tokens=8, places=_SPARSE,
+        config={
+            "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 1,
+            "hidden_size": 18, "intermediate_size": 10, "vocab_size": 43, "num_local_experts": 6,
+            "attention_bias": True, "tie_word_embeddings": True, "hidden_act": "gelu",
+            "max_position_embeddings": 33, "rope_parameters": _ROPE,
         },
     ),
     "phimoe-a": Golden(
