@@ -150,5 +150,6 @@ def test_a_count_is_of_the_layers_that_there_are(attn, folder):
     matrices = sum(count for name, count in stored.items()
                    if len(dict(tensors)[name]) > 1 and "embed_tokens" not in name)  # fmt: skip
     tied = stored["model.embed_tokens.weight"] * ("lm_head.weight" not in stored)
+    assert result["multiplied"] == matrices + tied
     page = re.sub(r"\s+", " ", attn("cost", "--model", folder("lfm2-a")).text)
     assert "layers use the tensors of" not in page and "× 2 layers × n²" in page
