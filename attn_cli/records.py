@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.prompt import Prompt
 from attn_cli.routing import Experts
-from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
 
@@ -99,6 +99,26 @@ class Attention:
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
 
 
+class Mixed(NamedTuple):
+    """A layer that has something else in place of attention, `what` of `vocabulary.MIXERS`, for who
+    splits the stream at some positions, (position, model): what entered it, what this and what the
+    feed-forward network added, and what left it.
+    """
+
+    stack: str
+    layer: int
+    what: str
+    x: np.ndarray
+    added: np.ndarray
+    mlp: np.ndarray
+    leaving: np.ndarray
+
+    @property
+    def address(self) -> Address:
+        """Where attention would stand."""
+        return Address(self.stack, "self", self.layer)
+
+
 class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
@@ -177,14 +197,19 @@ class Facts:
     norm (`shared_norm`); the largest number that is left in q, k and v where they are `clipped`,
     after a norm; `bounded`: whether the model has nothing for positions beyond the context;
     `windowed`: whether the mask of a layer is a window; `sinks`: whether every row of scores has
-    one more, which is no key's; how many of a head's dimensions are `rotated`, whether neighbours
-    are a pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the
-    layers that are `unrotated` where others rotate; the `slopes` of ALiBi, head by head, and what
-    they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how many `experts` a layer has,
-    how many of them a token passes, and how many more every token passes; in words, how weights are
-    `quantised`, and whether the library that they are for rounds what enters a matrix too
-    (`rounds_inputs`); the path of the `adapter` that changes them. Of a model that is only known
-    from a document these are not known, and `partial` says so.
+    one more, which is no key's; how many of a head's dimensions are `rotated`, after how many that
+    are not (`rotated_from`), whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
+    the factor on them, layer by layer; the layers that are `unrotated` where others rotate; the
+    `slopes` of ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`); how
+    wide the latents are that keys and values, and queries, are made of (`kv_latent`, `q_latent`; 0:
+    none), and a head's values (`value_width`; 0: as its keys); of a mixture how many `experts` a
+    layer has, how many of them a token passes, and how many more every token passes, in how many of
+    how many `expert_groups` they stand, and whether they are chosen by `corrected` scores; what
+    stands in place of attention, layer by layer (`mixers`, of `vocabulary.MIXERS`; "": attention
+    does; empty: it does in every layer); in words, how weights are `quantised`, and whether the
+    library that they are for rounds what enters a matrix too (`rounds_inputs`); the path of the
+    `adapter` that changes them. Of a model that is only known from a document these are not known,
+    and `partial` says so.
     """
 
     name: str
@@ -226,12 +251,19 @@ class Facts:
     windowed: bool = False
     sinks: bool = False
     rotated: int = 0
+    rotated_from: int = 0
     interleaved: bool = False
     unrotated: tuple[int, ...] = ()
     attention_factors: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     alibi: str = "position"
+    kv_latent: int = 0
+    q_latent: int = 0
+    value_width: int = 0
     experts: tuple[int, ...] = ()
+    expert_groups: tuple[int, ...] = ()
+    corrected: bool = False
+    mixers: tuple[str, ...] = ()
     quantised: str = ""
     rounds_inputs: bool = False
     adapter: str = ""
@@ -263,6 +295,11 @@ class Facts:
         return self.positions != "learned" and not rows and not self.bounded
 
     @property
+    def of_values(self) -> int:
+        """How wide a head's values are."""
+        return self.value_width or self.head_width
+
+    @property
     def attentions(self) -> tuple[tuple[str, str], ...]:
         """The kinds of attention in each stack, (stack, kind), in computing order."""
         own = ((self.stack, "self"),)
@@ -272,6 +309,12 @@ class Facts:
         """How many layers a stack has."""
         return self.layers if stack == self.stack else self.encoder[0]
 
+    def attending(self, stack: str) -> tuple[int, ...]:
+        """The layers of a stack that have attention."""
+        layers = range(self.layers_of(stack))
+        mixers = self.mixers if stack == self.stack else ()
+        return tuple(layer for layer in layers if not (mixers and mixers[layer]))
+
     def heads_of(self, stack: str) -> int:
         """How many heads each layer of a stack has."""
         return self.heads if stack == self.stack else self.encoder[1]
@@ -279,75 +322,6 @@ class Facts:
     def group_of(self, stack: str) -> int:
         """How many heads of a stack share one kv head."""
         return self.heads // self.kv_heads if stack == self.stack else 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """Tokens and, unless only ids were given, the text they came from.
-
-    `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
-    of a user's turn, and `ends` are the ids that end the answer to it. The last `added` tokens are
-    the model's own. `other_keys` are those of a JSON line that are not its text. Of two segments
-    `pair` is the second's text and `types` the segment of each token. In an encoder–decoder the
-    prompt is the encoder's and `target` what the decoder reads. Pages follow the token `follow`.
-    `forced`: it may be longer than the context of the model's training.
-    """
-
-    text: str
-    has_text: bool
-    tokens: tuple[Token, ...]
-    special: bool = True
-    chat: str = ""
-    ends: tuple[int, ...] = ()
-    added: int = 0
-    other_keys: Mapping[str, Any] = field(default_factory=dict)
-    pair: str = ""
-    types: tuple[int, ...] = ()
-    target: "Prompt | None" = None
-    follow: int = -1
-    forced: bool = False
-
-    @property
-    def followed(self) -> int:
-        """The position that pages follow."""
-        return self.follow % len(self.tokens)
-
-    def sides(self, stack: str, kind: str) -> tuple["Prompt", "Prompt"]:
-        """What the queries and the keys of an attention are made from."""
-        return self.of(stack), self if kind == "cross" else self.of(stack)
-
-    def of(self, stack: str) -> "Prompt":
-        """What a stack reads."""
-        return self.target if self.target and stack == "decoder" else self
-
-    @property
-    def last(self) -> "Prompt":
-        """What the stack that predicts reads."""
-        return self.target or self
-
-    def with_last(self, read: "Prompt") -> "Prompt":
-        """The same, where the stack that predicts reads this instead."""
-        return replace(self, target=read) if self.target else read
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The texts of the tokens that the model has not added."""
-        return self.labels[: len(self.tokens) - self.added]
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        return tuple(token.id for token in self.tokens)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(token.text for token in self.tokens)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How the text was read, as documents record it."""
-        pair = {"pair": self.pair} if self.types else {}
-        forced = {"force_context": True} if self.forced else {}
-        return {"special": self.special, "chat": self.chat or None, **pair, **forced}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
