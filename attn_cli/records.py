@@ -181,93 +181,80 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A model in numbers, and what a page says of it. `layers` and `heads` are those of `stack`.
+    """A model in numbers, and what a page says of it: documents have those up to `encoder` alone.
 
-    `context` 0 means unbounded; `encoder` is (layers, heads) where there are two stacks, else ().
-    The rest, not part of documents: `predicts`: whether there is an output matrix, and `masked`
-    whether it fills mask tokens instead of predicting the next; `start`: the token that a decoder's
-    text starts with where the prompt is the encoder's (-1: none); `transform`: the activation of a
-    prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
-    whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
-    to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
-    keys); by what the token's vector is multiplied (`embedding_factor`), and by what all that is
-    added to the stream (`residual_factor`); `parallel`: whether the feed-forward network reads the
-    layer's x instead of its sum with the attention, and whether it does so through the attention's
-    norm (`shared_norm`); the largest number that is left in q, k and v where they are `clipped`,
-    after a norm; `bounded`: whether the model has nothing for positions beyond the context;
-    `windowed`: whether the mask of a layer is a window; `sinks`: whether every row of scores has
-    one more, which is no key's; how many of a head's dimensions are `rotated`, after how many that
-    are not (`rotated_from`), whether neighbours are a pair (`interleaved`; see `maths.rotate`), and
-    the factor on them, layer by layer; the layers that are `unrotated` where others rotate; the
-    `slopes` of ALiBi, head by head, and what they multiply (`alibi`, of `vocabulary.ALIBIS`); how
-    wide the latents are that keys and values, and queries, are made of (`kv_latent`, `q_latent`; 0:
-    none), and a head's values (`value_width`; 0: as its keys); of a mixture how many `experts` a
-    layer has, how many of them a token passes, and how many more every token passes, in how many of
-    how many `expert_groups` they stand, and whether they are chosen by `corrected` scores; what
-    stands in place of attention, layer by layer (`mixers`, of `vocabulary.MIXERS`; "": attention
-    does; empty: it does in every layer); in words, how weights are `quantised`, and whether the
-    library that they are for rounds what enters a matrix too (`rounds_inputs`); the path of the
-    `adapter` that changes them. Of a model that is only known from a document these are not known,
-    and `partial` says so.
+    Of a model that is only known from a document the others are not known: `partial` says so.
     """
 
     name: str
     family: str
     source: str
+    # Of the stack that predicts.
     layers: int
     heads: int
     kv_heads: int
     model_width: int
     head_width: int
     vocabulary: int
-    context: int
+    context: int  # 0: unbounded
     parameters: int
-    encoder: tuple[int, ...] = ()
+    encoder: tuple[int, ...] = ()  # (layers, heads) of the other stack, where there are two
     stack: str = "decoder"
-    trained: bool = True
-    predicts: bool = True
-    transform: str = ""
-    logit_scale: float = 1.0
-    masked: bool = False
-    start: int = -1
-    norm: str = "layer"
-    affine: bool = True
-    norm_bias: bool = True
-    epsilon: float = 0.0
-    norm_base: float = 0.0
-    logit_cap: float = 0.0
-    last_norm: str = ""
-    head_norm: str = ""
-    clipped: float = 0.0
-    embedding: str = "token"
-    embedding_factor: float = 1.0
-    residual: str = "added"
-    residual_factor: float = 1.0
-    parallel: bool = False
-    shared_norm: bool = False
-    positions: str = "none"
-    bounded: bool = False
-    windowed: bool = False
-    sinks: bool = False
-    rotated: int = 0
-    rotated_from: int = 0
-    interleaved: bool = False
-    unrotated: tuple[int, ...] = ()
-    attention_factors: tuple[float, ...] = ()
-    slopes: tuple[float, ...] = ()
-    alibi: str = "position"
-    kv_latent: int = 0
-    q_latent: int = 0
-    value_width: int = 0
-    experts: tuple[int, ...] = ()
-    expert_groups: tuple[int, ...] = ()
-    corrected: bool = False
-    mixers: tuple[str, ...] = ()
-    quantised: str = ""
-    rounds_inputs: bool = False
-    adapter: str = ""
     partial: bool = False
+
+    # What is done with it.
+    trained: bool = True
+    quantised: str = ""  # in words, how weights are kept
+    rounds_inputs: bool = False  # whether the library they are for rounds what enters a matrix too
+    adapter: str = ""  # the path of what changes them
+    predicts: bool = True  # whether there is an output matrix
+    masked: bool = False  # whether it fills mask tokens instead of predicting the next
+    start: int = -1  # the token that a decoder's text starts with where the prompt is the encoder's
+
+    # What enters: words of `vocabulary.EMBEDDINGS` and `POSITIONS`.
+    embedding: str = "token"
+    embedding_factor: float = 1.0  # multiplies the token's vector
+    positions: str = "none"
+    bounded: bool = False  # whether the model has nothing for positions beyond the context
+    rotated: int = 0  # how many of a head's dimensions rotate,
+    rotated_from: int = 0  # after so many that do not,
+    interleaved: bool = False  # and whether neighbours are a pair (see `maths.rotate`)
+    unrotated: tuple[int, ...] = ()  # layers that do not rotate where others do
+    attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer
+    slopes: tuple[float, ...] = ()  # of ALiBi, head by head
+    alibi: str = "position"  # what they multiply, of `vocabulary.ALIBIS`
+
+    # Norms: words of `vocabulary.NORMS` and `HEAD_NORMS` (of queries and keys).
+    norm: str = "layer"
+    affine: bool = True  # whether norms have a weight
+    norm_bias: bool = True
+    norm_base: float = 0.0  # what a stored weight is added to
+    epsilon: float = 0.0
+    head_norm: str = ""
+    last_norm: str = ""  # its name, "" where there is none
+
+    # Attention.
+    clipped: float = 0.0  # the largest number left in q, k and v, after a norm
+    windowed: bool = False  # whether the mask of a layer is a window
+    sinks: bool = False  # whether every row of scores has one more, which is no key's
+    kv_latent: int = 0  # how wide the latents of keys and values are,
+    q_latent: int = 0  # and those of queries; 0: none
+    value_width: int = 0  # of a head; 0: as its keys
+    mixers: tuple[str, ...] = ()  # instead of attention, layer by layer (`vocabulary.MIXERS`)
+
+    # What is added to the stream, of `vocabulary.RESIDUALS`.
+    residual: str = "added"
+    residual_factor: float = 1.0  # multiplies all that is added
+    parallel: bool = False  # whether the feed-forward network reads the layer's x, not its sum
+    shared_norm: bool = False  # and does so through the attention's norm
+    experts: tuple[int, ...] = ()  # in a layer; those a token passes; those every token passes
+    expert_groups: tuple[int, ...] = ()  # in how many of how many groups they stand
+    corrected: bool = False  # whether they are chosen by corrected scores
+
+    # Logits.
+    transform: str = ""  # the activation of a head that is a map, an activation and a norm
+    logit_scale: float = 1.0
+    logit_cap: float = 0.0
 
     @property
     def settings(self) -> dict[str, Any]:
