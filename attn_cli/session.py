@@ -156,6 +156,7 @@ def ask(
     without_head: Sequence[str] = (),
     without: Sequence[str] = (),
     positions: Mapping[tuple[str, str], Positions] = MappingProxyType({}),
+    rows: Mapping[tuple[str, str], tuple[int, ...]] = MappingProxyType({}),
     measures: Mapping[tuple[str, str], Mapping[str, Measure]] = MappingProxyType({}),
     next: bool = True,
     top: int = 5,
@@ -178,9 +179,10 @@ def ask(
     where = parse.attentions(stack, kind, opened.facts.attentions)
     blocks, heads = chosen(opened.facts, where, layer, head)
     _check_positions(prompt, where, positions)
+    _check_positions(prompt, where, {place: (some, None) for place, some in rows.items()})
     request = request_for(
         prompt, blocks=frozenset(blocks), heads=heads, arrays=arrays, positions=positions,
-        measures=measures, what_if=what_if(opened, prompt, where, **settings),
+        rows=rows, measures=measures, what_if=what_if(opened, prompt, where, **settings),
         whole=next and bool(predicted(opened, prompt)),
     )  # fmt: skip
     if max_memory is not None:
@@ -238,19 +240,17 @@ def together(asked: Sequence[Question]) -> list[Trace | AttnError]:
 def trace(*arguments: Any, **options: Any) -> Trace:
     """Runs a prompt through a model and keeps what attention computed.
 
-    The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised; with `chat` the
-    text is a user's turn in the model's chat format. See `tokenise` for `pair` and `target`.
-    `stack` and `kind` choose which attention is kept and changed; `all` is every one, and without
-    a `stack` it is the only one, or the decoder.
-    `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
-    matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
-    `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention (stack,
-    kind), None for all; the `measures` of each (see `maths.kept.Keep`) are taken of all weights,
-    kept or not.
-    Without `next`, layers after the last chosen one are not computed; with `ending` the trace says
-    how the prediction comes about. What needs more than `max_memory` bytes (0: half of what is
-    available) is refused; with `force_context` a prompt may be longer than the context that the
-    model was trained on. Raises UsageError and ContentError.
+    The prompt is `text`, or token `ids`, or a `prompt` already tokenised; with `chat` the text is a
+    user's turn in the model's chat format. See `tokenise` for `pair` and `target`. `stack` and
+    `kind` choose which attention is kept and changed; `all` is every one, no `stack` the only one,
+    or the decoder. `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the
+    projection matrices); `mask`, `without_head` and `without` take the words of the command line
+    (`window:3`, `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention
+    (stack, kind), None for all, and `rows` the queries to keep of arrays (query, key); the
+    `measures` (see `maths.kept.Keep`) are taken of all weights, kept or not. Without `next`, layers
+    after the last chosen one are not computed; with `ending` it says how the prediction is made.
+    What needs more than `max_memory` bytes (0: half of what is available) is refused; with
+    `force_context` a prompt may exceed the model's context. Raises UsageError and ContentError.
     """
     return finished(tracing(ask(*arguments, **options)))
 
