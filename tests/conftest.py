@@ -31,7 +31,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs on all cores; a file of it, or a debugger, in this process."""
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     asked = getattr(config.option, "numprocesses", 0)  # not there without xdist
-    if whole and asked is None and not config.option.usepdb:
+    inside = hasattr(config, "workerinput")  # one of the processes that this makes
+    if whole and asked is None and not inside and not config.option.usepdb:
         config.option.numprocesses = "auto"
 
 

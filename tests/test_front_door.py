@@ -83,9 +83,8 @@ def test_the_version_needs_neither_numpy_nor_threads():
 def test_everything_is_traced_unless_told_otherwise(trace, model):
     assert [block.layer for block in trace.attention] == [0, 1]
     assert all(block.heads == (0, 1, 2, 3) for block in trace.attention)
-    of_others = {"bias", "q_unrotated", "k_unrotated", "key_x", "type_embedding",
-                 "sink", "sink_share"}  # fmt: skip
-    of_others |= vocabulary.OF_DISTANCES
+    of_others = {"bias", "q_unrotated", "k_unrotated", "key_x", "type_embedding"}
+    of_others |= vocabulary.OF_DISTANCES | {*vocabulary.SINKS.values()}
     of_others |= {"content_to_content", "content_to_position", "position_to_content"}
     assert set(trace.attention[0].arrays) == {
         name for name in vocabulary.ARRAYS if not name.startswith("w_") and name not in of_others

@@ -23,7 +23,9 @@ ENCODER_ONLY = replace(ONE, stack="encoder")
 MODELS = {
     "plain": {},
     "rotary": {"positions": "rotary"},
-    "rotary, normed heads": {"positions": "rotary", "head_norm": True},
+    "rotary, normed heads": {"positions": "rotary", "head_norm": "each"},
+    "rotary in some layers": {"positions": "rotary", "head_norm": "each", "unrotated": (1,)},
+    "rotary, then normed": {"positions": "rotary", "head_norm": "rotated"},
     "a norm after": {"residual": "normed"},
 }
 
@@ -156,3 +158,22 @@ def test_an_array_of_other_axes_is_found_as_it_is(shape):
     of, array = block("decoder", "self", 0), np.arange(np.prod(shape)).reshape(shape)
     assert find({"blocks.0.attn.hook_q": array}, ONE, of, "q") is array
     assert find({}, ONE, of, "q") is None
+
+
+@pytest.mark.parametrize(
+    ("head_norm", "layer", "q", "q_unrotated"),
+    [
+        ("", 0, "hook_rot_q", "hook_q"),
+        ("", 1, "hook_q", None),
+        ("each", 0, "hook_rot_q", "q_unrotated"),
+        ("each", 1, "q", None),
+        ("rotated", 0, "q", "hook_q"),
+    ],
+)
+def test_what_others_could_mean_otherwise_keeps_its_own_name(head_norm, layer, q, q_unrotated):
+    """Layer 1 does not rotate; with a norm, hook_q could stand before or after it."""
+    facts = replace(ONE, positions="rotary", unrotated=(1,), head_norm=head_norm)
+    of = block("decoder", "self", layer)
+    assert hook_name(facts, of, "q") == f"blocks.{layer}.attn.{q}"
+    if q_unrotated:
+        assert hook_name(facts, of, "q_unrotated") == f"blocks.{layer}.attn.{q_unrotated}"

@@ -135,13 +135,12 @@ def _projected(
     if facts.clipped:
         raw_HW = raw_HW.clip(-clip, clip)
     before = block.arrays.get(f"{array}_unrotated", block.arrays[array])[place, at]
-    norm, turned = (), ()
+    norm, turned, last = (), (), before
     if array != "v":
         turned = _rotation(facts, block, before, position, column)
-        raw_HW = (
-            _rotated(facts, block, raw_HW, position) if facts.head_norm == "rotated" else raw_HW
-        )
-        last = before if facts.head_norm != "rotated" else block.arrays[array][place, at]
+        if facts.head_norm == "rotated":
+            raw_HW = _rotated(facts, block, raw_HW, position)
+            last = block.arrays[array][place, at]
         bias_W = bias_of_norm(block, array, own if of_keys else head)
         norm = _head_norm(facts, raw_HW, place, float(last[column]), column, bias_W)
     if array == "q" and turned and "query_factor" in block.shown:

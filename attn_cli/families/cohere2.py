@@ -8,7 +8,7 @@ from attn_cli.families import cohere, llama, llama_gguf
 from attn_cli.families.gemma2 import layer_windows
 from attn_cli.model.config import ConfigReader
 
-# The base is that of all, not the 500 000 of the first.
+# The base of its class is not Command R's.
 _DEFAULTS = {**cohere.DEFAULTS, "rope_theta": 10_000.0, "sliding_window": 4096}
 _PERIOD = 4
 
@@ -19,13 +19,7 @@ def read_config(reader: ConfigReader) -> cohere.Config:
     period = reader.integer("sliding_window_pattern", _PERIOD)
     windows = layer_windows(reader, shared["layers"], period)
     reader.finish(llama.HARMLESS)
-    return _without_positions(cohere.Config(**shared, windows=windows))
-
-
-def _without_positions(config: cohere.Config) -> cohere.Config:
-    """Layers without a window do not rotate."""
-    layers = tuple(layer for layer, width in enumerate(config.windows) if not width)
-    return replace(config, unrotated=layers)
+    return llama.unrotated_without_window(cohere.Config(**shared, windows=windows))
 
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
@@ -38,7 +32,7 @@ def _finish(
 ) -> cohere.Config:
     config = llama_gguf.finish(config, reader, tensors)
     windows = llama_gguf.windows(reader, config.layers, _PERIOD)
-    return _without_positions(replace(config, windows=windows))
+    return llama.unrotated_without_window(replace(config, windows=windows))
 
 
 FAMILY = replace(

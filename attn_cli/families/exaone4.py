@@ -9,6 +9,7 @@ from typing import Any
 
 from attn_cli.families import llama, llama_gguf, olmo2
 from attn_cli.model.config import ConfigReader
+from attn_cli.model.tensors import MOST_LAYERS
 
 _DEFAULTS = {"rms_norm_eps": 1e-5, "sliding_window": 4096}
 _KINDS = ("full_attention", "sliding_attention")
@@ -21,7 +22,7 @@ def read_config(reader: ConfigReader) -> olmo2.Config:
     windows = _windows(reader, shared["layers"])
     reader.finish(llama.HARMLESS | {"sliding_window", "sliding_window_pattern"})
     config = olmo2.Config(**shared, head_norm=True, windows=windows, local_rope=shared["rope"])
-    return _unrotated(config) if reader.has("sliding_window") else config
+    return llama.unrotated_without_window(config) if reader.has("sliding_window") else config
 
 
 def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
@@ -29,35 +30,24 @@ def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     kinds = reader.words("layer_types", _KINDS, layers)
     if not kinds:
         # The reference has no rule for layers without a window.
-        width, period = (
-            reader.integer("sliding_window"),
-            reader.integer("sliding_window_pattern", 4),
-        )
+        width = reader.integer("sliding_window")
+        period = reader.integer("sliding_window_pattern", 4)
         return tuple(width if (layer + 1) % period else 0 for layer in range(layers))
     width = reader.integer("sliding_window") if _KINDS[1] in kinds else 0
     return tuple(width if kind == _KINDS[1] else 0 for kind in kinds)
 
 
-def _unrotated(config: olmo2.Config) -> olmo2.Config:
-    """The layers without a window do not rotate."""
-    layers = tuple(layer for layer, width in enumerate(config.windows) if not width)
-    return replace(config, unrotated=layers)
-
-
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     llama_gguf.say(reader, values, tensors)
-    values |= {
-        "sliding_window": None,
-        "layer_types": ["full_attention"]
-        * reader.integer("num_hidden_layers", high=llama.MOST_LAYERS),
-    }
+    layers = reader.integer("num_hidden_layers", high=MOST_LAYERS)
+    values |= {"sliding_window": None, "layer_types": [_KINDS[0]] * layers}
 
 
 def _finish(config: olmo2.Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> olmo2.Config:
     """Windows as OLMo 2's, but one rotation, which the file's factors slow everywhere."""
     config = olmo2.finish(config, reader, tensors)
     config = replace(config, local_rope=config.rope)
-    return _unrotated(config) if any(config.windows) else config
+    return llama.unrotated_without_window(config) if any(config.windows) else config
 
 
 FAMILY = replace(

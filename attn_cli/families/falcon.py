@@ -20,7 +20,6 @@ from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import NEUTRAL, Gguf, named
 from attn_cli.model.prenorm import Config, Layout
-from attn_cli.model.rope import read_rope
 from attn_cli.model.stack import Stack
 from attn_cli.records import Facts
 
@@ -48,7 +47,7 @@ def read_config(reader: ConfigReader) -> Config:
         qkv_bias=bias,
         output_bias=bias,
         mlp_bias=bias,
-        rope=None if alibi else read_rope(reader, found["head_width"], found["context"]),
+        rope=None if alibi else prenorm.whole_rope(reader, found),
     )
     reader.finish(_HARMLESS | (_OF_ROTATION if alibi else frozenset()))
     return config

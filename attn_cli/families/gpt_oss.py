@@ -28,8 +28,7 @@ _DEFAULTS = {
     "num_hidden_layers": 36, "num_local_experts": 128, "vocab_size": 201_088, "hidden_size": 2880,
     "intermediate_size": 2880, "head_dim": 64, "num_attention_heads": 64, "num_key_value_heads": 8,
     "sliding_window": 128, "max_position_embeddings": 131_072, "rms_norm_eps": 1e-5,
-    "num_experts_per_tok": 4, "swiglu_alpha": 1.702, "swiglu_limit": 7.0, "attention_bias": True,
-    "rope_theta": 150_000.0,
+    "num_experts_per_tok": 4, "attention_bias": True, "rope_theta": 150_000.0,
 }  # fmt: skip
 _ROPE = {
     "rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False,
@@ -124,8 +123,7 @@ def say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]
     llama_gguf.say(reader, values, tensors)
     values["attention_bias"] = "blk.0.attn_q.bias" in tensors
     values["intermediate_size"] = values.pop("expert_width", values["intermediate_size"])
-    if values["rope_scaling"]["rope_type"] == "yarn":
-        values["rope_scaling"]["truncate"] = False
+    values["rope_scaling"]["truncate"] = False
 
 
 GGUF = replace(

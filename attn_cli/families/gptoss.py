@@ -20,7 +20,7 @@ def say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]
     """As the other converter's, whose factor alone would be linear."""
     gpt_oss.say(reader, values, tensors)
     if values["rope_scaling"]["rope_type"] == "linear" and not reader.has("scaling"):
-        values["rope_scaling"] |= {"rope_type": "yarn", "truncate": False}
+        values["rope_scaling"]["rope_type"] = "yarn"
 
 
 def finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:

@@ -35,7 +35,7 @@ def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
     said = reader.mapping("rope_scaling") or reader.mapping("rope_parameters")
     fixed = said.get("rope_type", said.get("type")) == "dynamic" and bool(said.get("alpha"))
     section = rope_section(reader, {"dynamic": "default"} if fixed else {})
-    whole_heads(section, reader)
+    whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     if fixed:
         alpha = section.positive("alpha")
@@ -80,6 +80,11 @@ def _normed(config: llama.Config, parts: LayerWeights, turned: Arrays) -> dict[s
 
 
 _OF_HEADS = {f"layers.*.{name}": f"blk.*.attn_{letter}_norm" for letter, name in _NORMS.items()}
+_OTHERS = {
+    name: place
+    for name, place in llama_gguf.GGUF.tensors.items()
+    if place.rpartition(".")[0] not in _OF_HEADS.values()
+}
 
 FAMILY = replace(
     llama.FAMILY,
@@ -87,13 +92,5 @@ FAMILY = replace(
     shapes=shapes,
     describe=describe,
     forward=forward,
-    gguf=replace(
-        llama_gguf.GGUF,
-        tensors={
-            name: place
-            for name, place in llama_gguf.GGUF.tensors.items()
-            if "_norm." not in name or name.startswith("norm.")
-        }
-        | named(_OF_HEADS, "weight"),
-    ),
+    gguf=replace(llama_gguf.GGUF, tensors=_OTHERS | named(_OF_HEADS, "weight")),
 )

@@ -5,7 +5,7 @@ the same `Config` and takes the rest from `FAMILY`.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -57,6 +57,9 @@ class Config:
     windows: tuple[int, ...]
     unrotated: tuple[int, ...] = ()
     rope: Rope
+
+
+C = TypeVar("C", bound=Config)
 
 
 def read_config(reader: ConfigReader) -> Config:
@@ -141,6 +144,12 @@ def layer_windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     if any(slides) and not reader.has("sliding_window") and not width:
         raise reader.error("sliding_window is null, and there are layers that need it")
     return tuple(width if here else 0 for here in slides)
+
+
+def unrotated_without_window(config: C) -> C:
+    """The same model, in which only layers with a window rotate."""
+    layers = tuple(layer for layer, width in enumerate(config.windows) if not width)
+    return replace(config, unrotated=layers)
 
 
 def shapes(config: Config) -> Shapes:

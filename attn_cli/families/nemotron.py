@@ -20,7 +20,7 @@ _LAYOUT = Layout()
 
 def read_config(reader: ConfigReader) -> Config:
     found = prenorm.sizes(reader)
-    found["head_width"] = reader.integer("head_dim", found["head_width"])
+    found["head_width"] = prenorm.head_width(reader, found)
     kv_heads = reader.integer("num_key_value_heads")
     found["kv_heads"] = prenorm.grouped(reader, found, kv_heads)
     bias = reader.flag("attention_bias", False)

@@ -58,6 +58,7 @@ def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any
     """Its files do not say that shares keep the sum that a softmax gives them."""
     mixtures.say(reader, values, tensors)
     values.setdefault("norm_topk_prob", False)
+    values["clip_qkv"] = values.get("clip_qkv") or None  # 0 is none
 
 
 FAMILY = replace(

@@ -28,7 +28,7 @@ _LAYOUT = Layout(
 def read_config(reader: ConfigReader) -> Config:
     found = prenorm.sizes(reader)
     head_norm = reader.flag("qk_layernorm", False)
-    found["head_width"] = reader.integer("head_dim", found["head_width"])
+    found["head_width"] = prenorm.head_width(reader, found)
     if head_norm and found["head_width"] * found["heads"] != found["model_width"]:
         raise reader.error("qk_layernorm does not fit a head_dim of its own")
     kv_heads = reader.integer("num_key_value_heads", found["heads"])

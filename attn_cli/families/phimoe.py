@@ -15,6 +15,7 @@ from attn_cli.families import llama, mixtral, mixtures
 from attn_cli.families.llama import project
 from attn_cli.maths.attention import softmax
 from attn_cli.maths.experts import Routing, taken
+from attn_cli.model import experts
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
@@ -24,8 +25,8 @@ from attn_cli.model.tensors import Naming, Shapes, norms
 from attn_cli.model.weights import entering, layer_normed
 from attn_cli.records import Facts
 
-# The router takes two, whatever the config says; noise is of training.
-_HARMLESS = mixtures.HARMLESS | {"num_experts_per_tok", "input_jitter_noise"}
+# The noise is of training; the router takes two, whatever the config says.
+_HARMLESS = mixtures.HARMLESS | {"input_jitter_noise"}
 _USED = 2
 _OUTPUT_BIAS = "lm_head.bias"
 
@@ -40,16 +41,21 @@ class Config(mixtures.Config):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    reader = reader.with_defaults(mixtral.DEFAULTS | {"num_local_experts": 16})
+    reader = reader.with_defaults(mixtral.DEFAULTS)
     llama.needs_kv_heads(reader)
     shared = llama.sizes(reader)
     bias, layers = reader.flag("attention_bias", False), shared["layers"]
+    count, _ = experts.counts(
+        reader, "num_local_experts", "num_experts_per_tok", (16, _USED), layers
+    )
+    if count < _USED:
+        raise reader.error(f"num_local_experts is {count}, and the router takes {_USED}")
     noise = reader.number("router_jitter_noise", 0.01)
     if noise < 0:
         raise reader.error(f"router_jitter_noise {noise:g} is below 0")
     config = Config(
         **shared,
-        experts=reader.integer("num_local_experts", low=_USED, high=1 << 10),
+        experts=count,
         used=_USED,
         expert_width=shared["inner_width"],
         sparse=tuple(range(layers)),

@@ -11,22 +11,16 @@ _KINDS = ("full_attention", "sliding_attention")
 
 def read_config(reader: ConfigReader) -> llama.Config:
     reader = reader.with_defaults(_DEFAULTS)
-    shared, bias = llama.common(reader), reader.flag("attention_bias", False)
+    shared = llama.plain(reader)
     layers = shared["layers"]
     period = reader.integer("no_rope_layer_interval", 4)
     # A 1 in the list of "no rope" is a layer that rotates.
     rotates = reader.integers("no_rope_layers", layers, high=1)
     rotates = rotates or tuple((layer + 1) % period for layer in range(layers))
     unrotated = tuple(layer for layer in range(layers) if not rotates[layer])
-    config = llama.Config(
-        **shared,
-        qkv_bias=bias,
-        output_bias=bias,
-        mlp_bias=reader.flag("mlp_bias", False),
-        windows=_windows(reader, layers, unrotated),
-        unrotated=unrotated,
-    )
-    reader.finish(llama.HARMLESS | {"pretraining_tp", "sliding_window"})
+    windows = _windows(reader, layers, unrotated)
+    config = llama.Config(**{**shared, "windows": windows}, unrotated=unrotated)
+    reader.finish(llama.HARMLESS | {"sliding_window"})
     return config
 
 

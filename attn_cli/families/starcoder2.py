@@ -9,7 +9,6 @@ from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import Gguf
 from attn_cli.model.prenorm import Config, Layout
-from attn_cli.model.rope import read_rope
 
 _HARMLESS = frozenset(
     "attention_dropout embedding_dropout initializer_range residual_dropout".split()
@@ -19,7 +18,7 @@ _LAYOUT = Layout(mlp=("mlp.c_fc", "mlp.c_proj"))
 
 def read_config(reader: ConfigReader) -> Config:
     found = prenorm.sizes(reader)
-    found["head_width"] = reader.integer("head_dim", found["head_width"])
+    found["head_width"] = prenorm.head_width(reader, found)
     kv_heads = reader.integer("num_key_value_heads", 2)
     found["kv_heads"] = prenorm.grouped(reader, found, kv_heads)
     biased = reader.flag("use_bias", True)
@@ -34,7 +33,7 @@ def read_config(reader: ConfigReader) -> Config:
         output_bias=biased,
         mlp_bias=biased,
         windows=(window,) * found["layers"],
-        rope=read_rope(reader, found["head_width"], found["context"]),
+        rope=prenorm.whole_rope(reader, found),
     )
     reader.finish(_HARMLESS)
     return config

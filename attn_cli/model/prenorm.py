@@ -24,7 +24,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import named
 from attn_cli.model.project import Arrays, apart, interleaved
-from attn_cli.model.rope import Rope, rope_section, rotated, rotated_width, scaled_rope
+from attn_cli.model.rope import Rope, read_rope, rope_section, rotated, rotated_width, scaled_rope
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights, bias_of, entering, layer_normed
@@ -146,6 +146,8 @@ class Layout:
 
 # --- config --------------------------------------------------------------------------------------
 
+# Frequencies are made before the file is asked for a tensor.
+_WIDEST_HEAD = 1 << 16
 _SIZES = {
     "layers": "num_hidden_layers", "vocabulary": "vocab_size",
     "context": "max_position_embeddings",
@@ -165,6 +167,8 @@ def sizes(reader: ConfigReader, own: Mapping[str, str] = MappingProxyType({})) -
 
     width_key, heads_key = name_of("hidden_size"), name_of("num_attention_heads")
     width, heads = reader.equal_shares(width_key, heads_key)
+    if width // heads > _WIDEST_HEAD:
+        raise reader.error(f"{reader.named(width_key)} {width} makes heads above {_WIDEST_HEAD}")
     found = {
         field: reader.integer(name_of(key), high=MOST_LAYERS if field == "layers" else 2**31 - 1)
         for field, key in _SIZES.items()
@@ -175,6 +179,11 @@ def sizes(reader: ConfigReader, own: Mapping[str, str] = MappingProxyType({})) -
     }  # fmt: skip
 
 
+def head_width(reader: ConfigReader, found: Mapping[str, Any]) -> int:
+    """`head_dim`, which a family's class reads though it has no such field."""
+    return reader.integer("head_dim", found["head_width"], high=_WIDEST_HEAD)
+
+
 def grouped(reader: ConfigReader, found: Mapping[str, Any], kv_heads: int) -> int:
     """How many heads have keys and values, which the heads must share equally."""
     if found["heads"] % kv_heads:
@@ -183,6 +192,16 @@ def grouped(reader: ConfigReader, found: Mapping[str, Any], kv_heads: int) -> in
             f"{reader.named('num_key_value_heads')} {kv_heads}"
         )
     return kv_heads
+
+
+def whole_rope(reader: ConfigReader, found: Mapping[str, Any]) -> Rope:
+    """Rotation of all dimensions of each head."""
+    if found["head_width"] % 2:
+        raise reader.error(
+            f"the width of a head, {found['head_width']}, is odd",
+            "rotary positions turn pairs of numbers",
+        )
+    return read_rope(reader, found["head_width"], found["context"])
 
 
 def partial_rope(reader: ConfigReader, found: Mapping[str, Any], share: float) -> Rope:

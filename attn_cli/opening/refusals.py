@@ -11,10 +11,12 @@ from attn_cli.errors import ContentError, shorten, some
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
 SECTIONS = ("quantization_config", "quantization", "compression_config")
 # How the names of tensors end that only quantised weights have.
-_QUANTISED_PARTS = (".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".weight_scale_inv")
+_QUANTISED_PARTS = (
+    ".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".weight_scale_inv", "_proj_scales",
+)  # fmt: skip
 _METHODS = {
     "gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8",
-    "fbgemm_fp8": "FBGEMM FP8", "mxfp4": "MXFP4", "compressed-tensors": "compressed-tensors",
+    "fbgemm_fp8": "FBGEMM FP8", "compressed-tensors": "compressed-tensors",
     "hqq": "HQQ", "aqlm": "AQLM", "eetq": "EETQ", "quanto": "Quanto", "torchao": "torchao",
 }  # fmt: skip
 # What a number of bits is called by those that state it as a number.

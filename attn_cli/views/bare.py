@@ -14,6 +14,7 @@ _TITLES = {1: "bare.title_embed", 2: "bare.title_project"}
 def step(view: HeadView, number: int) -> Iterator[NamedTuple]:
     """The title of a step, where it is the same in every model its equation, and its arrays."""
     yield StepTitle(number, note(_TITLES.get(number, "bare.title")))
+    beside = {name for of, name in vocabulary.SINKS.items() if view.has(of)}
     for name, spec in vocabulary.ARRAYS.items():
-        if spec.step == number and name != "visible" and view.has(name):
+        if spec.step == number and name not in {"visible", *beside} and view.has(name):
             yield view.any(name)

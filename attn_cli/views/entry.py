@@ -137,14 +137,12 @@ class _Telling(NamedTuple):
         own, other = (turn.a, turn.b) if is_first else (turn.b, turn.a)
         sheet.put(self.before("rotated"), own, "pair")
         sheet.put("partner", other, "pair")
-        factor, sign = float(f"{turn.factor:.6g}"), -1 if is_first else 1
-        factor *= float(f"{turn.growth:.6g}")
-        if self.name("rotated") != "value":
-            value = own * math.cos(turn.angle) + (-1 if is_first else 1) * other * math.sin(
-                turn.angle
-            )
-            sheet.put("rotated", value * turn.factor)
-        sheet.rule(self.name("rotated"), self.before("rotated"), "partner", "cos", "sin",
+        factor = float(f"{turn.factor:.6g}") * float(f"{turn.growth:.6g}")
+        sign, name = -1 if is_first else 1, self.name("rotated")
+        if name != "value":
+            turned = own * math.cos(turn.angle) + sign * other * math.sin(turn.angle)
+            sheet.put("rotated", turned * turn.factor * turn.growth)
+        sheet.rule(name, self.before("rotated"), "partner", "cos", "sin",
                    by=lambda a, b, cos, sin: (a * cos + sign * b * sin) * factor)  # fmt: skip
 
     def _fill_heads(self) -> None:

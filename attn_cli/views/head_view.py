@@ -121,7 +121,7 @@ class HeadView(NamedTuple):
         """A learned matrix, or a learned vector as a matrix of one row."""
         values, elided = np.atleast_2d(self.arrays[name]), note("parameters.elided", name=name)
         own = [axis for axis in vocabulary.ARRAYS[name].axes if axis not in ("head", "kv_head")]
-        axes = note("axes.matrix", rows=own[0] if len(own) == 2 else "1", columns=own[-1])
+        axes = note("axes.matrix", rows=own[0] if own[1:] else "1", columns=own[-1] if own else "1")
         rows = range(len(values)) if len(own) == 2 else [""]
         return Matrix(name, values, rows, range(values.shape[1]), axes, elided=elided)
 

@@ -51,7 +51,7 @@ def _said(facts: Facts, layers: Sequence[Experts]) -> Iterator[NamedTuple]:
     if facts.experts[2:] and facts.experts[2]:
         yield say("routing.shared")
     sums = np.concatenate([of.shares.sum(axis=1) for of in layers])
-    if not (np.abs(sums - 1) < _NEAR).all():
+    if (np.abs(sums - 1) >= _NEAR).any():
         yield say("routing.not_one")
 
 

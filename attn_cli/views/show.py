@@ -100,7 +100,9 @@ def trace_lacks(trace: Trace, steps: frozenset[int]) -> list[Words]:
     if not whole(trace):
         return [note("show.positions")]
     names = {name for block in trace.attention for name in block.arrays}
-    wanted = explained(steps - {1, 2})
+    wanted, of_sinks = explained(steps - {1, 2}), {*vocabulary.SINKS.values()}
+    if not names & of_sinks:  # few models have any
+        wanted -= of_sinks
     missing = [name for name in vocabulary.ARRAYS if name in wanted - names]
     lacks: list[Words] = [f"`{name}`" for name in missing]
     lacks += [note("show.model")] * bool(steps & {1, 2, 6} or (4 in steps and "bias" in names))

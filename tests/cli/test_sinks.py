@@ -120,7 +120,7 @@ def test_a_head_that_is_removed_keeps_its_sink(model, block):
 def test_it_is_verified_and_counted(model, block):
     prompt = session.tokenise(model, ids=IDS)
     errors = {one.name: one.error for one in verify(model, prompt, {}).float64}
-    assert errors["sink"] == 0 and 0 < errors["sink_share"] <= 1e-6
+    assert errors["sink"] == 0 and 0 < errors["sink_share"] <= 1e-6 >= errors["weights"]
     request = session.request_for(
         prompt, blocks=frozenset({block.address}), heads={"decoder": (0, 1)},
         arrays=frozenset({"sink", "sink_share", "weights"}), what_if=Changes(), whole=False,
@@ -200,6 +200,24 @@ def test_a_saved_document_is_drawn_with_its_sink(command, ask, attn):
         assert "masked, then the sink" in shown.text and "weights, then the sink" in shown.text
     else:
         assert lines and [line for line in shown.text.splitlines() if "sink" in line] == lines
+
+
+@pytest.mark.parametrize("rows", [(), ("--query", "2,5", "--key", "0-3")])
+def test_a_part_of_a_document_is_drawn_with_its_sink(rows, ask, attn, block):
+    saved = ask("trace", "--head", "2", *rows, "--json").out
+    for step in ("4", "5"):
+        text = attn("show", "--step", step, "--digits", "4", stdin=saved).text
+        name, of_sink = (
+            ("masked", block.sink[2]) if step == "4" else ("weights", block.sink_share[2])
+        )
+        _, shown = table(text, f" {name}, then the sink")
+        wanted = np.broadcast_to(of_sink, 7)[[2, 5] if rows else slice(None)]
+        assert [float(row[-1]) for row in shown] == pytest.approx(wanted, abs=6e-4)
+        assert "sink_share" not in text
+    alone = json.loads(saved)
+    del alone["attention"][0]["arrays"]["masked"]
+    text = attn("show", "--step", "4", stdin=json.dumps(alone).encode()).text
+    assert (" sink   1 × 1" in text) == bool(rows)
 
 
 # --- pages ---------------------------------------------------------------------------------------

@@ -1,5 +1,9 @@
 """Types with a layer norm before attention: their arithmetic, their splits, their refusals."""
 
+import importlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,9 +11,17 @@ from attn_cli import session, vocabulary
 from attn_cli.analysis.components import components_steps
 from attn_cli.analysis.entry import entry
 from attn_cli.errors import ContentError
+from attn_cli.families import FAMILIES
+from attn_cli.model.config import ConfigReader
 
+TYPES = Path(__file__).parents[1] / "golden" / "types"
 IDS = [1, 5, 2, 7, 3, 9]
 NORMED = ("phi-b", "persimmon-a", "stablelm-b")  # queries and keys too, with and without a bias
+
+
+def read(config):
+    family = importlib.import_module(f"attn_cli.families.{FAMILIES[config['model_type']]}").FAMILY
+    return family.read_config(ConfigReader(config, "config.json"))
 
 
 def traced(folder):
@@ -88,6 +100,66 @@ def test_waves_go_on_beyond_the_context_as_the_reference_grows_its_table(type_fo
     assert np.ptp(block.position_embedding[31:], axis=0).max() > 0.1
 
 
+def rope(share):
+    return {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": share}
+
+
+# What the reference's classes have where a key is missing.
+DEFAULTS = {
+    "phi-a": {"rope_parameters": rope(0.5), "hidden_act": "gelu_new", "layer_norm_eps": 1e-5,
+              "qk_layernorm": False, "num_key_value_heads": 3, "tie_word_embeddings": False},
+    "starcoder2-b": {"num_key_value_heads": 2, "hidden_act": "gelu_pytorch_tanh",
+                     "norm_epsilon": 1e-5, "use_bias": True, "tie_word_embeddings": True,
+                     "sliding_window": None},
+    "stablelm-b": {"rope_parameters": rope(0.25), "hidden_act": "silu", "layer_norm_eps": 1e-5,
+                   "use_qkv_bias": False, "qk_layernorm": False, "use_parallel_residual": False,
+                   "tie_word_embeddings": False},
+    "gptj-a": {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "n_inner": 96,
+               "tie_word_embeddings": False},
+    "codegen-a": {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "n_inner": 128,
+                  "tie_word_embeddings": False},
+    "falcon-a": {"max_position_embeddings": 2048, "num_kv_heads": 3, "alibi": False,
+                 "new_decoder_architecture": False, "multi_query": True, "parallel_attn": True,
+                 "bias": False, "activation": "gelu", "layer_norm_epsilon": 1e-5,
+                 "ffn_hidden_size": 96, "tie_word_embeddings": True,
+                 "num_ln_in_parallel_attn": 1},
+    "falcon-c": {"num_ln_in_parallel_attn": 2},
+    "mpt-a": {"max_seq_len": 2048, "attn_config": {}, "layer_norm_epsilon": 1e-5,
+              "tie_word_embeddings": True},
+    "nemotron-a": {"rope_parameters": rope(0.5), "hidden_act": "relu2", "norm_eps": 1e-5,
+                   "head_dim": 8, "attention_bias": False, "mlp_bias": False,
+                   "tie_word_embeddings": False},
+    "persimmon-a": {"rope_parameters": rope(0.5), "hidden_act": "relu2", "layer_norm_eps": 1e-5,
+                    "qk_layernorm": True, "tie_word_embeddings": False},
+    "gpt_bigcode-a": {"activation_function": "gelu_pytorch_tanh", "layer_norm_epsilon": 1e-5,
+                      "n_inner": 96, "multi_query": True, "scale_attn_weights": True,
+                      "tie_word_embeddings": True},
+    "gpt_neo-a": {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
+                  "intermediate_size": 96, "window_size": 256, "tie_word_embeddings": True},
+    "biogpt-a": {"hidden_act": "gelu", "scale_embedding": True, "tie_word_embeddings": True},
+    "xglm-b": {"activation_function": "gelu", "scale_embedding": True, "pad_token_id": 1,
+               "tie_word_embeddings": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key"), [(n, k) for n, keys in DEFAULTS.items() for k in keys])
+def test_a_key_that_is_missing_has_the_default_of_the_reference(name, key):
+    config = json.loads((TYPES / f"{name}.json").read_text())["config"]
+    missing = {own: value for own, value in config.items() if own != key}
+    assert read(missing) == read(missing | {key: DEFAULTS[name][key]})
+
+
+def test_twenty_four_layers_that_say_nothing_have_a_window_in_every_other_one():
+    config = json.loads((TYPES / "gpt_neo-a.json").read_text())["config"] | {"num_layers": 24}
+    del config["attention_types"], config["attention_layers"]
+    assert read(config).windows == (0, 4) * 12
+
+
+def test_a_null_is_no_padding_where_a_missing_key_has_some():
+    config = json.loads((TYPES / "xglm-a.json").read_text())["config"]
+    assert read(config | {"pad_token_id": None}).zero_row == -1
+
+
 @pytest.mark.parametrize(("name", "changes", "match"), [
     ("phi-a", {"num_key_value_heads": 2}, "num_attention_heads 3 does not divide"),
     ("phi-b", {"head_dim": 6}, "head_dim of its own"),
@@ -97,6 +169,10 @@ def test_waves_go_on_beyond_the_context_as_the_reference_grows_its_table(type_fo
     ("stablelm-a", {"head_dim": 4}, "head_dim is 4"),
     ("stablelm-a", {"use_parallel_residual": True}, "post_attention_layernorm"),
     ("persimmon-a", {"head_dim": 4}, "head_dim is 4"),
+    ("nemotron-a", {"head_dim": 10**9}, "head_dim is 1000000000"),
+    ("gptj-a", {"n_embd": 3 * 10**8}, "n_embd 300000000 makes heads above 65536"),
+    ("starcoder2-a", {"head_dim": 7}, "head, 7, is odd"),
+    ("falcon-a", {"hidden_size": 21}, "head, 7, is odd"),
     ("nemotron-a", {"num_key_value_heads": None}, "num_key_value_heads is missing"),
     ("gptj-a", {"rotary_dim": 5}, "rotary_dim 5 is odd"),
     ("gptj-a", {"rotary_dim": 12}, "rotary_dim is 12"),

@@ -270,10 +270,11 @@ def test_a_number_in_bfloat16_is_the_nearest_of_eight_bits():
 
 def test_the_rounded_bias_is_divided_as_the_scores_are():
     slopes = np.array([2.0**-4, 0.1], np.float32)
-    found = positions.rounded_alibi(np.array([300]), np.array([0, 3, 257]), slopes, 9)
+    found = positions.rounded_alibi(np.array([300]), np.array([0, 9, 257]), slopes, 9)
     assert found.shape == (2, 1, 3)
-    assert found[0, 0].tolist() == pytest.approx([0, 3 / 16 / 3, 16 / 3])
-    assert found[1, 0, 1] == pytest.approx(615 * 2.0**-11 / 3, rel=1 / 256)
+    assert found[0, 0].tolist() == pytest.approx([0, 9 / 16 / 3, 16 / 3])
+    # 9 × 205/2048 is 230.6 of 256; 0.9 would be 230.4.
+    assert found[1, 0, 1] == pytest.approx(231 / 256 / 3, rel=1e-6)
 
 
 def test_the_bias_by_distance_is_0_for_the_last_key():

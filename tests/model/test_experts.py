@@ -12,7 +12,11 @@ from golden.made_weights import made
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
+from attn_cli.families import qwen2_moe, qwen3_moe
+from attn_cli.model.cache import Cache
+from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import in_memory, side_by_side
+from attn_cli.model.stack import Request
 from attn_cli.session import together
 
 EXPERTS, INNER, WIDTH, LAYERS = 6, 64, 32, 2
@@ -130,7 +134,10 @@ def read_by(path, ids=IDS):
             counts[name] += stored.nbytes
             return tensor.widen(dtype, stored, out)
 
-        return tensor._replace(widen=widen)
+        def expect():
+            counts[name] += tensor.size * (".experts." in name or "_exps." in name)
+
+        return tensor._replace(widen=widen, expect=expect)
 
     tensors = {name: counting(name, t) for name, t in model.weights.tensors.items()}
     model = replace(model, weights=replace(model.weights, tensors=tensors))
@@ -234,6 +241,19 @@ def test_a_trace_tells_of_the_layers_and_queries_that_are_asked_for(folder):
     assert np.array_equal(shorter.experts[0].chosen, whole.experts[0].chosen)
 
 
+def test_tokens_that_follow_a_cache_are_told_of_by_their_places(folder):
+    model, cache = session.load(folder()), Cache()
+    whole = session.trace(ids=IDS, model=model)
+    blocks, heads = session.chosen(model.facts, (("decoder", "self"),), "all", "all")
+    request = Request(blocks=frozenset(blocks), heads=heads)
+    session.run(model, IDS[:2], Request(), cache)
+    steps = [*session.records(model, IDS[2:], request, cache)]
+    found = [step.experts for step in steps if isinstance(step, session.Passed)]
+    for of, wanted in zip(found, whole.experts, strict=True):
+        assert of.queries == (2,)
+        assert np.array_equal(of.chosen, wanted.chosen[2:])
+
+
 def test_routing_under_a_what_if_says_so(folder):
     model = session.load(folder())
 
@@ -315,3 +335,51 @@ def test_an_expert_that_stands_there_twice_is_refused(folder):
         return {**fused(tensors), name: tensors[name]}
 
     assert "layers.0.mlp.experts.2.down_proj.weight stands there twice" in refusal(folder(twice))
+
+
+# --- which layers are what -----------------------------------------------------------------------
+
+QWEN = {
+    "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 24,
+    "intermediate_size": 13, "vocab_size": 41, "max_position_embeddings": 31,
+}  # fmt: skip
+
+
+def read(family, **more):
+    return family.read_config(ConfigReader(QWEN | more, "config.json"))
+
+
+def test_layers_are_sparse_by_step_but_for_those_that_are_named():
+    assert read(qwen2_moe).sparse == (0, 1, 2, 3, 4, 5)
+    assert read(qwen3_moe, decoder_sparse_step=2).sparse == (1, 3, 5)
+    assert read(qwen3_moe, decoder_sparse_step=2, mlp_only_layers=[3, 0, 9]).sparse == (1, 5)
+
+
+def test_what_the_classes_have_where_a_config_is_silent():
+    found = read(qwen2_moe)
+    assert (found.experts, found.used, found.expert_width, found.shared_width) == (
+        60, 4, 1408, 5632,
+    )  # fmt: skip
+    assert found.qkv_bias and not found.normalised
+    found = read(qwen3_moe)
+    assert (found.experts, found.used, found.expert_width) == (128, 8, 768)
+    assert not found.normalised and found.head_norm
+
+
+def test_every_second_of_the_first_layers_has_the_window():
+    window = {"use_sliding_window": True, "sliding_window": 7}
+    assert read(qwen2_moe, **window, max_window_layers=4).windows == (7, 0, 7, 0, 0, 0)
+    assert read(qwen2_moe, **window | {"use_sliding_window": False}).windows == (0,) * 6
+    assert read(qwen3_moe, **window, max_window_layers=4).windows == (7,) * 6
+
+
+@pytest.mark.parametrize("value", ["all", [-1], [True], [1.0], {"0": 1}])
+def test_layers_that_are_no_list_of_numbers_are_refused(value):
+    with pytest.raises(ContentError, match="mlp_only_layers is"):
+        read(qwen2_moe, mlp_only_layers=value)
+
+
+def test_a_window_of_layers_that_have_none_is_refused():
+    kinds = ["full_attention"] * 5 + ["sliding_attention"]
+    with pytest.raises(ContentError, match="layer_types names layers with a window"):
+        read(qwen2_moe, layer_types=kinds)

@@ -3,24 +3,22 @@
 The names of tensors are the library's own; keys, order of rows and lists by layer the converter's.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+from golden.made_folders import document, write_folder
 from golden.made_weights import made
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from attn_cli.families import cohere2, exaone4, olmo2
 from attn_cli.model.gguf import open_gguf
 from measure import row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 ARCHITECTURES = {
     "olmo-a": "olmo", "olmo2-a": "olmo2", "olmo2-b": "olmo2", "olmo3-a": "olmo2",
     "smollm3-a": "smollm3", "cohere-a": "command-r", "cohere2-a": "cohere2",
@@ -131,13 +129,9 @@ def convert(tmp_path, write_gguf):
     """Makes the GGUF file of a golden model, changed on the way, and its folder."""
 
     def make(name, *, keys=lambda writer: None, tensors=dict):
-        found, architecture = json.loads((TYPES / f"{name}.json").read_text()), ARCHITECTURES[name]
-        sayable(found["config"])
-        folder = tmp_path / name
+        found, architecture, folder = document(name), ARCHITECTURES[name], tmp_path / name
         folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(found["config"]))
-        arrays = made(found["tensors"], found["seed"])
-        (folder / "model.safetensors").write_bytes(encode(arrays, {"format": "pt"}))
+        write_folder(name, folder, sayable(found["config"]))
 
         def add(writer):
             add_base(writer, found["config"], architecture)
@@ -190,6 +184,24 @@ def test_chatglms_own_files_have_queries_keys_and_values_in_one_matrix(convert):
 
     path, folder = convert("glm-a", tensors=fused)
     assert_same(computed(path), computed(folder))
+
+
+def test_factors_slow_the_layers_with_a_window_too(convert):
+    factors = np.array([1.0, 2.0, 4.0, 8.0], np.float32)
+    path, folder = convert(
+        "exaone4-a", tensors=lambda found: found | {"rope_freqs.weight": factors}
+    )
+    slowed, plain = session.load(path).config, session.load(str(folder)).config
+    assert slowed.windows == plain.windows != (0, 0, 0, 0)
+    wanted = np.array(plain.local_rope.frequencies) / factors
+    assert slowed.local_rope.frequencies == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_clamp_of_0_is_none(convert):
+    def keys(writer):
+        writer.kv_data[0]["olmo.attention.clamp_kqv"].value = 0.0
+
+    assert session.load(convert("olmo-a", keys=keys)[0]).facts.clipped == 0
 
 
 @pytest.mark.parametrize("name", ["olmo-a", "smollm3-a"])

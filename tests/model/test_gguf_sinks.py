@@ -10,6 +10,8 @@ from sink_models import CONFIG, blocks, golden_folder, numbers, plain, write
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
+from attn_cli.families import gpt_oss
+from attn_cli.model.config import ConfigReader
 from measure import row_error
 
 IDS = (3, 1, 4, 1, 5, 9, 2, 6)
@@ -211,6 +213,22 @@ def test_of_experts_no_byte_is_read_but_of_those_in_use(four_bit_folder):
     assert passed[-1].read == read + others
 
 
+# --- what a config leaves out --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, {"rope_scaling": None, "rope_parameters": None}])
+def test_what_a_config_leaves_out_is_as_in_the_largest_model(more, golden_path):
+    """The reference's class has the numbers of gpt-oss-120b, its scaling included."""
+    path = golden_path / "published_types" / "sinks.json"
+    published = json.loads(path.read_text())["openai/gpt-oss-120b"]
+    bare = gpt_oss.read_config(ConfigReader({"model_type": "gpt_oss", **more}, "config.json"))
+    assert bare == gpt_oss.read_config(ConfigReader(published, "config.json"))
+    assert bare.windows == (128, 0) * 18 and (bare.alpha, bare.limit) == (1.702, 7.0)
+    plain = {"model_type": "gpt_oss", "rope_parameters": {"rope_type": "default"}}
+    rope = gpt_oss.read_config(ConfigReader(plain, "config.json")).rope
+    assert rope.frequencies[1] == pytest.approx(150_000 ** (-2 / 64))
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 UNFIT = {
@@ -221,13 +239,15 @@ UNFIT = {
     "swiglu_limit": ("7", "swiglu_limit is '7', not a finite number"),
     "rope_scaling": ({"full_attention": {"rope_type": "default"}}, "full_attention is"),
     "quantization_config": ({"quant_method": "mxfp5"}, "the weights are quantised"),
+    "compression_config": (None, "_proj_scales is a part of quantised weights, and no"),
 }
 
 
 @pytest.mark.parametrize("key", UNFIT)
 def test_what_does_not_fit_is_refused_by_name(key, four_bit_folder, tmp_path):
     value, said = UNFIT[key]
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {key: value}))
+    config = config_without_blocks() if key == "compression_config" else CONFIG
+    (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
     (tmp_path / "model.safetensors").hardlink_to(four_bit_folder / "model.safetensors")
     with pytest.raises(ContentError) as refused:
         session.load(str(tmp_path))

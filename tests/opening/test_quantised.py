@@ -223,7 +223,12 @@ def filled(end, number):
     return change
 
 
+def beside(parts):
+    parts["m.weight"] = "F32", np.zeros((32, 64), np.float32)
+
+
 PARTS = {
+    "twice": ("gptq-4", beside, "the tensor m.weight stands there twice, plain and quantised"),
     "missing": ("gptq-4", gone("qzeros"), "m.qzeros is missing, which m.qweight needs"),
     "no matrix": ("awq-16", gone("qweight"), "the tensor m.qweight is missing"),
     "acts": ("gptq-acts", gone("g_idx"), "m.g_idx is missing"),

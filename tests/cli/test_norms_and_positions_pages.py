@@ -1,0 +1,53 @@
+"""Pages of types whose norms and positions stand elsewhere say what their models do."""
+
+import pytest
+from golden.made_folders import write_folder
+
+PAGES = [
+    ("olmo-a", "no number of q, k and v is left above 0.9 or below −0.9"),
+    ("olmo-a", "normed = (x − mean) ÷ √(variance + ε) with"),
+    ("olmo2-a", "q, k = norm(x·W_Q, x·W_K) v = x·W_V"),
+    ("olmo2-a", "each token's queries of all heads as one vector"),
+    ("olmo2-a", "Each of the two first passes its own norm"),
+    ("smollm3-b", "in other layers than this"),
+    ("smollm3-b", "this one does not, so that its dot products are the same"),
+    ("cohere-a", "both start from this layer's x"),
+    ("cohere-a", "A layer norm then normalises each query and each key"),
+    ("cohere-a", "output matrix, times 0.3"),
+    ("glm-a", "Only the first 4 of a head's 8 dimensions are rotated"),
+    ("glm4-a", "Each of the two first passes its own norm"),
+    ("hunyuan_v1_dense-a", "An RMS norm then normalises each rotated query and key"),
+    ("exaone4-a", "An RMS norm then normalises each query and each key"),
+]
+
+
+@pytest.mark.parametrize(("name", "sentence"), PAGES)
+def test_a_page_tells_the_models_own_order(attn, tmp_path, name, sentence):
+    said = attn("trace", "--ids", "3,1,4", "--model", write_folder(name, tmp_path)).text
+    assert sentence in " ".join(said.split())
+
+
+WHY = [
+    ("olmo-a", "q", "−0.9 and 0.9"),
+    ("olmo2-a", "k", "The RMS norm of all heads together divides"),
+    ("cohere-a", "q", "The layer norm of this head subtracts the mean"),
+    ("hunyuan_v1_dense-a", "q", "rotated = "),
+]
+
+
+@pytest.mark.parametrize(("name", "array", "sentence"), WHY)
+def test_the_page_of_an_entry_tells_each_step(attn, tmp_path, name, array, sentence):
+    said = attn(
+        "why", "--ids", "3,1,4", "--model", write_folder(name, tmp_path), "--array", array,
+        "--column", "1", "--layer", "1",
+    ).text  # fmt: skip
+    assert sentence in " ".join(said.split())
+
+
+def test_circuits_tell_what_they_leave_out(attn, tmp_path):
+    folder = write_folder("olmo-a", tmp_path)
+    said = " ".join(
+        attn("heads", "--ids", "3,1", "--model", folder, "--circuit", "0.1").text.split()
+    )
+    assert "The norm before the attention has no weights" in said
+    assert "The clipping of queries, keys and values is left out" in said
