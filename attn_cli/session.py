@@ -178,8 +178,7 @@ def ask(
     settings = _typed(mask, mask_value, attention_temperature, without_head, without)
     where = parse.attentions(stack, kind, opened.facts.attentions)
     blocks, heads = chosen(opened.facts, where, layer, head)
-    _check_positions(prompt, where, positions)
-    _check_positions(prompt, where, {place: (some, None) for place, some in rows.items()})
+    _check_positions(prompt, where, positions, {at: (some, None) for at, some in rows.items()})
     request = request_for(
         prompt, blocks=frozenset(blocks), heads=heads, arrays=arrays, positions=positions,
         rows=rows, measures=measures, what_if=what_if(opened, prompt, where, **settings),
@@ -188,10 +187,7 @@ def ask(
     if max_memory is not None:
         room.check(opened, prompt, request, max_memory)
     settings |= {**parse.named(where), **prompt.settings, **opened.settings}
-    return Question(
-        model=opened, prompt=prompt, request=request, blocks=blocks, settings=settings,
-        top=top if next else 0, ending=ending,
-    )  # fmt: skip
+    return Question(opened, prompt, request, blocks, settings, top if next else 0, ending)
 
 
 def steps(asked: Question) -> Generator[Attention | Passed, None, Trace]:
@@ -240,17 +236,19 @@ def together(asked: Sequence[Question]) -> list[Trace | AttnError]:
 def trace(*arguments: Any, **options: Any) -> Trace:
     """Runs a prompt through a model and keeps what attention computed.
 
-    The prompt is `text`, or token `ids`, or a `prompt` already tokenised; with `chat` the text is a
-    user's turn in the model's chat format. See `tokenise` for `pair` and `target`. `stack` and
-    `kind` choose which attention is kept and changed; `all` is every one, no `stack` the only one,
-    or the decoder. `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the
-    projection matrices); `mask`, `without_head` and `without` take the words of the command line
-    (`window:3`, `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention
-    (stack, kind), None for all, and `rows` the queries to keep of arrays (query, key); the
-    `measures` (see `maths.kept.Keep`) are taken of all weights, kept or not. Without `next`, layers
-    after the last chosen one are not computed; with `ending` it says how the prediction is made.
-    What needs more than `max_memory` bytes (0: half of what is available) is refused; with
-    `force_context` a prompt may exceed the model's context. Raises UsageError and ContentError.
+    The prompt is `text`, or token `ids`, or a `prompt` that is already tokenised; with `chat` the
+    text is a user's turn in the model's chat format. See `tokenise` for `pair` and `target`.
+    `stack` and `kind` choose which attention is kept and changed; `all` is every one, and without
+    a `stack` it is the only one, or the decoder.
+    `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
+    matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
+    `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention (stack,
+    kind), None for all; `rows` are the queries that its arrays (query, key) keep, where they are
+    fewer; the `measures` of each (see `maths.kept.Keep`) are taken of all weights, kept or not.
+    Without `next`, layers after the last chosen one are not computed; with `ending` the trace says
+    how the prediction comes about. What needs more than `max_memory` bytes (0: half of what is
+    available) is refused; with `force_context` a prompt may be longer than the context that the
+    model was trained on. Raises UsageError and ContentError.
     """
     return finished(tracing(ask(*arguments, **options)))
 
@@ -271,9 +269,9 @@ def _typed(
 
 
 def _check_positions(
-    prompt: Prompt, where: Sequence[tuple[str, str]], positions: Mapping[tuple[str, str], Positions]
+    prompt: Prompt, where: Sequence[tuple[str, str]], *given: Mapping[tuple[str, str], Positions]
 ) -> None:
-    for place, chosen in positions.items():
+    for place, chosen in (item for each in given for item in each.items()):
         if place not in where:
             raise UsageError(f"no attention {place!r} here", f"known: {where}")
         for side, of_side in zip(prompt.sides(*place), chosen, strict=True):

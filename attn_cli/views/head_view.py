@@ -61,7 +61,7 @@ class HeadView(NamedTuple):
         return self.arrays[name][self.kept.index(self.query)]
 
     def grid(self, name: str) -> np.ndarray:
-        """An array (query, key) of the chosen queries and keys; as it is where that is all of it."""
+        """An array (query, key) of the chosen queries and keys, as it is where that is all."""
         if self.queries == list(self.kept) and self.keys == list(range(len(self.key_names))):
             return self.arrays[name]
         places = {query: place for place, query in enumerate(self.kept)}
