@@ -155,7 +155,7 @@ def reach(at: Iterable[Look], start: int = 0) -> Reach:
             latest = mixed.stop - 1 - visible_QK[some, ::-1].argmax(axis=1)
             before = max(before, int((first + some - earliest).max()))
             after = max(after, int((latest - first - some).max()))
-    return Reach(cells, before, after)
+    return Reach(int(cells), int(before), int(after))
 
 
 def same(one: Sequence[Look], other: Sequence[Look]) -> bool:
