@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.maths.masks import Reach
 from attn_cli.prompt import Prompt
 from attn_cli.routing import Experts
 from attn_cli.words import Note
@@ -48,8 +49,10 @@ class Attention:
     `arrays` maps names of `vocabulary.ARRAYS` to read-only arrays with the axes given there, and
     each is an attribute too: `block.weights` is `block.arrays["weights"]`, axes (head, query, key).
     Head axes keep only `heads`, kv_head axes only `kv_heads`, in that order; rows and columns are
-    the positions in `queries` and `keys`. `what_if` names the arrays that a changed mask, attention
-    temperature or head has touched; the others are real.
+    the positions in `queries` and `keys`, but arrays (query, key) have only the queries `rows`
+    where that is not empty. `reach` is the whole mask's, None where that is not known. `what_if`
+    names the arrays that a changed mask, attention temperature or head has touched; the others are
+    real.
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
     `removed` are the heads of the layer that `--without-head` took away, `blind` the queries that
     see no key. `measures` (head, query) are of all heads and queries, and with them come
@@ -70,12 +73,14 @@ class Attention:
     kv_heads: tuple[int, ...]
     queries: tuple[int, ...]
     keys: tuple[int, ...]
+    rows: tuple[int, ...] = ()
     scale: float
     soft_cap: float = 0.0
     removed: tuple[int, ...] = ()
     arrays: Mapping[str, np.ndarray]
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)
     blind: tuple[int, ...] = ()
+    reach: Reach | None = None
     sum_error: float = math.nan
     value_lengths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     shown: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -158,11 +158,14 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
     absent = {
         n for latent, names in _NOT_OF_LATENTS.items() if getattr(facts, latent) for n in names
     }
+    rows = request.rows.get((block.stack, block.kind), ())
+    square = {**sizes, "query": len(rows) or sizes["query"]}
     taken = request.measures.get((block.stack, block.kind), ())
     measures = len(taken) * every * tokens[block.stack]
     return measures + sum(
-        prod(sizes[axis] for axis in vocabulary.ARRAYS[name].axes)
+        prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
         for name in request.arrays - absent
+        for axes in (vocabulary.ARRAYS[name].axes,)
         if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
         and (facts.sinks or name not in vocabulary.SINKS.values())
     )

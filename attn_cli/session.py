@@ -157,6 +157,7 @@ def ask(
     without_head: Sequence[str] = (),
     without: Sequence[str] = (),
     positions: Mapping[tuple[str, str], Positions] = MappingProxyType({}),
+    rows: Mapping[tuple[str, str], tuple[int, ...]] = MappingProxyType({}),
     measures: Mapping[tuple[str, str], Mapping[str, Measure]] = MappingProxyType({}),
     next: bool = True,
     top: int = 5,
@@ -178,19 +179,16 @@ def ask(
     settings = _typed(mask, mask_value, attention_temperature, without_head, without)
     where = parse.attentions(stack, kind, opened.facts.attentions)
     blocks, heads = chosen(opened.facts, where, layer, head)
-    _check_positions(prompt, where, positions)
+    _check_positions(prompt, where, positions, {at: (some, None) for at, some in rows.items()})
     request = request_for(
         prompt, blocks=frozenset(blocks), heads=heads, arrays=arrays, positions=positions,
-        measures=measures, what_if=what_if(opened, prompt, where, **settings),
+        rows=rows, measures=measures, what_if=what_if(opened, prompt, where, **settings),
         whole=next and bool(predicted(opened, prompt)),
     )  # fmt: skip
     if max_memory is not None:
         room.check(opened, prompt, request, max_memory)
     settings |= {**parse.named(where), **prompt.settings, **opened.settings}
-    return Question(
-        model=opened, prompt=prompt, request=request, blocks=blocks, settings=settings,
-        top=top if next else 0, ending=ending,
-    )  # fmt: skip
+    return Question(opened, prompt, request, blocks, settings, top if next else 0, ending)
 
 
 def steps(asked: Question) -> Generator[Attention | Passed, None, Trace]:
@@ -246,8 +244,8 @@ def trace(*arguments: Any, **options: Any) -> Trace:
     `arrays` names the arrays of `vocabulary.ARRAYS` to keep (default: all but the projection
     matrices); `mask`, `without_head` and `without` take the words of the command line (`window:3`,
     `0.2`, `scale`). `positions` are the queries and the keys to keep of each attention (stack,
-    kind), None for all; the `measures` of each (see `maths.kept.Keep`) are taken of all weights,
-    kept or not.
+    kind), None for all; `rows` are the queries that its arrays (query, key) keep, where they are
+    fewer; the `measures` of each (see `maths.kept.Keep`) are taken of all weights, kept or not.
     Without `next`, layers after the last chosen one are not computed; with `ending` the trace says
     how the prediction comes about. What needs more than `max_memory` bytes (0: half of what is
     available) is refused; with `force_context` a prompt may be longer than the context that the
@@ -272,9 +270,9 @@ def _typed(
 
 
 def _check_positions(
-    prompt: Prompt, where: Sequence[tuple[str, str]], positions: Mapping[tuple[str, str], Positions]
+    prompt: Prompt, where: Sequence[tuple[str, str]], *given: Mapping[tuple[str, str], Positions]
 ) -> None:
-    for place, of_place in positions.items():
+    for place, of_place in (item for each in given for item in each.items()):
         if place not in where:
             raise UsageError(f"no attention {place!r} here", f"known: {where}")
         for side, of_side in zip(prompt.sides(*place), of_place, strict=True):

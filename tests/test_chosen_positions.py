@@ -98,3 +98,35 @@ def test_a_query_that_sees_no_key_looks_at_the_first_in_both_ways():
         for one, other in zip(ours.heads, attn_cli.heads(whole, address).heads, strict=True):
             assert one.looks_at[:3] == other.looks_at[:3] == (0, 0, 0)
             assert one.looks_at == other.looks_at
+
+
+@pytest.mark.parametrize("model", [*MODELS, "deberta-both", "bloom", "modernbert-windows"])
+def test_rows_are_chosen_of_arrays_of_queries_and_keys_alone(model, golden_path):
+    more = {"ids": [5, 6, 7, 9, 5, 6, 8]} if (golden_path / model).exists() else {}
+    name = str(golden_path / model) if more else model
+    rows = (6, 2, 3)
+    places = dict.fromkeys(session.load(name).facts.attentions, rows)
+    given = {**asked(model), **more, "model": name, "arrays": ALL}
+    whole, part = attn_cli.trace(**given), attn_cli.trace(**given, rows=places, head=(1, 0))
+    for few, every in zip(part.attention, whole.attention, strict=True):
+        assert few.rows == rows and every.rows == ()
+        assert (few.queries, few.keys) == (every.queries, every.keys)
+        assert few.reach == every.reach and few.reach.cells == every.visible.sum()
+        assert few.arrays.keys() == every.arrays.keys()
+        for array, spec in vocabulary.ARRAYS.items():
+            if array not in few.arrays:
+                continue
+            chosen = {"head": few.heads, "kv_head": few.kv_heads}
+            chosen |= {"query": rows} if spec.axes[-2:] == ("query", "key") else {}
+            wanted = every.arrays[array]
+            for place, axis in enumerate(spec.axes):
+                wanted = wanted.take(chosen[axis], place) if axis in chosen else wanted
+            assert np.array_equal(few.arrays[array], wanted, equal_nan=True), array
+
+
+@pytest.mark.parametrize("rows", [(99,), (-1,), ()])
+def test_rows_that_there_are_not_are_refused(rows):
+    with pytest.raises(UsageError, match="out of range"):
+        attn_cli.trace("the king", rows={("decoder", "self"): rows})
+    with pytest.raises(UsageError, match="no attention"):
+        attn_cli.trace("the king", rows={("encoder", "self"): (0,)})

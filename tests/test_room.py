@@ -61,6 +61,22 @@ def test_what_is_recorded_is_what_the_arrays_of_a_trace_hold(golden_path, name, 
         assert kept <= estimate <= kept + (0 if exact else more)
 
 
+@pytest.mark.parametrize("name", GOLDEN)
+def test_of_fewer_rows_less_is_recorded(golden_path, name):
+    model = attn_cli.load(str(golden_path / name))
+    more = {"target_ids": [1, 2, 3, 4]} if model.facts.encoder else {}
+    prompt = session.tokenise(model, ids=[3, 4, 5, 6, 7, 8, 9], **more)
+    rows = dict.fromkeys(model.facts.attentions, (3, 1))
+    names = COMMON - ({"q", "k", "v", "z"} if name == "bart" else set())
+    request, tokens = asked(model, prompt, arrays=frozenset(names), rows=rows)
+    none = replace(request, blocks=frozenset())
+    estimate = room.needed(model, request, tokens) - room.needed(model, none, tokens)
+    trace = session.trace(
+        prompt=prompt, model=model, head="all", arrays=names, rows=rows, stack="all", kind="all"
+    )
+    assert estimate == sum(a.nbytes for block in trace.attention for a in block.arrays.values())
+
+
 def test_a_layer_works_with_so_much_whatever_is_recorded(tiny):
     """Fourteen vectors a token, and on each thread two blocks of 128 queries and all keys."""
     tokens = {"decoder": 200}

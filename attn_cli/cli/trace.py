@@ -77,10 +77,12 @@ def command(
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
         places = {place: positions(longer, place, query, key) for place in where}
+        chosen = kept(longer, places)
+        rows = {place: queries for place, (queries, _) in chosen.items() if queries}
         found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-            # A page tells of the whole; a document is just what was asked for.
-            positions={} if kind == "table" else kept(longer, places),
+            # A page tells of every token; a document is just what was asked for.
+            **({"rows": rows} if kind == "table" else {"positions": chosen}),
             next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
             kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip

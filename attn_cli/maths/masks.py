@@ -124,6 +124,40 @@ def blind(at: Iterable[Look]) -> Iterator[int]:
                 yield look.queries.start + row
 
 
+class Reach(NamedTuple):
+    """How far queries see: how many `cells` of (query, key) are seen, and how many positions the
+    farthest seen key stands `before` its query, or `after` it (0 where none does)."""
+
+    cells: int
+    before: int
+    after: int
+
+    def fills(self, positions: int, before: int, after: int) -> bool:
+        """Whether each of so many positions sees just the keys that are so near."""
+        inside = self.before <= before and self.after <= after
+        away = (far * positions - far * (far + 1) // 2 for far in (before, after))
+        return inside and self.cells == positions + sum(away)
+
+
+def reach(at: Iterable[Look], start: int = 0) -> Reach:
+    """How far a mask of these looks reaches; the first query is at position `start`."""
+    cells = before = after = 0
+    for rows, keys, mixed, visible_QK in at:
+        first, last = start + rows.start, start + rows.stop - 1
+        cells += int(np.count_nonzero(visible_QK))
+        for seen in (slice(keys.start, mixed.start), slice(mixed.stop, keys.stop)):  # by all
+            if seen.stop > seen.start:
+                cells += (last - first + 1) * (seen.stop - seen.start)
+                before, after = max(before, last - seen.start), max(after, seen.stop - 1 - first)
+        some = np.flatnonzero(visible_QK.any(axis=1))
+        if some.size:
+            earliest = mixed.start + visible_QK[some].argmax(axis=1)
+            latest = mixed.stop - 1 - visible_QK[some, ::-1].argmax(axis=1)
+            before = max(before, int((first + some - earliest).max()))
+            after = max(after, int((latest - first - some).max()))
+    return Reach(int(cells), int(before), int(after))
+
+
 def same(one: Sequence[Look], other: Sequence[Look]) -> bool:
     """Whether two masks of the same queries and keys let every query see the same keys."""
     pairs = zip(one, other, strict=True)

@@ -15,16 +15,17 @@ class Request:
     """What to record, and whether to run to the end.
 
     `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack and of the
-    `positions`, queries and keys, of their stack and kind (of all where it is not named); and the
-    `measures` of all their weights that their stack and kind has. A `whole` pass goes on to the
-    prediction. Beside the tokens of the stack that predicts, a pass reads `source`, those of the
-    encoder where it is another stack, and `types`, the segment of each token (empty: all are of the
-    first).
+    `positions`, queries and keys, of their stack and kind (of all where it is not named), but of
+    arrays (query, key) only its `rows` if it has some; and the `measures` of all their weights that
+    their stack and kind has. A `whole` pass goes on to the prediction. Beside the tokens of the
+    stack that predicts, a pass reads `source`, those of the encoder where it is another stack, and
+    `types`, the segment of each token (empty: all are of the first).
     """
 
     blocks: frozenset[Address] = frozenset()
     heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     positions: Mapping[tuple[str, str], Positions] = field(default_factory=dict)
+    rows: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     arrays: frozenset[str] = frozenset()
     measures: Mapping[tuple[str, str], Mapping[str, Measure]] = field(default_factory=dict)
     whole: bool = True

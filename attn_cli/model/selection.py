@@ -23,13 +23,15 @@ _LARGE = 1 << 22
 class Selection(NamedTuple):
     """Heads by their numbers, `queries` and `keys` by their positions; `start` is the first query's
     that is computed. What is `whole` is chosen completely, in order: nothing need be picked.
-    `measures` are taken of all weights.
+    Arrays (query, key) have just the queries `rows`, where that is not empty. `measures` are taken
+    of all weights.
     """
 
     heads: tuple[int, ...]
     kv_heads: tuple[int, ...]
     queries: tuple[int, ...]
     keys: tuple[int, ...]
+    rows: tuple[int, ...]
     start: int
     whole: frozenset[str]
     measures: Mapping[str, Measure]
@@ -37,7 +39,7 @@ class Selection(NamedTuple):
     @property
     def named(self) -> dict[str, tuple[int, ...]]:
         """What is chosen, as a record has it."""
-        names = ("heads", "kv_heads", "queries", "keys")
+        names = ("heads", "kv_heads", "queries", "keys", "rows")
         return {name: getattr(self, name) for name in names}
 
     def keep(self, names: frozenset[str], lengths: np.ndarray) -> Keep:
@@ -45,11 +47,11 @@ class Selection(NamedTuple):
 
         `lengths` (head, key) are those of the values, for the measures.
         """
-        queries = tuple(query - self.start for query in self.queries)
+        queries = tuple(query - self.start for query in self.rows or self.queries)
         return Keep(
             names=names & {*BEFORE_SUM, *vocabulary.TERMS},
             heads=None if "head" in self.whole else self.heads,
-            queries=None if "query" in self.whole else queries,
+            queries=None if "query" in self.whole and not self.rows else queries,
             keys=None if "key" in self.whole else self.keys,
             measures=self.measures,
             lengths=lengths,
@@ -106,6 +108,7 @@ def selected(
         kv_heads=tuple(dict.fromkeys(head // group for head in of_heads)),
         queries=tuple(queries) if of_queries is None else of_queries,
         keys=tuple(range(keys)) if of_keys is None else of_keys,
+        rows=request.rows.get((block.stack, block.kind), ()),
         start=queries.start,
         whole=frozenset(axis for axis, all_of_it in whole.items() if all_of_it),
         measures=measures if block in request.blocks else {},
@@ -116,7 +119,8 @@ def made_late(
     chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
 ) -> dict[str, Lazy]:
     """The arrays of what was chosen alone, some of which are made only if they are wanted."""
-    at, heads = (np.array(chosen.queries), np.array(chosen.keys)), list(chosen.heads)
+    at = np.array(chosen.rows or chosen.queries), np.array(chosen.keys)
+    rows, heads = np.array(chosen.queries) - chosen.start, list(chosen.heads)
 
     def of_heads() -> np.ndarray:
         array_HQK = bias(*at)
@@ -131,7 +135,7 @@ def made_late(
         "visible": lambda: seen(*at),
         "bias": of_heads,
         "w_o": w_o,
-        "head_output": lambda: pulls(z[heads], w_o(), at[0] - chosen.start),
+        "head_output": lambda: pulls(z[heads], w_o(), rows),
     }
 
 

@@ -285,7 +285,7 @@ class Stack:
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
-                blind=tuple(self.start + query for query in masks.blind(sight.looks)),
+                **sight.told(self.start),
                 sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
                 shown={n: arrays[n] for n in arrays.keys() & _SHOWN}, value_lengths=lengths,
             )  # fmt: skip
@@ -364,6 +364,11 @@ class _Sight(NamedTuple):
     visible: Visible
     looks: tuple[Look, ...]
     keys: int
+
+    def told(self, start: int) -> dict[str, Any]:
+        """What a record says of the mask; the first query is at position `start`."""
+        blind = tuple(start + query for query in masks.blind(self.looks))
+        return {"blind": blind, "reach": masks.reach(self.looks, start)}
 
 
 @cache

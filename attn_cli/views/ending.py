@@ -241,7 +241,7 @@ def try_next(view: HeadView, key: int) -> Iterator[object]:
     names = {"query": view.names[view.query], "key": view.key_names[key]}
     terms = f"{again(view, 'attn why')} --query {view.query} --key {key}"
     yield say("page.try_why", command=visible(terms), **names)
-    if view.arrays["visible"][view.query].sum() > 1:
+    if view.row("visible").sum() > 1:
         hide += f" --mask block:{view.query}:{key}"
         yield say("page.try_mask", command=visible(hide), **names)
     yield say("page.try_heads", command=visible(other))

@@ -15,9 +15,10 @@ from attn_cli.words import note
 class HeadView(NamedTuple):
     """One head of one block, and the queries and keys to show of it.
 
-    `arrays` are this head's, without the head axis; `queries` and `keys` are positions, `query` the
-    one told about in sentences, −1 where none is; `place` is the head's among those shown. `names`
-    are those of the queries, `key_names` of the keys.
+    `arrays` are this head's, without the head axis, those (query, key) of the queries `kept`, which
+    hold all to show; `queries` and `keys` are positions, `query` the one told about in sentences,
+    −1 where none is; `place` is the head's among those shown. `names` are those of the queries,
+    `key_names` of the keys.
     """
 
     trace: Trace
@@ -25,6 +26,7 @@ class HeadView(NamedTuple):
     head: int
     place: int
     arrays: dict[str, np.ndarray]
+    kept: Sequence[int]
     queries: list[int]
     keys: list[int]
     query: int
@@ -49,6 +51,22 @@ class HeadView(NamedTuple):
     def has(self, *names: str) -> bool:
         return all(name in self.arrays for name in names)
 
+    @property
+    def hidden(self) -> int:
+        """How many cells of (query, key) the mask hides, shown or not."""
+        return len(self.names) * len(self.key_names) - self.block.reach.cells
+
+    def row(self, name: str) -> np.ndarray:
+        """The query's row of an array (query, key)."""
+        return self.arrays[name][self.kept.index(self.query)]
+
+    def grid(self, name: str) -> np.ndarray:
+        """An array (query, key) of the chosen queries and keys, as it is where that is all."""
+        if self.queries == list(self.kept) and self.keys == list(range(len(self.key_names))):
+            return self.arrays[name]
+        places = {query: place for place, query in enumerate(self.kept)}
+        return self.arrays[name][np.ix_([places[n] for n in self.queries], self.keys)]
+
     def length(self, name: str) -> float:
         """The length of the query's vector."""
         return float(np.linalg.norm(self.arrays[name][self.query]))
@@ -72,13 +90,12 @@ class HeadView(NamedTuple):
 
     def cells(self, name: str) -> Matrix:
         """A (query, key) array, restricted to the chosen queries and keys."""
-        at = np.ix_(self.queries, self.keys)
         after = name in ("masked", "weights") and self.has("visible")
         after = after and self.trace.settings["mask_value"] is None  # or they hold that
         item = Matrix(
-            name, self.arrays[name][at], [self.names[n] for n in self.queries],
+            name, self.grid(name), [self.names[n] for n in self.queries],
             self.named_keys(self.keys), remark=self._kind(name),
-            hidden=~self.arrays["visible"][at] if after else NOTHING,
+            hidden=~self.grid("visible") if after else NOTHING,
             marked=self.queries.index(self.query) if self.query >= 0 else -1, crosses=self.crosses,
         )  # fmt: skip
         of_sink = self.of_sink(name)

@@ -10,6 +10,7 @@ import orjson
 
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError
+from attn_cli.maths import masks
 from attn_cli.records import Address, Attention, Facts, Prediction, Prompt, Trace
 from attn_cli.routing import Experts
 from attn_cli.tokens.token import MASKS, Token, telling
@@ -339,12 +340,18 @@ def _block(found: Mapping[str, Any], facts: Facts, prompt: Prompt) -> Attention:
         "head": len(heads), "kv_head": len(kv_heads), "query": len(queries), "key": len(keys),
     }  # fmt: skip
     arrays = _arrays(found["arrays"], sizes, facts)
+    whole = "visible" in arrays and [queries, keys] == [tuple(range(count)) for count in sides]
     changed = {n for n, one in found["arrays"].items() if one["provenance"] == vocabulary.WHAT_IF}
     scale, soft_cap = (float(np.float32(found.get(name, 0))) for name in ("scale", "soft_cap"))
     return Attention(
         **at._asdict(), **named, scale=scale, soft_cap=soft_cap, arrays=arrays,
-        what_if=frozenset(changed),
+        what_if=frozenset(changed), reach=_reach(arrays["visible"]) if whole else None,
     )  # fmt: skip
+
+
+def _reach(visible_QK: np.ndarray) -> masks.Reach:
+    at = masks.looks(lambda at_Q, at_K: visible_QK[np.ix_(at_Q, at_K)], 0, *visible_QK.shape)
+    return masks.reach(at)
 
 
 def _arrays(found: Mapping[str, Any], sizes: dict[str, int], facts: Facts) -> dict[str, np.ndarray]:

@@ -129,7 +129,7 @@ def _part(trace: Trace, block: Attention, at: int, *, full: bool) -> HeadView:
     view = six_steps.view_of(trace, block, at, (block.queries, block.keys), follow=False, full=full)
     return view._replace(
         queries=list(range(len(block.queries))), keys=list(range(len(block.keys))),
-        query=-1, names=[view.names[i] for i in block.queries],
+        kept=range(len(block.queries)), query=-1, names=[view.names[i] for i in block.queries],
         key_names=[view.key_names[i] for i in block.keys],
     )  # fmt: skip
 

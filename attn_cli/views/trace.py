@@ -1,14 +1,12 @@
 """The page of `attn trace`: the six steps of each chosen layer and head, then the prediction."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.maths import masks
 from attn_cli.maths.attention import PRODUCT
 from attn_cli.maths.layers import cosine
 from attn_cli.notes import WRITTEN
@@ -104,7 +102,8 @@ def overview(
         rows, columns = map(list, shown.get(block.address, (block.queries, block.keys)))
         names, keys = (labels(s.labels) for s in trace.prompt.sides(block.stack, block.kind))
         names, keys = [names[i] for i in rows], [keys[i] for i in columns]
-        at = np.ix_(rows, columns)
+        places = {query: place for place, query in enumerate(block.rows or block.queries)}
+        at = np.ix_([places[query] for query in rows], columns)
         found.append(Say(of_layer(trace.model, block), "block"))
         share = block.sink_share[:, rows] if "sink_share" in block.arrays else NOTHING
         grids = Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys)
@@ -141,7 +140,8 @@ def view_of(
     own = trace.prompt.of(block.stack).followed
     return HeadView(
         trace=trace, block=block, head=block.heads[place], place=place,
-        arrays=_of_head(trace, block, place), queries=queries, keys=keys,
+        arrays=_of_head(trace, block, place), kept=block.rows or block.queries,
+        queries=queries, keys=keys,
         query=queries[-1] if follow or own not in queries else own,
         names=names, key_names=key_names, full=full,
     )  # fmt: skip
@@ -172,8 +172,7 @@ def _after(view: HeadView, *, whole: bool, after: bool) -> Items:
 
 def _best_key(view: "HeadView") -> int:
     """The visible key that the followed query looks at most, -1 if it sees none."""
-    seen = np.flatnonzero(view.arrays["visible"][view.query])
-    weights = view.arrays["weights"][view.query]
+    seen, weights = np.flatnonzero(view.row("visible")), view.row("weights")
     return int(seen[np.argmax(weights[seen])]) if seen.size else -1
 
 
@@ -204,10 +203,11 @@ def _dot_products(view: HeadView) -> Items:
     if not view.has("visible", "q"):
         return
     query = view.names[view.query]
-    seen = [n for n in view.keys if view.arrays["visible"][view.query][n]]
+    visible = view.row("visible")
+    seen = [n for n in view.keys if visible[n]]
     if seen:
         products = view.arrays["q"][view.query] * view.arrays["k"][seen]
-        scores = view.arrays[PRODUCT if PRODUCT in terms else "scores"][view.query, seen]
+        scores = view.row(PRODUCT if PRODUCT in terms else "scores")[seen]
         columns = [PRODUCT if PRODUCT in terms else note("dot.score"), *range(products.shape[1])]
         values = np.concatenate([scores[:, None], products], axis=1)
         yield Matrix(note("dot.table", query=query), values, view.named_keys(seen), columns,
@@ -252,14 +252,13 @@ def _scale_and_mask(view: HeadView) -> Items:
 
 def _mask(view: HeadView) -> Items:
     """What is hidden, and why, where it is a mask of a kind."""
-    visible, value = view.arrays["visible"], view.trace.settings["mask_value"]
-    hidden = int((~visible).sum())
-    if not hidden:
+    value, cells = view.trace.settings["mask_value"], len(view.names) * len(view.key_names)
+    if not view.hidden:
         why = "cross" if view.crosses else view.block.stack
-        why = "yet" if why == "decoder" and len(visible) == 1 else why
+        why = "yet" if why == "decoder" and len(view.names) == 1 else why
         yield say("mask.nothing" if why == "decoder" else f"mask.nothing_{why}")
         return
-    said = [say("mask.what", hidden=hidden, cells=visible.size)]
+    said = [say("mask.what", hidden=view.hidden, cells=cells)]
     if value is None:
         said.append(say("mask.infinite"))
     else:
@@ -271,15 +270,13 @@ def _mask(view: HeadView) -> Items:
 
 def _kind_of_mask(view: HeadView) -> list[Say]:
     """That it is causal, or a window, where it is."""
-    visible, both = view.arrays["visible"], view.block.address.both_sides
-    apart = np.abs(masks.square(masks.distance, len(visible)))
-    before = int(apart[visible].max(initial=0))
-    window = partial(masks.window, width=before + 1, both_sides=both)
-    if np.array_equal(visible, masks.square(masks.causal, len(visible))):
+    reach, both, count = view.block.reach, view.block.address.both_sides, len(view.names)
+    before = max(reach.before, reach.after)
+    if reach.fills(count, count - 1, 0):
         pair = _hidden_pair(view)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
         return [say("mask.causal_alone" if both else "mask.causal", example=example)]
-    if before and np.array_equal(visible, masks.square(window, len(visible))):
+    if before and reach.fills(count, before, before if both else 0):
         tokens = counted(before, "mask.window_one", "mask.window_many")
         return [say("mask.window_both" if both else "mask.window", before=tokens)]
     return []
@@ -288,26 +285,28 @@ def _kind_of_mask(view: HeadView) -> list[Say]:
 def _hidden_pair(view: HeadView) -> tuple[str, str] | tuple[()]:
     """A shown query and a shown key that it may not look at: the followed query's key that it
     looks at most, and an early query, if these are shown."""
-    visible, best = view.arrays["visible"], _best_key(view) if view.has("weights") else -1
-    pairs = [(query, key) for query in view.queries for key in view.keys if not visible[query, key]]
-    if not pairs:
-        return ()
-    query, key = min(pairs, key=lambda pair: (pair[1] != best, abs(pair[0] - 1)))
-    return view.names[query], view.key_names[key]
+    best = _best_key(view) if view.has("weights") else -1
+    places = {query: place for place, query in enumerate(view.kept)}
+    for keys in np.array([key for key in view.keys if key == best], int), np.array(view.keys):
+        for query in sorted(view.queries, key=lambda query: abs(query - 1)):
+            seen = view.arrays["visible"][places[query]][keys]
+            if not seen.all():
+                return view.names[query], view.key_names[keys[int(seen.argmin())]]
+    return ()
 
 
 def _softmax(view: HeadView) -> Items:
     temperature, sunk = view.trace.settings["attention_temperature"], view.has("sink_share")
     yield sinks.softmax_title(temperature, sunk=sunk)
     said = [say("softmax.what_sink" if sunk else "softmax.what")]
-    if not view.arrays.get("visible", np.ones(1, bool)).all():
+    if view.has("visible") and view.hidden:
         value = view.trace.settings["mask_value"]
         said.append(say("softmax.hidden" if value is None else "softmax.value"))
     if temperature == 0:
         said.append(say("softmax.cold"))
     elif view.has("masked"):
         of_sink = view.of_sink("masked")[view.query : view.query + 1]
-        row = np.append(view.arrays["masked"][view.query], of_sink).astype(np.float64)
+        row = np.append(view.row("masked"), of_sink).astype(np.float64)
         top = float(row.max())
         powers = np.exp((row - top) / temperature) if np.isfinite(top) else np.zeros(1)
         words = {"query": view.names[view.query], "top": top, "total": float(powers.sum())}
@@ -318,7 +317,7 @@ def _softmax(view: HeadView) -> Items:
     yield paragraph(*said)
     yield from (view.cells("weights"), say("softmax.here", query=view.names[view.query]))
     share = view.of_sink("weights")[view.query : view.query + 1]
-    yield Shares(*sinks.shares(view.key_names, view.arrays["weights"][view.query], share, 4))
+    yield Shares(*sinks.shares(view.key_names, view.row("weights"), share, 4))
 
 
 def _sum(view: HeadView) -> Items:
@@ -328,7 +327,7 @@ def _sum(view: HeadView) -> Items:
         yield from (say("sum.what", query=query), _weighted_values(view))
         if view.has("sink_share"):
             share = float(view.arrays["sink_share"][view.query])
-            yield say("sum.sink", share=share, rest=float(view.arrays["weights"][view.query].sum()))
+            yield say("sum.sink", share=share, rest=float(view.row("weights").sum()))
     yield view.rows("z", view.queries)
     if view.has("w_o"):
         yield view.parameter("w_o")
@@ -354,7 +353,7 @@ def _sum(view: HeadView) -> Items:
 
 def _weighted_values(view: HeadView) -> Matrix:
     """weight · v for the shown keys of one query, the others together, and the sum, which is z."""
-    weights = view.arrays["weights"][view.query]
+    weights = view.row("weights")
     moved = np.where(weights[:, None] == 0, 0, weights[:, None] * view.arrays["v"])
     rows = np.concatenate([weights[:, None], moved], axis=1)
     left_out = np.delete(rows, view.keys, axis=0)

@@ -138,3 +138,46 @@ def test_looks_are_the_same_exactly_where_the_masks_are(queries, keys):
 def test_looks_hide_exactly_what_the_mask_does(queries, keys):
     found = {name: masks.hides(looked(name, queries, keys), keys) for name in SQUARES}
     assert found == {name: not square(name, queries, keys).all() for name in SQUARES}
+
+
+def reach_by_loops(seen, first):
+    """Of a list of rows, the cells that are true, and the farthest key to either side."""
+    cells = [(first + i, k) for i, row in enumerate(seen) for k, one in enumerate(row) if one]
+    far = [max([0, *(sign * (q - k) for q, k in cells)]) for sign in (1, -1)]
+    return (len(cells), *far)
+
+
+@pytest.mark.parametrize(("queries", "keys"), SIZES)
+@pytest.mark.parametrize("name", SQUARES)
+@pytest.mark.parametrize("block", [1, 2, 128])
+def test_the_reach_of_looks_is_counted_cell_by_cell(name, queries, keys, block):
+    mask, numbers = SQUARES[name]
+    first = keys - queries
+    found = masks.looks(lambda q, k: mask(q, k, *numbers), first, queries, keys, block)
+    assert masks.reach(found, first) == reach_by_loops(square(name, queries, keys), first)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 1])
+def test_the_reach_of_any_mask(share):
+    """Rows without a key, holes, keys that a whole block sees."""
+    random = np.random.default_rng(3)
+    for _ in range(40):
+        seen = random.random((7, 9)) < share
+        seen[:, random.integers(9)] |= random.random() < share
+        found = masks.looks(lambda q, k, seen=seen: seen[np.ix_(q, k)], 0, 7, 9, block=3)
+        assert masks.reach(found) == reach_by_loops(seen, 0)
+
+
+def test_a_band_is_filled_exactly_where_the_mask_is_that_band():
+    at_Q, at_K = np.arange(4)[:, None], np.arange(4)
+    bands = {
+        (before, after): (at_Q - at_K <= before) & (at_K - at_Q <= after)
+        for before, after in itertools.product(range(4), repeat=2)
+    }
+    # All of them, and each with one cell changed.
+    others = [band ^ (at_Q * 4 + at_K == cell) for band in bands.values() for cell in range(16)]
+    for seen in (*bands.values(), *others):
+        looks = masks.looks(lambda q, k, seen=seen: seen[np.ix_(q, k)], 0, 4, 4, block=2)
+        found = masks.reach(looks)
+        for sides, band in bands.items():
+            assert found.fills(4, *sides) == np.array_equal(seen, band)
