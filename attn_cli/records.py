@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.maths.masks import Reach
+from attn_cli.prompt import Prompt
 from attn_cli.routing import Experts
-from attn_cli.tokens.token import Token
 from attn_cli.words import Note
 
 
@@ -104,6 +104,26 @@ class Attention:
         return vocabulary.WHAT_IF if name in self.what_if else vocabulary.REAL
 
 
+class Mixed(NamedTuple):
+    """A layer that has something else in place of attention, `what` of `vocabulary.MIXERS`, for who
+    splits the stream at some positions, (position, model): what entered it, what this and what the
+    feed-forward network added, and what left it.
+    """
+
+    stack: str
+    layer: int
+    what: str
+    x: np.ndarray
+    added: np.ndarray
+    mlp: np.ndarray
+    leaving: np.ndarray
+
+    @property
+    def address(self) -> Address:
+        """Where attention would stand."""
+        return Address(self.stack, "self", self.layer)
+
+
 class Passed(NamedTuple):
     """A layer that a pass of so many tokens is done with, of the `layers` of its stack.
 
@@ -166,81 +186,80 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A model in numbers, and what a page says of it. `layers` and `heads` are those of `stack`.
+    """A model in numbers, and what a page says of it: documents have those up to `encoder` alone.
 
-    `context` 0 means unbounded; `encoder` is (layers, heads) where there are two stacks, else ().
-    The rest, not part of documents: `predicts`: whether there is an output matrix, and `masked`
-    whether it fills mask tokens instead of predicting the next; `start`: the token that a decoder's
-    text starts with where the prompt is the encoder's (-1: none); `transform`: the activation of a
-    prediction head that is a map, an activation and a norm; the `logit_scale` on all logits;
-    whether norms have a weight (`affine`) and a bias (`norm_bias`), their `epsilon`, what is added
-    to their stored weights, the name of the last one (none: ""), the cap on the logits; words of
-    `vocabulary.NORMS`, `EMBEDDINGS`, `RESIDUALS`, `POSITIONS` and `HEAD_NORMS` (of queries and
-    keys); by what the token's vector is multiplied (`embedding_factor`), and by what all that is
-    added to the stream (`residual_factor`); `parallel`: whether the feed-forward network reads the
-    layer's x instead of its sum with the attention, and whether it does so through the attention's
-    norm (`shared_norm`); the largest number that is left in q, k and v where they are `clipped`,
-    after a norm; `bounded`: whether the model has nothing for positions beyond the context;
-    `windowed`: whether the mask of a layer is a window; `sinks`: whether every row of scores has
-    one more, which is no key's; how many of a head's dimensions are `rotated`, whether neighbours
-    are a pair (`interleaved`; see `maths.rotate`), and the factor on them, layer by layer; the
-    layers that are `unrotated` where others rotate; the `slopes` of ALiBi, head by head, and what
-    they multiply (`alibi`, of `vocabulary.ALIBIS`); of a mixture how many `experts` a layer has,
-    how many of them a token passes, and how many more every token passes; in words, how weights are
-    `quantised`, and whether the library that they are for rounds what enters a matrix too
-    (`rounds_inputs`); the path of the `adapter` that changes them. Of a model that is only known
-    from a document these are not known, and `partial` says so.
+    Of a model that is only known from a document the others are not known: `partial` says so.
     """
 
     name: str
     family: str
     source: str
+    # Of the stack that predicts.
     layers: int
     heads: int
     kv_heads: int
     model_width: int
     head_width: int
     vocabulary: int
-    context: int
+    context: int  # 0: unbounded
     parameters: int
-    encoder: tuple[int, ...] = ()
+    encoder: tuple[int, ...] = ()  # (layers, heads) of the other stack, where there are two
     stack: str = "decoder"
-    trained: bool = True
-    predicts: bool = True
-    transform: str = ""
-    logit_scale: float = 1.0
-    masked: bool = False
-    start: int = -1
-    norm: str = "layer"
-    affine: bool = True
-    norm_bias: bool = True
-    epsilon: float = 0.0
-    norm_base: float = 0.0
-    logit_cap: float = 0.0
-    last_norm: str = ""
-    head_norm: str = ""
-    clipped: float = 0.0
-    embedding: str = "token"
-    embedding_factor: float = 1.0
-    residual: str = "added"
-    residual_factor: float = 1.0
-    parallel: bool = False
-    shared_norm: bool = False
-    positions: str = "none"
-    bounded: bool = False
-    windowed: bool = False
-    sinks: bool = False
-    rotated: int = 0
-    interleaved: bool = False
-    unrotated: tuple[int, ...] = ()
-    attention_factors: tuple[float, ...] = ()
-    slopes: tuple[float, ...] = ()
-    alibi: str = "position"
-    experts: tuple[int, ...] = ()
-    quantised: str = ""
-    rounds_inputs: bool = False
-    adapter: str = ""
     partial: bool = False
+
+    # What is done with it.
+    trained: bool = True
+    quantised: str = ""  # in words, how weights are kept
+    rounds_inputs: bool = False  # whether the library they are for rounds what enters a matrix too
+    adapter: str = ""  # the path of what changes them
+    predicts: bool = True  # whether there is an output matrix
+    masked: bool = False  # whether it fills mask tokens instead of predicting the next
+    start: int = -1  # the token that a decoder's text starts with where the prompt is the encoder's
+
+    # What enters: words of `vocabulary.EMBEDDINGS` and `POSITIONS`.
+    embedding: str = "token"
+    embedding_factor: float = 1.0  # multiplies the token's vector
+    positions: str = "none"
+    bounded: bool = False  # whether the model has nothing for positions beyond the context
+    rotated: int = 0  # how many of a head's dimensions rotate,
+    rotated_from: int = 0  # after so many that do not,
+    interleaved: bool = False  # and whether neighbours are a pair (see `maths.rotate`)
+    unrotated: tuple[int, ...] = ()  # layers that do not rotate where others do
+    attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer
+    slopes: tuple[float, ...] = ()  # of ALiBi, head by head
+    alibi: str = "position"  # what they multiply, of `vocabulary.ALIBIS`
+
+    # Norms: words of `vocabulary.NORMS` and `HEAD_NORMS` (of queries and keys).
+    norm: str = "layer"
+    affine: bool = True  # whether norms have a weight
+    norm_bias: bool = True
+    norm_base: float = 0.0  # what a stored weight is added to
+    epsilon: float = 0.0
+    head_norm: str = ""
+    last_norm: str = ""  # its name, "" where there is none
+
+    # Attention.
+    clipped: float = 0.0  # the largest number left in q, k and v, after a norm
+    windowed: bool = False  # whether the mask of a layer is a window
+    sinks: bool = False  # whether every row of scores has one more, which is no key's
+    kv_latent: int = 0  # how wide the latents of keys and values are,
+    q_latent: int = 0  # and those of queries; 0: none
+    value_width: int = 0  # of a head; 0: as its keys
+    mixers: tuple[str, ...] = ()  # instead of attention, layer by layer (`vocabulary.MIXERS`)
+
+    # What is added to the stream, of `vocabulary.RESIDUALS`.
+    residual: str = "added"
+    residual_factor: float = 1.0  # multiplies all that is added
+    parallel: bool = False  # whether the feed-forward network reads the layer's x, not its sum
+    shared_norm: bool = False  # and does so through the attention's norm
+    experts: tuple[int, ...] = ()  # in a layer; those a token passes; those every token passes
+    expert_groups: tuple[int, ...] = ()  # in how many of how many groups they stand
+    corrected: bool = False  # whether they are chosen by corrected scores
+
+    # Logits.
+    transform: str = ""  # the activation of a head that is a map, an activation and a norm
+    logit_scale: float = 1.0
+    logit_cap: float = 0.0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -268,6 +287,11 @@ class Facts:
         return self.positions != "learned" and not rows and not self.bounded
 
     @property
+    def of_values(self) -> int:
+        """How wide a head's values are."""
+        return self.value_width or self.head_width
+
+    @property
     def attentions(self) -> tuple[tuple[str, str], ...]:
         """The kinds of attention in each stack, (stack, kind), in computing order."""
         own = ((self.stack, "self"),)
@@ -277,6 +301,12 @@ class Facts:
         """How many layers a stack has."""
         return self.layers if stack == self.stack else self.encoder[0]
 
+    def attending(self, stack: str) -> tuple[int, ...]:
+        """The layers of a stack that have attention."""
+        layers = range(self.layers_of(stack))
+        mixers = self.mixers if stack == self.stack else ()
+        return tuple(layer for layer in layers if not (mixers and mixers[layer]))
+
     def heads_of(self, stack: str) -> int:
         """How many heads each layer of a stack has."""
         return self.heads if stack == self.stack else self.encoder[1]
@@ -284,75 +314,6 @@ class Facts:
     def group_of(self, stack: str) -> int:
         """How many heads of a stack share one kv head."""
         return self.heads // self.kv_heads if stack == self.stack else 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """Tokens and, unless only ids were given, the text they came from.
-
-    `special`: the tokens that the tokenizer adds by itself were asked for. `chat` names the format
-    of a user's turn, and `ends` are the ids that end the answer to it. The last `added` tokens are
-    the model's own. `other_keys` are those of a JSON line that are not its text. Of two segments
-    `pair` is the second's text and `types` the segment of each token. In an encoder–decoder the
-    prompt is the encoder's and `target` what the decoder reads. Pages follow the token `follow`.
-    `forced`: it may be longer than the context of the model's training.
-    """
-
-    text: str
-    has_text: bool
-    tokens: tuple[Token, ...]
-    special: bool = True
-    chat: str = ""
-    ends: tuple[int, ...] = ()
-    added: int = 0
-    other_keys: Mapping[str, Any] = field(default_factory=dict)
-    pair: str = ""
-    types: tuple[int, ...] = ()
-    target: "Prompt | None" = None
-    follow: int = -1
-    forced: bool = False
-
-    @property
-    def followed(self) -> int:
-        """The position that pages follow."""
-        return self.follow % len(self.tokens)
-
-    def sides(self, stack: str, kind: str) -> tuple["Prompt", "Prompt"]:
-        """What the queries and the keys of an attention are made from."""
-        return self.of(stack), self if kind == "cross" else self.of(stack)
-
-    def of(self, stack: str) -> "Prompt":
-        """What a stack reads."""
-        return self.target if self.target and stack == "decoder" else self
-
-    @property
-    def last(self) -> "Prompt":
-        """What the stack that predicts reads."""
-        return self.target or self
-
-    def with_last(self, read: "Prompt") -> "Prompt":
-        """The same, where the stack that predicts reads this instead."""
-        return replace(self, target=read) if self.target else read
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The texts of the tokens that the model has not added."""
-        return self.labels[: len(self.tokens) - self.added]
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        return tuple(token.id for token in self.tokens)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(token.text for token in self.tokens)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How the text was read, as documents record it."""
-        pair = {"pair": self.pair} if self.types else {}
-        forced = {"force_context": True} if self.forced else {}
-        return {"special": self.special, "chat": self.chat or None, **pair, **forced}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

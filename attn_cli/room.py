@@ -27,6 +27,11 @@ _ONLY_WITH = {
     **dict.fromkeys(("q_unrotated", "k_unrotated"), ("rotary",)),
     "bias": ("bias", "relative"),
 }
+# What no model with latents has, of keys and values, and of queries.
+_NOT_OF_LATENTS = {
+    "kv_latent": frozenset({"w_k", "b_k", "w_v", "b_v"}),
+    "q_latent": frozenset({"w_q", "b_q"}),
+}
 
 Tokens = Mapping[str, int]  # how many each stack reads
 # Another request, for so many tokens.
@@ -114,7 +119,7 @@ def at_once(model: Model, prompt: Prompt, request: Request, most: int) -> int:
 
 def of_cache(facts: Facts) -> int:
     """The bytes that a token leaves to later passes: keys and values, with as much room again."""
-    return 4 * 2 * 2 * facts.layers * facts.kv_heads * facts.head_width
+    return 4 * 2 * facts.layers * facts.kv_heads * (facts.head_width + facts.of_values)
 
 
 def needed(model: Model, request: Request, tokens: Tokens, *, forgotten: bool = False) -> int:
@@ -146,8 +151,12 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
         "key": of_keys if keys is None else len(keys),
         "model": facts.model_width,
         "width": width,
-        "value_width": width,
+        "value_width": facts.value_width or width,
+        "latent": max(facts.kv_latent, facts.q_latent),
         "bucket": 2 * facts.context,
+    }
+    absent = {
+        n for latent, names in _NOT_OF_LATENTS.items() if getattr(facts, latent) for n in names
     }
     rows = request.rows.get((block.stack, block.kind), ())
     square = {**sizes, "query": len(rows) or sizes["query"]}
@@ -155,7 +164,7 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
     measures = len(taken) * every * tokens[block.stack]
     return measures + sum(
         prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
-        for name in request.arrays
+        for name in request.arrays - absent
         for axes in (vocabulary.ARRAYS[name].axes,)
         if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
         and (facts.sinks or name not in vocabulary.SINKS.values())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from attn_cli import parse, room, vocabulary
+from attn_cli.blocks import check_attend, chosen, most
 from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
 from attn_cli.maths.kept import Measure
@@ -43,7 +44,7 @@ def records(
                 found = next(passing)
             except StopIteration as stop:
                 return stop.value
-        left.discard(found.address if isinstance(found, Attention) else found.layer)
+        left.discard(found.layer if isinstance(found, Passed) else found.address)
         yield found
     passing.close()
     return End(np.zeros((0, model.facts.model_width), np.float32), False)
@@ -147,7 +148,7 @@ def ask(
     prompt: Prompt | None = None,
     stack: str = "",
     kind: str = "self",
-    layer: str | int | Iterable[int] = "all",
+    layer: str | int | Iterable[int] | None = "all",
     head: str | int | Iterable[int] = "all",
     arrays: Iterable[str] = vocabulary.LIGHT_ARRAYS,
     mask: Sequence[str] = (),
@@ -271,10 +272,10 @@ def _typed(
 def _check_positions(
     prompt: Prompt, where: Sequence[tuple[str, str]], *given: Mapping[tuple[str, str], Positions]
 ) -> None:
-    for place, chosen in (item for each in given for item in each.items()):
+    for place, of_place in (item for each in given for item in each.items()):
         if place not in where:
             raise UsageError(f"no attention {place!r} here", f"known: {where}")
-        for side, of_side in zip(prompt.sides(*place), chosen, strict=True):
+        for side, of_side in zip(prompt.sides(*place), of_place, strict=True):
             count = len(side.tokens)
             if of_side is not None and not (of_side and 0 <= min(of_side) <= max(of_side) < count):
                 raise UsageError(f"positions of {place!r} are out of range", f"0 to {count - 1}")
@@ -283,39 +284,6 @@ def _check_positions(
 def _check_names(arrays: Iterable[str]) -> None:
     for name in sorted(set(arrays) - set(vocabulary.ARRAYS)):
         raise UsageError(f"no array {name!r}", f"known: {', '.join(vocabulary.ARRAYS)}")
-
-
-def chosen(
-    facts: Facts,
-    where: Sequence[tuple[str, str]],
-    layer: str | int | Iterable[int],
-    head: str | int | Iterable[int],
-) -> tuple[tuple[Address, ...], dict[str, tuple[int, ...]]]:
-    """The blocks of these layers in each attention of `where`, and the heads of their stacks.
-
-    A stack need not have all of the layers and heads. Raises UsageError for what none has.
-    """
-    layer, head = (g if isinstance(g, str | int) else tuple(g) for g in (layer, head))
-    (most_layers, most_heads), found, heads = _most(facts, where), [], {}
-    for stack in dict.fromkeys(stack for stack, _ in where):
-        layers = parse.within(layer, facts.layers_of(stack), most_layers, "--layer")
-        kinds = [kind for other, kind in where if other == stack]
-        chosen = parse.within(head, facts.heads_of(stack), most_heads, "--head")
-        if chosen and layers:
-            heads[stack] = chosen
-            found += [Address(stack, kind, number) for number in layers for kind in kinds]
-    if not found:
-        raise UsageError(
-            f"--layer {layer} --head {head}: no stack has both",
-            f"the most are {most_layers} layers and {most_heads} heads",
-        )
-    return tuple(found), heads
-
-
-def _most(facts: Facts, where: Sequence[tuple[str, str]]) -> tuple[int, int]:
-    """The most layers and the most heads that a stack of `where` has."""
-    stacks = {stack for stack, _ in where}
-    return max(map(facts.layers_of, stacks)), max(map(facts.heads_of, stacks))
 
 
 def check_writes(facts: Facts, what: str) -> None:
@@ -368,9 +336,11 @@ def _what_if(
     with told_where(named):
         found = read_what_if(
             **settings, stack=stack, kind=kind, layers=facts.layers_of(stack),
-            heads=facts.heads_of(stack), most=_most(facts, where), queries=queries.given,
+            heads=facts.heads_of(stack), most=most(facts, where), queries=queries.given,
             keys=keys.given,
         )  # fmt: skip
+    removed = sorted({layer for layer, _ in found.without_head})
+    check_attend(facts, stack, removed, "--without-head")
     return replace(found, place=named)
 
 

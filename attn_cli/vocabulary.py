@@ -73,6 +73,13 @@ ARRAYS = {
     "b_k": ArraySpec(2, ("kv_head", "width"), opt_in=True),
     "w_v": ArraySpec(2, ("kv_head", "model", "value_width"), opt_in=True),
     "b_v": ArraySpec(2, ("kv_head", "value_width"), opt_in=True),
+    "q_latent": ArraySpec(2, ("query", "latent"), opt_in=True),
+    "w_q_latent": ArraySpec(2, ("head", "latent", "width"), opt_in=True),
+    "kv_latent": ArraySpec(2, ("key", "latent"), opt_in=True),
+    "w_k_latent": ArraySpec(2, ("kv_head", "latent", "width"), opt_in=True),
+    "w_k_rotated": ArraySpec(2, ("model", "width"), opt_in=True),
+    "b_k_rotated": ArraySpec(2, ("width",), opt_in=True),
+    "w_v_latent": ArraySpec(2, ("kv_head", "latent", "value_width"), opt_in=True),
     "q_unrotated": ArraySpec(2, ("head", "query", "width")),
     "k_unrotated": ArraySpec(2, ("kv_head", "key", "width")),
     "q": ArraySpec(2, ("head", "query", "width")),
@@ -108,6 +115,7 @@ TERMS = ("content_to_content", "content_to_position", "position_to_content")
 SINKS = {"masked": "sink", "weights": "sink_share"}
 OF_SINKS = frozenset({"sink_row", "sink_share", "sink_share_before", "sink_share_after"})
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
+LATENTS = frozenset({"q_latent", "kv_latent"})
 EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding", "type_embedding"})
 DEFAULT_ARRAYS = frozenset(name for name, spec in ARRAYS.items() if not spec.opt_in)
 LIGHT_ARRAYS = frozenset(name for name in ARRAYS if not name.startswith("w_"))
@@ -136,6 +144,8 @@ POSITIONS = {
     "learned": "position_embedding", "sinusoidal": "position_embedding", "rotary": "q",
     "disentangled": "content_to_position", "bias": "scaled", "relative": "scaled", "none": "",
 }  # fmt: skip
+# What stands in a layer in place of attention; `other` where only a document is known.
+MIXERS = ("convolution", "other")
 STACKS = ("encoder", "decoder")
 KINDS = ("self", "cross")
 REAL, DERIVED, WHAT_IF = "real", "derived", "what-if"
@@ -176,7 +186,7 @@ DEFAULT_MODEL = "tiny"
 
 
 # What is made of the keys' side alone; in cross-attention that is another stack's vectors.
-_OF_KEYS = frozenset({"key_x", "k_unrotated", "k", "v"})
+_OF_KEYS = frozenset({"key_x", "kv_latent", "k_unrotated", "k", "v"})
 
 
 def arrays_from(name: str) -> frozenset[str]:

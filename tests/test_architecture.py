@@ -25,12 +25,12 @@ ROWS = (
     ("views",),
     ("analysis",),
     ("session",),
-    ("reading", "notes", "room", "candidates"),
+    ("reading", "notes", "room", "candidates", "blocks"),
     ("opening",),
     ("training",),
     ("families",),
     ("model",),
-    ("records", "hook_names", "routing"),
+    ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
     ("files", "parse", "machine"),
@@ -295,7 +295,7 @@ def test_the_vocabulary_agrees_with_itself():
     assert steps[:-1] == sorted(steps[:-1]), "arrays stand in computing order"
     axes = {axis for spec in vocabulary.ARRAYS.values() for axis in spec.axes}
     assert axes == {
-        "head", "kv_head", "query", "key", "model", "width", "value_width", "bucket",
+        "head", "kv_head", "query", "key", "model", "width", "value_width", "latent", "bucket",
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from attn_cli.tokens.token import Token
 
 SIZES = {
     "head": 2, "kv_head": 2, "query": 3, "key": 5, "model": 7, "width": 11, "value_width": 13,
-    "bucket": 17,
+    "bucket": 17, "latent": 19,
 }  # fmt: skip
 ONE = Facts(
     name="toy", family="toy", source="", layers=3, heads=6, kv_heads=6, model_width=7,

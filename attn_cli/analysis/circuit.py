@@ -95,9 +95,10 @@ def circuit_steps(
     """The matrices of one head and what they do with a prompt's tokens; yields each layer that is
     done, since a layer's parameters come with its record.
 
-    Raises ContentError for what needs more than `max_memory` (see `session.trace`), and for
-    numbers that are none.
+    Raises ContentError for what needs more than `max_memory` (see `session.trace`), for numbers
+    that are none, and see `low_rank.check`.
     """
+    low_rank.check(model.facts, "--circuit")
     request = session.request_for(
         prompt, blocks=frozenset({place}), heads={place.stack: (head,)}, whole=False,
         arrays=low_rank.NEEDS, positions={(place.stack, place.kind): ((0,), (0,))},

@@ -226,7 +226,7 @@ def _is_all(asked: Question) -> bool:
     """Whether all blocks, heads, positions and steps of a model are asked for."""
     facts, request = asked.model.facts, asked.request
     places = [(*place, layer) for place in facts.attentions
-              for layer in range(facts.layers_of(place[0]))]  # fmt: skip
+              for layer in facts.attending(place[0])]  # fmt: skip
     heads = all(len(chosen) == facts.heads_of(stack) for stack, chosen in request.heads.items())
     positions = any(at is not None for chosen in request.positions.values() for at in chosen)
     steps = {vocabulary.ARRAYS[name].step for name in request.arrays}

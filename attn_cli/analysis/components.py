@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import room, session, vocabulary
+from attn_cli.analysis import low_rank
 from attn_cli.analysis.entry import bias_of_norm
 from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, request_for, split
 from attn_cli.errors import ContentError, UsageError
@@ -166,8 +167,9 @@ def components_steps(
 
     Two passes: the layer's own vectors freeze the norm that the parts of the second go through.
     In cross-attention the encoder's end is one part. Yields each layer that is done. Raises
-    ContentError for what needs more than `max_memory`.
+    ContentError for what needs more than `max_memory`, and see `low_rank.check`.
     """
+    low_rank.check(model.facts, "--by component")
     block = yield from _own(model, prompt, where, head, changes, max_memory)
     key = int(np.argmax(np.nan_to_num(block.weights[0, query]))) if key is None else key
     seen = np.flatnonzero(block.visible[query])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from math import isqrt, prod
 from typing import NamedTuple
 
-from attn_cli.errors import UsageError, some
+from attn_cli.errors import ContentError, UsageError, some
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.roles import EXPERTS, FUSED, PARTS, PROJECTIONS, Place, place_of
 from attn_cli.notes import shape_notes
@@ -138,8 +138,14 @@ def usual(facts: Facts) -> tuple[int, ...]:
 def cost(model: Model, contexts: Sequence[int] = ()) -> Cost:
     """The cost of a model at each of these context lengths, without any at the `usual` ones.
 
-    Raises UsageError for a length whose operations are too many for a document's integers.
+    Raises UsageError for a length whose operations are too many for a document's integers, and
+    ContentError for a model that keeps latents.
     """
+    if model.facts.kv_latent:
+        raise ContentError(
+            f"{model.facts.name} keeps a latent in place of keys and values, which is not counted",
+            "attn models lists its parameters",
+        )
     family, weights = model.family, model.weights
     shapes = {name: weights.tensor(name).shape for name in weights.stored}
     if family.output_bias in shapes:
@@ -262,6 +268,8 @@ def _multiplied(part: Part, facts: Facts) -> int:
         count, used, *_ = facts.experts
         return part.parameters * used // count if part.part == EXPERTS else part.parameters
     matrices = sum(prod(shape) for shape in part.shapes if len(shape) > 1)
+    if facts.mixers and part.layers:  # not in every layer, and none shares
+        return matrices * part.layers
     return matrices * (facts.layers_of(part.stack) if part.layers else 1)
 
 
@@ -276,7 +284,9 @@ def attentions(model: Model) -> tuple[Attentions, ...]:
         width = _head_width(model, stack)
         own = stack == facts.stack and kind == "self"
         windows = getattr(model.config, "windows", ()) if own else ()
-        for window in windows or (0,) * facts.layers_of(stack):
+        for layer, window in enumerate(windows or (0,) * facts.layers_of(stack)):
+            if own and facts.mixers and facts.mixers[layer]:
+                continue  # something other than attention
             kv_heads = heads // facts.group_of(stack)
             key = (stack, kind, heads, kv_heads, width, window)
             found[key] = found.get(key, 0) + 1

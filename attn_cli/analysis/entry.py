@@ -9,14 +9,26 @@ from attn_cli.analysis.heads import found
 from attn_cli.analysis.why import NONE, Dot, dot, of_query
 from attn_cli.errors import UsageError
 from attn_cli.maths.positions import pairs, rotate
+from attn_cli.maths.products import NOTHING
 from attn_cli.records import Address, Attention, Facts, Trace
 
 _OF_PROJECTION = ("x", "key_x", "normed", "q_unrotated", "k_unrotated")
 # What each array that can be asked for is made from.
 NEEDS = {
-    "q": frozenset({*_OF_PROJECTION, "w_q", "b_q", "q"}),
-    "k": frozenset({*_OF_PROJECTION, "w_k", "b_k", "k"}),
-    "v": frozenset({*_OF_PROJECTION, "w_v", "b_v", "v"}),
+    "q": frozenset({*_OF_PROJECTION, "q_latent", "w_q_latent", "w_q", "b_q", "q"}),
+    "k": frozenset(
+        {
+            *_OF_PROJECTION,
+            "kv_latent",
+            "w_k_latent",
+            "w_k_rotated",
+            "b_k_rotated",
+            "w_k",
+            "b_k",
+            "k",
+        }
+    ),
+    "v": frozenset({*_OF_PROJECTION, "kv_latent", "w_v_latent", "w_v", "b_v", "v"}),
     "z": frozenset({"weights", "v", "z"}),
     "output": frozenset({"z", "w_o", "b_o", "head_output", "output"}),
 }
@@ -123,14 +135,13 @@ def _projected(
     at = (block.keys if of_keys else block.queries).index(position)
     own = head // facts.group_of(block.stack)
     place = block.kv_heads.index(own) if of_keys else block.heads.index(head)
-    crosses = of_keys and block.address.crosses
-    name = "key_x" if crosses else "normed" if "normed" in block.arrays else "x"
-    x = block.arrays[name][at].astype(np.float64)
-    w_HMW = block.arrays[f"w_{array}"].astype(np.float64)
-    b_HW = block.arrays.get(f"b_{array}")
-    raw_HW = x @ w_HMW + (0 if b_HW is None else b_HW)
-    bias = NONE if b_HW is None else float(b_HW[place, column])
-    product = float(raw_HW[place, column] - (0 if np.isnan(bias) else bias))
+    made = _made(facts, block, array, column)
+    x = block.arrays[made.input][at].astype(np.float64)
+    w_HMW, b_HW = _learned(block, made.map)
+    mine, its = min(place, len(w_HMW) - 1), column - made.first
+    raw_HW = x @ w_HMW + (b_HW if b_HW.size else 0)
+    bias = float(b_HW[mine, its]) if b_HW.size else NONE
+    product = float(raw_HW[mine, its] - (0 if np.isnan(bias) else bias))
     clip = facts.clipped or NONE
     if facts.clipped:
         raw_HW = raw_HW.clip(-clip, clip)
@@ -146,9 +157,38 @@ def _projected(
     if array == "q" and turned and "query_factor" in block.shown:
         growth = float(block.shown["query_factor"][position])
         turned = (turned[0]._replace(growth=growth),)
-    return {"input": name, "dot": dot(f"{name}·W", x, w_HMW[place, :, column], product),
+    return {"input": made.input, "dot": dot(f"{made.input}·W", x, w_HMW[mine, :, its], product),
             "bias": bias, "clip": clip, "norm": norm, "rotation": turned, "heads": (),
             "value": float(block.arrays[array][place, at, column])}  # fmt: skip
+
+
+class _Made(NamedTuple):
+    """How an entry of q, k or v is made: of which array, by the map of which name, of whose columns
+    the `first` stands in this one of the whole vector."""
+
+    input: str
+    map: str
+    first: int = 0
+
+
+def _made(facts: Facts, block: Attention, array: str, column: int) -> _Made:
+    if array == "q" and facts.q_latent:
+        return _Made("q_latent", "q_latent")
+    if array == "v" and facts.kv_latent:
+        return _Made("kv_latent", "v_latent")
+    if array == "k" and column < facts.rotated_from:
+        return _Made("kv_latent", "k_latent")
+    crosses = array in OF_KEYS and block.address.crosses
+    name = "key_x" if crosses else "normed" if "normed" in block.arrays else "x"
+    shared = array == "k" and facts.kv_latent
+    return _Made(name, "k_rotated", facts.rotated_from) if shared else _Made(name, array)
+
+
+def _learned(block: Attention, of: str) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix and the bias of each head, (head, input, width) and (head, width); the bias is of
+    size 0 where there is none. Those that all heads share are there once."""
+    matrix, bias = (block.arrays.get(f"{kind}_{of}", NOTHING).astype(np.float64) for kind in "wb")
+    return (matrix, bias) if matrix.ndim > 2 else (matrix[None], bias[None])
 
 
 def _head_norm(
@@ -187,12 +227,13 @@ def _rotation(
     facts: Facts, block: Attention, before_W: np.ndarray, position: int, column: int
 ) -> tuple[Rotation, ...]:
     """The two dimensions that rotate together; those beyond the rotated ones stay."""
-    if "angles" not in block.shown or column >= facts.rotated:
+    column, start = column - facts.rotated_from, facts.rotated_from
+    if "angles" not in block.shown or not 0 <= column < facts.rotated:
         return ()
     angles = block.shown["angles"][position]
     pair = column // 2 if facts.interleaved else column % len(angles)
     width = 2 * len(angles)
-    first, second = (range(width)[part][pair] for part in pairs(width, facts.interleaved))
+    first, second = (start + range(width)[part][pair] for part in pairs(width, facts.interleaved))
     a, b = float(before_W[first]), float(before_W[second])
     factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
     return (Rotation(first, second, a, b, float(angles[pair]), factor),)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.records import Attention
+from attn_cli.errors import ContentError
+from attn_cli.records import Attention, Facts
 
 # What `matrices` needs of a block.
 NEEDS = frozenset({"w_q", "w_k", "w_v", "w_o", "b_q", "b_k", "w_norm", "b_norm", "normed"})
@@ -29,6 +30,16 @@ class Matrices(NamedTuple):
     b_q: np.ndarray
     b_k: np.ndarray
     folded: bool
+
+
+def check(facts: Facts, what: str) -> None:
+    """Raises ContentError where no one matrix leads from what enters a layer to a head's keys."""
+    if facts.kv_latent:
+        raise ContentError(
+            f"{what}: {facts.name} makes keys and values of a latent that has a norm of its own, "
+            "so that no one matrix leads to them",
+            "attn why --array k --column 0 shows the way to an entry",
+        )
 
 
 def matrices(block: Attention, head: int, group: int) -> Matrices:

@@ -20,11 +20,12 @@ from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING
 from attn_cli.model.what_if import UNCHANGED, Changes
-from attn_cli.records import Address, Attention, Facts, Passed, Prompt
+from attn_cli.records import Address, Attention, Facts, Mixed, Passed, Prompt
 from attn_cli.words import sentence
 
 T = TypeVar("T")
 _EMBEDDING = ("token", "position", "type")
+_ALONE = ("token", "scaled", "normed")  # where layer 0 is given nothing but the token's vector
 # What the split is made of. Instead of heads and bias, the output of a block may be one part.
 NEEDS = frozenset(
     {"x", "w_norm", "b_norm", "normed", "mlp_output", *(f"{name}_embedding" for name in _EMBEDDING)}
@@ -37,8 +38,9 @@ class Writer(NamedTuple):
 
     `kind` is `token`, `position` or `type` (or `embedding`, where these cannot be told apart);
     `head` and `bias` of a self-attention block, `cross_head` and `cross_bias` of cross-attention,
-    or `attention` and `cross`, a whole block; `mlp` and `convolution`; `norm`, the biases of the
-    norms that follow a layer's sums. `layer` is -1 for the embedding, `head` for all but heads.
+    or `attention` and `cross`, a whole block; `mlp`; `convolution` or another of
+    `vocabulary.MIXERS`, beside attention or in its place; `norm`, the biases of the norms that
+    follow a layer's sums. `layer` is -1 for the embedding, `head` for all but heads.
     """
 
     kind: str
@@ -250,6 +252,7 @@ def split(
         if isinstance(step, Attention):
             blocks.append(step)
             continue
+        step = _mixed(facts, step) if isinstance(step, Mixed) else step
         if blocks:
             yield _layer(facts, blocks)
             blocks = []
@@ -277,6 +280,17 @@ def frozen(
     centred = facts.norm == "layer"
     squares_P = wide.var(axis=-1) if centred else (wide * wide).mean(axis=-1)
     return Frozen(1 / np.sqrt(squares_P + facts.epsilon), weight_M, bias_M, centred)
+
+
+def _mixed(facts: Facts, found: Mixed) -> Layer:
+    """A layer that has something else in place of attention."""
+    writer = Writer("token" if facts.embedding in _ALONE else "embedding")
+    made = () if found.layer else (Added((writer,), found.x[None]),)
+    moves = (
+        Added((Writer(found.what, found.layer),), found.added[None]),
+        Added((Writer("mlp", found.layer),), found.mlp[None]),
+    )
+    return Layer(found.layer, made, found.x, moves, found.leaving)
 
 
 @np.errstate(all="ignore")
@@ -310,8 +324,7 @@ def _embedding(facts: Facts, block: Attention) -> Iterator[Move]:
     kinds = [kind for kind in _EMBEDDING if f"{kind}_embedding" in arrays]
     summed, normed = facts.embedding in ("sum", "projected"), facts.embedding == "sum_normed"
     if not (summed or (normed and "w_norm" in arrays and "normed" not in arrays)):
-        alone = facts.embedding in ("token", "scaled", "normed")
-        writer = Writer("token" if alone else "embedding")
+        writer = Writer("token" if facts.embedding in _ALONE else "embedding")
         yield Added((writer,), block.x[None])
         return
     values_WPM = np.stack([arrays[f"{kind}_embedding"] for kind in kinds])

@@ -131,7 +131,14 @@ class Passes:
         return facts.writes and facts.predicts and self.where[0] == facts.stack
 
     def check(self, max_memory: int) -> None:
-        """Raises ContentError for what takes more than it may, and UsageError."""
+        """Raises ContentError for what takes more than it may, and for a model whose layers do not
+        all have heads, and UsageError."""
+        facts, stack = self.model.facts, self.where[0]
+        if len(facts.attending(stack)) < facts.layers_of(stack):
+            raise ContentError(
+                f"--prove: {facts.name} has layers without attention, and it looks at every layer",
+                "attn heads --layer all ranks the heads that there are",
+            )
         request = self._request(self._changes(()), self._wanted())
         logits = _OF_LOGIT * self.model.facts.vocabulary if self.loses else 0
         prompt = self.probe.prompt
@@ -186,8 +193,11 @@ class Passes:
     ) -> Generator[Passed, None, dict[Head, list[tuple[float, Head]]]]:
         """The earlier heads of the same attention whose output the keys of these heads read most.
 
-        The largest K-composition first, see `low_rank.composition`.
+        The largest K-composition first, see `low_rank.composition`; none where keys are not made of
+        what enters by one matrix.
         """
+        if self.model.facts.kv_latent:
+            return {}
         read: dict[Head, Factor] = {}
         found: dict[Head, list[tuple[float, Head]]] = {head: [] for head in heads}
         last = max((layer for layer, _ in heads), default=-1)

@@ -13,12 +13,12 @@ from attn_cli.cli import output
 from attn_cli.cli.options import (
     MOST,
     AttentionOptions,
+    FirstLayers,
     OutputOptions,
     PromptOptions,
     WhatIfOptions,
     complete,
     heads,
-    layers,
     number,
     one_of,
 )
@@ -50,7 +50,7 @@ _OF_MATRICES = ("heatmap", "dots")
 class HeadOptions:
     """Which heads, and how they are told."""
 
-    layer: layers(str | None, show_default="0") = None
+    layer: FirstLayers = None
     head: heads(str | None, show_default="all") = None
     sort: Annotated[
         str,
@@ -131,8 +131,7 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     from attn_cli.views.items import GRID, NOTHING
 
     typed, where = asked.chosen, asked.attention.of(model.facts)
-    layer = "0" if typed.layer is None else typed.layer
-    head = "all" if typed.head is None else typed.head
+    layer, head = typed.layer, "all" if typed.head is None else typed.head
     blocks, of_stack = session.chosen(model.facts, where, layer, head)
     numbers = list(dict.fromkeys(block.layer for block in blocks))
     several = len(blocks) > 1 or bool(typed.sort)
@@ -239,6 +238,7 @@ def _circuit(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Result
     stack, kind = places[0]
     sizes = model.facts.layers_of(stack), model.facts.heads_of(stack)
     layer, head = parse.head(asked.chosen.circuit, *sizes, "--circuit")
+    session.check_attend(model.facts, stack, (layer,), "--circuit")
 
     def answer(read: "Prompt") -> output.Result:
         typed = asked.what_if.settings()

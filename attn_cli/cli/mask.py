@@ -35,7 +35,7 @@ def command(
     attention: AttentionOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
-    layer: Layer = "0",
+    layer: Layer = None,
     head: Head = "0",
     top: Top = 5,
 ) -> int:

@@ -135,10 +135,13 @@ def heads(kind: Any = str, **more: Any) -> Any:
 
 
 Layers, Heads = layers(), heads()
+# None is the first layer that has attention.
+FirstLayers = layers(str | None, show_default="0")
 Layer = Annotated[
-    str,
-    Option("--layer", "-l", metavar="LAYER", autocompletion=_numbers("layers"), help="One layer."),
-]
+    str | None,
+    Option("--layer", "-l", metavar="LAYER", autocompletion=_numbers("layers"), help="One layer.",
+           show_default="0"),
+]  # fmt: skip
 Head = Annotated[
     str, Option("--head", "-H", metavar="HEAD", autocompletion=_numbers("heads"), help="One head.")
 ]

@@ -46,7 +46,7 @@ def command(
     attention: options.AttentionOptions,
     what_if: options.WhatIfOptions,
     out: options.OutputOptions,
-    layer: options.Layers = "0",
+    layer: options.FirstLayers = None,
     head: options.Heads = "0",
     query: options.Queries = (),
     key: options.Keys = (),
@@ -108,7 +108,7 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
-        names |= vocabulary.EMBEDDING_PARTS | {"b_q", "b_o"}
+        names |= vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {"b_q", "b_o"}
     shown = {n for n in names if vocabulary.ARRAYS[n].step in steps}
     shown |= {"mlp_output"} if after else set()
     if kind == "table":

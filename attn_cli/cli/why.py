@@ -90,7 +90,7 @@ class _Asked(NamedTuple):
         if self.by and not of_logit and array != "weights":
             raise UsageError(f"--by {self.by} splits a score, or a logit", "leave --array out")
         if of_logit:
-            typed = {"--layer": layer != "0", "--head": head != "0", "--key": key is not None,
+            typed = {"--layer": layer is not None, "--head": head != "0", "--key": key is not None,
                      "--step-back": self.step_back}  # fmt: skip
             for option in (option for option, used in typed.items() if used):
                 raise UsageError(f"{option} does nothing with a logit", "all layers add to it")
@@ -111,7 +111,7 @@ def command(
     attention: AttentionOptions,
     what_if: WhatIfOptions,
     out: OutputOptions,
-    layer: Layer = "0",
+    layer: Layer = None,
     head: Head = "0",
     query: Query = None,
     key: Key = None,
@@ -141,14 +141,14 @@ def command(
 
 
 def _one(
-    model: "Model", where: tuple[tuple[str, str], ...], layer: str, head: str
+    model: "Model", where: tuple[tuple[str, str], ...], layer: str | None, head: str
 ) -> "tuple[Address, int]":
     """The block and the head. Raises UsageError for several."""
     from attn_cli import session
 
     counts = model.facts.layers_of, model.facts.heads_of
     for given, count, option in zip((layer, head), counts, ("--layer", "--head"), strict=True):
-        if parse.INTEGER.fullmatch(given.strip()):
+        if given and parse.INTEGER.fullmatch(given.strip()):
             parse.one(given, max(count(stack) for stack, _ in where), option)
     blocks, heads = session.chosen(model.facts, where, layer, head)
     if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import HARMLESS, Gguf, named, unpaired
+from attn_cli.model.tensors import MOST_LAYERS
 
 if TYPE_CHECKING:
     from attn_cli.families.llama import Config
@@ -43,6 +44,11 @@ def say(
         elif value != width:
             raise reader.error(f"{reader.named(key)} differs from the head width {width}")
     values.setdefault("num_key_value_heads", None)  # as many as heads
+    say_scaling(reader, values, tensors)
+
+
+def say_scaling(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+    """How positions are scaled, in config.json's way; what `finish` reads is taken away."""
     scaling = {key: values.pop(key) for key in _SCALING if key in values}
     # A factor without a type is linear, as llama.cpp reads it.
     kind = reader.choice("scaling", _KINDS, "linear" if "factor" in scaling else "none")
@@ -56,6 +62,16 @@ def say(
     values["rope_scaling"] = {"rope_type": kind, **scaling}
     for key in ("window", "pattern", "attn_factor"):
         values.pop(key, 0)
+
+
+def attending(reader: ConfigReader) -> tuple[int, tuple[bool, ...]]:
+    """How many kv heads the layers with attention have, and which they are: others have none."""
+    counts = reader.wholes("num_key_value_heads")
+    layers, found = reader.integer("num_hidden_layers", high=MOST_LAYERS), {*counts} - {0}
+    if len(counts) != layers or len(found) != 1:
+        name = reader.named("num_key_value_heads")
+        raise reader.error(f"{name} is not a list of {layers} numbers, all equal or 0")
+    return found.pop(), tuple(count > 0 for count in counts)
 
 
 def finish(config: "Config", reader: ConfigReader, tensors: Mapping[str, Any]) -> "Config":

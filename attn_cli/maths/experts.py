@@ -47,6 +47,23 @@ def normalised(shares_PK: np.ndarray, more: float = 0.0) -> np.ndarray:
     return shares_PK / (total + total.dtype.type(more))
 
 
+def in_groups(
+    scores_PE: np.ndarray, groups: int, kept: int, *, best: int, elsewhere: float
+) -> np.ndarray:
+    """The scores in the `kept` best of so many equal groups, and `elsewhere` in the others.
+
+    A group is as good as the sum of its `best` scores. DeepSeek-AI 2024, "DeepSeek-V2".
+    """
+    if groups == kept:
+        return scores_PE
+    grouped = scores_PE.reshape(len(scores_PE), groups, -1)
+    strength = np.sort(grouped, axis=-1)[..., -best:].sum(axis=-1)
+    found = np.full_like(grouped, elsewhere)
+    chosen = largest(strength, kept)[..., None]
+    np.put_along_axis(found, chosen, np.take_along_axis(grouped, chosen, axis=1), axis=1)
+    return found.reshape(scores_PE.shape)
+
+
 def mixed(x_PM: np.ndarray, routing: Routing, networks: Networks, gating: Gate) -> np.ndarray:
     """Σ share · network(x) over the experts of each token, (position, model).
 

@@ -62,6 +62,20 @@ def convolution(x_PM: np.ndarray, w_NMT: np.ndarray, b_N: np.ndarray) -> np.ndar
     return (near_GPI @ w_GNI.swapaxes(1, 2)).swapaxes(0, 1).reshape(len(x_PM), outputs) + b_N
 
 
+def causal_convolution(
+    x_PM: np.ndarray, w_MT: np.ndarray, b_M: np.ndarray, before_TM: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each position's sum over itself and those before it, T in all, each dimension by itself; and
+    the last T − 1 positions, which are `before` the next ones. Zeros stand before the first.
+    """
+    taps = w_MT.shape[1]
+    if before_TM is None:
+        before_TM = np.zeros((taps - 1, x_PM.shape[1]), x_PM.dtype)
+    near_PM = np.concatenate([before_TM, x_PM])
+    found = sum(near_PM[tap : tap + len(x_PM)] * w_MT[:, tap] for tap in range(taps))
+    return found + b_M if b_M.size else found, near_PM[len(x_PM) :]
+
+
 def standardise(x_M: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """(x − mean) / √(variance + ε) along the last axis, and 1 / √(variance + ε)."""
     centred = x_M - x_M.mean(axis=-1, keepdims=True)

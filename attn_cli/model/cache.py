@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.records import Address, Attention, Passed
+from attn_cli.records import Address, Attention, Mixed, Passed
 
 _ENCODER = "", 0
 
@@ -18,7 +18,7 @@ class End(NamedTuple):
 
 
 Ids = tuple[int, ...]
-Pass = Generator[Attention | Passed, None, End]
+Pass = Generator[Attention | Mixed | Passed, None, End]
 
 
 class Cache:
@@ -26,13 +26,14 @@ class Cache:
 
     For each block, k and v (kv_head, key, width) of every position so far. Grows as blocks ask.
     What no further token changes is there `once`: the encoder's end, under "", and what each layer
-    makes of it.
+    makes of it. Of a layer without keys its state is kept.
     """
 
     def __init__(self) -> None:
         self.ids: Ids = ()  # the tokens of the positions that every block has
         self.once: dict[tuple[str, int], Any] = {}
         self._stored: dict[Address, tuple[np.ndarray, np.ndarray]] = {}
+        self._left: dict[tuple[str, int], dict[int, Any]] = {}
 
     @property
     def length(self) -> int:
@@ -56,6 +57,15 @@ class Cache:
         for kept, added in zip(stored, (k_GKW, v_GKV), strict=True):
             kept[:, self.length : end] = added
         return stored[0][:, :end], stored[1][:, :end]
+
+    def resumed(self, place: tuple[str, int]) -> Any:
+        """The state that the positions so far have left in a layer of a stack, None of none."""
+        return self._left.get(place, {}).get(self.length)
+
+    def leave(self, place: tuple[str, int], end: int, state: Any) -> None:
+        """Keeps a layer's state after `end` positions, beside the one that it came from: a pass
+        that does not reach its end is made again."""
+        self._left[place] = {self.length: self.resumed(place), end: state}
 
     def advance(self, ids: Iterable[int]) -> None:
         """Call when every block has been extended by the positions of these tokens."""

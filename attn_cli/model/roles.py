@@ -41,7 +41,7 @@ _NAMES = {
     "feed_forward": r"\.(mlp|ffn|DenseReluDense|intermediate)\.|(?<!attention)\.output\.dense$|"
     + _called("fc1", "fc2", "ffn", "ffn_output"),
     "attention_output": r"\.(attention|self_attention|attn)\.|"
-    + _called("o", "o_proj", "out_proj"),
+    + r"(?<!\.conv)" + _called("o", "o_proj", "out_proj"),
 }  # fmt: skip
 
 

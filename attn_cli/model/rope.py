@@ -220,14 +220,22 @@ def _llama3(section: ConfigReader, base: float, width: int, context: int, origin
     return _rope(positions.llama3_scaling(plain, *factors, original))
 
 
+def score_growth(section: ConfigReader) -> float:
+    """What `mscale_all_dim` multiplies the scale of the scores by: YaRN's growth, once for the
+    queries and once for the keys. DeepSeek-AI 2024, "DeepSeek-V2"."""
+    kind = section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
+    weight = 0.0 if kind == "default" else section.number("mscale_all_dim", 0.0)
+    return _growth(section.positive("factor"), weight) ** 2 if weight else 1.0
+
+
+def _growth(scale: float, weight: float = 1.0) -> float:
+    return 0.1 * weight * math.log(scale) + 1.0 if scale > 1 else 1.0
+
+
 def _yarn(section: ConfigReader, base: float, width: int, context: int, original: int) -> Rope:
     factor = section.positive("factor", context / original)
-
-    def growth(scale: float, weight: float = 1.0) -> float:
-        return 0.1 * weight * math.log(scale) + 1.0 if scale > 1 else 1.0
-
     top, bottom = section.number("mscale", 0.0), section.number("mscale_all_dim", 0.0)
-    inferred = growth(factor, top) / growth(factor, bottom) if top and bottom else growth(factor)
+    inferred = _growth(factor, top) / _growth(factor, bottom) if top and bottom else _growth(factor)
     scaled = positions.yarn_scaling(
         positions.frequencies(width, base),
         base,

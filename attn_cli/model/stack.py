@@ -17,7 +17,7 @@ It is lazy: who wants no more records closes it, and nothing after the last one 
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -35,54 +35,22 @@ from attn_cli.maths.attention import (
     merge_heads,
     no_bias,
 )
-from attn_cli.maths.kept import Keep, Measure
+from attn_cli.maths.kept import Keep
 from attn_cli.maths.masks import Look, Visible
 from attn_cli.maths.products import Map, of_matrix, sum_error, through, value_lengths
 from attn_cli.model.cache import Cache, End, Ids
-from attn_cli.model.selection import Positions, made_late, selected
+from attn_cli.model.request import Request
+from attn_cli.model.selection import made_late, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
-from attn_cli.model.what_if import UNCHANGED, Changes, WhatIf, counted_from, nothing, without
-from attn_cli.records import Address, Attention, Passed
+from attn_cli.model.what_if import WhatIf, counted_from, nothing, without
+from attn_cli.records import Address, Attention, Mixed, Passed
 
 if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
 
-T = TypeVar("T")
+S, T = TypeVar("S"), TypeVar("T")
 _KIND = {True: "self", False: "cross"}
-# Numbers that no document has.
-_SHOWN = {"angles", "query_factor", "q_norm_bias", "k_norm_bias"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What to record, and whether to run to the end.
-
-    `blocks` are recorded: the arrays named in `arrays`, of the `heads` of their stack and of the
-    `positions`, queries and keys, of their stack and kind (of all where it is not named), but of
-    arrays (query, key) only its `rows` if it has some; and the `measures` of all their weights that
-    their stack and kind has. A `whole` pass goes on to the
-    prediction. Beside the tokens of the stack that predicts, a pass reads `source`, those of the
-    encoder where it is another stack, and `types`, the segment of each token (empty: all are of the
-    first).
-    """
-
-    blocks: frozenset[Address] = frozenset()
-    heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    positions: Mapping[tuple[str, str], Positions] = field(default_factory=dict)
-    rows: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
-    arrays: frozenset[str] = frozenset()
-    measures: Mapping[tuple[str, str], Mapping[str, Measure]] = field(default_factory=dict)
-    whole: bool = True
-    what_if: Changes = UNCHANGED
-    source: tuple[int, ...] = ()
-    types: tuple[int, ...] = ()
-
-    def last_layer(self, stack: str, layers: int) -> int:
-        """The last layer of a stack that has to be computed."""
-        later = vocabulary.STACKS[vocabulary.STACKS.index(stack) + 1 :]
-        if self.whole or any(block.stack in later for block in self.blocks):
-            return layers - 1
-        return max((block.layer for block in self.blocks if block.stack == stack), default=-1)
+_SHOWN = {"angles", "query_factor", "q_norm_bias", "k_norm_bias"}  # that no document has
 
 
 class Stack:
@@ -114,6 +82,7 @@ class Stack:
         self._placeless, self._skipped = "positions" in of_self.without, of_self.skipped
         self._placed = False
         self._pending: list[Attention] = []
+        self._mixed: tuple[np.ndarray, np.ndarray] | None = None
         self._outputs: dict[str, np.ndarray] = {}
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
         self._middle, self.experts = NOTHING, None
@@ -190,6 +159,19 @@ class Stack:
             kept[name, self.layer] = make()
         return kept[name, self.layer]
 
+    def mixed(self, x: np.ndarray, work: Callable[[S | None], tuple[np.ndarray, S]]) -> np.ndarray:
+        """What stands in this layer in place of attention makes of its input `x`.
+
+        `work` gives that, and the state in which later positions find it; it takes the one that the
+        positions before have left, None where there are none.
+        """
+        place, cache = (self.name, self.layer), self._cache
+        output, state = work(cache.resumed(place) if cache else None)
+        if cache:
+            cache.leave(place, self.start + len(self.ids), state)
+        self._mixed = x, output
+        return output
+
     def after(
         self,
         x: np.ndarray,
@@ -198,7 +180,7 @@ class Stack:
         convolution: np.ndarray = NOTHING,
         inner: np.ndarray = NOTHING,
         norms: np.ndarray = NO_NORMS,
-    ) -> Generator[Attention | Passed, None, np.ndarray]:
+    ) -> Generator[Attention | Mixed | Passed, None, np.ndarray]:
         """The end of a layer, which gives `x`: yields the records that wait for it, and that it is
         done; returns x.
 
@@ -228,12 +210,24 @@ class Stack:
                 shown={**record.shown, **shown},
                 norms=norms,
             )
+        if self._mixed and Address(self.name, "self", self.layer) in self._request.blocks:
+            yield self._of_mixer(x, attention, mlp if mlp.size else gives)
         self._pending.clear()
         self._outputs.clear()
+        self._mixed = None
         layers, experts = self._model.facts.layers_of(self.name), self.experts
         self._read, self.experts = self._read + self._parts.routed, None
         yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size, experts)
         return x
+
+    def _of_mixer(self, x: np.ndarray, added: np.ndarray, mlp: np.ndarray) -> Mixed:
+        """The record of a layer without attention, at the positions that are asked for."""
+        entered, output = self._mixed
+        queries, _ = self._request.positions.get((self.name, "self"), (None, None))
+        rows = [query - self.start for query in queries or self.indices]
+        arrays = (entered, added if added.size else output, mlp, x)
+        what = self._model.facts.mixers[self.layer]
+        return Mixed(self.name, self.layer, what, *(array[rows] for array in arrays))
 
     def end(self, x: np.ndarray) -> End:
         """What the pass comes to; the cache has its positions from now on."""

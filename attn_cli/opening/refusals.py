@@ -7,6 +7,7 @@ from typing import Any
 
 from attn_cli.checkpoints.folder import is_model, read_json_object
 from attn_cli.errors import ContentError, shorten, some
+from attn_cli.opening import hybrids
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
 SECTIONS = ("quantization_config", "quantization", "compression_config")
@@ -70,6 +71,8 @@ def unknown_type(
 ) -> ContentError:
     """What to say where `key` names none of `families`, the kinds that open."""
     kind, code = values.get(key), values.get("auto_map")
+    if isinstance(kind, str) and (known := hybrids.refusal(values, where, kind)):
+        return known
     if kind is None:
         what = f"{where}: the key {key} is missing"
     else:

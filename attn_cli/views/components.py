@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from attn_cli.notes import place
 from attn_cli.records import Address, Facts, Prompt
 from attn_cli.views import numbers
+from attn_cli.views.ending import mixed
 from attn_cli.views.items import (
     Column,
     Columns,
@@ -55,6 +56,11 @@ def page(
     return items
 
 
+def _mixers(model: Facts) -> list[Say]:
+    """That what stands in place of attention writes too."""
+    return [say("why.split_mixed", others=mixed(model)["others"])] if model.mixers else []
+
+
 def _names(rows: "Sequence[Wrote]") -> list[Words]:
     return [note("why.given", name=one.writer) for one in rows]
 
@@ -87,7 +93,8 @@ def _cell(
     yield _headline(cell, sheet, words, tables[0].count(full))
     words["value"] = sheet.text("value")
     if first:
-        yield paragraph(say("why.split"), *[say("why.split_clipped")] * bool(model.clipped))
+        more = [say("why.split_clipped")] * bool(model.clipped)
+        yield paragraph(say("why.split"), *more, *_mixers(model))
     biased = any(one.kind == "position_bias" for one in cell.by_key)
     form = "cap" if cell.soft_cap else "bias" if biased else "plain"
     yield say(f"why.value_{form}", **words)
@@ -187,7 +194,7 @@ def logit_page(
         *head,
         say("why.logit_headline", "headline", **words, writer=found.by[best].writer,
             added=sheet.text(f"part:{best}")),
-        say("why.logit_split"),
+        paragraph(say("why.logit_split"), *_mixers(model)),
         *capped,
         table.columns(sheet, full, note("why.by_part", token=token, query=query)),
         say("why.logit_error", error=numbers.power(found.error)),

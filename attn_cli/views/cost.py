@@ -101,7 +101,7 @@ def _of_head(model: Facts, one: "Attentions", found: "Cost") -> Say:
 def _shared(model: Facts, found: "Cost") -> Page:
     """That layers use each other's tensors, if they do."""
     stored = next(part.layers for part in found.parts if part.part == "query")
-    layers = model.layers_of(found.attentions[0].stack)
+    layers = model.layers_of(found.attentions[0].stack) - sum(map(bool, model.mixers))
     return [say("cost.shared", layers=layers, stored=stored)] if stored < layers else []
 
 

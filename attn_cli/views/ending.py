@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.errors import some
 from attn_cli.notes import place
 from attn_cli.records import Address, Attention, Ending, Facts, Prediction, Trace
 from attn_cli.views import numbers
@@ -37,6 +38,7 @@ def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) ->
         "page.opening",
         tokens=note("page.tokens", count=tokens),
         layers=_layers(facts),
+        each=note("page.each_some" if facts.mixers else "page.each"),
         heads=counted(facts.heads, "page.head_one", "page.head_many"),
         width=facts.model_width,
         query=query,
@@ -49,10 +51,21 @@ def opening(trace: Trace, view: HeadView | None, query: str, *, onward: bool) ->
 
 def _layers(facts: Facts) -> Words:
     own = counted(facts.layers, "page.layers_one", "page.layers_many")
+    if facts.mixers:
+        return note("page.layers_some", layers=own, **mixed(facts))
     if not facts.encoder:
         return own
     other = counted(facts.encoder[0], "page.layers_one", "page.layers_many")
     return note("page.stacks", encoder=other, decoder=own)
+
+
+def mixed(facts: Facts) -> dict[str, Words]:
+    """Which layers have attention, and what stands in the others."""
+    names = dict.fromkeys(name for name in facts.mixers if name)
+    return {
+        "which": some(facts.attending(facts.stack), 24),
+        "others": listed([note(f"mixer.{name}") for name in names]),
+    }
 
 
 _MARKS = {"page.mark_space": " ", "page.mark_pieces": "##"}

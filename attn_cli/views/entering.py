@@ -13,6 +13,10 @@ from attn_cli.views.items import Matrix, Say, StepTitle, Words, paragraph, say
 from attn_cli.words import note
 
 _SMALL = 0.3  # a cosine of two directions that have little in common
+_PARAMETERS = (
+    "w_q", "b_q", "w_q_latent", "w_k", "b_k", "w_k_latent", "w_k_rotated", "b_k_rotated", "w_v",
+    "b_v", "w_v_latent",
+)  # fmt: skip
 _PARTS = ("token_embedding", "position_embedding", "type_embedding")
 Items = Iterator[NamedTuple]
 
@@ -143,10 +147,9 @@ def _embedding_alone(view: HeadView, made: str) -> Items:
 def project(view: HeadView) -> Items:
     """Step 2: queries, keys and values."""
     facts, normed = view.facts, view.has("normed")
-    kind = "cross" if view.crosses else facts.head_norm
-    title = note(
-        f"project.title_{kind}" if kind else "project.title", x="normed" if normed else "x"
-    )
+    kind = "cross" if view.crosses else "latent" if facts.kv_latent else facts.head_norm
+    words = {"x": "normed" if normed else "x", "q": "q_latent" if facts.q_latent else "normed"}
+    title = note(f"project.title_{kind}" if kind else "project.title", **words)
     yield StepTitle(2, title if normed or kind else "")
     said = [say("project.what" if view.facts.trained else "project.random")]
     if view.crosses:
@@ -162,9 +165,9 @@ def project(view: HeadView) -> Items:
     if normed:
         yield from (view.parameter(name) for name in ("w_norm", "b_norm") if view.has(name))
         yield view.rows("normed", view.tokens)
-    if view.has("w_q"):
-        names = ("w_q", "b_q", "w_k", "b_k", "w_v", "b_v")
-        yield from (view.parameter(name) for name in names if view.has(name))
+    yield from _latents(view)
+    if any(view.has(name) for name in _PARAMETERS if name.startswith("w_")):
+        yield from (view.parameter(name) for name in _PARAMETERS if view.has(name))
     elif view.has("b_q"):
         yield say("project.bias")
     heads_norm = note(f"norm.one_{facts.norm}")
@@ -186,6 +189,20 @@ def project(view: HeadView) -> Items:
         yield from map(view.parameter, of_distances)
 
 
+def _latents(view: HeadView) -> Items:
+    """What stands between `normed` and the keys and values of all heads, where something does."""
+    facts = view.facts
+    if not facts.kv_latent:
+        return
+    sizes = {"count": facts.kv_latent, "plain": facts.rotated_from, "rotated": facts.rotated}
+    said = [say("project.latent", **sizes)]
+    said += [say("project.latent_queries", count=facts.q_latent)] * bool(facts.q_latent)
+    yield paragraph(*said)
+    for name, positions in (("q_latent", view.queries), ("kv_latent", view.keys)):
+        if view.has(name):
+            yield view.rows(name, positions)
+
+
 def _rotation(view: HeadView) -> Items:
     """By how much queries and keys rotate, after what they were."""
     facts = view.facts
@@ -195,12 +212,14 @@ def _rotation(view: HeadView) -> Items:
     if "positions" in view.trace.settings["without"]:
         yield say("project.unturned")
     key = "project.neighbours" if facts.interleaved else "project.halves"
-    yield say("project.rotary", pair=note(key, half=half), query=view.names[view.query])
+    last = note("project.of_last", count=facts.rotated) if facts.rotated_from else ""
+    yield say("project.rotary", pair=note(key, half=half, last=last), query=view.names[view.query])
     axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
     yield Matrix(note("project.angles"), angles, [""], range(half), axes)
     factor = facts.attention_factors[view.block.layer]
     if facts.rotated < facts.head_width:
-        yield say("project.partial", width=facts.head_width, count=facts.rotated)
+        key = "project.partial_last" if facts.rotated_from else "project.partial"
+        yield say(key, width=facts.head_width, count=facts.rotated)
     if factor != 1:
         yield say("project.stretched", ratio=numbers.number(factor, 3))
     if "query_factor" in view.block.shown:

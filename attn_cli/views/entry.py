@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from attn_cli.notes import place
-from attn_cli.records import Address, Trace
+from attn_cli.records import Address, Facts, Trace
 from attn_cli.views.items import Column, Columns, Heading, Page, StepTitle, Words, say, what_ifs
 from attn_cli.views.text import labels
 from attn_cli.views.why import Products, bracketed, shown_rows
 from attn_cli.views.workings import Sheet, total
-from attn_cli.vocabulary import ARRAYS
+from attn_cli.vocabulary import ARRAYS, LATENTS
 from attn_cli.words import note
 
 if TYPE_CHECKING:
@@ -38,9 +38,18 @@ def page(trace: Trace, found: "Entry", digits: int, full: bool) -> Page:
         StepTitle(ARRAYS[found.array].step, note(f"why.title_{found.array}", **words)),
         say(f"why.made_{found.array}", **words),
         telling.table(),
+        *_latent(trace.model, found),
         *telling.after(),
         *telling.heads(),
     ]
+
+
+def _latent(model: Facts, found: "Entry") -> Items:
+    """What the input of a product is, in a model whose heads share a latent."""
+    if found.input in LATENTS:
+        yield say(f"why.{found.input}")
+    elif found.array == "k" and model.kv_latent:
+        yield say("why.shared_key", rotated=model.rotated)
 
 
 class _Telling(NamedTuple):

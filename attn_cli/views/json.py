@@ -138,6 +138,8 @@ def envelope(
 def _facts(model: Facts) -> dict[str, Any]:
     encoder = dict(zip(("layers", "heads"), model.encoder, strict=True)) if model.encoder else None
     shown = {name: getattr(model, name) for name in MODEL}
+    if model.mixers:
+        shown["attention_layers"] = list(model.attending(model.stack))
     return {**shown, "context": model.context or None, "encoder": encoder}
 
 

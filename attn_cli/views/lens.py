@@ -108,12 +108,17 @@ def _watched(model: Facts, one: "LensPosition", token: str) -> Iterator[Any]:
     ]
     values = [getattr(row, name) for row in rows for name in there]
     for name in there:
-        header = note("lens.cross_column" if name == "cross" else f"lens.{name}")
+        header = note("lens.cross_column" if name == "cross" else _key(model, name))
         cells = [_number(getattr(row, name), values) for row in rows]
         columns.append(Column(header, cells, "right"))
     yield Columns(note("lens.watched_parts" if there else "lens.watched", token=token), columns)
     if there:
         yield _sum(model, one)
+
+
+def _key(model: Facts, name: str) -> str:
+    """What a column is called; what stands in place of attention is counted with the network."""
+    return "lens.mlp_mixed" if name == "mlp" and model.mixers else f"lens.{name}"
 
 
 def _number(value: float, beside: Sequence[float]) -> Words | Number:
@@ -127,7 +132,8 @@ def _split(model: Facts, token: str, *, crosses: bool) -> Say:
     if all_norms or model.last_norm:
         norms = note("lens.norms_all" if all_norms else "lens.norms_last")
         frozen = note(f"lens.frozen_{model.norm}", norms=norms)
-    parts = note("lens.parts_cross" if crosses else "lens.parts")
+    kind = "_cross" if crosses else "_mixed" if model.mixers else ""
+    parts = note(f"lens.parts{kind}")
     own = note("lens.own") if model.last_norm else ""
     return say("lens.added", token=token, parts=parts, frozen=frozen, own=own)
 
@@ -139,7 +145,7 @@ def _sum(model: Facts, one: "LensPosition") -> Say:
     logit = one.rows[-1].watched.logit
     *values, total, capped = numbers.together(*terms.values(), one.sum.total, logit)
     said = [
-        note("lens.term", name=note(f"lens.{name}"), value=value)
+        note("lens.term", name=note(_key(model, name)), value=value)
         for name, value in zip(terms, values, strict=True)
     ]
     whole: Words = said[-1]
@@ -156,8 +162,9 @@ def _per_head(model: Facts, one: "LensPosition", token: str) -> Iterator[Any]:
     for kind in ("head", "cross_head"):
         found = [part for part in one.parts if part.kind == kind]
         if found:
-            values = np.array([part.logit for part in found]).reshape(model.layers, -1)
-            layers = [_row(layer) for layer in range(model.layers)]
+            attending = model.attending(model.stack)
+            values = np.array([part.logit for part in found]).reshape(len(attending), -1)
+            layers = [_row(layer) for layer in attending]
             title, axes = note(f"lens.{kind}s", token=token), note("lens.heads_axes")
             heads = [note("column.head", head=head) for head in range(values.shape[1])]
             elided = note("lens.heads_elided")

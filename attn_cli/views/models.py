@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from attn_cli.errors import size
 from attn_cli.records import Facts
 from attn_cli.views import numbers
+from attn_cli.views.ending import mixed
 from attn_cli.views.items import Column, Columns, Heading, Page, Words, say
 from attn_cli.views.text import visible
 from attn_cli.words import Note, note
@@ -69,6 +70,7 @@ def contents(model: Facts, found: "Contents") -> Page:
     )
     return [
         Heading(model),
+        *([say("models.mixed", **mixed(model))] if model.mixers else []),
         Columns(note("models.config"), config),
         Columns(note("models.parts"), parts),
         Columns(note("models.tensors"), tensors),

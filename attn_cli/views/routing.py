@@ -50,6 +50,11 @@ def _said(facts: Facts, layers: Sequence[Experts]) -> Iterator[NamedTuple]:
     yield say("routing.what", count=count, experts=counted(used, "routing.one", "routing.many"))
     if facts.experts[2:] and facts.experts[2]:
         yield say("routing.shared")
+    if facts.expert_groups:
+        kept, groups = facts.expert_groups
+        yield say("routing.groups", groups=groups, kept=kept)
+    if facts.corrected:
+        yield say("routing.corrected")
     sums = np.concatenate([of.shares.sum(axis=1) for of in layers])
     if (np.abs(sums - 1) >= _NEAR).any():
         yield say("routing.not_one")

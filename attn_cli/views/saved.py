@@ -216,7 +216,14 @@ def _facts(model: Mapping[str, Any], stack: str) -> Facts:
     whole = {n: int(v) if isinstance(v, float) else v for n in MODEL for v in (model[n],)}
     counts = tuple(int(encoder[name]) for name in ("layers", "heads")) if encoder else ()
     whole["context"] = whole["context"] or 0
-    return Facts(**whole, encoder=counts, stack=stack, partial=True, masked=stack == "encoder")
+    attending = model.get("attention_layers")
+    mixers: tuple[str, ...] = ()
+    if attending is not None:
+        _check_places(attending, whole["layers"], "attention_layers")
+        mixers = tuple("" if n in attending else "other" for n in range(whole["layers"]))
+    return Facts(
+        **whole, encoder=counts, stack=stack, partial=True, masked=stack == "encoder", mixers=mixers
+    )
 
 
 def _prompt(

@@ -121,7 +121,10 @@ def _settings(command: str) -> dict[str, Any]:
 
 def _facts() -> dict[str, Any]:
     hints = get_type_hints(Facts)
-    facts = _object({name: of_type(hints[name]) for name in (*MODEL, "encoder")})
+    shown = {name: of_type(hints[name]) for name in (*MODEL, "encoder")}
+    # Only where not every layer has attention.
+    some = {"attention_layers": {"type": "array", "items": {"type": "integer"}}}
+    facts = _object({**shown, **some}, optional=tuple(some))
     facts["properties"]["context"] = {"type": ["integer", "null"]}
     encoder = _object({"layers": {"type": "integer"}, "heads": {"type": "integer"}})
     facts["properties"]["encoder"] = {"anyOf": [{"type": "null"}, encoder]}

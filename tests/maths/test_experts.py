@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attn_cli.maths import cores
-from attn_cli.maths.experts import Routing, largest, mixed, normalised, taken
+from attn_cli.maths.experts import Routing, in_groups, largest, mixed, normalised, taken
 from attn_cli.maths.layers import sigmoid, silu
 from attn_cli.maths.products import Map, gated_by
 from measure import row_error
@@ -61,6 +61,18 @@ def test_the_largest_scores_are_first_and_the_lower_number_on_a_tie():
 def test_a_score_that_is_no_number_ranks_first_as_in_the_reference():
     scores = np.array([[1, np.nan, 7, 2]], np.float32)
     assert largest(scores, 2).tolist() == [[1, 2]]
+
+
+def test_only_the_best_groups_keep_their_scores():
+    scores = np.random.default_rng(5).normal(size=(40, 12)).astype(np.float32)
+    for groups, kept, best in ((4, 2, 1), (4, 1, 2), (3, 2, 2), (2, 2, 1)):
+        size = 12 // groups
+        found = in_groups(scores, groups, kept, best=best, elsewhere=-7)
+        for row, got in zip(scores.tolist(), found.tolist(), strict=True):
+            parts = [row[size * n : size * n + size] for n in range(groups)]
+            strength = [sum(sorted(part)[-best:]) for part in parts]
+            stay = sorted(range(groups), key=strength.__getitem__)[-kept:]
+            assert got == [x if n // size in stay else -7 for n, x in enumerate(row)]
 
 
 def test_shares_are_taken_and_brought_to_a_sum():

@@ -222,6 +222,21 @@ def test_a_convolution_with_a_pencil():
 # --- cross-entropy -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("taps", "positions", "cut"), [(1, 4, 2), (3, 7, 1), (4, 6, 5), (5, 2, 1)])
+def test_a_causal_convolution_sums_over_what_came_before(taps, positions, cut):
+    draw = np.random.default_rng(taps)
+    x, w, b = (draw.normal(size=shape) for shape in ((positions, 3), (3, taps), (3,)))
+    wanted = [[b[m] + sum(w[m, -1 - back] * x[p - back, m] for back in range(min(taps, p + 1)))
+               for m in range(3)] for p in range(positions)]  # fmt: skip
+    found, state = layers.causal_convolution(x, w, b)
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert state.shape == (taps - 1, 3)
+    first, between = layers.causal_convolution(x[:cut], w, b)
+    rest, last = layers.causal_convolution(x[cut:], w, b, between)
+    np.testing.assert_array_equal(np.concatenate([first, rest]), found)
+    np.testing.assert_array_equal(last, state)
+
+
 def plain_cross_entropy(row, target):
     top = max(row)
     return top + math.log(math.fsum(math.exp(x - top) for x in row)) - row[target]

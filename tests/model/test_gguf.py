@@ -487,7 +487,7 @@ def test_a_missing_key_is_named_as_in_the_file(convert, missing):
 # --- architectures -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", ["rwkv7", "mamba", "LLAMA", "llama\x1b[31m"])
+@pytest.mark.parametrize("architecture", ["grok", "arctic", "LLAMA", "llama\x1b[31m"])
 def test_an_architecture_that_is_not_supported_is_named_with_those_that_are(
     tmp_path, write_gguf, architecture
 ):

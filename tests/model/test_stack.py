@@ -154,8 +154,8 @@ def test_the_last_layer_of_each_stack_that_has_to_be_computed(
 
 # --- what a what-if touches ----------------------------------------------------------------------
 
-OF_QUERIES = {"x", "normed", "q_unrotated", "q"}
-OF_KEYS = {"key_x", "k_unrotated", "k", "v"}
+OF_QUERIES = {"x", "normed", "q_latent", "q_unrotated", "q"}
+OF_KEYS = {"key_x", "kv_latent", "k_unrotated", "k", "v"}
 OF_BOTH = {
     "content_to_content", "content_to_position", "position_to_content", "scores", "scaled", "bias",
     "visible", "masked", "weights", "sink_share", "z", "head_output", "output", "mlp_output",

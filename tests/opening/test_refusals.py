@@ -84,13 +84,13 @@ KINDS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3
 
 
 def test_an_unknown_type_is_named_with_the_kinds_that_open():
-    problem = refusals.unknown_type({"model_type": "mamba"}, WHERE, KINDS)
-    assert problem.message == f"{WHERE}: the model type 'mamba' is not supported"
+    problem = refusals.unknown_type({"model_type": "reformer"}, WHERE, KINDS)
+    assert problem.message == f"{WHERE}: the model type 'reformer' is not supported"
     assert problem.hint == (
         "attn knows gpt2, llama, mistral, qwen2, qwen3, gemma2, gemma3, phi3 and 2 more; "
         "attn models lists what opens here"
     )
-    few = refusals.unknown_type({"model_type": "mamba"}, WHERE, KINDS[:2])
+    few = refusals.unknown_type({"model_type": "reformer"}, WHERE, KINDS[:2])
     assert few.hint == "attn knows gpt2, llama; attn models lists what opens here"
 
 

@@ -447,7 +447,7 @@ def stores(hub_store, ollama_store, folder_files, gguf_bytes):
     hub_store.add("a/good", folder_files)
     hub_store.add("b/gguf", {"x-Q8_0.gguf": gguf_bytes, "x-F16.gguf": gguf_bytes})
     hub_store.add("c/gated", {"README.md": b""})
-    config = json.loads(folder_files["config.json"]) | {"model_type": "mamba"}
+    config = json.loads(folder_files["config.json"]) | {"model_type": "reformer"}
     hub_store.add("d/other", folder_files | {"config.json": json.dumps(config).encode()})
     hub_store.add("e/broken", folder_files | {"config.json": b"\xff\x00 not json"})
     (hub_store.root / "datasets--x--y").mkdir()
@@ -480,14 +480,14 @@ def test_the_listing_says_of_each_whether_it_opens(stores):
         assert (row.family, row.parameters, row.reason) == (facts.family, facts.parameters, "")
         assert row.bytes > 0
     reasons = {
-        "c/gated": "hf auth login", "d/other": "'mamba' is not supported",
+        "c/gated": "hf auth login", "d/other": "'reformer' is not supported",
         "e/broken": "not valid UTF-8", "f/fifo": "not a regular file",
         "g/loop": "", "ollama:me/cut:x": "its manifest says 3",
     }  # fmt: skip
     for name, reason in reasons.items():
         assert not found[name].opens
         assert reason in found[name].reason and found[name].reason
-    assert found["d/other"].family == "mamba"
+    assert found["d/other"].family == "reformer"
     assert found["a/good"].quantisation == found["ollama:tiny:1b"].quantisation == "F32"
     assert not any("datasets" in name for name in found)
 

@@ -170,6 +170,7 @@ SENTENCES = {
     "models.total": "total",
     "models.dtype": "dtype",
     "models.shape": "shape",
+    "models.mixed": "Layers {which} have attention, the others {others}.",
     "models.tokens": "The tokenizer knows {size} tokens.",
     "models.embedded": "trained, in attn",
 }

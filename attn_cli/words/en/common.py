@@ -58,6 +58,11 @@ SENTENCES = {
     "progress.passes": "passes without heads: layer",
     # what pages have in common
     "page.model": "{family} · {stack} · width {width} ({head_width} per head)",
+    "mixer.convolution": "a gated short convolution",
+    "mixer.other": "something else than attention",
+    "page.layers_some": "{layers}, with attention in {which} and {others} in the others",
+    "page.each": "in each",
+    "page.each_some": "in each with attention",
     "page.layers_one": "1 layer",
     "page.layers_many": "{count} layers",
     "page.heads_one": "1 head",
@@ -69,7 +74,7 @@ SENTENCES = {
     "page.tokens_many": "{count} tokens",
     "page.more": "… {count} more",
     "page.opening": "A model reads text as {tokens}, and turns each into a vector of {width} "
-    "numbers. It has {layers}; in each, {heads} tokens take information from one another. This "
+    "numbers. It has {layers}; {each}, {heads} tokens take information from one another. This "
     "page follows `{query}` {through}{onward}. A token plays three parts, so it gets three "
     "vectors: its query asks, its key is matched with queries, its value is what others "
     "take.{marks}",

@@ -39,12 +39,15 @@ SENTENCES = {
     "lens.cross": "cross-attention",
     "lens.cross_column": "cross",
     "lens.mlp": "feed-forward",
+    "lens.mlp_mixed": "the rest",
     "lens.biases": "biases",
     "lens.added": "The columns on the right split the last logit of `{token}`: what each layer's "
     "{parts} add to it, {frozen}(direct logit attribution, Elhage et al. 2021). `logit` is that of "
     "the row's own vector, {own}so it does not grow by these. They are direct "
     "effects: what a part does by way of later layers counts there.",
     "lens.parts": "attention and feed-forward network",
+    "lens.parts_mixed": "attention, and the rest (the feed-forward network, and what stands in "
+    "place of attention)",
     "lens.parts_cross": "attention, cross-attention and feed-forward network",
     "lens.frozen_layer": "with the mean and the scale of {norms} frozen as they are here ",
     "lens.frozen_rms": "with the scale of {norms} frozen as it is here ",

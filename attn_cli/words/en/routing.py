@@ -11,6 +11,10 @@ SENTENCES = {
     "routing.one": "the best one",
     "routing.many": "the best {count}",
     "routing.shared": "A further network, the shared expert, is passed by every token.",
+    "routing.groups": "The experts stand in {groups} groups, and only those of a token's best "
+    "{kept} groups can be chosen.",
+    "routing.corrected": "What is chosen by is the score with a learned correction, which is no "
+    "part of the share.",
     "routing.not_one": "The shares of a token need not add up to 1 in this model.",
     "routing.layer": "layer {layer}",
     "routing.pairs": "expert: share",

@@ -96,8 +96,17 @@ SENTENCES = {
     "(a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
     "so that position affects a dot product only through the distance. The angles of `{query}`, "
     "in radians:",
-    "project.halves": "dimensions i and i + {half}",
-    "project.neighbours": "dimensions 2i and 2i + 1",
+    "project.halves": "dimensions i and i + {half}{last}",
+    "project.neighbours": "dimensions 2i and 2i + 1{last}",
+    "project.of_last": " of the last {count}",
+    "project.partial_last": "Only the last {count} of a head's {width} dimensions are rotated.",
+    "project.title_latent": "q = {q}·W_Q   k, v = kv_latent·W_K, kv_latent·W_V",
+    "project.latent": "Keys and values are made in two steps. A map and an RMS norm make of each "
+    "token's `normed` a latent of {count} numbers, `kv_latent`, which all heads share. Each head "
+    "makes of it its value and the first {plain} dimensions of its key; the last {rotated} are "
+    "made of `normed` itself and are the same in every head.",
+    "project.latent_queries": "Queries come of a latent of their own, `q_latent`, of {count} "
+    "numbers.",
     "dot.what": "How well does each key match each query? Multiply dimension by dimension and add: "
     "one score for every pair of tokens.",
     "dot.table": "q × k of `{query}`",

@@ -91,6 +91,12 @@ SENTENCES = {
     "W_O. The largest products come first.",
     "why.column_of": "{array}, column {column}",
     "why.plus_bias": "plus bias: {x} + {bias} = {value}",
+    "why.kv_latent": "kv_latent is what the keys and values of all heads are made of: an RMS norm "
+    "of a map of `normed`.",
+    "why.q_latent": "q_latent is what the queries of all heads are made of: an RMS norm of a map "
+    "of `normed`.",
+    "why.shared_key": "The last {rotated} dimensions of a key are made of `normed` itself, and are "
+    "the same in every head.",
     "why.clipped": "clipped, to stay between −{clip} and {clip}: {x} becomes {value}",
     "why.unclipped": "not clipped, since it is between −{clip} and {clip}: {value}",
     "why.head_norm": "The RMS norm of {of} divides by the root of the mean square of all its "
@@ -131,6 +137,7 @@ SENTENCES = {
     "here (frozen), query and key are sums too, and the score is the sum over all pairs: each part "
     "of the query times each part of the key, rotated at their own positions where the model "
     "rotates.",
+    "why.split_mixed": "In the layers without attention {others} writes in its place.",
     "why.split_clipped": "Clipping is kept as it is here too, as a factor on every number of a "
     "query and a key.",
     "why.value_plain": "The score, as softmax compares it (`scaled`), is {value}.",
