@@ -83,6 +83,11 @@ class _Names:
         of = Address(row.stack, row.kind, row.layer)
         return self._texts[of.key_stack if axis == "key" else of.stack][at]
 
+    def cell(self, one: "Cell") -> Words:
+        """A cell: its head, its query and its key."""
+        tokens = {axis: self.token(one, axis, getattr(one, axis)) for axis in ("query", "key")}
+        return note("compare.head_at", head=one.head, tokens=note("compare.cell_at", **tokens))
+
     def at(self, row: "Difference") -> Words:
         """Where the largest difference is: its head and its tokens."""
         places = dict(zip(row.axes, row.at, strict=True))
@@ -247,7 +252,8 @@ def _not_finite(found: "Comparison") -> Page:
     return [say("compare.not_finite", counts=listed)] if counts else []
 
 
-def _cells(names: _Names, cells: "Sequence[Cell]") -> Columns:
+def _cells(names: _Names, cells: "Sequence[Cell]") -> Columns | Measured:
+    """A row for each cell; of one block, which has no other matrix, a view of cells draws them."""
     columns = [
         Column(note("column.head_number"), [str(cell.head) for cell in cells], "right"),
         Column(note("column.query"), [names.token(c, "query", c.query) for c in cells], "left"),
@@ -259,7 +265,14 @@ def _cells(names: _Names, cells: "Sequence[Cell]") -> Columns:
     if not names.one_block:
         layers = [names.layer(cell) for cell in cells]
         columns.insert(0, Column(note("compare.column_layer"), layers, "right"))
-    return Columns(note("compare.cells", array=cells[0].array), columns)
+    title = note("compare.cells", array=cells[0].array)
+    table = Columns(title, columns)
+    if not names.one_block:
+        return table
+    values = np.array([(cell.left, cell.right, cell.right - cell.left) for cell in cells])
+    heads = [note("compare.column_a"), note("compare.column_b"), note("compare.column_change")]
+    matrix = Matrix(title, values, [names.cell(c) for c in cells], heads, note("compare.cell_axes"))
+    return Measured(table, matrix)
 
 
 def _prediction(model: Facts, names: _Names, one: "Predicted") -> Page:

@@ -12,6 +12,9 @@ from attn_cli.words import Note, note
 if TYPE_CHECKING:
     from attn_cli.analysis.embed import Nearest, Term
 
+# Words of a meaning are not so alike, and hardly as many as this.
+_SAME, _SEVERAL = 0.99, 3
+
 
 def page(model: Facts, prompt: Prompt, found: "Nearest") -> Page:
     """What the words come to, the tokens that point the same way, and what was left out."""
@@ -24,11 +27,17 @@ def page(model: Facts, prompt: Prompt, found: "Nearest") -> Page:
         *_spaces(found.terms),
         *([say("embed.sum_is", length=length)] if _is_sum(found) else []),
         *_table(model, found, length),
+        *([say("embed.alike")] if found.trained and _alike(found) else []),
         _left_out(found),
         *(say("embed.analogy", plus=label(one.plus), minus=label(one.minus),
               answer=label(one.answer), other=label(one.other), cosine=one.cosine)
           for one in found.analogies),
     ]  # fmt: skip
+
+
+def _alike(found: "Nearest") -> bool:
+    """Whether several tokens have all but the same direction."""
+    return sum(row.cosine > _SAME for row in found.nearest) >= _SEVERAL
 
 
 def _is_sum(found: "Nearest") -> bool:

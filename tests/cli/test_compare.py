@@ -221,8 +221,28 @@ def test_layers_and_steps_are_cells_in_a_view_of_cells(attn):
         assert levels == [sum(number > bound for bound in bounds) for number in row]
 
 
+def test_the_cells_of_one_layer_are_drawn(attn):
+    """Marks are as large as the numbers of the document: A, B, and what B has more."""
+    asked = ("compare", "the king is a man", "the queen is a woman", "--layer", 1)
+    cells = attn(*asked, "--json").json["result"]["cells"]
+    page = attn(*asked, "--view", "heatmap")
+    assert page.said == ""
+    drawn = page.text.partition(f"changed most   {len(cells)} × 3   rows: cells\n")[2].splitlines()
+    bounds = list(map(float, re.findall(r"> ([\d.]+)", drawn[1 + len(cells)])))
+    for line, cell in zip(drawn[1:], cells, strict=False):
+        left, right = cell["left"], cell["right"]
+        assert line.split()[:2] == ["head", f"{cell['head']}:"]
+        for place, number in enumerate((left, right, right - left)):
+            mark = line[35:].ljust(6)[2 * place : 2 * place + 2]
+            level = sum(abs(number) > bound for bound in bounds)
+            sign = "−" if number < 0 and level else ""
+            assert mark == (sign + 2 * " ░▒▓█"[level])[:2], line
+    numbers = attn(*asked).text
+    assert "head  query" in numbers and "head  query" not in page.text
+
+
 def test_a_view_that_changes_nothing_says_so(attn):
-    arguments = ("compare", PROMPT, "--mask", "none", "--layer", 1)
+    arguments = ("compare", PROMPT, "--mask", "causal", "--layer", 1)
     found = attn(*arguments, "--view", "dots")
     assert found.text == attn(*arguments).text
     assert "note: --view dots changes nothing here" in found.said

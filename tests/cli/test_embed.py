@@ -45,6 +45,18 @@ def test_one_word(attn):
     assert len(attn("embed", "China", "--top", 3, "--json").json["result"]["nearest"]) == 3
 
 
+def test_tokens_that_training_never_saw_are_said_to_be_alike(attn):
+    said = "training has not told these tokens apart"
+    asked = ("embed", "[UNK]")
+    near = attn(*asked, "--json").json["result"]["nearest"]
+    assert min(row["cosine"] for row in near) > 0.99
+    assert said in flat(attn(*asked))
+    assert said in flat(attn("show", stdin=attn(*asked, "--json").out))
+    for others in (("embed", "China"), ("embed", "father - man + woman"), (*asked, "--top", 2)):
+        assert said not in flat(attn(*others))
+    assert said not in flat(attn(*asked, "-m", "random"))
+
+
 def test_without_words_an_example_is_taken(attn):
     result = attn("embed", "--json")
     assert result.json["prompt"]["text"] == "father - man + woman"

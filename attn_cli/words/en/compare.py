@@ -59,6 +59,7 @@ SENTENCES = {
     "compare.not_finite": "Not in these differences are numbers that are finite in one of the two "
     "only, such as the −∞ of a cell that one of them hides: {counts}.",
     "compare.count_of": "{count} of `{array}`",
+    "compare.cell_axes": "rows: cells",
     "compare.cells": "the cells of `{array}` that changed most",
     "compare.column_a": "A",
     "compare.column_b": "B",

@@ -13,6 +13,8 @@ SENTENCES = {
     "embed.sum_is": "Vectors are added and subtracted as they are, number by number; the sum has "
     "the length {length}.",
     "embed.table": "nearest of {count} tokens   cosine = dot product / ({length} × length)",
+    "embed.alike": "Cosines so near to 1 say nothing of meaning: training has not told these "
+    "tokens apart, most likely since its text never holds them.",
     "embed.rank": "rank",
     "embed.id": "id",
     "embed.cosine": "cosine",
