@@ -53,7 +53,8 @@ def test_twice_the_tokens_take_twice_the_memory(attn, models, model, more, monke
     typed = (*more, "-m", models(model), "--quiet")
     run = partial(peak, attn, *typed, "--ids")
     run(ids(1300))  # what threads keep for themselves is there from now on
-    small, large = run(ids(650)), run(ids(1300))
+    # At times fewer of a page's parts are there at once.
+    small, large = max(run(ids(650)) for _ in range(3)), run(ids(1300))
     assert large < 2.3 * small
     assert large < 4 * 1300**2  # one square
 
