@@ -48,7 +48,8 @@ def peak(attn, *asked):
         ("mistral-window", ("--query", 1, "--key", "0-9", "--view", "dots")),
     ],
 )  # fmt: skip
-def test_twice_the_tokens_take_twice_the_memory(attn, models, model, more):
+def test_twice_the_tokens_take_twice_the_memory(attn, models, model, more, monkeypatch):
+    monkeypatch.setenv("ATTN_THREADS", "1")  # each thread keeps room of its own
     typed = (*more, "-m", models(model), "--quiet")
     run = partial(peak, attn, *typed, "--ids")
     run(ids(1300))  # what threads keep for themselves is there from now on

@@ -105,3 +105,16 @@ def test_a_model_without_any_attention_is_refused():
     config = json.loads((TYPES / "lfm2-a.json").read_text())["config"]
     with pytest.raises(ContentError, match="no layer has attention"):
         read_config(ConfigReader(config | {"layer_types": ["conv"] * 4}, "config.json"))
+
+
+@pytest.mark.parametrize(("said", "inner"), [
+    ({}, 66), ({"block_multiple_of": 16}, 80), ({"block_multiple_of": 11}, 66),
+    ({"block_multiple_of": 16, "block_ffn_dim_multiplier": 1.3}, 96),
+    ({"block_multiple_of": 16, "block_auto_adjust_ff_dim": False}, 100),
+])  # fmt: skip
+def test_the_inner_width_is_two_thirds_rounded_up(said, inner):
+    given = {
+        "vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "block_ff_dim": 100, "block_multiple_of": 1,
+    }  # fmt: skip
+    assert read_config(ConfigReader(given | said, "here")).inner_width == inner

@@ -499,7 +499,7 @@ CONFIG = {"model_type": "llama"}
     ({"config.json": CONFIG | {"quantization_config": {"quant_method": "aqlm", "bits": 2}}},
      "quantization_config says that the weights are quantised by AQLM in 2 bits, which attn does "
      "not read"),
-    ({"config.json": {"model_type": "jamba"}}, "the model type 'jamba' is not supported"),
+    ({"config.json": {"model_type": "plugh"}}, "the model type 'plugh' is not supported"),
     ({"config.json": {"model_type": "llava", "text_config": {"model_type": "xyzzy"}}},
      "text_config: the model type 'xyzzy' is not supported"),
     ({"config.json": {"model_type": "x", "auto_map": {"AutoModel": "modeling.X"}}},
@@ -552,7 +552,7 @@ def test_the_models_within_a_folder_are_listed_by_their_paths(
     from attn_cli.opening.listing import inside
 
     monkeypatch.chdir(tmp_path)
-    other = folder_files | {"config.json": b'{"model_type": "jamba"}'}
+    other = folder_files | {"config.json": b'{"model_type": "plugh"}'}
     made = {
         "here/good": folder_files, "here/maker/other": other,
         "here/maker/two": {"x-00001-of-00002.gguf": gguf_bytes, "x-00002-of-00002.gguf": b"",
@@ -568,7 +568,7 @@ def test_the_models_within_a_folder_are_listed_by_their_paths(
         "here/good": True, "here/maker/other": False,
         "here/maker/two/x-00001-of-00002.gguf": True, "here/maker/two/y.gguf": True,
     }  # fmt: skip
-    assert rows["here/maker/other"].reason == "the model type 'jamba' is not supported"
+    assert rows["here/maker/other"].reason == "the model type 'plugh' is not supported"
     assert {row.place for row in rows.values()} == {"inside"}
     assert session.load("here/good").facts.parameters == rows["here/good"].parameters
     # A model itself is no folder of models, nor is what is none at all, or a name that attn has.
