@@ -239,6 +239,7 @@ def test_the_cells_of_one_layer_are_drawn(attn):
             assert mark == (sign + 2 * " ░▒▓█"[level])[:2], line
     numbers = attn(*asked).text
     assert "head  query" in numbers and "head  query" not in page.text
+    assert "head  query" in attn(*asked[:3], "--view", "heatmap").text  # that draws the layers
 
 
 def test_a_view_that_changes_nothing_says_so(attn):
