@@ -51,9 +51,8 @@ def test_a_square_is_never_there(attn, models, model, more, monkeypatch):
     """Not one of floats, nor of true and false beside what grows with the tokens."""
     monkeypatch.setenv("ATTN_THREADS", "1")  # each thread keeps room of its own
     typed = (*more, "-m", models(model), "--quiet")
-    shorter, longer = (peak(attn, *typed, "--ids", ids(count)) for count in (1300, 2600))
-    assert shorter < 4 * 1300**2
-    assert longer < 4 * 2600**2 / 2
+    peak(attn, *typed, "--ids", ids(40))  # what is imported and kept from now on
+    assert peak(attn, *typed, "--ids", ids(2600)) < 4 * 2600**2 / 2
 
 
 def test_what_a_page_needs_is_known_before(attn, models):
