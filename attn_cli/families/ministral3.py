@@ -6,7 +6,7 @@ from typing import Any
 
 from attn_cli.families import llama, llama_gguf
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.rope import Rope, rope_section, scaled_rope, whole_heads
+from attn_cli.model.rope import Rope, rope_kind, rope_section, scaled_rope, whole_heads
 
 # What the reference's config class has where config.json leaves a key out.
 _DEFAULTS = {"num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-5}
@@ -32,9 +32,11 @@ def read_config(reader: ConfigReader) -> llama.Config:
 
 
 def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
-    """The reference has no number in the place of the two keys, and fails without them."""
+    """The reference has no number in the place of the two keys, and fails without them, but for
+    the trained length where frequencies are scaled by it."""
     section = rope_section(reader, default=_ROPE)
-    beta, length = section.number(_BETA), section.integer(_ORIGINAL)
+    scaled = rope_kind(section) in ("llama3", "yarn", "longrope")
+    beta, length = section.number(_BETA), section.integer(_ORIGINAL, context if scaled else None)
     whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10_000.0))
     rope = scaled_rope(section, reader, base, width, context)

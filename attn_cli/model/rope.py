@@ -121,7 +121,7 @@ def whole_heads(reader: ConfigReader, *sections: ConfigReader) -> None:
 
     The reference's class does not read it, and where the frequencies are scaled it fails: refused.
     """
-    scaled = any(_kind(section) != "default" for section in sections)
+    scaled = any(rope_kind(section) != "default" for section in sections)
     for place in (*sections, reader):
         place.number("partial_rotary_factor", 1.0)
         if scaled:
@@ -165,7 +165,7 @@ def scaled_rope(
     section: ConfigReader, reader: ConfigReader, base: float, width: int, context: int
 ) -> Rope:
     """The frequencies of `width` dimensions, scaled as `section` says; `reader` has the rest."""
-    kind = _kind(section)
+    kind = rope_kind(section)
     # Phi-3 keeps it beside the section, and there it has the last word.
     original = reader.integer(_ORIGINAL, section.integer(_ORIGINAL, context))
     try:
@@ -179,7 +179,8 @@ def scaled_rope(
     return replace(rope, frequencies=_finite(np.array(rope.frequencies), section))
 
 
-def _kind(section: ConfigReader) -> str:
+def rope_kind(section: ConfigReader) -> str:
+    """How a section scales frequencies: `rope_type`, or `type` as 4.x spelt it."""
     return section.choice("rope_type", _SCALINGS, section.choice("type", _SCALINGS, "default"))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attn_cli.errors import ContentError
 from attn_cli.families import FAMILIES
 from attn_cli.model.config import ConfigReader
 
@@ -124,6 +125,15 @@ def test_a_query_that_does_not_grow_is_not_said_to():
     rope = DEFAULTS["ministral3"]["rope_parameters"] | {"llama_4_scaling_beta": 0}
     assert read("ministral3", {"rope_parameters": rope}).rope.growth is None
     assert read("ministral3", {}).rope.growth == (0.1, 16384)
+
+
+@pytest.mark.parametrize("kind", ["rope_type", "type"])
+def test_scaled_frequencies_that_leave_the_trained_length_out_have_the_context(kind):
+    rope = {kind: "yarn", "factor": 2.0, "rope_theta": 7.0, "llama_4_scaling_beta": 0.3}
+    found = read("ministral3", {"rope_parameters": rope, "max_position_embeddings": 77})
+    assert found.rope.growth == (0.3, 77)
+    with pytest.raises(ContentError, match="original_max_position_embeddings is missing"):
+        read("ministral3", {"rope_parameters": {**rope, kind: "default"}})
 
 
 def test_goldens_have_every_option_of_a_type():
