@@ -38,6 +38,26 @@ CONFIGS = {
     "gpt_neox": _LLAMA | {"num_key_value_heads": None},
     "bloom": {"hidden_size": WIDTH, "n_layer": LAYERS, "n_head": HEADS},
     "opt": _LLAMA | {"ffn_dim": INNER, "num_key_value_heads": None, "intermediate_size": None},
+    **dict.fromkeys(("granite", "olmo2", "smollm3", "cohere", "starcoder2", "stablelm"), _LLAMA),
+    **dict.fromkeys(("gemma", "glm"), _LLAMA | {"head_dim": 64}),
+    "gptj": {
+        "n_embd": WIDTH,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "n_inner": INNER,
+        "n_positions": 1024,
+    },
+    "falcon": {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS},
+    "mixtral": _LLAMA | {"num_local_experts": 2, "num_experts_per_tok": 2},
+    "deepseek_v3": _LLAMA
+    | {
+        "q_lora_rank": None,
+        "kv_lora_rank": 256,
+        "qk_rope_head_dim": 32,
+        "qk_nope_head_dim": 64,
+        "v_head_dim": 64,
+        "first_k_dense_replace": LAYERS,
+    },
 }
 
 
