@@ -130,7 +130,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def mlp(stack: Stack, config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
+def fed(config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     """What the feed-forward networks of a layer give."""
     if stack.layer < config.mixture.first:
         return gated_mlp(config, parts, normed)
@@ -156,5 +156,5 @@ def _route(of: Mixture, parts: LayerWeights, normed: np.ndarray) -> Routing:
 
 FAMILY = replace(
     minicpm3.FAMILY, read_config=read_config, shapes=shapes, naming=naming, describe=describe,
-    forward=partial(minicpm3.forward, mlp=mlp), gguf=None,
+    forward=partial(minicpm3.FAMILY.forward, fed=fed), gguf=None,
 )  # fmt: skip

@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.families import llama, llama_gguf
-from attn_cli.families.llama import entering_norm, norm
-from attn_cli.families.phi3 import fused_mlp
-from attn_cli.model.cache import Cache, Ids, Pass
+from attn_cli.families import llama, llama_gguf, phi3
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.family import Model
-from attn_cli.model.project import Arrays, fused
-from attn_cli.model.rope import rope_section, rotated, rotated_width, scaled_rope
-from attn_cli.model.stack import Request, Stack, causal_or_window
+from attn_cli.model.project import Arrays
+from attn_cli.model.rope import rope_section, rotated_width, scaled_rope
 from attn_cli.model.tensors import Shapes, maps
 from attn_cli.model.weights import LayerWeights
 
@@ -60,30 +55,11 @@ def shapes(config: Config) -> Shapes:
     return found | {"layers.*.mlp.gate_up_proj.weight": (2 * config.inner_width, width)}
 
 
-def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    config, rope = model.config, model.config.rope
-    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = stack.angles(rope)
-    for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
-        output = yield from stack.attend(
-            {**entry, **rotated(project(config, parts, entry["normed"]), angles)},
-            visible=causal_or_window(config.windows[stack.layer]),
-            out=parts.map("self_attn.o_proj"),
-        )
-        x = x + output
-        normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(fused_mlp(config, parts, normed)))
-    return stack.end(x)
-
-
 def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
     """q, k and v before rotation, of one matrix or of three."""
     if not config.fused:
         return llama.project(config, parts, normed)
-    heads = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
-    return fused(normed, parts.map("self_attn.qkv_proj"), **heads)
+    return phi3.project(config, parts, normed)
 
 
 def _finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:
@@ -92,16 +68,13 @@ def _finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) ->
     return replace(config, fused=whole in tensors, qkv_bias=any(name in tensors for name in biases))
 
 
-_FUSED = {
-    "layers.*.self_attn.qkv_proj.weight": "blk.*.attn_qkv.weight",
-    "layers.*.self_attn.qkv_proj.bias": "blk.*.attn_qkv.bias",
-    "layers.*.mlp.gate_up_proj.weight": "blk.*.ffn_up.weight",
-}
-GGUF = replace(
-    llama_gguf.GGUF,
-    tensors={n: t for n, t in llama_gguf.GGUF.tensors.items() if t not in _FUSED.values()} | _FUSED,
-    say=partial(llama_gguf.say, partial=True),
-    finish=_finish,
-)
+_BIAS = {"layers.*.self_attn.qkv_proj.bias": "blk.*.attn_qkv.bias"}
+GGUF = replace(phi3.FAMILY.gguf, tensors=phi3.FAMILY.gguf.tensors | _BIAS, finish=_finish)
 
-FAMILY = replace(llama.FAMILY, read_config=read_config, shapes=shapes, forward=forward, gguf=GGUF)
+FAMILY = replace(
+    phi3.FAMILY,
+    read_config=read_config,
+    shapes=shapes,
+    forward=partial(phi3.FAMILY.forward, turned=partial(llama.turned, projected=project)),
+    gguf=GGUF,
+)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from attn_cli.families import llama, llama_gguf
-from attn_cli.families.llama import entering_norm, mlp, norm, project
+from attn_cli.families.llama import entering_norm, fed, norm, turned
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
-from attn_cli.model.rope import rotated
+from attn_cli.model.project import Arrays
+from attn_cli.model.rope import Angles
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.weights import LayerWeights
 from attn_cli.records import Facts
@@ -67,19 +68,16 @@ def multiplied(facts: Facts, config: Config) -> Facts:
     )
 
 
-def _fed(config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
-    return mlp(config, parts, normed)
-
-
 def forward(
     model: Model,
     ids: Ids,
     request: Request,
     cache: Cache | None = None,
     *,
-    fed: Callable[[Any, Stack, LayerWeights, np.ndarray], np.ndarray] = _fed,
+    turned: Callable[[Any, Stack, LayerWeights, np.ndarray, Angles], Arrays] = turned,
+    fed: Callable[[Any, Stack, LayerWeights, np.ndarray], np.ndarray] = fed,
 ) -> Pass:
-    """`fed` is what the feed-forward network of a layer gives."""
+    """Llama's order with the multipliers; `turned` and `fed` as there."""
     config, rope = model.config, model.config.rope
     stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
     token = model.weights.rows("embed_tokens.weight", stack.ids)
@@ -88,7 +86,7 @@ def forward(
     for parts in stack.layers("layers."):
         entry = entering_norm(config, parts, x)
         output = yield from stack.attend(
-            {**first, **entry, **rotated(project(config, parts, entry["normed"]), angles)},
+            {**first, **entry, **turned(config, stack, parts, entry["normed"], angles)},
             visible=causal_or_window(config.windows[stack.layer]),
             out=parts.map("self_attn.o_proj"),
             scale=config.scale,

@@ -1,18 +1,17 @@
 """Hunyuan's dense models: Llama with an RMS norm on every rotated query and key. Tencent 2025."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from attn_cli.families import llama, llama_gguf
-from attn_cli.families.llama import entering_norm, gated_mlp, norm
-from attn_cli.model.cache import Cache, Ids, Pass
+from attn_cli.families.llama import norm
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.family import Model
 from attn_cli.model.gguf import named
 from attn_cli.model.project import Arrays
-from attn_cli.model.rope import Rope, impossible, rope_section, rotated, scaled_rope, whole_heads
-from attn_cli.model.stack import Request, Stack, causal_or_window
+from attn_cli.model.rope import Angles, Rope, impossible, rope_section, scaled_rope, whole_heads
+from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Shapes, norms
 from attn_cli.model.weights import LayerWeights
 from attn_cli.records import Facts
@@ -56,27 +55,11 @@ def describe(facts: Facts, config: llama.Config) -> Facts:
     return replace(llama.describe(facts, config), head_norm="rotated")
 
 
-def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    config, rope = model.config, model.config.rope
-    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = stack.angles(rope)
-    for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
-        turned = rotated(llama.project(config, parts, entry["normed"]), angles)
-        output = yield from stack.attend(
-            {**entry, **turned, **_normed(config, parts, turned)},
-            visible=causal_or_window(config.windows[stack.layer]),
-            out=parts.map("self_attn.o_proj"),
-        )
-        x = x + output
-        normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(gated_mlp(config, parts, normed)))
-    return stack.end(x)
-
-
-def _normed(config: llama.Config, parts: LayerWeights, turned: Arrays) -> dict[str, np.ndarray]:
-    return {letter: norm(config, parts, _NORMS[letter], turned[letter]) for letter in "qk"}
+def _turned(
+    config: llama.Config, stack: Stack, parts: LayerWeights, normed: np.ndarray, angles: Angles
+) -> Arrays:
+    found = llama.turned(config, stack, parts, normed, angles)
+    return {**found, **{n: norm(config, parts, _NORMS[n], found[n]) for n in _NORMS}}
 
 
 _OF_HEADS = {f"layers.*.{name}": f"blk.*.attn_{letter}_norm" for letter, name in _NORMS.items()}
@@ -91,6 +74,6 @@ FAMILY = replace(
     read_config=read_config,
     shapes=shapes,
     describe=describe,
-    forward=forward,
+    forward=partial(llama.forward, turned=_turned),
     gguf=replace(llama_gguf.GGUF, tensors=_OTHERS | named(_OF_HEADS, "weight")),
 )

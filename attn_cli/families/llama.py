@@ -4,6 +4,7 @@ Touvron et al. 2023. Weights are stored (output, input). A sibling's file reads 
 the same `Config` and takes the rest from `FAMILY`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Family, Model
 from attn_cli.model.gguf import NEUTRAL
 from attn_cli.model.project import Arrays, apart
-from attn_cli.model.rope import Rope, read_rope
+from attn_cli.model.rope import Angles, Rope, read_rope
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, Weights
@@ -198,24 +199,6 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    config, rope = model.config, model.config.rope
-    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = stack.angles(rope)
-    for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
-        output = yield from stack.attend(
-            {**entry, **stack.rotated(project(config, parts, entry["normed"]), angles)},
-            visible=causal_or_window(config.windows[stack.layer]),
-            out=parts.map("self_attn.o_proj"),
-        )
-        x = x + output
-        normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(mlp(config, parts, normed)))
-    return stack.end(x)
-
-
 def final(model: Model, x: np.ndarray) -> np.ndarray:
     return norm(model.config, model.weights, "norm", x)
 
@@ -258,6 +241,57 @@ def gated_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.nda
     """down(activation(gate(x)) · up(x)). Shazeer 2020, "GLU Variants"."""
     maps = (parts.map(f"mlp.{name}_proj") for name in ("gate", "up", "down"))
     return gated_feed_forward(normed, *maps, ACTIVATIONS[config.activation])
+
+
+def turned(
+    config: Config,
+    stack: Stack,
+    parts: LayerWeights,
+    normed: np.ndarray,
+    angles: Angles,
+    projected: Callable[[Any, LayerWeights, np.ndarray], Arrays] = project,
+) -> Arrays:
+    """q, k and v as `projected` gives them, q and k rotated in a layer that rotates."""
+    return stack.rotated(projected(config, parts, normed), angles)
+
+
+def fed(
+    config: Config,
+    stack: Stack,
+    parts: LayerWeights,
+    normed: np.ndarray,
+    network: Callable[[Any, LayerWeights, np.ndarray], np.ndarray] = mlp,
+) -> np.ndarray:
+    """What a layer's feed-forward `network` gives."""
+    return network(config, parts, normed)
+
+
+def forward(
+    model: Model,
+    ids: Ids,
+    request: Request,
+    cache: Cache | None = None,
+    *,
+    turned: Callable[[Any, Stack, LayerWeights, np.ndarray, Angles], Arrays] = turned,
+    fed: Callable[[Any, Stack, LayerWeights, np.ndarray], np.ndarray] = fed,
+) -> Pass:
+    """The order of a pass. A sibling may have ways of its own to q, k and v, rotated (`turned`),
+    and to what the feed-forward network gives (`fed`)."""
+    config, rope = model.config, model.config.rope
+    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
+    x = model.weights.rows("embed_tokens.weight", stack.ids)
+    angles = stack.angles(rope)
+    for parts in stack.layers("layers."):
+        entry = entering_norm(config, parts, x)
+        output = yield from stack.attend(
+            {**entry, **turned(config, stack, parts, entry["normed"], angles)},
+            visible=causal_or_window(config.windows[stack.layer]),
+            out=parts.map("self_attn.o_proj"),
+        )
+        x = x + output
+        normed = norm(config, parts, "post_attention_layernorm", x)
+        x = yield from stack.after(x + stack.mlp(fed(config, stack, parts, normed)))
+    return stack.end(x)
 
 
 # Llama's own converter pairs rows; those of siblings leave them.

@@ -3,22 +3,21 @@
 Multipliers act on the embedding, on what is added to the stream, and on the logits.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from attn_cli.families import latent_gguf, llama
-from attn_cli.families.llama import entering_norm, gated_mlp, norm, sizes
-from attn_cli.maths.masks import causal
+from attn_cli.families import granite, latent_gguf, llama
+from attn_cli.families.llama import sizes
 from attn_cli.model import latent
-from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.family import Model
 from attn_cli.model.latent import Latents
-from attn_cli.model.rope import read_rope, rope_section, score_growth
-from attn_cli.model.stack import Request, Stack
+from attn_cli.model.project import Arrays
+from attn_cli.model.rope import Angles, read_rope, rope_section, score_growth
+from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Shapes, maps
+from attn_cli.model.weights import LayerWeights
 from attn_cli.records import Facts
 
 HARMLESS = llama.HARMLESS | {"pretraining_tp", "qk_head_dim"}
@@ -110,37 +109,14 @@ def describe(facts: Facts, config: Config) -> Facts:
     )
 
 
-def forward(
-    model: Model,
-    ids: Ids,
-    request: Request,
-    cache: Cache | None = None,
-    mlp: Callable[..., np.ndarray] = lambda stack, *given: gated_mlp(*given),
-) -> Pass:
-    """The order of a pass; `mlp` is a layer's feed-forward network, which the stack may tell of."""
-    config, rope = model.config, model.config.rope
-    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    token = model.weights.rows("embed_tokens.weight", stack.ids)
-    x, first = token * token.dtype.type(config.embedding), {"token_embedding": token}
-    angles, times = stack.angles(rope), token.dtype.type(config.residual)
-    for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
-        output = yield from stack.attend(
-            {**first, **entry, **latent.project(parts, config.latents, entry["normed"], angles)},
-            visible=causal,
-            out=parts.map("self_attn.o_proj"),
-            scale=config.scale,
-        )
-        added, first = output * times, {}
-        x = x + added
-        normed = norm(config, parts, "post_attention_layernorm", x)
-        more = stack.mlp(mlp(stack, config, parts, normed)) * times
-        x = yield from stack.after(x + more, added, more)
-    return stack.end(x)
+def _turned(
+    config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray, angles: Angles
+) -> Arrays:
+    return latent.project(parts, config.latents, normed, angles)
 
 
 # Its GGUF files leave the multipliers out, which llama.cpp has for the only model there is.
 FAMILY = replace(
-    llama.FAMILY, read_config=read_config, shapes=shapes, describe=describe, forward=forward,
-    gguf=latent_gguf.GGUF,
+    llama.FAMILY, read_config=read_config, shapes=shapes, describe=describe,
+    forward=partial(granite.forward, turned=_turned), gguf=latent_gguf.GGUF,
 )  # fmt: skip

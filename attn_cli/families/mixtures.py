@@ -1,29 +1,25 @@
 """What mixtures of experts share whose blocks are Llama's: config, tensors, the order, GGUF.
 
-A family's file reads its own config into `Config` and takes the rest from here, `forward` with its
-own way to project or to feed forward where these differ.
+A family's file reads its own config into `Config` and takes the rest from here.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from attn_cli.families import llama, llama_gguf
-from attn_cli.families.llama import entering_norm, gated_mlp, norm, project
+from attn_cli.families.llama import gated_mlp
 from attn_cli.maths.attention import softmax
 from attn_cli.maths.experts import Routing, largest, normalised, taken
 from attn_cli.maths.products import gated_by
 from attn_cli.model import experts
 from attn_cli.model.activations import ACTIVATIONS
-from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.family import Model
 from attn_cli.model.gguf import named
-from attn_cli.model.project import Arrays
-from attn_cli.model.rope import rotated
-from attn_cli.model.stack import Request, Stack, causal_or_window
+from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Naming, Shapes
 from attn_cli.model.weights import LayerWeights, linear
 from attn_cli.records import Facts
@@ -121,32 +117,6 @@ def fed(
     return experts.mixture(stack, normed, routing, config.experts, networks, gating)
 
 
-def forward(
-    model: Model,
-    ids: Ids,
-    request: Request,
-    cache: Cache | None = None,
-    *,
-    projected: Callable[[Config, LayerWeights, np.ndarray], Arrays] = project,
-    fed: Callable[[Config, Stack, LayerWeights, np.ndarray], np.ndarray] = fed,
-) -> Pass:
-    config, rope = model.config, model.config.rope
-    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = stack.angles(rope)
-    for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
-        output = yield from stack.attend(
-            {**entry, **rotated(projected(config, parts, entry["normed"]), angles)},
-            visible=causal_or_window(config.windows[stack.layer]),
-            out=parts.map("self_attn.o_proj"),
-        )
-        x = x + output
-        normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(fed(config, stack, parts, normed)))
-    return stack.end(x)
-
-
 # --- the same models in a GGUF file --------------------------------------------------------------
 
 
@@ -171,5 +141,10 @@ GGUF = replace(
 )
 
 FAMILY = replace(
-    llama.FAMILY, shapes=shapes, naming=naming, describe=describe, forward=forward, gguf=GGUF
+    llama.FAMILY,
+    shapes=shapes,
+    naming=naming,
+    describe=describe,
+    forward=partial(llama.forward, fed=fed),
+    gguf=GGUF,
 )

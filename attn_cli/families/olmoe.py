@@ -66,7 +66,7 @@ FAMILY = replace(
     read_config=read_config,
     shapes=shapes,
     describe=describe,
-    forward=partial(mixtures.forward, projected=projected),
+    forward=partial(mixtures.FAMILY.forward, turned=partial(llama.turned, projected=projected)),
     gguf=replace(
         mixtures.GGUF,
         keys=mixtures.GGUF.keys

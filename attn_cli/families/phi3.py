@@ -9,15 +9,12 @@ from functools import partial
 import numpy as np
 
 from attn_cli.families import llama, llama_gguf
-from attn_cli.families.llama import Config, entering_norm, norm, sizes
+from attn_cli.families.llama import Config, sizes
 from attn_cli.maths.products import gated_feed_forward
 from attn_cli.model.activations import ACTIVATIONS
-from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.family import Model
-from attn_cli.model.project import fused
-from attn_cli.model.rope import rope_section, rotated, rotated_width, scaled_rope
-from attn_cli.model.stack import Request, Stack, causal_or_window
+from attn_cli.model.project import Arrays, fused
+from attn_cli.model.rope import rope_section, rotated_width, scaled_rope
 from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import LayerWeights
 
@@ -67,24 +64,10 @@ def shapes(config: Config) -> Shapes:
     }
 
 
-def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
-    config, rope = model.config, model.config.rope
-    stack = Stack(model, ids, request, cache, restart_beyond=rope.limit)
-    x = model.weights.rows("embed_tokens.weight", stack.ids)
-    angles = stack.angles(rope)
+def project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
+    """q, k and v before rotation, of one matrix."""
     heads = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
-    for parts in stack.layers("layers."):
-        entry = entering_norm(config, parts, x)
-        projected = fused(entry["normed"], parts.map("self_attn.qkv_proj"), **heads)
-        output = yield from stack.attend(
-            {**entry, **rotated(projected, angles)},
-            visible=causal_or_window(config.windows[stack.layer]),
-            out=parts.map("self_attn.o_proj"),
-        )
-        x = x + output
-        normed = norm(config, parts, "post_attention_layernorm", x)
-        x = yield from stack.after(x + stack.mlp(fused_mlp(config, parts, normed)))
-    return stack.end(x)
+    return fused(normed, parts.map("self_attn.qkv_proj"), **heads)
 
 
 def fused_mlp(config: Config, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
@@ -102,7 +85,11 @@ FAMILY = replace(
     llama.FAMILY,
     read_config=read_config,
     shapes=shapes,
-    forward=forward,
+    forward=partial(
+        llama.forward,
+        turned=partial(llama.turned, projected=project),
+        fed=partial(llama.fed, network=fused_mlp),
+    ),
     gguf=replace(
         llama_gguf.GGUF,
         tensors={n: t for n, t in llama_gguf.GGUF.tensors.items() if t not in _FUSED.values()}

@@ -143,7 +143,7 @@ FAMILY = replace(
     read_config=read_config,
     shapes=shapes,
     describe=describe,
-    forward=partial(mixtures.forward, fed=fed),
+    forward=partial(llama.forward, fed=fed),
     gguf=replace(
         mixtures.GGUF,
         keys=mixtures.GGUF.keys | KEYS | _SHARED_KEY,
