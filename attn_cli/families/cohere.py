@@ -22,6 +22,7 @@ from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import LayerWeights, entering, layer_normed
 from attn_cli.records import Facts
 
+SCALE = {"logit_scale": "logit_scale"}  # GGUF's key of it, and config.json's
 DEFAULTS = {"layer_norm_eps": 1e-5, "tie_word_embeddings": True, "rope_theta": 500_000.0}
 
 
@@ -105,12 +106,6 @@ def _project(config: Config, parts: LayerWeights, normed: np.ndarray) -> Arrays:
     return arrays
 
 
-def own_keys(keys: Mapping[str, str]) -> dict[str, str]:
-    """Those of Llama, with another norm and the scale of the logits."""
-    own = {"attention.layer_norm_epsilon": "layer_norm_eps", "logit_scale": "logit_scale"}
-    return {key: name for key, name in keys.items() if name != "rms_norm_eps"} | own
-
-
 def _finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> Config:
     config = llama_gguf.finish(config, reader, tensors)
     return replace(config, qk_norm="blk.0.attn_q_norm.weight" in tensors)
@@ -125,7 +120,7 @@ FAMILY = replace(
     final=final,
     gguf=replace(
         llama_gguf.GGUF,
-        keys=own_keys(llama_gguf.GGUF.keys),
+        keys=llama_gguf.layer_normed(llama_gguf.GGUF.keys) | SCALE,
         required=("logit_scale",),
         finish=_finish,
     ),

@@ -40,7 +40,7 @@ FAMILY = replace(
     read_config=read_config,
     gguf=replace(
         llama_gguf.WINDOWED,
-        keys=cohere.own_keys(llama_gguf.WINDOWED.keys),
+        keys=llama_gguf.layer_normed(llama_gguf.WINDOWED.keys) | cohere.SCALE,
         required=("logit_scale", "attention.sliding_window"),
         say=_say,
         finish=_finish,

@@ -106,6 +106,12 @@ def windows(reader: ConfigReader, layers: int, period: int) -> tuple[int, ...]:
     return tuple(width if here else 0 for here in slides)
 
 
+def layer_normed(keys: Mapping[str, str]) -> dict[str, str]:
+    """The keys of a sibling whose norms are layer norms."""
+    own = {"attention.layer_norm_epsilon": "layer_norm_eps"}
+    return {key: name for key, name in keys.items() if name != "rms_norm_eps"} | own
+
+
 def unpaired_rows(config: "Config") -> dict[str, Any]:
     """Llama's own q and k rows, which its converter pairs."""
     return {

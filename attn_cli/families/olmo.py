@@ -102,9 +102,6 @@ def _finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) ->
     return replace(config, epsilon=reader.positive("layer_norm_eps"))
 
 
-_KEYS = {"attention.layer_norm_epsilon": "layer_norm_eps", "attention.clamp_kqv": "clip_qkv"}
-_SHARED = {k: v for k, v in llama_gguf.GGUF.keys.items() if v != "rms_norm_eps"}
-
 FAMILY = replace(
     llama.FAMILY,
     read_config=read_config,
@@ -114,7 +111,7 @@ FAMILY = replace(
     final=final,
     gguf=replace(
         llama_gguf.GGUF,
-        keys=_SHARED | _KEYS,
+        keys=llama_gguf.layer_normed(llama_gguf.GGUF.keys) | {"attention.clamp_kqv": "clip_qkv"},
         say=_say,
         finish=_finish,
         arrange=llama_gguf.unpaired_rows,
