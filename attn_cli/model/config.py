@@ -1,6 +1,7 @@
 """A strict reader of config.json: a key is used, known to be harmless, refused, or unknown."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -166,10 +167,15 @@ class ConfigReader:
         value = self._get(key, [])
         if not isinstance(value, list) or (self.has(key) and len(value) < least):
             raise self.error(f"{self.named(key)} is not a list of {least} numbers")
-        for number in value:
-            if type(number) is not int or not 0 <= number <= high:
-                raise self._unfit(key, number, f"whole numbers from 0 to {high}")
-        return tuple(value)
+        return self._whole(key, value, f"whole numbers from 0 to {high}", high=high)
+
+    def _whole(
+        self, key: str, values: Iterable[Any], wanted: str, low: int = 0, high: float = math.inf
+    ) -> tuple[int, ...]:
+        for number in values:
+            if type(number) is not int or not low <= number <= high:
+                raise self._unfit(key, number, wanted)
+        return tuple(values)
 
     def lists(self, key: str) -> bool:
         """Whether the key holds a list."""
@@ -196,19 +202,12 @@ class ConfigReader:
         value = self._get(key, default)
         if not isinstance(value, list | tuple) or len(value) != count:
             raise self._unfit(key, value, f"a list of {count} whole numbers")
-        for number in value:
-            if type(number) is not int or not 0 < number < 2**31:
-                raise self._unfit(key, number, "whole numbers above 0")
-        return tuple(value)
+        return self._whole(key, value, "whole numbers above 0", low=1, high=2**31 - 1)
 
     def numbers(self, key: str) -> tuple[int, ...]:
         """A whole number from 0 on, or a list of them; none if it is missing."""
         value = self._get(key, [])
-        found = value if isinstance(value, list) else [value]
-        for number in found:
-            if type(number) is not int or number < 0:
-                raise self._unfit(key, number, "whole numbers")
-        return tuple(found)
+        return self._whole(key, value if isinstance(value, list) else [value], "whole numbers")
 
     def text_or_texts(self, key: str) -> tuple[str, ...] | str:
         """A text, or a list of texts; an empty list if it is missing."""
@@ -249,10 +248,7 @@ class ConfigReader:
         value = self._get(key, [])
         if not isinstance(value, list):
             raise self._unfit(key, value, "a list of whole numbers")
-        for number in value:
-            if type(number) is not int or number < 0:
-                raise self._unfit(key, number, "whole numbers from 0")
-        return tuple(value)
+        return self._whole(key, value, "whole numbers from 0")
 
     def some_words(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
         """Some of these words, in a list or in one text with | between; none if it is missing."""
