@@ -147,7 +147,7 @@ class Stack:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """The queries of this layer's self-attention that are recorded."""
+        """The positions at which this layer is recorded."""
         block = Address(self.name, "self", self.layer)
         queries, _ = self._request.positions.get(block[:2], (None, None))
         return tuple(queries or self.indices) if block in self._request.blocks else ()
@@ -210,7 +210,7 @@ class Stack:
                 shown={**record.shown, **shown},
                 norms=norms,
             )
-        if self._mixed and Address(self.name, "self", self.layer) in self._request.blocks:
+        if self._mixed and self.kept:
             yield self._of_mixer(x, attention, mlp if mlp.size else gives)
         self._pending.clear()
         self._outputs.clear()
@@ -223,8 +223,7 @@ class Stack:
     def _of_mixer(self, x: np.ndarray, added: np.ndarray, mlp: np.ndarray) -> Mixed:
         """The record of a layer without attention, at the positions that are asked for."""
         entered, output = self._mixed
-        queries, _ = self._request.positions.get((self.name, "self"), (None, None))
-        rows = [query - self.start for query in queries or self.indices]
+        rows = [query - self.start for query in self.kept]
         arrays = (entered, added if added.size else output, mlp, x)
         what = self._model.facts.mixers[self.layer]
         return Mixed(self.name, self.layer, what, *(array[rows] for array in arrays))

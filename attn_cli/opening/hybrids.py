@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attn_cli.errors import ContentError, some
-
-_MOST_LAYERS = 10_000
+from attn_cli.model.tensors import MOST_LAYERS
 
 
 class _Hybrid(NamedTuple):
@@ -77,13 +76,13 @@ def _attending(values: Mapping[str, Any], kind: str, known: _Hybrid) -> list[boo
     """Which layers have attention, as far as a config, or the keys of a GGUF file, say so."""
     own = {key.removeprefix(f"{kind}."): value for key, value in values.items()}
     layers = next((own[n] for n in ("num_hidden_layers", "n_layer", "block_count") if n in own), 0)
-    layers = layers if type(layers) is int and 0 < layers <= _MOST_LAYERS else 0
+    layers = layers if type(layers) is int and 0 < layers <= MOST_LAYERS else 0
     for key in _LISTS:
         if words := _list(own.get(key), str):
             count = layers if key == "block_types" else len(words)
             return [_is_attention(words[n % len(words)]) for n in range(count)]
     if isinstance(pattern := own.get("hybrid_override_pattern"), str):
-        return [letter == "*" for letter in pattern[:_MOST_LAYERS]]
+        return [letter == "*" for letter in pattern[:MOST_LAYERS]]
     if heads := _list(own.get("attention.head_count_kv"), int):
         return [count > 0 for count in heads]
     if "attn_layer_indices" in own:
@@ -96,8 +95,8 @@ def _attending(values: Mapping[str, Any], kind: str, known: _Hybrid) -> list[boo
 
 def _list(value: Any, kind: type) -> Sequence[Any]:
     """A list of values of one kind, empty where it is none."""
-    fits = isinstance(value, list) and all(type(one) is kind for one in value[:_MOST_LAYERS])
-    return value[:_MOST_LAYERS] if fits else ()
+    fits = isinstance(value, list) and all(type(one) is kind for one in value[:MOST_LAYERS])
+    return value[:MOST_LAYERS] if fits else ()
 
 
 def _is_attention(word: str) -> bool:
