@@ -15,7 +15,6 @@ _ROPE = {
     "rope_type": "llama3", "rope_theta": 1_000_000.0, "factor": 16.0, "low_freq_factor": 1.0,
     "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
 }  # fmt: skip
-_KINDS = ("full_attention", "sliding_attention")
 _PERIOD = 4
 
 
@@ -23,13 +22,12 @@ def read_config(reader: ConfigReader) -> llama.Config:
     reader = reader.with_defaults(_DEFAULTS)
     shared = llama.sizes(reader)
     layers, width = shared["layers"], reader.integer("sliding_window")
-    kinds = reader.words("layer_types", _KINDS, layers)
-    kinds = kinds or tuple(_KINDS[layer % _PERIOD > 0] for layer in range(layers))
+    slides = llama.sliding(reader, layers) or [layer % _PERIOD > 0 for layer in range(layers)]
     config = llama.Config(
         **shared,
         rope=read_rope(reader, shared["head_width"], shared["context"], _ROPE),
         mlp_bias=reader.flag("mlp_bias", False),
-        windows=tuple(width if kind == _KINDS[1] else 0 for kind in kinds),
+        windows=llama.windowed(width, slides),
     )
     reader.finish(llama.HARMLESS | {"pretraining_tp"})
     return config

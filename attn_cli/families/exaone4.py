@@ -12,7 +12,6 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import MOST_LAYERS
 
 _DEFAULTS = {"rms_norm_eps": 1e-5, "sliding_window": 4096}
-_KINDS = ("full_attention", "sliding_attention")
 
 
 def read_config(reader: ConfigReader) -> olmo2.Config:
@@ -27,20 +26,19 @@ def read_config(reader: ConfigReader) -> olmo2.Config:
 
 def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     """As `layer_types` says; without it all but every so many layers have the window."""
-    kinds = reader.words("layer_types", _KINDS, layers)
-    if not kinds:
+    slides = llama.sliding(reader, layers)
+    if not slides:
         # The reference has no rule for layers without a window.
         width = reader.integer("sliding_window")
         period = reader.integer("sliding_window_pattern", 4)
-        return tuple(width if (layer + 1) % period else 0 for layer in range(layers))
-    width = reader.integer("sliding_window") if _KINDS[1] in kinds else 0
-    return tuple(width if kind == _KINDS[1] else 0 for kind in kinds)
+        return llama.windowed(width, ((layer + 1) % period != 0 for layer in range(layers)))
+    return llama.windowed(reader.integer("sliding_window") if any(slides) else 0, slides)
 
 
 def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     llama_gguf.say(reader, values, tensors)
     layers = reader.integer("num_hidden_layers", high=MOST_LAYERS)
-    values |= {"sliding_window": None, "layer_types": [_KINDS[0]] * layers}
+    values |= {"sliding_window": None, "layer_types": [llama.KINDS[0]] * layers}
 
 
 def _finish(config: olmo2.Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> olmo2.Config:

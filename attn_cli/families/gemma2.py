@@ -81,10 +81,8 @@ def gemma_config(
 def layer_windows(reader: ConfigReader, layers: int, period: int) -> tuple[int, ...]:
     """The window of each layer, 0 for none: all but every `period`th layer, or `layer_types`."""
     width = reader.integer("sliding_window")
-    kinds = reader.words("layer_types", ("full_attention", "sliding_attention"), layers)
-    slides = [kind == "sliding_attention" for kind in kinds]
-    slides = slides or [(layer + 1) % period != 0 for layer in range(layers)]
-    return tuple(width if here else 0 for here in slides)
+    slides = llama.sliding(reader, layers)
+    return llama.windowed(width, slides or ((n + 1) % period != 0 for n in range(layers)))
 
 
 def shapes(config: Config) -> Shapes:
@@ -156,11 +154,10 @@ def say(
     width = reader.integer("hidden_size") // heads if wide else values["head_dim"]
     if left_out.local_base:
         values.setdefault("rope_local_base_freq", left_out.local_base)
-    kinds = ("full_attention", "sliding_attention")
     if not values.get("sliding_window"):
-        values |= {"sliding_window": 1, "layer_types": ["full_attention"] * layers}
+        values |= {"sliding_window": 1, "layer_types": [llama.KINDS[0]] * layers}
     else:
-        values["layer_types"] = [kinds[(layer + 1) % period != 0] for layer in range(layers)]
+        values["layer_types"] = [llama.KINDS[(layer + 1) % period != 0] for layer in range(layers)]
     values["query_pre_attn_scalar"] = width
 
 

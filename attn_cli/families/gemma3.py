@@ -9,7 +9,7 @@ from functools import partial
 
 from attn_cli.families import gemma2
 from attn_cli.families.gemma2 import HARMLESS, Config, LeftOut, gemma_config
-from attn_cli.families.llama import sizes
+from attn_cli.families.llama import KINDS, sizes
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.rope import Rope, scaled_rope, whole_heads
 
@@ -21,7 +21,6 @@ _DEFAULTS = {
     "sliding_window_pattern": 6,
 }  # fmt: skip
 _SLOW, _FAST = 1_000_000.0, 10_000.0
-_KINDS = ("full_attention", "sliding_attention")
 
 
 def read_config(reader: ConfigReader) -> Config:
@@ -46,12 +45,12 @@ def ropes_by_kind(
     """
     newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
     kinds = reader.section("rope_parameters")
-    sections = [kinds.section(kind) for kind in _KINDS]
-    if newer and (not newer.keys() & set(_KINDS) or older):
+    sections = [kinds.section(kind) for kind in KINDS]
+    if newer and (not newer.keys() & set(KINDS) or older):
         message = "rope_parameters and rope_scaling contradict each other"
         raise reader.error(
             message if older else "rope_parameters is not by kind of layer",
-            f"the reference has {' and '.join(_KINDS)} in rope_parameters",
+            f"the reference has {' and '.join(KINDS)} in rope_parameters",
         )
     kinds.leave()
     if older:

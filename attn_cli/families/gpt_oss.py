@@ -63,7 +63,7 @@ def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
     if not reader.mapping("rope_scaling") and not reader.has("rope_parameters"):
         section = reader.section("rope_parameters", _ROPE)
         return scaled_rope(section, reader, reader.positive("rope_theta"), width, context)
-    for kind in ("full_attention", "sliding_attention"):
+    for kind in llama.KINDS:
         rope_section(reader).only(kind)
     return read_rope(reader, width, context)
 

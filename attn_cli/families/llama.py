@@ -4,7 +4,7 @@ Touvron et al. 2023. Weights are stored (output, input). A sibling's file reads 
 the same `Config` and takes the rest from `FAMILY`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -26,6 +26,8 @@ from attn_cli.model.weights import LayerWeights, Weights
 from attn_cli.records import Facts
 
 HARMLESS = frozenset({"attention_dropout", "initializer_range"})
+# Of layers, without and with a window, as `layer_types` has them.
+KINDS = ("full_attention", "sliding_attention")
 # Frequencies are made before the file is asked for a tensor.
 _WIDEST_HEAD = 1 << 16
 
@@ -137,13 +139,21 @@ def layer_windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     """Qwen's rule: layers from `max_window_layers` on have the window, or as `layer_types` says."""
     width = window_width(reader)
     first = reader.integer("max_window_layers", 28, low=0)
-    kinds = reader.words("layer_types", ("full_attention", "sliding_attention"), layers)
-    slides = [kind == "sliding_attention" for kind in kinds]
-    slides = slides or [layer >= first for layer in range(layers)]
+    slides = sliding(reader, layers) or [layer >= first for layer in range(layers)]
     if not reader.flag("use_sliding_window", False):
         return (0,) * layers
     if any(slides) and not reader.has("sliding_window") and not width:
         raise reader.error("sliding_window is null, and there are layers that need it")
+    return windowed(width, slides)
+
+
+def sliding(reader: ConfigReader, layers: int) -> tuple[bool, ...]:
+    """Whether each layer has the window, as `layer_types` says; empty where it says nothing."""
+    return tuple(kind == KINDS[1] for kind in reader.words("layer_types", KINDS, layers))
+
+
+def windowed(width: int, slides: Iterable[bool]) -> tuple[int, ...]:
+    """The window of each layer, 0 for none."""
     return tuple(width if here else 0 for here in slides)
 
 

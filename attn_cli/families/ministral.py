@@ -7,7 +7,6 @@ from attn_cli.model.config import ConfigReader
 
 # What the reference's config class has where config.json leaves a key out.
 _DEFAULTS = {"num_key_value_heads": 8, "sliding_window": 4096}
-_KINDS = ("full_attention", "sliding_attention")
 
 
 def read_config(reader: ConfigReader) -> llama.Config:
@@ -15,10 +14,9 @@ def read_config(reader: ConfigReader) -> llama.Config:
     reader.integer("head_dim")  # the reference fails without it
     shared = llama.common(reader)
     width = reader.integer("sliding_window")  # the reference fails where it is null
-    kinds = reader.words("layer_types", _KINDS, shared["layers"]) or _KINDS[1:] * shared["layers"]
+    slides = llama.sliding(reader, shared["layers"]) or (True,) * shared["layers"]
     reader.finish(llama.HARMLESS)
-    windows = tuple(width if kind == _KINDS[1] else 0 for kind in kinds)
-    return llama.Config(**shared, windows=windows)
+    return llama.Config(**shared, windows=llama.windowed(width, slides))
 
 
 # Its GGUF files call themselves llama.

@@ -68,8 +68,7 @@ def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     """Every second layer below `max_window_layers` has the window, or as `layer_types` says."""
     width = llama.window_width(reader)
     first = reader.integer("max_window_layers", 28, low=0)
-    kinds = reader.words("layer_types", ("full_attention", "sliding_attention"), layers)
-    slides = [kind == "sliding_attention" for kind in kinds]
+    slides = llama.sliding(reader, layers)
     if not reader.flag("use_sliding_window", False):
         if any(slides):
             raise reader.error(
@@ -79,7 +78,7 @@ def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     slides = slides or [layer % 2 == 0 and layer < first for layer in range(layers)]
     if any(slides) and not width:
         raise reader.error("sliding_window is null, and there are layers that need it")
-    return tuple(width if here else 0 for here in slides)
+    return llama.windowed(width, slides)
 
 
 def shapes(config: Config) -> Shapes:

@@ -6,7 +6,6 @@ from attn_cli.families import llama, llama_gguf
 from attn_cli.model.config import ConfigReader
 
 _DEFAULTS = {"num_key_value_heads": 4, "rope_theta": 2_000_000.0, "tie_word_embeddings": True}
-_KINDS = ("full_attention", "sliding_attention")
 
 
 def read_config(reader: ConfigReader) -> llama.Config:
@@ -28,12 +27,12 @@ def _windows(reader: ConfigReader, layers: int, unrotated: tuple[int, ...]) -> t
     """As `layer_types` says; without it, the layers that do not rotate have the window."""
     width = reader.integer("sliding_window") if reader.has("sliding_window") else 0
     used = reader.flag("use_sliding_window", False)
-    kinds = reader.words("layer_types", _KINDS, layers)
-    if not kinds:
-        return tuple(width if used and layer in unrotated else 0 for layer in range(layers))
-    if _KINDS[1] in kinds and not width:
+    slides = llama.sliding(reader, layers)
+    if not slides:
+        return llama.windowed(width, (used and layer in unrotated for layer in range(layers)))
+    if any(slides) and not width:
         raise reader.error("sliding_window is null, and there are layers that need it")
-    return tuple(width if kind == _KINDS[1] else 0 for kind in kinds)
+    return llama.windowed(width, slides)
 
 
 FAMILY = replace(
