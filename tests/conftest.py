@@ -11,10 +11,10 @@ from typing import Any
 import gguf
 import hypothesis
 import pytest
-from golden.made_weights import made
+from made_folders import document, made_folder
 
 from attn_cli import session
-from attn_cli.checkpoints.safetensors import encode, open_safetensors
+from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.model.family import Model
 from attn_cli.training import tokenizer as making
 
@@ -119,13 +119,7 @@ def type_folder(tmp_path: Path) -> Callable[..., str]:
     """Makes the folder of a golden model type, with other values for some keys of its config."""
 
     def make(name: str, **changes: Any) -> str:
-        document = json.loads((GOLDEN / "types" / f"{name}.json").read_text())
-        place = tmp_path / name
-        place.mkdir(exist_ok=True)
-        (place / "config.json").write_text(json.dumps(document["config"] | changes))
-        tensors = made(document["tensors"], document["seed"])
-        (place / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
-        return str(place)
+        return str(made_folder(tmp_path / name, name, document(name)["config"] | changes))
 
     return make
 

@@ -1,15 +1,8 @@
 """Models with sinks: the golden ones' folders, and one whose experts are floats of four bits."""
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 from golden.made_weights import made
 
-from attn_cli.checkpoints.safetensors import encode
-
-TYPES = Path(__file__).parent / "golden" / "types"
 _FLOATS = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
 # As openai/gpt-oss-20b has it, of small sizes.
 CONFIG = {
@@ -36,19 +29,6 @@ CONFIG = {
     "tie_word_embeddings": False, "transformers_version": "4.55.0.dev0", "use_cache": True,
     "vocab_size": 41,
 }  # fmt: skip
-
-
-def golden_folder(name: str, place: Path) -> tuple[Path, dict]:
-    """The folder of a golden model, and its document."""
-    found = json.loads((TYPES / f"{name}.json").read_text())
-    write(place, found["config"], made(found["tensors"], found["seed"]))
-    return place, found
-
-
-def write(place: Path, config: Mapping, tensors: Mapping[str, np.ndarray]) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "config.json").write_text(json.dumps(config))
-    (place / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
 
 
 def plain() -> dict[str, np.ndarray]:

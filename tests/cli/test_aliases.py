@@ -1,30 +1,21 @@
 """What pages and questions say of multipliers, of growing queries and of paired neighbours."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from golden.made_weights import made
+from made_folders import document, made_folder
 
-from attn_cli.checkpoints.safetensors import encode
-
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 IDS = "3,5,7,9,1,2,4"
 
 
 @pytest.fixture
-def made_folder(tmp_path):
+def changed(tmp_path):
     """The folder of a golden model, with some values of its config, and of its tensors, changed."""
 
     def make(name, tensors=dict, **changes):
-        golden = json.loads((TYPES / f"{name}.json").read_text())
         folder = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(golden["config"] | changes))
-        weights = tensors(made(golden["tensors"], golden["seed"]))
-        (folder / "model.safetensors").write_bytes(encode(weights, {"format": "pt"}))
-        return folder
+        return made_folder(folder, name, document(name)["config"] | changes, tensors)
 
     return make
 
@@ -41,8 +32,8 @@ def page(attn):
     return read
 
 
-def test_the_page_tells_of_multipliers(page, made_folder):
-    said = page("trace", made_folder("granite-a"))
+def test_the_page_tells_of_multipliers(page, changed):
+    said = page("trace", changed("granite-a"))
     assert "x = token vector × 3.5 " in said and "multiplied by 3.5 on the way in" in said
     assert "scaled = scores × 0.21 " in said
     assert "every head's pull; multiplied by 0.4, it is added to x." in said
@@ -50,9 +41,9 @@ def test_the_page_tells_of_multipliers(page, made_folder):
     assert "times 0.588235; softmax" in said
 
 
-def test_a_multiplier_of_one_is_not_told(page, made_folder):
+def test_a_multiplier_of_one_is_not_told(page, changed):
     ones = ("embedding_multiplier", "residual_multiplier", "logits_scaling")
-    said = page("trace", made_folder("granite-a", **dict.fromkeys(ones, 1)))
+    said = page("trace", changed("granite-a", **dict.fromkeys(ones, 1)))
     assert "x = token vector " in said and "every head's pull; it is added to x." in said
     assert "multiplied by 0.4" not in said and "on the way in" not in said
     assert ", times " not in said
@@ -62,12 +53,12 @@ def test_a_multiplier_of_one_is_not_told(page, made_folder):
     ("helium-a", "dimensions 2i and 2i + 1"), ("ernie4_5-a", "dimensions 2i and 2i + 1"),
     ("arcee-a", "dimensions i and i + 2"), ("gemma-a", "dimensions i and i + 2"),
 ])  # fmt: skip
-def test_the_page_tells_which_dimensions_rotate_together(page, made_folder, name, pair):
-    assert f"{pair} rotate together" in page("trace", made_folder(name))
+def test_the_page_tells_which_dimensions_rotate_together(page, changed, name, pair):
+    assert f"{pair} rotate together" in page("trace", changed(name))
 
 
-def test_the_page_tells_how_a_query_grows_and_why_redoes_it(page, made_folder):
-    folder = made_folder("ministral3-a")
+def test_the_page_tells_how_a_query_grows_and_why_redoes_it(page, changed):
+    folder = changed("ministral3-a")
     assert "for `<4>` it is 1.7690." in page("trace", folder)  # 1 + 0.7·ln(1 + ⌊6 ÷ 3⌋)
     said = page("why", folder, "--array", "q", "--query", "5", "--column", "2")
     assert ", times the query's 1.4852 at this position = " in said
@@ -79,8 +70,8 @@ def test_the_page_tells_how_a_query_grows_and_why_redoes_it(page, made_folder):
 @pytest.mark.parametrize("name", [
     "granite-a", "granite-b", "ministral3-a", "helium-b", "ernie4_5-b", "gemma-a", "arcee-b",
 ])  # fmt: skip
-def test_a_score_is_the_sum_of_its_parts(attn, made_folder, name):
-    asked = "--ids", IDS, "-m", str(made_folder(name)), "--layer", "1", "--by", "component"
+def test_a_score_is_the_sum_of_its_parts(attn, changed, name):
+    asked = "--ids", IDS, "-m", str(changed(name)), "--layer", "1", "--by", "component"
     result = attn("why", *asked, "--query", "6", "--key", "2", "--json").json["result"]
     (cell,) = result["cells"]
     assert cell["error"] < 1e-5
@@ -89,9 +80,9 @@ def test_a_score_is_the_sum_of_its_parts(attn, made_folder, name):
     )
 
 
-def test_what_a_head_adds_to_a_logit_passes_the_multiplier(attn, made_folder):
+def test_what_a_head_adds_to_a_logit_passes_the_multiplier(attn, changed):
     """Of all heads, and the bias: as much as the attention of the last layer adds to the logit."""
-    folder, added = made_folder("granite-a"), []
+    folder, added = changed("granite-a"), []
     asked = "--ids", "3,5", "-m", str(folder), "--layer", "1", "--query", "1"
     for head in range(6):
         for key in range(2):
@@ -107,7 +98,7 @@ def test_what_a_head_adds_to_a_logit_passes_the_multiplier(attn, made_folder):
 # --- names and configs ---------------------------------------------------------------------------
 
 
-def test_an_exaone_may_have_the_references_names(attn, made_folder):
+def test_an_exaone_may_have_the_references_names(attn, changed):
     names = {
         "transformer.wte.": "model.embed_tokens.", "transformer.ln_f.": "model.norm.",
         "transformer.h.": "model.layers.", ".attn.attention.out_proj": ".self_attn.o_proj",
@@ -125,14 +116,14 @@ def test_an_exaone_may_have_the_references_names(attn, made_folder):
             found[place] = array
         return found
 
-    found = attn("trace", "--ids", IDS, "-m", str(made_folder("exaone-b", renamed)), "--json")
-    wanted = attn("trace", "--ids", IDS, "-m", str(made_folder("exaone-b")), "--json")
+    found = attn("trace", "--ids", IDS, "-m", str(changed("exaone-b", renamed)), "--json")
+    wanted = attn("trace", "--ids", IDS, "-m", str(changed("exaone-b")), "--json")
     assert found.json["next"] == wanted.json["next"]
 
 
-def test_an_exaone_may_have_lgs_names_of_keys(attn, made_folder):
+def test_an_exaone_may_have_lgs_names_of_keys(attn, changed):
     spelt = {"num_layers": 2, "layer_norm_epsilon": 3e-3, "activation_function": "silu"}
-    folder = made_folder("exaone-a")
+    folder = changed("exaone-a")
     plain = attn("trace", "--ids", IDS, "-m", str(folder), "--json")
     config = json.loads((folder / "config.json").read_text()) | spelt
     for key in ("num_hidden_layers", "rms_norm_eps", "hidden_act"):
@@ -142,9 +133,9 @@ def test_an_exaone_may_have_lgs_names_of_keys(attn, made_folder):
     assert again.json["next"] == plain.json["next"] and again.said == plain.said
 
 
-def test_a_mistral_with_layer_types_is_read_as_the_reference_reads_it(attn, made_folder):
+def test_a_mistral_with_layer_types_is_read_as_the_reference_reads_it(attn, changed):
     kinds = {"layer_types": ["full_attention", "sliding_attention"]}
-    folder = made_folder("ministral-a", model_type="mistral", **kinds)
+    folder = changed("ministral-a", model_type="mistral", **kinds)
     found = attn("trace", "--ids", IDS, "-m", str(folder), "--layer", "all", "--json").json
     hidden = [np.array(b["arrays"]["visible"]["values"]).sum() for b in found["attention"]]
     assert hidden == [28, 22]  # all earlier keys; four at most
@@ -169,14 +160,14 @@ def test_a_mistral_with_layer_types_is_read_as_the_reference_reads_it(attn, made
     ("ernie4_5-a", {"use_bias": "no"}, "use_bias is 'no', not true or false"),
     ("exaone-a", {"num_layers": 0}, "num_layers is 0, not a whole number"),
 ])  # fmt: skip
-def test_what_cannot_be_honoured_is_refused_by_name(attn, made_folder, name, changes, words):
-    result = attn("trace", "--ids", IDS, "-m", str(made_folder(name, **changes)))
+def test_what_cannot_be_honoured_is_refused_by_name(attn, changed, name, changes, words):
+    result = attn("trace", "--ids", IDS, "-m", str(changed(name, **changes)))
     assert (result.code, result.out) == (1, b"")
     assert words in result.said and len(result.said.splitlines()) <= 3
 
 
-def test_beyond_the_context_a_dynamic_rotation_is_not_known(attn, made_folder):
-    folder, long = made_folder("internlm3-a"), ",".join(["5"] * 32)
+def test_beyond_the_context_a_dynamic_rotation_is_not_known(attn, changed):
+    folder, long = changed("internlm3-a"), ",".join(["5"] * 32)
     assert attn("trace", "--ids", ",".join(["5"] * 31), "-m", str(folder)).code == 0
     for command in ("trace", "sample", "lens"):
         result = attn(command, "--ids", long, "-m", str(folder), "--force-context")

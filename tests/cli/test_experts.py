@@ -7,26 +7,16 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from golden.made_weights import made
-
-from attn_cli.checkpoints.safetensors import encode
+from made_folders import made_folder
 
 TYPES = Path(__file__).parents[1] / "golden" / "types"
 IDS = "2,19,13,39,39,34,11"
 
 
-def written(place, name):
-    found = json.loads((TYPES / f"{name}.json").read_text())
-    (place / "config.json").write_text(json.dumps(found["config"]))
-    tensors = made(found["tensors"], found["seed"])
-    (place / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
-    return place
-
-
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory):
     """A model whose shares do not add up to 1, with a shared expert: 3 of 6 in each of 2 layers."""
-    return written(tmp_path_factory.mktemp("mixture"), "qwen2_moe-a")
+    return made_folder(tmp_path_factory.mktemp("mixture"), "qwen2_moe-a")
 
 
 @pytest.fixture
@@ -196,8 +186,8 @@ def test_cost_counts_the_experts_that_a_token_meets(attn, mixture):
 
 def test_why_tells_a_norm_over_all_heads_but_not_what_is_clipped_after_it(attn, tmp_path):
     asked = ("why", "--ids", IDS, "--array", "q", "--column", "1", "-m")
-    told = " ".join(attn(*asked, written(tmp_path, "olmoe-b")).text.split())
+    told = " ".join(attn(*asked, made_folder(tmp_path, "olmoe-b")).text.split())
     assert "The RMS norm of all heads together divides by the root" in told
-    result = attn(*asked, written(tmp_path, "olmoe-a"))
+    result = attn(*asked, made_folder(tmp_path, "olmoe-a"))
     assert result.code == 2 and "normalises q and then clips it" in result.said
     assert attn(*asked[:4], "v", *asked[5:], tmp_path).code == 0

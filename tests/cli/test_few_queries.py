@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from sink_models import golden_folder
+from made_folders import made_folder
 
 from attn_cli import session, vocabulary
 from attn_cli.cli.options import OutputOptions
@@ -23,7 +23,7 @@ def ids(count):
 @pytest.fixture(scope="module")
 def models(golden_path, tmp_path_factory):
     """Where models of these names are."""
-    sunk = golden_folder("gpt_oss-a", tmp_path_factory.mktemp("models") / "sunk")[0]
+    sunk = made_folder(tmp_path_factory.mktemp("models") / "sunk", "gpt_oss-a")
     return lambda name: sunk if name == "sunk" else golden_path / name
 
 

@@ -1,15 +1,12 @@
 """Pages and documents of models with latent keys and values, and of layers without attention."""
 
-import json
 import re
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
-from golden.made_weights import made
-
-from attn_cli.checkpoints.safetensors import encode
+from made_folders import document, made_folder
 
 TYPES = Path(__file__).parents[1] / "golden" / "types"
 IDS = "3,1,4,1,5"
@@ -43,11 +40,7 @@ def folder(tmp_path_factory):
 
     def make(name):
         if name not in there:
-            found = json.loads((TYPES / f"{name}.json").read_text())
-            there[name] = place = tmp_path_factory.mktemp(name)
-            (place / "config.json").write_text(json.dumps(found["config"]))
-            tensors = made(found["tensors"], found["seed"])
-            (place / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
+            there[name] = made_folder(tmp_path_factory.mktemp(name), name)
         return str(there[name])
 
     return make
@@ -138,9 +131,7 @@ def test_what_a_layer_without_heads_cannot_answer_is_refused(attn, folder, quest
 
 def test_a_count_is_of_the_layers_that_there_are(attn, folder):
     result = attn("cost", "--model", folder("lfm2-a"), "--context", "5", "--json").json["result"]
-    config, tensors = (
-        json.loads((TYPES / "lfm2-a.json").read_text())[k] for k in ("config", "tensors")
-    )
+    config, tensors = (document("lfm2-a")[k] for k in ("config", "tensors"))
     stored = {name: int(np.prod(shape)) for name, shape in dict(tensors).items()}
     assert result["parameters"] == sum(stored.values())
     assert [one["layers"] for one in result["attentions"]] == [2]

@@ -1,7 +1,7 @@
 """Pages of types whose norms and positions stand elsewhere say what their models do."""
 
 import pytest
-from golden.made_folders import write_folder
+from made_folders import made_folder
 
 PAGES = [
     ("olmo-a", "no number of q, k and v is left above 0.9 or below −0.9"),
@@ -23,7 +23,7 @@ PAGES = [
 
 @pytest.mark.parametrize(("name", "sentence"), PAGES)
 def test_a_page_tells_the_models_own_order(attn, tmp_path, name, sentence):
-    said = attn("trace", "--ids", "3,1,4", "--model", write_folder(name, tmp_path)).text
+    said = attn("trace", "--ids", "3,1,4", "--model", str(made_folder(tmp_path, name))).text
     assert sentence in " ".join(said.split())
 
 
@@ -38,14 +38,14 @@ WHY = [
 @pytest.mark.parametrize(("name", "array", "sentence"), WHY)
 def test_the_page_of_an_entry_tells_each_step(attn, tmp_path, name, array, sentence):
     said = attn(
-        "why", "--ids", "3,1,4", "--model", write_folder(name, tmp_path), "--array", array,
+        "why", "--ids", "3,1,4", "--model", str(made_folder(tmp_path, name)), "--array", array,
         "--column", "1", "--layer", "1",
     ).text  # fmt: skip
     assert sentence in " ".join(said.split())
 
 
 def test_circuits_tell_what_they_leave_out(attn, tmp_path):
-    folder = write_folder("olmo-a", tmp_path)
+    folder = str(made_folder(tmp_path, "olmo-a"))
     said = " ".join(
         attn("heads", "--ids", "3,1", "--model", folder, "--circuit", "0.1").text.split()
     )

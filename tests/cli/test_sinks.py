@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from sink_models import golden_folder
+from made_folders import made_folder
 
 from attn_cli import room, session, vocabulary
 from attn_cli.analysis.verify import verify
@@ -23,7 +23,7 @@ HEADS, GROUP, EPSILON = 6, 2, 2e-6
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two layers of six heads, three of keys; the first layer has a window of 4."""
-    return golden_folder("gpt_oss-a", tmp_path_factory.mktemp("models") / "sunk")[0]
+    return made_folder(tmp_path_factory.mktemp("models") / "sunk", "gpt_oss-a")
 
 
 @pytest.fixture(scope="module")

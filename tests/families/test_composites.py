@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from conftest import GOLDEN, small_tokenizer
-from made_folders import made_folder, write_config
+from made_folders import document, made_folder, write_config
 
 from attn_cli import session, vocabulary
 from attn_cli.analysis.probes import probe
@@ -22,8 +22,8 @@ from attn_cli.training import tokenizer as making
 NAMES = {kind: kind.replace("_", "-") + "-a" for kind in sorted(COMPOSITES) if kind != "gemma3"}
 
 
-def traced(folder, document):
-    return session.trace(ids=document["ids"], model=str(folder), arrays=vocabulary.ARRAYS)
+def traced(folder, golden):
+    return session.trace(ids=golden["ids"], model=str(folder), arrays=vocabulary.ARRAYS)
 
 
 def same_bits(a, b):
@@ -45,11 +45,11 @@ def rename(folder, change):
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_only_the_text_is_counted_and_a_note_says_what_is_not(tmp_path, kind):
-    folder, document = made_folder(tmp_path / "m", NAMES[kind])
-    model, found = session.load(str(folder)), traced(folder, document)
+    folder, golden = made_folder(tmp_path / "m", NAMES[kind]), document(NAMES[kind])
+    model, found = session.load(str(folder)), traced(folder, golden)
     words = ("visual", "vision", "projector", "connector", "newline")
-    others = [n for n in document["tensors"] if any(word in n for word in words)]
-    sizes = {name: int(np.prod(shape)) for name, shape in document["tensors"].items()}
+    others = [n for n in golden["tensors"] if any(word in n for word in words)]
+    sizes = {name: int(np.prod(shape)) for name, shape in golden["tensors"].items()}
     left_out = sum(sizes[name] for name in others)
     assert len(others) > 3 and model.unread == (len(others), left_out)
     text = sum(sizes.values()) - left_out
@@ -70,8 +70,8 @@ def test_only_the_text_is_counted_and_a_note_says_what_is_not(tmp_path, kind):
     ("idefics3-a", [("model.text_model.", "model.language_model.")]),
 ])  # fmt: skip
 def test_newer_and_older_names_are_the_same_tensors(tmp_path, name, changes):
-    folder, document = made_folder(tmp_path / "m", name)
-    before = traced(folder, document)
+    folder, golden = made_folder(tmp_path / "m", name), document(name)
+    before = traced(folder, golden)
 
     def change(tensor):
         for old, new in changes:
@@ -79,14 +79,14 @@ def test_newer_and_older_names_are_the_same_tensors(tmp_path, name, changes):
                 return new + tensor.removeprefix(old)
         return tensor
 
-    assert any(change(tensor) != tensor for tensor in document["tensors"])
+    assert any(change(tensor) != tensor for tensor in golden["tensors"])
     rename(folder, change)
-    after = traced(folder, document)
+    after = traced(folder, golden)
     assert same_bits(before, after) and before.notes == after.notes
 
 
 def test_a_tensor_that_is_neither_text_nor_pictures_is_refused(tmp_path):
-    folder, _ = made_folder(tmp_path / "m", "llava-a")
+    folder = made_folder(tmp_path / "m", "llava-a")
     rename(folder, lambda name: name.replace("vision_tower.", "visions."))
     with pytest.raises(ContentError, match=r"visions.* has no place in this family"):
         session.load(str(folder))
@@ -98,8 +98,8 @@ def test_a_tensor_that_is_neither_text_nor_pictures_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["qwen2-vl-a", "qwen2-vl-b", "qwen2-5-vl-b"])
 def test_keys_of_the_text_at_the_top_are_the_same_model(tmp_path, name):
     """As in files of 4.4x: one list of keys, and the older spelling of the rotary ones."""
-    folder, document = made_folder(tmp_path / "m", name)
-    before, config = traced(folder, document), dict(document["config"])
+    folder, golden = made_folder(tmp_path / "m", name), document(name)
+    before, config = traced(folder, golden), dict(golden["config"])
     text = dict(config.pop("text_config"))
     rope = text.pop("rope_parameters")
     tied = {"tie_word_embeddings": config["tie_word_embeddings"]}
@@ -110,11 +110,11 @@ def test_keys_of_the_text_at_the_top_are_the_same_model(tmp_path, name):
     older = {"rope_theta": rope["rope_theta"], "rope_scaling": scaling}
     del text["layer_types"]
     write_config(folder, text | config | older | tied)
-    after = traced(folder, document)
+    after = traced(folder, golden)
     assert same_bits(before, after) and before.notes == after.notes
     # Of both, the text's own have the word.
-    write_config(folder, {"hidden_size": 3, "rope_theta": 3.0} | document["config"])
-    assert same_bits(before, traced(folder, document))
+    write_config(folder, {"hidden_size": 3, "rope_theta": 3.0} | golden["config"])
+    assert same_bits(before, traced(folder, golden))
 
 
 REFERENCE = json.loads((GOLDEN / "composites.json").read_text())
@@ -233,8 +233,8 @@ def test_the_end_of_a_text_is_the_outer_configs_or_else_the_texts():
 @pytest.fixture
 def llava(tmp_path):
     """A model whose tokenizer knows the token of pictures, in a chat format too."""
-    folder, document = made_folder(tmp_path / "llava", "llava-a")
-    write_config(folder, document["config"] | {"image_token_index": 38})
+    folder, golden = made_folder(tmp_path / "llava", "llava-a"), document("llava-a")
+    write_config(folder, golden["config"] | {"image_token_index": 38})
     tokenizer = small_tokenizer(making.DECODER)
     known = len(tokenizer["model"]["vocab"])
     added = tokenizer["added_tokens"][0]
@@ -264,8 +264,8 @@ def test_the_same_prompt_is_only_tokenised_where_nothing_is_computed(llava):
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_every_id_that_the_config_reserves_is_refused(tmp_path, kind):
-    folder, document = made_folder(tmp_path / "m", NAMES[kind])
-    model, config = session.load(str(folder)), document["config"]
+    folder, golden = made_folder(tmp_path / "m", NAMES[kind]), document(NAMES[kind])
+    model, config = session.load(str(folder)), golden["config"]
     reserved = {k: v for k, v in config.items() if k.endswith(("_token_index", "_token_id"))}
     reserved = {k: v for k, v in reserved.items() if not re.match("_?(bos|eos|pad)", k)}
     assert reserved and {v: k for k, v in reserved.items()} == model.reserved
@@ -286,7 +286,7 @@ def test_the_two_spellings_of_a_reserved_id():
 
 
 def test_prompts_that_are_drawn_hold_no_reserved_id(tmp_path):
-    folder, _ = made_folder(tmp_path / "m", "qwen2-vl-a")
+    folder = made_folder(tmp_path / "m", "qwen2-vl-a")
     model = session.load(str(folder))
     drawn = [probe(model, ("decoder", "self"), seed) for seed in range(5)]
     ids = {id for one in drawn for id in (*one.prompt.ids, *one.plain.ids)}

@@ -1,16 +1,12 @@
 """Layers with a convolution in place of attention: what is asked of them, and what is refused."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
-from golden.made_weights import made
+from made_folders import document, made_folder
 
 from attn_cli import session
 from attn_cli.analysis import components
 from attn_cli.analysis.parts import parts
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.families.lfm2 import read_config
 from attn_cli.model.cache import Cache
@@ -19,18 +15,13 @@ from attn_cli.model.stack import Request
 from attn_cli.records import Address, Attention, Mixed
 from measure import next_logits_of, row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 IDS = (3, 1, 4, 1, 5)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """Attention in layers 1 and 3 of four."""
-    found, place = json.loads((TYPES / "lfm2-a.json").read_text()), tmp_path_factory.mktemp("lfm2")
-    (place / "config.json").write_text(json.dumps(found["config"]))
-    tensors = made(found["tensors"], found["seed"])
-    (place / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
-    return session.load(str(place))
+    return session.load(str(made_folder(tmp_path_factory.mktemp("lfm2"), "lfm2-a")))
 
 
 def test_all_layers_are_those_with_attention_and_none_the_first_of_them(model):
@@ -102,7 +93,7 @@ def test_a_score_is_split_among_convolutions_too(model):
 
 
 def test_a_model_without_any_attention_is_refused():
-    config = json.loads((TYPES / "lfm2-a.json").read_text())["config"]
+    config = document("lfm2-a")["config"]
     with pytest.raises(ContentError, match="no layer has attention"):
         read_config(ConfigReader(config | {"layer_types": ["conv"] * 4}, "config.json"))
 

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from golden.made_folders import document, write_folder
 from golden.made_weights import made
+from made_folders import document, made_folder
 
 from attn_cli import session
 from attn_cli.analysis.components import components_steps
@@ -32,7 +32,7 @@ def opened(tmp_path_factory):
 
     def make(name):
         if name not in there:
-            there[name] = session.load(write_folder(name, tmp_path_factory.mktemp(name)))
+            there[name] = session.load(str(made_folder(tmp_path_factory.mktemp(name), name)))
         return there[name]
 
     return make
@@ -162,7 +162,7 @@ def test_only_layers_that_rotate_change_without_positions(opened, name, full):
 
 def test_a_model_none_of_whose_layers_rotate_has_no_positions(opened, tmp_path):
     config = document("smollm3-b")["config"] | {"no_rope_layers": [0, 0]}
-    facts = session.load(write_folder("smollm3-b", tmp_path, config)).facts
+    facts = session.load(str(made_folder(tmp_path, "smollm3-b", config))).facts
     assert facts.positions == "none"
     assert not any(facts.rotates(layer) for layer in range(facts.layers))
 

@@ -3,17 +3,12 @@
 They start from the reference's own arrays: what enters a layer, and what attention gives.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
-from golden.made_weights import made
+from made_folders import TYPES, document, weights_of, write_model
 
 from attn_cli import session
-from attn_cli.checkpoints.safetensors import encode
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 NAMES = [
     f"{kind}-{letter}"
     for kind in ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "phimoe")
@@ -62,11 +57,10 @@ def routed(kind, config, scores):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_router_sends_each_token_where_the_reference_does(name, tmp_path):
-    found = json.loads((TYPES / f"{name}.json").read_text())
+    found = document(name)
     config, kind = found["config"], name[:-2]
-    tensors = made(found["tensors"], found["seed"])
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
+    tensors = weights_of(found)
+    write_model(tmp_path, config, tensors)
     trace = session.trace(ids=found["ids"], model=str(tmp_path), arrays=("x",))
     w = {key: array.astype(np.float64) for key, array in tensors.items()}
     with np.load(TYPES / f"{name}.npz") as wanted:

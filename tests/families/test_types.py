@@ -1,30 +1,22 @@
 """Every model type that `golden/make_types.py` knows, against the reference library."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from golden.made_weights import made
+from made_folders import TYPES, document, made_folder
 
 from attn_cli import session, vocabulary
 from attn_cli.analysis.parts import parts
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from attn_cli.model.cache import Cache
 from attn_cli.opening.configs import read_config
 from measure import logits_of, next_logits_of, of_layer, row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 NAMES = sorted(path.stem for path in TYPES.glob("*.json"))
 TOLERANCE = 1e-5
 # The reference unties where a file's output matrix is not the embedding; attn does as the config
 # says, and a note says that there is another.
 ON_PURPOSE = {"tie_word_embeddings"}
-
-
-def document(name):
-    return json.loads((TYPES / f"{name}.json").read_text())
 
 
 def golden(name):
@@ -39,11 +31,7 @@ def folder(tmp_path_factory):
 
     def make(name):
         if name not in there:
-            found, place = document(name), tmp_path_factory.mktemp(name)
-            (place / "config.json").write_text(json.dumps(found["config"]))
-            tensors = made(found["tensors"], found["seed"])
-            (place / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
-            there[name] = place
+            there[name] = made_folder(tmp_path_factory.mktemp(name), name)
         return there[name]
 
     return make

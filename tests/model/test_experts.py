@@ -1,6 +1,5 @@
 """A mixture's tensors in every layout, of which only the experts that are used are read."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 
@@ -8,9 +7,9 @@ import gguf
 import numpy as np
 import pytest
 from golden.made_weights import made
+from made_folders import write_model
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from attn_cli.families import qwen2_moe, qwen3_moe
 from attn_cli.model.cache import Cache
@@ -78,10 +77,7 @@ def folder(tmp_path):
 
     def write(arrange=dict, **config):
         place = tmp_path / f"m{len(list(tmp_path.iterdir()))}"
-        place.mkdir()
-        (place / "config.json").write_text(json.dumps(CONFIG | config))
-        (place / "model.safetensors").write_bytes(encode(arrange(made(shapes(), 7)), {}))
-        return str(place)
+        return str(write_model(place, CONFIG | config, arrange(made(shapes(), 7))))
 
     return write
 

@@ -3,22 +3,18 @@
 The names of tensors are the library's own; keys, order of rows and gains are the converter's.
 """
 
-import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
-from golden.made_weights import made
+from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from measure import row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 # Each golden model, the architecture that the converter makes of it, and what GGUF has no key for.
 MODELS = {
     "gemma-a": ("gemma", {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0}}),
@@ -118,14 +114,12 @@ def convert(tmp_path, write_gguf):
 
     def make(name, keys=nothing, tensors=dict):
         architecture, unsayable = MODELS[name]
-        golden = json.loads((TYPES / f"{name}.json").read_text())
+        golden = document(name)
         config, folder = golden["config"] | unsayable, tmp_path / name
         if config["rope_parameters"]["rope_type"] == "dynamic":  # the same up to the context
             config["rope_parameters"]["rope_type"] = "default"
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(config))
-        weights = made(golden["tensors"], golden["seed"])
-        (folder / "model.safetensors").write_bytes(encode(weights, {"format": "pt"}))
+        weights = weights_of(golden)
+        write_model(folder, config, weights)
 
         def all_keys(writer):
             add(writer, architecture, config)

@@ -3,21 +3,17 @@
 The names of tensors are the library's own; keys, order of rows and stacking are the converter's.
 """
 
-import json
 import re
-from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
-from golden.made_weights import made
+from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from measure import row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 ARCHITECTURES = {
     "mixtral-a": "llama", "qwen2_moe-a": "qwen2moe", "qwen3_moe-a": "qwen3moe",
     "olmoe-a": "olmoe", "granitemoe-a": "granitemoe", "phimoe-b": "phimoe",
@@ -32,8 +28,8 @@ IDS = (3, 1, 4, 1, 5, 9, 2, 6)
 TOLERANCE = 2e-6
 
 
-def document(name):
-    found = json.loads((TYPES / f"{name}.json").read_text())
+def sayable(name):
+    found = document(name)
     found["config"] |= SAYABLE.get(name, {})
     return found
 
@@ -108,11 +104,9 @@ def convert(tmp_path, write_gguf):
     """Makes a golden model's GGUF file, changed on the way, and its folder."""
 
     def make(name, *, keys=lambda writer: None, tensors=dict, apart=False, kinds=None):
-        architecture, found = ARCHITECTURES[name], document(name)
-        folder, weights = tmp_path / name, made(found["tensors"], found["seed"])
-        folder.mkdir(exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(found["config"]))
-        (folder / "model.safetensors").write_bytes(encode(weights, {"format": "pt"}))
+        architecture, found = ARCHITECTURES[name], sayable(name)
+        weights = weights_of(found)
+        folder = write_model(tmp_path / name, found["config"], weights)
 
         def add(writer):
             add_keys(writer, found["config"])

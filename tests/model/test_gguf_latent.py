@@ -1,29 +1,21 @@
 """Models with latent keys and values, or layers without attention, in GGUF files, as llama.cpp's
 converter writes them."""
 
-import json
 import re
-from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
-from golden.made_weights import made
+from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from measure import row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 ARCHITECTURES = {
     "deepseek-v2-a": "deepseek2", "deepseek-v2-b": "deepseek2", "deepseek-v3-a": "deepseek2",
     "minicpm3-a": "minicpm3", "lfm2-a": "lfm2", "lfm2-b": "lfm2",
 }  # fmt: skip
-
-
-def document(name):
-    return json.loads((TYPES / f"{name}.json").read_text())
 
 
 # --- the converter -------------------------------------------------------------------------------
@@ -149,7 +141,7 @@ def convert(tmp_path, write_gguf):
 
     def make(name, *, older=False, keys=lambda writer: None, change=lambda config: None):
         found, architecture = document(name), ARCHITECTURES[name]
-        config, tensors = found["config"], made(found["tensors"], found["seed"])
+        config, tensors = found["config"], weights_of(found)
         rope = config["rope_parameters"]
         if rope["rope_type"] == "yarn":  # what the converter has no key for
             rope["mscale"] = rope["mscale_all_dim"]
@@ -159,10 +151,7 @@ def convert(tmp_path, write_gguf):
             config |= sizes | {"max_position_embeddings": 12}
             rope["rope_theta"] = 10000.0
         change(config)
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(config))
-        (folder / "model.safetensors").write_bytes(encode(tensors, {"format": "pt"}))
+        folder = write_model(tmp_path / name, config, tensors)
 
         def add(writer):
             add_keys(writer, architecture, config, older=older)

@@ -3,20 +3,15 @@
 The names of tensors are the library's own; keys, order of rows and norms are the converter's.
 """
 
-import json
-from pathlib import Path
-
 import gguf
 import numpy as np
 import pytest
-from golden.made_weights import made
+from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
-from attn_cli.checkpoints.safetensors import encode
 from attn_cli.errors import ContentError
 from measure import row_error
 
-TYPES = Path(__file__).parents[1] / "golden" / "types"
 ARCHITECTURES = {
     "phi-a": "phi2", "starcoder2-a": "starcoder2", "starcoder2-b": "starcoder2",
     "stablelm-a": "stablelm", "stablelm-b": "stablelm", "falcon-a": "falcon", "falcon-b": "falcon",
@@ -157,18 +152,15 @@ def convert(tmp_path, write_gguf):
 
     def make(name, *, keys=lambda writer: None, tensors=dict):
         architecture = ARCHITECTURES[name]
-        document = json.loads((TYPES / f"{name}.json").read_text())
-        config = document["config"] | SAYABLE.get(name, {})
+        found = document(name)
+        config = found["config"] | SAYABLE.get(name, {})
         if name == "phi-a":
             config["rope_parameters"]["rope_theta"] = 10000.0
-        arrays = made(document["tensors"], document["seed"])
+        arrays = weights_of(found)
         if name == "falcon-b":  # llama.cpp's Falcon has no biases of maps
             config["bias"] = False
             arrays = {n: a for n, a in arrays.items() if not n.endswith(".bias") or "ln_" in n}
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(config))
-        (folder / "model.safetensors").write_bytes(encode(arrays, {"format": "pt"}))
+        folder = write_model(tmp_path / name, config, arrays)
 
         def add(writer):
             ADD[architecture](writer, config)

@@ -9,8 +9,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from golden.made_folders import document, write_folder
-from golden.made_weights import made
+from made_folders import document, made_folder, weights_of
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
@@ -101,7 +100,7 @@ def converted(found, architecture):
     kind = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
     names = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
     tensors = {}
-    for name, stored in made(found["tensors"], found["seed"]).items():
+    for name, stored in weights_of(found).items():
         array = stored
         heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
         module = name.split(".")[-2]
@@ -130,8 +129,7 @@ def convert(tmp_path, write_gguf):
 
     def make(name, *, keys=lambda writer: None, tensors=dict):
         found, architecture, folder = document(name), ARCHITECTURES[name], tmp_path / name
-        folder.mkdir()
-        write_folder(name, folder, sayable(found["config"]))
+        made_folder(folder, name, sayable(found["config"]))
 
         def add(writer):
             add_base(writer, found["config"], architecture)

@@ -3,7 +3,7 @@
 import gguf
 import numpy as np
 import pytest
-from made_folders import made_folder
+from made_folders import document, made_folder
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import open_safetensors
@@ -37,8 +37,8 @@ def convert(tmp_path, write_gguf):
     """Makes the GGUF file of a golden model with more tensors, and the folder it came from."""
 
     def make(name, *, keys=lambda writer: None, more=()):
-        folder, document = made_folder(tmp_path / name, name)
-        architecture, text = ARCHITECTURES[name], document["config"]["text_config"]
+        folder = made_folder(tmp_path / name, name)
+        architecture, text = ARCHITECTURES[name], document(name)["config"]["text_config"]
         kind = {n: number for number, n in gguf.MODEL_ARCH_NAMES.items()}[architecture]
         names = gguf.get_tensor_name_map(kind, text["num_hidden_layers"])
         found = {}

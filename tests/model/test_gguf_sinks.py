@@ -5,7 +5,8 @@ import json
 import gguf
 import numpy as np
 import pytest
-from sink_models import CONFIG, blocks, golden_folder, numbers, plain, write
+from made_folders import document, made_folder, write_model
+from sink_models import CONFIG, blocks, numbers, plain
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.safetensors import open_safetensors
@@ -27,7 +28,7 @@ def plain_folder(tmp_path_factory):
     """The numbers that the blocks stand for, as the reference stores them, (input, output)."""
     place = tmp_path_factory.mktemp("plain")
     of_experts = {n: numbers(*both).swapaxes(1, 2) for n, both in blocks().items()}
-    write(place, config_without_blocks(), plain() | of_experts)
+    write_model(place, config_without_blocks(), plain() | of_experts)
     return place
 
 
@@ -143,8 +144,7 @@ def test_a_gguf_file_of_four_bits_gives_the_same_digits(
 
 @pytest.mark.parametrize("name", ["gpt_oss-a", "gpt_oss-b"])
 def test_a_gguf_file_opens_as_the_folder(name, write_gguf, tmp_path):
-    place, found = golden_folder(name, tmp_path / name)
-    config = found["config"]
+    place, config = made_folder(tmp_path / name, name), document(name)["config"]
     tensors = {n: t.read() for n, t in open_safetensors(place / "model.safetensors").items()}
     # What the converter has no key for.
     config |= {"layer_types": ["sliding_attention", "full_attention"],
@@ -255,7 +255,7 @@ def test_what_does_not_fit_is_refused_by_name(key, four_bit_folder, tmp_path):
 
 
 def test_a_sink_that_is_missing_is_named(plain_folder, repack, tmp_path):
-    write(tmp_path, config_without_blocks(), {
+    write_model(tmp_path, config_without_blocks(), {
         name: tensor.read()
         for name, tensor in open_safetensors(plain_folder / "model.safetensors").items()
         if name != "model.layers.1.self_attn.sinks"
