@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -126,6 +127,18 @@ def trace_errors(trace: Trace, golden: Mapping[str, np.ndarray]) -> dict[str, fl
         for name, error in block_errors(block, of_layer(golden, block.layer)).items():
             found[name] = max(error, found.get(name, 0))
     return found
+
+
+def every_array(trace: Trace) -> dict[str, np.ndarray]:
+    """The arrays of a trace of one stack as `LAYER.NAME`, and the logits."""
+    arrays = {f"{b.layer}.{name}": a for b in trace.attention for name, a in b.arrays.items()}
+    return arrays | {"logits": trace.logits}
+
+
+def in_float64(path: str | Path) -> Model:
+    """A model in which only a wrong number or order can make a difference."""
+    model = session.load(str(path))
+    return replace(model, weights=replace(model.weights, dtype=np.float64))
 
 
 def same_bits(one: Trace, two: Trace) -> bool:

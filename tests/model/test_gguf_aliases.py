@@ -9,11 +9,12 @@ from dataclasses import replace
 import gguf
 import numpy as np
 import pytest
+from gguf_keys import add_sizes
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
-from measure import row_error
+from measure import every_array, in_float64, row_error
 
 # Each golden model, the architecture that the converter makes of it, and what GGUF has no key for.
 MODELS = {
@@ -45,13 +46,7 @@ SCALES = {
 def add(writer, architecture, config):
     width = config["hidden_size"] // config["num_attention_heads"]
     head, rope = config.get("head_dim", width), config["rope_parameters"]
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    add_sizes(writer, config)
     writer.add_key_length(head)
     writer.add_value_length(head)
     if architecture == "gemma":
@@ -132,12 +127,10 @@ def convert(tmp_path, write_gguf):
 
 
 def computed(path):
-    """In float64, where only a wrong number or order can make a difference."""
-    model = session.load(str(path))
-    model = replace(model, weights=replace(model.weights, dtype=np.float64))
-    trace = session.trace(ids=(3, 1, 4, 1, 5, 9, 2, 6), model=model, arrays=vocabulary.ARRAYS)
-    arrays = {f"{b.layer}.{name}": a for b in trace.attention for name, a in b.arrays.items()}
-    return arrays | {"logits": trace.logits}
+    found = session.trace(
+        ids=(3, 1, 4, 1, 5, 9, 2, 6), model=in_float64(path), arrays=vocabulary.ARRAYS
+    )
+    return every_array(found)
 
 
 # --- the numbers ---------------------------------------------------------------------------------

@@ -4,12 +4,12 @@ The names of tensors are the library's own; keys, order of rows and gains are th
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+from gguf_keys import add_sizes
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
@@ -17,7 +17,7 @@ from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 from attn_cli.families import gemma2, gemma3
 from attn_cli.model.gguf import open_gguf
-from measure import row_error
+from measure import every_array, in_float64, row_error
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURES = {
@@ -43,13 +43,7 @@ def sayable(name, config):
 
 
 def add_gemma(writer, config):
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    add_sizes(writer, config)
     writer.add_key_length(config["head_dim"])
     writer.add_value_length(config["head_dim"])
     writer.add_sliding_window(config["sliding_window"])
@@ -166,12 +160,8 @@ def convert(golden_copy, tmp_path, write_gguf):
 
 
 def computed(path):
-    """In float64, where only a wrong number or order can make a difference."""
-    model = session.load(str(path))
-    model = replace(model, weights=replace(model.weights, dtype=np.float64))
-    trace = session.trace(ids=IDS, model=model, arrays=vocabulary.ARRAYS)
-    arrays = {f"{b.layer}.{name}": a for b in trace.attention for name, a in b.arrays.items()}
-    return arrays | {"logits": trace.logits}
+    found = session.trace(ids=IDS, model=in_float64(path), arrays=vocabulary.ARRAYS)
+    return every_array(found)
 
 
 # --- the numbers ---------------------------------------------------------------------------------

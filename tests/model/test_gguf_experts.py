@@ -8,11 +8,12 @@ import re
 import gguf
 import numpy as np
 import pytest
+from gguf_keys import add_sizes
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
-from measure import row_error
+from measure import every_array, row_error
 
 ARCHITECTURES = {
     "mixtral-a": "llama", "qwen2_moe-a": "qwen2moe", "qwen3_moe-a": "qwen3moe",
@@ -36,13 +37,7 @@ def sayable(name):
 
 def add_keys(writer, config):
     """`TextModel.set_gguf_parameters`, and what the architectures add to it."""
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    add_sizes(writer, config)
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_expert_count(config.get("num_experts") or config["num_local_experts"])
     writer.add_expert_used_count(config["num_experts_per_tok"])
@@ -121,8 +116,7 @@ def convert(tmp_path, write_gguf):
 
 def computed(path):
     trace = session.trace(ids=IDS, model=path, arrays=vocabulary.ARRAYS)
-    arrays = {f"{b.layer}.{name}": a for b in trace.attention for name, a in b.arrays.items()}
-    return arrays | {"logits": trace.logits}, trace
+    return every_array(trace), trace
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -6,11 +6,12 @@ import re
 import gguf
 import numpy as np
 import pytest
+from gguf_keys import add_sizes
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
-from measure import row_error
+from measure import every_array, row_error
 
 ARCHITECTURES = {
     "deepseek-v2-a": "deepseek2", "deepseek-v2-b": "deepseek2", "deepseek-v3-a": "deepseek2",
@@ -23,13 +24,7 @@ ARCHITECTURES = {
 
 def add_minicpm3(writer, config):
     """The multipliers, and the width of values, are left out."""
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    add_sizes(writer, config)
     writer.add_vocab_size(config["vocab_size"])
     writer.add_q_lora_rank(config["q_lora_rank"])
     writer.add_kv_lora_rank(config["kv_lora_rank"])
@@ -164,9 +159,7 @@ def convert(tmp_path, write_gguf):
 
 
 def computed(path, ids):
-    trace = session.trace(ids=ids, model=str(path), arrays=vocabulary.ARRAYS)
-    arrays = {f"{b.layer}.{name}": a for b in trace.attention for name, a in b.arrays.items()}
-    return arrays | {"logits": trace.logits}
+    return every_array(session.trace(ids=ids, model=str(path), arrays=vocabulary.ARRAYS))
 
 
 # --- the numbers ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
-from measure import row_error
+from measure import every_array, row_error
 
 ARCHITECTURES = {
     "phi-a": "phi2", "starcoder2-a": "starcoder2", "starcoder2-b": "starcoder2",
@@ -173,9 +173,7 @@ def convert(tmp_path, write_gguf):
 
 
 def computed(path):
-    trace = session.trace(ids=(3, 1, 4, 1, 5, 9), model=path, arrays=vocabulary.ARRAYS)
-    arrays = {f"{b.layer}.{name}": a for b in trace.attention for name, a in b.arrays.items()}
-    return arrays | {"logits": trace.logits}
+    return every_array(session.trace(ids=(3, 1, 4, 1, 5, 9), model=path, arrays=vocabulary.ARRAYS))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

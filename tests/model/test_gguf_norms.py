@@ -16,7 +16,7 @@ from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.errors import ContentError
 from attn_cli.families import cohere2, exaone4, olmo2
 from attn_cli.model.gguf import open_gguf
-from measure import row_error
+from measure import every_array, in_float64, row_error
 
 ARCHITECTURES = {
     "olmo-a": "olmo", "olmo2-a": "olmo2", "olmo2-b": "olmo2", "olmo3-a": "olmo2",
@@ -143,12 +143,10 @@ def convert(tmp_path, write_gguf):
 
 
 def computed(path):
-    """In float64, where only a wrong number or order can make a difference."""
-    model = session.load(str(path))
-    model = replace(model, weights=replace(model.weights, dtype=np.float64))
-    trace = session.trace(ids=(3, 1, 4, 1, 5, 9, 2, 6), model=model, arrays=vocabulary.ARRAYS)
-    arrays = {f"{b.layer}.{name}": a for b in trace.attention for name, a in b.arrays.items()}
-    return arrays | {"logits": trace.logits}
+    found = session.trace(
+        ids=(3, 1, 4, 1, 5, 9, 2, 6), model=in_float64(path), arrays=vocabulary.ARRAYS
+    )
+    return every_array(found)
 
 
 # --- the numbers ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import gguf
 import numpy as np
 import pytest
+from gguf_keys import add_sizes
 from made_folders import document, made_folder
 
 from attn_cli import session, vocabulary
@@ -15,13 +16,7 @@ IDS = (3, 1, 4, 1, 5, 9, 2, 6)
 
 
 def add_text(writer, config, architecture):
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    add_sizes(writer, config)
     rope = config["rope_parameters"]
     writer.add_rope_freq_base(rope["rope_theta"])
     sections = [*rope["mrope_section"][:3], 0]

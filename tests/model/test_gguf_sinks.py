@@ -5,6 +5,7 @@ import json
 import gguf
 import numpy as np
 import pytest
+from gguf_keys import add_sizes
 from made_folders import document, made_folder, write_model
 from sink_models import CONFIG, blocks, numbers, plain
 
@@ -48,13 +49,7 @@ def four_bit_folder(tmp_path_factory, packed):
 
 
 def add_keys(writer, config):
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    add_sizes(writer, config)
     writer.add_key_length(config["head_dim"])
     writer.add_value_length(config["head_dim"])
     writer.add_expert_count(config["num_local_experts"])
