@@ -280,6 +280,10 @@ class Facts:
         """Whether positions rotate the queries and keys of a layer."""
         return self.positions == "rotary" and layer not in self.unrotated
 
+    def attention_factor(self, layer: int) -> float:
+        """By how much rotation lengthens queries and keys of a layer."""
+        return self.attention_factors[layer] if self.attention_factors else 1.0
+
     @property
     def reads_on(self) -> bool:
         """Whether there are positions beyond the context: they are no rows of a table."""

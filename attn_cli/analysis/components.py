@@ -16,7 +16,7 @@ import numpy as np
 
 from attn_cli import room, session, vocabulary
 from attn_cli.analysis import low_rank
-from attn_cli.analysis.entry import bias_of_norm
+from attn_cli.analysis.entry import bias_of_norm, turning
 from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, request_for, split
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.maths.positions import rotate
@@ -262,11 +262,7 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
     w_MD = arrays[f"w_{letter}"][0].astype(np.float64)
     bias_D = arrays[f"b_{letter}"][0] if f"b_{letter}" in arrays else np.zeros(0)
     raw_PD = normed_PM @ w_MD + (bias_D if bias_D.size else 0)
-    cos = sin = np.zeros((0, 0))
-    if "angles" in block.shown:
-        angles = block.shown["angles"][rows].astype(np.float64)
-        factor = facts.attention_factors[block.layer] if facts.attention_factors else 1.0
-        cos, sin = np.cos(angles) * factor, np.sin(angles) * factor
+    cos, sin = turning(facts, block, positions)
     late, centred = facts.head_norm == "rotated", bool(facts.head_norm) and facts.norm == "layer"
     side = _Side(
         norm, w_MD, bias_D, np.ones_like(raw_PD), cos, sin, facts.interleaved, late, centred
