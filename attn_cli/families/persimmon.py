@@ -30,7 +30,7 @@ def read_config(reader: ConfigReader) -> Config:
         tied=reader.flag("tie_word_embeddings", False),
         head_norm=head_norm,
         head_norm_bias=head_norm,
-        rope=prenorm.partial_rope(reader, found, 0.5),
+        rope=prenorm.partial_rope(reader, found, 0.5, odd=False),
     )
     reader.finish(_HARMLESS)
     return config

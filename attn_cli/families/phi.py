@@ -44,7 +44,7 @@ def read_config(reader: ConfigReader) -> Config:
         logit_bias=True,
         head_norm=head_norm,
         head_norm_bias=head_norm,
-        rope=prenorm.partial_rope(reader, found, 0.5),
+        rope=prenorm.partial_rope(reader, found, 0.5, odd=False),
     )
     reader.finish(_HARMLESS)
     return config

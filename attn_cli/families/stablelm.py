@@ -49,7 +49,7 @@ def read_config(reader: ConfigReader) -> Config:
         head_norm=reader.flag("qk_layernorm", False),
         parallel=parallel,
         one_norm=parallel,
-        rope=prenorm.partial_rope(reader, found, 0.25),
+        rope=prenorm.partial_rope(reader, found, 0.25, odd=False),
     )
     reader.finish(_HARMLESS)
     return config

@@ -204,10 +204,10 @@ def whole_rope(reader: ConfigReader, found: Mapping[str, Any]) -> Rope:
     return read_rope(reader, found["head_width"], found["context"])
 
 
-def partial_rope(reader: ConfigReader, found: Mapping[str, Any], share: float) -> Rope:
+def partial_rope(reader: ConfigReader, found: Mapping[str, Any], share: float, **odd: bool) -> Rope:
     """Rotation of a share of each head's dimensions; `share` is the class's own."""
     section, key = rope_section(reader), "partial_rotary_factor"
-    width = rotated_width(section, reader, key, share, found["head_width"])
+    width = rotated_width(section, reader, key, share, found["head_width"], **odd)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     return scaled_rope(section, reader, base, width, found["context"])
 

@@ -147,13 +147,23 @@ def rope_section(
 
 
 def rotated_width(
-    section: ConfigReader, reader: ConfigReader, key: str, share: float, width: int
+    section: ConfigReader,
+    reader: ConfigReader,
+    key: str,
+    share: float,
+    width: int,
+    *,
+    odd: bool = True,
 ) -> int:
-    """How many dimensions of a head rotate, where a family's config says which share of them."""
+    """How many dimensions of a head rotate, where a family's config says which share of them.
+
+    Not `odd`: the reference cuts them off before it pairs them, and cannot have an odd count.
+    """
     share = section.positive("partial_rotary_factor", reader.positive(key, share))
     found = int(width * min(share, 1.0))
     # An odd dimension rotates with one more, as the reference pairs them.
-    if share > 1 or found < 1 or found + found % 2 > width:
+    paired = found + found % 2
+    if share > 1 or found < 1 or paired > width or (paired > found and not odd):
         raise section.error(
             f"{share:g} of {width} numbers cannot turn in pairs",
             f"{reader.named(key)} is a share of the head's width, up to 1",
