@@ -18,6 +18,7 @@ from attn_cli.checkpoints.lora import LowRank, added
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten, some
+from attn_cli.model.composite import naming_of_text
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.tensors import OUTPUT, of_layers
@@ -175,7 +176,8 @@ class _Fitting:
     def __init__(self, model: Model, where: str, hint: str) -> None:
         self._model, self._where, self._hint = model, where, hint
         family, config = model.family, model.config
-        self._naming = family.naming(config)
+        naming = family.naming(config)
+        self._naming = naming_of_text(naming) if model.reserved else naming
         self._shapes = of_layers(family.shapes(config), config)
         # A matrix is (input, output) in families whose biases are as long as its second axis.
         self._inputs_first = any(

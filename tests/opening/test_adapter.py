@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden.made_weights import made
 
 from attn_cli import session
 from attn_cli.checkpoints.lora import LowRank, added
@@ -15,7 +16,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError
 from attn_cli.maths import cores
 from attn_cli.model.family import in_memory
-from measure import row_error, same_bits
+from measure import logits_of, row_error, same_bits
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = sorted(path.name for path in (GOLDEN / "adapters").iterdir())
@@ -169,6 +170,46 @@ def of_first(arrays, change):
 ])  # fmt: skip
 def test_tensors_that_do_not_fit_are_refused_by_name(changed, tensors, said):
     assert said in refused(*changed("plain", tensors))
+
+
+@pytest.mark.parametrize(("name", "stored", "module"), [
+    ("llava-a", "language_model.model", "model.language_model"),
+    ("idefics3-a", "model.text_model", "model.text_model"),
+    ("qwen2-vl-a", "model", "model.language_model"),
+    ("qwen3-vl-a", "model.language_model", "model.language_model"),
+])  # fmt: skip
+def test_the_text_of_a_picture_model_is_named_as_in_the_library_that_runs_it(
+    tmp_path, name, stored, module
+):
+    """As merged beforehand; `stored` is what a checkpoint has where the library has `module`."""
+    document = json.loads((GOLDEN / "types" / f"{name}.json").read_text())
+    tensors, part = made(document["tensors"], document["seed"]), "layers.1.self_attn.q_proj"
+    whole = tensors[f"{stored}.{part}.weight"]
+    shapes = {"lora_A": (2, whole.shape[1]), "lora_B": (len(whole), 2)}
+    left = made({f"{part}.{letter}": shape for letter, shape in shapes.items()}, 5)
+    a, b = (left[f"{part}.{letter}"] for letter in shapes)
+    values = {"peft_type": "LORA", "r": 2, "lora_alpha": 3, "target_modules": ["q_proj"]}
+    changes = {
+        f"base_model.model.{module}.{part}.lora_{x}.weight": y for x, y in (("A", a), ("B", b))
+    }
+    merged = tensors | {f"{stored}.{part}.weight": whole + 1.5 * b @ a}
+    for place, arrays in (("base", tensors), ("merged", merged)):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "config.json").write_text(json.dumps(document["config"]))
+        (tmp_path / place / "model.safetensors").write_bytes(encode(arrays, {}))
+    (tmp_path / CONFIG).write_text(json.dumps(values))
+    (tmp_path / WEIGHTS).write_bytes(encode(changes, {}))
+    ids = tuple(document["ids"])
+    wanted = logits_of(session.load(str(tmp_path / "merged")), ids)
+    assert row_error(logits_of(opened(tmp_path / "base", tmp_path), ids), wanted) < 2e-5
+    assert row_error(logits_of(session.load(str(tmp_path / "base")), ids), wanted) > 0.01
+
+
+def test_an_adapter_for_a_picture_model_is_none_for_a_text_model(changed):
+    def renamed(arrays):
+        return {n.replace("model.layers", "model.language_model.layers"): arrays[n] for n in arrays}
+
+    assert "does not have" in refused(*changed("plain", renamed))
 
 
 def test_an_adapter_for_another_model_says_for_which():
