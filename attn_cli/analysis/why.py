@@ -64,10 +64,10 @@ class Added(NamedTuple):
 class Direct(NamedTuple):
     """What this adds to the logit of the predicted token without passing another layer.
 
-    The vector goes through the last norm with mean and scale as they are for the whole x (frozen),
-    and is multiplied with the token's row of the output matrix; a `soft_cap` on logits (0: none)
-    acts later. `norm` is the kind of the last norm, empty where there is none. Where there is no
-    such path `added` is NaN and `reason` one of `REASONS`.
+    The vector goes through the last norm, and one after the block if there is, with mean and scale
+    as they are for the whole x (frozen), and is multiplied with the token's row of the output
+    matrix; a `soft_cap` on logits (0: none) acts later. `norm` is the kind of the last norm, empty
+    where there is none. Where there is no such path `added` is NaN and `reason` one of `REASONS`.
     """
 
     id: int

@@ -54,6 +54,8 @@ def _left_out(model: Facts, found: "Circuit") -> list[Say]:
         said.append(say("circuit.rotary"))
     if model.head_norm:
         said.append(say("circuit.all_norm" if model.head_norm == "all" else "circuit.head_norm"))
+    if model.residual == "normed":
+        said.append(say("circuit.norm_after"))
     if model.clipped:
         said.append(say("circuit.clipped"))
     group = model.group_of(found.stack)

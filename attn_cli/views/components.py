@@ -189,12 +189,13 @@ def logit_page(
     if not math.isfinite(found.total):
         return [*head, say("why.logit_nan", "headline", **words)]
     best, cap = _strongest(found.by[: table.count(full)], found.total), f"{found.soft_cap:g}"
+    norms = note("why.norms_all" if model.residual == "normed" else "why.norms_last")
     capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(found.soft_cap)
     return [
         *head,
         say("why.logit_headline", "headline", **words, writer=found.by[best].writer,
             added=sheet.text(f"part:{best}")),
-        paragraph(say("why.logit_split"), *_mixers(model)),
+        paragraph(say("why.logit_split", norms=norms), *_mixers(model)),
         *capped,
         table.columns(sheet, full, note("why.by_part", token=token, query=query)),
         say("why.logit_error", error=numbers.power(found.error)),

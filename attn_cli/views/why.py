@@ -22,7 +22,7 @@ from attn_cli.views.items import (
 from attn_cli.views.text import label, labels
 from attn_cli.views.workings import Sheet, total
 from attn_cli.vocabulary import MASKS, WHAT_IFS, changes
-from attn_cli.words import note
+from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.why import Cell, Dot
@@ -338,10 +338,19 @@ class _Telling(NamedTuple):
             yield say(f"why.path_{direct.reason.replace('-', '_')}", query=self.query)
             return
         cap = note("why.before_cap") if direct.soft_cap else ""
-        frozen = note(f"why.frozen_{direct.norm}") if direct.norm else ""
+        frozen = self._frozen(direct.norm) if direct.norm else ""
         added, logit = numbers.together(direct.added, direct.logit)
         yield say("why.logit", token=label(direct.token, 24), added=added, logit=logit, cap=cap,
                   frozen=frozen)  # fmt: skip
+
+    def _frozen(self, norm: str) -> Note:
+        """What stands between the block's output and the logits."""
+        facts = self.trace.model
+        if facts.residual == "normed":
+            return note("why.frozen_after")
+        if facts.residual_factor != 1:
+            return note("why.frozen_times", factor=f"{facts.residual_factor:g}")
+        return note(f"why.frozen_{norm}")
 
 
 _OF_DISTANCE = {

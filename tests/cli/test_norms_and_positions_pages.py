@@ -51,3 +51,33 @@ def test_circuits_tell_what_they_leave_out(attn, tmp_path):
     )
     assert "The norm before the attention has no weights" in said
     assert "The clipping of queries, keys and values is left out" in said
+
+
+def test_circuits_leave_out_the_norm_of_the_attentions_output(attn, tmp_path):
+    folder = str(made_folder(tmp_path, "olmo2-a"))
+    said = attn("heads", "--ids", "3,1", "--model", folder, "--circuit", "0.1").text
+    assert "The norm of the attention's output is left out" in " ".join(said.split())
+
+
+DIRECT = [
+    ("olmo2-a", "through the norm after the attention and the last norm, whose roots stay"),
+    ("granite-a", "times 0.4 and through the last norm, whose root stays"),
+    ("ministral3-a", ": through the last norm, whose root stays"),
+    ("cohere-a", ": through the last norm, whose mean and root stay"),
+]
+
+
+@pytest.mark.parametrize(("name", "sentence"), DIRECT)
+def test_a_direct_share_tells_all_that_it_passes(attn, tmp_path, name, sentence):
+    model = str(made_folder(tmp_path, name))
+    said = attn("why", "--ids", "3,1,4", "--model", model, "--layer", "1").text
+    assert sentence in " ".join(said.split())
+
+
+@pytest.mark.parametrize(("name", "norms"), [
+    ("glm4-a", "the scale of every norm on the way"), ("granite-a", "the last norm's scale"),
+])  # fmt: skip
+def test_a_split_logit_tells_which_norms_are_frozen(attn, tmp_path, name, norms):
+    model, asked = str(made_folder(tmp_path, name)), ("--by", "component", "--logit", "7")
+    said = attn("why", "--ids", "3,1,4", "--model", model, *asked).text
+    assert f"With {norms} kept as it is here (frozen)" in " ".join(said.split())

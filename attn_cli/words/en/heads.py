@@ -156,6 +156,7 @@ SENTENCES = {
     "circuit.head_norm": "The norm of every single query and key is left out.",
     "circuit.all_norm": "The norm of each token's queries, all heads' as one vector, and that of "
     "its keys are left out.",
+    "circuit.norm_after": "The norm of the attention's output is left out.",
     "circuit.clipped": "The clipping of queries, keys and values is left out.",
     "circuit.grouped": "Heads {heads} share W_K and W_V.",
     "circuit.matrix": "matrix",

@@ -62,6 +62,10 @@ SENTENCES = {
     "What later layers make of it is not counted.",
     "why.frozen_layer": ": through the last norm, whose mean and root stay as they are (frozen)",
     "why.frozen_rms": ": through the last norm, whose root stays as it is (frozen)",
+    "why.frozen_after": ": through the norm after the attention and the last norm, whose roots "
+    "stay as they are (frozen)",
+    "why.frozen_times": ": times {factor} and through the last norm, whose root stays as it is "
+    "(frozen)",
     "why.before_cap": " after a soft cap that is not counted",
     "why.path_nothing": "Nothing is predicted here, so there is no logit that it could add to.",
     "why.path_encoder": "This is the encoder: it reaches a logit only through cross-attention, so "
@@ -166,9 +170,11 @@ SENTENCES = {
     "parts; the largest in its direction, {added}, is what {writer} wrote.",
     "why.logit_nan": "After `{query}` the logit of {token} is NaN or infinite and cannot be split.",
     "why.logit_split": "The last x is a sum of what the embedding, every head and every "
-    "feed-forward network (mlp) wrote. With the last norm's scale kept as it is here (frozen), "
+    "feed-forward network (mlp) wrote. With {norms} kept as it is here (frozen), "
     "each part adds its own product to the logit (direct logit attribution). What a part does by "
     "way of later layers counts there.",
+    "why.norms_last": "the last norm's scale",
+    "why.norms_all": "the scale of every norm on the way",
     "why.logit_capped": "The sum is the logit before the soft cap, {cap} · tanh(sum ÷ {cap}) = "
     "{value}.",
     "why.by_part": "what each part adds to the logit of {token} after `{query}`",
