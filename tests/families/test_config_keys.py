@@ -408,6 +408,14 @@ def test_published_configs_are_accepted(name):
     assert (read.layers, read.model_width) == (layers, width)
 
 
+def test_where_each_published_config_of_a_type_is_from_is_told():
+    folder = GOLDEN / "published_types"
+    told = " ".join((folder / "README.md").read_text().split())
+    names = {name for path in folder.glob("*.json") for name in json.loads(path.read_text())}
+    groups = told.partition("# aliases")[2].partition("# ../quantised_sections.json")[0]
+    assert set(re.findall("`(.*?)`", groups)) == names
+
+
 def test_every_family_has_published_configs():
     kinds = {config["model_type"] for config in PUBLISHED.values()}
     of_a_part = {"qwen2_vl_text", "qwen3_vl_text"}
