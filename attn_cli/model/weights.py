@@ -15,6 +15,8 @@ from attn_cli.maths.scratch import room
 NO_NORMS = np.zeros((0, 2, 0), np.float32)
 # Before the number of an expert in the name of a tensor.
 OF_EXPERTS = ".experts."
+# A matrix of more bytes is given back while it is still used, so many at a time.
+_LENT = 1 << 22
 
 
 def as_stored(array: np.ndarray) -> np.ndarray:
@@ -92,7 +94,11 @@ class Weights:
         """Only these rows along the first axis of a tensor that is stored as it is used."""
         if name in self.held:
             return self.held[name][list(indices)]
-        return self.tensor(name).rows(indices).astype(self.dtype, copy=False)
+        tensor = self.tensor(name)
+        found = tensor.rows(indices).astype(self.dtype, copy=False)
+        if not self.hold:
+            tensor.release()
+        return found
 
     def map(self, name: str, *, few: bool = True, columns: bool = False) -> Map:
         """The linear map of this name, its matrix and its bias, if it has one.
@@ -118,7 +124,16 @@ class Weights:
             own = room(shape, np.dtype(np.float32), "rows") if made else None
             return tensor.rows(chosen, own).astype(self.dtype, copy=False)
 
-        return Map(tensor.shape[0], rows, bias, made=made)
+        def release(part: slice) -> None:
+            first, end = (at - at % some for at in (part.start, part.stop))
+            if first < end and order is None:
+                tensor.forget(first, end)
+            elif first < end:
+                tensor.forget(int(order[first:end].min()), int(order[first:end].max()) + 1)
+
+        some = max(1, _LENT * tensor.shape[0] // max(tensor.size, 1))
+        large = tensor.size > _LENT
+        return Map(tensor.shape[0], rows, bias, made, release if large else None)
 
     def layers(self, prefix: str, last: int, positions: int) -> "Iterator[LayerWeights]":
         """The tensors of layers 0 to `last`, by their names after `prefix` and the number.
