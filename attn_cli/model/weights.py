@@ -15,7 +15,7 @@ from attn_cli.maths.scratch import room
 NO_NORMS = np.zeros((0, 2, 0), np.float32)
 # Before the number of an expert in the name of a tensor.
 OF_EXPERTS = ".experts."
-# A matrix of more bytes is given back while it is still used, so many at a time.
+# Bytes of a matrix that are given back at a time while it is still used.
 _LENT = 1 << 22
 
 
@@ -126,14 +126,15 @@ class Weights:
 
         def release(part: slice) -> None:
             first, end = (at - at % some for at in (part.start, part.stop))
-            if first < end and order is None:
-                tensor.forget(first, end)
-            elif first < end:
-                tensor.forget(int(order[first:end].min()), int(order[first:end].max()) + 1)
+            if first == end:
+                return
+            first = max(0, first - some)  # of which another thread may have had the last part
+            if order is not None:
+                first, end = int(order[first:end].min()), int(order[first:end].max()) + 1
+            tensor.forget(first, end)
 
         some = max(1, _LENT * tensor.shape[0] // max(tensor.size, 1))
-        large = tensor.size > _LENT
-        return Map(tensor.shape[0], rows, bias, made, release if large else None)
+        return Map(tensor.shape[0], rows, bias, made, release)
 
     def layers(self, prefix: str, last: int, positions: int) -> "Iterator[LayerWeights]":
         """The tensors of layers 0 to `last`, by their names after `prefix` and the number.
