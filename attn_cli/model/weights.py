@@ -58,8 +58,9 @@ class Weights:
     """Tensors under the names a family uses, whatever the file calls them.
 
     `held` keeps what has been read, for running many times over; otherwise a layer's memory is
-    given back once it has been passed. `shared`: several passes go through the layers side by side,
-    and what they read of one is held until all have. `dtype` is float64 only to check float32.
+    given back once it has been passed, that of a large matrix while it is used. `shared`: several
+    passes go through the layers side by side, and what they read of one is held until all have.
+    `dtype` is float64 only to check float32.
     """
 
     tensors: Mapping[str, Tensor]
