@@ -179,6 +179,8 @@ def _directions(model: Model, of: low_rank.Svd) -> tuple[Direction, ...]:
 
     def work(some: slice) -> None:
         along_VD[some] = _vectors(model, table.rows(some)) @ sides
+        if table.release:
+            table.release(some)
 
     cores.spread(work, table.outputs, _ROWS)
     whole, found = float((of.s**2).sum()), []
