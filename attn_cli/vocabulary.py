@@ -110,10 +110,13 @@ OF_DISTANCES = frozenset({"q_position", "k_position"})  # whatever the prompt
 # What the scores are the sum of, where they are more than the dot products.
 TERMS = ("content_to_content", "content_to_position", "position_to_content")
 # A sink is one learned score in every row of a head, which belongs to no key; its share and the row
-# of weights add up to 1. What stands beside which array, and what only records of models with sinks
-# have.
+# of weights add up to 1. What stands beside which array.
 SINKS = {"masked": "sink", "weights": "sink_share"}
-OF_SINKS = frozenset({"sink_row", "sink_share", "sink_share_before", "sink_share_after"})
+# What records have only of some models: those with sinks, with latents, with layers of two kinds.
+OF_SOME = frozenset({
+    "sink_row", "sink_share", "sink_share_before", "sink_share_after", "latents",
+    "latents_float32", "latents_bfloat16", "latent_width", "value_width", "layer_kinds",
+})  # fmt: skip
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
 LATENTS = frozenset({"q_latent", "kv_latent"})
 EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding", "type_embedding"})
