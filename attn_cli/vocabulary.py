@@ -73,8 +73,14 @@ ARRAYS = {
     "b_k": ArraySpec(2, ("kv_head", "width"), opt_in=True),
     "w_v": ArraySpec(2, ("kv_head", "model", "value_width"), opt_in=True),
     "b_v": ArraySpec(2, ("kv_head", "value_width"), opt_in=True),
+    "w_q_down": ArraySpec(2, ("model", "latent"), opt_in=True),
+    "b_q_down": ArraySpec(2, ("latent",), opt_in=True),
+    "w_q_latent_norm": ArraySpec(2, ("latent",), opt_in=True),
     "q_latent": ArraySpec(2, ("query", "latent"), opt_in=True),
     "w_q_latent": ArraySpec(2, ("head", "latent", "width"), opt_in=True),
+    "w_kv_down": ArraySpec(2, ("model", "latent"), opt_in=True),
+    "b_kv_down": ArraySpec(2, ("latent",), opt_in=True),
+    "w_kv_latent_norm": ArraySpec(2, ("latent",), opt_in=True),
     "kv_latent": ArraySpec(2, ("key", "latent"), opt_in=True),
     "w_k_latent": ArraySpec(2, ("kv_head", "latent", "width"), opt_in=True),
     "w_k_rotated": ArraySpec(2, ("model", "width"), opt_in=True),
@@ -115,7 +121,8 @@ SINKS = {"masked": "sink", "weights": "sink_share"}
 # What records have only of some models: those with sinks, with latents, with layers of two kinds.
 OF_SOME = frozenset({
     "sink_row", "sink_share", "sink_share_before", "sink_share_after", "latents",
-    "latents_float32", "latents_bfloat16", "latent_width", "value_width", "layer_kinds",
+    "latents_float32", "latents_bfloat16", "latent_width", "value_width", "through", "unrotated",
+    "layer_kinds",
 })  # fmt: skip
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
 LATENTS = frozenset({"q_latent", "kv_latent"})

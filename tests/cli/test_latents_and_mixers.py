@@ -123,6 +123,43 @@ def test_a_count_of_latents_can_be_redone_from_its_page(attn, folder, name):
     assert len(set(told)) == 1 and "Norms," in shown
 
 
+@pytest.mark.parametrize(("name", "both"), [("deepseek-v2-a", True), ("deepseek-v2-b", False)])
+def test_pages_say_which_norms_of_latents_are_folded_and_frozen(attn, folder, name, both):
+    asked = ("--ids", IDS, "--model", folder(name))
+    circuit = attn("heads", *asked, "--circuit", "1.0", "--json")
+    jsonschema.validate(circuit.json, attn("schema", "heads").json)
+    page = re.sub(r"\s+", " ", attn("heads", *asked, "--circuit", "1.0").text)
+    shown = re.sub(r"\s+", " ", attn("show", stdin=circuit.out).text)
+    for text in (page, shown):
+        assert ("W_Q leads through q_latent, W_K and W_V through kv_latent" in text) == both
+        assert ("W_K and W_V lead through kv_latent" in text) != both
+        assert ("The roots that the norms of the latents" in text) == both
+        assert f"W_QK is of the first {6 if both else 4} dimensions" in text
+        assert "scale them and their latents" in text and "in the same place" not in text
+    assert ("The attention factor 1.02527" in page) == both
+    why = attn("why", *asked, "--layer", "1", "--by", "component").text
+    assert ("The norms of q_latent and kv_latent" in re.sub(r"\s+", " ", why)) == both
+    assert ("The norm of kv_latent" in re.sub(r"\s+", " ", why)) != both
+
+
+def test_a_saved_trace_with_all_its_parameters_is_shown_again(attn, folder):
+    asked = ("trace", "--ids", IDS, "--model", folder("deepseek-v2-a"), "--parameters", "--json")
+    document = attn(*asked)
+    jsonschema.validate(document.json, attn("schema", "trace").json)
+    arrays = document.json["attention"][0]["arrays"]
+    of = {name: np.array(arrays[name]["values"]) for name in (
+        "normed", "w_q_down", "b_q_down", "w_q_latent_norm", "q_latent", "w_kv_down", "b_kv_down",
+        "w_kv_latent_norm", "kv_latent",
+    )}  # fmt: skip
+    for letter in ("q", "kv"):
+        latent = of["normed"] @ of[f"w_{letter}_down"] + of[f"b_{letter}_down"]
+        latent /= np.sqrt((latent**2).mean(axis=1, keepdims=True) + 1e-6)
+        latent *= of[f"w_{letter}_latent_norm"]
+        np.testing.assert_allclose(latent, of[f"{letter}_latent"], atol=1e-5)
+    page = attn("show", stdin=document.out).text
+    assert "w_q_down   24 × 11" in page and "w_kv_down   24 × 14" in page
+
+
 def test_dense_and_sparse_layers_are_counted_apart(attn, folder):
     config, tensors = (document("deepseek-v3-a")[key] for key in ("config", "tensors"))
     sizes = {0: 0, 1: 0}
