@@ -79,9 +79,9 @@ def leading(block: Attention, letter: str, place: int) -> Leading:
     what its projections are given."""
 
     def learned(name: str) -> np.ndarray:
-        found = block.arrays.get(name, NOTHING).astype(np.float64)
+        found = block.arrays.get(name, NOTHING)
         by_head = vocabulary.ARRAYS[name].axes[0] in ("head", "kv_head")
-        return found[place] if by_head and found.size else found
+        return (found[place] if by_head and found.size else found).astype(np.float64)
 
     of = "q" if letter == "q" else "kv"
     down_ML, bias_L, own_LW = (

@@ -260,7 +260,7 @@ def _latents(one: "Attentions", found: "Cost") -> Page:
     rotated = next(part.shapes[0][1] for part in found.parts if part.part == "key_rotated")
     ratio = numbers.number(first.cache / first.latents, 1)
     return [
-        _bytes("cost.cache_latents", found, "latents"),
+        _bytes("cost.cache", found, "latents"),
         say("cost.latents_are", layers=layers, latent=one.latent_width - rotated, rotated=rotated),
         _bytes("cost.cache_whole", found, "cache"),
         say("cost.whole_is", layers=layers, heads=_heads(one), key=one.head_width,

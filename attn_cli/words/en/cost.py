@@ -100,7 +100,6 @@ SENTENCES = {
     "cost.together": "({terms})",
     "cost.cache_grouped": "With keys and values for all {heads} heads it would be {times} times "
     "as large.",
-    "cost.cache_latents": "KV cache: what later tokens need of earlier ones",
     "cost.latents_are": "n · {layers} · ({latent} + {rotated}) numbers: of each token and layer "
     "the latent, of which every head's key and value are made, and the {rotated} dimensions of the "
     "key that rotate (DeepSeek-AI 2024). The reference library's cache holds these.",
