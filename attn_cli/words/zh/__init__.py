@@ -1,0 +1,24 @@
+"""Chinese: every sentence a user reads in a result, by key; callers fill in `{names}`."""
+
+from attn_cli.words.zh import (
+    commands,
+    common,
+    compare,
+    cost,
+    embed,
+    heads,
+    lens,
+    parts,
+    routing,
+    steps,
+    tokens,
+    trace,
+    views,
+    why,
+)
+
+TABLES = (
+    commands, common, compare, cost, embed, heads, lens, parts, routing, steps, tokens, trace,
+    views, why,
+)  # fmt: skip
+SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
