@@ -15,9 +15,9 @@ EN, ZH = (words.table(language) for language in ("en", "zh"))
 HAN = "\u4e00-\u9fff"
 # What stands in a formula or is a name of its own, in any language.
 SYMBOLS = set(
-    "A B bias KL KV K O Q V W b b_norm n² bfloat16 cap cos content_to_position float32 id k kv_latent "
-    "logit masked min n NaN norm normed output position_to_content q scale scaled scores sin "
-    "softmax tanh v weight weights x z kᵀ key_x σ Σ W_K W_O W_Q W_V".split()
+    "A B K KL KV NaN O Q V W W_K W_O W_Q W_V b b_norm bfloat16 bias cap content_to_position cos "
+    "float32 id k key_x kv_latent kᵀ logit masked min n norm normed n² output "
+    "position_to_content q scale scaled scores sin softmax tanh v weight weights x z Σ σ".split()
 )  # fmt: skip
 
 

@@ -96,7 +96,9 @@ def _folded(text: str, room: int) -> list[str]:
 def _told(text: str) -> str:
     """The help of an option, and what stands in brackets behind it."""
     own, extra = _EXTRA.fullmatch(text).groups()
-    return helped(own) + (_WORDS.sub(_word, extra) if extra else "")
+    said = helped(own)
+    gap = " " * (said[-1:].isascii() and bool(said))
+    return said + gap + _WORDS.sub(_word, extra).replace("; ", "；") if extra else said
 
 
 def _word(found: re.Match) -> str:

@@ -42,5 +42,5 @@ Language = Annotated[
     str,
     Option(_OPTION, metavar="|".join(LANGUAGES), parser=_known, show_default="that of LANG",
            autocompletion=_complete,
-           help="English or Chinese words; names of arrays and documents stay as they are."),
+           help="Words in English or Chinese; names of arrays and documents stay as they are."),
 ]  # fmt: skip

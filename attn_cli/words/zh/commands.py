@@ -17,9 +17,9 @@ SENTENCES = {
     "如果查询看得到后面的键，模型就会直接读出答案，而不是预测它。生成时后面的键并不存在，"
     "那样它就什么也没有学会。",
     "mask.value": "遮住处为 {value}",
-    "mask.value_gets": "取 {value} 时，这些键仍有权重：`{query}` 把 {share} 的注意力给了它们，"
+    "mask.value_gets": "{value} 时，这些键仍有权重：`{query}` 把 {share} 的注意力给了它们，"
     "可见的键只剩 {left}。",
-    "mask.value_low": "取 {value} 时，遮住的键几乎没有权重：e 的这个次幂与可见键的幂相比微不足道。",
+    "mask.value_low": "{value} 时，遮住的键几乎没有权重：e 的这个次幂与可见键的幂相比微不足道。",
     "mask.value_why": "softmax 对每个分数取 e 的幂。e⁰ 是 1，与普通的分数一样大；只有 e 的 −∞ "
     "次幂是 0。在 softmax 之后把权重置为 0 也不行：可见键的权重之和就不再是 1。",
     "mask.valued": "遮住的格子，它们取一个数而不是 −∞",
