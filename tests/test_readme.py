@@ -1,4 +1,4 @@
-"""The README's screens are real: each `$ attn …` line is run, and its output compared.
+"""The screens of both READMEs are real: each `$ attn …` line is run, and its output compared.
 
 `python tests/test_readme.py` writes the outputs anew.
 """
@@ -21,6 +21,8 @@ from attn_cli.cli.streams import Streams
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+# Each with the locale in which its screens are made.
+READMES = {README: "C.UTF-8", ROOT / "README.zh.md": "zh_CN.UTF-8"}
 NUMBER = r"(?<![\w.])-?\d+\.\d+(?:e-\d+)?"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
@@ -35,10 +37,11 @@ def sessions(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def attn(command: str) -> str:
+def attn(command: str, locale: str) -> str:
     """Runs the attn half of a command line in a plain 80-column pipe."""
     words = re.sub(r"^attn ", f"{sys.executable} -m attn_cli ", command)
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "ATTN_MODEL")}
+    environment["LC_ALL"] = locale
     done = subprocess.run(
         words, shell=True, cwd=ROOT, env=environment, capture_output=True, check=True
     )
@@ -65,52 +68,70 @@ def read(output: str) -> tuple[list[str], list[float]]:
     return re.sub(NUMBER, "#", plain).split(), numbers
 
 
-def run(command: str) -> str:
+def run(command: str, locale: str) -> str:
     left, _, expression = command.partition(" | jq -c ")
-    output = attn(left)
+    output = attn(left, locale)
     if not expression:
         return output
     values = pick(json.loads(output), expression.strip("'"))
     return "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in values)
 
 
-@pytest.mark.parametrize("command, output", sessions(README.read_text()), ids=lambda s: s[:60])
-def test_screens_are_what_the_commands_print(command, output):
-    (words, numbers), (words_now, numbers_now) = read(output), read(run(command))
+def screens() -> list[tuple[str, str, str]]:
+    return [
+        (locale, *session)
+        for readme, locale in READMES.items()
+        for session in sessions(readme.read_text())
+    ]
+
+
+@pytest.mark.parametrize("locale, command, output", screens(), ids=lambda s: s[:60])
+def test_screens_are_what_the_commands_print(locale, command, output):
+    (words, numbers), (words_now, numbers_now) = read(output), read(run(command, locale))
     assert words == words_now
     assert numbers == pytest.approx(numbers_now, abs=0.011, rel=1e-4)
     if "jq" in command and shutil.which("jq"):
         left, _, right = command.partition(" | ")
         piped = subprocess.run(
-            right, shell=True, input=attn(left).encode(), capture_output=True, check=True
+            right, shell=True, input=attn(left, locale).encode(), capture_output=True, check=True
         )
         assert read(piped.stdout.decode())[0] == words
 
 
-def questions() -> list[tuple[str, list[str]]]:
+def questions(readme: Path) -> list[tuple[str, list[str]]]:
     """Each row of the table of questions: its command, and what its page is said to hold."""
     rows = re.findall(
-        r"^\| \d+ \| [^|]+ \| `(attn [^`]+)` \| ([^|]+) \|$", README.read_text(), re.M
+        r"^\| \d+ \| [^|]+ \| `(attn [^`]+)` \| ([^|]+) \|$", readme.read_text(), re.M
     )
     return [(command, re.findall("“([^”]+)”", seen)) for command, seen in rows]
 
 
 def test_there_is_a_command_for_each_question():
-    assert len(questions()) == 25
+    english, chinese = map(questions, READMES)
+    assert len(english) == 25
+    assert [command for command, _ in chinese] == [command for command, _ in english]
 
 
-@pytest.mark.parametrize("command, seen", questions(), ids=lambda row: row[:60])
-def test_a_command_answers_its_question(command, seen, tmp_path, monkeypatch):
+ASKED = [(locale, *row) for readme, locale in READMES.items() for row in questions(readme)]
+
+
+def joined(words: list[str], locale: str) -> str:
+    """Words in one line; in Chinese lines are folded where no space stands."""
+    return ("" if locale.startswith("zh") else " ").join(words)
+
+
+@pytest.mark.parametrize("locale, command, seen", ASKED, ids=lambda row: row[:60])
+def test_a_command_answers_its_question(locale, command, seen, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     typed = shlex.split(command.replace("$(mktemp -d)", str(tmp_path)))[1:]
-    written = io.TextIOWrapper(io.BytesIO())
-    assert app.run(typed, Streams(stdout=written, stdin=None, stderr=None, environ={})) == 0
+    written, spoken = io.TextIOWrapper(io.BytesIO()), {"LC_ALL": locale}
+    assert app.run(typed, Streams(stdout=written, stdin=None, stderr=None, environ=spoken)) == 0
     words, numbers = read(written.buffer.getvalue().decode())
-    page = " ".join(words)
+    page = joined(words, locale)
     assert seen
     for part in seen:
         part_words, part_numbers = read(part)
-        assert " ".join(part_words) in page
+        assert joined(part_words, locale) in page
         places = range(len(numbers) - len(part_numbers) + 1)
         assert any(
             numbers[at : at + len(part_numbers)] == pytest.approx(part_numbers, abs=0.011)
@@ -118,25 +139,36 @@ def test_a_command_answers_its_question(command, seen, tmp_path, monkeypatch):
         )
 
 
-def test_the_readme_lists_every_command():
-    table = re.findall(r"^\| `attn (\w+)` \|", README.read_text(), re.MULTILINE)
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_the_readme_lists_every_command(readme):
+    table = re.findall(r"^\| `attn (\w+)` \|", readme.read_text(), re.MULTILINE)
     assert table == list(COMMANDS)
 
 
+def test_the_chinese_readme_has_all_of_the_english_one():
+    english, chinese = (readme.read_text() for readme in READMES)
+    for mark in (r"^#+ ", r"^\|", r"^```", r"^<"):
+        count = [len(re.findall(mark, text, re.MULTILINE)) for text in (english, chinese)]
+        assert count[0] - 2 * (mark == r"^<") == count[1], mark
+    names = [set(re.findall(r"`--?[a-z-]+", text)) for text in (english, chinese)]
+    assert names[0] <= names[1]
+
+
 def test_every_markdown_path_exists():
-    for page in (README, ROOT / "CONTRIBUTING.md", ROOT / "samples" / "README.md"):
+    for page in (*READMES, ROOT / "CONTRIBUTING.md", ROOT / "samples" / "README.md"):
         for path in re.findall(r"`((?:attn_cli|tests|samples)/[\w/.-]*)`", page.read_text()):
             assert "NAME" in path or (ROOT / path).exists(), f"{page.name}: {path}"
 
 
-def write_anew() -> None:
-    text = README.read_text()
+def write_anew(readme: Path, locale: str) -> None:
+    text = readme.read_text()
     for block in BLOCK.findall(text):
         commands = [command for command, _ in sessions(f"```console\n{block}```")]
-        parts = [f"$ {command}\n" + run(command).strip("\n") + "\n" for command in commands]
+        parts = [f"$ {command}\n" + run(command, locale).strip("\n") + "\n" for command in commands]
         text = text.replace(f"```console\n{block}```", "```console\n" + "".join(parts) + "```")
-    README.write_text(text)
+    readme.write_text(text)
 
 
 if __name__ == "__main__":
-    write_anew()
+    for path, language in READMES.items():
+        write_anew(path, language)
