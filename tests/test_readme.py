@@ -11,13 +11,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from attn_cli.cli import app
+from attn_cli.cli import app, output
 from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.streams import Streams
+from attn_cli.words import LANGUAGES, speaking
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -38,7 +40,13 @@ def sessions(text: str) -> list[tuple[str, str]]:
 
 
 def attn(command: str, locale: str) -> str:
-    """Runs the attn half of a command line in a plain 80-column pipe."""
+    """Runs the attn half of a command line in a plain 80-column pipe: Chinese in this process,
+    English in one of its own."""
+    if locale != READMES[README]:
+        written = io.TextIOWrapper(io.BytesIO())
+        streams = Streams(stdout=written, stdin=None, stderr=None, environ={"LC_ALL": locale})
+        assert app.run(shlex.split(command)[1:], streams) == 0
+        return written.buffer.getvalue().decode()
     words = re.sub(r"^attn ", f"{sys.executable} -m attn_cli ", command)
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "ATTN_MODEL")}
     environment["LC_ALL"] = locale
@@ -68,9 +76,15 @@ def read(output: str) -> tuple[list[str], list[float]]:
     return re.sub(NUMBER, "#", plain).split(), numbers
 
 
+@cache
+def document(command: str) -> str:
+    """What a command with --json writes, in any language."""
+    return attn(command, READMES[README])
+
+
 def run(command: str, locale: str) -> str:
     left, _, expression = command.partition(" | jq -c ")
-    output = attn(left, locale)
+    output = document(left) if "--json" in left else attn(left, locale)
     if not expression:
         return output
     values = pick(json.loads(output), expression.strip("'"))
@@ -93,7 +107,7 @@ def test_screens_are_what_the_commands_print(locale, command, output):
     if "jq" in command and shutil.which("jq"):
         left, _, right = command.partition(" | ")
         piped = subprocess.run(
-            right, shell=True, input=attn(left, locale).encode(), capture_output=True, check=True
+            right, shell=True, input=document(left).encode(), capture_output=True, check=True
         )
         assert read(piped.stdout.decode())[0] == words
 
@@ -112,31 +126,41 @@ def test_there_is_a_command_for_each_question():
     assert [command for command, _ in chinese] == [command for command, _ in english]
 
 
-ASKED = [(locale, *row) for readme, locale in READMES.items() for row in questions(readme)]
+ASKED = [
+    (command, seen, seen_too)
+    for (command, seen), (_, seen_too) in zip(*map(questions, READMES), strict=True)
+]
 
 
-def joined(words: list[str], locale: str) -> str:
-    """Words in one line; in Chinese lines are folded where no space stands."""
-    return ("" if locale.startswith("zh") else " ").join(words)
-
-
-@pytest.mark.parametrize("locale, command, seen", ASKED, ids=lambda row: row[:60])
-def test_a_command_answers_its_question(locale, command, seen, tmp_path, monkeypatch):
+@pytest.mark.parametrize("command, english, chinese", ASKED, ids=lambda row: row[:60])
+def test_a_command_answers_its_question(command, english, chinese, tmp_path, monkeypatch):
+    """The page is made once, and drawn in both languages."""
     monkeypatch.chdir(ROOT)
     typed = shlex.split(command.replace("$(mktemp -d)", str(tmp_path)))[1:]
-    written, spoken = io.TextIOWrapper(io.BytesIO()), {"LC_ALL": locale}
-    assert app.run(typed, Streams(stdout=written, stdin=None, stderr=None, environ=spoken)) == 0
-    words, numbers = read(written.buffer.getvalue().decode())
-    page = joined(words, locale)
-    assert seen
-    for part in seen:
-        part_words, part_numbers = read(part)
-        assert joined(part_words, locale) in page
-        places = range(len(numbers) - len(part_numbers) + 1)
-        assert any(
-            numbers[at : at + len(part_numbers)] == pytest.approx(part_numbers, abs=0.011)
-            for at in places
-        )
+    pages = {}
+
+    def drawn(page, options, draw=output.drawn):
+        for language in LANGUAGES:
+            with speaking(language):
+                pages[language] = draw(page, options).decode()
+        return b""
+
+    monkeypatch.setattr(output, "drawn", drawn)
+    unused = io.TextIOWrapper(io.BytesIO())
+    assert app.run(typed, Streams(stdout=unused, stdin=None, stderr=None, environ={})) == 0
+    # In Chinese a line is folded where no space stands.
+    for language, seen, space in (("en", english, " "), ("zh", chinese, "")):
+        words, numbers = read(pages[language])
+        page = space.join(words)
+        assert seen
+        for part in seen:
+            part_words, part_numbers = read(part)
+            assert space.join(part_words) in page
+            places = range(len(numbers) - len(part_numbers) + 1)
+            assert any(
+                numbers[at : at + len(part_numbers)] == pytest.approx(part_numbers, abs=0.011)
+                for at in places
+            )
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
