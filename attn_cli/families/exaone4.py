@@ -49,5 +49,7 @@ def _finish(config: olmo2.Config, reader: ConfigReader, tensors: Mapping[str, An
 
 
 FAMILY = replace(
-    olmo2.FAMILY, read_config=read_config, gguf=replace(olmo2.GGUF, say=_say, finish=_finish)
+    olmo2.FAMILY,
+    read_config=read_config,
+    gguf=replace(olmo2.GGUF, keys=llama_gguf.WINDOWED.keys, say=_say, finish=_finish),
 )

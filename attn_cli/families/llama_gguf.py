@@ -60,7 +60,7 @@ def say_scaling(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[s
     if kind == "none":
         kind, _ = "default", scaling.pop("factor", 0)
     values["rope_scaling"] = {"rope_type": kind, **scaling}
-    for key in ("window", "pattern", "attn_factor"):
+    for key in ("window", "pattern", "attn_factor", "local_base"):
         values.pop(key, 0)
 
 

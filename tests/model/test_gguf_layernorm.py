@@ -95,6 +95,7 @@ def add_nemotron(writer, config):
     writer.add_value_length(config["head_dim"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_layer_norm_eps(config["norm_eps"])
+    writer.add_layer_norm_rms_eps(config["norm_eps"])
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_rope_dimension_count(turned(config))
     writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
