@@ -15,7 +15,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import Shapes
-from attn_cli.model.weights import Stored
+from attn_cli.model.weights import Stored, transposed
 from attn_cli.opening.patterns import first_of, matches
 from attn_cli.opening.refusals import SECTIONS, quantised_by
 
@@ -76,6 +76,21 @@ def _method(section: Any, key: str) -> str:
     if kind is None and (key == "quantization" or "group_size" in section):
         return "mlx"
     return kind if isinstance(kind, str) else ""
+
+
+def turned(
+    tensors: Mapping[str, Tensor], stored: Mapping[str, Stored], arrange: Mapping[str, Any]
+) -> dict[str, Stored]:
+    """The quantised matrices that a family has (input, output): libraries keep none of them so.
+
+    `arrange` is what GGUF files, which have all (output, input), do to a family's tensors.
+    """
+    return {
+        name: kept._replace(arrange=transposed)
+        for name, kept in stored.items()
+        if arrange.get(re.sub(r"\.\d+\.", ".*.", name)) is transposed
+        and tensors[kept.name].dtype not in FLOATS
+    }
 
 
 def idle_biases(
@@ -270,7 +285,7 @@ def _by_target(schemes: Mapping[str, rows.Scheme]) -> Callable[[Module], rows.Sc
 
 
 # How the names of the tables of tokens end.
-_TABLES = ("embed_tokens", "embeddings", "wte")
+_TABLES = ("embed_tokens", "embed_in", "embeddings", "wte")
 
 
 def _of_target(target: str) -> str:
