@@ -7,8 +7,9 @@ from functools import lru_cache
 # A repeated group that ends with a repetition may be tried in more ways than there is time for.
 _ENDLESS = re.compile(r"[*+?}]\)+[*+{]|\|[^()]*\)[*+{]")
 _LONGEST = 1000
+MOST = 1 << 12  # patterns of a config
 # What is a pattern for sure, and done at once.
-_PLAIN = re.compile(r"(?:[\w.^$-]|\\\W){1,900}", re.ASCII)
+_PLAIN = re.compile(r"(?:[\w.^$-]|\\\W){1,200}", re.ASCII)
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -17,7 +18,7 @@ def matches(pattern: str, name: str) -> bool:
     return bool(compiled and compiled.match(name))
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=MOST)
 def _compiled(pattern: str) -> re.Pattern[str] | None:
     if len(pattern) > _LONGEST or _ENDLESS.search(pattern):
         return None

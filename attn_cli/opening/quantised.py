@@ -16,7 +16,7 @@ from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import Stored, transposed
-from attn_cli.opening.patterns import first_of, matches
+from attn_cli.opening.patterns import MOST, first_of, matches
 from attn_cli.opening.refusals import SECTIONS, quantised_by
 
 
@@ -34,6 +34,9 @@ class Scheme(NamedTuple):
 
     def unpack(self, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
         """The tensors under plain names. Raises ContentError for what does not fit."""
+        if len(self.skipped) > MOST:
+            what = f"{where}: the config leaves {len(self.skipped):,} modules out"
+            raise ContentError(what, f"attn knows what up to {MOST:,} mean")
         left_out = first_of(self.skipped)
         for module in {module.name for module in self.form.modules(tensors, where).values()}:
             if pattern := left_out(module):

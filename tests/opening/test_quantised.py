@@ -281,6 +281,7 @@ KEYS = {
     "symmetric": ("awq-16", {"zero_point": False}, "zero_point is false"),
     "skipped": ("awq-16", {"modules_to_not_convert": ["m"]}, "m is quantised, though the config"),
     "both": ("nf4", {"load_in_8bit": True}, "not one of load_in_4bit and load_in_8bit is true"),
+    "many": ("awq-16", {"modules_to_not_convert": ["x"] * 5000}, "leaves 5,000 modules out"),
     "kind": ("nf4", {"bnb_4bit_quant_type": "int4"}, "bnb_4bit_quant_type is 'int4'"),
     "block": ("fp8-blocks", {"weight_block_size": [128, 0]}, "weight_block_size is 0"),
     "blocks": ("fp8-blocks", {"weight_block_size": [128, 128]}, "is 2 × 3, not 1 × 1"),
