@@ -186,9 +186,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A model in numbers, and what a page says of it: documents have those up to `encoder` alone.
+    """A model in numbers, and what a page says of it: documents have those up to `encoder`, and
+    under `facts` each of the others that is not as it is here.
 
-    Of a model that is only known from a document the others are not known: `partial` says so.
+    Of a model whose document has no `facts` they are not known: `partial` says so.
     """
 
     name: str
@@ -249,6 +250,7 @@ class Facts:
 
     # What is added to the stream, of `vocabulary.RESIDUALS`.
     residual: str = "added"
+    norm_first: bool = True  # where that is `normed`: whether a norm stands before each part too
     residual_factor: float = 1.0  # multiplies all that is added
     parallel: bool = False  # whether the feed-forward network reads the layer's x, not its sum
     shared_norm: bool = False  # and does so through the attention's norm

@@ -17,6 +17,11 @@ MODEL = (
     "name", "family", "source", "layers", "heads", "kv_heads", "model_width", "head_width",
     "vocabulary", "context", "parameters",
 )  # fmt: skip
+# What it says under `facts`, each where it is not as usual.
+FACTS = tuple(
+    field for field in fields(Facts)
+    if field.name not in (*MODEL, "encoder", "partial", "adapter")
+)  # fmt: skip
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny", "max"))
 
@@ -140,6 +145,10 @@ def _facts(model: Facts) -> dict[str, Any]:
     shown = {name: getattr(model, name) for name in MODEL}
     if model.mixers:
         shown["attention_layers"] = list(model.attending(model.stack))
+    if not model.partial:
+        told = {field.name: getattr(model, field.name) for field in FACTS}
+        usual = {field.name: field.default for field in FACTS}
+        shown["facts"] = {name: one for name, one in told.items() if one != usual[name]}
     return {**shown, "context": model.context or None, "encoder": encoder}
 
 
