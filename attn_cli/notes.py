@@ -25,7 +25,8 @@ def shape_notes(model: Model) -> tuple[Note, ...]:
     """Notes on a model's config and tensors."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.facts.quantised:
-        key = "note.rounds" if model.facts.rounds_inputs else "note.quantised"
+        rounds = "note.rounds" if model.facts.rounds_inputs else "note.quantised"
+        key = "note.unpacked" if model.facts.unpacked else rounds
         notes.append(note(key, how=model.facts.quantised))
     if model.unknown:
         notes.append(note("note.keys", keys=some(model.unknown)))

@@ -211,6 +211,7 @@ class Facts:
     # What is done with it.
     trained: bool = True
     quantised: str = ""  # in words, how weights are kept
+    unpacked: bool = False  # whether that is said and the file has plain numbers
     rounds_inputs: bool = False  # whether the library they are for rounds what enters a matrix too
     adapter: str = ""  # the path of what changes them
     predicts: bool = True  # whether there is an output matrix
@@ -227,6 +228,7 @@ class Facts:
     interleaved: bool = False  # and whether neighbours are a pair (see `maths.rotate`)
     unrotated: tuple[int, ...] = ()  # layers that do not rotate where others do
     attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer
+    grown: bool = False  # whether rotated queries also grow with their position
     slopes: tuple[float, ...] = ()  # of ALiBi, head by head
     alibi: str = "position"  # what they multiply, of `vocabulary.ALIBIS`
 

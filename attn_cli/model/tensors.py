@@ -1,7 +1,7 @@
 """Which tensors a family needs, how folders name them, and whether a file holds just these."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import translate
 from math import prod
 from types import MappingProxyType
@@ -174,6 +174,24 @@ class Naming(NamedTuple):
             return {}
         prefix = self.prefix_in(tensors)
         return {today: prefix + older for older, today in self.older.items()}
+
+    def fused_in(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, str]:
+        """A file's names for those of `names` that it has, or should have, for all experts at once.
+
+        Nothing where it has experts one by one.
+        """
+        layer = re.compile(r"\.(\d+)\.")
+        own = [self.family_name(place) for place in tensors]
+        there = {layer.sub(".*.", name, count=1) for name in own} & self.fused.names.keys()
+        if not there and any(re.search(rf"{re.escape(OF_EXPERTS)}\d+\.", name) for name in own):
+            return {}
+        places, prefix, found = self.fused.places(sorted(there)), self.prefix_in(tensors), {}
+        for name in names if places else ():
+            number = layer.search(name)
+            place = number and places.get(layer.sub(".*.", name, count=1))
+            if place:
+                found[name] = prefix + place.replace("*", number[1])
+        return found
 
     def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
         """The prefix that most names of a file have, or nothing."""

@@ -48,10 +48,12 @@ def _left_out(model: Facts, found: "Circuit") -> list[Say]:
     """What is part of the matrices and what is not."""
     folded = "circuit.folded_cross" if found.kind == "cross" else "circuit.folded"
     weightless = not model.affine and model.residual == "added"
-    unfolded = "circuit.weightless" if weightless else "circuit.unfolded"
+    follows = f"_{model.residual}" if model.residual in ("normed", "after") else ""
+    unfolded = "circuit.weightless" if weightless else f"circuit.unfolded{follows}"
     said = [say(folded if found.folded else unfolded)]
     if model.rotates(found.layer):
         said.append(say("circuit.rotary"))
+        said += [say("circuit.grown")] * model.grown
     if model.head_norm:
         said.append(say("circuit.all_norm" if model.head_norm == "all" else "circuit.head_norm"))
     if model.residual == "normed":

@@ -23,6 +23,8 @@ SENTENCES = {
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
     "note.quantised": "the weights are quantised ({how}): attn computes in float32 with the "
     "numbers that they stand for",
+    "note.unpacked": "the config says that the weights are quantised ({how}), but the file has "
+    "plain numbers: these are read, as they are",
     "note.rounds": "the weights are quantised ({how}): attn computes in float32 with the numbers "
     "that they stand for, and does not round what enters a matrix, as the library that they are "
     "for does",

@@ -94,8 +94,9 @@ SENTENCES = {
     "that softmax stays sharp over a long text; for `{query}` it is {factor}.",
     "project.rotary": "Rotary position embedding (RoPE): {pair} rotate together, "
     "(a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
-    "so that position affects a dot product only through the distance. The angles of `{query}`, "
-    "in radians:",
+    "{so}. The angles of `{query}`, in radians:",
+    "project.so": "so that position affects a dot product only through the distance",
+    "project.so_then": "so that rotation by itself affects a dot product only through the distance",
     "project.halves": "dimensions i and i + {half}{last}",
     "project.neighbours": "dimensions 2i and 2i + 1{last}",
     "project.of_last": " of the last {count}",
