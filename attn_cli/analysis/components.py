@@ -91,6 +91,13 @@ class Chain(NamedTuple):
 
     cells: tuple[Components, ...]
 
+    @property
+    def parts(self) -> tuple[Wrote | Pair, ...]:
+        """Everything that the cells are split into."""
+        return tuple(
+            part for cell in self.cells for part in (*cell.by_key, *cell.by_query, *cell.pairs)
+        )
+
 
 class _Side(NamedTuple):
     """How vectors of some positions become one head's queries or keys, as a linear map of parts.

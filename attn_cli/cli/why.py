@@ -242,9 +242,10 @@ class _Cell(NamedTuple):
         changes = session.what_if(self.model, read, self.where, **self.typed)
         work = self._logit if self.asked.array == "logit" else self._score
         found, chosen, said, provenance = work(read, places, changes)
+        numbers = (part.value for part in found.parts)
         settings = {**self.typed, **parse.named(self.where), **read.settings, **chosen,
                     "array": self.asked.array, "by": self.asked.by}  # fmt: skip
-        said += notes.run_notes(self.model, read, self.typed, changes, provenance)
+        said += notes.run_notes(self.model, read, self.typed, changes, provenance, numbers=numbers)
         page = view.logit_page if self.asked.array == "logit" else view.page
         drawn = partial(page, self.model.facts, read, found, settings, self.out.digits,
                         self.out.full)  # fmt: skip

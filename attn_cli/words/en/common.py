@@ -38,6 +38,8 @@ SENTENCES = {
     "note.hidden_row_sink": "{where}: no visible key for query {rows}; weights and z are 0, the "
     "sink has all",
     "note.nonfinite": "{where}: {count} numbers of {name} are NaN or infinite",
+    "note.numbers": "{count} of the {all} numbers of this result are NaN or infinite: attn trace "
+    "says where they begin",
     "note.sample_prompt": "no text given: using the sample prompt",
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
     "note.unused": "{option} changes nothing here: {format} is written in full",
