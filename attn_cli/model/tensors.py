@@ -232,10 +232,11 @@ def of_head(shapes: Shapes, head: Sequence[str]) -> list[str]:
 def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
     """Takes the tensors of the predicting `head` out of the shapes if a file has none of them.
 
-    Returns whether it did.
+    Returns whether it did. A bias alone is no head: the matrix is the embedding, and is there.
     """
     names = of_head(shapes, head)
-    missing = bool(names) and not any(name in stored for name in names)
+    missing = not any(name in stored for name in names)
+    missing = missing and not all(name.endswith(".bias") for name in names)
     for name in names if missing else ():
         del shapes[name]
     return missing

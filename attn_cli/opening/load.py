@@ -202,6 +202,8 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
 
         return gguf.from_metadata(file.metadata, where)
 
+    from attn_cli.families.composites import reserved_texts
+
     ends = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
     named = file_names(family.gguf, config, file.tensors)
     return _model(
@@ -214,6 +216,7 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
         end_tokens=ids(*ends),
         ignored=tuple(ignored),
         unread=unread,
+        reserved_texts=reserved_texts(kind, pictures=bool(unread[0])),
         metadata=file.metadata,
     )
 
