@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from attn_cli.errors import ContentError, UsageError, some
 from attn_cli.model.family import Model, output_matrix
-from attn_cli.model.roles import EXPERTS, FUSED, PARTS, PROJECTIONS, Place, place_of
+from attn_cli.model.roles import EXPERTS, FUSED, PARTS, PROJECTIONS, ROUTER, Place, place_of
 from attn_cli.notes import shape_notes
 from attn_cli.opening.presets import SPARSE
 from attn_cli.records import Address, Facts
@@ -254,17 +254,21 @@ def _sharing(part: str, stack: str, facts: Facts) -> int:
 
 def _turned(shape: Shape, part: str, facts: Facts) -> Shape:
     """The shape of a map inside a layer with the model's width first; last for what comes out."""
-    if len(shape) != 2 or part not in (*PROJECTIONS, "feed_forward"):
+    if len(shape) != 2 or part not in (*PROJECTIONS, "feed_forward", ROUTER):
         return shape
     last = part == "attention_output"
     return shape if shape[last] == facts.model_width else shape[::-1]
+
+
+# What not every layer of a mixture has alike.
+_OF_MIXTURES = (EXPERTS, ROUTER, "feed_forward")
 
 
 def _multiplied(part: Part, facts: Facts) -> int:
     """With how many of a part's own parameters a token is multiplied, again where layers share."""
     if part.part in _ADDED:
         return 0
-    if facts.experts and part.part in (EXPERTS, "feed_forward"):  # not in every layer the same
+    if facts.experts and part.part in _OF_MIXTURES:
         count, used, *_ = facts.experts
         return part.parameters * used // count if part.part == EXPERTS else part.parameters
     matrices = sum(prod(shape) for shape in part.shapes if len(shape) > 1)

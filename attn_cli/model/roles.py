@@ -9,12 +9,12 @@ from attn_cli.records import Facts
 PROJECTIONS = ("query", "key", "value", "attention_output")
 # Three matrices side by side: query, key and value.
 FUSED = "fused"
-# Networks of which each token passes a few.
-EXPERTS = "experts"
+# Networks of which each token passes a few, and what scores them.
+EXPERTS, ROUTER = "experts", "router"
 # The parts of a model, in the order in which a text passes them.
 PARTS = (
-    "embedding", "positions", "types", *PROJECTIONS, "feed_forward", EXPERTS, "biases", "norms",
-    "output", "other",
+    "embedding", "positions", "types", *PROJECTIONS, "sinks", "feed_forward", ROUTER, EXPERTS,
+    "biases", "norms", "output", "other",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ _NAMES = {
     "key": _called("k", "k_proj", "k_lin", "key", "key_proj"),
     "value": _called("v", "v_proj", "v_lin", "value", "value_proj"),
     EXPERTS: r"\.experts\.\d+\.",
+    ROUTER: _called("gate", "router", "shared_expert_gate"),
     "feed_forward": r"\.(mlp|ffn|DenseReluDense|intermediate)\.|(?<!attention)\.output\.dense$|"
     + _called("fc1", "fc2", "ffn", "ffn_output"),
     "attention_output": r"\.(attention|self_attention|attn)\.|"
@@ -65,7 +66,7 @@ def place_of(name: str, facts: Facts, embedding: str) -> Place:
         part = "embedding" if name == embedding else "output"
     else:
         found = (p for p, pattern in _NAMES.items() if re.search(pattern, module or kind))
-        part = next(found, "other")
+        part = "sinks" if kind == "sinks" else next(found, "other")
     if kind == "bias" and number and part not in ("norms", "positions"):
         part = "biases"
     return Place(

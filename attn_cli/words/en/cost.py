@@ -23,6 +23,8 @@ SENTENCES = {
     "cost.value": "W_V",
     "cost.attention_output": "W_O",
     "cost.feed_forward": "feed-forward",
+    "cost.sinks": "sinks",
+    "cost.router": "router",
     "cost.experts": "experts",
     "cost.biases": "biases",
     "cost.norms": "norms",

@@ -255,6 +255,8 @@ SENTENCES = {
     "added.",
     "after.parallel": "Attention and a feed-forward network, which works on each token alone, both "
     "start from this layer's x; the outputs of both are added to it.",
+    "after.experts": "Here the network is a mixture of experts; which of them each token passes "
+    "stands at the end of the page.",
     "after.shared_norm": "One norm serves both, so that the network reads `normed` too.",
     "after.norms": "Each of the two first passes its own norm; the rows show what is added.",
     "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
