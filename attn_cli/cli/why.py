@@ -229,7 +229,9 @@ class _Cell(NamedTuple):
         self, read: "Prompt", trace: "Trace", found: Any, page: Any, told: tuple[Note, ...]
     ) -> output.Result:
         chosen = {"layer": self.block.layer, "head": self.head, "array": self.asked.array}
-        drawn = partial(page, trace, found, self.out.digits, self.out.full)
+        from attn_cli.views.json import as_written
+
+        drawn = partial(page, trace, as_written(found), self.out.digits, self.out.full)
         return output.Result(
             drawn, found, trace.model, read, {**trace.settings, **chosen}, trace.notes + told
         )
@@ -238,6 +240,7 @@ class _Cell(NamedTuple):
         """Who wrote a score, or a logit."""
         from attn_cli import notes, session
         from attn_cli.views import components as view
+        from attn_cli.views.json import as_written
 
         changes = session.what_if(self.model, read, self.where, **self.typed)
         work = self._logit if self.asked.array == "logit" else self._score
@@ -247,8 +250,8 @@ class _Cell(NamedTuple):
                     "array": self.asked.array, "by": self.asked.by}  # fmt: skip
         said += notes.run_notes(self.model, read, self.typed, changes, provenance, numbers=numbers)
         page = view.logit_page if self.asked.array == "logit" else view.page
-        drawn = partial(page, self.model.facts, read, found, settings, self.out.digits,
-                        self.out.full)  # fmt: skip
+        drawn = partial(page, self.model.facts, read, as_written(found), settings,
+                        self.out.digits, self.out.full)  # fmt: skip
         return output.Result(drawn, found, self.model.facts, read, settings, said + told)
 
     def _score(self, read: "Prompt", places: Places, changes: Any) -> tuple:

@@ -105,7 +105,9 @@ def trace_lacks(trace: Trace, steps: frozenset[int]) -> list[Words]:
         wanted -= of_sinks
     missing = [name for name in vocabulary.ARRAYS if name in wanted - names]
     lacks: list[Words] = [f"`{name}`" for name in missing]
-    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or (4 in steps and "bias" in names))
+    unknown = trace.model.positions == "none"  # of a model that adds a bias
+    of_bias = 4 in steps and "bias" in names and unknown
+    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or of_bias)
     return lacks + [note("show.ending")] * (steps == _ALL)
 
 

@@ -141,9 +141,9 @@ def test_nothing_is_made_up_and_what_is_missing_is_said(attn, arguments):
 
 
 # Types whose pages tell of norms after the parts, sinks, experts, multipliers, other layers.
-TYPES = ("olmo2-a", "gpt_oss-a", "granite-a", "lfm2-b")
+TYPES = ("olmo2-a", "gpt_oss-a", "granite-a", "lfm2-b", "phimoe-a", "falcon-d")
 OF_TYPES = [
-    ("why", "--layer", "1"), ("why", "--layer", "1", "--array", "k", "--column", "1"),
+    ("why",), ("why", "--layer", "1"), ("why", "--layer", "1", "--array", "k", "--column", "1"),
     ("why", "--array", "logit", "--by", "component"), ("heads", "--layer", "1"),
     ("heads", "--circuit", "1.2"), ("lens", "--per-head"), ("compare", "--mask", "none"),
     ("loss",), ("mask", "--layer", "1"), ("embed",), ("models",),
