@@ -154,12 +154,12 @@ OF_TYPES = [
 def test_what_pages_tell_of_a_type_is_in_its_documents(attn, tmp_path, name):
     folder = str(made_folder(tmp_path / "m", name))
     for command, *more in OF_TYPES:
-        ids = "3" if command == "embed" else "3,1,4,3"
+        ids = "3" if command == "embed" else "1,3,4,3"
         model = (folder,) if command == "models" else ("--ids", ids, "--model", folder)
         page = attn(command, *model, *more)
         assert page.code == 0, (command, page)
         assert attn("show", stdin=attn(command, *model, *more, "--json").out) == page, command
-    asked = ("trace", "--layer", "1", "--ids", "3,1,4,3", "--model", folder)
+    asked = ("trace", "--layer", "1", "--ids", "1,3,4,3", "--model", folder)
     saved = attn(*asked, "--json").out
     for step in (3, 4, 5):
         page = attn(*asked, "--step", step)
