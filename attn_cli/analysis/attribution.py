@@ -29,11 +29,6 @@ class Attribution(NamedTuple):
     soft_cap: float
     error: float
 
-    @property
-    def parts(self) -> tuple[Wrote, ...]:
-        """Everything that adds to the logit."""
-        return self.by
-
 
 def attribution_steps(
     model: Model,

@@ -244,8 +244,8 @@ class _Cell(NamedTuple):
 
         changes = session.what_if(self.model, read, self.where, **self.typed)
         work = self._logit if self.asked.array == "logit" else self._score
-        found, chosen, said, provenance = work(read, places, changes)
-        numbers = (part.value for part in found.parts)
+        found, chosen, said, provenance, parts = work(read, places, changes)
+        numbers = (part.value for part in parts)
         settings = {**self.typed, **parse.named(self.where), **read.settings, **chosen,
                     "array": self.asked.array, "by": self.asked.by}  # fmt: skip
         said += notes.run_notes(self.model, read, self.typed, changes, provenance, numbers=numbers)
@@ -271,7 +271,8 @@ class _Cell(NamedTuple):
             layer, head, position = step_back(cells[0])
             cells += (cell(Address(self.block.stack, "self", layer), head, position, None),)
         chosen = {"layer": self.block.layer, "head": self.head, "step_back": self.asked.step_back}
-        return Chain(cells), chosen, (), cells[0].provenance
+        parts = [part for cell in cells for part in (*cell.by_key, *cell.by_query, *cell.pairs)]
+        return Chain(cells), chosen, (), cells[0].provenance, parts
 
     def _logit(self, read: "Prompt", places: Places, changes: Any) -> tuple:
         from attn_cli.analysis.attribution import attribution_steps
@@ -285,7 +286,8 @@ class _Cell(NamedTuple):
             self.model, read, position, changes, self.prompt.max_memory, token=token
         )
         found = output.watched(steps, quiet=self.prompt.quiet)
-        return found, {"logit": None if token < 0 else token}, said, found.provenance
+        chosen_token = {"logit": None if token < 0 else token}
+        return found, chosen_token, said, found.provenance, found.by
 
 
 def _position(read: "Prompt", block: "Address", array: str, places: Places) -> int:
