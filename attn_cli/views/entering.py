@@ -198,9 +198,11 @@ def _latents(view: HeadView) -> Items:
     said = [say("project.latent", **sizes)]
     said += [say("project.latent_queries", count=facts.q_latent)] * bool(facts.q_latent)
     yield paragraph(*said)
-    for name, positions in (("q_latent", view.queries), ("kv_latent", view.keys)):
-        if view.has(name):
-            yield view.rows(name, positions)
+    for letter, positions in (("q", view.queries), ("kv", view.keys)):
+        made = (f"w_{letter}_down", f"b_{letter}_down", f"w_{letter}_latent_norm")
+        yield from (view.parameter(name) for name in made if view.has(name))
+        if view.has(f"{letter}_latent"):
+            yield view.rows(f"{letter}_latent", positions)
 
 
 def _rotation(view: HeadView) -> Items:
@@ -213,7 +215,10 @@ def _rotation(view: HeadView) -> Items:
         yield say("project.unturned")
     key = "project.neighbours" if facts.interleaved else "project.halves"
     last = note("project.of_last", count=facts.rotated) if facts.rotated_from else ""
-    yield say("project.rotary", pair=note(key, half=half, last=last), query=view.names[view.query])
+    then = facts.grown or facts.head_norm == "rotated"
+    so = note("project.so_then" if then else "project.so")
+    pair = note(key, half=half, last=last)
+    yield say("project.rotary", pair=pair, so=so, query=view.names[view.query])
     axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
     yield Matrix(note("project.angles"), angles, [""], range(half), axes)
     factor = facts.attention_factor(view.block.layer)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_folders import document, made_folder
 from safetensors_files import CODES, read, write
 
 from attn_cli import room, session
-from attn_cli.checkpoints.packed.modules import Module
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
+from attn_cli.notes import shape_notes
 from attn_cli.opening.listing import contents
-from attn_cli.opening.patterns import first_of
-from attn_cli.opening.quantised import _by_target, read_scheme
+from attn_cli.opening.quantised import read_scheme
 from measure import counted, row_error, same_bits
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -25,6 +25,18 @@ SECTION = {
         "input_activations": {"num_bits": 8, "dynamic": True, "strategy": "token"},
     }},
 }  # fmt: skip
+
+
+def test_a_config_that_says_quantised_over_plain_numbers_is_told_as_it_is(tmp_path):
+    config = document("gpt_oss-a")["config"] | {"quantization_config": {"quant_method": "mxfp4"}}
+    plain = session.load(str(made_folder(tmp_path / "plain", "gpt_oss-a")))
+    model = session.load(str(made_folder(tmp_path / "said", "gpt_oss-a", config)))
+    (said,) = map(str, shape_notes(model))
+    assert "the config says that the weights are quantised (MXFP4" in said
+    assert "but the file has plain numbers" in said and "stand for" not in said
+    assert not shape_notes(plain)
+    for name in plain.weights.stored:
+        assert np.array_equal(model.weights[name], plain.weights[name])
 
 
 # --- whole folders -------------------------------------------------------------------------------
@@ -349,43 +361,11 @@ def test_groups_of_modules_may_have_sizes_of_their_own(tmp_path):
     assert np.array_equal(found, opened(tmp_path, "ct-int4"))
 
 
-LINEAR = ("Linear", "class"), ("Embedding", "table"), ("LlamaAttention", "other")
-
-
-@pytest.mark.parametrize(("module", "others", "wanted"), [
-    ("m", (), "class"), ("model.embed_tokens", (), "table"),
-    ("m", [("m", "name"), ("re:m", "pattern")], "name"),
-    ("lm_head", [("m", "name")], "class"), ("m.n", [("m", "name")], "class"),
-    ("m", [("re:m", "second"), ("re:.*", "first"), ("re:l", "neither")], "first"),
-])  # fmt: skip
-def test_a_module_is_of_the_group_that_names_it_best(module, others, wanted):
-    """compressed-tensors' `match_targets`: by name, by pattern in their order, by class."""
-    find = _by_target(dict([*LINEAR, *others]))
-    assert find(Module(module, {}, "here")) == wanted
-
-
-def test_a_kind_of_module_that_is_no_matrix_names_none():
-    with pytest.raises(ContentError, match="m is quantised, and no group of config_groups names"):
-        _by_target({"LlamaAttention": "other", "n": "name"})(Module("m", {}, "here"))
-
-
 def test_a_block_larger_than_the_matrix_takes_no_more_than_the_matrix(tmp_path):
     with counted() as work:
         found = opened(tmp_path, "fp8-matrix", weight_block_size=[10**9, 10**9])
     assert np.array_equal(found, opened(tmp_path, "fp8-matrix"))
     assert work.memory < 1 << 20
-
-
-def test_hundreds_of_modules_left_out_are_looked_for_at_once():
-    left_out = [f"model.layers.{n}.{part}" for n in range(50) for part in ("norm", "mlp.gate")]
-    find = first_of(("lm_head", *left_out, r"re[", "(x.)+y"))
-    modules = [f"model.layers.{n}.mlp.experts.{e}.up_proj" for n in range(9) for e in range(50)]
-    with counted() as work:
-        assert not any(map(find, modules))
-    assert work.lines < 20 * len(modules)
-    assert find("model.layers.7.mlp.gate.proj") == "model.layers.7.mlp.gate"
-    assert find("model.layers.70.mlp.gate") == find("model.layers.7.mlp.gates") == ""
-    assert find("xaxby.m") == "(x.)+y" and find("head.lm_head") == "lm_head"
 
 
 def test_keys_that_mean_nothing_are_told():

@@ -143,20 +143,47 @@ SENTENCES = {
     "circuit.where": "{where} · head {head}",
     "circuit.headline": "Head {head}: W_QK = W_Q·W_Kᵀ, what matches what, has rank {rank} of "
     "{width}; W_OV = W_V·W_O, what is taken along, has rank {ov_rank}.",
+    "circuit.headline_latent": "Head {head}: W_QK = W_Q·W_Kᵀ of the dimensions that do not rotate, "
+    "what matches what wherever it stands, has rank {rank} of {width}; W_OV = W_V·W_O, what is "
+    "taken along, has rank {ov_rank}.",
+    "circuit.folded_latents": "W_Q leads through q_latent, W_K and W_V through kv_latent: each is "
+    "the product of the map to the latent and the head's own map of it. The weights of the norm "
+    "before the attention and of the norms of the latents are folded in; biases are no part of "
+    "the two matrices.",
+    "circuit.folded_latent": "W_K and W_V lead through kv_latent: each is the product of the map "
+    "to the latent and the head's own map of it. The weights of the norm before the attention, in "
+    "W_Q too, and of the norm of the latent are folded in; biases are no part of the two matrices.",
+    "circuit.roots": "The roots that the norms of the latents divide by stay out, since every "
+    "token has its own: sizes compare directions of one matrix, and are none of scores.",
+    "circuit.root": "The root that the norm of the latent divides by stays out, since every token "
+    "has its own: sizes compare directions of one matrix, and are none of scores.",
+    "circuit.unrotated": "W_QK is of the first {count} dimensions of a query and a key. The "
+    "others, which rotate, pass no such norm in a key, so that no one matrix holds both.",
     "circuit.folded": "The weight of the norm before the attention is folded into W_Q, W_K and "
     "W_V; biases are no part of the two matrices.",
     "circuit.folded_cross": "The weight of the norm before the attention is folded into W_Q; "
     "biases are no part of the two matrices. Keys and values are read from the encoder's vectors, "
     "which do not pass that norm.",
-    "circuit.unfolded": "No norm stands between these matrices and what they read; biases are no "
-    "part of them.",
+    "circuit.unfolded": "In this layer no norm stands before the attention: these matrices read x "
+    "as it is. Biases are no part of them.",
+    "circuit.unfolded_normed": "In this model norms stand after the attention and after the "
+    "feed-forward network, none before: these matrices read x as it is. Biases are no part of "
+    "them.",
+    "circuit.unfolded_after": "In this model norms stand after each sum, none before the "
+    "attention: these matrices read x, which has passed one, as it is. Biases are no part of "
+    "them.",
     "circuit.weightless": "The norm before the attention has no weights that these matrices could "
     "hold; biases are no part of them.",
     "circuit.rotary": "Rotation is left out, as for a query and a key in the same place.",
-    "circuit.head_norm": "The norm of every single query and key is left out.",
-    "circuit.all_norm": "The norm of each token's queries, all heads' as one vector, and that of "
-    "its keys are left out.",
-    "circuit.norm_after": "The norm of the attention's output is left out.",
+    "circuit.stretched": "The attention factor {factor}, by which rotation lengthens what it acts "
+    "on, is left out too.",
+    "circuit.head_norm": "The norm that every query and every key passes after W_Q and W_K is left "
+    "out.",
+    "circuit.all_norm": "The norm that a token's queries of all heads pass as one vector after "
+    "W_Q, and that of its keys after W_K, are left out.",
+    "circuit.grown": "That queries grow with their position is left out.",
+    "circuit.norm_after": "The norm after the attention, which its output passes before it is "
+    "added to x, is left out.",
     "circuit.clipped": "The clipping of queries, keys and values is left out.",
     "circuit.grouped": "Heads {heads} share W_K and W_V.",
     "circuit.matrix": "matrix",
@@ -181,6 +208,9 @@ SENTENCES = {
     "circuit.scores": "`score` is q·k × scale of the two tokens' own vectors, scaled as a norm "
     "scales them, biases included, positions and earlier layers left out; `the other way` has "
     "query and key changed.",
+    "circuit.scores_latent": "`score` is q·k × scale of the two tokens' own vectors, scaled as the "
+    "norms scale them and their latents, biases included, of all dimensions, positions and earlier "
+    "layers left out; `the other way` has query and key changed.",
     "circuit.first": "Of the prompt's different tokens the first {count} are here.",
     "circuit.no_tokens": "The rows of the embedding are narrower than the model, so tokens cannot "
     "be put through these matrices.",
