@@ -117,16 +117,14 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         naming = read._replace(config=config).naming
     stored = names_in_folder(tensors, naming, where)
     config = family.complete(config, stored)
-    if scheme and family.gguf:
-        stored |= quantised.turned(tensors, stored, family.gguf.arrange(config))
+    stored |= quantised.turned(tensors, stored, family, config)
     shapes = of_layers(family.shapes(config), config)
     idle = quantised.idle_biases(tensors, stored, shapes)
     aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
-    predicts = not without_head(shapes, stored, family.head)
+    said["predicts"] = not without_head(shapes, stored, family.head)
     named = naming.fused_in(tensors, shapes) | naming.older_in(tensors)
     named |= {name: name for name in of_head(shapes, family.head)}
-    kind, said = folder.config["model_type"], said | {"predicts": predicts}
-    facts = _facts(place, kind, family, config, shapes, **said)
+    facts = _facts(place, folder.config["model_type"], family, config, shapes, **said)
     return _model(
         facts=_of_text(facts, of_config) if read.composite else facts,
         family=family,

@@ -14,6 +14,7 @@ from attn_cli.checkpoints.packed.modules import Format, Module, unpacked
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
+from attn_cli.model.family import Family
 from attn_cli.model.tensors import Shapes
 from attn_cli.model.weights import Stored, transposed
 from attn_cli.opening.patterns import MOST, first_of, matches
@@ -82,17 +83,18 @@ def _method(section: Any, key: str) -> str:
 
 
 def turned(
-    tensors: Mapping[str, Tensor], stored: Mapping[str, Stored], arrange: Mapping[str, Any]
+    tensors: Mapping[str, Tensor], stored: Mapping[str, Stored], family: Family, config: Any
 ) -> dict[str, Stored]:
     """The quantised matrices that a family has (input, output): libraries keep none of them so.
 
-    `arrange` is what GGUF files, which have all (output, input), do to a family's tensors.
+    GGUF files have none so either, and a family tells what it does to theirs.
     """
+    arranged = family.gguf.arrange(config) if family.gguf else {}
+    own = {name for name, arrange in arranged.items() if arrange is transposed}
     return {
         name: kept._replace(arrange=transposed)
-        for name, kept in stored.items()
-        if arrange.get(re.sub(r"\.\d+\.", ".*.", name)) is transposed
-        and tensors[kept.name].dtype not in FLOATS
+        for name, kept in (stored.items() if own else ())
+        if re.sub(r"\.\d+\.", ".*.", name) in own and tensors[kept.name].dtype not in FLOATS
     }
 
 
