@@ -120,7 +120,8 @@ def made_late(
 ) -> dict[str, Lazy]:
     """The arrays of what was chosen alone, some of which are made only if they are wanted."""
     at = np.array(chosen.rows or chosen.queries), np.array(chosen.keys)
-    rows, heads = np.array(chosen.queries) - chosen.start, list(chosen.heads)
+    rows = np.array(chosen.queries) - chosen.start
+    heads = slice(None) if "head" in chosen.whole else list(chosen.heads)  # a slice copies nothing
 
     def of_heads() -> np.ndarray:
         array_HQK = bias(*at)
