@@ -16,7 +16,7 @@ def read_config(reader: ConfigReader) -> mixtures.Config:
         width = 0
     elif reader.has("sliding_window") and not width:
         raise reader.error("sliding_window is 0, which hides every key")
-    networks = qwen2_moe.sparse(reader, shared, defaults=(128, 8), width=768)
+    networks = mixtures.sparse(reader, shared, defaults=(128, 8), width=768)
     reader.finish(mixtures.HARMLESS)
     return mixtures.Config(
         **shared, **networks, qkv_bias=bias, output_bias=bias, head_norm=True,
