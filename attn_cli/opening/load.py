@@ -117,7 +117,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         naming = read._replace(config=config).naming
     stored = names_in_folder(tensors, naming, where)
     config = family.complete(config, stored)
-    stored |= quantised.turned(tensors, stored, family, config)
+    stored |= quantised.turned(tensors, stored, family, config) if scheme else {}
     shapes = of_layers(family.shapes(config), config)
     idle = quantised.idle_biases(tensors, stored, shapes)
     aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
