@@ -262,7 +262,7 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
     w_MD = arrays[f"w_{letter}"][0].astype(np.float64)
     bias_D = arrays[f"b_{letter}"][0] if f"b_{letter}" in arrays else np.zeros(0)
     raw_PD = normed_PM @ w_MD + (bias_D if bias_D.size else 0)
-    cos, sin = turning(facts, block, positions)
+    cos, sin = turning(block, positions)
     late, centred = facts.head_norm == "rotated", bool(facts.head_norm) and facts.norm == "layer"
     side = _Side(
         norm, w_MD, bias_D, np.ones_like(raw_PD), cos, sin, facts.interleaved, late, centred

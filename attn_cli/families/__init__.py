@@ -25,6 +25,7 @@ FAMILIES = {
     "gemma3_text": "gemma3",
     "qwen2_vl_text": "qwen2_vl",
     "qwen2vl": "qwen2_vl",
+    "qwen25vl": "qwen2_vl",
     "qwen3_vl_text": "qwen3_vl",
     "qwen3vl": "qwen3_vl",
     "phi3": "phi3",

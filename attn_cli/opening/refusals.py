@@ -28,6 +28,16 @@ _OTHER_FORMS = {
     ".h5": "TensorFlow", ".ckpt.index": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX",
     ".tflite": "TensorFlow Lite", ".mlmodel": "Core ML", ".ot": "Rust",
 }  # fmt: skip
+# Kinds that people have on the disk beside kin that opens: what their layers have, and the kin.
+_KIN = {
+    **dict.fromkeys(("mllama", "mllama_text_model"),
+                    ("layers that look at a picture among those of its text", "llama")),
+    **dict.fromkeys(("gemma3n", "gemma3n_text", "gemma4", "gemma4_text"),
+                    ("a vector of its own for each token in each layer", "gemma3")),
+    **dict.fromkeys(("llama4", "llama4_text"), ("attention in chunks", "llama")),
+    **dict.fromkeys(("qwen3_vl_moe", "qwen3vlmoe"), ("experts", "qwen3_vl and qwen3_moe")),
+    "gemma-embedding": ("attention to both sides", "gemma3"),
+}  # fmt: skip
 _GGUF_PARTS = {
     "adapter": "a LoRA adapter",
     "mmproj": "the part of a model that makes vectors of pictures or sound",
@@ -77,6 +87,9 @@ def unknown_type(
         what = f"{where}: the key {key} is missing"
     else:
         what = f"{where}: the model type {shorten(repr(kind))} is not supported"
+    if isinstance(kind, str) and kind in _KIN:
+        why, kin = _KIN[kind]
+        return ContentError(f"{what}: it has {why}", f"of its kin, {kin} opens")
     if isinstance(code, Mapping) and any(name.startswith("AutoModel") for name in code):
         what += ", and code that comes with a model (auto_map) is never run"
     return ContentError(what, f"attn knows {some(families, 8)}; attn models lists what opens here")

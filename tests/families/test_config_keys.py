@@ -438,9 +438,9 @@ SIZES = {
     "gpt2": "n_embd n_layer n_head n_positions vocab_size",
     "llama": "hidden_size num_hidden_layers num_attention_heads vocab_size intermediate_size "
     "max_position_embeddings",
-    "mistral": "num_key_value_heads hidden_size intermediate_size",
-    "qwen2": "num_key_value_heads hidden_size intermediate_size",
-    "qwen3": "num_key_value_heads hidden_size intermediate_size",
+    "mistral": "hidden_size intermediate_size",
+    "qwen2": "hidden_size intermediate_size",
+    "qwen3": "hidden_size intermediate_size",
     "gemma2": "hidden_size intermediate_size num_hidden_layers",
     "gemma3_text": "hidden_size intermediate_size num_hidden_layers",
     "phi3": "hidden_size intermediate_size num_attention_heads",

@@ -46,7 +46,7 @@ def sayable(config):
     if "hidden_act" in config:
         config["hidden_act"] = "silu"
     if config.get("use_sliding_window"):
-        config |= {"use_sliding_window": False, "sliding_window": None}
+        config |= dict.fromkeys(("use_sliding_window", "sliding_window", "layer_types"))
     if "rope_parameters" in config:
         left_out = ("truncate", "mscale", "mscale_all_dim")
         rope = config["rope_parameters"]

@@ -1,5 +1,7 @@
 """Qwen's models for pictures in GGUF files, as llama.cpp's converter writes their text."""
 
+from pathlib import Path
+
 import gguf
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from gguf_keys import add_sizes
 from made_folders import document, made_folder
 
 from attn_cli import session, vocabulary
+from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
 from measure import row_error
@@ -80,6 +83,27 @@ def test_what_sees_pictures_in_the_same_file_is_left_out_and_counted(convert):
     assert model.weights.size == session.load(convert("qwen3-vl-b")[0]).weights.size
     with pytest.raises(ContentError, match="no place in this family"):
         session.load(convert("qwen3-vl-b", more={"vision.weight": more["mm.0.bias"]})[0])
+
+
+def test_ollamas_file_of_qwen2_5_vl_is_the_same_model(tmp_path, write_gguf, convert):
+    """As convert/convert_qwen25vl.go of Ollama writes it: another name, and all parts in one."""
+    plain, _ = convert("qwen2-5-vl-b")
+    text = document("qwen2-5-vl-b")["config"]["text_config"]
+
+    def keys(writer):
+        add_sizes(writer, text)
+        writer.add_rope_freq_base(text["rope_parameters"]["rope_theta"])
+        writer.add_array("qwen25vl.rope.mrope_section", text["rope_parameters"]["mrope_section"])
+        writer.add_uint32("qwen25vl.vision.block_count", 32)
+        writer.add_array("qwen25vl.vision.fullatt_block_indexes", [7, 15])
+
+    tensors = {name: tensor.read() for name, tensor in Gguf(Path(plain)).tensors.items()}
+    pictures = {"v.patch_embd_0.weight": np.ones((2, 3), np.float32)}
+    path = write_gguf(tmp_path / "ollama.gguf", "qwen25vl", keys, tensors | pictures)
+    ours, theirs = session.load(path), session.load(plain)
+    assert (ours.config, ours.unread) == (theirs.config, (1, 6))
+    found, wanted = (session.trace(ids=IDS, model=model).logits for model in (ours, theirs))
+    assert np.array_equal(found, wanted)
 
 
 def test_a_base_that_the_file_leaves_out_is_llama_cpps(convert):
