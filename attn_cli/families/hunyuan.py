@@ -10,7 +10,7 @@ from attn_cli.families.llama import norm
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import named
 from attn_cli.model.project import Arrays
-from attn_cli.model.rope import Angles, Rope, impossible, rope_section, rope_of_whole_heads
+from attn_cli.model.rope import Angles, Rope, impossible, rope_of_whole_heads, rope_section
 from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Shapes, norms
 from attn_cli.model.weights import LayerWeights

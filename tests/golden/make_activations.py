@@ -4,8 +4,8 @@ Run by hand in an environment with torch and transformers; no test runs this, no
 
     python tests/golden/make_activations.py
 
-It writes `activations.npz` beside itself: `x`, and for each name of `ACT2FN` what it makes of x, all
-in float64. The date and the versions join those in `versions.json`, under `activations`.
+It writes `activations.npz` beside itself: `x`, and for each name of `ACT2FN` what it makes of x,
+all in float64. The date and the versions join those in `versions.json`, under `activations`.
 
 Origin and licence: numbers are made here by this script; Apache-2.0.
 """

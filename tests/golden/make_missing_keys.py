@@ -4,10 +4,11 @@ Run by hand in an environment with torch and transformers; no test runs this, no
 
     python tests/golden/make_missing_keys.py
 
-It writes `missing_keys.json` beside itself: for a golden config of each model type, and for each key
-of it that is left out (`text_config.KEY`, `attn_config.KEY` for those within), the keys that the
-reference's class then has otherwise, and their values. Among them are the lists that follow from
-others. A key without which the class fails is not there. The date and the versions join those in `versions.json`, under `missing_keys`.
+It writes `missing_keys.json` beside itself: for a golden config of each model type, and for each
+key of it that is left out (`text_config.KEY`, `attn_config.KEY` for those within), the keys that
+the reference's class then has otherwise, and their values. Among them are the lists that follow
+from others. A key without which the class fails is not there. The date and the versions join those
+in `versions.json`, under `missing_keys`.
 
 Origin and licence: made here by this script; Apache-2.0.
 """
