@@ -7,6 +7,7 @@ from typing import Any
 
 from attn_cli.checkpoints.folder import is_model, read_json_object
 from attn_cli.errors import ContentError, shorten, some
+from attn_cli.families import KIN
 from attn_cli.opening import hybrids
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
@@ -27,16 +28,6 @@ _SAFETENSORS = "attn reads model.safetensors and pytorch_model.bin"
 _OTHER_FORMS = {
     ".h5": "TensorFlow", ".ckpt.index": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX",
     ".tflite": "TensorFlow Lite", ".mlmodel": "Core ML", ".ot": "Rust",
-}  # fmt: skip
-# Kinds that people have on the disk beside kin that opens: what their layers have, and the kin.
-_KIN = {
-    **dict.fromkeys(("mllama", "mllama_text_model"),
-                    ("layers that look at a picture among those of its text", "llama")),
-    **dict.fromkeys(("gemma3n", "gemma3n_text", "gemma4", "gemma4_text"),
-                    ("a vector of its own for each token in each layer", "gemma3")),
-    **dict.fromkeys(("llama4", "llama4_text"), ("attention in chunks", "llama")),
-    **dict.fromkeys(("qwen3_vl_moe", "qwen3vlmoe"), ("experts", "qwen3_vl and qwen3_moe")),
-    "gemma-embedding": ("attention to both sides", "gemma3"),
 }  # fmt: skip
 _GGUF_PARTS = {
     "adapter": "a LoRA adapter",
@@ -87,8 +78,8 @@ def unknown_type(
         what = f"{where}: the key {key} is missing"
     else:
         what = f"{where}: the model type {shorten(repr(kind))} is not supported"
-    if isinstance(kind, str) and kind in _KIN:
-        why, kin = _KIN[kind]
+    if isinstance(kind, str) and kind in KIN:
+        why, kin = KIN[kind]
         return ContentError(f"{what}: it has {why}", f"of its kin, {kin} opens")
     if isinstance(code, Mapping) and any(name.startswith("AutoModel") for name in code):
         what += ", and code that comes with a model (auto_map) is never run"

@@ -10,6 +10,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf_keys import add_sizes
+from made_adapters import check_same_change
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
@@ -241,3 +242,9 @@ def test_what_no_converter_writes_does_not_open(tmp_path, write_gguf, architectu
     )
     with pytest.raises(ContentError, match=rf"{architecture}.*(not supported|not what)"):
         session.load(path)
+
+
+@pytest.mark.parametrize("name", ["granite-a", "gemma-a"])
+def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
+    """Also where rows stand otherwise, and where norms are stored otherwise."""
+    check_same_change(tmp_path / "adapter", *convert(name))

@@ -6,6 +6,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf_keys import add_sizes
+from made_adapters import check_same_change
 from made_folders import document, made_folder
 
 from attn_cli import session, vocabulary
@@ -116,3 +117,9 @@ def test_a_base_that_the_file_leaves_out_is_llama_cpps(convert):
     assert (
         row_error(np.array(rope.frequencies), 10_000.0 ** -(np.arange(0, width, 2) / width)) < 1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["qwen3-vl-b"])
+def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
+    """Also where rows stand otherwise, and where norms are stored otherwise."""
+    check_same_change(tmp_path / "adapter", *convert(name))
