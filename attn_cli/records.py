@@ -225,6 +225,7 @@ class Facts:
     rotated_from: int = 0  # after so many that do not,
     interleaved: bool = False  # and whether neighbours are a pair (see `maths.rotate`)
     unrotated: tuple[int, ...] = ()  # layers that do not rotate where others do
+    attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer
     slopes: tuple[float, ...] = ()  # of ALiBi, head by head
     alibi: str = "position"  # what they multiply, of `vocabulary.ALIBIS`
 
@@ -278,6 +279,10 @@ class Facts:
     def rotates(self, layer: int) -> bool:
         """Whether positions rotate the queries and keys of a layer."""
         return self.positions == "rotary" and layer not in self.unrotated
+
+    def attention_factor(self, layer: int) -> float:
+        """By how much rotation lengthens queries and keys of a layer."""
+        return self.attention_factors[layer] if self.attention_factors else 1.0
 
     @property
     def reads_on(self) -> bool:

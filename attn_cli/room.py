@@ -27,11 +27,17 @@ _ONLY_WITH = {
     **dict.fromkeys(("q_unrotated", "k_unrotated"), ("rotary",)),
     "bias": ("bias", "relative"),
 }
-# What no model with latents has, of keys and values, and of queries.
-_NOT_OF_LATENTS = {
-    "kv_latent": frozenset({"w_k", "b_k", "w_v", "b_v"}),
-    "q_latent": frozenset({"w_q", "b_q"}),
-}
+# Of keys and values, and of queries: what only models with latents have, and what none of them has.
+_LATENTS = {
+    "kv_latent": (
+        {"w_kv_down", "b_kv_down", "w_kv_latent_norm", "kv_latent", "w_k_latent", "w_k_rotated",
+         "b_k_rotated", "w_v_latent"},
+        {"w_k", "b_k", "w_v", "b_v"},
+    ),
+    "q_latent": (
+        {"w_q_down", "b_q_down", "w_q_latent_norm", "q_latent", "w_q_latent"}, {"w_q", "b_q"},
+    ),
+}  # fmt: skip
 
 Tokens = Mapping[str, int]  # how many each stack reads
 # Another request, for so many tokens.
@@ -155,9 +161,7 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
         "latent": max(facts.kv_latent, facts.q_latent),
         "bucket": 2 * facts.context,
     }
-    absent = {
-        n for latent, names in _NOT_OF_LATENTS.items() if getattr(facts, latent) for n in names
-    }
+    absent = {n for latent, which in _LATENTS.items() for n in which[bool(getattr(facts, latent))]}
     rows = request.rows.get((block.stack, block.kind), ())
     square = {**sizes, "query": len(rows) or sizes["query"]}
     taken = request.measures.get((block.stack, block.kind), ())

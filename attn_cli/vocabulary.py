@@ -73,8 +73,14 @@ ARRAYS = {
     "b_k": ArraySpec(2, ("kv_head", "width"), opt_in=True),
     "w_v": ArraySpec(2, ("kv_head", "model", "value_width"), opt_in=True),
     "b_v": ArraySpec(2, ("kv_head", "value_width"), opt_in=True),
+    "w_q_down": ArraySpec(2, ("model", "latent"), opt_in=True),
+    "b_q_down": ArraySpec(2, ("latent",), opt_in=True),
+    "w_q_latent_norm": ArraySpec(2, ("latent",), opt_in=True),
     "q_latent": ArraySpec(2, ("query", "latent"), opt_in=True),
     "w_q_latent": ArraySpec(2, ("head", "latent", "width"), opt_in=True),
+    "w_kv_down": ArraySpec(2, ("model", "latent"), opt_in=True),
+    "b_kv_down": ArraySpec(2, ("latent",), opt_in=True),
+    "w_kv_latent_norm": ArraySpec(2, ("latent",), opt_in=True),
     "kv_latent": ArraySpec(2, ("key", "latent"), opt_in=True),
     "w_k_latent": ArraySpec(2, ("kv_head", "latent", "width"), opt_in=True),
     "w_k_rotated": ArraySpec(2, ("model", "width"), opt_in=True),
@@ -110,10 +116,14 @@ OF_DISTANCES = frozenset({"q_position", "k_position"})  # whatever the prompt
 # What the scores are the sum of, where they are more than the dot products.
 TERMS = ("content_to_content", "content_to_position", "position_to_content")
 # A sink is one learned score in every row of a head, which belongs to no key; its share and the row
-# of weights add up to 1. What stands beside which array, and what only records of models with sinks
-# have.
+# of weights add up to 1. What stands beside which array.
 SINKS = {"masked": "sink", "weights": "sink_share"}
-OF_SINKS = frozenset({"sink_row", "sink_share", "sink_share_before", "sink_share_after"})
+# What records have only of some models: those with sinks, with latents, with layers of two kinds.
+OF_SOME = frozenset({
+    "sink_row", "sink_share", "sink_share_before", "sink_share_after", "latents",
+    "latents_float32", "latents_bfloat16", "latent_width", "value_width", "through", "unrotated",
+    "layer_kinds",
+})  # fmt: skip
 PARAMETERS = frozenset(n for n in ARRAYS if n.startswith(("w_", "b_")))
 LATENTS = frozenset({"q_latent", "kv_latent"})
 EMBEDDING_PARTS = frozenset({"token_embedding", "position_embedding", "type_embedding"})

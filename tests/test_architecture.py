@@ -252,6 +252,20 @@ def test_budgets(path):
     assert long == []
 
 
+# Those that siblings are made of, and those of several kinds of block or of two stacks.
+LONGER = {
+    "bart", "bert", "bloom", "deberta", "gemma2", "gpt2", "llama", "llama_gguf", "modernbert",
+    "opt", "t5",
+}  # fmt: skip
+
+
+def test_a_family_reads_as_its_order_of_operations():
+    """Of at most 150 lines, and none is let off that need not be."""
+    families = [path for path in MODULES if part_of(path) == "families"]
+    lines = {path.stem: len(path.read_text().splitlines()) for path in families}
+    assert {name for name, count in lines.items() if count > 150} == LONGER
+
+
 def calls(path: Path, name: str) -> bool:
     return any(
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name

@@ -62,7 +62,9 @@ class Copied(NamedTuple):
 class Circuit:
     """W_QK and W_OV of one head.
 
-    `folded`: the weight of the norm before the attention is in both. `symmetric` is the share of
+    `folded`: the weight of the norm before the attention is in both. Where they lead `through`
+    latents, so are the weights of their norms, whose roots are left out, and W_QK is of the first
+    `unrotated` dimensions of a head alone (0: of all). `symmetric` is the share of
     W_QK's symmetric part in its squared Frobenius norm: 1 is symmetric, 0 antisymmetric, a random
     matrix ½. `copying` is Σ λ / Σ |λ| over the eigenvalues of W_OV (Elhage et al. 2021).
     `attractions` are the largest scores among the prompt's tokens, biases included, positions left
@@ -87,6 +89,8 @@ class Circuit:
     directions: tuple[Direction, ...]
     attractions: tuple[Attraction, ...]
     copies: tuple[Copied, ...]
+    through: tuple[str, ...] = ()
+    unrotated: int = 0
 
 
 def circuit_steps(
@@ -95,10 +99,9 @@ def circuit_steps(
     """The matrices of one head and what they do with a prompt's tokens; yields each layer that is
     done, since a layer's parameters come with its record.
 
-    Raises ContentError for what needs more than `max_memory` (see `session.trace`), for numbers
-    that are none, and see `low_rank.check`.
+    Raises ContentError for what needs more than `max_memory` (see `session.trace`), and for numbers
+    that are none.
     """
-    low_rank.check(model.facts, "--circuit")
     request = session.request_for(
         prompt, blocks=frozenset({place}), heads={place.stack: (head,)}, whole=False,
         arrays=low_rank.NEEDS, positions={(place.stack, place.kind): ((0,), (0,))},
@@ -112,14 +115,14 @@ def circuit_steps(
 def _circuit(model: Model, prompt: Prompt, block: Attention, head: int) -> Circuit:
     group = model.facts.group_of(block.stack)
     of = low_rank.matrices(block, head, group)
-    if not all(np.isfinite(matrix).all() for matrix in of):
+    if not all(np.isfinite(matrix).all() for matrix in (*of.matched, *of.moved)):
         raise ContentError(
             f"the matrices of head {block.layer}.{head} hold NaN or infinite numbers, and have no "
             "singular values",
             "attn trace --parameters shows them",
         )
-    matches = low_rank.svd(of.w_q, of.w_k.T)
-    taken = low_rank.svd(of.w_v, of.w_o)
+    w_q, w_k = of.matched
+    matches, taken = low_rank.svd(w_q, w_k.T), low_rank.svd(*of.moved)
     sides = prompt.sides(block.stack, block.kind)
     queries, keys = (tuple(dict.fromkeys(side.ids))[:_TOKENS] for side in sides)
     readable = readable_tokens(model)
@@ -135,12 +138,14 @@ def _circuit(model: Model, prompt: Prompt, block: Attention, head: int) -> Circu
         scale=block.scale,
         most=_TOKENS,
         qk=_low_rank(matches, model),
-        symmetric=low_rank.symmetric_share(of.w_q, of.w_k.T),
+        symmetric=low_rank.symmetric_share(w_q, w_k.T),
         ov=_low_rank(taken, model),
-        copying=low_rank.copying(of.w_v, of.w_o),
+        copying=low_rank.copying(*of.moved),
         directions=_directions(model, matches) if readable else (),
         attractions=_attractions(model, of, queries, keys, block.scale) if readable else (),
         copies=_copies(model, of, keys) if predicts else (),
+        through=tuple(n for n, one in (("q_latent", of.q), ("kv_latent", of.k)) if one.latent),
+        unrotated=of.k.latent.width if of.k.latent else 0,
     )
 
 
@@ -179,6 +184,8 @@ def _directions(model: Model, of: low_rank.Svd) -> tuple[Direction, ...]:
 
     def work(some: slice) -> None:
         along_VD[some] = _vectors(model, table.rows(some)) @ sides
+        if table.release:
+            table.release(some)
 
     cores.spread(work, table.outputs, _ROWS)
     whole, found = float((of.s**2).sum()), []
@@ -197,7 +204,7 @@ def _attractions(
     """The pairs with the largest scores, most first."""
     both = list(dict.fromkeys((*queries, *keys)))
     vectors = _of_ids(model, both)
-    scores = (vectors @ of.w_q + of.b_q) @ (vectors @ of.w_k + of.b_k).T * scale
+    scores = of.q.of(vectors) @ of.k.of(vectors).T * scale
     at = {id: place for place, id in enumerate(both)}
     pairs = [(query, key) for query in queries for key in keys]
     pairs.sort(key=lambda pair: -np.nan_to_num(scores[at[pair[0]], at[pair[1]]]))
@@ -214,7 +221,8 @@ def _attractions(
 
 def _copies(model: Model, of: Matrices, keys: Sequence[int]) -> tuple[Copied, ...]:
     """What each token's value, through the last norm and the output matrix, makes likelier."""
-    written = (_of_ids(model, keys) @ of.w_v @ of.w_o).astype(np.float32)
+    w_v, w_o = of.moved
+    written = (_of_ids(model, keys) @ w_v @ w_o).astype(np.float32)
     return tuple(
         Copied(
             token_of(model, id).text,

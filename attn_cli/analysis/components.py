@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import room, session, vocabulary
-from attn_cli.analysis import low_rank
+from attn_cli.analysis import maps
 from attn_cli.analysis.entry import bias_of_norm, turning
 from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, request_for, split
 from attn_cli.errors import ContentError, UsageError
@@ -25,10 +25,10 @@ from attn_cli.model.weights import NOTHING
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt
 
-NEEDS = frozenset({
-    "x", "w_norm", "b_norm", "normed", "w_q", "b_q", "w_k", "b_k", "q_unrotated", "k_unrotated",
-    "q", "k", "key_x", *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "weights",
-})  # fmt: skip
+NEEDS = maps.NEEDS - {"w_v", "b_v", "w_v_latent"} | {
+    "x", "w_norm", "b_norm", "normed", "q_unrotated", "k_unrotated", "q", "k", "key_x",
+    *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "weights",
+}  # fmt: skip
 _PAIRS = 100  # that a record holds
 _PLAIN = ("added", "normed")
 
@@ -95,9 +95,10 @@ class Chain(NamedTuple):
 class _Side(NamedTuple):
     """How vectors of some positions become one head's queries or keys, as a linear map of parts.
 
-    `scale_PD` is what clipping and the norm of queries and keys multiply by, before the rotation or
-    once it is done (`late`); that norm subtracts the mean first if it is `centred`, and adds
-    `norm_bias_D`, before the rotation. A bias of size 0 is none.
+    `scale_PD` is what clipping, the norm of a latent, and that of queries and keys multiply by,
+    before the rotation or once it is done (`late`); the last subtracts the mean first if it is
+    `centred`, and adds `norm_bias_D`, before the rotation. The first `rotated_from` dimensions do
+    not rotate. A bias of size 0 is none.
     """
 
     norm: Frozen
@@ -107,6 +108,7 @@ class _Side(NamedTuple):
     cos_PR: np.ndarray
     sin_PR: np.ndarray
     interleaved: bool
+    rotated_from: int = 0
     late: bool = False
     centred: bool = False
     norm_bias_D: np.ndarray = NOTHING
@@ -124,7 +126,9 @@ class _Side(NamedTuple):
         if not self.cos_PR.size:
             return raw
         cos, sin = self.cos_PR[rows], self.sin_PR[rows]
-        return rotate([raw], cos, sin, interleaved=self.interleaved)[0]
+        first, last = np.split(raw, [self.rotated_from], axis=-1)
+        (last,) = rotate([last], cos, sin, interleaved=self.interleaved)
+        return np.concatenate([first, last], axis=-1) if self.rotated_from else last
 
     def _scaled(self, raw: np.ndarray, rows: slice) -> np.ndarray:
         raw = raw - raw.mean(axis=-1, keepdims=True) if self.centred else raw
@@ -167,9 +171,8 @@ def components_steps(
 
     Two passes: the layer's own vectors freeze the norm that the parts of the second go through.
     In cross-attention the encoder's end is one part. Yields each layer that is done. Raises
-    ContentError for what needs more than `max_memory`, and see `low_rank.check`.
+    ContentError for what needs more than `max_memory`.
     """
-    low_rank.check(model.facts, "--by component")
     block = yield from _own(model, prompt, where, head, changes, max_memory)
     key = int(np.argmax(np.nan_to_num(block.weights[0, query]))) if key is None else key
     seen = np.flatnonzero(block.visible[query])
@@ -259,19 +262,19 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
         norm = entering_norm(facts, block)
         norm = norm._replace(inverse_P=norm.inverse_P[rows])
         normed_PM = norm.whole(arrays["x"][rows].astype(np.float64))
-    w_MD = arrays[f"w_{letter}"][0].astype(np.float64)
-    bias_D = arrays[f"b_{letter}"][0] if f"b_{letter}" in arrays else np.zeros(0)
-    raw_PD = normed_PM @ w_MD + (bias_D if bias_D.size else 0)
+    way = maps.leading(block, letter, 0)
+    w_MD, bias_D, scale_PD = way.w_MW, way.b_W, way.scale(normed_PM)
     cos, sin = turning(block, positions)
     late, centred = facts.head_norm == "rotated", bool(facts.head_norm) and facts.norm == "layer"
     side = _Side(
-        norm, w_MD, bias_D, np.ones_like(raw_PD), cos, sin, facts.interleaved, late, centred
+        norm, w_MD, bias_D, scale_PD, cos, sin, facts.interleaved, facts.rotated_from, late, centred
     )
     if facts.head_norm or facts.clipped:
         found = arrays[letter] if late else arrays.get(f"{letter}_unrotated", arrays[letter])
         own = (block.heads if letter == "q" else block.kv_heads)[0]
         added_D = bias_of_norm(block, letter, own)
-        side = side.scaled_to(found[0, rows] - (added_D if added_D.size else 0), raw_PD)
+        found_PD = found[0, rows] - (added_D if added_D.size else 0)
+        side = side.scaled_to(found_PD, way.of(normed_PM))
         side = side._replace(norm_bias_D=added_D)
     if letter == "q" and "query_factor" in block.shown:
         factor_P1 = block.shown["query_factor"][rows, None]

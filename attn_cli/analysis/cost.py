@@ -4,13 +4,14 @@ Nothing is read but headers. Every number follows from shapes; n is the count of
 encoder–decoder that of each stack.
 """
 
-from collections.abc import Iterator, Sequence
-from math import isqrt, prod
+from collections.abc import Sequence
+from math import isqrt
 from typing import NamedTuple
 
-from attn_cli.errors import ContentError, UsageError, some
-from attn_cli.model.family import Model, output_matrix
-from attn_cli.model.roles import EXPERTS, FUSED, PARTS, PROJECTIONS, Place, place_of
+from attn_cli.analysis import parameters
+from attn_cli.analysis.parameters import LayerKind, Part
+from attn_cli.errors import UsageError, some
+from attn_cli.model.family import Model
 from attn_cli.notes import shape_notes
 from attn_cli.opening.presets import SPARSE
 from attn_cli.records import Address, Facts
@@ -21,34 +22,15 @@ FLOAT32, BFLOAT16 = 4, 2  # bytes
 _OPERATIONS = 2
 _LARGEST = 2**63 - 1  # of a document's integers
 _STEPS = 6
-_ADDED = ("embedding", "positions", "types")  # rows that are looked up, not multiplied with
 _USUAL = 2048
-
-Shape = tuple[int, ...]
-
-
-class Part(NamedTuple):
-    """The tensors of one kind, outside of the layers (`layers` 0) or in `layers` of a stack.
-
-    `shapes` are those of one layer, or of all of it outside: of a projection (model, all heads), of
-    the attention's output (all heads, model). `per_layer` is that of the largest layer; `per_head`
-    is a head's share of it, for keys and values that of a kv head, and 0 of what has no heads.
-    """
-
-    part: str
-    stack: str
-    kind: str
-    shapes: tuple[Shape, ...]
-    per_head: int
-    per_layer: int
-    layers: int
-    parameters: int
 
 
 class Attentions(NamedTuple):
     """The `layers` of one stack and kind of attention whose queries see equally far.
 
-    `window` 0 means that there is none.
+    `window` 0 means that there is none, `value_width` 0 that values are as wide as keys. Of a token
+    `latent_width` numbers are what the keys and values of all heads are made of, where they are
+    made of a latent, with the part of the key that all heads share; 0 where they are not.
     """
 
     stack: str
@@ -58,6 +40,13 @@ class Attentions(NamedTuple):
     kv_heads: int
     head_width: int
     window: int
+    value_width: int = 0
+    latent_width: int = 0
+
+    @property
+    def both_widths(self) -> int:
+        """How wide a head's key and its value are together."""
+        return self.head_width + (self.value_width or self.head_width)
 
     @property
     def causal(self) -> bool:
@@ -84,10 +73,11 @@ class AtContext(NamedTuple):
     """What so many tokens cost.
 
     `mask` has tokens² cells, of which `visible` are not masked in the layers that see farthest.
-    `weights` are the numbers in all attention matrices, `cache` the keys and values that are kept
-    for later tokens; their bytes stand beside them. `attention` are the operations of the dot
-    products and weighted sums, `others` those of all products with parameters; `share` is that of
-    attention in both.
+    `weights` are the numbers in all attention matrices, `cache` the keys and values of every kv
+    head, kept for later tokens, `latents` what may be kept instead of them where they are made of
+    it; their bytes stand beside them. `attention` are the operations of the dot products and
+    weighted sums, `others` those of all products with parameters; `share` is that of attention in
+    both.
     """
 
     tokens: int
@@ -102,16 +92,20 @@ class AtContext(NamedTuple):
     attention: int
     others: int
     share: float
+    latents: int = 0
+    latents_float32: int = 0
+    latents_bfloat16: int = 0
 
 
 class Cost(NamedTuple):
     """All parts, and what each context length costs.
 
-    `matrices` counts the attention matrices of a pass. Each token is multiplied with `multiplied`
-    parameters, of which the `output_matrix` gives the logits. At `overtakes` tokens attention takes
-    as many operations as all products with parameters; 0 where windows let it never be so.
-    `tied`: the output matrix is the embedding. `disentangled`: products of positions with queries
-    and keys come on top of the operations.
+    `layer_kinds` are there where layers differ in what they are. `matrices` counts the attention
+    matrices of a pass. Each token is multiplied with `multiplied` parameters, of which the
+    `output_matrix` gives the logits. At `overtakes` tokens attention takes as many operations as
+    all products with parameters; 0 where windows let it never be so. `tied`: the output matrix is
+    the embedding. `disentangled`: products of positions with queries and keys come on top of the
+    operations.
     """
 
     parts: tuple[Part, ...]
@@ -126,6 +120,7 @@ class Cost(NamedTuple):
     disentangled: bool
     overtakes: int
     contexts: tuple[AtContext, ...]
+    layer_kinds: tuple[LayerKind, ...] = ()
 
 
 def usual(facts: Facts) -> tuple[int, ...]:
@@ -138,39 +133,27 @@ def usual(facts: Facts) -> tuple[int, ...]:
 def cost(model: Model, contexts: Sequence[int] = ()) -> Cost:
     """The cost of a model at each of these context lengths, without any at the `usual` ones.
 
-    Raises UsageError for a length whose operations are too many for a document's integers, and
-    ContentError for a model that keeps latents.
+    Raises UsageError for a length whose operations are too many for a document's integers.
     """
-    if model.facts.kv_latent:
-        raise ContentError(
-            f"{model.facts.name} keeps a latent in place of keys and values, which is not counted",
-            "attn models lists its parameters",
-        )
-    family, weights = model.family, model.weights
-    shapes = {name: weights.tensor(name).shape for name in weights.stored}
-    if family.output_bias in shapes:
-        shapes[family.output_bias] = (prod(shapes[family.output_bias]),)
-    found, kinds = tuple(_parts(model, shapes)), attentions(model)
-    output = prod(shapes[output_matrix(model)]) if model.facts.predicts else 0
-    multiplied = sum(_multiplied(part, model.facts) for part in found)
-    if model.facts.predicts and model.config.tied:
-        multiplied += output
+    counted = parameters.count(model)
+    kinds, multiplied = attentions(model), counted.multiplied
     contexts = tuple(contexts) or usual(model.facts)
     _check(contexts, kinds, multiplied)
-    parameters = sum(part.parameters for part in found)
+    total = sum(part.parameters for part in counted.parts)
     return Cost(
-        parts=found,
-        parameters=parameters,
-        parameters_float32=FLOAT32 * parameters,
-        parameters_bfloat16=BFLOAT16 * parameters,
+        parts=counted.parts,
+        parameters=total,
+        parameters_float32=FLOAT32 * total,
+        parameters_bfloat16=BFLOAT16 * total,
         attentions=kinds,
         matrices=sum(one.layers * one.heads for one in kinds),
         multiplied=multiplied,
-        output_matrix=output,
+        output_matrix=counted.output_matrix,
         tied=model.config.tied,
         disentangled=model.facts.positions == "disentangled",
         overtakes=_overtakes(kinds, multiplied),
         contexts=tuple(_at(n, kinds, multiplied) for n in contexts),
+        layer_kinds=counted.layer_kinds,
     )
 
 
@@ -187,90 +170,13 @@ def cost_notes(model: Model, found: Cost, preset: str | None = None) -> tuple[No
 
 
 def _check(contexts: Sequence[int], kinds: Sequence[Attentions], multiplied: int) -> None:
-    wide = sum(one.layers * one.heads * one.head_width for one in kinds)
-    most = isqrt(_LARGEST // (2 * _OPERATIONS * wide))
+    wide = sum(one.layers * one.heads * one.both_widths for one in kinds)
+    most = isqrt(_LARGEST // (_OPERATIONS * wide))
     most = min(most, _LARGEST // (_OPERATIONS * max(1, multiplied)))
     for tokens in contexts:
         if not 1 <= tokens <= most:
             what = "is too long to count its operations" if tokens > most else "is out of range"
             raise UsageError(f"--context {tokens} {what}", f"a whole number, 1 to {most}")
-
-
-# --- parameters ----------------------------------------------------------------------------------
-
-
-def _parts(model: Model, shapes: dict[str, Shape]) -> Iterator[Part]:
-    """Every part that the model has, in the order in which a text passes them."""
-    facts, groups = model.facts, {}
-    for name, shape in shapes.items():
-        place = place_of(name, facts, model.family.embedding)
-        for part, own in _split(place, shape, facts):
-            stack = place.stack if place.layer >= 0 else facts.stack
-            key = _order(part, place, facts), part, stack, place.kind
-            groups.setdefault(key, {}).setdefault(place.layer, []).append(own)
-    for (_, part, stack, kind), layers in sorted(groups.items()):
-        sizes = [sum(map(prod, own)) for own in layers.values()]
-        largest = max(layers.values(), key=lambda own: sum(map(prod, own)))
-        inside, heads = -1 not in layers, _sharing(part, stack, facts)
-        yield Part(
-            part=part,
-            stack=stack,
-            kind=kind,
-            shapes=tuple(_turned(shape, part, facts) for shape in largest),
-            per_head=max(sizes) // heads if heads else 0,
-            per_layer=max(sizes) if inside else 0,
-            layers=len(layers) if inside else 0,
-            parameters=sum(sizes),
-        )
-
-
-def _split(place: Place, shape: Shape, facts: Facts) -> Iterator[tuple[str, Shape]]:
-    """A tensor as the parts that it holds: one, or queries, keys and values side by side."""
-    if place.part != FUSED:
-        yield place.part, shape
-        return
-    rows = {"query": facts.heads, "key": facts.kv_heads, "value": facts.kv_heads}
-    width = prod(shape) // (sum(rows.values()) * facts.head_width)
-    for part, heads in rows.items():
-        yield part, (width, heads * facts.head_width)
-
-
-def _order(part: str, place: Place, facts: Facts) -> tuple[int, int, int, int]:
-    """What comes before the layers, each stack's layers, and what comes after them."""
-    after = place.layer < 0 and part not in _ADDED
-    begins = 2 if after else int(place.layer >= 0)
-    stack = int(begins == 1 and place.stack == facts.stack)
-    crosses = int(place.kind == "cross" and part in PROJECTIONS)
-    mixed = int(part not in PROJECTIONS)
-    return begins, stack, 2 * mixed + crosses, PARTS.index(part)
-
-
-def _sharing(part: str, stack: str, facts: Facts) -> int:
-    """How many heads share a part equally; 0 if it has none of its own."""
-    if part not in PROJECTIONS:
-        return 0
-    return facts.heads_of(stack) // (facts.group_of(stack) if part in ("key", "value") else 1)
-
-
-def _turned(shape: Shape, part: str, facts: Facts) -> Shape:
-    """The shape of a map inside a layer with the model's width first; last for what comes out."""
-    if len(shape) != 2 or part not in (*PROJECTIONS, "feed_forward"):
-        return shape
-    last = part == "attention_output"
-    return shape if shape[last] == facts.model_width else shape[::-1]
-
-
-def _multiplied(part: Part, facts: Facts) -> int:
-    """With how many of a part's own parameters a token is multiplied, again where layers share."""
-    if part.part in _ADDED:
-        return 0
-    if facts.experts and part.part in (EXPERTS, "feed_forward"):  # not in every layer the same
-        count, used, *_ = facts.experts
-        return part.parameters * used // count if part.part == EXPERTS else part.parameters
-    matrices = sum(prod(shape) for shape in part.shapes if len(shape) > 1)
-    if facts.mixers and part.layers:  # not in every layer, and none shares
-        return matrices * part.layers
-    return matrices * (facts.layers_of(part.stack) if part.layers else 1)
 
 
 # --- attention -----------------------------------------------------------------------------------
@@ -279,6 +185,9 @@ def _multiplied(part: Part, facts: Facts) -> int:
 def attentions(model: Model) -> tuple[Attentions, ...]:
     """A model's layers by stack and kind of attention, and by how far their queries see."""
     facts, found = model.facts, {}
+    latents = (0, 0)
+    if facts.kv_latent:
+        latents = facts.of_values, facts.kv_latent + facts.rotated
     for stack, kind in facts.attentions:
         heads = facts.heads_of(stack)
         width = _head_width(model, stack)
@@ -288,7 +197,7 @@ def attentions(model: Model) -> tuple[Attentions, ...]:
             if own and facts.mixers and facts.mixers[layer]:
                 continue  # something other than attention
             kv_heads = heads // facts.group_of(stack)
-            key = (stack, kind, heads, kv_heads, width, window)
+            key = (stack, kind, heads, kv_heads, width, window, *latents)
             found[key] = found.get(key, 0) + 1
     return tuple(
         Attentions(stack, kind, layers, *numbers)
@@ -305,7 +214,7 @@ def _head_width(model: Model, stack: str) -> int:
 def _attention(kinds: Sequence[Attentions], tokens: int) -> int:
     """The operations of q·kᵀ and of weights·v."""
     return sum(
-        2 * _OPERATIONS * tokens * one.keys(tokens) * one.heads * one.head_width * one.layers
+        _OPERATIONS * tokens * one.keys(tokens) * one.heads * one.both_widths * one.layers
         for one in kinds
     )
 
@@ -332,10 +241,9 @@ def _at(tokens: int, kinds: Sequence[Attentions], multiplied: int) -> AtContext:
     last = [one for one in kinds if one.kind == "self" and one.stack == kinds[-1].stack]
     farthest = max(last, key=lambda one: one.keys(tokens))
     weights = sum(one.layers * one.heads * tokens * one.keys(tokens) for one in kinds)
-    cache = sum(
-        2 * one.layers * one.kv_heads * one.head_width * one.keys(tokens)
-        for one in kinds if one.stack == "decoder"
-    )  # fmt: skip
+    kept = [one for one in kinds if one.stack == "decoder"]
+    cache = sum(one.layers * one.kv_heads * one.both_widths * one.keys(tokens) for one in kept)
+    latents = sum(one.layers * one.latent_width * one.keys(tokens) for one in kept)
     attention, others = _attention(kinds, tokens), _OPERATIONS * tokens * multiplied
     return AtContext(
         tokens=tokens,
@@ -350,4 +258,7 @@ def _at(tokens: int, kinds: Sequence[Attentions], multiplied: int) -> AtContext:
         attention=attention,
         others=others,
         share=attention / (attention + others),
+        latents=latents,
+        latents_float32=FLOAT32 * latents,
+        latents_bfloat16=BFLOAT16 * latents,
     )

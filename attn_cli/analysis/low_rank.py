@@ -2,44 +2,49 @@
 
 W_QK = W_Q·W_Kᵀ says what matches what, W_OV = W_V·W_O what is taken along (Elhage et al. 2021, "A
 Mathematical Framework for Transformer Circuits"). Rotation and biases are no part of them, and the
-weight of a norm that stands before the attention is. Axes, as suffixes: M model, W width of a query
-or key, V width of a value.
+weight of a norm that stands before the attention, or on a latent, is. Axes, as suffixes: M model,
+W width of a query or key, V width of a value.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError
-from attn_cli.records import Attention, Facts
+from attn_cli.analysis import maps
+from attn_cli.analysis.maps import Leading
+from attn_cli.maths.products import NOTHING
+from attn_cli.records import Attention
 
 # What `matrices` needs of a block.
-NEEDS = frozenset({"w_q", "w_k", "w_v", "w_o", "b_q", "b_k", "w_norm", "b_norm", "normed"})
+NEEDS = maps.NEEDS | {"w_o", "w_norm", "b_norm", "normed"}
 
 
 class Matrices(NamedTuple):
-    """The four of a head in float64, and the biases of its queries and keys, 0 where it has none.
+    """What leads to a head's queries, keys and values, and its W_O, in float64.
 
     `folded`: the weight of the norm before the attention is in them, and its bias in the biases.
     """
 
-    w_q: np.ndarray  # MW
-    w_k: np.ndarray  # MW
-    w_v: np.ndarray  # MV
+    q: Leading
+    k: Leading
+    v: Leading
     w_o: np.ndarray  # VM
-    b_q: np.ndarray
-    b_k: np.ndarray
     folded: bool
 
+    @property
+    def matched(self) -> tuple[np.ndarray, np.ndarray]:
+        """W_Q and W_K (both MW), of which W_QK is made.
 
-def check(facts: Facts, what: str) -> None:
-    """Raises ContentError where no one matrix leads from what enters a layer to a head's keys."""
-    if facts.kv_latent:
-        raise ContentError(
-            f"{what}: {facts.name} makes keys and values of a latent that has a norm of its own, "
-            "so that no one matrix leads to them",
-            "attn why --array k --column 0 shows the way to an entry",
-        )
+        Where a key's first dimensions are divided by the root of a latent, and the others are not,
+        no one matrix holds both: then these are the first.
+        """
+        width = self.k.latent.width if self.k.latent else self.k.w_MW.shape[1]
+        return self.q.w_MW[:, :width], self.k.w_MW[:, :width]
+
+    @property
+    def moved(self) -> tuple[np.ndarray, np.ndarray]:
+        """W_V (MV) and W_O (VM), of which W_OV is made."""
+        return self.v.w_MW, self.w_o
 
 
 def matrices(block: Attention, head: int, group: int) -> Matrices:
@@ -50,25 +55,14 @@ def matrices(block: Attention, head: int, group: int) -> Matrices:
     normed = "q" if block.address.crosses else "qkv"
     normed = normed if {"normed", "w_norm"} <= set(block.arrays) else ""
 
-    def matrix(letter: str) -> np.ndarray:
-        w_MW = block.arrays[f"w_{letter}"][places[letter]].astype(np.float64)
-        return block.w_norm[:, None] * w_MW if letter in normed else w_MW
+    def made(letter: str) -> Leading:
+        found = maps.leading(block, letter, places[letter])
+        if letter not in normed:
+            return found
+        return found.after(block.w_norm, block.arrays.get("b_norm", NOTHING))
 
-    def bias(letter: str) -> np.ndarray:
-        name, found = f"b_{letter}", np.zeros(1)
-        if name in block.arrays:
-            found = found + block.arrays[name][places[letter]]
-        if letter in normed and "b_norm" in block.arrays:
-            found = found + block.b_norm @ block.arrays[f"w_{letter}"][places[letter]]
-        return found
-
-    return Matrices(
-        **{f"w_{letter}": matrix(letter) for letter in "qkv"},
-        w_o=block.w_o[at].astype(np.float64),
-        b_q=bias("q"),
-        b_k=bias("k"),
-        folded=bool(normed),
-    )
+    w_o = block.w_o[at].astype(np.float64)
+    return Matrices(made("q"), made("k"), made("v"), w_o, bool(normed))
 
 
 class Svd(NamedTuple):
@@ -123,14 +117,16 @@ class Factor(NamedTuple):
 
 def reading(of: Matrices) -> Factor:
     """W_QK as a head's keys see it: W_K, with W_QᵀW_Q."""
-    gram = of.w_q.T @ of.w_q
-    return Factor(of.w_k, gram, float(np.sqrt((gram * (of.w_k.T @ of.w_k)).sum())))
+    w_q, w_k = of.matched
+    gram = w_q.T @ w_q
+    return Factor(w_k, gram, float(np.sqrt((gram * (w_k.T @ w_k)).sum())))
 
 
 def writing(of: Matrices) -> Factor:
     """W_OV as the stream sees it: W_O, with W_VᵀW_V."""
-    gram = of.w_v.T @ of.w_v
-    return Factor(of.w_o, gram, float(np.sqrt((gram * (of.w_o @ of.w_o.T)).sum())))
+    w_v, w_o = of.moved
+    gram = w_v.T @ w_v
+    return Factor(w_o, gram, float(np.sqrt((gram * (w_o @ w_o.T)).sum())))
 
 
 def composition(writes: Factor, reads: Factor) -> float:

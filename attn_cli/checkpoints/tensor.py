@@ -21,7 +21,9 @@ class Tensor(NamedTuple):
 
     `stored` gives the values as they are stored, rows along the first axis; `widen` makes float32
     of whole rows. `expect` tells the system that they will be read, `release` lets go of the memory
-    that reading took. `where` begins the message of an error.
+    that reading took, `forget` of that of the lines along the last axis from one to before another,
+    where each stands by itself. Views stay good: what is touched again is read again. `where`
+    begins the message of an error.
     """
 
     dtype: str
@@ -32,6 +34,7 @@ class Tensor(NamedTuple):
     widen: Widen = widen
     release: Callable[[], None] = lambda: None
     expect: Callable[[], None] = lambda: None
+    forget: Callable[[int, int], None] = lambda first, end: None
 
     def read(self) -> np.ndarray:
         """The whole tensor in float32 (a view of the file where it is stored so), read-only."""
@@ -71,8 +74,13 @@ class Tensor(NamedTuple):
                 some = some.reshape(shape[0], inner[1], -1)[:, columns]
             return some.reshape(shape[0] if len(inner) > 1 else 1, -1)
 
+        def forget(first: int, end: int) -> None:
+            self.forget(lines[first], lines[end - 1] + 1)
+
+        height = prod(inner[:-1])
+        lines = range(index * height, (index + 1) * height)[rows if len(inner) > 1 else slice(None)]
         size = self.size // prod(self.shape[:-1]) * prod(shape) // inner[-1]
-        return self._replace(shape=shape, size=size, stored=stored)
+        return self._replace(shape=shape, size=size, stored=stored, forget=forget)
 
     def _floats(self, stored: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         try:
@@ -105,5 +113,10 @@ def span(
         raw = np.frombuffer(mapped, np.uint8, size, begin)
         return raw.reshape(rows, size // max(rows, 1))
 
+    line = size // max(prod(shape[:-1]), 1)
+
+    def forget_lines(first: int, end: int) -> None:
+        forget(mapped, begin + first * line, begin + end * line)
+
     release, expected = (partial(act, mapped, begin, begin + size) for act in (forget, expect))
-    return Tensor(dtype, shape, size, where, stored, widen, release, expected)
+    return Tensor(dtype, shape, size, where, stored, widen, release, expected, forget_lines)

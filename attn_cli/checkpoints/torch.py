@@ -79,7 +79,7 @@ def _tensor(
         return np.lib.stride_tricks.as_strided(values, view.shape, steps, writeable=False)
 
     release = (lambda: None) if place.packed else found.release
-    return found._replace(stored=stored, release=release)
+    return found._replace(stored=stored, release=release, forget=lambda first, end: None)
 
 
 def _state(table: Any, path: Path) -> dict[str, View]:

@@ -1,27 +1,19 @@
-"""DeepSeek-V2: latent keys and values, and a mixture of experts. DeepSeek-AI 2024.
-
-The first layers are dense. In the others every token passes the shared experts, which are one
-network, and some of the routed ones, which may have to stand in a few groups.
-"""
+"""DeepSeek-V2: latent keys and values, and a mixture of experts. DeepSeek-AI 2024."""
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli.families import minicpm3, mixtures
 from attn_cli.families.llama import gated_mlp
-from attn_cli.maths.attention import softmax
-from attn_cli.maths.experts import Routing, in_groups, largest, normalised, taken
-from attn_cli.maths.layers import sigmoid
 from attn_cli.maths.products import gated_by, gated_feed_forward
-from attn_cli.model import experts
+from attn_cli.model import experts, grouped
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Naming, Shapes
-from attn_cli.model.weights import LayerWeights, linear
+from attn_cli.model.weights import LayerWeights
 from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
@@ -34,34 +26,14 @@ _DEFAULTS = {
 HARMLESS = minicpm3.HARMLESS | mixtures.HARMLESS | frozenset("""norm_topk_prob n_group topk_group
     n_routed_experts n_shared_experts num_experts_per_tok moe_intermediate_size
     routed_scaling_factor topk_method""".split())  # fmt: skip
-_CORRECTION, _SHARED = "mlp.gate.e_score_correction_bias", "mlp.shared_experts."
-
-
-class Mixture(NamedTuple):
-    """The layers from the `first` on: of `count` experts, `inner` wide, each token has `used`.
-
-    These stand in the `kept` best of the `groups`; their shares, `normalised` to a sum of 1 or not,
-    are multiplied by `factor`. `corrected`: a share is a sigmoid, to which a correction is added to
-    choose by, not one of a softmax. The shared experts are together `shared` wide.
-    """
-
-    first: int
-    count: int = 0
-    used: int = 0
-    inner: int = 0
-    shared: int = 0
-    factor: float = 1.0
-    groups: int = 1
-    kept: int = 1
-    corrected: bool = False
-    normalised: bool = False
+_SHARED = "mlp.shared_experts."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(minicpm3.Config):
     """`further` layers in its files would predict later tokens; they take no part here."""
 
-    mixture: Mixture
+    mixture: grouped.Mixture
     further: int = 0
 
 
@@ -69,31 +41,11 @@ def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(_DEFAULTS)
     shared, bias = minicpm3.common(reader), reader.flag("mlp_bias", False)
     reader.take("n_routed_experts", "num_experts")
-    grouped = reader.choice("topk_method", ("greedy", "group_limited_greedy")) != "greedy"
-    mixture = read_mixture(reader, shared["layers"], grouped=grouped)
+    limited = reader.choice("topk_method", ("greedy", "group_limited_greedy")) != "greedy"
+    mixture = grouped.read(reader, shared["layers"], limited=limited)
     rope = replace(shared.pop("rope"), interleaved=True)
     reader.finish(HARMLESS)
     return Config(**shared, rope=rope, mlp_bias=bias, mixture=mixture)
-
-
-def read_mixture(reader: ConfigReader, layers: int, *, grouped: bool, least: int = 1) -> Mixture:
-    """The mixture of so many layers; `grouped`: the experts stand in groups of `least` or more."""
-    first = min(layers, reader.integer("first_k_dense_replace", low=0))
-    if first == layers:
-        return Mixture(first)
-    keys = "n_routed_experts", "num_experts_per_tok"
-    count, used = experts.counts(reader, *keys, (None, None), layers)
-    groups, kept = (reader.integer(key) for key in ("n_group", "topk_group")) if grouped else (1, 1)
-    every, chosen, many, few = map(reader.named, (*keys, "n_group", "topk_group"))
-    if count % groups or count // groups < least or kept > groups:
-        raise reader.error(f"{every} {count}, {many} {groups} and {few} {kept} do not divide")
-    if used > count // groups * kept:
-        raise reader.error(f"{chosen} {used} is more than {few} {kept} of {many} {groups} hold")
-    inner = reader.integer("moe_intermediate_size")
-    return Mixture(
-        first, count, used, inner, inner * reader.integer("n_shared_experts"),
-        reader.positive("routed_scaling_factor"), groups, kept,
-    )  # fmt: skip
 
 
 def shapes(config: Config) -> Shapes:
@@ -106,7 +58,7 @@ def shapes(config: Config) -> Shapes:
     for at in (f"layers.{layer}." for layer in later):
         found |= experts.gated_shapes(f"{at}{_SHARED}", width, of.shared, biased=config.mlp_bias)
         found[f"{at}mlp.gate.weight"] = (of.count, width)
-        found |= {f"{at}{_CORRECTION}": (of.count,)} if of.corrected else {}
+        found |= {f"{at}{grouped.CORRECTION}": (of.count,)} if of.corrected else {}
     return found | experts.shapes(width, of.inner, of.count, later)
 
 
@@ -132,26 +84,13 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 def fed(config: Config, stack: Stack, parts: LayerWeights, normed: np.ndarray) -> np.ndarray:
     """What the feed-forward networks of a layer give."""
-    if stack.layer < config.mixture.first:
+    of, activation = config.mixture, ACTIVATIONS[config.activation]
+    if stack.layer < of.first:
         return gated_mlp(config, parts, normed)
-    activation, routing = ACTIVATIONS[config.activation], _route(config.mixture, parts, normed)
-    gating, networks = gated_by(activation), experts.networks(parts)
-    found = experts.mixture(stack, normed, routing, config.mixture.count, networks, gating)
+    routing, networks = grouped.route(of, parts, normed), experts.networks(parts)
+    found = experts.mixture(stack, normed, routing, of.count, networks, gated_by(activation))
     shared = (parts.map(f"{_SHARED}{name}_proj") for name in ("gate", "up", "down"))
     return found + gated_feed_forward(normed, *shared, activation)
-
-
-def _route(of: Mixture, parts: LayerWeights, normed: np.ndarray) -> Routing:
-    """A group is as good as its best score, or, of corrected ones, as its best two."""
-    scores = linear(parts, "mlp.gate", normed)
-    scores = sigmoid(scores) if of.corrected else softmax(scores)
-    seen, best, hidden = scores, 1, 0.0
-    if of.corrected:
-        seen, best, hidden = scores + parts[_CORRECTION], 2, -np.inf
-    chosen = largest(in_groups(seen, of.groups, of.kept, best=best, elsewhere=hidden), of.used)
-    shares = taken(scores, chosen)
-    shares = normalised(shares, 1e-20) if of.normalised else shares
-    return Routing(chosen, shares * shares.dtype.type(of.factor))
 
 
 FAMILY = replace(

@@ -6,6 +6,7 @@ Each expert's score is a sigmoid; a correction is added to choose by, and left o
 from dataclasses import replace
 
 from attn_cli.families import deepseek_v2, minicpm3
+from attn_cli.model import grouped
 from attn_cli.model.config import ConfigReader
 
 # What the reference's config class has where config.json leaves a key out.
@@ -30,7 +31,7 @@ def read_config(reader: ConfigReader) -> deepseek_v2.Config:
         reader.flag(key, not reader.says(key)) for key in ("rope_interleave", "norm_topk_prob")
     )
     shared = minicpm3.common(reader, paired=paired)
-    mixture = deepseek_v2.read_mixture(reader, shared["layers"], grouped=True, least=2)
+    mixture = grouped.read(reader, shared["layers"], limited=True, least=2)
     further = reader.integer("num_nextn_predict_layers", low=0, high=99)
     reader.finish(deepseek_v2.HARMLESS)
     mixture = mixture._replace(corrected=True, normalised=normal)

@@ -92,12 +92,14 @@ def shapes(config: Config) -> Shapes:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
+    ropes = (config.local_rope if width else config.rope for width in config.windows)
     return replace(
         llama.describe(facts, config),
         embedding="scaled",
         embedding_factor=config.model_width**0.5,
         residual="normed",
         logit_cap=config.logit_cap,
+        attention_factors=tuple(rope.attention_factor for rope in ropes),
     )
 
 

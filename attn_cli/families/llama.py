@@ -218,6 +218,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         rotated=2 * len(config.rope.frequencies),
         interleaved=config.rope.interleaved,
         unrotated=config.unrotated,
+        attention_factors=(config.rope.attention_factor,) * config.layers,
     )
 
 

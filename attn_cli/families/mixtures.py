@@ -52,9 +52,21 @@ def everywhere(
     return {"experts": count, "used": used, "expert_width": width, "sparse": (*range(layers),)}
 
 
-def one_window(reader: ConfigReader, layers: int) -> tuple[int, ...]:
-    """`sliding_window` in every layer, none where it is null or missing."""
-    return (reader.integer("sliding_window") if reader.has("sliding_window") else 0,) * layers
+def sparse(
+    reader: ConfigReader, shared: Mapping[str, Any], defaults: tuple[int, int], width: int
+) -> dict[str, Any]:
+    """The fields of a mixture, which `decoder_sparse_step` and `mlp_only_layers` say where to find.
+
+    `defaults` and `width`, that of an expert, are those of a sibling's class.
+    """
+    layers, step = shared["layers"], reader.integer("decoder_sparse_step", 1)
+    alone = reader.wholes("mlp_only_layers")
+    found = everywhere(reader, shared, "num_experts", defaults)
+    return found | {
+        "expert_width": reader.integer("moe_intermediate_size", width),
+        "sparse": tuple(n for n in range(layers) if n not in alone and (n + 1) % step == 0),
+        "normalised": reader.flag("norm_topk_prob", False),
+    }
 
 
 def shapes(config: Config) -> Shapes:
@@ -71,22 +83,6 @@ def naming(config: Config) -> Naming:
     """Newer files have a matrix of all experts in one tensor."""
     both, down = (f"layers.*.mlp.experts.{name}_proj" for name in ("gate_up", "down"))
     return llama.naming(config)._replace(fused=experts.in_one(config.experts, both, down))
-
-
-def naming_of_mixtral(config: Config) -> Naming:
-    """The same, with the older names of Mixtral's code for a layer's network."""
-    names = {"gate": "gate"} | {
-        f"experts.{expert}.{older}": f"experts.{expert}.{newer}_proj"
-        for expert in range(config.experts)
-        for older, newer in (("w1", "gate"), ("w3", "up"), ("w2", "down"))
-    }
-    return naming(config)._replace(
-        older={
-            f"layers.{layer}.block_sparse_moe.{older}.weight": f"layers.{layer}.mlp.{newer}.weight"
-            for layer in config.sparse
-            for older, newer in names.items()
-        }
-    )
 
 
 def describe(facts: Facts, config: Config) -> Facts:

@@ -149,6 +149,7 @@ def complete(config: Config, names: Collection[str]) -> Config:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
+    ropes = (config.local_rope if width else config.rope for width in config.windows)
     return replace(
         facts,
         stack="encoder",
@@ -161,6 +162,7 @@ def describe(facts: Facts, config: Config) -> Facts:
         positions="rotary",
         windowed=any(config.windows),
         rotated=2 * len(config.rope.frequencies),
+        attention_factors=tuple(rope.attention_factor for rope in ropes),
     )
 
 

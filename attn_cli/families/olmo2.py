@@ -61,10 +61,12 @@ def whole_norms(config: llama.Config) -> Shapes:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
+    ropes = (config.local_rope if width else config.rope for width in config.windows)
     return replace(
         llama.describe(facts, config),
         residual="normed",
         head_norm="each" if config.head_norm else "all",
+        attention_factors=tuple(rope.attention_factor for rope in ropes),
     )
 
 

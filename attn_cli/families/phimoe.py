@@ -1,8 +1,4 @@
-"""Phi-3.5-MoE: Mixtral with layer norms, biases, and a router of its own. Abdin et al. 2024.
-
-The router takes the best expert, then the best of the others. Each has its share of a softmax over
-those that come close to it: Liu et al. 2024, "GRIN: GRadient-INformed MoE", SparseMixer-v2.
-"""
+"""Phi-3.5-MoE: Mixtral with layer norms, biases, and a router of its own. Abdin et al. 2024."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.families import llama, mixtral, mixtures
+from attn_cli.families import llama, mixtral, mixtures, phimoe_gguf
 from attn_cli.families.llama import project
-from attn_cli.maths.attention import softmax
-from attn_cli.maths.experts import Routing, taken
-from attn_cli.model import experts
+from attn_cli.maths.experts import Routing, one_after_another
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
@@ -44,25 +38,21 @@ def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(mixtral.DEFAULTS)
     shared = llama.sizes(reader)
     bias, layers = reader.flag("attention_bias", False), shared["layers"]
-    count, _ = experts.counts(
-        reader, "num_local_experts", "num_experts_per_tok", (16, _USED), layers
-    )
-    if count < _USED:
+    networks = mixtures.everywhere(reader, shared, "num_local_experts", (16, _USED))
+    if networks["experts"] < _USED:
+        count = networks["experts"]
         raise reader.error(f"num_local_experts is {count}, and the router takes {_USED}")
     noise = reader.number("router_jitter_noise", 0.01)
     if noise < 0:
         raise reader.error(f"router_jitter_noise {noise:g} is below 0")
     config = Config(
         **shared,
-        experts=count,
-        used=_USED,
-        expert_width=shared["inner_width"],
-        sparse=tuple(range(layers)),
+        **{**networks, "used": _USED},
         qkv_bias=bias,
         output_bias=bias,
         logit_bias=reader.flag("lm_head_bias", False),
         near=2 * noise,
-        windows=mixtures.one_window(reader, layers),
+        windows=mixtral.one_window(reader, layers),
         rope=_rope(reader, shared),
     )
     reader.finish(_HARMLESS)
@@ -93,7 +83,7 @@ def shapes(config: Config) -> Shapes:
 
 def naming(config: Config) -> Naming:
     """The router has a name of its own today."""
-    found = mixtures.naming_of_mixtral(config)
+    found = mixtral.naming(config)
     router = {f"layers.{n}.mlp.router.weight": f"layers.{n}.mlp.gate.weight" for n in config.sparse}
     return found._replace(older={**found.older, **router})
 
@@ -103,19 +93,8 @@ def describe(facts: Facts, config: Config) -> Facts:
 
 
 def routed(config: Config, scores: np.ndarray) -> Routing:
-    """The best expert of each token, and the best of the others, each among those near to it."""
-    first, rest = scores.argmax(axis=-1)[:, None], scores.copy()
-    np.put_along_axis(rest, first, -np.inf, axis=-1)
-    second = rest.argmax(axis=-1)[:, None]
-    shares = [_share(config, scores, scores, first), _share(config, scores, rest, second)]
-    return Routing(np.concatenate([first, second], axis=-1), np.concatenate(shares, axis=-1))
-
-
-def _share(config: Config, scores: np.ndarray, left: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """The share of the best of the scores that are left, (position, 1)."""
-    top = taken(scores, best)
-    far = (top - scores) / np.maximum(np.abs(scores), top) > scores.dtype.type(config.near)
-    return taken(softmax(np.where(far, scores.dtype.type(-np.inf), left)), best)
+    """Two experts, by the one way that there is here."""
+    return one_after_another(scores, _USED, config.near)
 
 
 _fed = partial(mixtures.fed, routed=routed)
@@ -143,25 +122,6 @@ def final(model: Model, x: np.ndarray) -> np.ndarray:
     return layer_normed(model.weights, "norm", x, model.config.epsilon)
 
 
-# --- the same model in a GGUF file ---------------------------------------------------------------
-
-
-def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Its files do not say how near experts must be, for which the class's number serves."""
-    for name in ("rope_factors_short.weight", "rope_factors_long.weight"):
-        if name in tensors:
-            raise reader.error(
-                f"the tensor {name} scales the rotation, and how much that lengthens is not there",
-                "open the folder that the file was made from",
-            )
-    values.pop("original_max_position_embeddings", 0)
-    mixtures.say(reader, values, tensors)
-    values |= {
-        "attention_bias": "blk.0.attn_q.bias" in tensors,
-        "lm_head_bias": "output.bias" in tensors,
-    }
-
-
 FAMILY = replace(
     mixtures.FAMILY,
     read_config=read_config,
@@ -171,7 +131,5 @@ FAMILY = replace(
     forward=forward,
     final=final,
     output_bias=_OUTPUT_BIAS,
-    gguf=replace(
-        mixtures.GGUF, keys=mixtures.GGUF.keys | {"expert_count": "num_local_experts"}, say=_say
-    ),
+    gguf=phimoe_gguf.GGUF,
 )

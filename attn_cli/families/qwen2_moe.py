@@ -38,30 +38,13 @@ def read_config(reader: ConfigReader) -> Config:
     shared = llama.common(reader)
     config = Config(
         **shared,
-        **sparse(reader, shared, defaults=(60, 4), width=1408),
+        **mixtures.sparse(reader, shared, defaults=(60, 4), width=1408),
         qkv_bias=reader.flag("qkv_bias", True),
         shared_width=reader.integer("shared_expert_intermediate_size", 5632),
         windows=_windows(reader, shared["layers"]),
     )
     reader.finish(mixtures.HARMLESS)
     return config
-
-
-def sparse(
-    reader: ConfigReader, shared: Mapping[str, Any], defaults: tuple[int, int], width: int
-) -> dict[str, Any]:
-    """The fields of a mixture, which `decoder_sparse_step` and `mlp_only_layers` say where to find.
-
-    `defaults` and `width`, that of an expert, are those of a sibling's class.
-    """
-    layers, step = shared["layers"], reader.integer("decoder_sparse_step", 1)
-    alone = reader.wholes("mlp_only_layers")
-    found = mixtures.everywhere(reader, shared, "num_experts", defaults)
-    return found | {
-        "expert_width": reader.integer("moe_intermediate_size", width),
-        "sparse": tuple(n for n in range(layers) if n not in alone and (n + 1) % step == 0),
-        "normalised": reader.flag("norm_topk_prob", False),
-    }
 
 
 def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ def read_config(reader: ConfigReader) -> mixtures.Config:
     shared, bias = llama.common(reader), reader.flag("attention_bias", False)
     used = reader.flag("use_sliding_window", False)
     width = llama.seen(reader, llama.window_width(reader, used=used))
-    networks = qwen2_moe.sparse(reader, shared, defaults=(128, 8), width=768)
+    networks = mixtures.sparse(reader, shared, defaults=(128, 8), width=768)
     reader.finish(mixtures.HARMLESS)
     return mixtures.Config(
         **shared, **networks, qkv_bias=bias, output_bias=bias, head_norm=True,

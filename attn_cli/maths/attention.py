@@ -24,6 +24,8 @@ NO_TERMS: Mapping[str, Relation] = MappingProxyType({})
 # What the dot products alone are called where further terms are added to them (DeBERTa).
 PRODUCT = "content_to_content"
 NO_SINK = np.zeros(0, np.float32)
+# Where a result is written, if not to an array of its own.
+Out = np.ndarray | None
 
 
 class Attended(NamedTuple):
@@ -88,7 +90,7 @@ def merge_heads(x_HQW: np.ndarray) -> np.ndarray:
 # --- step 3: dot products ------------------------------------------------------------------------
 
 
-def dot_products(q_HQW: np.ndarray, k_HKW: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def dot_products(q_HQW: np.ndarray, k_HKW: np.ndarray, out: Out = None) -> np.ndarray:
     """How well each key answers each query: q·kᵀ, nothing else."""
     return np.matmul(q_HQW, k_HKW.swapaxes(-1, -2), out=out)
 
@@ -104,11 +106,7 @@ def dot_products_vjp(
 
 
 def scale_scores(
-    scores_HQK: np.ndarray,
-    scale: float,
-    bias_HQK: np.ndarray,
-    cap: float = 0.0,
-    out: np.ndarray | None = None,
+    scores_HQK: np.ndarray, scale: float, bias_HQK: np.ndarray, cap: float = 0.0, out: Out = None
 ) -> np.ndarray:
     """scores × scale, soft-capped, + bias. A cap of 0 or a bias of size 0: the family has none."""
     scaled = np.multiply(scores_HQK, scores_HQK.dtype.type(scale), out=out)
@@ -125,17 +123,13 @@ def scale_scores_vjp(scale: float, grad_HQK: np.ndarray) -> np.ndarray:
 
 
 def mask_scores(
-    scaled_HQK: np.ndarray,
-    visible_QK: np.ndarray,
-    value: float = -np.inf,
-    out: np.ndarray | None = None,
+    scaled_HQK: np.ndarray, visible_QK: np.ndarray, value: float = -np.inf, out: Out = None
 ) -> np.ndarray:
     """`value`, −∞ but to show why, wherever the query may not look at the key."""
     masked = np.empty_like(scaled_HQK) if out is None else out
     if masked is not scaled_HQK:
         np.copyto(masked, scaled_HQK)
-    if not visible_QK.all():
-        np.copyto(masked, value, where=~visible_QK)
+    np.copyto(masked, value, where=~visible_QK)
     return masked
 
 
@@ -148,17 +142,18 @@ def mask_scores_vjp(visible_QK: np.ndarray, grad_HQK: np.ndarray) -> np.ndarray:
 
 
 def softmax(
-    masked: np.ndarray, temperature: float = 1.0, out: np.ndarray | None = None
+    masked: np.ndarray, temperature: float = 1.0, room: Out = None, out: Out = None
 ) -> np.ndarray:
     """Shares of 1 along the last axis: exp(m / T) over its sum, the row maximum subtracted first.
 
     Temperature 0 puts all weight on the maximum, ties shared equally; a row of −∞ gives zeros.
+    `room`, which may be `masked` itself, is overwritten on the way.
     """
     top = masked.max(axis=-1, keepdims=True)
-    top = np.where(np.isneginf(top), masked.dtype.type(0), top)
+    top[top == -np.inf] = 0
     with np.errstate(over="ignore", invalid="ignore"):
         if temperature == 1:
-            weights = np.subtract(masked, top, out=out)
+            weights = np.subtract(masked, top, out=room)
             np.exp(weights, out=weights)
         elif temperature == 0:
             shifted = masked - top
@@ -169,10 +164,8 @@ def softmax(
             heated = (masked.astype(np.float64) - top) / temperature
             weights = np.exp(heated).astype(masked.dtype)
         total = weights.sum(axis=-1, keepdims=True)
-        weights /= np.where(total == 0, masked.dtype.type(1), total)
-    if out is not None and weights is not out:
-        out[...] = weights
-    return weights
+        total[total == 0] = 1
+        return np.divide(weights, total, out=weights if out is None else out)
 
 
 def softmax_vjp(weights: np.ndarray, grad: np.ndarray) -> np.ndarray:
@@ -206,7 +199,7 @@ def weighted_sum_vjp(
     return grad_HQV @ v_HKV.swapaxes(-1, -2), weights_HQK.swapaxes(-1, -2) @ grad_HQV
 
 
-def pull(z_HQV: np.ndarray, w_NM: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def pull(z_HQV: np.ndarray, w_NM: np.ndarray, out: Out = None) -> np.ndarray:
     """`head_output` (head, query, model): z through this head's rows of the output projection."""
     heads, width = z_HQV.shape[-3], z_HQV.shape[-1]
     return np.matmul(z_HQV, w_NM.reshape(heads, width, -1), out=out)
@@ -279,6 +272,8 @@ def attend(
 def _sinks(sink_H: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     """The sink of each head, and its share of a row in which no key is visible: all."""
     sink_GJ1S = sink_H.reshape(*shape[-4:-2], 1, -1)
+    if not sink_H.size:
+        return {"sink_GJ1S": sink_GJ1S, "share_GJQS": NO_SINK}
     alone = np.exp(np.where(np.isneginf(sink_GJ1S), sink_GJ1S, sink_GJ1S - sink_GJ1S))
     alone = np.broadcast_to(alone, (*shape[:-1], alone.shape[-1]))
     return {"sink_GJ1S": sink_GJ1S, "share_GJQS": alone.copy()}
@@ -314,7 +309,8 @@ class _Blocks(NamedTuple):
         # What depends on positions is asked for once for all heads.
         whole = self.bias is not no_bias or self.terms
         together = [parts] if whole else [[part] for part in parts]
-        cores.each(self.compute, [(look, some) for look in at for some in together])
+        # The last queries see most keys: what takes longest is begun first.
+        cores.each(self.compute, [(look, some) for look in reversed(at) for some in together])
 
     def attended(self, z_HQV: np.ndarray) -> Attended:
         """What was kept, and the sums; an array that was not kept has size 0."""
@@ -338,14 +334,20 @@ class _Blocks(NamedTuple):
         given = self._given(at)
         for part in parts if at[1].size else ():
             row = self._scaled(part, rows, keys, given)
-            values, sink = np.split(row, [keys.stop - keys.start], axis=-1)
-            hiding = values[..., place]
-            mask_scores(hiding, visible_QK, self.mask_value, out=hiding)
-            self.kept.put("masked", values, part, rows, keys)
-            sink[...] = self.sink_GJ1S[part]
-            softmax(row, self.temperature, out=row)
-            self.share_GJQS[..., *part, rows, :] = sink
-            self.kept.put("weights", values, part, rows, keys)
+            scores, sink = row[..., : at[1].size], row[..., at[1].size :]
+            hiding = scores[..., place]
+            if hiding.size:
+                mask_scores(hiding, visible_QK, self.mask_value, out=hiding)
+            self.kept.put("masked", scores, part, rows, keys)
+            if sink.size:
+                sink[...] = self.sink_GJ1S[part]
+            there = self.kept.place("weights", part, rows, keys, row)
+            weights = softmax(row, self.temperature, room=row, out=there)
+            values = weights[..., : at[1].size]
+            if sink.size:
+                self.share_GJQS[..., *part, rows, :] = sink
+            if there is row:
+                self.kept.put("weights", values, part, rows, keys)
             self.kept.measure(values, part, rows, *at)
             z = self.z_GJQV[..., part.groups, part.heads, rows, :]
             v = self.v_G1KV[..., part.groups, :, keys, :]

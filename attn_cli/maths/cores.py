@@ -113,7 +113,8 @@ def each(work: Callable[[T], Any], parts: Sequence[T]) -> None:
 
 
 def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:
-    left, failed = iter(parts), False
+    left, failed, pool = iter(parts), False, _pool()
+    done: Any = pool.queue()
 
     def drain() -> None:
         nonlocal failed
@@ -129,27 +130,55 @@ def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:
         finally:
             _here.inside = False
 
-    # What numpy does about an overflow belongs to the context, not to the thread.
-    others = []
+    def help_out() -> None:
+        try:
+            drain()
+        except BaseException as error:
+            done.put(error)
+        else:
+            done.put(None)
+
+    begun = 0
     try:
+        for _ in range(min(helpers, pool.grown(helpers))):
+            # What numpy does about an overflow belongs to the context, not to the thread.
+            pool.tasks.put((copy_context(), help_out))
+            begun += 1
+        drain()
+    finally:  # none goes on after this
+        errors = [done.get() for _ in range(begun)]
+    for error in filter(None, errors):
+        raise error
+
+
+class _Pool:
+    """Threads beside this one, each made when it is first needed. They take tasks from a queue,
+    since a future costs 15 µs more, and each layer hands out its work five times."""
+
+    def __init__(self) -> None:
+        from queue import SimpleQueue
+
+        self.queue, self.tasks, self._count = SimpleQueue, SimpleQueue(), 0
+
+    def grown(self, count: int) -> int:
+        """How many threads there are, `count` if so many can be started."""
         # Where no thread can be started, as under a limit, those that there are do the work.
         with suppress(RuntimeError):
-            for _ in range(helpers):
-                others.append(_pool().submit(copy_context().run, drain))
-        drain()
-    finally:
-        for other in others:  # none goes on after this
-            other.exception()
-    for other in others:
-        other.result()
+            while self._count < count:
+                threading.Thread(target=self._help, name="attn", daemon=True).start()
+                self._count += 1
+        return self._count
+
+    def _help(self) -> None:
+        while True:
+            context, task = self.tasks.get()
+            context.run(task)
+            del context, task  # with all that they hold
 
 
 @cache
-def _pool() -> Any:
-    """The threads beside this one, each made when it is first needed."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(1024, "attn")
+def _pool() -> _Pool:
+    return _Pool()
 
 
 if hasattr(os, "register_at_fork"):  # a child has none of the threads

@@ -20,6 +20,8 @@ def compared(x_PM: np.ndarray, of: Map) -> tuple[np.ndarray, np.ndarray]:
         w_NM = of.rows(some)
         np.matmul(x_PM, w_NM.T, out=dots[:, some])
         lengths[some] = length(w_NM)
+        if of.release:
+            of.release(some)
 
     cores.spread(work, of.outputs, max(1, MADE // max(1, x_PM.shape[1])))
     return dots, lengths

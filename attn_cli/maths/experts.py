@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.maths.attention import softmax
 from attn_cli.maths.products import Gate, Map, gated_feed_forwards
 
 # Numbers of the matrices that are worked on side by side: where experts are small, several are.
@@ -45,6 +46,23 @@ def normalised(shares_PK: np.ndarray, more: float = 0.0) -> np.ndarray:
     """The shares over their sum, to which `more` is added first."""
     total = shares_PK.sum(axis=-1, keepdims=True)
     return shares_PK / (total + total.dtype.type(more))
+
+
+def one_after_another(scores_PE: np.ndarray, count: int, near: float) -> Routing:
+    """The best expert of each token, then the best of the others, until there are `count`.
+
+    Each has its share of a softmax over those that are left, but for what is further below it than
+    `near` of it. Liu et al. 2024, "GRIN: GRadient-INformed MoE", SparseMixer-v2.
+    """
+    left, hidden, chosen, shares = scores_PE.copy(), scores_PE.dtype.type(-np.inf), [], []
+    for _ in range(count):
+        best = left.argmax(axis=-1)[:, None]
+        top = taken(scores_PE, best)
+        far = (top - scores_PE) / np.maximum(np.abs(scores_PE), top) > scores_PE.dtype.type(near)
+        shares.append(taken(softmax(np.where(far, hidden, left)), best))
+        chosen.append(best)
+        np.put_along_axis(left, best, hidden, axis=-1)
+    return Routing(np.concatenate(chosen, axis=-1), np.concatenate(shares, axis=-1))
 
 
 def in_groups(

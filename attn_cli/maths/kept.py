@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.maths.masks import BLOCK
+from attn_cli.maths.masks import block_of
 
-_CELLS = 1 << 16  # whose steps are not worth a thread
+# Threads wait for each other at every step of a part: it has as many cells as are worth a thread,
+# and more where there would be many parts, as far as a core's own cache holds them.
+_FEWEST, _MOST, _PARTS = 1 << 16, 1 << 18, 12
 BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # A number for each query of weights (…, query, key), given the positions of both and the lengths
 # (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.
@@ -48,10 +50,12 @@ class Part(NamedTuple):
 
 
 def parts_of(shape: tuple[int, ...]) -> list[Part]:
-    """The heads of (…, kv_head, head of the group, query, key) in parts: as few as are worth a
-    thread in a block of queries, since threads wait for each other at every step of a part."""
+    """The heads of (…, kv_head, head of the group, query, key) in parts, as a block of queries
+    has them."""
     *batch, groups, group, queries, keys = shape
-    together = max(1, _CELLS // max(1, math.prod(batch) * min(queries, BLOCK) * keys))
+    of_head = max(1, math.prod(batch) * min(queries, block_of(queries)) * keys)
+    cells = min(max(_FEWEST, math.prod(shape) // _PARTS), _MOST)
+    together = max(1, cells // of_head)
     some_groups, some_heads = max(1, together // group), min(together, group)
     return [
         Part(slice(g, min(g + some_groups, groups)), slice(j, min(j + some_heads, group)))
@@ -115,6 +119,15 @@ class Kept:
     def wants(self, *names: str) -> bool:
         """Whether any of these arrays is kept."""
         return not self.arrays.keys().isdisjoint(names)
+
+    def place(
+        self, name: str, part: Part, queries: slice, keys: slice, otherwise: np.ndarray
+    ) -> np.ndarray:
+        """Where a block of an array may be made: in the array, if all of it is kept."""
+        fits = otherwise.shape[-1] == keys.stop - keys.start  # which has no column for a sink
+        if self._part_only or not fits or name not in self.arrays:
+            return otherwise
+        return self._grouped[name][..., part.groups, part.heads, queries, keys]
 
     def put(
         self, name: str, block_GJQK: np.ndarray, part: Part, queries: slice, keys: slice

@@ -13,7 +13,7 @@ from attn_cli.maths import cores
 
 _TANH_SCALE = sqrt(2 / np.pi)
 _BLOCK = 1 << 15
-_LITTLE = 1 << 17  # numbers, whose norm is no work for a second thread
+_PART = 1 << 17  # numbers whose norm is worth a thread, which waits for others at every step
 
 
 def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) -> np.ndarray:
@@ -22,11 +22,11 @@ def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) ->
     `work` fills its second argument with what it makes of the first.
     """
     out = np.empty_like(x_PM)
-    if x_PM.ndim < 2 or x_PM.size <= _LITTLE:
+    if x_PM.ndim < 2 or x_PM.size <= _PART:
         work(x_PM, out)
         return out
     positions = x_PM.shape[-2]
-    rows = max(1, _BLOCK * positions // x_PM.size)
+    rows = max(1, _PART * positions // x_PM.size)
     cores.spread(lambda some: work(x_PM[..., some, :], out[..., some, :]), positions, rows)
     return out
 
@@ -164,7 +164,8 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def silu(x: np.ndarray) -> np.ndarray:
     """x·σ(x). Elfwing et al. 2018."""
     with np.errstate(over="ignore"):
-        below = np.exp(-x)
+        below = np.negative(x)
+        np.exp(below, out=below)
         below += 1
         return np.divide(x, below, out=below)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from attn_cli.maths import cores
 
-BLOCK = 128  # queries that are computed together
+BLOCK = 128  # queries that are computed together, at most
 _KEYS = 4096
 # Which of these queries may look at which of these keys.
 Visible = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -79,6 +79,11 @@ def square(visible: Visible, positions: int) -> np.ndarray:
     return visible(np.arange(positions), np.arange(positions))
 
 
+def block_of(queries: int) -> int:
+    """How many queries are computed together: fewer of a short text, for the other threads."""
+    return BLOCK if queries > 2 * BLOCK else BLOCK // 2
+
+
 class Look(NamedTuple):
     """Where a block of queries looks.
 
@@ -93,9 +98,9 @@ class Look(NamedTuple):
 
 
 def looks(
-    visible: Visible, start: int, queries: int, keys: int, block: int = BLOCK
+    visible: Visible, start: int, queries: int, keys: int, block: int = 0
 ) -> tuple[Look, ...]:
-    """Where each `block` of queries looks; the first query is at position `start`.
+    """Where each `block` of queries looks (0: `block_of` them); the first query is at `start`.
 
     Asked block by block, and of a few thousand keys at a time, so that no square is ever there.
     """
@@ -111,7 +116,7 @@ def looks(
         mixed = _span(~visible_QK[:, seen].all(axis=0), seen.start)
         found[rows.start] = Look(rows, seen, mixed, visible_QK[:, mixed].copy())
 
-    cores.spread(work, queries, block)
+    cores.spread(work, queries, block or block_of(queries))
     return tuple(found[at] for at in sorted(found))
 
 

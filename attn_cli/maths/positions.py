@@ -13,8 +13,9 @@ import numpy as np
 
 from attn_cli.maths import cores
 from attn_cli.maths.masks import distance
+from attn_cli.maths.scratch import room
 
-_BLOCK = 64  # positions that rotate together
+_BLOCK = 256  # positions that rotate together
 
 
 def frequencies(width: int, base: float) -> np.ndarray:
@@ -109,16 +110,20 @@ def rotate(
     """
     width, rotated = 2 * cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
     ones, others = pairs(width, interleaved)
+    # Whole heads at a time: each of a pair times the cosine, and the other one times ± the sine.
+    cos_PW, sin_PW = (np.empty((len(cos_PR), width), cos_PR.dtype) for _ in range(2))
+    cos_PW[:, ones] = cos_PW[:, others] = cos_PR
+    sin_PW[:, others] = sin_PR
+    np.negative(sin_PR, out=sin_PW[:, ones])
 
     def work(part: tuple[int, slice]) -> None:
         which, rows = part
-        cos, sin = cos_PR[rows], sin_PR[rows]
         x, out = (arrays[which][..., rows, :] for arrays in (vectors, rotated))
-        first, second = x[..., ones], x[..., others]
-        np.multiply(first, cos, out=out[..., ones])
-        out[..., ones] -= second * sin
-        np.multiply(second, cos, out=out[..., others])
-        out[..., others] += first * sin
+        other = room((*x.shape[:-1], width), x.dtype, "rotated")
+        other[..., ones], other[..., others] = x[..., others], x[..., ones]
+        other *= sin_PW[rows]
+        np.multiply(x[..., :width], cos_PW[rows], out=out[..., :width])
+        out[..., :width] += other
         out[..., width:] = x[..., width:]
 
     blocks = [slice(at, at + _BLOCK) for at in range(0, len(cos_PR), _BLOCK)]

@@ -5,7 +5,7 @@ after a product (a bias, an activation) is done to each block while the cache st
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from attn_cli.maths.attention import pull
 from attn_cli.maths.layers import sigmoid
 from attn_cli.maths.scratch import room
 
+T = TypeVar("T")
 Activation = Callable[[np.ndarray], np.ndarray]
 # What a gated network makes of gate(x) and up(x), written to the first; both may be overwritten.
 Gate = Callable[[np.ndarray, np.ndarray], object]
@@ -25,6 +26,7 @@ _VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next 
 POSITIONS = 256  # that share a part of a matrix
 _WAKING = 1.3e6  # numbers that could be read while another thread is woken
 MADE = 1 << 18  # numbers that are made at a time
+_VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
 # Of more positions a part is a quarter of the outputs, but no more multiplications than so many,
 # and no narrower than pays for rearranging the vectors anew.
 _MOST, _NARROWEST, _STEP = 120_000_000, 144, 48
@@ -34,13 +36,15 @@ class Map(NamedTuple):
     """x ↦ xWᵀ + b. `rows` gives some rows of W, (output, input); a bias of size 0 is none.
 
     A matrix whose rows are `made` when they are asked for, of quantised blocks say, is so never
-    there as a whole; they may stand where those stood that this thread asked for before.
+    there as a whole; they may stand where those stood that this thread asked for before. `release`
+    gives back the memory of rows that have been used; None where the matrix is kept.
     """
 
     outputs: int
     rows: Callable[[slice], np.ndarray]
     bias: np.ndarray = NOTHING
     made: bool = False
+    release: Callable[[slice], None] | None = None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -59,10 +63,11 @@ class Map(NamedTuple):
         """The map to some of the outputs."""
         at, bias = rows.start, self.bias[rows] if self.bias.size else self.bias
 
-        def shifted(some: slice) -> np.ndarray:
-            return self.rows(slice(at + some.start, at + some.stop))
+        def shifted(act: Callable[[slice], T]) -> Callable[[slice], T]:
+            return lambda some: act(slice(at + some.start, at + some.stop))
 
-        return Map(rows.stop - at, shifted, bias, self.made)
+        release = self.release and shifted(self.release)
+        return Map(rows.stop - at, shifted(self.rows), bias, self.made, release)
 
     @property
     def halves(self) -> tuple["Map", "Map"]:
@@ -240,6 +245,8 @@ def _width(positions: int, inputs: int, of: Map) -> int:
     each = -(-of.outputs // threads)
     if of.made:  # the cache holds what is made until it has been multiplied
         each = min(each, MADE // max(1, inputs))
+    elif of.release:
+        each = min(each, _VIEWED // max(1, inputs))
     return _VECTORS * max(1, -(-each // _VECTORS))
 
 
@@ -249,6 +256,8 @@ def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> 
         np.matmul(x_PM, w_NM.T, out=out_PN)
     else:
         _one_by_one(x_PM, w_NM, out_PN)
+    if of.release:
+        of.release(outputs)
     if of.bias.size:
         out_PN += of.bias[outputs]
 

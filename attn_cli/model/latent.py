@@ -20,9 +20,9 @@ from attn_cli.maths.products import Map, through
 from attn_cli.model.project import Arrays
 from attn_cli.model.rope import Angles, rotated
 from attn_cli.model.tensors import Shapes, maps, norms
-from attn_cli.model.weights import LayerWeights, linear
+from attn_cli.model.weights import LayerWeights
 
-_EPSILON = 1e-6  # of the latents' norms, whatever the config says of others
+EPSILON = 1e-6  # of the latents' norms, whatever the config says of others
 _AT = "self_attn."
 
 
@@ -76,7 +76,8 @@ def project(parts: LayerWeights, of: Latents, x_PM: np.ndarray, by: Angles) -> A
     kv_a = parts.map(f"{_AT}kv_a_proj_with_mqa")
     own, last = kv_a.part(slice(0, of.kv)), kv_a.part(slice(of.kv, kv_a.outputs))
     kv_PL, shared_PR = through(x_PM, own, last)
-    kv_PL = rms_norm(kv_PL, parts[f"{_AT}kv_a_layernorm.weight"], _EPSILON)
+    weight_L = parts[f"{_AT}kv_a_layernorm.weight"]
+    kv_PL = rms_norm(kv_PL, weight_L, EPSILON)
     kv_b, plain = _kv_b(parts, of), of.plain
     both_HPW = split_heads(through(kv_PL, kv_b)[0], of.heads)
     queries = _queries(parts, of, x_PM)
@@ -90,6 +91,9 @@ def project(parts: LayerWeights, of: Latents, x_PM: np.ndarray, by: Angles) -> A
         **queries,
         **turned,
         "v": both_HPW[..., plain:],
+        "w_kv_down": lambda: own.matrix,
+        "b_kv_down": own.bias,
+        "w_kv_latent_norm": weight_L,
         "kv_latent": kv_PL,
         "w_k_latent": lambda: split_heads(kv_b.matrix, of.heads)[..., :plain],
         "w_v_latent": lambda: split_heads(kv_b.matrix, of.heads)[..., plain:],
@@ -99,14 +103,21 @@ def project(parts: LayerWeights, of: Latents, x_PM: np.ndarray, by: Angles) -> A
 
 
 def _queries(parts: LayerWeights, of: Latents, x_PM: np.ndarray) -> Arrays:
-    """q before rotation, its latent if it has one, and the matrix that made it."""
+    """q before rotation, its latent if it has one, and the matrices that made them."""
     if not of.q:
         q = parts.map(f"{_AT}q_proj")
         made: Arrays = {"w_q": lambda: of.ordered(split_heads(q.matrix, of.heads))}
     else:
-        q, x_PM = parts.map(f"{_AT}q_b_proj"), linear(parts, f"{_AT}q_a_proj", x_PM)
-        x_PM = rms_norm(x_PM, parts[f"{_AT}q_a_layernorm.weight"], _EPSILON)
-        made = {"q_latent": x_PM, "w_q_latent": lambda: of.ordered(split_heads(q.matrix, of.heads))}
+        down, q = (parts.map(f"{_AT}q_{which}_proj") for which in "ab")
+        weight_L = parts[f"{_AT}q_a_layernorm.weight"]
+        x_PM = rms_norm(through(x_PM, down)[0], weight_L, EPSILON)
+        made = {
+            "w_q_down": lambda: down.matrix,
+            "b_q_down": down.bias,
+            "w_q_latent_norm": weight_L,
+            "q_latent": x_PM,
+            "w_q_latent": lambda: of.ordered(split_heads(q.matrix, of.heads)),
+        }
     return {**made, "q": of.ordered(split_heads(through(x_PM, q)[0], of.heads))}
 
 

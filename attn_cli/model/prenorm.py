@@ -362,7 +362,12 @@ def describe(layout: Layout, facts: Facts, config: Config) -> Facts:
     )
     if not rope:
         return facts
-    return replace(facts, rotated=2 * len(rope.frequencies), interleaved=rope.interleaved)
+    return replace(
+        facts,
+        rotated=2 * len(rope.frequencies),
+        interleaved=rope.interleaved,
+        attention_factors=(rope.attention_factor,) * config.layers,
+    )
 
 
 def family(

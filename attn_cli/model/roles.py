@@ -7,14 +7,20 @@ from attn_cli.model.tensors import OUTPUT
 from attn_cli.records import Facts
 
 PROJECTIONS = ("query", "key", "value", "attention_output")
-# Three matrices side by side: query, key and value.
-FUSED = "fused"
+# Those of an attention, with the maps to latents and to what all keys share, which rotates.
+ATTENTION = (
+    "query_latent", "query", "kv_latent", "key", "key_rotated", "value", "attention_output",
+    "sinks",
+)  # fmt: skip
+# Matrices side by side: query, key and value; what leads to the latent of keys and values, then
+# what leads to the rotated part of keys; and what makes of that latent a head's key and its value.
+FUSED, TO_LATENT, FROM_LATENT = "fused", "to_latent", "from_latent"
 # Networks of which each token passes a few.
 EXPERTS = "experts"
 # The parts of a model, in the order in which a text passes them.
 PARTS = (
-    "embedding", "positions", "types", *PROJECTIONS, "feed_forward", EXPERTS, "biases", "norms",
-    "output", "other",
+    "embedding", "positions", "types", *ATTENTION, "feed_forward", "router", "shared_experts",
+    EXPERTS, "biases", "norms", "output", "other",
 )  # fmt: skip
 
 
@@ -25,7 +31,8 @@ def _called(*names: str) -> str:
 
 # What the name of a tensor's module says of it; the first that does.
 _NAMES = {
-    "norms": r"(?i:norm)(_embedding)?$|" + _called(r"ln_\w+"),
+    "norms": r"(?i:norm)(_embedding|_\d|_f)?$|norms\.\d+$|" + _called(r"ln_\w+"),
+    "sinks": _called("sinks"),
     "output": r"^(lm_head|lm_predictions|generator_\w+|cls|predictions|head)(\.|$)"
     "|" + _called(r"vocab_\w+", "final_logits_bias", "project_out"),
     "positions": _called(
@@ -34,14 +41,19 @@ _NAMES = {
     ),
     "types": _called("token_type_embeddings"),
     FUSED: _called("c_attn", "query_key_value", "qkv_proj", "Wqkv"),
-    "query": _called("q", "q_proj", "q_lin", "query", "query_proj"),
-    "key": _called("k", "k_proj", "k_lin", "key", "key_proj"),
-    "value": _called("v", "v_proj", "v_lin", "value", "value_proj"),
+    TO_LATENT: _called("kv_a_proj_with_mqa"),
+    FROM_LATENT: _called("kv_b_proj"),
+    "query_latent": _called("q_a_proj"),
+    "query": _called("q", "q_proj", "q_b_proj", "q_lin", "query", "query_proj"),
+    "key": _called("k", "k_proj", "k_b_proj", "k_lin", "key", "key_proj"),
+    "value": _called("v", "v_proj", "v_b_proj", "v_lin", "value", "value_proj"),
     EXPERTS: r"\.experts\.\d+\.",
+    "shared_experts": r"\.shared_experts?\.",
+    "router": _called("gate", "router", "shared_expert_gate", "e_score_correction_bias"),
     "feed_forward": r"\.(mlp|ffn|DenseReluDense|intermediate)\.|(?<!attention)\.output\.dense$|"
     + _called("fc1", "fc2", "ffn", "ffn_output"),
     "attention_output": r"\.(attention|self_attention|attn)\.|"
-    + r"(?<!\.conv)" + _called("o", "o_proj", "out_proj"),
+    + r"(?<!\.conv)" + _called("o", "o_proj", "out_proj", r"self_attn\.dense"),
 }  # fmt: skip
 
 
@@ -64,7 +76,8 @@ def place_of(name: str, facts: Facts, embedding: str) -> Place:
     if name in (embedding, OUTPUT):
         part = "embedding" if name == embedding else "output"
     else:
-        found = (p for p, pattern in _NAMES.items() if re.search(pattern, module or kind))
+        called = module if kind in ("weight", "bias") else name
+        found = (p for p, pattern in _NAMES.items() if re.search(pattern, called))
         part = next(found, "other")
     if kind == "bias" and number and part not in ("norms", "positions"):
         part = "biases"

@@ -47,11 +47,13 @@ class Selection(NamedTuple):
 
         `lengths` (head, key) are those of the values, for the measures.
         """
-        queries = tuple(query - self.start for query in self.rows or self.queries)
+        queries = None
+        if self.rows or "query" not in self.whole:
+            queries = tuple(query - self.start for query in self.rows or self.queries)
         return Keep(
             names=names & {*BEFORE_SUM, *vocabulary.TERMS},
             heads=None if "head" in self.whole else self.heads,
-            queries=None if "query" in self.whole and not self.rows else queries,
+            queries=queries,
             keys=None if "key" in self.whole else self.keys,
             measures=self.measures,
             lengths=lengths,
@@ -119,11 +121,13 @@ def made_late(
     chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
 ) -> dict[str, Lazy]:
     """The arrays of what was chosen alone, some of which are made only if they are wanted."""
-    at = np.array(chosen.rows or chosen.queries), np.array(chosen.keys)
-    rows, heads = np.array(chosen.queries) - chosen.start, list(chosen.heads)
+    heads = list(chosen.heads)
+
+    def at() -> tuple[np.ndarray, np.ndarray]:
+        return np.array(chosen.rows or chosen.queries), np.array(chosen.keys)
 
     def of_heads() -> np.ndarray:
-        array_HQK = bias(*at)
+        array_HQK = bias(*at())
         return array_HQK[heads] if array_HQK.size else array_HQK
 
     def w_o() -> np.ndarray:
@@ -132,10 +136,10 @@ def made_late(
     return {
         **{name: getattr(steps, name) for name in BEFORE_SUM},
         **steps.terms,
-        "visible": lambda: seen(*at),
+        "visible": lambda: seen(*at()),
         "bias": of_heads,
         "w_o": w_o,
-        "head_output": lambda: pulls(z[heads], w_o(), rows),
+        "head_output": lambda: pulls(z[heads], w_o(), np.array(chosen.queries) - chosen.start),
     }
 
 

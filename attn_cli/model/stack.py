@@ -88,6 +88,7 @@ class Stack:
         self._mlp: tuple[np.ndarray, bool] = NOTHING, False
         self._middle, self.experts = NOTHING, None
         self._looks: dict[tuple[Visible, int], tuple[Look, ...]] = {}
+        self._told: dict[tuple[Visible, int], dict[str, Any]] = {}
 
     @property
     def indices(self) -> range:
@@ -285,7 +286,7 @@ class Stack:
             record = Attention(
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
-                **sight.told(self.start),
+                **self._what_is_seen(sight),
                 sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
                 shown={n: arrays[n] for n in arrays.keys() & _SHOWN}, value_lengths=lengths,
             )  # fmt: skip
@@ -304,6 +305,14 @@ class Stack:
         read = self.start + len(self.ids)
         visible = what_if.visible(own, read, keys, both_sides=block.both_sides)
         return _Sight(own, visible, self._looks_of(visible, keys, kept=visible is own), keys)
+
+    def _what_is_seen(self, sight: "_Sight") -> dict[str, Any]:
+        """What a record says of the mask, which layers may share."""
+        of = sight.visible, sight.keys
+        if of not in self._told:
+            blind = tuple(self.start + query for query in masks.blind(sight.looks))
+            self._told[of] = {"blind": blind, "reach": masks.reach(sight.looks, self.start)}
+        return self._told[of]
 
     def _looks_of(self, visible: Visible, keys: int, *, kept: bool) -> tuple[Look, ...]:
         """Where queries look; `kept` for other layers where it is the model's own mask."""
@@ -364,11 +373,6 @@ class _Sight(NamedTuple):
     visible: Visible
     looks: tuple[Look, ...]
     keys: int
-
-    def told(self, start: int) -> dict[str, Any]:
-        """What a record says of the mask; the first query is at position `start`."""
-        blind = tuple(start + query for query in masks.blind(self.looks))
-        return {"blind": blind, "reach": masks.reach(self.looks, start)}
 
 
 @cache

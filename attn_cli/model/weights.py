@@ -15,6 +15,8 @@ from attn_cli.maths.scratch import room
 NO_NORMS = np.zeros((0, 2, 0), np.float32)
 # Before the number of an expert in the name of a tensor.
 OF_EXPERTS = ".experts."
+# Bytes of a matrix that are given back at a time while it is still used.
+_LENT = 1 << 22
 
 
 def as_stored(array: np.ndarray) -> np.ndarray:
@@ -56,8 +58,9 @@ class Weights:
     """Tensors under the names a family uses, whatever the file calls them.
 
     `held` keeps what has been read, for running many times over; otherwise a layer's memory is
-    given back once it has been passed. `shared`: several passes go through the layers side by side,
-    and what they read of one is held until all have. `dtype` is float64 only to check float32.
+    given back once it has been passed, that of a large matrix while it is used. `shared`: several
+    passes go through the layers side by side, and what they read of one is held until all have.
+    `dtype` is float64 only to check float32.
     """
 
     tensors: Mapping[str, Tensor]
@@ -92,7 +95,11 @@ class Weights:
         """Only these rows along the first axis of a tensor that is stored as it is used."""
         if name in self.held:
             return self.held[name][list(indices)]
-        return self.tensor(name).rows(indices).astype(self.dtype, copy=False)
+        tensor = self.tensor(name)
+        found = tensor.rows(indices).astype(self.dtype, copy=False)
+        if not self.hold:
+            tensor.release()
+        return found
 
     def map(self, name: str, *, few: bool = True, columns: bool = False) -> Map:
         """The linear map of this name, its matrix and its bias, if it has one.
@@ -118,7 +125,17 @@ class Weights:
             own = room(shape, np.dtype(np.float32), "rows") if made else None
             return tensor.rows(chosen, own).astype(self.dtype, copy=False)
 
-        return Map(tensor.shape[0], rows, bias, made=made)
+        def release(part: slice) -> None:
+            first, end = (at - at % some for at in (part.start, part.stop))
+            if first == end:
+                return
+            first = max(0, first - some)  # of which another thread may have had the last part
+            if order is not None:
+                first, end = int(order[first:end].min()), int(order[first:end].max()) + 1
+            tensor.forget(first, end)
+
+        some = max(1, _LENT * tensor.shape[0] // max(tensor.size, 1))
+        return Map(tensor.shape[0], rows, bias, made, release)
 
     def layers(self, prefix: str, last: int, positions: int) -> "Iterator[LayerWeights]":
         """The tensors of layers 0 to `last`, by their names after `prefix` and the number.

@@ -23,8 +23,9 @@ def page(model: Facts, prompt: Prompt, found: "Circuit") -> Page:
     return [
         Heading(model, prompt, note("circuit.where", where=where, head=found.head)),
         say(
-            "circuit.headline", "headline", head=f"{found.layer}.{found.head}",
-            rank=found.qk.rank, ov_rank=found.ov.rank, width=model.model_width,
+            "circuit.headline_latent" if found.unrotated else "circuit.headline", "headline",
+            head=f"{found.layer}.{found.head}", rank=found.qk.rank, ov_rank=found.ov.rank,
+            width=model.model_width,
         ),
         paragraph(*_left_out(model, found)),
         _matrices(found),
@@ -47,11 +48,15 @@ def _first_alone(prompt: Prompt, found: "Circuit") -> Page:
 def _left_out(model: Facts, found: "Circuit") -> list[Say]:
     """What is part of the matrices and what is not."""
     folded = "circuit.folded_cross" if found.kind == "cross" else "circuit.folded"
+    factor = model.attention_factor(found.layer)
+    stretched = [say("circuit.stretched", factor=f"{factor:.6g}")] * (factor != 1)
+    if found.unrotated:
+        return _through_latents(found) + stretched
     weightless = not model.affine and model.residual == "added"
     unfolded = "circuit.weightless" if weightless else "circuit.unfolded"
     said = [say(folded if found.folded else unfolded)]
     if model.rotates(found.layer):
-        said.append(say("circuit.rotary"))
+        said += [say("circuit.rotary"), *stretched]
     if model.head_norm:
         said.append(say("circuit.all_norm" if model.head_norm == "all" else "circuit.head_norm"))
     if model.residual == "normed":
@@ -64,6 +69,16 @@ def _left_out(model: Facts, found: "Circuit") -> list[Say]:
         shared = ", ".join(str(head) for head in range(first, first + group))
         said.append(say("circuit.grouped", heads=shared))
     return said
+
+
+def _through_latents(found: "Circuit") -> list[Say]:
+    """The same where the way leads through latents, whose norms stand between two maps."""
+    queries = "q_latent" in found.through
+    return [
+        say("circuit.folded_latents" if queries else "circuit.folded_latent"),
+        say("circuit.roots" if queries else "circuit.root"),
+        say("circuit.unrotated", count=found.unrotated),
+    ]
 
 
 def _matrices(found: "Circuit") -> Columns:
@@ -113,7 +128,7 @@ def _matches(found: "Circuit") -> Page:
             ],
             "first",
         ),
-        say("circuit.scores"),
+        say("circuit.scores_latent" if found.unrotated else "circuit.scores"),
     ]
 
 

@@ -94,6 +94,8 @@ def _cell(
     words["value"] = sheet.text("value")
     if first:
         more = [say("why.split_clipped")] * bool(model.clipped)
+        latents = "why.split_latents" if model.q_latent else "why.split_latent"
+        more += [say(latents)] * bool(model.kv_latent)
         yield paragraph(say("why.split"), *more, *_mixers(model))
     biased = any(one.kind == "position_bias" for one in cell.by_key)
     form = "cap" if cell.soft_cap else "bias" if biased else "plain"

@@ -9,10 +9,11 @@ from attn_cli.records import Facts
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, paragraph, say
 from attn_cli.views.text import visible
-from attn_cli.words import Note, note
+from attn_cli.words import Note, counted, note
 
 if TYPE_CHECKING:
-    from attn_cli.analysis.cost import Attentions, Cost, Part
+    from attn_cli.analysis.cost import Attentions, Cost
+    from attn_cli.analysis.parameters import Part
 
 
 def page(model: Facts, found: "Cost") -> Page:
@@ -32,9 +33,14 @@ def _headline(model: Facts, found: "Cost") -> Say:
     return say(
         "cost.headline", "headline", model=visible(model.name),
         parameters=numbers.count(found.parameters), tokens=_tokens(last.tokens),
-        matrices=numbers.count(found.matrices), weights=numbers.count(last.weights),
+        matrices=_matrices(found, "headline"), weights=numbers.count(last.weights),
         share=last.share,
     )  # fmt: skip
+
+
+def _matrices(found: "Cost", where: str) -> Note:
+    one = "one" if found.matrices == 1 else "many"
+    return note(f"cost.{where}_{one}", count=numbers.count(found.matrices))
 
 
 def _tokens(count: int) -> Note:
@@ -52,23 +58,22 @@ def _sum(terms: Sequence[Note]) -> Note:
 
 def _parameters(model: Facts, found: "Cost") -> Page:
     rows = [
-        (_name(part, model, tied=found.tied), _shapes(part), _per_layer([part]), part.parameters)
+        (_name(part, model, tied=found.tied), part.layers, _shapes(part), _per_layer([part]),
+         part.parameters)
         for part in found.parts
-    ]
-    for stack in dict.fromkeys(part.stack for part in found.parts if part.layers):
-        own = [part for part in found.parts if part.layers and part.stack == stack]
-        count = max(part.layers for part in own)
-        name = _of_stack(note("cost.layer", count=count), stack, model)
-        rows.append((name, "", _per_layer(own), sum(part.parameters for part in own)))
-    rows.append((note("cost.total"), "", "", found.parameters))
-    names, shapes, each, totals = zip(*rows, strict=True)
+    ]  # fmt: skip
+    rows += _layer_rows(model, found)
+    rows.append((note("cost.total"), 0, "", "", found.parameters))
+    names, layers, shapes, each, totals = zip(*rows, strict=True)
+    counts = [numbers.count(count) if count else "" for count in layers]
     columns = (
         Column(note("cost.part"), names, "left"),
+        *([Column(note("cost.layers"), counts, "right")] if found.layer_kinds else []),
         Column(note("cost.shapes"), shapes, "left"),
         Column(note("cost.per_layer"), each, "right"),
         Column(note("cost.parameters"), _counts(totals), "right"),
     )
-    heads = {(one.heads, one.kv_heads, one.head_width): one for one in found.attentions}
+    heads = {one[3:6]: one for one in found.attentions}
     return [
         say("cost.bytes", float32=size(found.parameters_float32),
             bfloat16=size(found.parameters_bfloat16)),
@@ -79,6 +84,22 @@ def _parameters(model: Facts, found: "Cost") -> Page:
     ]  # fmt: skip
 
 
+def _layer_rows(model: Facts, found: "Cost") -> list[tuple]:
+    """What all layers of a stack have together, or those of each kind."""
+    rows = []
+    for stack in dict.fromkeys(part.stack for part in found.parts if part.layers):
+        own = [part for part in found.parts if part.layers and part.stack == stack]
+        kinds = [kind for kind in found.layer_kinds if kind.stack == stack]
+        for kind in kinds:
+            each = _most(kind.per_layer, even=kind.per_layer * kind.layers == kind.parameters)
+            rows.append((note(f"cost.layer_{kind.what}"), kind.layers, "", each, kind.parameters))
+        if not kinds:
+            count = max(part.layers for part in own)
+            name = _of_stack(note("cost.layer", count=count), stack, model)
+            rows.append((name, count, "", _per_layer(own), sum(p.parameters for p in own)))
+    return rows
+
+
 def _embedding(found: "Cost") -> Say:
     part = next(part for part in found.parts if part.part == "embedding")
     vocabulary, width, product = map(numbers.count, (*part.shapes[0], part.parameters))
@@ -87,15 +108,27 @@ def _embedding(found: "Cost") -> Say:
 
 
 def _of_head(model: Facts, one: "Attentions", found: "Cost") -> Say:
-    share = next(p.per_head for p in found.parts if (p.part, p.stack) == ("query", one.stack))
+    parts = {part.part: part for part in found.parts if part.stack == one.stack}
+    query = parts["query"]
     told = {
-        "heads": one.heads, "width": one.head_width, "model": numbers.count(model.model_width),
-        "share": numbers.count(share),
+        "heads": counted(one.heads, "cost.the_head", "cost.each_head"),
+        "width": one.head_width, "model": numbers.count(query.shapes[0][0]),
+        "share": numbers.count(query.per_head),
     }  # fmt: skip
+    if one.latent_width:
+        key = parts["key"]
+        latent, width = key.shapes[0]
+        return say(
+            "cost.head_latent", **told, value=one.value_width, latent=numbers.count(latent),
+            key=width // one.heads, of_key=numbers.count(key.per_head),
+            of_value=numbers.count(parts["value"].per_head),
+            rotated=parts["key_rotated"].shapes[0][1],
+        )  # fmt: skip
     if one.heads == one.kv_heads:
-        return say("cost.head", four=numbers.count(4 * share), **told)
+        return say("cost.head", four=numbers.count(4 * query.per_head), **told)
     group = one.heads // one.kv_heads
-    return say("cost.head_grouped", group=group, kv_heads=one.kv_heads, **told)
+    shares = counted(one.kv_heads, "cost.shares_one", "cost.shares_many")
+    return say("cost.head_grouped", group=group, shares=shares, all=one.heads, **told)
 
 
 def _shared(model: Facts, found: "Cost") -> Page:
@@ -111,6 +144,10 @@ def _name(part: "Part", model: Facts, *, tied: bool) -> Note:
         others = {"norms": "norms_outside", "output": "head_outside" if tied else "output"}
         return note(f"cost.{others.get(part.part, part.part)}")
     return _of_stack(note(f"cost.{part.part}"), part.stack, model, crosses=part.kind == "cross")
+
+
+def _layers(count: int) -> Note:
+    return counted(count, "cost.layers_one", "cost.layers_many")
 
 
 def _of_stack(name: Note, stack: str, model: Facts, *, crosses: bool = False) -> Note:
@@ -132,7 +169,11 @@ def _per_layer(parts: "Sequence[Part]") -> str | Note:
     if not each:
         return ""
     even = all(part.per_layer * part.layers == part.parameters for part in parts)
-    even = even and len({part.layers for part in parts}) == 1
+    return _most(each, even=even and len({part.layers for part in parts}) == 1)
+
+
+def _most(each: int, *, even: bool) -> str | Note:
+    """What one layer has, at most where it is not `even`."""
     return numbers.count(each) if even else note("cost.up_to", count=numbers.count(each))
 
 
@@ -154,7 +195,7 @@ def _cells(model: Facts, found: "Cost") -> Page:
                 _lengths(found),
                 Column(note("cost.mask"), _counts(row.mask for row in rows), "right"),
                 Column(note("cost.visible"), _counts(row.visible for row in rows), "right"),
-                Column(note("cost.weights", count=numbers.count(found.matrices)),
+                Column(_matrices(found, "weights"),
                        _counts(row.weights for row in rows), "right"),
                 Column(note("cost.float32"), [size(row.weights_float32) for row in rows], "right"),
                 Column(note("cost.bfloat16"), [size(row.weights_bfloat16) for row in rows],
@@ -176,8 +217,12 @@ def _counts(values: Iterable[int]) -> list[str]:
 
 
 def _block(model: Facts, one: "Attentions") -> Note:
-    name = note("cost.block", heads=one.heads, layers=one.layers, cells=_square(one))
+    name = note("cost.block", heads=_heads(one), layers=_layers(one.layers), cells=_square(one))
     return _of_stack(name, one.stack, model, crosses=one.kind == "cross")
+
+
+def _heads(one: "Attentions") -> Note:
+    return counted(one.heads, "cost.heads_one", "cost.heads_many")
 
 
 def _square(one: "Attentions") -> Note:
@@ -189,11 +234,15 @@ def _cache(model: Facts, found: "Cost") -> Page:
     own = [one for one in found.attentions if one.stack == "decoder"]
     if not own:
         return [say("cost.no_cache")]
-    rows = found.contexts
+    if own[0].latent_width:
+        return _latents(own[0], found)
     terms = [
-        note("cost.cache_block", layers=one.layers, kv_heads=one.kv_heads, width=one.head_width)
+        note(
+            "cost.cache_block", layers=_layers(one.layers), width=one.head_width,
+            kv_heads=counted(one.kv_heads, "cost.kv_heads_one", "cost.kv_heads_many"),
+        )
         for one in own
-    ]
+    ]  # fmt: skip
     blocks = note("cost.together", terms=_sum(terms)) if len(terms) > 1 else terms[0]
     first, more = own[0], []
     if first.heads > first.kv_heads:
@@ -201,28 +250,42 @@ def _cache(model: Facts, found: "Cost") -> Page:
         more.append(say("cost.cache_grouped", heads=first.heads, times=times))
     more += [say("cost.cache_windowed")] * any(one.window for one in own)
     more += [say("cost.cache_cross")] * any(one.kind == "cross" for one in own)
+    table = _bytes("cost.cache", found, "cache")
+    return [table, paragraph(say("cost.cache_is", blocks=blocks), *more)]
+
+
+def _latents(one: "Attentions", found: "Cost") -> Page:
+    """What has to be kept where keys and values are made of latents, and what attn keeps."""
+    layers, first = _layers(one.layers), found.contexts[0]
+    rotated = next(part.shapes[0][1] for part in found.parts if part.part == "key_rotated")
+    ratio = numbers.number(first.cache / first.latents, 1)
     return [
-        Columns(
-            note("cost.cache"),
-            (
-                _lengths(found),
-                Column(note("cost.numbers"), _counts(row.cache for row in rows), "right"),
-                Column(note("cost.float32"), [size(row.cache_float32) for row in rows], "right"),
-                Column(note("cost.bfloat16"), [size(row.cache_bfloat16) for row in rows], "right"),
-            ),
-        ),
-        paragraph(say("cost.cache_is", blocks=blocks), *more),
+        _bytes("cost.cache", found, "latents"),
+        say("cost.latents_are", layers=layers, latent=one.latent_width - rotated, rotated=rotated),
+        _bytes("cost.cache_whole", found, "cache"),
+        say("cost.whole_is", layers=layers, heads=_heads(one), key=one.head_width,
+            value=one.value_width, ratio=ratio),
+    ]  # fmt: skip
+
+
+def _bytes(title: str, found: "Cost", name: str) -> Columns:
+    """A count of numbers at each context length, and the bytes that they take."""
+    columns = [
+        Column(note("cost.numbers"), _counts(getattr(r, name) for r in found.contexts), "right")
     ]
+    columns += [
+        Column(note(f"cost.{kind}"),
+               [size(getattr(row, f"{name}_{kind}")) for row in found.contexts], "right")
+        for kind in ("float32", "bfloat16")
+    ]  # fmt: skip
+    return Columns(note(title), (_lengths(found), *columns))
 
 
 def _operations(model: Facts, found: "Cost") -> Page:
     rows, windowed = found.contexts, any(one.window for one in found.attentions)
     shares = [row.share for row in rows]
-    terms = [
-        note("cost.work", width=numbers.count(one.heads * one.head_width), layers=one.layers,
-             cells=_square(one))
-        for one in found.attentions
-    ]  # fmt: skip
+    latents = any(one.latent_width for one in found.attentions)
+    terms = [_work(one) for one in found.attentions]
     output = note("cost.with_output", output=numbers.count(found.output_matrix))
     return [
         Columns(
@@ -235,7 +298,8 @@ def _operations(model: Facts, found: "Cost") -> Page:
                 Column("", shares, "bar"),
             ),
         ),
-        say("cost.attention_windowed" if windowed else "cost.attention_is", blocks=_sum(terms)),
+        say("cost.attention_latents" if latents else "cost.attention_windowed" if windowed
+            else "cost.attention_is", blocks=_sum(terms)),
         say("cost.others_are", multiplied=numbers.count(found.multiplied),
             output=output if found.output_matrix else ""),
         *([say("cost.of_experts", count=model.experts[0], used=model.experts[1])]
@@ -244,6 +308,15 @@ def _operations(model: Facts, found: "Cost") -> Page:
         *([say("cost.disentangled")] if found.disentangled else []),
         _overtaking(model, found),
     ]  # fmt: skip
+
+
+def _work(one: "Attentions") -> Note:
+    """The operations of the dot products and weighted sums of some layers."""
+    told = {"cells": _square(one), "width": numbers.count(one.heads * one.head_width),
+            "layers": one.layers}  # fmt: skip
+    if not one.latent_width:
+        return note("cost.work", **told)
+    return note("cost.work_apart", value=numbers.count(one.heads * one.value_width), **told)
 
 
 def _overtaking(model: Facts, found: "Cost") -> Say:
@@ -256,6 +329,9 @@ def _overtaking(model: Facts, found: "Cost") -> Say:
     told = {"tokens": numbers.count(found.overtakes), "context": context}
     if any(one.window for one in found.attentions):
         return say("cost.overtakes_windowed", **told)
-    wide = sum(one.heads * one.head_width * one.layers for one in found.attentions)
-    sides = {"multiplied": numbers.count(found.multiplied), "wide": numbers.count(wide)}
+    wide, times = sum(one.heads * one.both_widths * one.layers for one in found.attentions), 2
+    if not any(one.latent_width for one in found.attentions):
+        wide, times = wide // 2, 4
+    sides = {"multiplied": numbers.count(found.multiplied), "wide": numbers.count(wide),
+             "times": times}  # fmt: skip
     return say("cost.overtakes", **sides, **told)

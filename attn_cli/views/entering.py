@@ -198,9 +198,11 @@ def _latents(view: HeadView) -> Items:
     said = [say("project.latent", **sizes)]
     said += [say("project.latent_queries", count=facts.q_latent)] * bool(facts.q_latent)
     yield paragraph(*said)
-    for name, positions in (("q_latent", view.queries), ("kv_latent", view.keys)):
-        if view.has(name):
-            yield view.rows(name, positions)
+    for letter, positions in (("q", view.queries), ("kv", view.keys)):
+        made = (f"w_{letter}_down", f"b_{letter}_down", f"w_{letter}_latent_norm")
+        yield from (view.parameter(name) for name in made if view.has(name))
+        if view.has(f"{letter}_latent"):
+            yield view.rows(f"{letter}_latent", positions)
 
 
 def _rotation(view: HeadView) -> Items:

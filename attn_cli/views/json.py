@@ -190,9 +190,11 @@ def record(value: Any) -> Any:
 
 
 def _absent(name: str, value: Any) -> bool:
-    """Whether a field is of sinks, and the model has none."""
-    if name not in vocabulary.OF_SINKS:
+    """Whether a field is of what only some models have, and this one has none."""
+    if name not in vocabulary.OF_SOME:
         return False
+    if isinstance(value, int):
+        return not value
     return bool(np.isnan(value)) if isinstance(value, float) else not len(value)
 
 

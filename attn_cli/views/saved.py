@@ -360,8 +360,10 @@ def _arrays(found: Mapping[str, Any], sizes: dict[str, int], facts: Facts) -> di
     for name in filter(found.__contains__, vocabulary.ARRAYS):
         values = _array(found[name]["values"])
         shape = list(values.shape)
-        free = {"bucket"} | ({"model"} if name in vocabulary.EMBEDDING_PARTS else set())
         axes = vocabulary.ARRAYS[name].axes
+        free = {"bucket"} | ({"model"} if name in vocabulary.EMBEDDING_PARTS else set())
+        # Queries and keys come of latents of their own, and a key of two parts.
+        free |= {"latent", "width"} if "latent" in axes or name.endswith("_k_rotated") else set()
         fits = shape == found[name]["shape"] and len(shape) == len(axes)
         for axis, size in zip(axes, shape, strict=False):
             fits = fits and (axis in free or sizes.setdefault(axis, size) == size)

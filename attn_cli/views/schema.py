@@ -89,7 +89,7 @@ def of_type(kind: Any) -> dict[str, Any]:
     if names := field_names(kind):
         hints = get_type_hints(kind)
         shown = {name: of_type(hints[name]) for name in names}
-        return _object(shown, optional=tuple(vocabulary.OF_SINKS & {*names}))
+        return _object(shown, optional=tuple(vocabulary.OF_SOME & {*names}))
     if get_origin(kind) is tuple:
         return {"type": "array", "items": of_type(get_args(kind)[0])}
     if get_origin(kind) is Mapping:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_folders import document, made_folder, weights_of
 
 import attn_cli
 from attn_cli import session, vocabulary
@@ -10,6 +11,8 @@ from attn_cli.analysis.parts import parts
 from attn_cli.errors import ContentError
 from attn_cli.records import Address
 
+LATENT = ("deepseek-v2-a", "deepseek-v2-b", "deepseek-v3-a", "deepseek-v3-b", "minicpm3-a",
+          "minicpm3-b")  # fmt: skip
 EMBEDDED = ("tiny", "tiny-encoder", "tiny-translator")
 # Every way in which positions enter, norms on heads, grouped heads, caps, and places for a norm.
 GOLDEN = (
@@ -18,8 +21,17 @@ GOLDEN = (
 )  # fmt: skip
 
 
-def opened(name, golden_path):
-    model = attn_cli.load(name if name in EMBEDDED else str(golden_path / name))
+@pytest.fixture(scope="module")
+def types(tmp_path_factory):
+    """Where the folders of golden types are made, each once."""
+    return tmp_path_factory.mktemp("types")
+
+
+def opened(name, golden_path, types=None):
+    if name in LATENT and not (types / name).exists():
+        made_folder(types / name, name)
+    folder = types / name if name in LATENT else name if name in EMBEDDED else golden_path / name
+    model = attn_cli.load(str(folder))
     ids = np.random.default_rng(3).integers(0, model.facts.vocabulary, 11).tolist()
     target = ids[6:] if model.facts.encoder else ()
     return model, session.tokenise(model, ids=ids[:7], target_ids=target)
@@ -29,9 +41,9 @@ def split(model, prompt, at, head, query, key=None, **more):
     return session.finished(components_steps(model, prompt, at, head, query, key, **more))
 
 
-@pytest.mark.parametrize("name", EMBEDDED + GOLDEN)
-def test_every_split_adds_up_to_the_traces_own_score(name, golden_path):
-    model, prompt = opened(name, golden_path)
+@pytest.mark.parametrize("name", EMBEDDED + GOLDEN + LATENT)
+def test_every_split_adds_up_to_the_traces_own_score(name, golden_path, types):
+    model, prompt = opened(name, golden_path, types)
     names = {"scores", "scaled", "visible", "weights"}
     trace = attn_cli.trace(prompt=prompt, model=model, arrays=names, stack="all", kind="all")
     for block in trace.attention:
@@ -86,6 +98,65 @@ def test_the_parts_of_a_rotary_head_with_its_own_norm_by_hand(golden_path):
         if pair.query_writer in labels and pair.key_writer in labels:
             own = wanted[labels.index(pair.query_writer), labels.index(pair.key_writer)]
             assert pair.value == pytest.approx(own, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["deepseek-v2-a", "deepseek-v3-a", "deepseek-v2-b"])
+def test_the_parts_of_a_head_with_latents_by_hand(name, types):
+    """Each part goes through the frozen norms, that of a latent too, with the file's tensors; two
+    dimensions that rotate, side by side in the file, are one complex number."""
+    model, prompt = opened(name, None, types)
+    layer, head, query, key = 1, 2, 5, 3
+    config, own = document(name)["config"], weights_of(document(name))
+    at = f"model.layers.{layer}.self_attn."
+    stored = {k.removeprefix(at): a.astype(np.float64) for k, a in own.items() if at in k}
+    block = attn_cli.trace(
+        prompt=prompt, model=model, layer=layer, arrays=vocabulary.ARRAYS, next=False
+    ).block(layer)
+    of = parts(model, prompt, block.queries, layer)
+    ratio = block.normed.astype(np.float64) / of.x
+    plain, latent = config["qk_nope_head_dim"], config["kv_lora_rank"]
+    heads, factor = config["num_attention_heads"], model.facts.attention_factor(layer)
+
+    def down(letters, rows):
+        """What a map makes of every part, its bias last, and of the whole."""
+        w, b = stored[f"{letters}.weight"][rows], stored.get(f"{letters}.bias")
+        b = np.zeros(len(w)) if b is None else b[rows]
+        each = (of.values * ratio) @ w.T
+        each = np.concatenate([each, np.broadcast_to(b, (1, *each.shape[1:]))])
+        return each, block.normed.astype(np.float64) @ w.T + b
+
+    def normed(each, whole, name):
+        root = np.sqrt((whole**2).mean(axis=-1, keepdims=True) + 1e-6)
+        return each / root * stored[f"{name}.weight"]
+
+    def turned(last):
+        pairs = last[..., 0::2] + 1j * last[..., 1::2]
+        return pairs * np.exp(1j * block.shown["angles"]) * factor
+
+    if config["q_lora_rank"]:
+        found = normed(*down("q_a_proj", slice(None)), "q_a_layernorm")
+        q = found @ stored["q_b_proj.weight"].reshape(heads, -1, found.shape[-1])[head].T
+    else:
+        w = stored["q_proj.weight"].reshape(heads, -1, of.x.shape[1])[head]
+        q = (of.values * ratio) @ w.T
+        q = np.concatenate([q, np.zeros((1, *q.shape[1:]))])
+    kept = normed(*down("kv_a_proj_with_mqa", slice(0, latent)), "kv_a_layernorm")
+    k = kept @ stored["kv_b_proj.weight"].reshape(heads, -1, latent)[head, :plain].T
+    last = turned(down("kv_a_proj_with_mqa", slice(latent, None))[0])
+    others = [place for place in range(query + 1) if place != key]
+    above, above_last = (a[:, key] - a[:, others].mean(axis=1) for a in (k, last))
+    wanted = q[:, query, :plain] @ above.T
+    wanted += (turned(q[..., plain:])[:, query] @ above_last.conj().T).real
+    wanted *= block.scale
+    found = split(model, prompt, block.address, head, query, key)
+    by_key = {one.writer: one.value for one in found.by_key}
+    by_query = {one.writer: one.value for one in found.by_query}
+    for place, writer in enumerate(of.writers):
+        assert by_key[writer.label] == pytest.approx(wanted[:, place].sum(), rel=1e-4, abs=1e-5)
+        assert by_query[writer.label] == pytest.approx(wanted[place].sum(), rel=1e-4, abs=1e-5)
+    if config["attention_bias"]:
+        assert by_key["bias b_K"] == pytest.approx(wanted[:, -1].sum(), rel=1e-4, abs=1e-5)
+        assert by_query["bias b_Q"] == pytest.approx(wanted[-1].sum(), rel=1e-4, abs=1e-5)
 
 
 def test_a_step_back_is_to_the_head_that_wrote_most():

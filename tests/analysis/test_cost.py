@@ -1,7 +1,11 @@
 """What a context costs, against masks, traces and totals that others have published."""
 
+import json
+import re
+
 import numpy as np
 import pytest
+from made_folders import document, made_folder
 
 from attn_cli import session
 from attn_cli.analysis.cost import Attentions, cost, usual
@@ -184,6 +188,63 @@ def test_attention_overtakes_there_and_not_before(name):
 def test_a_window_in_every_layer_can_keep_attention_below_for_ever():
     found = cost(preset("mistral-7b"), [1_000_000])
     assert found.overtakes == 0 and found.contexts[0].share < 0.5
+
+
+# --- latents and mixtures ------------------------------------------------------------------------
+
+LATENT = ("deepseek-v2-a", "deepseek-v2-b", "deepseek-v3-a", "deepseek-v3-b", "minicpm3-a",
+          "minicpm3-b")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*LATENT, "qwen2_moe-b", "gpt_oss-a", "granitemoe-a"])
+def test_a_mixtures_or_latents_count_is_that_of_the_tensors_in_its_file(name, tmp_path):
+    found, config = cost(session.load(str(made_folder(tmp_path, name)))), document(name)["config"]
+    shapes = document(name)["tensors"]
+    assert found.parameters == sum(int(np.prod(shape)) for shape in shapes.values())
+    keys = ("n_routed_experts", "num_local_experts", "num_experts")
+    count = next((config[key] for key in keys if config.get(key)), 1)
+    used = config["num_experts_per_tok"] if count > 1 else 1
+    met = 0
+    for tensor, shape in shapes.items():
+        experts = re.search(r"\.experts\.|\.block_sparse_moe\.(in|out)put_linear\.", tensor)
+        if "embed_tokens" not in tensor and len(shape) > 1 and "bias" not in tensor:
+            met += int(np.prod(shape)) * (used if experts else count)
+    tied = int(np.prod(shapes["model.embed_tokens.weight"])) * ("lm_head.weight" not in shapes)
+    assert found.multiplied * count == met + tied * count
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_what_is_kept_of_latents_is_what_a_trace_makes_keys_and_values_of(name, tmp_path):
+    model = session.load(str(made_folder(tmp_path, name)))
+    trace = session.trace(model=model, ids=[3, 4, 5, 6], arrays=["kv_latent", "k", "v", "q", "z"])
+    (row,) = cost(model, [4]).contexts
+    rotated = document(name)["config"]["qk_rope_head_dim"]
+    blocks = trace.attention
+    assert row.latents == sum(block.kv_latent.size + 4 * rotated for block in blocks)
+    shared = [block.k[:, :, -rotated:] for block in blocks]
+    assert all((part == part[:1]).all() for part in shared)
+    assert row.cache == sum(block.k.size + block.v.size for block in blocks)
+    pairs = sum(4 * (block.q.size + block.z.size) for block in blocks)
+    assert row.attention == 2 * pairs
+
+
+# Totals, activated parameters and numbers kept of a token, as the papers and model pages say them.
+PAPERS = {
+    "deepseek-ai/DeepSeek-V2-Lite": (15.7e9, 2.4e9, 27 * 576),
+    "deepseek-ai/DeepSeek-V2, unchecked": (236e9, 21e9, 34_560),
+    "openbmb/MiniCPM3-4B": (4.07e9, 4.07e9, 62 * 288),
+}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_published_latent_models_cost_what_their_papers_say(name, golden_path, monkeypatch):
+    configs = json.loads((golden_path / "published_types" / "latent.json").read_text())
+    monkeypatch.setattr(presets, "find", lambda asked: ("", configs[asked]))
+    found = cost(preset(name), [1])
+    total, active, kept = PAPERS[name]
+    assert found.parameters == pytest.approx(total, rel=0.004)
+    assert found.multiplied == pytest.approx(active, rel=0.03)
+    assert found.contexts[0].latents == kept
 
 
 # --- how it is asked -----------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def test_losses_and_partners_are_those_of_single_runs(easily_named, monkeypatch,
         for layer in range(head.layer):
             for other in range(4):
                 writes = matrices(layer, other)
-                qk, ov = reads.w_q @ reads.w_k.T, writes.w_v @ writes.w_o
+                qk, ov = reads.q.w_MW @ reads.k.w_MW.T, writes.v.w_MW @ writes.w_o
                 whole = np.linalg.norm(qk) * np.linalg.norm(ov)
                 scores[layer, other] = np.linalg.norm(qk @ ov.T) / whole
         best = sorted(scores, key=lambda at: (-scores[at], at))[:3]

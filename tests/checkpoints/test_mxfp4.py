@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from attn_cli.checkpoints import tensor
 from attn_cli.checkpoints.packed import modules
 from attn_cli.checkpoints.packed.mxfp4 import mxfp4
 from attn_cli.checkpoints.safetensors import open_safetensors
@@ -69,6 +70,14 @@ def test_rows_of_an_expert_are_those_of_the_whole_on_any_threads(golden, opened,
             assert same_bits(out, whole[1, rows][1:3])
     finally:
         cores.use(0)
+
+
+def test_rows_of_an_expert_are_forgotten_in_each_part(golden, opened, monkeypatch):
+    calls = []
+    monkeypatch.setattr(tensor, "forget", lambda data, *place: calls.append(data[slice(*place)]))
+    opened(**parts_of(golden)).within(1, slice(1, None, 2)).forget(0, 2)
+    wanted = [golden[name][1, 1:4].tobytes() for name in ("blocks", "scales")]
+    assert sorted(calls) == sorted(wanted)
 
 
 UNFIT = {

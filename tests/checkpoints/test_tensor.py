@@ -11,6 +11,7 @@ import pytest
 
 from attn_cli.checkpoints import dequantise as blocks
 from attn_cli.checkpoints import floats
+from attn_cli.checkpoints import tensor as module
 from attn_cli.checkpoints.dequantise import BY_NAME, dequantise
 from attn_cli.checkpoints.tensor import span
 from attn_cli.maths import cores
@@ -235,3 +236,17 @@ def test_reading_takes_little_memory_beside_what_it_gives(kind, count, threads):
         taken.append(tracemalloc.get_traced_memory()[1] - before - given)
     tracemalloc.stop()
     assert max(taken) < count * out.nbytes // (16 if kind in PLAIN + OURS else 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_are_forgotten_where_they_stand(kind, monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "forget", lambda data, *place: calls.append(data[slice(*place)]))
+    data, _ = stored(kind, 6)
+    each = len(data) // 6
+    widen = floats.widen if kind in PLAIN else dequantise
+    found = span(mapped(data, 7), 7, len(data), kind, (2, 3, COLUMNS), "here", widen)
+    found.forget(1, 5)
+    found.within(1, slice(1, None)).forget(0, 1)
+    found.within(1, slice(None, None, 2)).forget(1, 2)
+    assert calls == [data[each * first : each * end] for first, end in ((1, 5), (4, 5), (5, 6))]

@@ -15,6 +15,7 @@ import pytest
 from torch_files import Code, as_row, as_zip, zipped
 
 from attn_cli import session
+from attn_cli.checkpoints import tensor
 from attn_cli.checkpoints import torch as module
 from attn_cli.checkpoints.folder import open_folder
 from attn_cli.checkpoints.safetensors import open_safetensors
@@ -455,7 +456,11 @@ def test_a_safetensors_file_of_another_name_is_named(refused, golden_path):
     assert "a safetensors file" in refused(data, "not a PyTorch file").hint
 
 
-def test_rows_of_a_turned_matrix_copy_no_more_than_they_need(tmp_path):
+def test_rows_of_a_turned_matrix_copy_no_more_than_they_need_and_are_not_forgotten(
+    tmp_path, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(tensor, "forget", lambda *call: calls.append(call))
     array = np.random.default_rng(0).standard_normal((64, 20_000)).astype(np.float32)
     code = (
         Code()
@@ -470,6 +475,8 @@ def test_rows_of_a_turned_matrix_copy_no_more_than_they_need(tmp_path):
     assert tracemalloc.get_traced_memory()[1] < 500_000
     tracemalloc.stop()
     np.testing.assert_array_equal(rows, array.T[100:200])
+    file["a"].forget(100, 200)  # the memory under them is that of others, too
+    assert calls == []
     np.testing.assert_array_equal(file["a"].read(), array.T)
 
 

@@ -179,7 +179,7 @@ def test_cost_counts_the_experts_that_a_token_meets(attn, mixture):
     found = attn("cost", "-m", mixture, "--json").json["result"]
     parts = {part["part"]: part["parameters"] for part in found["parts"]}
     assert parts["experts"] == 2 * 6 * 3 * 24 * 9
-    matrices = ("query", "key", "value", "attention_output", "feed_forward", "output")
+    matrices = ("query", "key", "value", "attention_output", "router", "shared_experts", "output")
     assert found["multiplied"] == sum(parts[name] for name in matrices) + parts["experts"] // 2
     assert "Of the 6 experts in a layer a token meets 3" in attn("cost", "-m", mixture).text
 

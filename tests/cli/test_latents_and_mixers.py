@@ -91,14 +91,101 @@ def test_why_redoes_an_entry_from_what_it_is_made_of(attn, folder, name, array, 
     assert bool(found["rotation"]) == (turns or (name == "deepseek-v3-b" and column >= 5))
 
 
-@pytest.mark.parametrize("question", [
-    ("heads", "--circuit", "1.0"), ("why", "--by", "component"), ("cost",),
-])  # fmt: skip
-def test_what_wants_one_matrix_or_counts_keys_is_refused_by_name(attn, folder, question):
-    ids = () if question == ("cost",) else ("--ids", IDS)
-    result = attn(*question, *ids, "--model", folder("deepseek-v2-b"))
-    assert (result.code, result.out) == (1, b"")
-    assert "latent" in result.err.decode() and "hint: " in result.err.decode()
+LATENT = ("deepseek-v2-a", "deepseek-v2-b", "deepseek-v3-a", "deepseek-v3-b", "minicpm3-a",
+          "minicpm3-b")  # fmt: skip
+
+
+def worked_out(formula, n):
+    """What a calculator makes of a formula on the page."""
+    words = formula.replace("·", "*").replace("n²", "n*n").replace(",", "")
+    return eval(re.sub(r" (layers?|heads?)\b", "", words), {"n": n})
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_a_count_of_latents_can_be_redone_from_its_page(attn, folder, name):
+    asked = ("cost", "--model", folder(name), "--context", "9")
+    document = attn(*asked, "--json")
+    jsonschema.validate(document.json, attn("schema", "cost").json)
+    (row,), page = document.json["result"]["contexts"], attn(*asked, columns=140).text
+    text = re.sub(r"\s+", " ", page)
+    kept, whole = re.findall(r"(n · [^.]*?) numbers", text)[:2]
+    assert (worked_out(kept, 9), worked_out(whole, 9)) == (row["latents"], row["cache"])
+    assert f"{row['cache'] / row['latents']:.1f} times as many" in text
+    work = re.search(r"weights·v: ([^.]*)\.", text)[1]
+    assert worked_out(work, 9) == row["attention"]
+    both = re.search(r"equal at n = (2 · [\d,]+ / \(2 · [\d,]+\)): from ([\d,]+)", text)
+    assert worked_out(both[1], 9) <= int(both[2]) < worked_out(both[1], 9) + 1
+    for product in re.findall(r"((?:[\d,]+ × )+[\d,]+) = ([\d,]+)", text):
+        made, said = (one.replace("×", "*").replace(",", "") for one in product)
+        assert eval(made) == int(said)
+    shown = attn("show", stdin=document.out, columns=140).text
+    told = (one.partition("parameters by part")[2].partition("Norms,")[0] for one in (shown, page))
+    assert len(set(told)) == 1 and "Norms," in shown
+
+
+@pytest.mark.parametrize(("name", "both"), [("deepseek-v2-a", True), ("deepseek-v2-b", False)])
+def test_pages_say_which_norms_of_latents_are_folded_and_frozen(attn, folder, name, both):
+    asked = ("--ids", IDS, "--model", folder(name))
+    circuit = attn("heads", *asked, "--circuit", "1.0", "--json")
+    jsonschema.validate(circuit.json, attn("schema", "heads").json)
+    page = re.sub(r"\s+", " ", attn("heads", *asked, "--circuit", "1.0").text)
+    shown = re.sub(r"\s+", " ", attn("show", stdin=circuit.out).text)
+    for text in (page, shown):
+        assert ("W_Q leads through q_latent, W_K and W_V through kv_latent" in text) == both
+        assert ("W_K and W_V lead through kv_latent" in text) != both
+        assert ("The roots that the norms of the latents" in text) == both
+        assert f"W_QK is of the first {6 if both else 4} dimensions" in text
+        assert "scale them and their latents" in text and "in the same place" not in text
+    assert ("The attention factor 1.02527" in page) == both
+    why = attn("why", *asked, "--layer", "1", "--by", "component").text
+    assert ("The norms of q_latent and kv_latent" in re.sub(r"\s+", " ", why)) == both
+    assert ("The norm of kv_latent" in re.sub(r"\s+", " ", why)) != both
+
+
+def test_a_saved_trace_with_all_its_parameters_is_shown_again(attn, folder):
+    asked = ("trace", "--ids", IDS, "--model", folder("deepseek-v2-a"), "--parameters", "--json")
+    document = attn(*asked)
+    jsonschema.validate(document.json, attn("schema", "trace").json)
+    arrays = document.json["attention"][0]["arrays"]
+    of = {name: np.array(arrays[name]["values"]) for name in (
+        "normed", "w_q_down", "b_q_down", "w_q_latent_norm", "q_latent", "w_kv_down", "b_kv_down",
+        "w_kv_latent_norm", "kv_latent",
+    )}  # fmt: skip
+    for letter in ("q", "kv"):
+        latent = of["normed"] @ of[f"w_{letter}_down"] + of[f"b_{letter}_down"]
+        latent /= np.sqrt((latent**2).mean(axis=1, keepdims=True) + 1e-6)
+        latent *= of[f"w_{letter}_latent_norm"]
+        np.testing.assert_allclose(latent, of[f"{letter}_latent"], atol=1e-5)
+    page = attn("show", stdin=document.out).text
+    assert "w_q_down   24 × 11" in page and "w_kv_down   24 × 14" in page
+
+
+def test_dense_and_sparse_layers_are_counted_apart(attn, folder):
+    config, tensors = (document("deepseek-v3-a")[key] for key in ("config", "tensors"))
+    sizes = {0: 0, 1: 0}
+    for name, shape in tensors.items():
+        number = re.search(r"layers\.(\d)\.", name)
+        if number:
+            sizes[int(number[1])] += int(np.prod(shape))
+    asked = ("cost", "--model", folder("deepseek-v3-a"), "--context", "9")
+    kinds = attn(*asked, "--json").json["result"]["layer_kinds"]
+    assert [(one["what"], one["layers"], one["parameters"]) for one in kinds] == [
+        ("dense", 1, sizes[0]), ("sparse", 1, sizes[1]),
+    ]  # fmt: skip
+    page = attn(*asked).text
+    for name, size in (("dense", sizes[0]), ("sparse", sizes[1])):
+        assert re.search(rf"{name} layers +1 +{size:,} +{size:,}\n", page)
+    assert config["first_k_dense_replace"] == 1
+    alike = attn("cost", "--model", folder("deepseek-v3-b"), "--json").json["result"]
+    assert "layer_kinds" not in alike
+
+
+def test_a_sink_is_counted_as_one_and_one_of_a_thing_is_no_plural(attn, folder):
+    page = attn("cost", "--model", folder("gpt_oss-a")).text
+    assert re.search(r"sinks +6 +6 +12\n", page) and "other maps" not in page
+    text = re.sub(r"\s+", " ", page + attn("cost", "--model", folder("qwen2_moe-b")).text)
+    assert "6 heads × 1 layer ×" in text and "1 such share, not" in text
+    assert not re.search(r"\b1 (layers|heads|kv heads|such shares|matrices)\b", text)
 
 
 def test_documents_say_which_layers_have_attention(attn, folder):

@@ -421,8 +421,8 @@ def test_every_family_has_published_configs():
     of_a_part = {"qwen2_vl_text", "qwen3_vl_text"}
     of_gguf = {
         "gptneox", "t5encoder", "phi2", "starcoder", "command-r", "chatglm", "hunyuan-dense",
-        "llama.expert_count", "qwen2moe", "qwen3moe", "gpt-oss", "gptoss", "qwen2vl", "qwen25vl", "qwen3vl",
-        "deepseek2",
+        "llama.expert_count", "qwen2moe", "qwen3moe", "gpt-oss", "gptoss", "qwen2vl", "qwen25vl",
+        "qwen3vl", "deepseek2",
     }  # fmt: skip
     assert kinds == {*FAMILIES, *COMPOSITES} - of_gguf - of_a_part
     assert len(PUBLISHED) > 50

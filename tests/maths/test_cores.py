@@ -149,11 +149,11 @@ def test_a_child_process_makes_threads_of_its_own(several):
 
 
 def test_where_no_thread_can_be_started_this_one_does_the_work(several, monkeypatch):
-    class NoThreads:
-        def submit(self, *_):
-            raise RuntimeError("can't start new thread")
+    def refused(_):
+        raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(cores, "_pool", NoThreads)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(cores, "_pool", cores._Pool)
     seen = []
     cores.each(seen.append, [1, 2, 3])
     assert seen == [1, 2, 3]

@@ -39,14 +39,16 @@ def test_a_vector_without_a_length_has_no_direction():
 def test_only_some_rows_of_a_matrix_are_there_at_a_time(vectors, monkeypatch):
     x, w = vectors
     monkeypatch.setattr(directions, "MADE", 21)
-    asked = []
+    asked, given = [], []
 
     def rows(part):
         asked.append(part.stop - part.start)
         return w[part]
 
-    dots, lengths = compared(x, Map(len(w), rows, made=True))
+    of = Map(len(w), rows, made=True, release=lambda part: given.append(part.stop - part.start))
+    dots, lengths = compared(x, of)
     assert max(asked) == 3 and sum(asked) == len(w)
+    assert sorted(given) == sorted(asked)
     np.testing.assert_allclose(dots, x @ w.T, rtol=1e-12)
     np.testing.assert_allclose(lengths, np.linalg.norm(w, axis=1), rtol=1e-12)
 

@@ -122,6 +122,31 @@ def test_what_is_made_is_never_there_as_a_whole(positions):
     assert sum(asked) == blocks * 3000
 
 
+@pytest.mark.parametrize("positions", [1, 8, 9, 300])
+def test_rows_that_have_been_used_are_given_back(positions):
+    x, w, _ = drawn(positions, 3000, inputs=1000)
+    there, most, given = np.zeros(len(w), bool), 0, []
+
+    def rows(part):
+        nonlocal most
+        there[part] = True
+        most = max(most, int(there.sum()))
+        return w[part]
+
+    def release(part):
+        given.extend(range(part.start, part.stop))
+        there[part] = False
+
+    of = Map(len(w), rows, release=release)
+    cores.use(1)
+    (whole,) = products.through(x, of)
+    first, second = (products.through(x, half)[0] for half in of.halves)
+    cores.use(0)
+    assert most <= 1088 and not there.any()
+    assert sorted(given) == sorted(2 * -(-positions // 256) * [*range(3000)])
+    assert row_error(np.concatenate([first, second], axis=-1), whole) <= 1e-6
+
+
 def test_head_outputs_are_the_same_whichever_are_chosen():
     rng = np.random.default_rng(0)
     z, w = rng.standard_normal((3, 300, 5), F32), rng.standard_normal((3, 5, 11), F32)

@@ -146,7 +146,14 @@ def test_a_gguf_file_computes_what_the_folder_computes(convert, name):
         assert row_error(found[array], values) <= 2e-6, array
     ours, theirs = session.load(path).facts, session.load(str(folder)).facts
     plain = {"name": "", "family": "", "source": "", "norm_base": 0.0}
-    same = {"epsilon": 0.0, "logit_scale": 0.0, "residual_factor": 0.0, "embedding_factor": 0.0}
+    assert ours.attention_factors == pytest.approx(theirs.attention_factors)
+    same = {
+        "attention_factors": (),
+        "epsilon": 0.0,
+        "logit_scale": 0.0,
+        "residual_factor": 0.0,
+        "embedding_factor": 0.0,
+    }
     assert replace(ours, **plain, **same) == replace(theirs, **plain, **same)
 
 

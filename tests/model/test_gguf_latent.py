@@ -10,6 +10,7 @@ from gguf_keys import add_sizes
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
+from attn_cli.analysis.cost import cost
 from attn_cli.errors import ContentError
 from measure import every_array, row_error
 
@@ -175,6 +176,13 @@ def test_a_gguf_file_computes_what_the_folder_computes(convert, name, older):
     most = 2e-6 if name == "minicpm3-a" else 0  # whose file has factors instead of frequencies
     for array, values in wanted.items():
         assert row_error(found[array], values) <= most, array
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_gguf_file_costs_what_the_folder_costs(convert, older):
+    """Key rows and value rows in one tensor, or in two, head by head."""
+    path, folder = convert("deepseek-v3-a", older=older)
+    assert cost(session.load(path)) == cost(session.load(str(folder)))
 
 
 # --- refused by name -----------------------------------------------------------------------------

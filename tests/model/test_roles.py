@@ -4,9 +4,10 @@ import re
 from math import prod
 
 import pytest
+from made_folders import made_folder
 
 from attn_cli import session
-from attn_cli.model.roles import FUSED, PARTS, place_of
+from attn_cli.model.roles import FROM_LATENT, FUSED, PARTS, TO_LATENT, place_of
 
 NAMES = ("tiny", "tiny-encoder", "tiny-translator")
 # What is between the embedding and the layers of a model that has them of different widths, and a
@@ -32,6 +33,24 @@ def test_every_tensor_of_every_family_has_its_part(models):
             if place.part == "other":
                 other.add(re.sub(r"\.(weight|bias)$", "", name))
     assert other == OTHER
+
+
+def test_every_tensor_of_a_golden_type_has_its_part(tmp_path):
+    """A convolution alone has none: not a sink, a map of a latent, a router, nor any norm."""
+    together = (FUSED, TO_LATENT, FROM_LATENT)
+    for name in ("deepseek-v3-a", "gpt_oss-a", "qwen2_moe-b", "lfm2-a", "mpt-a", "persimmon-a",
+                 "stablelm-b"):  # fmt: skip
+        model = session.load(str(made_folder(tmp_path / name, name)))
+        for tensor in model.weights.stored:
+            place = place_of(tensor, model.facts, model.family.embedding)
+            if place.part == "other":
+                assert ".conv." in tensor
+            assert place.part in (*PARTS, *together)
+            assert ("norm" in tensor) <= (place.part == "norms"), tensor
+            assert (".self_attn.sinks" in tensor) == (place.part == "sinks")
+            assert (".mlp.gate." in tensor or "router" in tensor) <= (
+                place.part in ("router", "biases")
+            ), tensor
 
 
 def test_every_layer_has_each_projection_once_and_a_feed_forward(models):

@@ -1,12 +1,19 @@
 """What is read of a file, when, and that half precision is exactly its widened values."""
 
+import mmap
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from attn_cli import session
+from attn_cli.checkpoints import tensor as tensors
+from attn_cli.checkpoints.dequantise import dequantise
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.maths import cores, products
 from attn_cli.model import family
+from attn_cli.model import weights as module
+from attn_cli.model.weights import Stored, Weights
 from measure import row_error, same_bits
 
 WEIGHTS = "model.safetensors"
@@ -184,3 +191,123 @@ def test_side_by_side_each_layer_is_read_once_and_held_until_all_have_passed_it(
     # Never those of two layers; and nothing in the end.
     assert max(held) == 1
     assert not made[-1].weights.held
+
+
+# --- what is given back while it is used ----------------------------------------------------------
+
+LINES, INPUTS = 4096, 256
+
+
+@contextmanager
+def forgotten(monkeypatch):
+    """The bytes of files, from and to, that are given back while this lasts."""
+    calls = []
+    with monkeypatch.context() as patch:
+        patch.setattr(tensors, "forget", lambda data, begin, end: calls.append((begin, end)))
+        yield calls
+
+
+def large(kind, matrices=1):
+    """One of the `matrices` of a tensor, behind a few other bytes, and the bytes of a line."""
+    line = {"F32": 4 * INPUTS, "BF16": 2 * INPUTS, "Q8_0": 34 * INPUTS // 32}[kind]
+    size, rng = matrices * LINES * line, np.random.default_rng(1)
+    data = mmap.mmap(-1, 4096 + size)
+    # No float16 and no bf16 of these bytes is infinite.
+    data[4096:] = rng.integers(0, 60, size, np.uint8).tobytes()
+    widen = {} if kind in ("F32", "BF16") else {"widen": dequantise}
+    shape = (LINES, INPUTS) if matrices == 1 else (matrices, LINES, INPUTS)
+    found = tensors.span(data, 4096, size, kind, shape, "here", **widen)
+    return (found if matrices == 1 else found.within(1, slice(None))), line
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("positions", [3, 20])
+@pytest.mark.parametrize(
+    ("kind", "matrices"), [("F32", 1), ("BF16", 1), ("Q8_0", 1), ("F32", 2), ("BF16", 2)]
+)
+def test_a_large_matrix_is_given_back_while_it_is_multiplied(
+    monkeypatch, kind, matrices, positions, threads
+):
+    for name, limit in {"_VIEWED": 1 << 14, "MADE": 1 << 14, "_MOST": 0, "_WAKING": 0}.items():
+        monkeypatch.setattr(products, name, limit)
+    monkeypatch.setattr(module, "_LENT", 1 << 16)
+    x = np.random.default_rng(2).standard_normal((positions, INPUTS), np.float32)
+    cores.use(threads)
+    with forgotten(monkeypatch) as calls:
+        tensor, line = large(kind, matrices)
+        weights = Weights(tensors={"t": tensor}, stored={"m.weight": Stored("t")})
+        matrix, there, most = weights.map("m"), np.zeros(LINES, bool), 0
+        start = 4096 + (matrices - 1) * LINES * line
+
+        def rows(part):
+            nonlocal most
+            while calls:
+                begin, end = calls.pop()
+                assert start <= begin < end <= start + LINES * line
+                there[(begin - start) // line : (end - start) // line] = False
+            there[part] = True
+            most = max(most, int(there.sum()))
+            return matrix.rows(part)
+
+        (found,) = products.through(x, matrix._replace(rows=rows))
+    cores.use(0)
+    # A part that each thread multiplies, and what is given back after the next parts.
+    assert 0 < most <= LINES / 4
+    (wanted,) = products.through(x, weights.map("m")._replace(release=None))
+    assert found.tobytes() == wanted.tobytes()
+
+
+def test_rows_in_another_order_are_given_back_where_they_are_stored(monkeypatch):
+    monkeypatch.setattr(module, "_LENT", 1 << 16)
+
+    def swapped(array):  # in every 128 rows
+        return array.reshape(-1, 2, 64, *array.shape[1:])[:, ::-1].reshape(array.shape)
+
+    with forgotten(monkeypatch) as calls:
+        tensor, line = large("F32")
+        weights = Weights(tensors={"t": tensor}, stored={"m.weight": Stored("t", swapped)})
+        weights.map("m").release(slice(64, 96))  # fewer than are given back at a time
+        weights.map("m").release(slice(0, 80))
+        weights.map("m").release(slice(300, 400))
+    assert calls == [(4096 + first * line, 4096 + end * line) for first, end in (
+        (64, 128), (128, 384))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("held", "lent"), [(True, 1 << 16), (False, 1 << 30)])
+def test_a_matrix_that_is_held_or_small_is_not(monkeypatch, held, lent):
+    monkeypatch.setattr(module, "_LENT", lent)
+    with forgotten(monkeypatch) as calls:
+        stored = {"m.weight": Stored("t")}
+        weights = Weights(tensors={"t": large("F32")[0]}, stored=stored, hold=held)
+        weights.rows("m.weight", [3, 1])
+        products.through(np.ones((3, INPUTS), np.float32), weights.map("m"))
+    assert calls == ([] if held else [(4096, 4096 + 4 * LINES * INPUTS)])
+
+
+@pytest.mark.parametrize(
+    ("name", "matrix"),
+    [("gpt2-a", "transformer.wte.weight"), ("llama-plain", "model.embed_tokens.weight")],
+)
+def test_a_pass_gives_a_tied_matrix_back_after_its_rows_and_by_parts(
+    golden_copy, monkeypatch, name, matrix
+):
+    folder = golden_copy(name)
+    wanted = session.trace(ids=[7, 7, 2], model=str(folder))
+    for limit, value in {"_VECTORS": 8, "_VIEWED": 8, "_WAKING": 0}.items():
+        monkeypatch.setattr(products, limit, value)
+    with forgotten(monkeypatch) as calls:
+        embedding = open_safetensors(folder / WEIGHTS)[matrix]
+        embedding.release()
+        ((begin, end),) = calls
+        calls.clear()
+        monkeypatch.setattr(module, "_LENT", 8 * embedding.size // embedding.shape[0])
+        found = session.trace(ids=[7, 7, 2], model=str(folder))
+    assert row_error(found.logits, wanted.logits) <= 1e-6
+    own = [call for call in calls if begin <= call[0] and call[1] <= end]
+    # After the prompt's rows, and once more in the end, with those that are shown.
+    parts = [call for call in own if call != (begin, end)]
+    assert own[0] == own[-1] == (begin, end)
+    step = 8 * (end - begin) // embedding.shape[0]
+    ends = range(begin + step, end + 1, step)
+    assert sorted(parts) == [(max(begin, at - 2 * step), at) for at in ends]
+    assert len(parts) > 3

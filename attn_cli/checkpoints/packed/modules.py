@@ -158,9 +158,16 @@ def made(
         for part in parts:
             part.expect()
 
+    def forget(first: int, end: int) -> None:
+        for part in parts:
+            each, apart = divmod(prod(part.shape[:-1]), prod(shape[:-1]))
+            if each and not apart:  # as many lines for each of the matrix's
+                part.forget(first * each, end * each)
+
     return Tensor(
         dtype=kind, shape=shape, size=sum(part.size for part in parts), where=where,
         stored=lambda: _numbers(shape[0]), widen=make, release=release, expect=expect,
+        forget=forget,
     )  # fmt: skip
 
 

@@ -143,6 +143,22 @@ SENTENCES = {
     "circuit.where": "{where} · head {head}",
     "circuit.headline": "Head {head}: W_QK = W_Q·W_Kᵀ, what matches what, has rank {rank} of "
     "{width}; W_OV = W_V·W_O, what is taken along, has rank {ov_rank}.",
+    "circuit.headline_latent": "Head {head}: W_QK = W_Q·W_Kᵀ of the dimensions that do not rotate, "
+    "what matches what wherever it stands, has rank {rank} of {width}; W_OV = W_V·W_O, what is "
+    "taken along, has rank {ov_rank}.",
+    "circuit.folded_latents": "W_Q leads through q_latent, W_K and W_V through kv_latent: each is "
+    "the product of the map to the latent and the head's own map of it. The weights of the norm "
+    "before the attention and of the norms of the latents are folded in; biases are no part of "
+    "the two matrices.",
+    "circuit.folded_latent": "W_K and W_V lead through kv_latent: each is the product of the map "
+    "to the latent and the head's own map of it. The weights of the norm before the attention, in "
+    "W_Q too, and of the norm of the latent are folded in; biases are no part of the two matrices.",
+    "circuit.roots": "The roots that the norms of the latents divide by stay out, since every "
+    "token has its own: sizes compare directions of one matrix, and are none of scores.",
+    "circuit.root": "The root that the norm of the latent divides by stays out, since every token "
+    "has its own: sizes compare directions of one matrix, and are none of scores.",
+    "circuit.unrotated": "W_QK is of the first {count} dimensions of a query and a key. The "
+    "others, which rotate, pass no such norm in a key, so that no one matrix holds both.",
     "circuit.folded": "The weight of the norm before the attention is folded into W_Q, W_K and "
     "W_V; biases are no part of the two matrices.",
     "circuit.folded_cross": "The weight of the norm before the attention is folded into W_Q; "
@@ -153,6 +169,8 @@ SENTENCES = {
     "circuit.weightless": "The norm before the attention has no weights that these matrices could "
     "hold; biases are no part of them.",
     "circuit.rotary": "Rotation is left out, as for a query and a key in the same place.",
+    "circuit.stretched": "The attention factor {factor}, by which rotation lengthens what it acts "
+    "on, is left out too.",
     "circuit.head_norm": "The norm of every single query and key is left out.",
     "circuit.all_norm": "The norm of each token's queries, all heads' as one vector, and that of "
     "its keys are left out.",
@@ -181,6 +199,9 @@ SENTENCES = {
     "circuit.scores": "`score` is q·k × scale of the two tokens' own vectors, scaled as a norm "
     "scales them, biases included, positions and earlier layers left out; `the other way` has "
     "query and key changed.",
+    "circuit.scores_latent": "`score` is q·k × scale of the two tokens' own vectors, scaled as the "
+    "norms scale them and their latents, biases included, of all dimensions, positions and earlier "
+    "layers left out; `the other way` has query and key changed.",
     "circuit.first": "Of the prompt's different tokens the first {count} are here.",
     "circuit.no_tokens": "The rows of the embedding are narrower than the model, so tokens cannot "
     "be put through these matrices.",

@@ -142,6 +142,9 @@ SENTENCES = {
     "of the query times each part of the key, rotated at their own positions where the model "
     "rotates.",
     "why.split_mixed": "In the layers without attention {others} writes in its place.",
+    "why.split_latents": "The norms of q_latent and kv_latent, of which queries and keys are made, "
+    "are kept so too.",
+    "why.split_latent": "The norm of kv_latent, of which keys are made, is kept so too.",
     "why.split_clipped": "Clipping is kept as it is here too, as a factor on every number of a "
     "query and a key.",
     "why.value_plain": "The score, as softmax compares it (`scaled`), is {value}.",
