@@ -186,9 +186,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A model in numbers, and what a page says of it: documents have those up to `encoder` alone.
+    """A model in numbers, and what a page says of it: documents have those up to `encoder`, and
+    under `facts` each of the others that is not as it is here.
 
-    Of a model that is only known from a document the others are not known: `partial` says so.
+    Of a model whose document has no `facts` they are not known: `partial` says so.
     """
 
     name: str
@@ -210,6 +211,7 @@ class Facts:
     # What is done with it.
     trained: bool = True
     quantised: str = ""  # in words, how weights are kept
+    unpacked: bool = False  # whether that is said and the file has plain numbers
     rounds_inputs: bool = False  # whether the library they are for rounds what enters a matrix too
     adapter: str = ""  # the path of what changes them
     predicts: bool = True  # whether there is an output matrix
@@ -225,7 +227,9 @@ class Facts:
     rotated_from: int = 0  # after so many that do not,
     interleaved: bool = False  # and whether neighbours are a pair (see `maths.rotate`)
     unrotated: tuple[int, ...] = ()  # layers that do not rotate where others do
-    attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer
+    attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer,
+    longer: tuple[int, float] = (0, 1.0)  # but in a text of more tokens, if not 0, this one
+    grown: bool = False  # whether rotated queries also grow with their position
     slopes: tuple[float, ...] = ()  # of ALiBi, head by head
     alibi: str = "position"  # what they multiply, of `vocabulary.ALIBIS`
 
@@ -249,6 +253,7 @@ class Facts:
 
     # What is added to the stream, of `vocabulary.RESIDUALS`.
     residual: str = "added"
+    norm_first: bool = True  # where that is `normed`: whether a norm stands before each part too
     residual_factor: float = 1.0  # multiplies all that is added
     parallel: bool = False  # whether the feed-forward network reads the layer's x, not its sum
     shared_norm: bool = False  # and does so through the attention's norm

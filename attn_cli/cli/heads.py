@@ -218,7 +218,8 @@ def _proof(model: "Model", asked: _Asked) -> "Iterator[output.Result]":
         model, probe, places[0], typed, seed=seed, max_memory=asked.prompt.max_memory
     )
     found = output.watched(steps, quiet=asked.prompt.quiet)
-    said = notes.run_notes(model, probe.prompt, typed, changes, found.provenance)
+    losses = [found.loss] if probes.loses(model.facts, places[0]) else []
+    said = notes.run_notes(model, probe.prompt, typed, changes, found.provenance, numbers=losses)
     more = {"ignore_config": list(model.ignored), "prove": True, "seed": seed}
     settings = {**typed, **parse.named(places), **probe.prompt.settings, **more}
     page = partial(view.page, model.facts, probe.prompt, found, settings)
@@ -246,7 +247,8 @@ def _circuit(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Result
         place = Address(stack, kind, layer)
         steps = circuit_steps(model, read, place, head, asked.prompt.max_memory)
         found = output.watched(steps, quiet=asked.prompt.quiet)
-        said = notes.run_notes(model, read, typed, changes, found.provenance)
+        scores = (pair.score for pair in found.attractions)
+        said = notes.run_notes(model, read, typed, changes, found.provenance, numbers=scores)
         more = {"ignore_config": list(model.ignored), "circuit": f"{layer}.{head}"}
         settings = {**typed, **parse.named(places), **read.settings, **more}
         page = partial(view.page, model.facts, read, found)

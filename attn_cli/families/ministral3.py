@@ -7,6 +7,7 @@ from typing import Any
 from attn_cli.families import llama, llama_gguf
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.rope import Rope, rope_kind, rope_of_whole_heads, rope_section
+from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
 _DEFAULTS = {"num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-5}
@@ -29,6 +30,10 @@ def read_config(reader: ConfigReader) -> llama.Config:
     )
     reader.finish(llama.HARMLESS)
     return config
+
+
+def describe(facts: Facts, config: llama.Config) -> Facts:
+    return replace(llama.describe(facts, config), grown=config.rope.growth is not None)
 
 
 def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
@@ -63,4 +68,4 @@ GGUF = replace(
     arrange=llama_gguf.unpaired_rows,
     say=_say,
 )
-FAMILY = replace(llama.FAMILY, read_config=read_config, gguf=GGUF)
+FAMILY = replace(llama.FAMILY, read_config=read_config, describe=describe, gguf=GGUF)

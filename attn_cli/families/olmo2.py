@@ -65,6 +65,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         llama.describe(facts, config),
         residual="normed",
+        norm_first=False,
         head_norm="each" if config.head_norm else "all",
         attention_factors=tuple(rope.attention_factor for rope in ropes),
     )

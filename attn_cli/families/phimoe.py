@@ -71,8 +71,10 @@ def _rope(reader: ConfigReader, shared: Mapping[str, Any]) -> Rope:
     if not scaled:
         return rope
     short, long = factors
-    rope = replace(rope, attention_factor=short, long_frequencies=rope.frequencies)
-    return replace(rope, long_attention_factor=long)
+    if short == long:
+        return replace(rope, attention_factor=short, long_frequencies=(), limit=0)
+    beyond = {"long_frequencies": rope.frequencies, "long_attention_factor": long}
+    return replace(rope, attention_factor=short, **beyond)
 
 
 def shapes(config: Config) -> Shapes:
@@ -89,7 +91,9 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    return replace(mixtures.describe(facts, config), norm="layer")
+    factor = config.rope.long_attention_factor
+    longer = config.rope.limit, 1.0 if factor is None else factor
+    return replace(mixtures.describe(facts, config), norm="layer", longer=longer)
 
 
 def routed(config: Config, scores: np.ndarray) -> Routing:

@@ -105,7 +105,9 @@ def trace_lacks(trace: Trace, steps: frozenset[int]) -> list[Words]:
         wanted -= of_sinks
     missing = [name for name in vocabulary.ARRAYS if name in wanted - names]
     lacks: list[Words] = [f"`{name}`" for name in missing]
-    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or (4 in steps and "bias" in names))
+    unknown = trace.model.positions == "none"  # of a model that adds a bias
+    of_bias = 4 in steps and "bias" in names and unknown
+    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or of_bias)
     return lacks + [note("show.ending")] * (steps == _ALL)
 
 
@@ -142,7 +144,8 @@ def _heads(saved: Saved, _: Look) -> Shown:
     if kind == "Proof":
         return Shown(prove.page(saved.model, saved.prompt, found, saved.settings))
     if kind == "Circuit":
-        return Shown(circuit.page(saved.model, saved.prompt, found), [note("show.model")])
+        items = circuit.page(saved.model, saved.prompt, found)
+        return Shown(items, _of_model(saved))
     blocks = (found,) if isinstance(found, Heads) else found.layers
     trace = Trace(
         model=saved.model, prompt=saved.prompt, settings=saved.settings,
@@ -196,7 +199,7 @@ def _mask(saved: Saved, _: Look) -> Shown:
         model=saved.model, prompt=prompt, settings=saved.settings, attention=(), next=after,
     )  # fmt: skip
     names = mask.names_of(saved.settings, saved.settings["compared_with"])
-    lacks = [note("show.window")] * (found.kind == "self")
+    lacks = [note("show.window")] * (found.kind == "self" and saved.model.partial)
     return Shown(mask.page(trace, replace(found, removed=tuple(cells)), *names), lacks)
 
 
@@ -207,8 +210,14 @@ _OF_MODEL = ("lens.what", "lens.added")
 def _lens(saved: Saved, _: Look) -> Shown:
     _check_places((one.position for one in saved.result.positions), len(saved.prompt.last.tokens))
     items = lens.page(saved.model, saved.prompt, saved.result, saved.settings)
-    kept = [i for i in items if not (isinstance(i, Say) and i.words.key in _OF_MODEL)]
-    return Shown(kept, [note("show.model")])
+    if saved.model.partial:
+        items = [i for i in items if not (isinstance(i, Say) and i.words.key in _OF_MODEL)]
+    return Shown(items, _of_model(saved))
+
+
+def _of_model(saved: Saved) -> list[Words]:
+    """What a document lacks that has no facts of its model."""
+    return [note("show.model")] * saved.model.partial
 
 
 def _check_places(places: Iterable[int], count: int) -> None:

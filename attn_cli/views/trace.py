@@ -165,7 +165,8 @@ def _after(view: HeadView, *, whole: bool, after: bool) -> Items:
     """What follows the heads of a layer."""
     block, query = view.block, view.query
     if whole:
-        yield from ending.after_layer(block, view.facts, query, view.names[query])
+        routed = any((of.stack, of.layer) == block.address[::2] for of in view.trace.experts)
+        yield from ending.after_layer(block, view.facts, query, view.names[query], routed=routed)
     if after and view.has("mlp_output"):
         yield view.rows("mlp_output", view.queries)
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +218,18 @@ def test_a_null_is_no_padding_where_a_missing_key_has_some():
 def test_a_config_that_cannot_be_honoured_is_refused_by_name(type_folder, name, changes, match):
     with pytest.raises(ContentError, match=match):
         session.load(type_folder(name, **changes))
+
+
+@pytest.mark.parametrize(("name", "said"), [("phi-b", "lm_head.bias"), ("gptj-b", "lm_head.bias")])
+def test_a_bias_without_which_a_tied_output_is_not_whole_is_named(tmp_path, name, said):
+    """The output matrix is the embedding, so that there is one."""
+
+    def without(arrays):
+        return {name: array for name, array in arrays.items() if not name.startswith("lm_head")}
+
+    config = document(name)["config"] | {"tie_word_embeddings": True}
+    with pytest.raises(ContentError, match=rf"the tensor {re.escape(said)} is missing"):
+        session.load(str(made_folder(tmp_path / "tied", name, config, without)))
+    config |= {"tie_word_embeddings": False}
+    untied = session.load(str(made_folder(tmp_path / "untied", name, config, without)))
+    assert not untied.facts.predicts

@@ -55,3 +55,9 @@ def test_an_entry_is_told_with_the_factor_of_its_text(opened, count, factor):
     turned = turn.a * np.cos(turn.angle) - turn.b * np.sin(turn.angle)
     assert turn.factor == pytest.approx(factor)
     assert found.value == pytest.approx(turned * factor, rel=1e-4, abs=1e-6)
+
+
+def test_facts_tell_of_both_lengths(opened):
+    assert opened(SHORT, SHORT).facts.longer == (0, 1.0)
+    facts = opened(SHORT, LONG).facts
+    assert (facts.attention_factors, facts.longer) == ((SHORT, SHORT), (LIMIT, LONG))

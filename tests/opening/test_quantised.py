@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_folders import document, made_folder
 
 from attn_cli import room, session
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
+from attn_cli.notes import shape_notes
 from attn_cli.opening.listing import contents
 from attn_cli.opening.quantised import read_scheme
 from measure import same_bits
@@ -48,6 +50,18 @@ def read(path):
         flat = tensor.stored().reshape(-1).view(np.uint8).view(CODES[tensor.dtype])
         found[name] = tensor.dtype, flat.reshape(tensor.shape).copy()
     return found, section
+
+
+def test_a_config_that_says_quantised_over_plain_numbers_is_told_as_it_is(tmp_path):
+    config = document("gpt_oss-a")["config"] | {"quantization_config": {"quant_method": "mxfp4"}}
+    plain = session.load(str(made_folder(tmp_path / "plain", "gpt_oss-a")))
+    model = session.load(str(made_folder(tmp_path / "said", "gpt_oss-a", config)))
+    (said,) = map(str, shape_notes(model))
+    assert "the config says that the weights are quantised (MXFP4" in said
+    assert "but the file has plain numbers" in said and "stand for" not in said
+    assert not shape_notes(plain)
+    for name in plain.weights.stored:
+        assert np.array_equal(model.weights[name], plain.weights[name])
 
 
 # --- whole folders -------------------------------------------------------------------------------
