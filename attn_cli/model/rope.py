@@ -131,7 +131,7 @@ def rope_of_whole_heads(
     makes them for that share. Where fewer pairs are left, it fails: refused.
     """
     share = section.number(_SHARE, reader.number(_SHARE, 1.0))
-    rotating = width if rope_kind(section) == "default" else int(width * share)
+    rotating = width if rope_kind(section) == "default" else int(width * min(max(share, 0), 2))
     if rotating + rotating % 2 != width:
         raise section.error(
             f"{_SHARE} is {share:g}, and the heads of this model rotate whole",

@@ -134,7 +134,7 @@ def _tensors(path: Path, name: str) -> dict[str, Tensor]:
         hint = "a folder with adapter_config.json"
         if hub.could_be(name):
             hint += f", or a repository that hf download {name} brings here"
-        raise ContentError(f"no adapter {path}", hint)
+        raise ContentError(f"no adapter {shorten(str(path))}", hint)
     files = [path / file for file in _WEIGHTS if os.path.lexists(path / file)]
     if not os.path.lexists(path / CONFIG) or not files:
         lacks = CONFIG if files or not os.path.lexists(path / CONFIG) else _WEIGHTS[0]

@@ -247,6 +247,13 @@ def test_a_share_that_leaves_every_pair_is_what_the_frequencies_are_made_for(set
     assert found.frequencies == pytest.approx([wanted(turn) for turn in turns], rel=1e-5)
 
 
+@pytest.mark.parametrize("share", [1e308, -1e308, 0, 2, 1.34, 0.5])
+def test_no_other_share_is_taken(share):
+    values = newer(rope_type="linear", factor=2.0, partial_rotary_factor=share)
+    with pytest.raises(ContentError, match="the heads of this model rotate whole"):
+        read_rope(ConfigReader(values, "c.json"), 4, CONTEXT)
+
+
 def test_yarns_ramp_has_one_step_for_both_pairs_of_three_dimensions():
     more = {"partial_rotary_factor": 0.75, "original_max_position_embeddings": 600}
     values = newer(**YARN, beta_fast=8.0, beta_slow=0.01, **more)
