@@ -103,6 +103,9 @@ def test_ollamas_file_of_qwen2_5_vl_is_the_same_model(tmp_path, write_gguf, conv
     path = write_gguf(tmp_path / "ollama.gguf", "qwen25vl", keys, tensors | pictures)
     ours, theirs = session.load(path), session.load(plain)
     assert (ours.config, ours.unread) == (theirs.config, (1, 6))
+    alone = write_gguf(tmp_path / "text.gguf", "qwen25vl", both(keys, worded(*_QWEN)), tensors)
+    with pytest.raises(UsageError, match="stands for a picture"):
+        session.trace(model=alone, text=f"ab{_QWEN[1]}")
     found, wanted = (session.trace(ids=IDS, model=model).logits for model in (ours, theirs))
     assert np.array_equal(found, wanted)
 
@@ -123,6 +126,10 @@ def test_a_base_that_the_file_leaves_out_is_llama_cpps(convert):
 def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
     """Also where rows stand otherwise, and where norms are stored otherwise."""
     check_same_change(tmp_path / "adapter", *convert(name))
+
+
+def both(*adders):
+    return lambda writer: [add(writer) for add in adders]
 
 
 def worded(*others):
