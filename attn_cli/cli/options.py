@@ -110,7 +110,7 @@ IgnoreConfig = Annotated[
 ]
 _ADAPTER = Option(
     "--adapter", metavar="DIR", show_default=False,
-    help="Add the LoRA adapter in this folder (adapter_config.json) to the model's weights.",
+    help="Add the LoRA adapter in this folder, or of this ORG/NAME, to the model's weights.",
 )  # fmt: skip
 Adapter = Annotated[str | None, _ADAPTER]
 Adapters = Annotated[list[str], _ADAPTER]

@@ -57,6 +57,7 @@ _GGUF = Gguf(
     tensors=prenorm.gguf_tensors(_LAYOUT),
     say=_say,
     finish=lambda config, *_: replace(config, norm_base=0.0),
+    raised=1.0,
 )
 
 FAMILY = prenorm.family(_LAYOUT, read_config, gguf=_GGUF)

@@ -221,7 +221,7 @@ def _rotation(view: HeadView) -> Items:
     yield say("project.rotary", pair=pair, so=so, query=view.names[view.query])
     axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
     yield Matrix(note("project.angles"), angles, [""], range(half), axes)
-    factor = facts.attention_factor(view.block.layer)
+    factor = float(view.block.shown["attention_factor"])
     if facts.rotated < facts.head_width:
         key = "project.partial_last" if facts.rotated_from else "project.partial"
         yield say(key, width=facts.head_width, count=facts.rotated)
