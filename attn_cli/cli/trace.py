@@ -14,7 +14,7 @@ from attn_cli.views.formats import FORMATS, Drawing
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from attn_cli.model.family import Model
     from attn_cli.model.selection import Positions
@@ -52,7 +52,7 @@ def command(
     what_if: options.WhatIfOptions,
     out: options.OutputOptions,
     layer: options.FirstLayers = None,
-    head: options.Heads = "0",
+    head: options.FirstHeads = None,
     query: options.Queries = (),
     key: options.Keys = (),
     step: options.Steps = (),
@@ -69,15 +69,12 @@ def command(
     from attn_cli import session
 
     model = prompt.load()
-    every = frozenset(range(1, 7))
-    steps = parse.steps(step) if step else every
     where = attention.of(model.facts)
-    blocks, heads = session.chosen(model.facts, where, layer, head)
     kind = output.chosen_format("trace", out)
     form = FORMATS[kind]
-    if step and form.drawn:
-        output.note("note.unused", option="--step", format=kind, quiet=prompt.quiet)
-        steps = every
+    layer, head = form.chosen(layer, head)
+    blocks, heads = session.chosen(model.facts, where, layer, head)
+    steps = _steps(step, kind, quiet=prompt.quiet)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
     if parameters and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
@@ -92,7 +89,7 @@ def command(
         found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head,
             **_asked(kind, arrays, chosen, drawing),
-            next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
+            next=not no_next, top=top, ending=whole or form.drawn, **typed, stack=attention.stack,
             kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
@@ -104,6 +101,14 @@ def command(
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
+
+
+def _steps(step: "Sequence[str]", kind: str, *, quiet: bool) -> frozenset[int]:
+    """The chosen steps: what is drawn has all."""
+    if step and FORMATS[kind].drawn:
+        output.note("note.unused", option="--step", format=kind, quiet=quiet)
+        step = ()
+    return parse.steps(step) if step else frozenset(range(1, 7))
 
 
 def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
