@@ -71,8 +71,7 @@ def command(
     model = prompt.load()
     where = attention.of(model.facts)
     kind = output.chosen_format("trace", out)
-    form = FORMATS[kind]
-    layer, head = form.chosen(layer, head)
+    layer, head = FORMATS[kind].chosen(layer, head)
     blocks, heads = session.chosen(model.facts, where, layer, head)
     steps = _steps(step, kind, quiet=prompt.quiet)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
@@ -89,8 +88,8 @@ def command(
         found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head,
             **_asked(kind, arrays, chosen, drawing),
-            next=not no_next, top=top, ending=whole or form.drawn, **typed, stack=attention.stack,
-            kind=attention.kind, max_memory=prompt.max_memory,
+            next=not no_next, top=top, ending=whole or FORMATS[kind].drawn, **typed,
+            stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
