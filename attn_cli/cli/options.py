@@ -137,6 +137,7 @@ def heads(kind: Any = str, **more: Any) -> Any:
 Layers, Heads = layers(), heads()
 # None is the first layer that has attention.
 FirstLayers = layers(str | None, show_default="0")
+FirstHeads = heads(str | None, show_default="0")
 Layer = Annotated[
     str | None,
     Option("--layer", "-l", metavar="LAYER", autocompletion=_numbers("layers"), help="One layer.",
