@@ -17,7 +17,7 @@ class Command(NamedTuple):
 
     help: str
     records: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ("table", "json", "ndjson")
+    formats: tuple[str, ...] = ("table", "json", "ndjson", "svg")
     lacks: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
 

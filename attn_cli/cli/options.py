@@ -318,10 +318,10 @@ class OutputOptions:
     view: Annotated[
         str,
         Option(metavar="|".join(DRAWERS), parser=one_of("--view", tuple(DRAWERS)),
-               autocompletion=complete(*DRAWERS),
+               autocompletion=complete(*DRAWERS), show_default="table",
                help="Matrices as numbers, shaded cells or dots; or one statement per line, for a "
                "screen reader."),
-    ] = "table"  # fmt: skip
+    ] = ""  # fmt: skip
     digits: number(int, "--digits", "N", 0, 9, "Decimals in tables.") = 2
     full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
     no_pager: Annotated[
