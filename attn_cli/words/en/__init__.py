@@ -11,6 +11,7 @@ from attn_cli.words.en import (
     lens,
     parts,
     routing,
+    svg,
     tokens,
     trace,
     views,
@@ -18,7 +19,7 @@ from attn_cli.words.en import (
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, heads, inside, lens, parts, routing, tokens, trace,
+    commands, common, compare, cost, embed, heads, inside, lens, parts, routing, svg, tokens, trace,
     views, why,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
