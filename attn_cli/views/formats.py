@@ -47,4 +47,5 @@ FORMATS = {
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv"),
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
+    "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
 }

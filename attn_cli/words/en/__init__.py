@@ -7,6 +7,7 @@ from attn_cli.words.en import (
     cost,
     embed,
     heads,
+    html,
     lens,
     parts,
     routing,
@@ -17,6 +18,7 @@ from attn_cli.words.en import (
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, heads, lens, parts, routing, tokens, trace, views, why,
+    commands, common, compare, cost, embed, heads, html, lens, parts, routing, tokens, trace, views,
+    why,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
