@@ -7,6 +7,7 @@ from attn_cli.words.en import (
     cost,
     embed,
     heads,
+    html,
     inside,
     lens,
     parts,
@@ -19,7 +20,7 @@ from attn_cli.words.en import (
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, heads, inside, lens, parts, routing, svg, tokens, trace,
-    views, why,
+    commands, common, compare, cost, embed, heads, html, inside, lens, parts, routing, svg,
+    tokens, trace, views, why,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
