@@ -1,7 +1,9 @@
 """`attn trace`: the six steps, as tables or as a document."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -9,10 +11,14 @@ from typer import Option
 from attn_cli import parse, vocabulary
 from attn_cli.cli import options, output
 from attn_cli.cli.prompts import answers, kept, positions
+from attn_cli.views.formats import FORMATS, Drawing
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from attn_cli.model.family import Model
+    from attn_cli.model.selection import Positions
     from attn_cli.records import Prompt, Trace
 
 EXAMPLES = (
@@ -64,10 +70,10 @@ def command(
     from attn_cli import session
 
     model = prompt.load()
-    steps = parse.steps(step) if step else frozenset(range(1, 7))
     where = attention.of(model.facts)
-    session.chosen(model.facts, where, layer, head)
+    blocks, heads = session.chosen(model.facts, where, layer, head)
     kind = output.chosen_format("trace", out)
+    steps = _steps(step, kind, quiet=prompt.quiet)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
     if parameters and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
@@ -78,11 +84,10 @@ def command(
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
         places = {place: positions(longer, place, query, key) for place in where}
         chosen = kept(longer, places)
-        rows = {place: queries for place, (queries, _) in chosen.items() if queries}
+        drawing = Drawing(model.facts, longer, blocks, heads, places, parameters, after)
         found = yield session.ask(
-            prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-            # A page tells of every token; a document is just what was asked for.
-            **({"rows": rows} if kind == "table" else {"positions": chosen}),
+            prompt=longer, model=model, layer=layer, head=head,
+            **_asked(kind, arrays, chosen, drawing),
             next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
             kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
@@ -95,6 +100,15 @@ def command(
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
+
+
+def _steps(typed: Sequence[str], kind: str, *, quiet: bool) -> frozenset[int]:
+    """The steps that were asked for; what is drawn has all of them."""
+    steps, every = parse.steps(typed) if typed else frozenset(), frozenset(range(1, 7))
+    if steps and FORMATS[kind].drawn:
+        output.note("note.unused", option="--step", format=kind, quiet=quiet)
+        return every
+    return steps or every
 
 
 def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
@@ -116,6 +130,19 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
 
         shown |= {n for step in steps for n in EXPLAINED_WITH.get(step, ())}
     return shown
+
+
+def _asked(
+    kind: str, arrays: set[str], chosen: "Mapping[tuple[str, str], Positions]", drawing: Drawing
+) -> dict[str, Any]:
+    """What a format keeps of a pass: what is drawn tells of every token, a document just of those
+    that were asked for."""
+    form = FORMATS[kind]
+    if kind != "table" and not form.drawn:
+        return {"arrays": arrays, "positions": chosen}
+    if form.drawn:
+        arrays = import_module(form.arrays).needed(drawing)
+    return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
 
 
 def _continued(

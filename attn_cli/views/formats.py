@@ -1,19 +1,36 @@
 """The formats, one line each: options, suffixes, refusals and writers follow from this list."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Format(NamedTuple):
     """The suffixes that choose a format, and what it holds.
 
     `documents`: whole documents, several of them one to a line, with a place for notes. `arrays`:
-    the module whose `render` writes a trace's arrays as bytes. One with neither is the page.
+    the module whose `render` writes a trace's arrays as bytes. One with neither is the page. One
+    that is `drawn` shows a trace as a page does, every token of it: `needed` of its module says
+    which arrays that takes, or refuses (see `Drawing`).
     """
 
     suffixes: tuple[str, ...]
     documents: bool = False
     binary: bool = False
     arrays: str = ""
+    drawn: bool = False
+
+
+class Drawing(NamedTuple):
+    """What a drawn format is asked for: the heads of each stack in these blocks, and the queries
+    and keys to show of each attention, (stack, kind)."""
+
+    model: Any
+    prompt: Any
+    blocks: tuple[Any, ...]
+    heads: Mapping[str, tuple[int, ...]]
+    shown: Mapping[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]]
+    parameters: bool
+    after: bool
 
 
 FORMATS = {
