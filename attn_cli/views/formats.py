@@ -39,4 +39,5 @@ FORMATS = {
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv"),
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
+    "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),
 }

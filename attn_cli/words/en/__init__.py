@@ -14,9 +14,11 @@ from attn_cli.words.en import (
     trace,
     views,
     why,
+    xlsx,
 )
 
 TABLES = (
     commands, common, compare, cost, embed, heads, lens, parts, routing, tokens, trace, views, why,
+    xlsx,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
