@@ -34,7 +34,6 @@ _BESIDE = 4  # columns that stand beside an array's
 _OF_QUERY_AND_KEY = 8  # sheets that have a cell for each pair
 _LONGEST = 32_767  # characters of a cell
 _DIGITS = 3
-_MATRICES = ("w_q", "w_k", "w_v")
 _KEPT = frozenset({
     "x", "key_x", "w_norm", "b_norm", "normed", "q_unrotated", "k_unrotated", "q", "k", "v",
     "q_position", "k_position", *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "masked",
@@ -61,7 +60,8 @@ def needed(drawing: Drawing) -> frozenset[str]:
         raise ContentError(sentence("xlsx.large", **words), sentence("xlsx.large_parameters"))
     if cells > most and not drawing.parameters:
         return _KEPT
-    return _KEPT | {name.replace("w_", start) for name in _MATRICES for start in ("w_", "b_")}
+    letters = "v" if facts.head_norm in ("each", "all") else "qkv"  # else they are no products
+    return _KEPT | {f"{start}_{letter}" for letter in letters for start in "wb"}
 
 
 def render(trace: Trace) -> Iterator[bytes]:
@@ -129,6 +129,7 @@ def _computed(trace: Trace) -> Head:
         "mask_value": trace.settings["mask_value"],
         "head_kept": float(view.head not in block.removed),
         "soft_cap": block.soft_cap,
+        "clip": trace.model.clipped,
         "epsilon": trace.model.epsilon,
         "attention_factor": trace.model.attention_factor(block.layer),
     }
@@ -153,8 +154,9 @@ class _Writer:
 
     def write(self, trace: Trace, head: Head) -> None:
         """The first sheet, the settings and the arrays."""
-        names = {*head.view.arrays} & {*_MATRICES}
-        left_out = 0 if names or trace.model.partial else _matrix_cells(trace.model)
+        facts, cells = trace.model, _matrix_cells(trace.model)
+        there = "w_v" in head.view.arrays or facts.partial or facts.kv_latent
+        left_out = 0 if there or cells <= MOST_PARAMETERS else cells
         front = self.book.add_worksheet(sentence("xlsx.first"))
         self._settings(used_settings(head))
         for row, line in enumerate(lines(trace, head, left_out)):

@@ -50,12 +50,12 @@ Line = Sequence[Cell]
 
 def settings_of(head: Head) -> list[Setting]:
     """The settings that some formula uses."""
-    used = {"scale", "attention_temperature", "mask_value", "head_kept", "soft_cap", "sink"}
+    used = {"scale", "attention_temperature", "mask_value", "head_kept", "soft_cap", "sink", "clip"}
     if head.has("normed") and head.sheets["normed"].formula:
         used.add("epsilon")
     if any(head.has("angles", letter) and head.sheets[letter].formula for letter in "qk"):
         used.add("attention_factor")
-    neutral = {"soft_cap": 0, "attention_factor": 1}
+    neutral = {"soft_cap": 0, "clip": 0, "attention_factor": 1}
     return [
         Setting(name, value) for name, value in head.settings.items()
         if name in used and value != neutral.get(name, ())

@@ -80,5 +80,6 @@ def shortest(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.float32:
         return array.astype(np.float64)
     finite = np.isfinite(array)
-    written = orjson.dumps(np.where(finite, array, 0), option=orjson.OPT_SERIALIZE_NUMPY)
+    rows = np.ascontiguousarray(np.where(finite, array, 0))
+    written = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
     return np.where(finite, orjson.loads(written), array)

@@ -90,11 +90,14 @@ def _projected(head: Head, letter: str, name: str) -> None:
         return
     made = head.exact[source][rows] @ head.exact[weight]
     made = made + head.exact[bias] if head.has(bias) else made
+    clip = head.settings["clip"]
+    made = np.clip(made, -clip, clip) if clip else made
 
     def formula(row: int, column: int) -> str:
         x, w = head.sheets[source].in_row(rows[row]), head.sheets[weight].in_column(column)
         added = f"+{head.sheets[bias].cell(0, column)}" if head.has(bias) else ""
-        return f"MMULT({x},{w}){added}"
+        text = f"MMULT({x},{w}){added}"
+        return f"MAX(-clip,MIN(clip,{text}))" if clip else text
 
     head.add(name, made, formula)
 

@@ -75,6 +75,7 @@ SENTENCES = {
     "why it must be −∞",
     "xlsx.setting_head_kept": "1; 0 removes the head: its head_output is then 0",
     "xlsx.setting_soft_cap": "bends scores to stay between −cap and cap",
+    "xlsx.setting_clip": "q, k and v are kept between −clip and clip before they are rotated",
     "xlsx.setting_sink": "the sink's score, the same in every row",
     "xlsx.setting_epsilon": "added to the mean square in the norm",
     "xlsx.setting_attention_factor": "rotated queries and keys are multiplied by it",
