@@ -51,4 +51,5 @@ FORMATS = {
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
     "svg": Format((".svg",), page="attn_cli.views.svg"),
     "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
+    "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),
 }

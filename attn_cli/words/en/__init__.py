@@ -17,10 +17,11 @@ from attn_cli.words.en import (
     trace,
     views,
     why,
+    xlsx,
 )
 
 TABLES = (
     commands, common, compare, cost, embed, heads, html, inside, lens, parts, routing, svg,
-    tokens, trace, views, why,
+    tokens, trace, views, why, xlsx,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
