@@ -209,6 +209,8 @@ class Facts:
 
     # What is done with it.
     trained: bool = True
+    by_hand: bool = False  # whether its numbers were chosen one by one; it is not trained then
+    sample: str = vocabulary.SAMPLE_PROMPT  # the prompt where none is given
     quantised: str = ""  # in words, how weights are kept
     rounds_inputs: bool = False  # whether the library they are for rounds what enters a matrix too
     adapter: str = ""  # the path of what changes them

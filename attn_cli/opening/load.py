@@ -121,7 +121,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
     predicts = not without_head(shapes, stored, family.head)
     named = naming.older_in(tensors) | {name: name for name in of_head(shapes, family.head)}
-    kind, said = folder.config["model_type"], said | {"predicts": predicts}
+    kind, said = folder.config["model_type"], said | {"predicts": predicts} | _by_hand(place)
     facts = _facts(place, kind, family, config, shapes, **said)
     return _model(
         facts=_of_text(facts, of_config) if read.composite else facts,
@@ -138,6 +138,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         unread=unread,
         reserved=read.reserved,
     )
+
+
+def _by_hand(place: places.Place) -> dict[str, Any]:
+    """What is to be said of an embedded model whose numbers were chosen; nothing of another."""
+    sample = places.BY_HAND.get(place.name) if place.source == "package" else None
+    return {"trained": False, "by_hand": True, "sample": sample} if sample else {}
 
 
 def _of_text(facts: Facts, where: str) -> Facts:
