@@ -23,6 +23,7 @@ from attn_cli.views import (
     embed,
     ending,
     entry,
+    exercise,
     heads,
     lens,
     loss,
@@ -326,6 +327,22 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
+def _exercise(saved: Saved, _: Look) -> Shown:
+    found, kind = saved.result, type(saved.result).__name__
+    shapes = {one.array: one.values.shape for one in getattr(found, "tables", ())}
+    for one in found.blanks if kind == "Sheet" else found.marks:
+        sides = saved.prompt.sides(found.stack, found.kind)
+        sizes = dict(zip(("query", "key"), (len(side.tokens) for side in sides), strict=True))
+        for at, axis, size in zip(
+            (one.row, one.column), vocabulary.sides_of(one.array), shapes.get(one.array, (None, None)),
+            strict=True,
+        ):  # fmt: skip
+            _check_places([at], sizes.get(axis, at + 1 if size is None else size))
+    if kind == "Sheet":
+        return Shown(exercise.page(saved.model, saved.prompt, found, saved.settings))
+    return Shown(exercise.marked_page(saved.model, saved.prompt, found))
+
+
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -350,4 +367,5 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
+    "exercise": _exercise,
 }

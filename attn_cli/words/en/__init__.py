@@ -6,6 +6,7 @@ from attn_cli.words.en import (
     compare,
     cost,
     embed,
+    exercise,
     heads,
     lens,
     parts,
@@ -18,5 +19,6 @@ from attn_cli.words.en import (
 
 TABLES = (
     commands, common, compare, cost, embed, heads, lens, parts, routing, tokens, trace, views, why,
+    exercise,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
