@@ -215,7 +215,7 @@ def arrays_after(queries: bool, keys: bool) -> frozenset[str]:
 
 
 def sides_of(array: str) -> tuple[str, str]:
-    """The axes of an array of one head as a matrix: of a vector "" and its own, of a number none."""
+    """The axes of an array of one head as a matrix; "" where a vector or a number has none."""
     own = [axis for axis in ARRAYS[array].axes if axis not in ("head", "kv_head")]
     return ("", "", *own)[-2:]
 

@@ -130,10 +130,9 @@ def _chosen(head: Head, steps: frozenset[int]) -> list[Recipe]:
     if not used:
         known = sorted({one.step for one in fitting})
         names = ", ".join(f"{step} ({STEP_NAMES[step - 1]})" for step in known) or "none"
-        what = (
-            f"no array of --step {', '.join(map(str, sorted(steps)))} can be made on a sheet here"
-        )
-        raise UsageError(f"{what}: vectors too wide, or more than one formula", f"can be: {names}")
+        asked = ", ".join(map(str, sorted(steps)))
+        what = f"--step {asked} has no blanks here: vectors too wide, or more than one formula"
+        raise UsageError(what, f"steps that have: {names}; --model pencil has all")
     return used
 
 
@@ -183,10 +182,8 @@ def _candidates(
 
 
 def _blank(number: int, cell: _Cell, sides: Sequence[Sequence[str]]) -> Blank:
-    tokens, axes = (
-        dict(zip(("query", "key"), sides, strict=True)),
-        vocabulary.sides_of(cell.recipe.array),
-    )
+    tokens = dict(zip(("query", "key"), sides, strict=True))
+    axes = vocabulary.sides_of(cell.recipe.array)
     row_token, column_token = (
         tokens[axis][at] if axis in tokens else ""
         for axis, at in zip(axes, (cell.row, cell.column), strict=True)

@@ -121,6 +121,7 @@ def _of_scaled(head: Head) -> Wrong:
     if scale != 1:
         yield "not_scaled", scores + bias
         yield "multiplied", scores / scale + bias
+    if head.has("q") and abs(scale**2 * head.of("q").shape[1] - 1) < _SLACK:
         yield "squared", scores * scale**2 + bias
     if head.has("bias"):
         yield "bias", scores * scale

@@ -1,17 +1,18 @@
 """Answers to a sheet, as a file gives them: numbers by their blanks, or a sheet filled in."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import orjson
-
 from attn_cli import files, parse
+from attn_cli.cli.options import MOST
 from attn_cli.cli.schema import document_schema, kinds_of
 from attn_cli.cli.streams import CURRENT
-from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.errors import AttnError, ContentError, UsageError, shorten
+from attn_cli.vocabulary import KINDS, STACKS
 
 if TYPE_CHECKING:
     from attn_cli.analysis.exercise import Sheet
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from attn_cli.views.saved import Saved
 
 _LONGEST = 1 << 24  # bytes
+MOST_BLANKS, MOST_DIGITS = 100, 9
 _FORM = '{"1": 0.5, "2": -2}, or a sheet that --json has written, filled in'
 _ITSELF = "leave it out: the sheet says it itself"
 
@@ -119,6 +121,8 @@ class Given(NamedTuple):
 
 def _alike(theirs: "Sheet", ours: "Sheet") -> bool:
     """Whether two sheets show the same numbers and leave the same ones blank."""
+    import numpy as np
+
     if [blank[:5] for blank in theirs.blanks] != [blank[:5] for blank in ours.blanks]:
         return False
     if [table.array for table in theirs.tables] != [table.array for table in ours.tables]:
@@ -126,7 +130,7 @@ def _alike(theirs: "Sheet", ours: "Sheet") -> bool:
     for left, right in zip(theirs.tables, ours.tables, strict=True):
         if left.values.shape != right.values.shape:
             return False
-        shown = ~np.isnan(right.values)
+        shown = np.isfinite(right.values)
         if not np.array_equal(left.values[shown], right.values[shown]):
             return False
     return True
@@ -134,6 +138,8 @@ def _alike(theirs: "Sheet", ours: "Sheet") -> bool:
 
 def given_in(name: str) -> Given:
     """The answers of a file, a pipe or standard input. Raises ContentError."""
+    import orjson
+
     data = files.read_input(name)
     where = "standard input" if files.is_stdin(name) else name
     if len(data) > _LONGEST:
@@ -153,10 +159,27 @@ def given_in(name: str) -> Given:
 def _number(where: str, name: str, value: Any) -> float | None:
     if value is None:
         return None
-    if type(value) not in (int, float) or not np.isfinite(value):
-        said = shorten(orjson.dumps(value).decode())
+    if type(value) not in (int, float) or not isfinite(value):
+        said = shorten(json.dumps(value, ensure_ascii=False))
         raise ContentError(f"{where}: the answer to {shorten(name)!r} is no number: {said}", _FORM)
     return float(value)
+
+
+# What a sheet's settings must have: whole numbers up to these.
+_MOST = {"layer": MOST, "head": MOST, "blanks": MOST_BLANKS, "digits": MOST_DIGITS, "seed": MOST}
+
+
+def _check_settings(own: Mapping[str, Any]) -> None:
+    """Raises ValueError or LookupError, and UsageError, for settings that no sheet has."""
+    for key, most in _MOST.items():
+        if type(own[key]) is not int or not 0 <= own[key] <= most:
+            raise ValueError
+    if own["step"]:
+        parse.steps(map(str, own["step"]))
+    if own["stack"] not in STACKS or own["kind"] not in KINDS or not own["blanks"]:
+        raise ValueError
+    if type(own["special"]) is not bool or not isinstance(own.get("pair"), str | None):
+        raise ValueError
 
 
 def _sheet(where: str, document: dict[str, Any]) -> Given:
@@ -171,12 +194,10 @@ def _sheet(where: str, document: dict[str, Any]) -> Given:
             raise ContentError("it holds answers that were checked, not a sheet", _FORM)
         tables = {table.array: table.values for table in sheet.tables}
         cells = [tables[one.array][one.row, one.column] for one in sheet.blanks]
-        numbers = [one.answer if np.isfinite(one.answer) else float(cell)
+        numbers = [one.answer if isfinite(one.answer) else float(cell)
                    for one, cell in zip(sheet.blanks, cells, strict=True)]  # fmt: skip
-        for key in ("layer", "head", "blanks", "digits", "seed"):
-            int(settings[key])
-        list(settings["step"])
-    except ContentError as problem:
+        _check_settings(settings)
+    except AttnError as problem:
         raise ContentError(f"{where}: {problem.message}", problem.hint) from None
     except (LookupError, TypeError, ValueError):
         what = f"{where}: its parts do not fit together"
@@ -184,7 +205,7 @@ def _sheet(where: str, document: dict[str, Any]) -> Given:
     return Given(
         where,
         {
-            str(one.number): float(number) if np.isfinite(number) else None
+            str(one.number): float(number) if isfinite(number) else None
             for one, number in zip(sheet.blanks, numbers, strict=True)
         },
         found,

@@ -9,6 +9,7 @@ from typer import Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli import output
+from attn_cli.cli.answers import MOST_BLANKS, MOST_DIGITS, given_in
 from attn_cli.cli.options import (
     MOST,
     AttentionOptions,
@@ -20,6 +21,7 @@ from attn_cli.cli.options import (
     Steps,
     number,
 )
+from attn_cli.cli.places import one_head
 from attn_cli.cli.prompts import answers, reader
 from attn_cli.errors import UsageError
 from attn_cli.files import is_stdin
@@ -29,7 +31,7 @@ from attn_cli.words import note
 if TYPE_CHECKING:
     from attn_cli.analysis.exercise import Solved
     from attn_cli.cli.answers import Given
-    from attn_cli.records import Address, Prompt, Trace
+    from attn_cli.records import Prompt, Trace
 
 EXAMPLES = (
     "attn exercise",
@@ -41,9 +43,9 @@ EXAMPLES = (
 _PENCIL = "pencil"
 _BLANKS = 8
 
-Blanks = number(int | None, "--blanks", "N", 1, 100, "How many numbers are left blank.",
+Blanks = number(int | None, "--blanks", "N", 1, MOST_BLANKS, "How many numbers are left blank.",
                 show_default=str(_BLANKS))  # fmt: skip
-Decimals = number(int, "--digits", "N", 0, 9, "Decimals of the sheet.")
+Decimals = number(int, "--digits", "N", 0, MOST_DIGITS, "Decimals of the sheet.")
 Seed = number(int | None, "--seed", "N", 0, MOST, "The same seed gives the same sheet.", "-s")
 Key = Annotated[bool, Option("--key", help="With the answers.")]
 Check = Annotated[
@@ -90,20 +92,17 @@ def command(
     Of --check's answers it says which are right, and which known mistake gives a wrong one. Without
     prompt and model: a model of three words, on which every step can be done on paper.
     """
-    from attn_cli.cli.answers import given_in
-
     asked = _Asked(layer, head, step, blanks, decimals, seed)
     given = None
     if check is not None:
         if prompt.each:
-            raise UsageError(
-                "--check and --each contradict each other", "check one sheet at a time"
-            )
+            raise UsageError("--check and --each contradict each other", "one sheet at a time")
         given = given_in(check)
         prompt, attention, asked = given.options(prompt, attention, asked)
     prompt = _chosen_model(prompt, check)
     model = prompt.load()
-    block, at = _one_head(model.facts, attention, asked)
+    where = attention.of(model.facts)
+    block, at = one_head(model.facts, where, asked.layer, asked.head, "exercise")
     kind = output.chosen_format("exercise", out)
     if not FORMATS[kind].documents:
         out = replace(out, digits=asked.digits)
@@ -136,19 +135,6 @@ def _chosen_model(prompt: SheetPromptOptions, check: str | None) -> SheetPromptO
     if of_check and not typed:
         prompt = replace(prompt, text=prompt.load().facts.sample)
     return prompt
-
-
-def _one_head(facts: Any, attention: AttentionOptions, asked: _Asked) -> "tuple[Address, int]":
-    from attn_cli import session
-
-    blocks, heads = session.chosen(facts, attention.of(facts), asked.layer, asked.head)
-    if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):
-        raise UsageError(
-            "a sheet shows one head of one layer of one attention",
-            "choose it with --layer, --head, --stack and --kind",
-        )
-    (block,), ((at,),) = blocks, heads.values()
-    return block, at
 
 
 def _result(trace: "Trace", asked: _Asked, given: "Given | None", *, key: bool) -> output.Result:

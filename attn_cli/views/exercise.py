@@ -9,7 +9,6 @@ from attn_cli import vocabulary
 from attn_cli.notes import place
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
-from attn_cli.views.ending import listed
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, StepTitle, Words, say
 from attn_cli.views.text import labels
 from attn_cli.words import note
@@ -79,7 +78,7 @@ def _not_asked(sheet: "Sheet", settings: Mapping[str, Any]) -> Page:
     if settings["step"] or not others:
         return []
     key = "exercise.not_asked" if others[1:] else "exercise.not_asked_one"
-    return [say(key, steps=listed(others))]
+    return [say(key, steps=", ".join(others))]
 
 
 def _where(model: Facts, found: "Found") -> Words:

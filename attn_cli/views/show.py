@@ -328,19 +328,19 @@ def _tokens(saved: Saved, _: Look) -> Shown:
 
 
 def _exercise(saved: Saved, _: Look) -> Shown:
-    found, kind = saved.result, type(saved.result).__name__
-    shapes = {one.array: one.values.shape for one in getattr(found, "tables", ())}
-    for one in found.blanks if kind == "Sheet" else found.marks:
-        sides = saved.prompt.sides(found.stack, found.kind)
-        sizes = dict(zip(("query", "key"), (len(side.tokens) for side in sides), strict=True))
-        for at, axis, size in zip(
-            (one.row, one.column), vocabulary.sides_of(one.array), shapes.get(one.array, (None, None)),
-            strict=True,
-        ):  # fmt: skip
-            _check_places([at], sizes.get(axis, at + 1 if size is None else size))
-    if kind == "Sheet":
-        return Shown(exercise.page(saved.model, saved.prompt, found, saved.settings))
-    return Shown(exercise.marked_page(saved.model, saved.prompt, found))
+    found, shared = saved.result, (saved.model, saved.prompt, saved.result)
+    sides = (len(side.tokens) for side in saved.prompt.sides(found.stack, found.kind))
+    tokens = dict(zip(("query", "key"), sides, strict=True))
+    marks = type(found).__name__ == "Marked"
+    shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
+    for one in found.marks if marks else found.blanks:
+        for at, axis in zip((one.row, one.column), vocabulary.sides_of(one.array), strict=True):
+            _check_places([at], tokens.get(axis, at + 1))
+        for at, count in zip((one.row, one.column), shapes.get(one.array, ()), strict=bool(shapes)):
+            _check_places([at], count)
+    if marks:
+        return Shown(exercise.marked_page(*shared))
+    return Shown(exercise.page(*shared, saved.settings))
 
 
 def _check_counts(found: Any) -> None:

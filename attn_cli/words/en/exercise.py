@@ -57,7 +57,7 @@ SENTENCES = {
     "mistake.scaled_already": "it was scaled already, which is the next step",
     "mistake.queries": "two queries were multiplied, not a query and a key",
     "mistake.keys": "two keys were multiplied, not a query and a key",
-    "mistake.swapped": "row and column were exchanged (q and k)",
+    "mistake.swapped": "row and column were exchanged: query and key",
     "mistake.sign": "the sign was lost",
     "mistake.not_scaled": "nothing was scaled",
     "mistake.multiplied": "it was divided by the scale, not multiplied with it",
