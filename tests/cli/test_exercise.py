@@ -10,12 +10,12 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from test_pencil import ON_PAPER
 
 import attn_cli
 from attn_cli.analysis import exercise, marking, recipes
 from attn_cli.views.numbers import as_written
 from attn_cli.words.en.exercise import SENTENCES
-from test_pencil import ON_PAPER
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PENCIL = ("exercise", "--model", "pencil", "--seed", "7")
