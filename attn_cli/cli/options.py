@@ -97,7 +97,7 @@ def _masks(link: str, **kind: bool) -> str:
 
 _MODEL = Option(
     "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
-    help="tiny, tiny-encoder, tiny-translator, smollm2, minilm, "
+    help="tiny, tiny-encoder, tiny-translator, pencil, smollm2, minilm, "
     "random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, a folder with config.json, "
     "org/name in the Hugging Face cache, or ollama:name[:tag].",
     autocompletion=complete_models,
