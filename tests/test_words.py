@@ -15,9 +15,10 @@ EN, ZH = (words.table(language) for language in ("en", "zh"))
 HAN = "\u4e00-\u9fff"
 # What stands in a formula or is a name of its own, in any language.
 SYMBOLS = set(
-    "A B K KL KV NaN O Q V W W_K W_O W_Q W_V b b_norm bfloat16 bias cap content_to_position cos "
-    "float32 id k key_x kv_latent kᵀ logit masked min n norm normed n² output "
-    "position_to_content q scale scaled scores sin softmax tanh v weight weights x z Σ σ".split()
+    "A B K KL KV NaN O Q V W W_K W_O W_Q W_V attn b b_ b_norm bfloat16 bias cap "
+    "content_to_position cos float32 g head_output id k key_x kv_latent kᵀ logit masked min n "
+    "norm normed n² output position_to_content q scale scaled scores sin softmax tanh traced u "
+    "v value w_k w_o w_q w_v weight weights x z Σ σ".split()
 )  # fmt: skip
 
 
@@ -34,7 +35,10 @@ def own_words(text: str) -> set[str]:
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_a_language_has_the_files_and_keys_of_english(language):
     files = {path.stem for path in (FOLDER / "en").glob("*.py")}
-    assert {path.stem for path in (FOLDER / language).glob("*.py")} == files | {"help"}
+    assert {path.stem for path in (FOLDER / language).glob("*.py")} == files | {
+        "help",
+        "help_commands",
+    }
     for name in files - {"__init__"}:
         en, other = (
             import_module(f"attn_cli.words.{spoken}.{name}").SENTENCES

@@ -22,6 +22,7 @@ SENTENCES = {
     "note.tensors_many": "{count} 个张量",
     "note.aside": "有一个不预测词元的输出头，其张量未使用：{tensors}",
     "note.quantised": "权重经过量化（{how}）：attn 用它们所代表的数以 float32 计算",
+    "note.unpacked": "配置声明权重经过量化（{how}），但文件中是普通的数：按原样读取",
     "note.rounds": "权重经过量化（{how}）：attn 用它们所代表的数以 float32 计算，"
     "而不像这些权重所属的库那样对进入矩阵的数取整",
     "note.no_output": "{model} 没有输出矩阵，因此没有预测",
@@ -33,6 +34,8 @@ SENTENCES = {
     "note.hidden_row": "{where}：查询 {rows} 没有可见的键；weights 和 z 为 0",
     "note.hidden_row_sink": "{where}：查询 {rows} 没有可见的键；weights 和 z 为 0，汇点占全部份额",
     "note.nonfinite": "{where}：{name} 中有 {count} 个数是 NaN 或无穷大",
+    "note.numbers": "这个结果的 {all} 个数中有 {count} 个是 NaN 或无穷大：attn trace "
+    "会显示它们从哪里开始",
     "note.sample_prompt": "没有给出文本：使用示例提示",
     "note.waiting": "正在从标准输入读取提示；按 Ctrl-D 结束",
     "note.unused": "{option} 在这里不起作用：{format} 总是完整写出",

@@ -8,7 +8,7 @@ SENTENCES = {
     "embed.what": "嵌入为每个词元存一个向量，{placed}。cos(a, b) = a·b / (|a| |b|)："
     "两个向量同向时为 1，没有共同方向时为 0，与长度无关。",
     "embed.placed": "训练把它们安排得使方向带有含义",
-    "embed.not_placed": "这里是随机的：这个模型没有训练过，方向没有含义",
+    "embed.not_placed": "没有经过训练的安排，所以方向不一定有含义",
     "embed.sum_is": "向量按原样逐数相加、相减；和的长度是 {length}。",
     "embed.table": "{count} 个词元中最近的   余弦 = 点积 / ({length} × 长度)",
     "embed.alike": "如此接近 1 的余弦说明不了含义：训练没有把这些词元区分开，"
@@ -59,4 +59,5 @@ SENTENCES = {
     "embed.same": "两个向量始终相同：它看得到的词没有一个不同。",
     # notes
     "embed.pieces": "{word} 对 {model} 是 {count} 个词元（{pieces}）；以最后一个代表它",
+    "embed.signs": "{word} 作为一个词查找；求和时每个符号两边要有空格：{sum}",
 }

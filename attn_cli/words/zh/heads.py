@@ -150,13 +150,20 @@ SENTENCES = {
     "circuit.folded": "注意力之前的归一化的权重已并入 W_Q、W_K 和 W_V；偏置不属于这两个矩阵。",
     "circuit.folded_cross": "注意力之前的归一化的权重已并入 W_Q；偏置不属于这两个矩阵。"
     "键和值由编码器的向量得到，它们不经过那个归一化。",
-    "circuit.unfolded": "这些矩阵与它们读取的向量之间没有归一化；偏置不属于它们。",
+    "circuit.unfolded": "在这一层，注意力之前没有归一化：这些矩阵直接读取 x。偏置不属于它们。",
+    "circuit.unfolded_normed": "在这个模型中，归一化在注意力之后和前馈网络之后，之前没有："
+    "这些矩阵直接读取 x。偏置不属于它们。",
+    "circuit.unfolded_after": "在这个模型中，归一化在每个和之后，注意力之前没有："
+    "这些矩阵直接读取已经归一化的 x。偏置不属于它们。",
     "circuit.weightless": "注意力之前的归一化没有可并入这些矩阵的权重；偏置不属于它们。",
     "circuit.rotary": "旋转不计，就像查询与键在同一位置。",
     "circuit.stretched": "旋转用来拉长向量的注意力因子 {factor} 也不计。",
-    "circuit.head_norm": "每个查询和键各自的归一化不计。",
-    "circuit.all_norm": "每个词元在所有头中的查询作为一个向量的归一化，以及键的归一化，都不计。",
-    "circuit.norm_after": "注意力输出的归一化不计。",
+    "circuit.longer": "在超过 {limit} 个词元的文本中，它是 {factor}。",
+    "circuit.head_norm": "每个查询和每个键在 W_Q 和 W_K 之后经过的归一化不计。",
+    "circuit.all_norm": "一个词元在所有头中的查询在 W_Q 之后作为一个向量经过的归一化，以及它的键在 "
+    "W_K 之后经过的归一化，都不计。",
+    "circuit.grown": "查询随位置增大这一点不计。",
+    "circuit.norm_after": "注意力之后、输出加到 x 之前所经过的归一化不计。",
     "circuit.clipped": "查询、键和值的截断不计。",
     "circuit.grouped": "头 {heads} 共用 W_K 和 W_V。",
     "circuit.matrix": "矩阵",

@@ -3,6 +3,8 @@
 SENTENCES = {
     # the six steps: what each is, for someone who has never seen the formula
     "embed.random": "这些由 {width} 个数组成的向量是随机的：这个模型没有训练过。",
+    "embed.by_hand": "这些由 {width} 个数组成的向量是手工选定的，都是小整数，"
+    "使每一步都能在纸上完成{made}。",
     "embed.plain": "这里不加位置：{where}。",
     "embed.scaled": "，并在输入时乘以 {factor}",
     "embed.normed": "，并在输入时由层归一化调到统一的尺度",
@@ -50,6 +52,9 @@ SENTENCES = {
     "project.what": "三个在训练中学到的线性映射，把每个向量变成一个查询、一个键和一个值。",
     "project.random": "三个线性映射（这里未经训练，是随机的）把每个向量变成一个查询、"
     "一个键和一个值。",
+    "project.by_hand": "三个线性映射（也是手工选定的）把每个向量变成一个查询、"
+    "一个键和一个值{hidden}。",
+    "project.hidden": "（--parameters 显示它们的数）",
     "parameters.elided": "… {name} 的一部分未显示；--full 显示全部",
     "project.normed": "它们从 `normed` 出发：x 经过{norm}，每个向量都调到统一的尺度。",
     "norm.layer": "层归一化",
@@ -81,7 +86,9 @@ SENTENCES = {
     "project.grown": "然后查询乘以一个随位置增大的数，使 softmax 在长文本上保持尖锐；对 `{query}`，"
     "它是 {factor}。",
     "project.rotary": "旋转位置编码（RoPE）：{pair}一起旋转，(a, b) → (a·cos − b·sin, a·sin + "
-    "b·cos)，角度与位置成正比，因此位置只通过距离影响点积。`{query}` 的角度（弧度）：",
+    "b·cos)，角度与位置成正比，{so}。`{query}` 的角度（弧度）：",
+    "project.so": "因此位置只通过距离影响点积",
+    "project.so_then": "因此旋转本身只通过距离影响点积",
     "project.halves": "{last}维度 i 与 i + {half} ",
     "project.neighbours": "{last}维度 2i 与 2i + 1 ",
     "project.of_last": "最后 {count} 个维度中，",
@@ -219,6 +226,7 @@ SENTENCES = {
     "after.multiplied": "两者都先乘以 {factor}；各行显示的是实际加上的量。",
     "after.parallel": "注意力与前馈网络（对每个词元单独计算）都从这一层的 x 出发；两者的输出都加到 "
     "x 上。",
+    "after.experts": "这里的前馈网络是专家混合；每个词元经过哪些专家，见本页末尾。",
     "after.shared_norm": "两者共用一个归一化，所以前馈网络读取的也是 `normed`。",
     "after.norms": "两者都先经过各自的归一化；各行显示的是实际加上的量。",
     "after.after": "注意力的输出加到 x 上，和再做归一化。然后前馈网络对每个词元单独计算；"
