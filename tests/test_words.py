@@ -51,6 +51,7 @@ def test_a_language_has_the_files_and_keys_of_english(language):
 @pytest.mark.parametrize("key", EN)
 def test_a_sentence_has_the_same_blanks(key):
     assert blanks(ZH[key]) == blanks(EN[key])
+    assert [ZH[key].count(brace) for brace in "{}"] == [EN[key].count(brace) for brace in "{}"]
 
 
 def test_no_sentence_is_left_in_english():

@@ -10,7 +10,7 @@ SENTENCES = {
     "exercise.not_asked_one": "在这个模型的题纸上，第 {steps} 步没有留空：它的向量太宽，"
     "或需要不止一个公式。",
     "exercise.given": "已知",
-    "exercise.how": "批改：把答案写入文件，{{{example}，再输入本题纸的命令并加上 --seed {seed} "
+    "exercise.how": "批改：把答案写入文件，{{{example}}}，再输入本题纸的命令并加上 --seed {seed} "
     "--check FILE。或保存题纸（--json --out sheet.json），填写每个 `answer`，再输入：attn exercise "
     "--check sheet.json",
     "exercise.key": "答案",

@@ -4,6 +4,7 @@ SENTENCES = {
     "html.title": "{model} 中的注意力，逐个数地看",
     "html.model": "{name} · {family} · {layers} 层，每层 {heads} 个头 · 宽度 {width}（每头 "
     "{head_width}）",
+    "html.noscript": "本页在浏览器中计算，需要 JavaScript。",
     "html.controls": "跟随什么，改变什么",
     "html.choose": "跟随",
     "html.layer": "层",
