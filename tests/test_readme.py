@@ -139,10 +139,12 @@ def test_a_command_answers_its_question(command, english, chinese, tmp_path, mon
     typed = shlex.split(command.replace("$(mktemp -d)", str(tmp_path)))[1:]
     pages = {}
 
-    def drawn(page, options, draw=output.drawn):
+    draw = output.drawn
+
+    def drawn(*page):
         for language in LANGUAGES:
             with speaking(language):
-                pages[language] = draw(page, options).decode()
+                pages[language] = draw(*page).decode()
         return b""
 
     monkeypatch.setattr(output, "drawn", drawn)
