@@ -1,6 +1,6 @@
 """`attn heads`: every head of a layer side by side, all heads in one ranking, proofs, circuits."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isqrt
@@ -29,7 +29,7 @@ from attn_cli.words import note
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
-    from attn_cli.records import Prompt
+    from attn_cli.records import Address, Prompt
 
 # Documents have the weights of prompts up to so many tokens; of several layers, of shorter ones,
 # so that they are no more.
@@ -97,8 +97,7 @@ class _Asked(NamedTuple):
         """Options for the matrices of a page, and whether they are used."""
         view = self.out.view
         used = {"--layout": self.out.layout != "rows", f"--view {view}": view in _OF_MATRICES}
-        page = not (self.documents or self.picture)
-        return {option: given and page for option, given in used.items()}
+        return {option: given and not self.documents for option, given in used.items()}
 
 
 def command(
@@ -141,7 +140,7 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     picture = asked.picture
     several = len(blocks) > 1 or bool(typed.sort)
     most = isqrt(_MOST**2 // len(blocks))
-    if several:
+    if several and not picture:
         _refuse(asked.of_matrices, "a ranking", _NO_MATRIX)
     if picture:
         _refuse({"--sort": typed.sort}, "a picture", "its heads are in the order of their numbers")
@@ -158,6 +157,8 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     def answer(read: "Prompt") -> output.Result:
         if typed.without_first and any(len(read.sides(*at)[1].tokens) < 2 for at in where):
             raise UsageError("--without-first leaves no key of a single token", "two or more")
+        if picture:
+            _check_picture(read, blocks, of_stack)
         question = session.ask(
             prompt=read, model=model, layer=layer, head=head, next=False,
             **asked.what_if.settings(), stack=asked.attention.stack, kind=asked.attention.kind,
@@ -180,6 +181,16 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
         return output.Result(page, result, model.facts, read, trace.settings, notes)
 
     return answer
+
+
+def _check_picture(
+    read: "Prompt", blocks: "Sequence[Address]", heads: "Mapping[str, tuple[int, ...]]"
+) -> None:
+    """Raises ContentError where the picture would be too large, before there is any number."""
+    from attn_cli.views.panels import check
+
+    sides = ((len(heads[b.stack]), *read.sides(b.stack, b.kind)) for b in blocks)
+    check(sum(count * len(q.tokens) * len(k.tokens) for count, q, k in sides))
 
 
 def _refuse_idle(asked: _Asked) -> None:

@@ -75,14 +75,10 @@ def command(
     layer, head = FORMATS[kind].chosen(layer, head)
     blocks, heads = session.chosen(model.facts, where, layer, head)
     steps, picture = _steps(step, kind, quiet=prompt.quiet), bool(FORMATS[kind].page)
-    idle = {
-        "--after": after,
-        "--parameters": parameters,
-        "--no-next": no_next,
-        "--top": top != _TOP,
-    }
-    for option in (option for option, typed in idle.items() if typed and picture):
-        output.note("note.no_picture", option=option, format=kind, quiet=prompt.quiet)
+    if picture:
+        idle = {"--step": step, "--after": after, "--parameters": parameters,
+                "--no-next": no_next, "--top": top != _TOP}  # fmt: skip
+        _tell_idle(idle, kind, quiet=prompt.quiet)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
     if parameters and not picture and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
@@ -106,7 +102,7 @@ def command(
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
         page = partial(page_of, found, out, quiet=prompt.quiet, **more)
         if picture:
-            page = partial(_picture, found, shown)
+            page = partial(picture_of, found, shown)
         return output.Result(page, found, notes=_beside(notes, whole))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
@@ -114,11 +110,17 @@ def command(
 
 
 def _steps(step: "Sequence[str]", kind: str, *, quiet: bool) -> frozenset[int]:
-    """The chosen steps: what is drawn has all, and a picture the weights."""
-    if step and (FORMATS[kind].drawn or FORMATS[kind].page):
+    """The chosen steps: what is drawn has all."""
+    if step and FORMATS[kind].drawn:
         output.note("note.unused", option="--step", format=kind, quiet=quiet)
         step = ()
     return parse.steps(step) if step else frozenset(range(1, 7))
+
+
+def _tell_idle(given: "Mapping[str, object]", kind: str, *, quiet: bool) -> None:
+    """Says which of the options that were given a picture has no place for."""
+    for option in (option for option, typed in given.items() if typed):
+        output.note("note.no_picture", option=option, format=kind, quiet=quiet)
 
 
 def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
@@ -130,8 +132,6 @@ def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
-    if FORMATS[kind].page:  # the picture
-        return {"visible", "weights", "sink_share"}
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
         names |= vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {"b_q", "b_o"}
@@ -152,8 +152,8 @@ def _asked(
     form = FORMATS[kind]
     if kind != "table" and not (form.drawn or form.page):
         return {"arrays": arrays, "positions": chosen}
-    if form.drawn:
-        arrays = import_module(form.arrays).needed(drawing)
+    if kind != "table":
+        arrays = import_module(form.page or form.arrays).needed(drawing)
     return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
 
 
@@ -192,7 +192,8 @@ def _continued(
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
 
 
-def _picture(trace: "Trace", shown: dict[Any, Any]) -> list[Any]:
+def picture_of(trace: "Trace", shown: dict[Any, Any]) -> list[Any]:
+    """The page of a trace's picture (see `views.trace.picture`)."""
     from attn_cli.views.trace import picture
 
     return picture(trace, shown)

@@ -17,8 +17,10 @@ from attn_cli.words import sentence
 # Beyond so many cells of a page they have no rects and titles of their own; a picture of more
 # bytes is refused.
 MOST_RECTS, MOST_BYTES = 20_000, 16 << 20
+SEES = 0.6  # the shade of a cell that is not hidden and has no number
 _RUN = 28  # bytes of a run of cells in a path, about
 INK, PAPER, TEXT, LINE = "#08306b", "#ffffff", "#1a1a1a", "#6b6b6b"
+BLACK = "#000000"
 HIDDEN, BROKEN = "url(#attn-hidden)", "url(#attn-nan)"
 # Hatched, so that what is hidden is told apart without colour.
 PATTERNS = (
@@ -66,13 +68,10 @@ def attribute(words: str) -> str:
     return quoteattr(visible(words))
 
 
-def check(squares: Sequence[Squares]) -> None:
-    """Raises ContentError where the picture would take too many bytes."""
-    if count(squares) <= MOST_RECTS:
-        return
-    runs = sum(int(np.diff(one.hidden, axis=-1).sum()) + one.hidden.shape[1] for one in squares)
-    needed = count(squares) * 4 // 3 + runs * _RUN
-    if needed > MOST_BYTES:
+def check(cells: int, runs: int = 0) -> None:
+    """Raises ContentError where so many cells, and runs of hidden ones, take too many bytes."""
+    needed = cells * 4 // 3 + runs * _RUN  # as base64
+    if cells > MOST_RECTS and needed > MOST_BYTES:
         raise ContentError(
             f"the picture would take up to {size(needed)}, more than {size(MOST_BYTES)}",
             "fewer layers, heads, queries or keys: --layer, --head, --query, --key",
@@ -82,6 +81,12 @@ def check(squares: Sequence[Squares]) -> None:
 def count(squares: Sequence[Squares]) -> int:
     """The cells of all squares."""
     return sum(one.values.size for one in squares)
+
+
+def runs(squares: Sequence[Squares]) -> int:
+    """About how many runs of hidden cells there are in the rows of all squares."""
+    ends = (np.count_nonzero(one.hidden[..., 1:] != one.hidden[..., :-1]) for one in squares)
+    return sum(map(int, ends)) + sum(one.hidden.shape[0] * one.hidden.shape[1] for one in squares)
 
 
 def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str]:
@@ -118,7 +123,7 @@ def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             value, there = float(values[i, j]), not hidden[i, j]
-            shade = _shade(value) if not one.flat else 0.6 * there
+            shade = _shade(value) if not one.flat else SEES * there
             pair = {"row": column, "column": row} if one.turned else {"row": row, "column": column}
             said = {**pair, "number": texts[i, j]}
             where = f'x="{j * cell.width}" y="{i * cell.height}"'
@@ -154,12 +159,12 @@ def _shade(value: float) -> float:
 def _mark(words: str, column: int, row: int, cell: Cell, shade: float) -> str:
     """Words in the middle of a cell, in whichever of black and white is easier to read there."""
     x, y = (column + 0.5) * cell.width, (row + 0.5) * cell.height + 4
-    fill = PAPER if shade > _DARK else TEXT
+    fill = PAPER if shade > _DARK else BLACK
     return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="{fill}">{text(words)}</text>'
 
 
 # Above this shade of the ink white has the larger contrast.
-_DARK = 0.6
+_DARK = 0.655
 
 
 def _runs(where_RC: np.ndarray, cell: Cell) -> str:

@@ -38,7 +38,8 @@ def render(page: Page, look: Look) -> bytes:
     look = look._replace(colour=True, terminal=_TERMINAL)
     lines = drawer(look).draw(page, look).strip("\n").split("\n")
     told = look._replace(view="lines", colour=False)
-    title, *said = drawer(told).draw(page, told).strip().split("\n")
+    title, *rest = (line.strip() for line in drawer(told).draw(page, told).strip().split("\n"))
+    said = " ".join(filter(None, rest or [title]))
     wide, high = round(look.width * _ADVANCE + 2 * _MARGIN), len(lines) * _LEADING + 2 * _MARGIN
     parts = [list(_parts(line)) for line in lines]
     inks = sorted({part.ink for line in parts for part in line} - {""})
@@ -48,8 +49,8 @@ def render(page: Page, look: Look) -> bytes:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
         f'viewBox="0 0 {wide} {high}" role="img" aria-labelledby="attn-title attn-desc" '
         'xml:space="preserve">'
-        f'<title id="attn-title">{text(title.strip())}</title>'
-        f'<desc id="attn-desc">{text(" ".join(line.strip() for line in said if line))}</desc>'
+        f'<title id="attn-title">{text(title)}</title>'
+        f'<desc id="attn-desc">{text(said)}</desc>'
         f'<style>{style}</style><rect width="{wide}" height="{high}" rx="6" fill="{_PAPER}"/>\n'
         f"{drawn}\n</svg>\n"
     ).encode("utf-8", "replace")

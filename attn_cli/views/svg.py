@@ -7,6 +7,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from attn_cli.views import numbers, panels, table
+from attn_cli.views.formats import Drawing
 from attn_cli.views.items import Grids, Heading, Matrix, Page, Picture, Say, axes_of
 from attn_cli.views.look import Look
 from attn_cli.views.matrix import FINE, as_laid_out, titled
@@ -17,6 +18,7 @@ _COLUMNS, _ADVANCE = 96, 0.6  # columns of a line of text; a column's width over
 _FONT, _SMALL, _LEADING, _GAP = 13, 11, 18, 14  # pixels
 _MARGIN, _ACROSS = 16, 1100
 _TOLD = 16  # rows and columns of a square alone whose cells have their numbers in them
+_MARKED = 32  # rows and columns of a mask whose changed cells have marks
 _LOOKS = 200  # rows of which a picture's description says where they look
 _ROLES = {"headline": "strong", "title": "strong", "block": "strong", "what-if": "what-if"}
 
@@ -29,6 +31,16 @@ def render(page: Page, look: Look) -> bytes:
 
         return screen.render(page, look)
     return _Drawing(look).of(page).encode()
+
+
+def needed(drawing: Drawing) -> set[str]:
+    """The arrays of a trace's picture. Raises ContentError where it would be too large."""
+    cells = 0
+    for block in drawing.blocks:
+        queries, keys = drawing.shown[block.stack, block.kind]
+        cells += len(drawing.heads[block.stack]) * len(queries) * len(keys)
+    panels.check(cells)
+    return {"visible", "weights", "sink_share"}
 
 
 def _is_picture(page: Page) -> bool:
@@ -52,8 +64,10 @@ class _Drawing:
 
     def of(self, page: Page) -> str:
         found = [_squares(item, self.look) for item in page if not isinstance(item, Say | Heading)]
-        panels.check(found)
-        rects = panels.count(found) <= panels.MOST_RECTS
+        cells = panels.count(found)
+        rects = cells <= panels.MOST_RECTS
+        if not rects:
+            panels.check(cells, panels.runs(found))
         squares, before = iter(found), None
         for item in page:
             if isinstance(item, Say | Heading):
@@ -78,6 +92,7 @@ class _Drawing:
     def _line(self, words: str, style: str = "") -> None:
         if words.strip():
             self.said.append(words.strip())
+            self.wide = max(self.wide, cell_len(words) * _FONT * _ADVANCE)
             of_class = f' class="{style}"' if style else ""
             self.parts.append(
                 f'<text x="{_MARGIN}" y="{self.y + _FONT:g}"{of_class}>{panels.text(words)}</text>'
@@ -88,10 +103,11 @@ class _Drawing:
         """The squares, as many in a line as there is room for, and the names of rows and columns;
         those of the columns only where they are not those of the squares `before`."""
         cell = _cell(one)
-        if before is None or before.caption != one.caption:
+        first_so = before is None or before.caption != one.caption
+        if first_so:
             self.y += _LEADING / 2
             self._line(one.caption)
-        named = before is None or list(before.columns) != list(one.columns)
+        named = first_so or list(before.columns) != list(one.columns)
         margin = _MARGIN + _widest(one.rows) + 6
         title = _FONT * _ADVANCE * max(map(cell_len, one.titles), default=0)
         step = max(len(one.columns) * cell.width, title) + _GAP
@@ -141,6 +157,8 @@ class _Drawing:
         """What the shades and the hatches mean, as far as there are any."""
         shades = [(f'fill-opacity="{share:g}"', f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)]
         keys = [] if all(one.flat for one in found) else shades
+        if any(one.flat for one in found):
+            keys.append((f'fill-opacity="{panels.SEES}"', sentence("svg.key_sees")))
         if any(one.hidden.any() for one in found):
             keys.append((f'fill="{panels.HIDDEN}"', sentence("svg.key_hidden")))
         if any((~np.isfinite(one.values) & ~one.hidden).any() for one in found):
@@ -166,7 +184,7 @@ class _Drawing:
             f'viewBox="0 0 {wide} {high}" role="img" aria-labelledby="attn-title attn-desc" '
             'xml:space="preserve">'
             f'<title id="attn-title">{panels.text(title)}</title>'
-            f'<desc id="attn-desc">{panels.text(" ".join(rest))}</desc>'
+            f'<desc id="attn-desc">{panels.text(" ".join(rest or [title]))}</desc>'
             f"<style>{_STYLE}</style><defs>{panels.PATTERNS}</defs>"
             f'<rect width="{wide}" height="{high}" fill="{PAPER}"/>'
             f'<g fill="{INK}">{"".join(f"{chr(10)}{part}" for part in self.parts)}\n</g></svg>\n'
@@ -212,12 +230,14 @@ def _of_mask(item: Picture, look: Look) -> Squares:
     sees = np.stack([item.before, item.after])
     rows, columns = list(item.names), list(item.keys or item.names)
     marks = np.full(sees.shape, "", object)
-    marks[1, item.before & ~item.after] = "−"
-    marks[1, item.after & ~item.before] = "+"
+    marked = max(item.after.shape) <= _MARKED and (item.before != item.after).any()
+    if marked:
+        marks[1, item.before & ~item.after] = "−"
+        marks[1, item.after & ~item.before] = "+"
     if turned:
         sees, marks, rows, columns = sees.swapaxes(1, 2), marks.swapaxes(1, 2), columns, rows
     titles = [sentence("svg.before"), sentence("svg.after")]
-    caption = sentence("svg.mask", axes=axes)
+    caption = sentence("svg.mask_marked" if marked else "svg.mask", axes=axes)
     values = sees.astype(np.float32)
     return Squares(caption, titles, values, ~sees, rows, columns, turned, flat=True, marks=marks)
 
