@@ -141,7 +141,10 @@ def test_imports_point_downwards_through_others_too(path):
 VIEWS = [path for path in MODULES if part_of(path) == "views"]
 DOCUMENTS = ("json", "csv", "npz", "schema", "check", "saved")
 PAGES = [path for path in VIEWS if path.stem not in DOCUMENTS]
-DRAWERS = ("table", "matrix", "strips", "charts", "drawers", "cells", "heatmap", "dots", "lines")
+DRAWERS = (
+    "table", "matrix", "strips", "charts", "drawers", "cells", "heatmap", "dots", "lines", "svg",
+    "screen",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("path", VIEWS, ids=lambda p: p.stem)

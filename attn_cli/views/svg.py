@@ -10,6 +10,7 @@ from attn_cli.views import numbers, panels, table
 from attn_cli.views.formats import Drawing
 from attn_cli.views.items import Grids, Heading, Matrix, Page, Picture, Say, axes_of
 from attn_cli.views.look import Look
+from attn_cli.views.markup import document, element, text
 from attn_cli.views.matrix import FINE, as_laid_out, titled
 from attn_cli.views.panels import INK, LINE, PAPER, TEXT, Cell, Squares
 from attn_cli.words import sentence
@@ -30,7 +31,7 @@ def render(page: Page, look: Look) -> bytes:
         from attn_cli.views import screen
 
         return screen.render(page, look)
-    return _Drawing(look).of(page).encode()
+    return _Drawing(look).of(page)
 
 
 def needed(drawing: Drawing) -> set[str]:
@@ -62,7 +63,8 @@ class _Drawing:
         self.said: list[str] = []
         self.wide, self.y = _COLUMNS * _FONT * _ADVANCE, float(_MARGIN)
 
-    def of(self, page: Page) -> str:
+    def of(self, page: Page) -> bytes:
+        """The whole picture."""
         found = [_squares(item, self.look) for item in page if not isinstance(item, Say | Heading)]
         cells = panels.count(found)
         rects = cells <= panels.MOST_RECTS
@@ -84,8 +86,8 @@ class _Drawing:
     def _say(self, item: Say | Heading) -> None:
         style = _ROLES.get(item.role, "") if isinstance(item, Say) else "strong"
         for drawn in table.renderables([item], self.look):
-            for text in table.laid_out(drawn, self.look.width):
-                for line in text.plain.split("\n"):
+            for lines in table.laid_out(drawn, self.look.width):
+                for line in lines.plain.split("\n"):
                     self._line(line.removeprefix(" ").rstrip(), style)
                     style = "" if isinstance(item, Heading) else style
 
@@ -93,11 +95,12 @@ class _Drawing:
         if words.strip():
             self.said.append(words.strip())
             self.wide = max(self.wide, cell_len(words) * _FONT * _ADVANCE)
-            of_class = f' class="{style}"' if style else ""
-            self.parts.append(
-                f'<text x="{_MARGIN}" y="{self.y + _FONT:g}"{of_class}>{panels.text(words)}</text>'
-            )
+            self._write(words, _MARGIN, class_=style)
         self.y += _LEADING if words.strip() else _LEADING / 2
+
+    def _write(self, words: str, x: float, y: float = _FONT, **how: object) -> None:
+        """Words at a place of this line."""
+        self.parts.append(element("text", text(words), x=x, y=self.y + y, **how))
 
     def _draw(self, one: Squares, before: Squares | None, *, rects: bool) -> None:
         """The squares, as many in a line as there is room for, and the names of rows and columns;
@@ -118,28 +121,22 @@ class _Drawing:
             places = [(i, margin + (i - first) * step) for i in some]
             if one.titles[0]:
                 self.y += 4
-                self.parts += [
-                    f'<text class="strong" x="{x:g}" y="{self.y + _FONT:g}">'
-                    f"{panels.text(one.titles[i])}</text>"
-                    for i, x in places
-                ]
+                for i, x in places:
+                    self._write(one.titles[i], x, class_="strong")
                 self.y += _LEADING + 2
             if named and first == 0:
                 self._columns(one.columns, cell, [x for _, x in places])
             self._rows(one.rows, cell, margin - 6)
             self.parts += [
-                f'<g transform="translate({x:g} {self.y:g})">{drawn[i]}</g>' for i, x in places
+                element("g", drawn[i], transform=f"translate({x:g},{self.y:g})") for i, x in places
             ]
             self.y += len(one.rows) * cell.height + _GAP
             self.wide = max(self.wide, places[-1][1] + step - _GAP - _MARGIN)
 
     def _rows(self, names: Sequence[str], cell: Cell, right: float) -> None:
         for i in range(0, len(names), ceil(_SMALL / cell.height)):
-            y = self.y + (i + 0.5) * cell.height + 4
-            self.parts.append(
-                f'<text class="name" x="{right:g}" y="{y:g}" text-anchor="end">'
-                f"{panels.text(names[i])}</text>"
-            )
+            y = (i + 0.5) * cell.height + 4
+            self._write(names[i], right, y, class_="name", text_anchor="end")
 
     def _columns(self, names: Sequence[str], cell: Cell, starts: Sequence[float]) -> None:
         """The names above the columns, upright where they are wider than these."""
@@ -147,53 +144,49 @@ class _Drawing:
         self.y += _SMALL + 4 if flat else _widest(names) + 6
         for start in starts:
             for i in range(0, len(names), 1 if flat else ceil(_SMALL / cell.width)):
-                x, y = start + (i + 0.5) * cell.width, self.y - 4
-                how = f'x="{x:g}" y="{y:g}" text-anchor="middle"'
-                if not flat:
-                    how = f'transform="translate({x + 4:g} {y:g}) rotate(-90)"'
-                self.parts.append(f'<text class="name" {how}>{panels.text(names[i])}</text>')
+                x = start + (i + 0.5) * cell.width
+                if flat:
+                    self._write(names[i], x, -4, class_="name", text_anchor="middle")
+                    continue
+                turned = f"translate({x + 4:g},{self.y - 4:g})rotate(-90)"
+                self.parts.append(element("text", text(names[i]), class_="name", transform=turned))
 
     def _legend(self, found: Sequence[Squares]) -> None:
         """What the shades and the hatches mean, as far as there are any."""
-        shades = [(f'fill-opacity="{share:g}"', f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)]
-        keys = [] if all(one.flat for one in found) else shades
+        keys: list[tuple[dict[str, object], str]] = []
+        if not all(one.flat for one in found):
+            keys += [({"fill_opacity": n}, f"{n:g}") for n in (0, 0.25, 0.5, 0.75, 1)]
         if any(one.flat for one in found):
-            keys.append((f'fill-opacity="{panels.SEES}"', sentence("svg.key_sees")))
+            keys.append(({"fill_opacity": panels.SEES}, sentence("svg.key_sees")))
         if any(one.hidden.any() for one in found):
-            keys.append((f'fill="{panels.HIDDEN}"', sentence("svg.key_hidden")))
+            keys.append(({"fill": panels.HIDDEN}, sentence("svg.key_hidden")))
         if any((~np.isfinite(one.values) & ~one.hidden).any() for one in found):
-            keys.append((f'fill="{panels.BROKEN}"', sentence("svg.key_nan")))
+            keys.append(({"fill": panels.BROKEN}, sentence("svg.key_nan")))
         words = sentence("svg.scale")
-        self.parts.append(f'<text x="{_MARGIN}" y="{self.y + _FONT:g}">{panels.text(words)}</text>')
+        self._write(words, _MARGIN)
         x = _MARGIN + (cell_len(words) + 1) * _FONT * _ADVANCE
         for fill, said in keys:
-            self.parts.append(
-                f'<rect x="{x:g}" y="{self.y:g}" width="24" height="16" {fill}/>'
-                f'<rect class="frame" x="{x:g}" y="{self.y:g}" width="24" height="16"/>'
-                f'<text x="{x + 29:g}" y="{self.y + _FONT:g}">{panels.text(said)}</text>'
-            )
+            box = {"x": x, "y": self.y, "width": 24, "height": 16}
+            self.parts += [element("rect", **box, **fill), element("rect", class_="frame", **box)]
+            self._write(said, x + 29)
             x += 29 + (cell_len(said) + 2) * _FONT * _ADVANCE
         self.y += _LEADING
         self.wide = max(self.wide, x - _MARGIN)
 
-    def _whole(self) -> str:
+    def _whole(self) -> bytes:
         wide, high = ceil(self.wide + 2 * _MARGIN), ceil(self.y + _MARGIN)
         title, *rest = self.said
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
-            f'viewBox="0 0 {wide} {high}" role="img" aria-labelledby="attn-title attn-desc" '
-            'xml:space="preserve">'
-            f'<title id="attn-title">{panels.text(title)}</title>'
-            f'<desc id="attn-desc">{panels.text(" ".join(rest or [title]))}</desc>'
-            f"<style>{_STYLE}</style><defs>{panels.PATTERNS}</defs>"
-            f'<rect width="{wide}" height="{high}" fill="{PAPER}"/>'
-            f'<g fill="{INK}">{"".join(f"{chr(10)}{part}" for part in self.parts)}\n</g></svg>\n'
-        )
+        return document(
+            wide, high, title, " ".join(rest or [title]), _STYLE,
+            element("defs", *panels.PATTERNS),
+            element("rect", width=wide, height=high, fill=PAPER),
+            element("g", *(f"\n{part}" for part in self.parts), fill=INK),
+        )  # fmt: skip
 
 
 _STYLE = (
     f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px}}"
-    f"text:not([fill]){{fill:{TEXT}}}.name,g g text{{font-size:{_SMALL}px}}"
+    f"text:not([fill]){{fill:{TEXT}}}.name,g>g>g>text{{font-size:{_SMALL}px}}"
     f".strong{{font-weight:bold}}text.what-if{{fill:#a1006b}}"
     f".frame{{fill:none;stroke:{LINE}}}"
 )

@@ -112,7 +112,7 @@ def test_the_suffixes_that_people_have_typed_stay():
     suffixes = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
     assert suffixes == {
         ".txt": "table", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv",
-        ".npz": "npz",
+        ".npz": "npz", ".svg": "svg",
     }  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_notes_are_told_in_every_format(attn, kind):
     assert attn(*asked).said.startswith("note: not in the vocabulary of tiny")
     assert attn(*asked, "--quiet").said == ""
     result = attn("trace", "--each", "line", "--format", kind, stdin=b"the king\nthe queen\n")
-    single = FORMATS[kind].arrays and not FORMATS[kind].documents
+    single = FORMATS[kind].page or (FORMATS[kind].arrays and not FORMATS[kind].documents)
     assert (result.code == 2) == bool(single)
     assert not single or f"--each cannot be written as {kind}" in result.said
 
@@ -160,7 +160,7 @@ def test_a_command_names_its_own_formats_only(attn, name):
         ("heads -m ti", "tiny"),
         ("models ti", "tiny"),
         ("schema he", "heads"),
-        ("sample --format ", "table json ndjson"),
+        ("sample --format ", "table json ndjson svg"),
     ],
 )
 def test_what_the_shell_completes(process, words, expected):

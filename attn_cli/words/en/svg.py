@@ -19,5 +19,6 @@ SENTENCES = {
     "svg.key_hidden": "masked",
     "svg.key_nan": "not a finite number",
     "svg.looks": "{head}: {rows}.",
-    "svg.screen": "a page of attn",
+    "svg.too_large": "the picture would take up to {size}, more than {most}",
+    "svg.fewer": "fewer layers, heads, queries or keys: --layer, --head, --query, --key",
 }
