@@ -13,8 +13,8 @@ from attn_cli.cli.options import (
     Top,
     WhatIfOptions,
 )
+from attn_cli.cli.places import one_head
 from attn_cli.cli.prompts import answers
-from attn_cli.errors import UsageError
 from attn_cli.words import Note, sentence
 
 if TYPE_CHECKING:
@@ -50,13 +50,8 @@ def command(
     from attn_cli.views import mask as view
 
     model, picture = prompt.load(), output.is_picture(output.chosen_format("mask", out), out)
-    blocks, heads = session.chosen(model.facts, attention.of(model.facts), layer, head)
-    if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):
-        raise UsageError(
-            "attn mask shows one head of one layer of one attention",
-            "choose it with --layer, --head, --stack and --kind",
-        )
-    (block,), ((at,),) = blocks, heads.values()
+    where = attention.of(model.facts)
+    block, at = one_head(model.facts, where, layer, head, "mask")
 
     def answer(read):
         def asked(**changed):

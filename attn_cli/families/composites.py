@@ -46,7 +46,7 @@ _ALONE = {
 _SHARED = (
     "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<video>", "[IMG]",
 )  # fmt: skip
-_ARCHITECTURES = frozenset({"mistral3", "qwen2vl", "qwen3vl"})
+_ARCHITECTURES = frozenset({"mistral3", "qwen2vl", "qwen25vl", "qwen3vl"})
 
 
 def reserved_texts(architecture: str, *, pictures: bool) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from attn_cli.families import llama, llama_gguf
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.rope import Rope, rope_kind, rope_section, scaled_rope, whole_heads
+from attn_cli.model.rope import Rope, rope_kind, rope_of_whole_heads, rope_section
 from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
@@ -42,9 +42,8 @@ def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
     section = rope_section(reader, default=_ROPE)
     scaled = rope_kind(section) in ("llama3", "yarn", "longrope")
     beta, length = section.number(_BETA), section.integer(_ORIGINAL, context if scaled else None)
-    whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10_000.0))
-    rope = scaled_rope(section, reader, base, width, context)
+    rope = rope_of_whole_heads(section, reader, base, width, context)
     return replace(rope, growth=(beta, length) if beta else None)
 
 
@@ -59,10 +58,13 @@ def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any
     values["rope_scaling"] = rope | values["rope_scaling"] | more
 
 
+# Of Ollama's converter, which packs all in one.
+_OF_PICTURES = {"vision", "mm", "image_token_index", "spatial_merge_size"}
 GGUF = replace(
     llama_gguf.GGUF,
     keys=llama_gguf.GGUF.keys
     | {"rope.scaling.yarn_log_multiplier": "mscale_all_dim", "attention.temperature_scale": _BETA},
+    harmless=llama_gguf.GGUF.harmless | _OF_PICTURES,
     arrange=llama_gguf.unpaired_rows,
     say=_say,
 )

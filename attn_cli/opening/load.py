@@ -117,14 +117,14 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         naming = read._replace(config=config).naming
     stored = names_in_folder(tensors, naming, where)
     config = family.complete(config, stored)
+    stored |= quantised.turned(tensors, stored, family, config) if scheme else {}
     shapes = of_layers(family.shapes(config), config)
     idle = quantised.idle_biases(tensors, stored, shapes)
     aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
-    predicts = not without_head(shapes, stored, family.head)
+    said |= {"predicts": not without_head(shapes, stored, family.head)} | _by_hand(place)
     named = naming.fused_in(tensors, shapes) | naming.older_in(tensors)
     named |= {name: name for name in of_head(shapes, family.head)}
-    kind, said = folder.config["model_type"], said | {"predicts": predicts}
-    facts = _facts(place, kind, family, config, shapes, **said)
+    facts = _facts(place, folder.config["model_type"], family, config, shapes, **said)
     return _model(
         facts=_of_text(facts, of_config) if read.composite else facts,
         family=family,
@@ -140,6 +140,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         unread=unread,
         reserved=read.reserved,
     )
+
+
+def _by_hand(place: places.Place) -> dict[str, Any]:
+    """What is to be said of an embedded model whose numbers were chosen; nothing of another."""
+    sample = places.BY_HAND.get(place.name) if place.source == "package" else None
+    return {"trained": False, "by_hand": True, "sample": sample} if sample else {}
 
 
 def _of_text(facts: Facts, where: str) -> Facts:

@@ -48,8 +48,9 @@ def _first_alone(prompt: Prompt, found: "Circuit") -> Page:
 def _left_out(model: Facts, found: "Circuit") -> list[Say]:
     """What is part of the matrices and what is not."""
     folded = "circuit.folded_cross" if found.kind == "cross" else "circuit.folded"
-    factor = model.attention_factor(found.layer)
-    stretched = [say("circuit.stretched", factor=f"{factor:.6g}")] * (factor != 1)
+    factor, (limit, longer) = model.attention_factor(found.layer), model.longer
+    stretched = [say("circuit.stretched", factor=f"{factor:.6g}")] * (factor != 1 or limit > 0)
+    stretched += [say("circuit.longer", limit=f"{limit:,}", factor=f"{longer:.6g}")] * (limit > 0)
     if found.unrotated:
         return _through_latents(found) + stretched
     weightless = not model.affine and model.residual == "added"

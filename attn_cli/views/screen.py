@@ -14,7 +14,8 @@ _ADVANCE, _LEADING, _FONT, _MARGIN = 8.4, 18, 14, 12  # pixels
 _PAPER, _INK = "#000000", "#e6e6e6"
 _TERMINAL = {"TERM": "xterm-256color"}
 _STYLE = (
-    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px;fill:{_INK}}}"
+    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px;fill:{_INK};"
+    "white-space:pre}"
     ".b{font-weight:bold}.i{font-style:italic}"
 )
 # A part of fewer columns keeps its own length; a longer one is set in that of the screen's columns,

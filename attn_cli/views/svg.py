@@ -185,7 +185,7 @@ class _Drawing:
 
 
 _STYLE = (
-    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px}}"
+    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px;white-space:pre}}"
     f"text:not([fill]){{fill:{TEXT}}}.name,g>g>g>text{{font-size:{_SMALL}px}}"
     f".strong{{font-weight:bold}}text.what-if{{fill:#a1006b}}"
     f".frame{{fill:none;stroke:{LINE}}}"

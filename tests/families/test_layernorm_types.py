@@ -88,6 +88,18 @@ def test_the_bias_of_far_keys_is_as_bfloat16_has_it(type_folder):
     assert far[[255, 256, 257, 258]].tolist() == pytest.approx([255, 256, 256, 258])
 
 
+def test_the_reference_has_slopes_up_to_8_whatever_the_config_of_an_mpt_says(tmp_path):
+    """It never hands `alibi_bias_max` on to what makes them, so that the key is named in a note."""
+    config = document("mpt-a")["config"]
+    section = config["attn_config"] | {"alibi_bias_max": 16}
+    plain, said = (
+        session.load(str(made_folder(tmp_path / name, "mpt-a", config | more)))
+        for name, more in (("plain", {}), ("said", {"attn_config": section}))
+    )
+    assert said.config == plain.config and plain.unknown == ()
+    assert said.unknown == ("attn_config.alibi_bias_max",)
+
+
 @pytest.mark.parametrize("name", ["gptj-a", "codegen-a", "mpt-a", "gpt_neo-a"])
 def test_beyond_a_table_there_is_nothing_to_read_on_with(type_folder, name):
     model = session.load(type_folder(name))

@@ -1,12 +1,16 @@
 """Qwen's models for pictures in GGUF files, as llama.cpp's converter writes their text."""
 
+from pathlib import Path
+
 import gguf
 import numpy as np
 import pytest
 from gguf_keys import add_sizes
+from made_adapters import check_same_change
 from made_folders import document, made_folder
 
 from attn_cli import session, vocabulary
+from attn_cli.checkpoints.gguf import Gguf
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError, UsageError
 from measure import row_error
@@ -82,6 +86,30 @@ def test_what_sees_pictures_in_the_same_file_is_left_out_and_counted(convert):
         session.load(convert("qwen3-vl-b", more={"vision.weight": more["mm.0.bias"]})[0])
 
 
+def test_ollamas_file_of_qwen2_5_vl_is_the_same_model(tmp_path, write_gguf, convert):
+    """As convert/convert_qwen25vl.go of Ollama writes it: another name, and all parts in one."""
+    plain, _ = convert("qwen2-5-vl-b")
+    text = document("qwen2-5-vl-b")["config"]["text_config"]
+
+    def keys(writer):
+        add_sizes(writer, text)
+        writer.add_rope_freq_base(text["rope_parameters"]["rope_theta"])
+        writer.add_array("qwen25vl.rope.mrope_section", text["rope_parameters"]["mrope_section"])
+        writer.add_uint32("qwen25vl.vision.block_count", 32)
+        writer.add_array("qwen25vl.vision.fullatt_block_indexes", [7, 15])
+
+    tensors = {name: tensor.read() for name, tensor in Gguf(Path(plain)).tensors.items()}
+    pictures = {"v.patch_embd_0.weight": np.ones((2, 3), np.float32)}
+    path = write_gguf(tmp_path / "ollama.gguf", "qwen25vl", keys, tensors | pictures)
+    ours, theirs = session.load(path), session.load(plain)
+    assert (ours.config, ours.unread) == (theirs.config, (1, 6))
+    alone = write_gguf(tmp_path / "text.gguf", "qwen25vl", both(keys, worded(*_QWEN)), tensors)
+    with pytest.raises(UsageError, match="stands for a picture"):
+        session.trace(model=alone, text=f"ab{_QWEN[1]}")
+    found, wanted = (session.trace(ids=IDS, model=model).logits for model in (ours, theirs))
+    assert np.array_equal(found, wanted)
+
+
 def test_a_base_that_the_file_leaves_out_is_llama_cpps(convert):
     def without(writer):
         del writer.kv_data[0]["qwen2vl.rope.freq_base"]
@@ -92,6 +120,16 @@ def test_a_base_that_the_file_leaves_out_is_llama_cpps(convert):
     assert (
         row_error(np.array(rope.frequencies), 10_000.0 ** -(np.arange(0, width, 2) / width)) < 1e-6
     )
+
+
+@pytest.mark.parametrize("name", ["qwen3-vl-b"])
+def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
+    """Also where rows stand otherwise, and where norms are stored otherwise."""
+    check_same_change(tmp_path / "adapter", *convert(name))
+
+
+def both(*adders):
+    return lambda writer: [add(writer) for add in adders]
 
 
 def worded(*others):

@@ -177,6 +177,7 @@ SENTENCES = {
     "circuit.rotary": "Rotation is left out, as for a query and a key in the same place.",
     "circuit.stretched": "The attention factor {factor}, by which rotation lengthens what it acts "
     "on, is left out too.",
+    "circuit.longer": "In a text of more than {limit} tokens it is {factor}.",
     "circuit.head_norm": "The norm that every query and every key passes after W_Q and W_K is left "
     "out.",
     "circuit.all_norm": "The norm that a token's queries of all heads pass as one vector after "
