@@ -1,6 +1,7 @@
 """The README's screens are real: each `$ attn …` line is run, and its output compared.
 
-`python tests/test_readme.py` writes the outputs anew.
+So are its pictures: the command stands in a comment above each, and `--format svg` draws it.
+`python tests/test_readme.py` writes the outputs and the pictures anew.
 """
 
 import io
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -22,6 +24,7 @@ from attn_cli.cli.streams import Streams
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 NUMBER = r"(?<![\w.])-?\d+\.\d+(?:e-\d+)?"
+PICTURE = re.compile(r"<!-- (attn [^\n]+) -->\n!\[[^\]]+\]\((samples/screens/\w+\.svg)\)")
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
@@ -87,6 +90,27 @@ def test_screens_are_what_the_commands_print(command, output):
         assert read(piped.stdout.decode())[0] == words
 
 
+def told(picture: str) -> tuple[list[str], list[float]]:
+    """What a picture says: each of its texts, without places and shades."""
+    return read("\n".join(ElementTree.fromstring(picture).itertext()))
+
+
+@pytest.mark.parametrize("command, path", PICTURE.findall(README.read_text()))
+def test_pictures_are_what_the_commands_draw(command, path):
+    data = (ROOT / path).read_text()
+    (words, numbers), (words_now, numbers_now) = told(data), told(attn(f"{command} --format svg"))
+    assert words == words_now
+    assert numbers == pytest.approx(numbers_now, abs=0.011, rel=1e-4)
+    assert len(data) <= 60_000
+
+
+def test_every_picture_is_shown_and_there_are_few():
+    shown = [path for _, path in PICTURE.findall(README.read_text())]
+    there = (ROOT / "samples" / "screens").iterdir()
+    assert sorted(shown) == sorted(str(path.relative_to(ROOT)) for path in there)
+    assert 1 <= len(shown) <= 6
+
+
 def questions() -> list[tuple[str, list[str]]]:
     """Each row of the table of questions: its command, and what its page is said to hold."""
     rows = re.findall(
@@ -136,6 +160,8 @@ def write_anew() -> None:
         parts = [f"$ {command}\n" + run(command).strip("\n") + "\n" for command in commands]
         text = text.replace(f"```console\n{block}```", "```console\n" + "".join(parts) + "```")
     README.write_text(text)
+    for command, path in PICTURE.findall(text):
+        (ROOT / path).write_text(attn(f"{command} --format svg"))
 
 
 if __name__ == "__main__":
