@@ -105,7 +105,7 @@ class _Drawing:
     def _draw(self, one: Squares, before: Squares | None, *, rects: bool) -> None:
         """The squares, as many in a line as there is room for, and the names of rows and columns;
         those of the columns only where they are not those of the squares `before`."""
-        cell = _cell(one)
+        cell = _cell(one, self.digits)
         first_so = before is None or before.caption != one.caption
         if first_so:
             self.y += _LEADING / 2
@@ -235,11 +235,12 @@ def _of_mask(item: Picture, look: Look) -> Squares:
     return Squares(caption, titles, values, ~sees, rows, columns, turned, flat=True, marks=marks)
 
 
-def _cell(one: Squares) -> Cell:
+def _cell(one: Squares, digits: int) -> Cell:
     """The fewer squares and cells, the larger these are."""
     count, most = len(one.values), max(len(one.rows), len(one.columns))
     if count == 1 and most <= _TOLD:
-        return Cell(48, 26, told=True)
+        numerals = _widest(numbers.column(one.values, digits))
+        return Cell(max(48, ceil(numerals) + 10), 26, told=True)
     room = 640 if count == 1 else min(320, max(96, _ACROSS // count - _GAP))
     side = max(1, min(24, room // most))
     return Cell(side, side)
