@@ -101,7 +101,7 @@ def test_formats_are_named_in_help_hints_completion_and_readme(attn):
     assert f"{', '.join(FORMATS)}." in flat(attn("trace", "--help"))
     assert completed("trace", "--format", "") == list(FORMATS)
     suffixes = [suffix for form in FORMATS.values() for suffix in form.suffixes]
-    said = attn("trace", PROMPT, "--out", "x.html").said
+    said = attn("trace", PROMPT, "--out", "x.pdf").said
     assert sorted(re.findall(r"\.\w+", said.partition("hint: ")[2])) == sorted(suffixes)
     table = README.partition("| document | holds |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
