@@ -93,7 +93,8 @@ def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str
         if texts is not None:
             parts += _rects(one, place, cell, texts[place])
         else:
-            parts.append(element("image", **shape, **_SHARP, href=_png(values, hidden)))
+            shades = values * SEES if one.flat else values
+            parts.append(element("image", **shape, **_SHARP, href=_png(shades, hidden)))
             broken = ~np.isfinite(values) & ~hidden
             for where, fill in ((hidden, HIDDEN), (broken, BROKEN)):
                 if where.any():

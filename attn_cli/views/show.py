@@ -170,12 +170,9 @@ def _heads_picture(saved: Saved, look: Look) -> Shown:
 def _of_heads(saved: Saved) -> Trace:
     """A trace of which pages of heads need no arrays."""
     found = saved.result
-    return Trace(
-        model=saved.model, prompt=saved.prompt, settings=saved.settings,
-        attention=tuple(
-            _seen(saved, one) for one in (found.layers if isinstance(found, Layers) else [found])
-        ),
-    )  # fmt: skip
+    blocks = found.layers if isinstance(found, Layers) else [found]
+    shared = {"model": saved.model, "prompt": saved.prompt, "settings": saved.settings}
+    return Trace(**shared, attention=tuple(_seen(saved, one) for one in blocks))
 
 
 def _seen(saved: Saved, one: Heads) -> Attention:
@@ -219,10 +216,6 @@ def _mask(saved: Saved, _: Look) -> Shown:
     names = mask.names_of(saved.settings, saved.settings["compared_with"])
     lacks = [note("show.window")] * (found.kind == "self" and saved.model.partial)
     return Shown(mask.page(trace, replace(found, removed=tuple(cells)), *names), lacks)
-
-
-def _pictured(shown: Shown) -> Shown:
-    return shown._replace(page=mask.without_columns(shown.page))
 
 
 # What the page of the lens says of norms and biases.
@@ -402,5 +395,5 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
 # What of the page is a picture.
 PICTURES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "heads": _heads_picture,
-    "mask": lambda s, look: _pictured(_mask(s, look)),
+    "mask": lambda s, look: (one := _mask(s, look))._replace(page=mask.without_columns(one.page)),
 }

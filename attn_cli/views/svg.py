@@ -21,6 +21,7 @@ _MARGIN, _ACROSS = 16, 1100
 _TOLD = 16  # rows and columns of a square alone whose cells have their numbers in them
 _MARKED = 32  # rows and columns of a mask whose changed cells have marks
 _LOOKS = 200  # rows of which a picture's description says where they look
+_ONE = 1 + 1e-5  # a share of 1, rounded
 _ROLES = {"headline": "strong", "title": "strong", "block": "strong", "what-if": "what-if"}
 
 
@@ -48,7 +49,7 @@ def _is_picture(page: Page) -> bool:
     shown = [item for item in page if not isinstance(item, Say | Heading)]
     return bool(shown) and all(
         isinstance(item, Grids | Picture)
-        or (isinstance(item, Matrix) and not (item.values < 0).any())
+        or (isinstance(item, Matrix) and not ((item.values < 0) | (item.values > _ONE)).any())
         for item in shown
     )
 
@@ -106,11 +107,11 @@ class _Drawing:
         """The squares, as many in a line as there is room for, and the names of rows and columns;
         those of the columns only where they are not those of the squares `before`."""
         cell = _cell(one, self.digits)
-        first_so = before is None or before.caption != one.caption
-        if first_so:
+        anew = before is None or before.caption != one.caption
+        if anew:
             self.y += _LEADING / 2
             self._line(one.caption)
-        named = first_so or list(before.columns) != list(one.columns)
+        named = anew or list(before.columns) != list(one.columns)
         margin = _MARGIN + _widest(one.rows) + 6
         title = _FONT * _ADVANCE * max(map(cell_len, one.titles), default=0)
         step = max(len(one.columns) * cell.width, title) + _GAP

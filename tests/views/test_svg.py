@@ -211,6 +211,24 @@ def test_many_cells_are_an_image_of_the_same_shades():
     assert not cells(group) and len(svg.render(page, Look())) < 100_000
 
 
+def test_a_large_mask_has_one_shade_that_the_legend_has_too():
+    lower = np.tri(110, dtype=bool)
+    root = rendered([Picture(labels(["a"] * 110), lower, lower.T)])
+    before, after = squares(root)
+    ink = np.array([0x08, 0x30, 0x6B])
+    for square, seen in ((before, lower), (after, lower.T)):
+        wanted = 255 + (ink - 255) * (panels.SEES * seen)[..., None]
+        assert np.abs(png(square.find(f"{SPACE}image").get("href")) - wanted).max() <= 1.01
+    key = [r for r in root.iter(f"{SPACE}rect") if r.get("fill-opacity") == f"{panels.SEES:g}"]
+    assert len(key) == 1 and "sees" in words(root)
+
+
+@pytest.mark.parametrize("value", [1.5, -0.5])
+def test_what_are_no_shares_of_one_is_a_screen(value):
+    item = Matrix("scores", np.array([[value, 0.5]]), ["is"], NAMES[:2])
+    assert not squares(rendered([item])) and b"#000000" in svg.render([item], Look())
+
+
 def test_too_many_cells_are_refused_with_the_size_and_what_to_do():
     with pytest.raises(
         ContentError, match=r"would take up to 170\.\d MiB, more than 16\.0 MiB"
