@@ -18,6 +18,7 @@ from attn_cli.words import sentence
 _COLUMNS, _ADVANCE = 96, 0.6  # columns of a line of text; a column's width over its height
 _FONT, _SMALL, _LEADING, _GAP = 13, 11, 18, 14  # pixels
 _MARGIN, _ACROSS = 16, 1100
+_LITTLE, _ABREAST = 120, 1920  # so wide squares may take so many pixels, for a layer in one line
 _TOLD = 16  # rows and columns of a square alone whose cells have their numbers in them
 _MARKED = 32  # rows and columns of a mask whose changed cells have marks
 _LOOKS = 200  # rows of which a picture's description says where they look
@@ -115,7 +116,8 @@ class _Drawing:
         margin = _MARGIN + _widest(one.rows) + 6
         title = _FONT * _ADVANCE * max(map(cell_len, one.titles), default=0)
         step = max(len(one.columns) * cell.width, title) + _GAP
-        across = max(1, int((_ACROSS + _GAP) // step))
+        across = max(1, int(((_ABREAST if step <= _LITTLE else _ACROSS) + _GAP) // step))
+        across = ceil(len(one.values) / ceil(len(one.values) / across))  # as many in each line
         drawn = list(panels.drawn(one, cell, self.digits, rects=rects))
         for first in range(0, len(drawn), across):
             some = range(first, min(first + across, len(drawn)))

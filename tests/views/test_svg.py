@@ -125,6 +125,15 @@ def test_a_queries_row_is_chosen_and_a_key_left_out(trace):
     assert said == ["is → the", "is → China", "thinker → the", "thinker → China"]
 
 
+@pytest.mark.parametrize("heads, lines", [(12, 1), (16, 1), (32, 2), (33, 2)])
+def test_a_layer_stands_in_one_line_or_in_equal_ones(heads, lines):
+    root = rendered([Grids(NAMES, range(heads), np.full((heads, 3, 3), 0.3))])
+    places = [g.get("transform") for g in root.iter(f"{SPACE}g") if g.get("transform")]
+    ys = [re.search(r",([\d.]+)\)", at)[1] for at in places]
+    assert len(ys) == heads and len(set(ys)) == lines
+    assert {ys.count(y) for y in ys} <= {-(-heads // lines), heads // lines}
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_is_no_number_has_a_pattern_and_its_name(count):
     values = np.full((1, count, count), 0.5)
@@ -331,7 +340,7 @@ def test_no_text_is_wider_than_the_picture_or_stands_on_another():
         root = rendered(page, digits=9)
         wide, high = float(root.get("width")), float(root.get("height"))
         for group in root.iter(f"{SPACE}g"):
-            if at := re.match(r"translate\(([\d.]+) ([\d.]+)\)", group.get("transform", "")):
+            if at := re.match(r"translate\(([\d.]+),([\d.]+)\)", group.get("transform", "")):
                 frame = group.find(f".//{SPACE}rect[@class='frame']")
                 assert float(at[1]) + float(frame.get("width")) <= wide
                 assert float(at[2]) + float(frame.get("height")) <= high
