@@ -95,13 +95,18 @@ def _read(
 
 def _check_reserved(model: Model, read: Prompt) -> None:
     """Raises UsageError for a token that stands for a picture, or for where one begins or ends."""
-    token = next((token for token in read.tokens if token.id in model.reserved), None)
-    if token is not None:
-        raise UsageError(
-            f"the prompt has the token {shorten(repr(token.text))} (id {token.id}), which stands "
-            f"for a picture or a part of one ({model.reserved[token.id]})",
-            f"leave it out: attn reads the text part of {model.facts.name} alone",
-        )
+    for token in read.tokens:
+        key = model.reserved.get(token.id, "")
+        if not key and token.text in model.reserved_texts:
+            beside = model.reserved_texts[token.text]
+            there = not beside or model.tokenizer.id_of(beside) >= 0
+            key = "tokenizer.ggml.tokens" if there else ""
+        if key:
+            raise UsageError(
+                f"the prompt has the token {shorten(repr(token.text))} (id {token.id}), which "
+                f"stands for a picture or a part of one ({key})",
+                f"leave it out: attn reads the text part of {model.facts.name} alone",
+            )
 
 
 def _says_something(read: Prompt) -> bool:

@@ -17,7 +17,7 @@ class Command(NamedTuple):
 
     help: str
     records: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ("table", "json", "ndjson")
+    formats: tuple[str, ...] = ("table", "json", "ndjson", "svg")
     lacks: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
 
@@ -67,7 +67,8 @@ COMMANDS = {
                       ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
                       lacks=("digits", "full", "layout")),
     "show": Command("A saved document as a page again, in any view.",
-                    formats=tuple(FORMATS), views=_VIEWS),
+                    formats=tuple(n for n, form in FORMATS.items() if not form.drawn),
+                    views=_VIEWS),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip
 

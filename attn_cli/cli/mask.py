@@ -49,7 +49,7 @@ def command(
     from attn_cli.analysis.mask import NEEDS, mask
     from attn_cli.views import mask as view
 
-    model = prompt.load()
+    model, picture = prompt.load(), output.is_picture(output.chosen_format("mask", out), out)
     where = attention.of(model.facts)
     block, at = one_head(model.facts, where, layer, head, "mask")
 
@@ -68,7 +68,8 @@ def command(
         before, after, name = _compared(run, what_if)
         found = mask(before, after, block, at, top=top)
         chosen = {**after.settings, "compared_with": name, "layer": block.layer, "head": at}
-        page = partial(view.page, after, found, *view.names_of(after.settings, name))
+        drawn = view.picture if picture else view.page
+        page = partial(drawn, after, found, *view.names_of(after.settings, name))
         return output.Result(page, found, model.facts, read, chosen, _beside(after.notes))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)

@@ -200,6 +200,15 @@ def check(model: Model) -> None:
         tensor.rows([0])
 
 
+def _plain(model: Model) -> dict[str, Any]:
+    """The config as documents have it, records within it as mappings; unbounded is None."""
+    found = {
+        key: one._asdict() if isinstance(one, tuple) and hasattr(one, "_asdict") else one
+        for key, one in asdict(model.config).items()
+    }
+    return found | ({"context": model.facts.context or None} if "context" in found else {})
+
+
 def contents(model: Model) -> Contents:
     """Reads headers, and a row of each type. Raises ContentError for what does not open."""
     check(model)
@@ -213,7 +222,7 @@ def contents(model: Model) -> Contents:
         kind = re.sub(r"\.\d+\.", ".*.", tensor.name).rpartition(".")[0]
         parts.setdefault(kind, []).append(tensor)
     return Contents(
-        config=asdict(model.config),
+        config=_plain(model),
         tokens=model.tokenizer.size,
         parameters=sum(tensor.parameters for tensor in tensors),
         bytes=sum(tensor.bytes for tensor in tensors),

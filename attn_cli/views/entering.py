@@ -221,10 +221,13 @@ def _rotation(view: HeadView) -> Items:
         yield say("project.unturned")
     key = "project.neighbours" if facts.interleaved else "project.halves"
     last = note("project.of_last", count=facts.rotated) if facts.rotated_from else ""
-    yield say("project.rotary", pair=note(key, half=half, last=last), query=view.names[view.query])
+    then = facts.grown or facts.head_norm == "rotated"
+    so = note("project.so_then" if then else "project.so")
+    pair = note(key, half=half, last=last)
+    yield say("project.rotary", pair=pair, so=so, query=view.names[view.query])
     axes = note("axes.matrix", rows="1", columns=note("project.pairs"))
     yield Matrix(note("project.angles"), angles, [""], range(half), axes)
-    factor = facts.attention_factor(view.block.layer)
+    factor = float(view.block.shown["attention_factor"])
     if facts.rotated < facts.head_width:
         key = "project.partial_last" if facts.rotated_from else "project.partial"
         yield say(key, width=facts.head_width, count=facts.rotated)

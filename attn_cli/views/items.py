@@ -138,13 +138,19 @@ GRID = 24
 class Grids(NamedTuple):
     """The weights (head, query, key) of several heads, small and side by side; a cell that is
     `hidden` (query, key) has a mark of its own. `names` are the queries', and the keys' unless
-    `keys` names these."""
+    `keys` names these; `titles` are the heads', if not their numbers."""
 
     names: Sequence[str]
     heads: Sequence[int]
     weights: np.ndarray
     hidden: np.ndarray = NOTHING
     keys: Sequence[str] = ()
+    titles: Sequence[Words] = ()
+
+    @property
+    def called(self) -> list[str]:
+        """What stands above each head."""
+        return [str(t) for t in self.titles or (note("column.head", head=h) for h in self.heads)]
 
 
 class Picture(NamedTuple):

@@ -209,11 +209,13 @@ def _one_by_one(grid: _Grid, kept: list[int]) -> Iterator[tuple[int, list[str], 
                 yield line, name, grid.texts[line, j], grid.styles[line, j]
 
 
-def signs(values: np.ndarray) -> np.ndarray:
-    """The place of each number's style in `SIGNS`; a number is large above half the largest."""
+def signs(values: np.ndarray, largest: float | None = None) -> np.ndarray:
+    """The place of each number's style in `SIGNS`; a number is large above half the `largest`, of
+    these unless one is given."""
     size = np.abs(np.where(np.isfinite(values), values, 0))
     sign = np.sign(np.where(np.isfinite(values), values, 0))
-    return (sign * (1 + (size > size.max(initial=0.0) / 2))).astype(int)
+    most = size.max(initial=0.0) if largest is None else largest
+    return (sign * (1 + (size > most / 2))).astype(int)
 
 
 def draw_columns(item: Columns, look: Look) -> Iterator[Drawn]:

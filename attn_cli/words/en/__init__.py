@@ -8,9 +8,11 @@ from attn_cli.words.en import (
     embed,
     exercise,
     heads,
+    inside,
     lens,
     parts,
     routing,
+    svg,
     tokens,
     trace,
     views,
@@ -18,7 +20,7 @@ from attn_cli.words.en import (
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, heads, lens, parts, routing, tokens, trace, views, why,
-    exercise,
+    commands, common, compare, cost, embed, heads, inside, lens, parts, routing, svg, tokens, trace,
+    views, why, exercise,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

@@ -68,4 +68,5 @@ SENTENCES = {
     "embed.same": "The vectors are the same all the way: no word that it can see differs.",
     # notes
     "embed.pieces": "{word} is {count} tokens for {model} ({pieces}); the last stands for it",
+    "embed.signs": "{word} was looked up as one word; a sum has spaces around each sign: {sum}",
 }

@@ -99,8 +99,9 @@ SENTENCES = {
     "that softmax stays sharp over a long text; for `{query}` it is {factor}.",
     "project.rotary": "Rotary position embedding (RoPE): {pair} rotate together, "
     "(a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
-    "so that position affects a dot product only through the distance. The angles of `{query}`, "
-    "in radians:",
+    "{so}. The angles of `{query}`, in radians:",
+    "project.so": "so that position affects a dot product only through the distance",
+    "project.so_then": "so that rotation by itself affects a dot product only through the distance",
     "project.halves": "dimensions i and i + {half}{last}",
     "project.neighbours": "dimensions 2i and 2i + 1{last}",
     "project.of_last": " of the last {count}",
@@ -259,6 +260,8 @@ SENTENCES = {
     "added.",
     "after.parallel": "Attention and a feed-forward network, which works on each token alone, both "
     "start from this layer's x; the outputs of both are added to it.",
+    "after.experts": "Here the network is a mixture of experts; which of them each token passes "
+    "stands at the end of the page.",
     "after.shared_norm": "One norm serves both, so that the network reads `normed` too.",
     "after.norms": "Each of the two first passes its own norm; the rows show what is added.",
     "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
