@@ -1,5 +1,6 @@
 """`attn trace`: the six steps, as tables or as a document."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module

@@ -121,7 +121,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     shapes = of_layers(family.shapes(config), config)
     idle = quantised.idle_biases(tensors, stored, shapes)
     aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
-    said |= {"predicts": not without_head(shapes, stored, family.head), **_by_hand(place)}
+    said |= {"predicts": not without_head(shapes, stored, family.head)} | _by_hand(place)
     named = naming.fused_in(tensors, shapes) | naming.older_in(tensors)
     named |= {name: name for name in of_head(shapes, family.head)}
     facts = _facts(place, folder.config["model_type"], family, config, shapes, **said)

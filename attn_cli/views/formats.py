@@ -50,4 +50,6 @@ FORMATS = {
     "csv": Format((".csv",), arrays="attn_cli.views.csv"),
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
     "svg": Format((".svg",), page="attn_cli.views.svg"),
+    "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
+    "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),
 }

@@ -79,7 +79,7 @@ def page(
     for view in views if steps else ():
         if not one:
             found.append(Say(_where(trace, view.block, view.place), "block"))
-        found.extend(_steps_of(view, steps, first=not view.place))
+        found.extend(steps_of(view, steps, first=not view.place))
         if view.place == len(view.block.heads) - 1:
             found.extend(_after(view, whole=whole, after=after))
     found.extend(predictions(trace, views[0] if whole else None, full=full))
@@ -162,7 +162,7 @@ def _followed(entry: Prediction, view: HeadView) -> bool:
     return view.block.stack == view.facts.stack and entry.position == view.query
 
 
-def _steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
+def steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
     """The chosen steps of one head; what enters the layer is told with its `first` alone."""
     for number, (step, *needed) in enumerate(_STEPS, 1):
         if number not in steps or not view.has(*needed) or not (first or number > 1):

@@ -8,6 +8,7 @@ from attn_cli.words.en import (
     embed,
     exercise,
     heads,
+    html,
     inside,
     lens,
     parts,
@@ -17,10 +18,11 @@ from attn_cli.words.en import (
     trace,
     views,
     why,
+    xlsx,
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, heads, inside, lens, parts, routing, svg, tokens, trace,
-    views, why, exercise,
+    commands, common, compare, cost, embed, exercise, heads, html, inside, lens, parts, routing,
+    svg, tokens, trace, views, why, xlsx,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
