@@ -27,9 +27,9 @@ from attn_cli.views.workbook.sheets import LEFT, MOST_COLUMNS, TOP, Sheet
 from attn_cli.views.workbook.steps import STEPS
 from attn_cli.words import note, sentence
 
-# A workbook of so many cells takes about half a minute to write and as long to open; matrices of
+# A workbook of so many cells takes a quarter of a minute to write, and as long to open; matrices of
 # more are left out unless they are asked for.
-MOST_CELLS, MOST_PARAMETERS = 2_000_000, 400_000
+MOST_CELLS, MOST_PARAMETERS = 1_000_000, 400_000
 _BESIDE = 4  # columns that stand beside an array's
 _OF_QUERY_AND_KEY = 8  # sheets that have a cell for each pair
 _LONGEST = 32_767  # characters of a cell
@@ -53,12 +53,12 @@ def needed(drawing: Drawing) -> frozenset[str]:
     sides = [len(side.tokens) for side in drawing.prompt.sides(at.stack, at.kind)]
     if len(keys) < sides[1]:
         raise UsageError(sentence("xlsx.keys"), sentence("xlsx.keys_hint"))
-    _check_size(facts, len(queries), len(keys))
-    cells, most = _matrix_cells(facts), MOST_PARAMETERS
-    if drawing.parameters and cells > MOST_CELLS:
-        words = {"cells": cells, "most": MOST_CELLS}
-        raise ContentError(sentence("xlsx.large", **words), sentence("xlsx.large_parameters"))
-    if cells > most and not drawing.parameters:
+    _check_columns(facts, len(keys))
+    matrices = _matrix_cells(facts)
+    matrices = matrices if drawing.parameters or matrices <= MOST_PARAMETERS else 0
+    none = "xlsx.large_parameters" if drawing.parameters else "xlsx.large_none"
+    _check_cells(facts, len(queries), len(keys), matrices, none)
+    if not matrices:
         return _KEPT
     letters = "v" if facts.head_norm in ("each", "all") else "qkv"  # else they are no products
     return _KEPT | {f"{start}_{letter}" for letter in letters for start in "wb"}
@@ -98,7 +98,7 @@ def _matrix_cells(facts: Facts) -> int:
     return facts.model_width * (2 * facts.head_width + facts.of_values)
 
 
-def _check_size(facts: Facts, queries: int, keys: int) -> None:
+def _check_columns(facts: Facts, keys: int) -> None:
     most = MOST_COLUMNS - LEFT - _BESIDE
     for what, count in (("tokens", keys), ("model", facts.model_width)):
         if count > most:
@@ -107,15 +107,20 @@ def _check_size(facts: Facts, queries: int, keys: int) -> None:
                 sentence("xlsx.wide", needed=count + MOST_COLUMNS - most, **words),
                 sentence("xlsx.wide_hint", **words),
             )
-    each = _OF_QUERY_AND_KEY * keys + facts.model_width + 4 * facts.head_width
-    rest = keys * (2 * facts.model_width + 4 * facts.head_width)
-    rest += facts.model_width * facts.of_values
+
+
+def _check_cells(facts: Facts, queries: int, keys: int, matrices: int, none: str) -> None:
+    """Whether a workbook opens, with so many cells of the matrices of q, k and v; `none` is the
+    hint where no count of queries fits."""
+    width, head = facts.model_width, facts.head_width + facts.of_values
+    each = _OF_QUERY_AND_KEY * keys + width + 2 * head
+    rest = keys * 2 * (width + head) + width * facts.of_values + matrices
     cells, fits = rest + queries * each, (MOST_CELLS - rest) // each
-    if cells > MOST_CELLS:
-        hint = "xlsx.large_hint" if fits > 0 else "xlsx.large_none"
-        raise ContentError(
-            sentence("xlsx.large", cells=cells, most=MOST_CELLS), sentence(hint, fits=fits)
-        )
+    if cells <= MOST_CELLS:
+        return
+    hint = "xlsx.large_hint" if fits > 0 else none
+    words = {"cells": cells, "most": MOST_CELLS, "fits": fits}
+    raise ContentError(sentence("xlsx.large", **words), sentence(hint, **words))
 
 
 def _computed(trace: Trace) -> Head:
@@ -219,7 +224,8 @@ class _Writer:
         elif isinstance(cell, Live):
             page.write_formula(row, column, f"={cell.formula}", self._format("0.000"), cell.value)
         elif isinstance(cell, int | float):
-            self._number(page, row, column, cell, None)
+            form = self._format("0.000" if isinstance(cell, float) else "")
+            self._number(page, row, column, cell, form)
         elif cell:
             self._text(page, row, column, cell, self.text)
 

@@ -290,7 +290,14 @@ def softmax(head: Head) -> None:
         head.put("powers", values, columns, own=last, formula=power, like="weights")
         head.sheets["weights"] = weights
         before = shortest(head.values("weights"))
-        head.put("weights_before", before, columns[:keys], own=keys, like="weights")
+        head.put(
+            "weights_before",
+            before,
+            columns[:keys],
+            own=keys,
+            like="weights",
+            provenance=head.view.block.provenance("weights"),
+        )
 
 
 def weighted_sum(head: Head) -> None:
