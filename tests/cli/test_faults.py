@@ -148,6 +148,14 @@ def test_what_was_typed_is_refused_with_a_way_on(attn, arguments, words):
         ),
         (("help", "trac"), ("no command 'trac'", "did you mean attn trace?")),
         (("loss", "the king", "--layout", "columns"), ("no such option: --layout",)),
+        (
+            ("tokens", "x", "--adapter", "y"),
+            (
+                "no such option: --adapter (it would change nothing in attn tokens)",
+                "it belongs to trace, heads,",
+            ),
+        ),
+        (("trace", "x", "--circuit", "0.1"), ("no such option: --circuit", "belongs to heads\n")),
         (("train",), ("missing argument", "hint: attn train samples/corpus.txt")),
         (("heads", PROMPT, "--format", "csv"), ("cannot write csv",)),
     ],

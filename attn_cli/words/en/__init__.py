@@ -6,10 +6,14 @@ from attn_cli.words.en import (
     compare,
     cost,
     embed,
+    exercise,
     heads,
+    html,
+    inside,
     lens,
     parts,
     routing,
+    svg,
     tokens,
     trace,
     views,
@@ -18,7 +22,7 @@ from attn_cli.words.en import (
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, heads, lens, parts, routing, tokens, trace, views, why,
-    xlsx,
+    commands, common, compare, cost, embed, exercise, heads, html, inside, lens, parts, routing,
+    svg, tokens, trace, views, why, xlsx,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
