@@ -88,9 +88,11 @@ def load() -> Any:
 
 def _one_head(heads: Sequence[tuple[Any, int]]) -> None:
     if len(heads) != 1:
-        named = some([f"{at.layer}.{head}" for at, head in heads], 3)
-        words = sentence("xlsx.one_head", heads=named)
-        raise UsageError(words, sentence("xlsx.one_head_hint"))
+        kinds = {at[:2] for at, _ in heads}
+        named = [f"{at.stack} {at.kind} " * (len(kinds) > 1) + f"{at.layer}.{n}" for at, n in heads]
+        words = sentence("xlsx.one_head", heads=some(named, 3))
+        hint = "xlsx.one_kind_hint" if len(kinds) > 1 else "xlsx.one_head_hint"
+        raise UsageError(words, sentence(hint, stack=heads[0][0].stack))
 
 
 def _matrix_cells(facts: Facts) -> int:
@@ -160,7 +162,7 @@ class _Writer:
     def write(self, trace: Trace, head: Head) -> None:
         """The first sheet, the settings and the arrays."""
         facts, cells = trace.model, _matrix_cells(trace.model)
-        there = "w_v" in head.view.arrays or facts.partial or facts.kv_latent
+        there = "w_v" in head.view.arrays or facts.kv_latent
         left_out = 0 if there or cells <= MOST_PARAMETERS else cells
         front = self.book.add_worksheet(sentence("xlsx.first"))
         self._settings(used_settings(head))

@@ -271,18 +271,6 @@ def test_queries_choose_rows_and_every_token_stays(attn):
     assert [sheets["weights"][name].value for name in ("A3", "A4")] == ["is", "China"]
 
 
-def test_a_saved_document_is_a_workbook_of_what_it_holds(attn, tmp_path):
-    saved = tmp_path / "saved.json"
-    attn("trace", PROMPT, "--out", saved)
-    code, data, _ = attn("show", saved, "--format", "xlsx")
-    computed = workbooks.Computed(data)
-    assert code == 0
-    assert not computed.sheets["q"]["B3"].formula and computed.sheets["weights"]["B3"].formula
-    assert "head_output" not in computed.sheets
-    trace = traced(head=0)
-    assert max(errors(trace, computed.matrix, LIVE[:-1]).values()) < 1e-5
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -298,6 +286,14 @@ def test_what_cannot_be_a_workbook_is_refused(attn, monkeypatch, options, words)
     code, out, said = attn("trace", PROMPT, "--format", "xlsx", *options)
     assert (code, out) == (2, b"")
     assert all(word in said for word in words) and said.count(b"\n") <= 3
+
+
+def test_several_kinds_of_attention_are_told_apart(attn):
+    asked = ("trace", "the king", "--model", "tiny-translator", "--kind", "all", "--quiet")
+    code, _, said = attn(*asked, "--format", "xlsx")
+    assert code == 2
+    assert b"decoder self 0.0, decoder cross 0.0\n" in said
+    assert b"--stack decoder --kind self --layer 0" in said
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ SENTENCES = {
     # refusals
     "xlsx.one_head": "a workbook holds one head of one layer, and here are {heads}",
     "xlsx.one_head_hint": "choose it: --layer 0 --head 0",
+    "xlsx.one_kind_hint": "choose it: --stack {stack} --kind self --layer 0 --head 0",
     "xlsx.keys": "--key leaves keys out, and the formulas of softmax need all of them",
     "xlsx.keys_hint": "leave --key out; --query chooses rows",
     "xlsx.after": "--after has no place in a workbook: mlp_output could not follow what is changed",
