@@ -112,7 +112,7 @@ def _angles(head: Head) -> None:
         values = np.column_stack([angle_PR, factor])
         columns.append(note("xlsx.query_factor"))
     head.exact["angles"] = angle_PR
-    head.put("angles", values, columns, own=half)
+    head.put("angles", values, columns, own=half, provenance=head.view.block.provenance("q"))
 
 
 def _rotated(head: Head, letter: str) -> None:
