@@ -147,6 +147,10 @@ def checked(name, model, **more):
     trace = traced(model, ids=(5, 6, 7, 5, 9), next=False, **more)
     data = book(trace)
     computed = workbooks.Computed(data)
+    for sheet, cells in computed.sheets.items():
+        for at, cell in cells.items():
+            if cell.formula and isinstance(cell.value, float):
+                assert computed.cell(sheet, at) == pytest.approx(cell.value, rel=1e-4, abs=1e-5)
     named = [n for n in computed.sheets if n in vocabulary.ARRAYS]
     assert max(errors(trace, computed.matrix, named).values()) < 1e-5
     fixed = {n for n in (*LIVE, "q", "k", "v", "normed", "q_unrotated", "k_unrotated",
@@ -198,6 +202,15 @@ def test_a_changed_cell_does_what_the_option_does(name):
 
 _PLAIN = {("settings", "B3"): 8**-0.5, ("settings", "B4"): 1, ("settings", "B6"): 1,
           ("visible", "B3"): 1, ("visible", "D8"): 1}  # fmt: skip
+
+
+def test_a_large_sink_takes_all(type_folder):
+    data = book(traced(type_folder("gpt_oss-a"), ids=(5, 6, 7), next=False))
+    settings = workbooks.read(data)["settings"]
+    (cell,) = (at.replace("A", "B") for at, one in settings.items() if one.value == "sink")
+    computed = workbooks.Computed(workbooks.changed(data, {"settings": {cell: 5000}}))
+    np.testing.assert_array_equal(computed.matrix("weights", 4), [[0, 0, 0, 1]] * 3)
+    assert not computed.matrix("z", 2).any()
 
 
 def after_query(trace, cell=(5, 2), value=3.0):
