@@ -114,6 +114,9 @@ _AREA = r"(\w+)!\$?([A-Z]+)\$?(\d+):\$?([A-Z]+)\$?(\d+)"
 _CELL = r"(\w+)!\$?([A-Z]+)\$?(\d+)"
 
 
+_COLUMNS = [letters(n) for n in range(-1, 700)]
+
+
 def _largest(*parts: np.ndarray) -> float:
     """The largest number; 0 where there is none."""
     every = np.concatenate([np.ravel(part) for part in parts])
@@ -154,8 +157,7 @@ class Computed:
         return self._known[sheet, name]
 
     def area(self, sheet: str, left: str, top: int, right: str, bottom: int) -> np.ndarray:
-        columns = [letters(n) for n in range(-1, 700)]
-        columns = columns[columns.index(left) : columns.index(right) + 1]
+        columns = _COLUMNS[_COLUMNS.index(left) : _COLUMNS.index(right) + 1]
         rows = range(top, bottom + 1)
         return np.array([[self.cell(sheet, f"{c}{r}") for c in columns] for r in rows])
 

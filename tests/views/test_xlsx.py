@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,8 +20,7 @@ PROMPT = "the greatest thinker in China is"
 LIVE = ("scores", "scaled", "masked", "weights", "z", "head_output")
 # What a changed cell may not reach, in models of each kind: a norm of q and k, or latents.
 NORMED = {"q_unrotated", "k_unrotated"}
-FIXED = {"qwen3-yarn": NORMED, "gemma3": NORMED, "deepseek-v2-a": NORMED | {"v"},
-         "hunyuan_v1_dense-a": {"q", "k"}}  # fmt: skip
+FIXED = {"qwen3-yarn": NORMED, "deepseek-v2-a": NORMED | {"v"}}
 
 
 def traced(model="tiny", **more):
@@ -32,6 +32,16 @@ def traced(model="tiny", **more):
 
 def book(trace):
     return b"".join(xlsx.render(trace))
+
+
+@cache
+def the_plain():
+    return traced()
+
+
+@cache
+def the_book():
+    return book(the_plain())
 
 
 def of_head(trace, name):
@@ -63,8 +73,7 @@ def attn(capsysbinary, monkeypatch):
 
 
 def test_cells_hold_the_float32_numbers_of_the_trace():
-    trace = traced()
-    sheets = workbooks.read(book(trace))
+    trace, sheets = the_plain(), workbooks.read(the_book())
     for name in (*LIVE, "x", "normed", "q", "k", "v", "w_q", "b_q", "w_o", "w_norm", "visible"):
         wanted = np.atleast_2d(of_head(trace, name))
         found = workbooks.matrix(sheets[name], wanted.shape[1])
@@ -72,11 +81,11 @@ def test_cells_hold_the_float32_numbers_of_the_trace():
 
 
 def test_the_same_trace_gives_the_same_bytes():
-    assert book(traced()) == book(traced())
+    assert the_book() == book(traced())
 
 
 def test_sheets_stand_in_computing_order_and_the_first_lists_them():
-    sheets = workbooks.read(book(traced()))
+    sheets = workbooks.read(the_book())
     first, settings, *names = sheets
     assert (first, settings) == ("read me", "settings")
     order = [name for name in vocabulary.ARRAYS if name in names]
@@ -95,7 +104,7 @@ def test_the_first_sheet_says_the_prompt_the_prediction_and_what_if_settings():
     assert {PROMPT, best.text, best.id, "what-if"} <= set(said)
     assert any(one == pytest.approx(best.logit) for one in said if isinstance(one, float))
     assert any("--mask block:5:0 --attention-temperature 2" in str(one) for one in said)
-    plain = [str(c.value) for c in workbooks.read(book(traced()))["read me"].values()]
+    plain = [str(c.value) for c in workbooks.read(the_book())["read me"].values()]
     assert any("no what-if" in one for one in plain)
     assert not any("--mask" in one for one in plain)
 
@@ -138,9 +147,8 @@ def test_a_number_that_is_none_is_a_word_and_its_formulas_are_numbers(tiny_folde
 
 # --- formulas ------------------------------------------------------------------------------------
 
-MODELS = ("gpt2-a", "llama-yarn", "gemma2", "gemma3", "qwen3-yarn", "bloom", "modernbert-biased",
-          "deberta-both", "deberta-p2c", "opt-behind", "bert", "phi3-long")  # fmt: skip
-TYPES = ("gpt_oss-a", "mpt-a", "deepseek-v2-a", "hunyuan_v1_dense-a", "gptj-a", "ministral3-a")
+MODELS = ("llama-yarn", "gemma2", "qwen3-yarn", "bloom", "deberta-both", "bert")
+TYPES = ("gpt_oss-a", "mpt-a", "deepseek-v2-a", "gptj-a", "ministral3-a")
 
 
 def checked(name, model, **more):
@@ -187,14 +195,14 @@ WHAT_IFS = {
 @pytest.mark.parametrize("name", WHAT_IFS)
 def test_a_changed_cell_does_what_the_option_does(name):
     options, cells = WHAT_IFS[name]
-    plain, there = traced(), traced(**options)
-    computed = workbooks.Computed(workbooks.changed(book(plain), cells))
+    plain, there = the_plain(), traced(**options)
+    computed = workbooks.Computed(workbooks.changed(the_book(), cells))
     assert max(errors(there, computed.matrix).values()) < 1e-5
     moved = computed.cell("read me", "B5")
     change = np.abs(of_head(there, "weights") - of_head(plain, "weights")).max()
     assert moved == pytest.approx(change, abs=1e-6)
     # A workbook of the what-if itself comes back to the model's own numbers.
-    if name != "zero":
+    if name in ("heated", "masked"):
         back = {s: {c: _PLAIN[s, c] for c in found} for s, found in cells.items()}
         own = workbooks.Computed(workbooks.changed(book(there), back))
         assert max(errors(plain, own.matrix).values()) < 1e-5
@@ -227,8 +235,8 @@ def after_query(trace, cell=(5, 2), value=3.0):
 
 
 def test_a_changed_query_moves_all_that_follows():
-    trace = traced()
-    computed = workbooks.Computed(workbooks.changed(book(trace), {"q": {"D8": 3}}))
+    trace = the_plain()
+    computed = workbooks.Computed(workbooks.changed(the_book(), {"q": {"D8": 3}}))
     wanted = after_query(trace)
     assert max(errors(wanted, computed.matrix).values()) < 1e-5
     assert row_error(of_head(wanted, "weights"), of_head(trace, "weights")) > 0.01
@@ -239,12 +247,8 @@ def test_a_changed_query_moves_all_that_follows():
 def test_libreoffice_computes_the_same(tmp_path, golden_path, type_folder):
     plain = traced()
     cases = {
-        "plain": (plain, {}, plain),
         "query": (plain, {"q": {"D8": 3}}, after_query(plain)),
-        **{
-            n: (plain, WHAT_IFS[n][1], traced(**WHAT_IFS[n][0]))
-            for n in ("cold", "heated", "masked")
-        },
+        **{n: (plain, WHAT_IFS[n][1], traced(**WHAT_IFS[n][0])) for n in ("heated", "masked")},
     }
     for name, path in (
         ("sinks", type_folder("gpt_oss-a")),
