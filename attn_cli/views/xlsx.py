@@ -106,7 +106,7 @@ def _check_columns(facts: Facts, keys: int) -> None:
         if count > most:
             words = {"most": MOST_COLUMNS, "what": sentence(f"xlsx.{what}_of"), "fits": most}
             raise ContentError(
-                sentence("xlsx.wide", needed=count + MOST_COLUMNS - most, **words),
+                sentence("xlsx.wide", count=count, needed=count + MOST_COLUMNS - most, **words),
                 sentence("xlsx.wide_hint", **words),
             )
 

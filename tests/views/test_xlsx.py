@@ -316,8 +316,8 @@ def test_several_kinds_of_attention_are_told_apart(attn):
 @pytest.mark.parametrize(
     ("name", "limit", "words"),
     [
-        ("MOST_COLUMNS", 10, (b"at most 10 columns, and tokens needs", b"up to 5 tokens fit")),
-        ("MOST_COLUMNS", 30, (b"dimensions of the model needs",)),
+        ("MOST_COLUMNS", 10, (b"at most 10 columns, and 6 tokens need 11", b"up to 5 tokens fit")),
+        ("MOST_COLUMNS", 30, (b"32 dimensions of the model need 37",)),
         ("MOST_CELLS", 2000, (b"of 2,272 cells", b"--query with up to 3 queries")),
         ("MOST_CELLS", 800, (b"choose a shorter prompt; --format npz",)),
     ],

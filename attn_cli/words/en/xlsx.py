@@ -9,7 +9,7 @@ SENTENCES = {
     "xlsx.keys_hint": "leave --key out; --query chooses rows",
     "xlsx.after": "--after has no place in a workbook: mlp_output could not follow what is changed",
     "xlsx.after_hint": "--format csv or json",
-    "xlsx.wide": "a workbook has at most {most:,} columns, and {what} needs {needed:,}",
+    "xlsx.wide": "a workbook has at most {most:,} columns, and {count:,} {what} need {needed:,}",
     "xlsx.wide_hint": "up to {fits:,} {what} fit; --format npz has no limit",
     "xlsx.large": "a workbook of {cells:,} cells is too large to open: at most {most:,}",
     "xlsx.large_hint": "--query with up to {fits:,} queries fits; --format npz has no limit",
