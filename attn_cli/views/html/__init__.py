@@ -1,7 +1,7 @@
 """A trace as one HTML file that computes the attention of any head anew while it is changed.
 
 The page is `page.html`, `page.css` and the modules of `MODULES`, put together; what it tells of is
-`payload.payload`, as JSON in the page.
+`payload.data`, as JSON in the page.
 """
 
 import re
@@ -13,9 +13,8 @@ from attn_cli import vocabulary
 from attn_cli.errors import ContentError, plural
 from attn_cli.records import Trace
 from attn_cli.views.formats import Drawing
-from attn_cli.views.html import budget
+from attn_cli.views.html import budget, payload
 from attn_cli.views.html.embedding import embedded
-from attn_cli.views.html.payload import payload
 from attn_cli.words import LANGUAGES, sentence
 
 # In the order in which they need one another.
@@ -47,7 +46,7 @@ def render(trace: Trace) -> Iterator[bytes]:
     before, between, after = re.split(r"<!-- (?:data|script) -->\n", _file("page.html"))
     yield before.replace("/* style */", _file("page.css")).encode()
     yield b'<script id="data" type="application/json">'
-    yield embedded({**payload(trace), "words": _sentences()})
+    yield embedded({**payload.data(trace), "words": _sentences()})
     yield f"</script>{between}<script>\n".encode()
     yield f'"use strict";\n{script()}'.encode()
     yield f"</script>\n{after}".encode()

@@ -15,9 +15,9 @@ const steps = new Steps(at("steps"), { onFlip: (query, key) => {
 } });
 let waiting = 0;
 
-function options(select, names, chosen) {
+function options(select, names, own) {
   select.replaceChildren(...names.map((name, i) => (
-    el("option", { value: i, selected: i === chosen }, name)
+    el("option", { value: i, selected: i === own }, name)
   )));
 }
 
@@ -113,8 +113,10 @@ function labelled() {
   at("title").textContent = say("html.title", { model: model.name });
   document.title = at("title").textContent;
   at("model").textContent = say("html.model", model);
-  const tokens = data().sides[blocks[0].at].queries;
-  at("tokens").replaceChildren(...tokens.map((text) => el("li", {}, text)));
+  at("texts").replaceChildren(...data().texts.map((tokens) => (
+    el("ol", { class: "tokens" }, tokens.map((text) => el("li", {}, text)))
+  )));
+  at("opening").replaceChildren(...data().opening.map(paragraph));
   at("notes").replaceChildren(...[...data().what_if, ...data().notes].map(paragraph));
   if (data().vectors === "length") at("notes").append(paragraph(say("html.vectors")));
   if (data().vectors === "half") at("notes").append(paragraph(say("html.halves")));
@@ -125,3 +127,5 @@ labelled();
 state.query = side().follow;
 listen();
 chosen();
+// For a console: the shown queries' numbers as the page has them, in all their digits.
+globalThis.attn = { numbers: () => steps.numbers() };

@@ -12,14 +12,14 @@ function bracketed(text) {
 }
 
 /** Products, the largest first, and their sum. */
-function products(caption, heads, names, left, right, sum) {
+function products(caption, heads, names, left, right, total) {
   const values = Array.from(left, (value, i) => value * right[i]);
   const order = values.map((_, i) => i)
     .sort((a, b) => (Math.abs(values[b]) || 0) - (Math.abs(values[a]) || 0) || a - b);
   const factors = column([...left, ...right], DIGITS);
-  const write = column([...values, sum.value], DIGITS);
+  const write = column([...values, total.value], DIGITS);
   const rows = order.map((i) => [names(i), factors(left[i]), factors(right[i]), write(values[i])]);
-  rows.push([say("why.sum", { name: sum.name }), "", "", write(sum.value)]);
+  rows.push([say("why.sum", { name: total.name }), "", "", write(total.value)]);
   return table(caption, [...heads, say("why.product")], rows);
 }
 
