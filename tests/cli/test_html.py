@@ -2,8 +2,6 @@
 
 import re
 
-RANDOM = ("--model", "random:layers=2,heads=4,model_width=32,seed=0")
-
 
 def test_the_suffix_chooses_the_page_with_every_layer_and_head(attn, tmp_path):
     path = tmp_path / "page.html"
@@ -19,9 +17,9 @@ def test_chosen_queries_are_the_rows(attn):
     assert text.count('"rows":[4,5]') == 2
 
 
-def test_too_many_tokens_are_refused_before_anything_is_computed(attn):
-    ids = ",".join(["5"] * 4096)
-    found = attn("trace", "--ids", ids, *RANDOM, "--format", "html", "--force-context")
+def test_too_many_tokens_are_refused_before_anything_is_computed(attn, golden_path):
+    model = ("--model", str(golden_path / "llama-plain"), "--force-context")
+    found = attn("trace", "--ids", ",".join(["5"] * 4096), *model, "--format", "html")
     assert (found.code, found.out) == (1, b"")
     assert re.search(r"4,096 tokens of these layers and heads make a page of [\d.]+ MB", found.said)
     assert "at most 15.0 MB and 1,024 tokens" in found.said and "tokens fit" in found.said

@@ -23,8 +23,8 @@ SHOWN = (
 
 
 def megabytes(size: float) -> str:
-    """A file's size as a message has it."""
-    return f"{size / 1e6:,.1f} MB"
+    """A file's size in megabytes, as a message has it."""
+    return f"{size / 1e6:,.1f}"
 
 
 def sizes(drawing: Drawing) -> tuple[int, float]:
