@@ -25,7 +25,8 @@ def shape_notes(model: Model) -> tuple[Note, ...]:
     """Notes on a model's config and tensors."""
     notes = [note("note.ignored", key=key) for key in model.ignored]
     if model.facts.quantised:
-        key = "note.rounds" if model.facts.rounds_inputs else "note.quantised"
+        rounds = "note.rounds" if model.facts.rounds_inputs else "note.quantised"
+        key = "note.unpacked" if model.facts.unpacked else rounds
         notes.append(note(key, how=model.facts.quantised))
     if model.unknown:
         notes.append(note("note.keys", keys=some(model.unknown)))
@@ -169,10 +170,17 @@ def run_notes(
     provenance: str,
     *,
     added: int = 0,
+    numbers: Iterable[float] = (),
 ) -> tuple[Note, ...]:
-    """All notes on a run whose arrays nobody keeps; `provenance` is that of its result."""
+    """All notes on a run whose arrays nobody keeps.
+
+    `provenance` is that of its result; of its `numbers` those that are not finite are counted.
+    """
     touched = provenance == vocabulary.WHAT_IF
-    return prompt_notes(model, prompt, added) + _idle_notes(model, typed, changes, touched)
+    notes = prompt_notes(model, prompt, added) + _idle_notes(model, typed, changes, touched)
+    told = np.fromiter(numbers, np.float64)
+    bad = told.size - int(np.isfinite(told).sum())
+    return (*notes, note("note.numbers", count=bad, all=told.size)) if bad else notes
 
 
 def _idle_notes(

@@ -58,12 +58,12 @@ class Attention:
     see no key. `measures` (head, query) are of all heads and queries, and with them come
     `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
     key), ‖v·W_O‖. `shown` are numbers that only pages tell: the `angles` (query, pair) by which q
-    and k rotate, the `query_factor` (query) that q is multiplied by after that, what the norms of
-    queries and keys add (`q_norm_bias`, `k_norm_bias`: head, width), and, if `mlp_output` was asked
-    for, what `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp` add to
-    the stream, what the network reads if that is a norm (`middle`), and the next layer's `x`; then
-    `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum in the
-    layer, in order.
+    and k rotate and the `attention_factor` that lengthens them, the `query_factor` (query) that q
+    is multiplied by after that, what the norms of queries and keys add (`q_norm_bias`,
+    `k_norm_bias`: head, width), and, if `mlp_output` was asked for, what `attention`, after
+    self-attention `cross`, `convolution` (to `inner`) and `mlp` add to the stream, what the network
+    reads if that is a norm (`middle`), and the next layer's `x`; then `norms` (norm, 2, model) are
+    the weight and the bias of each norm that follows a sum in the layer, in order.
     """
 
     stack: str
@@ -186,9 +186,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A model in numbers, and what a page says of it: documents have those up to `encoder` alone.
+    """A model in numbers, and what a page says of it: documents have those up to `encoder`, and
+    under `facts` each of the others that is not as it is here.
 
-    Of a model that is only known from a document the others are not known: `partial` says so.
+    Of a model whose document has no `facts` they are not known: `partial` says so.
     """
 
     name: str
@@ -209,7 +210,10 @@ class Facts:
 
     # What is done with it.
     trained: bool = True
+    by_hand: bool = False  # whether its numbers were chosen one by one; it is not trained then
+    sample: str = vocabulary.SAMPLE_PROMPT  # the prompt where none is given
     quantised: str = ""  # in words, how weights are kept
+    unpacked: bool = False  # whether that is said and the file has plain numbers
     rounds_inputs: bool = False  # whether the library they are for rounds what enters a matrix too
     adapter: str = ""  # the path of what changes them
     predicts: bool = True  # whether there is an output matrix
@@ -225,7 +229,9 @@ class Facts:
     rotated_from: int = 0  # after so many that do not,
     interleaved: bool = False  # and whether neighbours are a pair (see `maths.rotate`)
     unrotated: tuple[int, ...] = ()  # layers that do not rotate where others do
-    attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer
+    attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer,
+    longer: tuple[int, float] = (0, 1.0)  # but in a text of more tokens, if not 0, this one
+    grown: bool = False  # whether rotated queries also grow with their position
     slopes: tuple[float, ...] = ()  # of ALiBi, head by head
     alibi: str = "position"  # what they multiply, of `vocabulary.ALIBIS`
 
@@ -249,6 +255,7 @@ class Facts:
 
     # What is added to the stream, of `vocabulary.RESIDUALS`.
     residual: str = "added"
+    norm_first: bool = True  # where that is `normed`: whether a norm stands before each part too
     residual_factor: float = 1.0  # multiplies all that is added
     parallel: bool = False  # whether the feed-forward network reads the layer's x, not its sum
     shared_norm: bool = False  # and does so through the attention's norm

@@ -1,5 +1,6 @@
 """How much memory a run takes, asked before it takes any."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -8,17 +9,21 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import machine, vocabulary
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
+from attn_cli.maths.experts import TOGETHER
 from attn_cli.maths.masks import BLOCK
+from attn_cli.maths.products import POSITIONS
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
-from attn_cli.model.weights import Weights
+from attn_cli.model.weights import OF_EXPERTS, Weights
 from attn_cli.records import Address, Facts, Prompt
 
 # Of a model's width each token has so many arrays at a time in a layer: six beside the block, and
 # what is inside a feed-forward network and a gate.
 _ARRAYS = 6 + 8
+_BESIDE = 5  # arrays beside experts
 # Two blocks of so many queries and all keys are at work on each thread.
 _BLOCKS = 2
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
@@ -93,7 +98,9 @@ def check(
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
             of_pass = needed(run.model, asked, fewer, forgotten=forgotten) + kept
-            need += times * of_pass + _held(run.model.weights)
+            need += (
+                times * of_pass + _held(run.model.weights) + _made(run.model, max(fewer.values()))
+            )
         return need
 
     need = bytes_of(lambda *given: given)
@@ -111,6 +118,38 @@ def _held(weights: Weights) -> int:
     """The bytes of the tensors that are kept for many passes, but for those that are views."""
     made = (tensor for tensor in weights.tensors.values() if tensor.dtype != "F32")
     return sum(4 * prod(tensor.shape) for tensor in made) if weights.hold else 0
+
+
+def _made(model: Model, positions: int) -> int:
+    """The bytes of the matrices that are made of what the file stores, of one network at a time.
+
+    For a few positions they are made some rows at a time, and none twice that are kept.
+    """
+    weights, number = model.weights, np.dtype(model.weights.dtype).itemsize
+    if weights.hold or positions <= POSITIONS:
+        return 0
+    sizes: Counter[str] = Counter()
+    for name in weights.stored:
+        network, *parts = name.rsplit(".", 2)
+        if len(parts) < 2 or OF_EXPERTS in name or not any(map(str.isdigit, network.split("."))):
+            continue  # a vector, or the matrix of all tokens, of which only rows are read
+        tensor = weights.tensor(name)
+        if len(tensor.shape) > 1 and (tensor.dtype != "F32" or number != 4):
+            sizes[network] += prod(tensor.shape)
+    expert, together = _experts(model)
+    if expert and (expert.dtype != "F32" or number != 4):
+        sizes[OF_EXPERTS] = 3 * prod(expert.shape) * min(together, model.facts.experts[0])
+    return number * max(sizes.values(), default=0)
+
+
+def _experts(model: Model) -> tuple[Tensor | None, int]:
+    """A matrix of one of the experts, if there are any, and how many of these work together."""
+    weights = model.weights
+    names = (name for name in weights.stored if OF_EXPERTS in name and name.endswith(".weight"))
+    if not (name := next(names, "")):
+        return None, 0
+    tensor = weights.tensor(name)
+    return tensor, -(-TOGETHER // max(1, 3 * prod(tensor.shape)))
 
 
 def _read(model: Model, prompt: Prompt) -> dict[str, int]:
@@ -137,9 +176,22 @@ def needed(model: Model, request: Request, tokens: Tokens, *, forgotten: bool = 
     blocks = [_recorded(model.facts, request, block, tokens) for block in request.blocks]
     recorded = max(blocks, default=0) if forgotten else sum(blocks)
     most = max(tokens.values())
-    layer = most * _ARRAYS * model.facts.model_width
     working = cores.threads() * _BLOCKS * BLOCK * most
-    return number * (recorded + layer + working)
+    return number * (recorded + most * _of_layer(model) + working)
+
+
+def _of_layer(model: Model) -> int:
+    """How many numbers a layer works with for each token."""
+    facts = model.facts
+    width, every = facts.model_width, facts.heads * facts.head_width
+    found = _ARRAYS * width
+    if facts.kv_latent:  # a key of its own for each head, and both parts of q and k joined twice
+        found += 4 * every + facts.heads * facts.of_values + facts.kv_latent + facts.q_latent
+    expert, together = _experts(model)
+    if expert:  # of each that is asked, what enters and leaves, the gate and what it opens
+        inner, asked = prod(expert.shape) // width, min(facts.experts[1], together)
+        found = max(found, _BESIDE * width + asked * 2 * (width + inner))
+    return found
 
 
 def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) -> int:

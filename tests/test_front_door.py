@@ -85,7 +85,7 @@ def test_everything_is_traced_unless_told_otherwise(trace, model):
     assert all(block.heads == (0, 1, 2, 3) for block in trace.attention)
     of_others = {"bias", "q_unrotated", "k_unrotated", "key_x", "type_embedding"}
     of_others |= vocabulary.OF_DISTANCES | {*vocabulary.SINKS.values()}
-    of_others |= vocabulary.LATENTS | {"b_k_rotated"}
+    of_others |= vocabulary.LATENTS | {"b_k_rotated", "b_q_down", "b_kv_down"}
     of_others |= {"content_to_content", "content_to_position", "position_to_content"}
     assert set(trace.attention[0].arrays) == {
         name for name in vocabulary.ARRAYS if not name.startswith("w_") and name not in of_others

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_folders import made_folder
 
 import attn_cli
 from attn_cli import machine, room, session, vocabulary
@@ -241,3 +242,58 @@ def test_layers_that_nobody_chose_are_not_offered(golden_path):
     with pytest.raises(ContentError) as refused:
         verify(model, prompt, {}, max_memory=40_000)
     assert "--layer" not in refused.value.hint and "a prompt of" in refused.value.hint
+
+
+# --- what a layer makes of the file, and works with ----------------------------------------------
+
+
+def of_layer(model):
+    """How many numbers a token adds to what a pass that records nothing works with."""
+    cores.use(1)
+    try:
+        one, two = (room.needed(model, Request(), {"decoder": count}) for count in (1, 2))
+    finally:
+        cores.use(0)
+    return (two - one) // 4 - 2 * 128
+
+
+def test_a_mixture_works_with_what_its_experts_do_side_by_side(tmp_path):
+    """Arrays of 24 and 9 numbers, for each of three experts of a token."""
+    model = attn_cli.load(str(made_folder(tmp_path, "olmoe-a")))
+    assert model.facts.experts == (8, 3, 0)
+    assert of_layer(model) == max(14 * 24, 5 * 24 + 3 * (2 * 24 + 2 * 9))
+
+
+def test_latents_work_with_keys_of_every_head(tmp_path):
+    model = attn_cli.load(str(made_folder(tmp_path, "minicpm3-a")))
+    assert of_layer(model) == 14 * 21 + 4 * 3 * (5 + 4) + 3 * 7 + 13 + 11
+
+
+def test_matrices_that_are_made_of_the_file_count_one_network_at_a_time(golden_path):
+    """Beyond 256 tokens; of a file in float32 none are, nor are those again that are kept."""
+    plain = attn_cli.load(str(golden_path / "llama-plain"))
+    tensors = {name: t._replace(dtype="F16") for name, t in plain.weights.tensors.items()}
+    half = replace(plain, weights=replace(plain.weights, tensors=tensors))
+    networks = {"self_attn": 0, "mlp": 0}
+    for name, tensor in half.weights.tensors.items():
+        for network in networks:
+            if f"layers.0.{network}." in name and len(tensor.shape) == 2:
+                networks[network] += 4 * np.prod(tensor.shape)
+    assert max(networks.values()) > 0
+    assert room._made(half, 257) == max(networks.values())
+    double = replace(plain, weights=replace(plain.weights, dtype=np.float64))
+    assert room._made(double, 257) == 2 * max(networks.values())
+    kept = replace(half, weights=replace(half.weights, hold=True))
+    assert room._made(half, 256) == room._made(plain, 257) == room._made(kept, 257) == 0
+
+
+def test_a_run_whose_matrices_do_not_fit_is_refused(golden_path):
+    plain = attn_cli.load(str(golden_path / "llama-plain"))
+    tensors = {name: t._replace(dtype="BF16") for name, t in plain.weights.tensors.items()}
+    stored = replace(plain, weights=replace(plain.weights, tensors=tensors))
+    prompt = session.tokenise(plain, ids=[5] * 300, force_context=True)
+    need = room.needed(plain, Request(), {"decoder": 300})
+    room.check(plain, prompt, Request(), need)
+    with pytest.raises(ContentError, match="reading 300 tokens takes"):
+        room.check(stored, prompt, Request(), need)
+    room.check(stored, prompt, Request(), need + room._made(stored, 300))

@@ -264,7 +264,7 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
         normed_PM = norm.whole(arrays["x"][rows].astype(np.float64))
     way = maps.leading(block, letter, 0)
     w_MD, bias_D, scale_PD = way.w_MW, way.b_W, way.scale(normed_PM)
-    cos, sin = turning(facts, block, positions)
+    cos, sin = turning(block, positions)
     late, centred = facts.head_norm == "rotated", bool(facts.head_norm) and facts.norm == "layer"
     side = _Side(
         norm, w_MD, bias_D, scale_PD, cos, sin, facts.interleaved, facts.rotated_from, late, centred

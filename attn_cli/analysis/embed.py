@@ -4,7 +4,8 @@ Mikolov et al. 2013, "Linguistic Regularities in Continuous Space Word Represent
 as the model has them, not scaled to one length.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
 
 SAMPLE = "father - man + woman"
+_SIGNS = re.compile(r"(?<=\w) ?([+-]) ?(?=\w)")
 
 
 class Term(NamedTuple):
@@ -65,8 +67,8 @@ class Nearest(NamedTuple):
     """The tokens nearest to a sum of vectors, whose `length` is that of the sum.
 
     The terms themselves are not among the `nearest` but `left_out`, with the rank that they would
-    have. There is one of `analogies` for a word minus one plus one. Directions mean nothing in a
-    model that is not `trained`.
+    have. There is one of `analogies` for a word minus one plus one. Directions need not mean
+    anything in a model that is not `trained`.
     """
 
     provenance: str
@@ -188,7 +190,15 @@ def _analogies(
 def embed_notes(model: Model, found: Nearest) -> tuple[Note, ...]:
     """What a document says beside its numbers: of the model, of words of several tokens."""
     pieces = [pieces_note(model, term.word, term.pieces) for term in found.terms]
-    return (*model_notes(model), *(said for said in pieces if said))
+    signs = [note for term in found.terms for note in _signs_notes(term)]
+    return (*model_notes(model), *(said for said in pieces if said), *signs)
+
+
+def _signs_notes(term: Term) -> Iterator[Note]:
+    """That a word of several tokens with a sign in it may have been meant as a sum."""
+    if len(term.pieces) > 1 and _SIGNS.search(term.word):
+        meant = " ".join(_SIGNS.sub(r" \1 ", term.word).split())
+        yield note("embed.signs", word=repr(shorten(term.word)), sum=f'"{shorten(meant)}"')
 
 
 def pieces_note(model: Model, word: str, pieces: Sequence[str]) -> Note | None:

@@ -216,21 +216,19 @@ def bias_of_norm(block: Attention, letter: str, head: int) -> np.ndarray:
 
 def _rotated(facts: Facts, block: Attention, raw_HW: np.ndarray, position: int) -> np.ndarray:
     """Vectors of a position as they are rotated there."""
-    cos, sin = turning(facts, block, [position])
+    cos, sin = turning(block, [position])
     if not cos.size:
         return raw_HW
     return rotate([raw_HW[:, None]], cos, sin, interleaved=facts.interleaved)[0][:, 0]
 
 
-def turning(
-    facts: Facts, block: Attention, positions: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def turning(block: Attention, positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine of a block's rotation, times the attention factor, (position, pair): of size
     0 where it does not rotate."""
     if "angles" not in block.shown:
         return np.zeros((0, 0)), np.zeros((0, 0))
     angles = block.shown["angles"][list(positions)].astype(np.float64)
-    factor = facts.attention_factor(block.layer)
+    factor = float(block.shown["attention_factor"])
     return np.cos(angles) * factor, np.sin(angles) * factor
 
 
@@ -246,7 +244,7 @@ def _rotation(
     width = 2 * len(angles)
     first, second = (start + range(width)[part][pair] for part in pairs(width, facts.interleaved))
     a, b = float(before_W[first]), float(before_W[second])
-    factor = facts.attention_factor(block.layer)
+    factor = float(block.shown["attention_factor"])
     return (Rotation(first, second, a, b, float(angles[pair]), factor),)
 
 

@@ -309,6 +309,13 @@ def watched(
     )
 
 
+def told(found: Lens) -> Iterator[float]:
+    """Logit and probability of every token that is told."""
+    for row in (row for one in found.positions for row in one.rows):
+        for one in (row.watched, *row.candidates):
+            yield from (one.logit, one.probability)
+
+
 def remarks(model: Model, found: Lens) -> tuple[Note, ...]:
     """Why logits are no sum over parts, and where they are no numbers."""
     refused = refusal(model)

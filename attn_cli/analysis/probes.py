@@ -23,7 +23,7 @@ from attn_cli.model import family
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.what_if import Changes
-from attn_cli.records import Address, Attention, Passed, Prompt
+from attn_cli.records import Address, Attention, Facts, Passed, Prompt
 
 ROLES = ("induction", "duplicate", "previous", "self", "sink")
 BLOCK = 50
@@ -110,6 +110,11 @@ def _around(model: Model, stack: str) -> tuple[tuple[int, ...], tuple[int, ...]]
     return ids[: own[0]], ids[own[-1] + 1 :]
 
 
+def loses(facts: Facts, where: tuple[str, str]) -> bool:
+    """Whether there is a loss on what an attention's stack reads twice."""
+    return facts.writes and facts.predicts and where[0] == facts.stack
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Passes:
     """The passes of a model through probes of one attention, `where`, under what-if `settings`."""
@@ -127,8 +132,7 @@ class Passes:
     @property
     def loses(self) -> bool:
         """Whether there is a loss on what is read twice."""
-        facts = self.model.facts
-        return facts.writes and facts.predicts and self.where[0] == facts.stack
+        return loses(self.model.facts, self.where)
 
     def check(self, max_memory: int) -> None:
         """Raises ContentError for what takes more than it may, and for a model whose layers do not

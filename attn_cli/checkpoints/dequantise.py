@@ -51,8 +51,8 @@ FILE_TYPES = {
 # Numbers dequantised at once, 2 MB of float32: little enough for a cache; and so many that threads
 # seldom wait for each other, as they do between the two dozen steps of each block.
 _CHUNK = 1 << 19
-# Blocks to whole numbers, scales and, in some types, addends: value = number x scale + addend. All
-# scales stand for equally many numbers, one after the other.
+# Blocks to whole numbers, scales and, in some types, minimums: value = number x scale - minimum.
+# All scales stand for equally many numbers, one after the other.
 Unpack = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
@@ -71,12 +71,12 @@ def dequantise(dtype: str, raw: np.ndarray, out: np.ndarray | None = None) -> np
 
     def fill(part: slice) -> None:
         with np.errstate(all="ignore"):  # infinite scales are data; who computes counts them
-            numbers, scale, *added = unpack(blocks[part])
+            numbers, scale, *minimums = unpack(blocks[part])
             cells[part].reshape(numbers.shape)[...] = numbers
             floats = cells[part].reshape(scale.size, -1)
             floats *= scale.reshape(-1, 1)
-            for minimum in added:
-                floats += minimum.reshape(-1, 1)
+            for minimum in minimums:
+                floats -= minimum.reshape(-1, 1)
 
     spread(fill, len(blocks), _CHUNK // block)
     return cells.reshape(-1)
@@ -117,12 +117,10 @@ def _scales(blocks: np.ndarray, begin: int, count: int = 1) -> np.ndarray:
 
 
 def _nibbles(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The low and the high halves of all bytes, eight to a number."""
-    low = packed.view(np.uint64)
-    high = low >> 4
-    high &= 0x0F * _EVERY
-    low &= 0x0F * _EVERY
-    return low, high
+    """The low and the high halves of all bytes."""
+    high = packed >> 4
+    packed &= 0x0F
+    return packed, high
 
 
 def _in_turn(width: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -155,7 +153,7 @@ def _q4_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _q4_1(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _fourths(blocks, 4), _scales(blocks, 0), _scales(blocks, 2)
+    return _fourths(blocks, 4), _scales(blocks, 0), -_scales(blocks, 2)
 
 
 def _q5_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -163,29 +161,32 @@ def _q5_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _q5_1(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _fifths(blocks, 4), _scales(blocks, 0), _scales(blocks, 2)
+    return _fifths(blocks, 4), _scales(blocks, 0), -_scales(blocks, 2)
 
 
 def _q8_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     return blocks[:, 2:].view(np.int8), _scales(blocks, 0)
 
 
-def _eighths(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and negated minimum of each eighth, of 6 bits each; those of the last four cut in two.
+def _eighths(blocks: np.ndarray) -> np.ndarray:
+    """Scales and minimums of the eighths, of 6 bits each; those of the last four cut in two.
 
     As 64 bits: a byte for each of four scales, then of their minimums.
     """
-    first, last = _bytes(blocks, 4, 12).view("<u8"), _bytes(blocks, 12, 16).view("<u4")
-    last = last | last.astype(np.uint64) << 28
+    first, last = _bytes(blocks, 4, 12).view("<u8"), blocks[:, 12:16].view("<u4")[:, 0]
+    last = last.astype(np.uint64)
+    last |= last << 28
     last &= 0x0F * _EVERY
     last |= (first >> 2) & (0x30 * _EVERY)
     first &= 0x3F * _EVERY
-    pair = _scales(blocks, 0, 2)
-    np.negative(pair[1::2], out=pair[1::2])
-    products = np.repeat(np.repeat(pair, 4).view("V32"), 2).view(np.float32)
-    products *= _in_turn(8, first, last)
-    fours = products.view("V16")
-    return fours[::2].copy().view(np.float32), fours[1::2].copy().view(np.float32)
+    sixths = np.empty((2, len(blocks), 2), np.uint32)  # all scales, then all minimums
+    by_fours = sixths.transpose(1, 0, 2)
+    by_fours[..., 0] = first.view(np.uint32).reshape(-1, 2)
+    by_fours[..., 1] = last.view(np.uint32).reshape(-1, 2)
+    pair = blocks[:, :4].view("<f2").T.astype(np.float32, order="C")
+    found = np.repeat(pair, 8)
+    found *= sixths.reshape(-1).view(np.uint8)
+    return found.reshape(2, -1)
 
 
 def _q4_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -198,8 +199,8 @@ def _q5_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     bits = _bytes(blocks, 16, 48).view(np.uint64)
     bits = _in_turn(32, bits, bits >> 2).view(np.uint64)
     bits = _in_turn(64, bits, bits >> 4).view(np.uint64)
-    low |= (bits & _EVERY) << 4
-    high |= (bits & (2 * _EVERY)) << 3
+    low |= ((bits & _EVERY) << 4).view(np.uint8)
+    high |= ((bits & (2 * _EVERY)) << 3).view(np.uint8)
     return _in_turn(32, low, high), *_eighths(blocks)
 
 
@@ -208,10 +209,30 @@ def _q6_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     low, high = _nibbles(_bytes(blocks, 0, 128))
     bits = _bytes(blocks, 128, 192).view(np.uint64)
     bits = _in_turn(32, bits, bits >> 2).view(np.uint64)
-    low |= (bits & (3 * _EVERY)) << 4
-    high |= bits & (0x30 * _EVERY)
+    low |= ((bits & (3 * _EVERY)) << 4).view(np.uint8)
+    high |= (bits & (0x30 * _EVERY)).view(np.uint8)
     scale = _bytes(blocks, 192, 208).view(np.int8).reshape(-1, 16) * _scales(blocks, 208)[:, None]
     return _minus(_in_turn(64, low, high), 32), scale
+
+
+# What the four bits of a number stand for where the numbers are not evenly spaced.
+_UNEVEN = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int8
+)
+
+
+def _iq4_nl(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+    return _UNEVEN[_fourths(blocks, 2)], _scales(blocks, 0)
+
+
+def _iq4_xs(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The scale of each eighth has 6 bits: four of them side by side, two in the 16 before."""
+    low = _in_turn(1, *_nibbles(_bytes(blocks, 4, 8))).reshape(-1, 8)
+    upper = blocks[:, 2:4].view("<u2") >> np.arange(0, 16, 2, np.uint16)
+    sixths = low | (upper.astype(np.uint8) & 3) << 4
+    scale = (sixths.view(np.int8) - np.int8(32)) * _scales(blocks, 0)[:, None]
+    packed = _bytes(blocks, 8, 136).reshape(-1, 16)
+    return _UNEVEN[_fourths(packed, 0)], scale
 
 
 # Twice what four bits are as a float with two bits of exponent and one of mantissa, and half of
@@ -228,4 +249,5 @@ def _mxfp4(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 _OURS: dict[str, Unpack] = {
     "Q4_0": _q4_0, "Q4_1": _q4_1, "Q5_0": _q5_0, "Q5_1": _q5_1, "Q8_0": _q8_0,
     "Q4_K": _q4_k, "Q5_K": _q5_k, "Q6_K": _q6_k, "MXFP4": _mxfp4,
+    "IQ4_NL": _iq4_nl, "IQ4_XS": _iq4_xs,
 }  # fmt: skip

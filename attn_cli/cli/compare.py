@@ -1,5 +1,6 @@
 """`attn compare`: two prompts, two models or two settings, step by step."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from typer import Argument, Option
 from attn_cli import parse, vocabulary
 from attn_cli.cli import options, output
 from attn_cli.cli.prompts import answers, kept, positions, reader, refuse_two, single
-from attn_cli.errors import UsageError, told_where
+from attn_cli.errors import UsageError, shorten, told_where
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
@@ -69,6 +70,9 @@ class ComparedOptions(options.PromptOptions):
         if second is not None and self.other is not None:
             raise UsageError("two prompts for the right side: OTHER and --ids", "give one of them")
         left = replace(self, ids=first)
+        if self.text is not None and self.other is None and self.file is not None:
+            asked = f"attn compare - {shlex.quote(shorten(self.text))} < {shorten(self.file)}"
+            raise UsageError("two prompts: TEXT and --file", f"for a left side of a file: {asked}")
         refuse_two(left)
         if second is None and self.other is None:
             if len(self.model) < 2 and not changes and not self.adapter:
@@ -148,7 +152,7 @@ def _right(
     """What the right model reads beside what the left one does."""
     if other is not None:
         with told_where("right"):
-            read = reader(other, right)(**single(other))
+            read = reader(other, right)(**single(other, right.facts.sample))
         return lambda _: read
     if len(mine.model) < 2:  # an adapter has no tokenizer of its own
         return lambda same: same

@@ -69,7 +69,9 @@ def command(
         found = output.watched(steps, quiet=prompt.quiet)
         chosen = {"query": list(places), "watch": None if id < 0 else id, "per_head": per_head}
         settings = {**typed, **parse.named(where), **chosen, "top": top, **read.settings}
-        said += notes.run_notes(model, read, typed, changes, found.provenance)
+        said += notes.run_notes(
+            model, read, typed, changes, found.provenance, numbers=lens.told(found)
+        )
         said += lens.remarks(model, found)
         page = partial(view.page, model.facts, read, found, settings)
         return output.Result(page, found, model.facts, read, settings, said)

@@ -29,7 +29,8 @@ def command(
         changes = session.what_if(model, read, where, **typed)
         steps = loss_steps(model, read, changes, prompt.max_memory)
         found = output.watched(steps, quiet=prompt.quiet)
-        said = notes.run_notes(model, read, typed, changes, found.provenance)
+        losses = (one.loss for one in found.positions)
+        said = notes.run_notes(model, read, typed, changes, found.provenance, numbers=losses)
         settings = {**typed, **parse.named(where), **read.settings}
         page = partial(view.page, model.facts, read, found, settings)
         return output.Result(page, found, model.facts, read, settings, said)

@@ -1,5 +1,6 @@
 """`attn trace`: the six steps, as tables or as a document."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -44,6 +45,7 @@ NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 # A model of fewer parameters writes a sentence while a page is drawn.
 _SMALL, _SENTENCE = 100_000_000, 24
+_TOP = 5
 
 
 def command(
@@ -60,7 +62,7 @@ def command(
     after: After = False,
     no_next: NoNext = False,
     max_tokens: options.MaxTokens = None,
-    top: options.Top = 5,
+    top: options.Top = _TOP,
 ) -> int:
     """The six steps of self-attention for a prompt, each matrix as a table.
 
@@ -70,13 +72,21 @@ def command(
 
     model = prompt.load()
     where = attention.of(model.facts)
-    kind = output.chosen_format("trace", out)
+    kind = output.shown_as("trace", out)
     layer, head = FORMATS[kind].chosen(layer, head)
     blocks, heads = session.chosen(model.facts, where, layer, head)
-    steps = _steps(step, kind, quiet=prompt.quiet)
+    steps, picture = _steps(step, kind, quiet=prompt.quiet), bool(FORMATS[kind].page)
+    idle = {
+        "--after": after,
+        "--parameters": parameters,
+        "--no-next": no_next,
+        "--top": top != _TOP,
+    }
+    for option in (option for option, typed in idle.items() if typed and picture):
+        output.note("note.no_picture", option=option, format=kind, quiet=prompt.quiet)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
-    if parameters and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
+    if parameters and not picture and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
         output.note("note.no_step", quiet=prompt.quiet)
 
     def answer(read):
@@ -88,14 +98,16 @@ def command(
         found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head,
             **_asked(kind, arrays, chosen, drawing),
-            next=not no_next, top=top, ending=whole or FORMATS[kind].drawn, **typed,
-            stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
+            next=not (no_next or picture), top=top, ending=whole or FORMATS[kind].drawn,
+            **typed, stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
         page = partial(page_of, found, out, quiet=prompt.quiet, **more)
+        if picture:
+            page = partial(_picture, found, shown)
         return output.Result(page, found, notes=_beside(notes, whole))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
@@ -103,8 +115,8 @@ def command(
 
 
 def _steps(step: "Sequence[str]", kind: str, *, quiet: bool) -> frozenset[int]:
-    """The chosen steps: what is drawn has all."""
-    if step and FORMATS[kind].drawn:
+    """The chosen steps: what is drawn has all, and a picture the weights."""
+    if step and (FORMATS[kind].drawn or FORMATS[kind].page):
         output.note("note.unused", option="--step", format=kind, quiet=quiet)
         step = ()
     return parse.steps(step) if step else frozenset(range(1, 7))
@@ -119,6 +131,8 @@ def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
+    if FORMATS[kind].page:  # the picture
+        return {"visible", "weights", "sink_share"}
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
         names |= vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {"b_q", "b_o"}
@@ -137,7 +151,7 @@ def _asked(
     """What a format keeps of a pass: what is drawn tells of every token, a document just of those
     that were asked for."""
     form = FORMATS[kind]
-    if kind != "table" and not form.drawn:
+    if kind != "table" and not (form.drawn or form.page):
         return {"arrays": arrays, "positions": chosen}
     if form.drawn:
         arrays = import_module(form.arrays).needed(drawing)
@@ -177,6 +191,12 @@ def _continued(
         *stop_note(model, longer, added, asked),
     )
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
+
+
+def _picture(trace: "Trace", shown: dict[Any, Any]) -> list[Any]:
+    from attn_cli.views.trace import picture
+
+    return picture(trace, shown)
 
 
 def page_of(

@@ -9,7 +9,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from attn_cli.errors import UsageError, shorten
+from attn_cli.cli.commands import COMMANDS
+from attn_cli.errors import UsageError, shorten, some
 
 _LONGEST = 200  # characters of a prompt that a hint can repeat
 
@@ -32,11 +33,13 @@ class Single(TyperCommand):
             return
         if arguments and arguments[0].name == "text":
             rest = [arg for n, arg in enumerate(args) if n not in words and arg != "--"]
-            text = " ".join(args[n] for n in words)
-            raise UsageError(
-                f"the prompt is {len(words)} words, not one argument: it needs quotes",
-                quoted(self.name, text, rest),
-            )
+            text, count = " ".join(args[n] for n in words), len(words)
+            one = f"the prompt is {count} words, not one argument: it needs quotes"
+            two = f"{count} words are not two prompts: a prompt of several words needs quotes"
+            if len(arguments) > 1:
+                rest = ['"OTHER TEXT"', *map(shlex.quote, rest)]
+                raise UsageError(two, f"{quoted(self.name, text)} {' '.join(rest)}")
+            raise UsageError(one, quoted(self.name, text, rest))
         extra = args[words[len(arguments)]]
         raise UsageError(
             f"unexpected extra argument {shorten(extra)!r}", f"attn {self.name} --help"
@@ -69,6 +72,11 @@ class Single(TyperCommand):
     def _unknown(self, arg: str, name: str, options: list[str]) -> UsageError:
         from difflib import get_close_matches  # for errors alone
 
+        has = [other for other in COMMANDS if other != self.name and _has(other, name)]
+        if has:
+            lacks = name[2:].replace("-", "_") in COMMANDS[self.name or ""].lacks
+            idle = f" (it would change nothing in attn {self.name})" if lacks else ""
+            return UsageError(f"no such option: {name}{idle}", f"it belongs to {some(has)}")
         takes_text = any(param.name == "text" for param in self.params)
         close = get_close_matches(name, options, 1) if name.startswith("--") else []
         if takes_text and not re.fullmatch(r"--[A-Za-z][A-Za-z-]*(=.*)?|-[A-Za-z]", arg):
@@ -86,6 +94,13 @@ class Single(TyperCommand):
             f"{name} needs a value, {option.metavar}: {means}",
             example or f"{shown[0]} {name} {option.metavar}",
         )
+
+
+def _has(command: str, option: str) -> bool:
+    """Whether another command has an option."""
+    from attn_cli.cli.app import build
+
+    return any(option in param.opts for param in build(command).params)
 
 
 def quoted(command: str | None, text: str, rest: list[str] | None = None) -> str:

@@ -229,7 +229,9 @@ class _Cell(NamedTuple):
         self, read: "Prompt", trace: "Trace", found: Any, page: Any, told: tuple[Note, ...]
     ) -> output.Result:
         chosen = {"layer": self.block.layer, "head": self.head, "array": self.asked.array}
-        drawn = partial(page, trace, found, self.out.digits, self.out.full)
+        from attn_cli.views.json import as_written
+
+        drawn = partial(page, trace, as_written(found), self.out.digits, self.out.full)
         return output.Result(
             drawn, found, trace.model, read, {**trace.settings, **chosen}, trace.notes + told
         )
@@ -238,16 +240,18 @@ class _Cell(NamedTuple):
         """Who wrote a score, or a logit."""
         from attn_cli import notes, session
         from attn_cli.views import components as view
+        from attn_cli.views.json import as_written
 
         changes = session.what_if(self.model, read, self.where, **self.typed)
         work = self._logit if self.asked.array == "logit" else self._score
-        found, chosen, said, provenance = work(read, places, changes)
+        found, chosen, said, provenance, parts = work(read, places, changes)
+        numbers = (part.value for part in parts)
         settings = {**self.typed, **parse.named(self.where), **read.settings, **chosen,
                     "array": self.asked.array, "by": self.asked.by}  # fmt: skip
-        said += notes.run_notes(self.model, read, self.typed, changes, provenance)
+        said += notes.run_notes(self.model, read, self.typed, changes, provenance, numbers=numbers)
         page = view.logit_page if self.asked.array == "logit" else view.page
-        drawn = partial(page, self.model.facts, read, found, settings, self.out.digits,
-                        self.out.full)  # fmt: skip
+        drawn = partial(page, self.model.facts, read, as_written(found), settings,
+                        self.out.digits, self.out.full)  # fmt: skip
         return output.Result(drawn, found, self.model.facts, read, settings, said + told)
 
     def _score(self, read: "Prompt", places: Places, changes: Any) -> tuple:
@@ -267,7 +271,8 @@ class _Cell(NamedTuple):
             layer, head, position = step_back(cells[0])
             cells += (cell(Address(self.block.stack, "self", layer), head, position, None),)
         chosen = {"layer": self.block.layer, "head": self.head, "step_back": self.asked.step_back}
-        return Chain(cells), chosen, (), cells[0].provenance
+        parts = [part for cell in cells for part in (*cell.by_key, *cell.by_query, *cell.pairs)]
+        return Chain(cells), chosen, (), cells[0].provenance, parts
 
     def _logit(self, read: "Prompt", places: Places, changes: Any) -> tuple:
         from attn_cli.analysis.attribution import attribution_steps
@@ -281,7 +286,8 @@ class _Cell(NamedTuple):
             self.model, read, position, changes, self.prompt.max_memory, token=token
         )
         found = output.watched(steps, quiet=self.prompt.quiet)
-        return found, {"logit": None if token < 0 else token}, said, found.provenance
+        chosen_token = {"logit": None if token < 0 else token}
+        return found, chosen_token, said, found.provenance, found.by
 
 
 def _position(read: "Prompt", block: "Address", array: str, places: Places) -> int:

@@ -25,6 +25,7 @@ FAMILIES = {
     "gemma3_text": "gemma3",
     "qwen2_vl_text": "qwen2_vl",
     "qwen2vl": "qwen2_vl",
+    "qwen25vl": "qwen2_vl",
     "qwen3_vl_text": "qwen3_vl",
     "qwen3vl": "qwen3_vl",
     "phi3": "phi3",
@@ -98,5 +99,17 @@ COMPOSITES = frozenset({
     "gemma3", "idefics3", "internvl", "llava", "llava_next", "llava_onevision", "mistral3",
     "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "smolvlm",
 })  # fmt: skip
+# Kinds that do not open beside kin that does: what they have, and the kin.
+KIN = {
+    "mllama": ("layers that look at a picture among those of its text", "llama"),
+    "mllama_text_model": ("layers that look at a picture", "llama"),
+    "llama4": ("attention in chunks", "llama"),
+    "llama4_text": ("attention in chunks", "llama"),
+    "gemma3n": ("a vector of its own for each token in each layer", "gemma3"),
+    "gemma3n_text": ("a vector of its own for each token in each layer", "gemma3"),
+    "gemma-embedding": ("attention to both sides", "gemma3"),
+    "qwen3_vl_moe": ("experts beside pictures", "qwen3_vl"),
+    "qwen3vlmoe": ("experts beside pictures", "qwen3_vl"),
+}
 # The family whose layout an untrained model takes.
 UNTRAINED = "gpt2"

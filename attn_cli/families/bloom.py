@@ -17,7 +17,7 @@ from attn_cli.maths.products import feed_forward
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
-from attn_cli.model.gguf import HARMLESS, NEUTRAL, Gguf, named, reinterleaved
+from attn_cli.model.gguf import HARMLESS, NEUTRAL, Gguf, fused_rows, named
 from attn_cli.model.project import interleaved
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, norms, output
@@ -181,9 +181,7 @@ _GGUF = Gguf(
         }
     ),
     say=_say,
-    arrange=lambda config: {
-        f"h.*.{_FUSED}.{part}": reinterleaved(config.heads) for part in ("weight", "bias")
-    },
+    arrange=lambda config: fused_rows(f"h.*.{_FUSED}", config.heads),
 )
 
 FAMILY = Family(

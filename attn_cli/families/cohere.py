@@ -121,6 +121,8 @@ FAMILY = replace(
     gguf=replace(
         llama_gguf.GGUF,
         keys=llama_gguf.layer_normed(llama_gguf.GGUF.keys) | SCALE,
+        # Ollama's converter says the context twice.
+        harmless=llama_gguf.GGUF.harmless | {"max_position_embeddings"},
         required=("logit_scale",),
         finish=_finish,
     ),

@@ -35,6 +35,27 @@ TYPES = {
     "smolvlm": _IDEFICS3,
 }  # fmt: skip
 
+# GGUF files name no reserved ids: the tokens are known by their texts. Those of `_ALONE` no text
+# model has, but for some that stand there where another does; the others are in the vocabularies of
+# text models too, and reserved where the architecture, or what else a file holds, is of pictures.
+_GEMMA = "<image_soft_token>"
+_ALONE = {
+    "<image>": "", "<IMG_CONTEXT>": "", _GEMMA: "", "<start_of_image>": _GEMMA,
+    "<end_of_image>": _GEMMA,
+}  # fmt: skip
+_SHARED = (
+    "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<video>", "[IMG]",
+)  # fmt: skip
+_ARCHITECTURES = frozenset({"mistral3", "qwen2vl", "qwen25vl", "qwen3vl"})
+
+
+def reserved_texts(architecture: str, *, pictures: bool) -> Mapping[str, str]:
+    """The texts of a GGUF file's tokens that stand for pictures, each with that of another without
+    which it does not; `pictures`: the file has tensors for these."""
+    of_pictures = pictures or architecture in _ARCHITECTURES
+    return _ALONE | (dict.fromkeys(_SHARED, "") if of_pictures else {})
+
+
 # The sizes of the reference's classes, which published files leave out of a `text_config`.
 _OF_LLAMA = {
     "vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008,

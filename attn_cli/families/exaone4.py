@@ -11,12 +11,11 @@ from attn_cli.families import llama, llama_gguf, olmo2
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import MOST_LAYERS
 
-_DEFAULTS = {"rms_norm_eps": 1e-5, "sliding_window": 4096}
+_DEFAULTS = {"num_key_value_heads": 32, "rms_norm_eps": 1e-5, "sliding_window": 4096}
 
 
 def read_config(reader: ConfigReader) -> olmo2.Config:
     reader = reader.with_defaults(_DEFAULTS)
-    llama.needs_kv_heads(reader)
     shared = llama.common(reader)
     windows = _windows(reader, shared["layers"])
     reader.finish(llama.HARMLESS | {"sliding_window", "sliding_window_pattern"})
@@ -49,5 +48,7 @@ def _finish(config: olmo2.Config, reader: ConfigReader, tensors: Mapping[str, An
 
 
 FAMILY = replace(
-    olmo2.FAMILY, read_config=read_config, gguf=replace(olmo2.GGUF, say=_say, finish=_finish)
+    olmo2.FAMILY,
+    read_config=read_config,
+    gguf=replace(olmo2.GGUF, keys=llama_gguf.WINDOWED.keys, say=_say, finish=_finish),
 )

@@ -18,7 +18,7 @@ from attn_cli.maths.positions import alibi_slopes, bfloat16, rounded_alibi
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.gguf import NEUTRAL, Gguf, named
+from attn_cli.model.gguf import NEUTRAL, Gguf, fused_rows, named
 from attn_cli.model.prenorm import Config, Layout
 from attn_cli.model.stack import Stack
 from attn_cli.records import Facts
@@ -139,7 +139,7 @@ _GGUF = Gguf(
     tensors=prenorm.gguf_tensors(_LAYOUT),
     more=_more,
     say=_say,
-    finish=lambda config, *_: replace(config, groups=1),
+    arrange=lambda config: fused_rows(f"h.*.{_LAYOUT.fused}", config.heads, config.groups),
 )
 
 FAMILY = prenorm.family(_LAYOUT, read_config, _layout, describe=describe, gguf=_GGUF)

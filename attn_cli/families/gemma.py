@@ -52,5 +52,5 @@ FAMILY = replace(
     read_config=read_config,
     describe=describe,
     forward=granite.forward,
-    gguf=replace(llama_gguf.GGUF, finish=_finish),
+    gguf=replace(llama_gguf.GGUF, finish=_finish, raised=1.0),
 )

@@ -186,6 +186,7 @@ GGUF = replace(
     ),
     say=partial(say, left_out=LeftOut(period=_PERIOD, wide_layers=46, local_base=0.0)),
     finish=finish,
+    raised=1.0,
 )
 
 FAMILY = replace(

@@ -11,7 +11,7 @@ from attn_cli.families import gemma2
 from attn_cli.families.gemma2 import HARMLESS, Config, LeftOut, gemma_config
 from attn_cli.families.llama import KINDS, sizes
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.rope import Rope, scaled_rope, whole_heads
+from attn_cli.model.rope import Rope, rope_of_whole_heads, sections_by_kind
 
 # What the reference's config class has where config.json leaves a key out; a null cap is none.
 _DEFAULTS = {
@@ -39,25 +39,10 @@ def read_config(reader: ConfigReader) -> Config:
 def ropes_by_kind(
     reader: ConfigReader, bases: tuple[float, float], width: int, context: int
 ) -> tuple[Rope, Rope]:
-    """How layers without a window rotate, and how those with one do; `bases` of both if unsaid.
-
-    Since 5.x each kind of layer has a section of its own; before, only the former was scaled.
-    """
-    newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
-    kinds = reader.section("rope_parameters")
-    sections = [kinds.section(kind) for kind in KINDS]
-    if newer and (not newer.keys() & set(KINDS) or older):
-        message = "rope_parameters and rope_scaling contradict each other"
-        raise reader.error(
-            message if older else "rope_parameters is not by kind of layer",
-            f"the reference has {' and '.join(KINDS)} in rope_parameters",
-        )
-    kinds.leave()
-    if older:
-        sections[0] = reader.section("rope_scaling")
-    whole_heads(reader, *sections)
+    """How layers without a window rotate, and how those with one do; `bases` of both if unsaid."""
+    sections = sections_by_kind(reader, KINDS, scaled=KINDS[:1])
     return tuple(
-        scaled_rope(section, reader, section.positive("rope_theta", base), width, context)
+        rope_of_whole_heads(section, reader, section.positive("rope_theta", base), width, context)
         for section, base in zip(sections, bases, strict=True)
     )
 

@@ -4,13 +4,12 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.gguf import Gguf
+from attn_cli.model.gguf import Gguf, fused_rows
 from attn_cli.model.prenorm import Config, Layout
 from attn_cli.model.rope import rope_section, rotated_width, scaled_rope
 from attn_cli.model.tensors import OUTPUT
@@ -90,7 +89,7 @@ _GGUF = Gguf(
     required=("use_parallel_residual",),
     tensors=prenorm.gguf_tensors(_LAYOUT),
     say=_say,
-    finish=lambda config, *_: replace(config, groups=1),
+    arrange=lambda config: fused_rows(f"layers.*.{_LAYOUT.fused}", config.heads),
 )
 
 FAMILY = prenorm.family(_LAYOUT, read_config, gguf=_GGUF)

@@ -17,7 +17,7 @@ from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
 from attn_cli.model.gguf import named
-from attn_cli.model.rope import Rope, read_rope, rope_section, rotated, scaled_rope
+from attn_cli.model.rope import Rope, read_rope, rope_of_whole_heads, rope_section, rotated
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import Fused, Naming, Shapes, maps
 from attn_cli.model.weights import linear
@@ -62,7 +62,7 @@ def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
     """One for all layers, the class's own where config.json has none."""
     if not reader.mapping("rope_scaling") and not reader.has("rope_parameters"):
         section = reader.section("rope_parameters", _ROPE)
-        return scaled_rope(section, reader, reader.positive("rope_theta"), width, context)
+        return rope_of_whole_heads(section, reader, reader.positive("rope_theta"), width, context)
     for kind in llama.KINDS:
         rope_section(reader).only(kind)
     return read_rope(reader, width, context)

@@ -10,7 +10,7 @@ from attn_cli.families.llama import norm
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import named
 from attn_cli.model.project import Arrays
-from attn_cli.model.rope import Angles, Rope, impossible, rope_section, scaled_rope, whole_heads
+from attn_cli.model.rope import Angles, Rope, impossible, rope_of_whole_heads, rope_section
 from attn_cli.model.stack import Stack
 from attn_cli.model.tensors import Shapes, norms
 from attn_cli.model.weights import LayerWeights
@@ -34,7 +34,6 @@ def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
     said = reader.mapping("rope_scaling") or reader.mapping("rope_parameters")
     fixed = said.get("rope_type", said.get("type")) == "dynamic" and bool(said.get("alpha"))
     section = rope_section(reader, {"dynamic": "default"} if fixed else {})
-    whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
     if fixed:
         alpha = section.positive("alpha")
@@ -42,7 +41,7 @@ def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
             base *= alpha ** (width / (width - 2))
         except ArithmeticError:
             raise impossible(section) from None
-    return scaled_rope(section, reader, base, width, context)
+    return rope_of_whole_heads(section, reader, base, width, context)
 
 
 def shapes(config: llama.Config) -> Shapes:

@@ -4,7 +4,7 @@ Touvron et al. 2023. Weights are stored (output, input). A sibling's file reads 
 the same `Config` and takes the rest from `FAMILY`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -124,27 +124,40 @@ def sizes(
     }
 
 
-def window_width(reader: ConfigReader) -> int:
-    """`sliding_window`: 4096 where config.json does not say, none where it says null."""
-    return reader.integer("sliding_window", 0 if reader.says("sliding_window") else 4096, low=0)
-
-
-def needs_kv_heads(reader: ConfigReader) -> None:
-    """For a family whose class has a number of its own where config.json leaves the key out."""
-    if not reader.says("num_key_value_heads"):
-        reader.integer("num_key_value_heads")
+def window_width(reader: ConfigReader, *, used: bool = True) -> int | None:
+    """`sliding_window` where it is `used`: 4096 where config.json does not say, none for null."""
+    null = reader.says("sliding_window") and not reader.has("sliding_window")
+    width = reader.integer("sliding_window", 4096, low=0)
+    return width if used and not null else None
 
 
 def layer_windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     """Qwen's rule: layers from `max_window_layers` on have the window, or as `layer_types` says."""
-    width = window_width(reader)
+    used = reader.flag("use_sliding_window", False)
     first = reader.integer("max_window_layers", 28, low=0)
-    slides = sliding(reader, layers) or [layer >= first for layer in range(layers)]
-    if not reader.flag("use_sliding_window", False):
-        return (0,) * layers
-    if any(slides) and not reader.has("sliding_window") and not width:
+    width = window_width(reader, used=used)
+    slides = [width is not None and layer >= first for layer in range(layers)]
+    return windows_as_named(reader, width, slides, used=used)
+
+
+def windows_as_named(
+    reader: ConfigReader, width: int | None, otherwise: Sequence[bool], *, used: bool
+) -> tuple[int, ...]:
+    """The window of each layer, as `layer_types` says or else `otherwise`, in a family that fails
+    where one is needed that is not there."""
+    slides = sliding(reader, len(otherwise)) or otherwise
+    if any(slides) and not used:
+        raise reader.error("layer_types names layers with a window, use_sliding_window is false")
+    if any(slides) and width is None:
         raise reader.error("sliding_window is null, and there are layers that need it")
-    return windowed(width, slides)
+    return windowed(seen(reader, width) if any(slides) else 0, slides)
+
+
+def seen(reader: ConfigReader, width: int | None) -> int:
+    """A window's width, 0 for none. Raises ContentError for one of 0."""
+    if width == 0:
+        raise reader.error(f"{reader.named('sliding_window')} is 0, which hides every key")
+    return width or 0
 
 
 def sliding(reader: ConfigReader, layers: int) -> tuple[bool, ...]:

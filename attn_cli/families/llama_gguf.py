@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 _SCALING = (
     "factor", "attention_factor", "beta_fast", "beta_slow", "original_max_position_embeddings",
 )  # fmt: skip
-_KINDS = ("none", "linear", "yarn", "longrope")
+# Ollama's converter writes the second and third of a config that does not scale.
+_NOT_SCALED = ("none", "", "default")
+_KINDS = (*_NOT_SCALED, "linear", "yarn", "longrope")
 _FACTORS = "rope_freqs.weight"
 _SHORT_FACTORS, _LONG_FACTORS = "rope_factors_short.weight", "rope_factors_long.weight"
 
@@ -34,7 +36,7 @@ def say(
     if not reader.has("head_dim"):
         reader.equal_shares("hidden_size", "num_attention_heads")
     width = values["head_dim"] = reader.integer("head_dim", shared)
-    for key, default in (("value_dim", shared), ("rotated", width)):
+    for key, default in (("value_dim", shared), ("told_dim", width), ("rotated", width)):
         turned = partial and key == "rotated"
         value = reader.integer(key, default, high=width if turned else 2**31 - 1)
         values.pop(key, 0)
@@ -56,11 +58,11 @@ def say_scaling(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[s
     if kind == "longrope":
         if _LONG_FACTORS not in tensors:
             raise reader.error(f"{reader.named('scaling')} is longrope, without {_LONG_FACTORS}")
-        kind, _ = "none", scaling.pop("original_max_position_embeddings", 0)
-    if kind == "none":
-        kind, _ = "default", scaling.pop("factor", 0)
+        kind = "none"
+    if kind in _NOT_SCALED:
+        kind, scaling = "default", {}
     values["rope_scaling"] = {"rope_type": kind, **scaling}
-    for key in ("window", "pattern", "attn_factor"):
+    for key in ("window", "pattern", "attn_factor", "local_base"):
         values.pop(key, 0)
 
 
@@ -133,6 +135,7 @@ GGUF = Gguf(
         "attention.layer_norm_rms_epsilon": "rms_norm_eps",
         "attention.key_length": "head_dim",
         "attention.value_length": "value_dim",
+        "attention.head_dim": "told_dim",  # of Ollama's converter, beside the others
         "attention.sliding_window": "window",
         "rope.freq_base": "rope_theta",
         "rope.dimension_count": "rotated",

@@ -6,7 +6,8 @@ from typing import Any
 
 from attn_cli.families import llama, llama_gguf
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.rope import Rope, rope_kind, rope_section, scaled_rope, whole_heads
+from attn_cli.model.rope import Rope, rope_kind, rope_of_whole_heads, rope_section
+from attn_cli.records import Facts
 
 # What the reference's config class has where config.json leaves a key out.
 _DEFAULTS = {"num_key_value_heads": 8, "head_dim": 128, "rms_norm_eps": 1e-5}
@@ -31,15 +32,18 @@ def read_config(reader: ConfigReader) -> llama.Config:
     return config
 
 
+def describe(facts: Facts, config: llama.Config) -> Facts:
+    return replace(llama.describe(facts, config), grown=config.rope.growth is not None)
+
+
 def _rope(reader: ConfigReader, width: int, context: int) -> Rope:
     """The reference has no number in the place of the two keys, and fails without them, but for
     the trained length where frequencies are scaled by it."""
     section = rope_section(reader, default=_ROPE)
     scaled = rope_kind(section) in ("llama3", "yarn", "longrope")
     beta, length = section.number(_BETA), section.integer(_ORIGINAL, context if scaled else None)
-    whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10_000.0))
-    rope = scaled_rope(section, reader, base, width, context)
+    rope = rope_of_whole_heads(section, reader, base, width, context)
     return replace(rope, growth=(beta, length) if beta else None)
 
 
@@ -54,11 +58,14 @@ def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any
     values["rope_scaling"] = rope | values["rope_scaling"] | more
 
 
+# Of Ollama's converter, which packs all in one.
+_OF_PICTURES = {"vision", "mm", "image_token_index", "spatial_merge_size"}
 GGUF = replace(
     llama_gguf.GGUF,
     keys=llama_gguf.GGUF.keys
     | {"rope.scaling.yarn_log_multiplier": "mscale_all_dim", "attention.temperature_scale": _BETA},
+    harmless=llama_gguf.GGUF.harmless | _OF_PICTURES,
     arrange=llama_gguf.unpaired_rows,
     say=_say,
 )
-FAMILY = replace(llama.FAMILY, read_config=read_config, gguf=GGUF)
+FAMILY = replace(llama.FAMILY, read_config=read_config, describe=describe, gguf=GGUF)

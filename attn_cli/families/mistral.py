@@ -9,9 +9,9 @@ from attn_cli.model.config import ConfigReader
 def read_config(reader: ConfigReader) -> llama.Config:
     if reader.says("layer_types"):  # as the reference takes it
         return ministral.read_config(reader)
-    llama.needs_kv_heads(reader)
+    reader = reader.with_defaults({"num_key_value_heads": 8})
     shared = llama.common(reader)
-    windows = (llama.window_width(reader),) * shared["layers"]
+    windows = (llama.seen(reader, llama.window_width(reader)),) * shared["layers"]
     reader.finish(llama.HARMLESS)
     return llama.Config(**shared, windows=windows)
 

@@ -7,13 +7,13 @@ from attn_cli.families.llama_gguf import unpaired_rows
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.tensors import Naming
 
-DEFAULTS = {"rms_norm_eps": 1e-5, "rope_theta": 1e6}
+# What the reference's config class has where config.json leaves a key out.
+DEFAULTS = {"num_key_value_heads": 8, "rms_norm_eps": 1e-5, "rope_theta": 1e6}
 
 
 def read_config(reader: ConfigReader) -> mixtures.Config:
     reader = reader.with_defaults(DEFAULTS)
     reader.take("num_local_experts", "num_experts")
-    llama.needs_kv_heads(reader)
     shared = llama.common(reader)
     networks = mixtures.everywhere(reader, shared, "num_local_experts", (8, 2))
     windows = one_window(reader, shared["layers"])

@@ -18,7 +18,7 @@ from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader, EqualHeads
 from attn_cli.model.family import Family, Model
 from attn_cli.model.project import Arrays, fused
-from attn_cli.model.rope import Rope, rotated, scaled_rope, whole_heads
+from attn_cli.model.rope import Rope, rope_of_whole_heads, rotated, sections_by_kind
 from attn_cli.model.stack import Request, Stack
 from attn_cli.model.tensors import MOST_LAYERS, OUTPUT, Naming, Shapes, copies, maps, norms, output
 from attn_cli.model.weights import LayerWeights, entering, layer_normed, linear, norm_of
@@ -111,23 +111,11 @@ def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
 
 
 def _ropes(reader: ConfigReader, width: int, context: int) -> tuple[Rope, Rope]:
-    """How layers without a window rotate, and how those with one do.
-
-    Each kind has a section of its own since 5.x; a scaling beside them is of both.
-    """
-    newer, older = reader.mapping("rope_parameters"), reader.mapping("rope_scaling")
-    if newer and not newer.keys() & _BASES.keys():
-        raise reader.error(
-            "rope_parameters is not by kind of layer",
-            f"the reference has {_FULL} and {_SLIDING} in rope_parameters",
-        )
-    kinds = reader.section("rope_parameters")
-    sections = [kinds.section(kind, {**kinds.mapping(kind), **older}) for kind in _BASES]
-    kinds.leave()
-    whole_heads(reader, *sections)
+    """How layers without a window rotate, and how those with one do."""
+    sections = sections_by_kind(reader, [*_BASES], scaled=[*_BASES])
     bases = [reader.positive(key, default) for key, default in _BASES.values()]
     return tuple(
-        scaled_rope(section, reader, section.positive("rope_theta", base), width, context)
+        rope_of_whole_heads(section, reader, section.positive("rope_theta", base), width, context)
         for section, base in zip(sections, bases, strict=True)
     )
 

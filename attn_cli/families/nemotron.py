@@ -11,7 +11,7 @@ from attn_cli.families import llama_gguf
 from attn_cli.model import prenorm
 from attn_cli.model.activations import ACTIVATIONS
 from attn_cli.model.config import ConfigReader
-from attn_cli.model.gguf import Gguf
+from attn_cli.model.gguf import HARMLESS, Gguf
 from attn_cli.model.prenorm import Config, Layout
 
 _HARMLESS = frozenset({"attention_dropout", "initializer_range"})
@@ -52,9 +52,12 @@ def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any
 
 _GGUF = Gguf(
     keys=prenorm.gguf_keys(llama_gguf.GGUF.keys, "norm_eps"),
+    # Converters write `norm_eps` under this name too, which means another norm.
+    harmless=HARMLESS | {"attention.layer_norm_rms_epsilon"},
     tensors=prenorm.gguf_tensors(_LAYOUT),
     say=_say,
     finish=lambda config, *_: replace(config, norm_base=0.0),
+    raised=1.0,
 )
 
 FAMILY = prenorm.family(_LAYOUT, read_config, gguf=_GGUF)

@@ -65,6 +65,7 @@ def describe(facts: Facts, config: Config) -> Facts:
     return replace(
         llama.describe(facts, config),
         residual="normed",
+        norm_first=False,
         head_norm="each" if config.head_norm else "all",
         attention_factors=tuple(rope.attention_factor for rope in ropes),
     )
@@ -107,7 +108,8 @@ def finish(config: Config, reader: ConfigReader, tensors: Mapping[str, Any]) -> 
     config = llama_gguf.finish(config, reader, tensors)
     windows = llama_gguf.windows(reader, config.layers, _PERIOD)
     base, plain = reader.positive("rope_theta", 10000.0), reader.section("rope_scaling", {})
-    local = scaled_rope(plain, reader, base, config.head_width, config.context)
+    own = reader.positive("local_base", base)
+    local = scaled_rope(plain, reader, own, config.head_width, config.context)
     return replace(config, windows=windows, local_rope=local)
 
 
@@ -117,7 +119,10 @@ _AFTER = {
     "layers.*.post_feedforward_layernorm": "blk.*.post_ffw_norm",
 }
 GGUF = replace(
-    llama_gguf.WINDOWED, tensors=llama_gguf.GGUF.tensors | named(_AFTER, "weight"), finish=finish
+    llama_gguf.WINDOWED,
+    keys=llama_gguf.WINDOWED.keys | {"rope.freq_base_swa": "local_base"},
+    tensors=llama_gguf.GGUF.tensors | named(_AFTER, "weight"),
+    finish=finish,
 )
 
 FAMILY = replace(

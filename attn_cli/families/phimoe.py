@@ -13,7 +13,7 @@ from attn_cli.maths.experts import Routing, one_after_another
 from attn_cli.model.cache import Cache, Ids, Pass
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model
-from attn_cli.model.rope import Rope, rope_section, rotated, scaled_rope, whole_heads
+from attn_cli.model.rope import Rope, rope_of_whole_heads, rope_section, rotated
 from attn_cli.model.stack import Request, Stack, causal_or_window
 from attn_cli.model.tensors import Naming, Shapes, norms
 from attn_cli.model.weights import entering, layer_normed
@@ -36,7 +36,6 @@ class Config(mixtures.Config):
 
 def read_config(reader: ConfigReader) -> Config:
     reader = reader.with_defaults(mixtral.DEFAULTS)
-    llama.needs_kv_heads(reader)
     shared = llama.sizes(reader)
     bias, layers = reader.flag("attention_bias", False), shared["layers"]
     networks = mixtures.everywhere(reader, shared, "num_local_experts", (16, _USED))
@@ -61,20 +60,21 @@ def read_config(reader: ConfigReader) -> Config:
 
 
 def _rope(reader: ConfigReader, shared: Mapping[str, Any]) -> Rope:
-    """The factors for short texts serve all; those who scale say by how much they lengthen."""
+    """The frequencies for short texts serve all; those who scale say by how much they lengthen."""
     section = rope_section(reader, {"su": "longrope"})
-    whole_heads(section, reader)
     kinds = ("default", "longrope")
     kind = section.choice("rope_type", kinds, section.choice("type", kinds, "default"))
-    factors = (
-        [section.positive(f"{n}_mscale") for n in ("short", "long")] if kind != "default" else []
-    )
+    scaled = kind != "default"
+    factors = [section.number(f"{text}_mscale") for text in ("short", "long") if scaled]
     base = section.positive("rope_theta", reader.positive("rope_theta"))
-    rope = scaled_rope(section, reader, base, shared["head_width"], shared["context"])
-    if len(set(factors)) > 1:
-        raise section.error(f"short_mscale {factors[0]:g} and long_mscale {factors[1]:g} differ")
-    factor = factors[0] if factors else rope.attention_factor
-    return replace(rope, attention_factor=factor, long_frequencies=(), limit=0)
+    rope = rope_of_whole_heads(section, reader, base, shared["head_width"], shared["context"])
+    if not scaled:
+        return rope
+    short, long = factors
+    if short == long:
+        return replace(rope, attention_factor=short, long_frequencies=(), limit=0)
+    beyond = {"long_frequencies": rope.frequencies, "long_attention_factor": long}
+    return replace(rope, attention_factor=short, **beyond)
 
 
 def shapes(config: Config) -> Shapes:
@@ -91,7 +91,9 @@ def naming(config: Config) -> Naming:
 
 
 def describe(facts: Facts, config: Config) -> Facts:
-    return replace(mixtures.describe(facts, config), norm="layer")
+    factor = config.rope.long_attention_factor
+    longer = config.rope.limit, 1.0 if factor is None else factor
+    return replace(mixtures.describe(facts, config), norm="layer", longer=longer)
 
 
 def routed(config: Config, scores: np.ndarray) -> Routing:
@@ -104,7 +106,7 @@ _fed = partial(mixtures.fed, routed=routed)
 
 def forward(model: Model, ids: Ids, request: Request, cache: Cache | None = None) -> Pass:
     config, epsilon = model.config, model.config.epsilon
-    stack = Stack(model, ids, request, cache)
+    stack = Stack(model, ids, request, cache, restart_beyond=config.rope.limit)
     x = model.weights.rows("embed_tokens.weight", stack.ids)
     angles = stack.angles(config.rope)
     for parts in stack.layers("layers."):

@@ -7,7 +7,7 @@ from attn_cli.model.config import ConfigReader
 
 
 def read_config(reader: ConfigReader) -> llama.Config:
-    llama.needs_kv_heads(reader)
+    reader = reader.with_defaults({"num_key_value_heads": 32})
     shared = llama.common(reader)
     windows = llama.layer_windows(reader, shared["layers"])
     reader.finish(llama.HARMLESS)

@@ -34,7 +34,7 @@ class Config(mixtures.Config):
 
 
 def read_config(reader: ConfigReader) -> Config:
-    llama.needs_kv_heads(reader)
+    reader = reader.with_defaults({"num_key_value_heads": 16})
     shared = llama.common(reader)
     config = Config(
         **shared,
@@ -49,19 +49,13 @@ def read_config(reader: ConfigReader) -> Config:
 
 def _windows(reader: ConfigReader, layers: int) -> tuple[int, ...]:
     """Every second layer below `max_window_layers` has the window, or as `layer_types` says."""
-    width = llama.window_width(reader)
+    used = reader.flag("use_sliding_window", False)
+    width = llama.window_width(reader, used=used)
     first = reader.integer("max_window_layers", 28, low=0)
-    slides = llama.sliding(reader, layers)
-    if not reader.flag("use_sliding_window", False):
-        if any(slides):
-            raise reader.error(
-                "layer_types names layers with a window, use_sliding_window is false"
-            )
-        return (0,) * layers
-    slides = slides or [layer % 2 == 0 and layer < first for layer in range(layers)]
-    if any(slides) and not width:
-        raise reader.error("sliding_window is null, and there are layers that need it")
-    return llama.windowed(width, slides)
+    if used and width is None:  # the reference makes the mask, whatever layers there are
+        raise reader.error("sliding_window is null, and use_sliding_window is true")
+    slides = [used and layer % 2 == 0 and layer < first for layer in range(layers)]
+    return llama.windows_as_named(reader, width, slides, used=used)
 
 
 def shapes(config: Config) -> Shapes:
@@ -112,6 +106,7 @@ def _say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any
 KEYS = {
     "expert_feed_forward_length": "moe_intermediate_size",
     "expert_weights_norm": "norm_topk_prob",
+    "norm_top_k_prob": "norm_topk_prob",  # of Ollama's converter
 }
 _SHARED_KEY = {"expert_shared_feed_forward_length": "shared_expert_intermediate_size"}
 _SHARED_TENSORS = {

@@ -11,7 +11,7 @@ from typing import Any
 from attn_cli.families import llama, llama_gguf
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.gguf import Gguf
-from attn_cli.model.rope import rope_section, scaled_rope, whole_heads
+from attn_cli.model.rope import rope_of_whole_heads, rope_section
 
 # What the reference's class has where config.json leaves a key out.
 _DEFAULTS = {
@@ -43,9 +43,10 @@ def rope_in_rows(
 ) -> dict[str, Any]:
     """The field `rope`, of a section whose shares of the rows are judged."""
     plain = section.without("mrope_section", "mrope_interleaved")
-    whole_heads(plain, reader)
     base = plain.positive("rope_theta", reader.positive("rope_theta"))
-    return {"rope": scaled_rope(plain, reader, base, shared["head_width"], shared["context"])}
+    return {
+        "rope": rope_of_whole_heads(plain, reader, base, shared["head_width"], shared["context"])
+    }
 
 
 def say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]) -> None:
@@ -55,10 +56,8 @@ def say(reader: ConfigReader, values: dict[str, Any], tensors: Mapping[str, Any]
     values["rope_scaling"]["mrope_section"] = [values["head_dim"] // 2, 0, 0]
 
 
-GGUF: Gguf = replace(
-    llama_gguf.GGUF,
-    harmless=llama_gguf.GGUF.harmless | {"rope.dimension_sections", "n_deepstack_layers"},
-    say=say,
-)
+# By llama.cpp's converter and by Ollama's, which calls Qwen2.5-VL qwen25vl and packs all in one.
+_OF_PICTURES = {"rope.dimension_sections", "rope.mrope_section", "n_deepstack_layers", "vision"}
+GGUF: Gguf = replace(llama_gguf.GGUF, harmless=llama_gguf.GGUF.harmless | _OF_PICTURES, say=say)
 
 FAMILY = replace(llama.FAMILY, read_config=read_config, gguf=GGUF)

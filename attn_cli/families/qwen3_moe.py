@@ -8,14 +8,11 @@ from attn_cli.model.config import ConfigReader
 
 
 def read_config(reader: ConfigReader) -> mixtures.Config:
+    reader = reader.with_defaults({"num_key_value_heads": 4})
     reader.take("num_experts", "num_local_experts")
-    llama.needs_kv_heads(reader)
     shared, bias = llama.common(reader), reader.flag("attention_bias", False)
-    width = llama.window_width(reader)
-    if not reader.flag("use_sliding_window", False):
-        width = 0
-    elif reader.has("sliding_window") and not width:
-        raise reader.error("sliding_window is 0, which hides every key")
+    used = reader.flag("use_sliding_window", False)
+    width = llama.seen(reader, llama.window_width(reader, used=used))
     networks = mixtures.sparse(reader, shared, defaults=(128, 8), width=768)
     reader.finish(mixtures.HARMLESS)
     return mixtures.Config(

@@ -25,14 +25,10 @@ def read_config(reader: ConfigReader) -> llama.Config:
 
 def _windows(reader: ConfigReader, layers: int, unrotated: tuple[int, ...]) -> tuple[int, ...]:
     """As `layer_types` says; without it, the layers that do not rotate have the window."""
-    width = reader.integer("sliding_window") if reader.has("sliding_window") else 0
-    used = reader.flag("use_sliding_window", False)
-    slides = llama.sliding(reader, layers)
-    if not slides:
-        return llama.windowed(width, (used and layer in unrotated for layer in range(layers)))
-    if any(slides) and not width:
-        raise reader.error("sliding_window is null, and there are layers that need it")
-    return llama.windowed(width, slides)
+    used, given = reader.flag("use_sliding_window", False), reader.has("sliding_window")
+    width = llama.window_width(reader, used=given)
+    slides = [used and width is not None and layer in unrotated for layer in range(layers)]
+    return llama.windows_as_named(reader, width, slides, used=True)
 
 
 FAMILY = replace(

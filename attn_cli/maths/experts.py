@@ -14,7 +14,7 @@ from attn_cli.maths.attention import softmax
 from attn_cli.maths.products import Gate, Map, gated_feed_forwards
 
 # Numbers of the matrices that are worked on side by side: where experts are small, several are.
-_TOGETHER = 1 << 24
+TOGETHER = 1 << 24
 
 
 class Routing(NamedTuple):
@@ -105,7 +105,7 @@ def _groups(
         rows, places = np.nonzero(routing.chosen == expert)
         group.append((rows, routing.shares[rows, places], maps := networks(expert)))
         numbers += 3 * maps[0].outputs * x_PM.shape[1]
-        if numbers >= _TOGETHER:
+        if numbers >= TOGETHER:
             yield group
             group, numbers = [], 0
     if group:

@@ -180,6 +180,39 @@ def relu_vjp(x: np.ndarray, grad: np.ndarray) -> np.ndarray:
     return grad * (x > 0)
 
 
+def relu6(x: np.ndarray) -> np.ndarray:
+    """min(max(x, 0), 6). Krizhevsky 2010."""
+    return np.clip(x, 0, 6)
+
+
+def leaky_relu(x: np.ndarray) -> np.ndarray:
+    """x above 0, x/100 below. Maas et al. 2013."""
+    return np.where(x > 0, x, x.dtype.type(0.01) * x)
+
+
+def hardswish(x: np.ndarray) -> np.ndarray:
+    """x·relu6(x + 3)/6. Howard et al. 2019, "MobileNetV3"."""
+    with np.errstate(invalid="ignore"):
+        return x * relu6(x + 3) / 6
+
+
+def linear_activation(x: np.ndarray) -> np.ndarray:
+    """x as it is."""
+    return x.copy()
+
+
+def laplace(x: np.ndarray) -> np.ndarray:
+    """(1 + erf((x − µ)/(σ√2)))/2, µ = √½ and σ = 1/√(4π), both to six digits. Ma et al. 2022,
+    "Mega"."""
+    return (1 + erf((x - x.dtype.type(0.707107)) / x.dtype.type(0.282095 * sqrt(2)))) / 2
+
+
+def sqrt_softplus(x: np.ndarray) -> np.ndarray:
+    """√ln(1 + eˣ)."""
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(np.logaddexp(x.dtype.type(0), x))
+
+
 def squared_relu(x: np.ndarray) -> np.ndarray:
     """max(x, 0)². So et al. 2021, "Primer"."""
     with np.errstate(over="ignore"):

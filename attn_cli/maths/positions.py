@@ -57,13 +57,15 @@ def yarn_scaling(
     slow: float,
     context: int,
     *,
+    width: int = 0,
     whole_bounds: bool = True,
 ) -> np.ndarray:
     """Rotations that fit `fast` times in the context are kept, those below `slow` squeezed.
 
-    A ramp over the dimensions between. Peng et al. 2023, "YaRN".
+    A ramp over the dimensions between. Peng et al. 2023, "YaRN". An odd `width` has half a pair
+    more than the ramp has steps: of 3 dimensions the one step serves both pairs.
     """
-    width = 2 * len(frequencies_R)
+    width = width or 2 * len(frequencies_R)
 
     def dimension(turns: float) -> float:
         return width * math.log(context / (turns * 2 * math.pi)) / (2 * math.log(base))
@@ -73,7 +75,7 @@ def yarn_scaling(
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, width - 1)
     span = (high - low) or 0.001  # as the reference does where both bounds are one
-    ramp = np.clip((np.arange(len(frequencies_R), dtype=np.float32) - low) / span, 0, 1)
+    ramp = np.clip((np.arange(width // 2, dtype=np.float32) - low) / span, 0, 1)
     kept = 1 - ramp
     squeezed = frequencies_R / np.float32(factor)
     return (squeezed * (1 - kept) + frequencies_R * kept).astype(np.float32)

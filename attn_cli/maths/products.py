@@ -25,7 +25,9 @@ _FEW = 8
 _VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next position
 POSITIONS = 256  # that share a part of a matrix
 _WAKING = 1.3e6  # numbers that could be read while another thread is woken
-MADE = 1 << 18  # numbers that are made at a time
+# Numbers that are made at a time: so many that threads seldom wait for each other between the steps
+# of making them, and not so many that a matrix is shared out unevenly.
+MADE = 1 << 19
 _VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
 # Of more positions a part is a quarter of the outputs, but no more multiplications than so many,
 # and no narrower than pays for rearranging the vectors anew.
@@ -170,19 +172,25 @@ def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarr
     Positions are multiplied in the same blocks, whichever of them are chosen, so that it changes no
     digit which others are.
     """
-    found = np.empty((len(z_HPV), len(chosen_Q), w_NM.shape[-1]), z_HPV.dtype)
+    heads, positions, width = z_HPV.shape
+    w_HVM, most = w_NM.reshape(heads, width, -1), min(positions, POSITIONS // 2)
+    found = np.empty((heads, len(chosen_Q), w_NM.shape[-1]), z_HPV.dtype)
+    together = max(1, int(_WAKING / (max(1, w_HVM[0].size) * (1 + most / 4))))
 
-    def work(block: slice) -> None:
+    def work(tile: tuple[int, int]) -> None:
+        some = slice(tile[0], tile[0] + together)
+        block = slice(tile[1], min(tile[1] + most, positions))
         here = np.flatnonzero((chosen_Q >= block.start) & (chosen_Q < block.stop))
         if not here.size:
             return
-        side_by_side = slice(here[0], here[-1] + 1)
+        z, w, side_by_side = z_HPV[some, block], w_HVM[some], slice(here[0], here[-1] + 1)
         if np.array_equal(chosen_Q[side_by_side], np.arange(block.start, block.stop)):
-            pull(z_HPV[:, block], w_NM, out=found[:, side_by_side])
+            pull(z, w, out=found[some, side_by_side])
         else:
-            found[:, here] = pull(z_HPV[:, block], w_NM)[:, chosen_Q[here] - block.start]
+            found[some, here] = pull(z, w)[:, chosen_Q[here] - block.start]
 
-    cores.spread(work, z_HPV.shape[1], POSITIONS // 2)
+    blocks = range(0, positions, max(1, most))
+    cores.each(work, [(head, at) for at in blocks for head in range(0, heads, together)])
     return found
 
 

@@ -6,18 +6,27 @@ from attn_cli.maths.layers import (
     clipped_gelu,
     gelu,
     gelu_tanh,
+    hardswish,
+    laplace,
+    leaky_relu,
+    linear_activation,
     mish,
     quick_gelu,
     relu,
+    relu6,
+    sigmoid,
     silu,
+    sqrt_softplus,
     squared_relu,
 )
 
-# Those of the reference library without learned numbers that published models have. What it writes
-# in several ways is one formula: `gelu_fast` factors it and rounds √(2/π) at the tenth digit.
+# All of the reference library without learned numbers. What it writes in several ways is one
+# formula: `gelu_fast` factors it and rounds √(2/π) at the tenth digit.
 ACTIVATIONS = {
     "relu": relu,
     "relu2": squared_relu,
+    "relu6": relu6,
+    "leaky_relu": leaky_relu,
     "gelu": gelu,
     "gelu_python": gelu,
     "gelu_10": clipped_gelu,
@@ -29,6 +38,11 @@ ACTIVATIONS = {
     "quick_gelu": quick_gelu,
     "silu": silu,
     "swish": silu,
+    "hardswish": hardswish,
     "mish": mish,
     "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "laplace": laplace,
+    "sqrtsoftplus": sqrt_softplus,
+    "linear": linear_activation,
 }

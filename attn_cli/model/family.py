@@ -57,7 +57,8 @@ class Model:
     `unknown` those that mean nothing to the reference library, `untrue_copies` tensors of the file
     with those that they should repeat and do not, `left_aside` those of another task; `unread` is
     how many tensors belong to what makes vectors of pictures, and their parameters; `reserved` are
-    ids that stand for pictures in a prompt, each with the key that says so; `metadata` is a GGUF
+    ids that stand for pictures in a prompt, each with the key that says so, `reserved_texts` the
+    texts of such tokens, each with that of another without which it does not; `metadata` is a GGUF
     file's.
     """
 
@@ -73,6 +74,7 @@ class Model:
     left_aside: tuple[str, ...] = ()
     unread: tuple[int, int] = (0, 0)
     reserved: Mapping[int, str] = field(default_factory=dict)
+    reserved_texts: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -47,7 +47,8 @@ class Gguf:
     place, the values of config.json by what the file says by other means; `finish` completes the
     config by what config.json cannot say: both take a reader of the values as the file has them,
     and its tensors. `more` are the tensors' names that depend on the config, `fused` those that
-    hold a matrix of every expert; `arrange` tells which tensors stand otherwise than in a folder.
+    hold a matrix of every expert; `arrange` tells which tensors stand otherwise than in a folder,
+    `raised` by how much more the weight of a norm is.
     """
 
     keys: Mapping[str, str]
@@ -61,6 +62,7 @@ class Gguf:
     more: Callable[[Any], Mapping[str, str]] = lambda config: {}
     fused: Callable[[Any], Fused] = lambda config: NOT_FUSED
     arrange: Callable[[Any], Mapping[str, Arrange]] = lambda config: {}
+    raised: float = 0.0
     finish: Callable[[Any, ConfigReader, Mapping[str, Any]], Any] = lambda config, *_: config
 
 
@@ -190,11 +192,23 @@ def unpaired(heads: int) -> Arrange:
     return arrange
 
 
-def reinterleaved(heads: int) -> Arrange:
-    """Rows (query | key | value, head, width) back to (head, query | key | value, width)."""
+def reinterleaved(heads: int, groups: int = 0) -> Arrange:
+    """Rows of all queries, all keys, all values back to (group, its queries | key | value, width).
+
+    A head is a group by itself unless there are fewer `groups`, each with a key of its own.
+    """
+    groups = groups or heads
+    places = np.arange(heads + 2 * groups)
+    queries, keys = places[:heads].reshape(groups, -1), places[heads:].reshape(2, groups)
+    order = np.concatenate([queries, keys.T], axis=1).reshape(-1)
 
     def arrange(array: np.ndarray) -> np.ndarray:
-        rows = array.reshape(3, heads, array.shape[0] // heads // 3, *array.shape[1:])
-        return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(array.shape)
+        rows = array.reshape(len(order), array.shape[0] // len(order), *array.shape[1:])
+        return rows[order].reshape(array.shape)
 
     return arrange
+
+
+def fused_rows(name: str, heads: int, groups: int = 0) -> dict[str, Arrange]:
+    """How the rows of a fused matrix, and its bias, come to stand as in a folder."""
+    return dict.fromkeys((f"{name}.weight", f"{name}.bias"), reinterleaved(heads, groups))

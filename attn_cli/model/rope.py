@@ -23,7 +23,7 @@ _HARMLESS = frozenset(
     partial_rotary_factor
     """.split()
 )
-_ORIGINAL = "original_max_position_embeddings"
+_ORIGINAL, _SHARE = "original_max_position_embeddings", "partial_rotary_factor"
 
 
 class Angles(NamedTuple):
@@ -36,6 +36,7 @@ class Angles(NamedTuple):
     cosine: np.ndarray
     sine: np.ndarray
     angle: np.ndarray
+    attention_factor: float = 1.0
     interleaved: bool = False
     query_factor: np.ndarray = NOTHING
 
@@ -44,8 +45,9 @@ class Angles(NamedTuple):
 class Rope:
     """`frequencies` per pair of dimensions; the `attention_factor` multiplies cosine and sine.
 
-    Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE); beyond
-    `known`, if it is not 0, by others for every length of the text, which are not known here.
+    Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE), with a
+    `long_attention_factor` if there is one; beyond `known`, if it is not 0, by others for every
+    length of the text, which are not known here.
     `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`). `growth` is (β, length):
     a query is multiplied by 1 + β·ln(1 + ⌊position ÷ length⌋), as Llama 4 does.
     """
@@ -53,6 +55,7 @@ class Rope:
     frequencies: tuple[float, ...]
     attention_factor: float = 1.0
     long_frequencies: tuple[float, ...] = ()
+    long_attention_factor: float | None = None
     limit: int = 0
     known: int = 0
     interleaved: bool = False
@@ -68,10 +71,13 @@ class Rope:
             )
         beyond = self.limit and max(at) >= self.limit
         of_pairs = np.array(self.long_frequencies if beyond else self.frequencies, np.float32)
+        factor = self.attention_factor
+        if beyond and self.long_attention_factor is not None:
+            factor = self.long_attention_factor
         at_P = np.array(at, np.float32)
-        found = positions.angles(of_pairs, at_P, self.attention_factor)
-        factor = positions.query_growth(at_P, *self.growth) if self.growth else NOTHING
-        return Angles(*found, self.interleaved, factor)
+        found = positions.angles(of_pairs, at_P, factor)
+        growth = positions.query_growth(at_P, *self.growth) if self.growth else NOTHING
+        return Angles(*found, factor, self.interleaved, growth)
 
     def slowed(self, factors: np.ndarray, reader: ConfigReader) -> "Rope":
         """The same with each frequency divided by its factor, as GGUF stores Llama 3's scaling."""
@@ -96,6 +102,7 @@ def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarra
     after = dict(zip("qk", rotated_qk, strict=True))
     before = {f"{letter}_unrotated": arrays[letter] for letter in "qk"}
     found = {**arrays, **before, **after, "angles": by.angle}
+    found["attention_factor"] = np.array(by.attention_factor)
     if by.query_factor.size:
         found["q"] *= by.query_factor[:, None]
         found["query_factor"] = by.query_factor
@@ -111,21 +118,26 @@ def read_rope(
     """Of `rope_parameters` (5.x), or `rope_theta` and `rope_scaling` (4.x), or a family's `default`
     where there are none of these sections. Raises ContentError."""
     section = rope_section(reader, default=default)
-    whole_heads(reader, section)
     base = section.positive("rope_theta", reader.positive("rope_theta", 10000.0))
-    return scaled_rope(section, reader, base, width, context)
+    return rope_of_whole_heads(section, reader, base, width, context)
 
 
-def whole_heads(reader: ConfigReader, *sections: ConfigReader) -> None:
-    """A share of a head's dimensions, in a family whose heads rotate whole.
+def rope_of_whole_heads(
+    section: ConfigReader, reader: ConfigReader, base: float, width: int, context: int
+) -> Rope:
+    """As `scaled_rope`, in a family whose heads rotate whole.
 
-    The reference's class does not read it, and where the frequencies are scaled it fails: refused.
+    The reference's class does not read a share of a head's dimensions, but what scales frequencies
+    makes them for that share. Where fewer pairs are left, it fails: refused.
     """
-    scaled = any(rope_kind(section) != "default" for section in sections)
-    for place in (*sections, reader):
-        place.number("partial_rotary_factor", 1.0)
-        if scaled:
-            place.only("partial_rotary_factor", 1.0)
+    share = section.number(_SHARE, reader.number(_SHARE, 1.0))
+    rotating = width if rope_kind(section) == "default" else int(width * min(max(share, 0), 2))
+    if rotating + rotating % 2 != width:
+        raise section.error(
+            f"{_SHARE} is {share:g}, and the heads of this model rotate whole",
+            f"if it changes no number: --ignore-config {_SHARE}",
+        )
+    return scaled_rope(section, reader, base, rotating, context)
 
 
 def rope_section(
@@ -146,6 +158,30 @@ def rope_section(
     return reader.section("rope_scaling" if older else "rope_parameters", section)
 
 
+def sections_by_kind(
+    reader: ConfigReader, kinds: Sequence[str], scaled: Sequence[str]
+) -> list[ConfigReader]:
+    """The rotary section of each kind of layer, of `rope_parameters`; `rope_scaling`, as 4.x wrote
+    it, is of the `scaled` kinds.
+
+    As the reference's classes read them, nothing beside the kinds counts but `truncate`, which is
+    taken from there alone.
+    """
+    older, given = reader.mapping("rope_scaling"), reader.has("rope_parameters")
+    beside = reader.section("rope_parameters")
+    whole = beside.flag("truncate", not beside.says("truncate"))
+    found = []
+    for kind in kinds:
+        values = beside.mapping(kind) if given else {"rope_type": "default"}
+        if older and kind in scaled:
+            if given and not beside.has(kind):
+                raise reader.error(f"rope_parameters has no {kind}, which rope_scaling is of")
+            values = values | older
+        found.append(beside.section(kind, values | {"truncate": whole}))
+    beside.leave()
+    return found
+
+
 def rotated_width(
     section: ConfigReader,
     reader: ConfigReader,
@@ -159,7 +195,7 @@ def rotated_width(
 
     Not `odd`: the reference cuts them off before it pairs them, and cannot have an odd count.
     """
-    share = section.positive("partial_rotary_factor", reader.positive(key, share))
+    share = section.positive(_SHARE, reader.positive(key, share))
     found = int(width * min(share, 1.0))
     # An odd dimension rotates with one more, as the reference pairs them.
     paired = found + found % 2
@@ -243,8 +279,19 @@ def _growth(scale: float, weight: float = 1.0) -> float:
     return 0.1 * weight * math.log(scale) + 1.0 if scale > 1 else 1.0
 
 
+def _in_pairs(section: ConfigReader, width: int) -> int:
+    """How many pairs of `width` dimensions the reference has numbers for.
+
+    Of an odd width there is a pair more: where there is one number it serves both, else none fit.
+    """
+    if width % 2 and width != 3:
+        raise section.error(f"{width} numbers of a head, an odd count, cannot be scaled in pairs")
+    return width // 2
+
+
 def _yarn(section: ConfigReader, base: float, width: int, context: int, original: int) -> Rope:
     factor = section.positive("factor", context / original)
+    _in_pairs(section, width)
     top, bottom = section.number("mscale", 0.0), section.number("mscale_all_dim", 0.0)
     inferred = _growth(factor, top) / _growth(factor, bottom) if top and bottom else _growth(factor)
     scaled = positions.yarn_scaling(
@@ -254,6 +301,7 @@ def _yarn(section: ConfigReader, base: float, width: int, context: int, original
         section.positive("beta_fast", 32.0),
         section.positive("beta_slow", 1.0),
         original,
+        width=width,
         # A null is the reference's false, though what is missing is true.
         whole_bounds=section.flag("truncate", not section.says("truncate")),
     )
@@ -265,7 +313,7 @@ def _longrope(section: ConfigReader, base: float, width: int, context: int, orig
     inferred = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
     short, long = (
         positions.long_scaling(
-            np.array(section.positives(key, width // 2), np.float32), width, base
+            np.array(section.positives(key, _in_pairs(section, width)), np.float32), width, base
         )
         for key in ("short_factor", "long_factor")
     )

@@ -121,7 +121,8 @@ def made_late(
     chosen: Selection, steps: Attended, z: np.ndarray, out: Map, seen: Visible, bias: Relation
 ) -> dict[str, Lazy]:
     """The arrays of what was chosen alone, some of which are made only if they are wanted."""
-    heads = list(chosen.heads)
+    # A slice copies nothing.
+    heads = slice(None) if "head" in chosen.whole else list(chosen.heads)
 
     def at() -> tuple[np.ndarray, np.ndarray]:
         return np.array(chosen.rows or chosen.queries), np.array(chosen.keys)

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
 S, T = TypeVar("S"), TypeVar("T")
 _KIND = {True: "self", False: "cross"}
-_SHOWN = {"angles", "query_factor", "q_norm_bias", "k_norm_bias"}  # that no document has
+# What no document has.
+_SHOWN = {"angles", "attention_factor", "query_factor", "q_norm_bias", "k_norm_bias"}
 
 
 class Stack:

@@ -1,7 +1,7 @@
 """Which tensors a family needs, how folders name them, and whether a file holds just these."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import translate
 from math import prod
 from types import MappingProxyType
@@ -175,6 +175,24 @@ class Naming(NamedTuple):
         prefix = self.prefix_in(tensors)
         return {today: prefix + older for older, today in self.older.items()}
 
+    def fused_in(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, str]:
+        """A file's names for those of `names` that it has, or should have, for all experts at once.
+
+        Nothing where it has experts one by one.
+        """
+        layer = re.compile(r"\.(\d+)\.")
+        own = [self.family_name(place) for place in tensors]
+        there = {layer.sub(".*.", name, count=1) for name in own} & self.fused.names.keys()
+        if not there and any(re.search(rf"{re.escape(OF_EXPERTS)}\d+\.", name) for name in own):
+            return {}
+        places, prefix, found = self.fused.places(sorted(there)), self.prefix_in(tensors), {}
+        for name in names if places else ():
+            number = layer.search(name)
+            place = number and places.get(layer.sub(".*.", name, count=1))
+            if place:
+                found[name] = prefix + place.replace("*", number[1])
+        return found
+
     def prefix_in(self, tensors: Mapping[str, Tensor]) -> str:
         """The prefix that most names of a file have, or nothing."""
         used = [next((p for p in self.prefixes if n.startswith(p)), "") for n in tensors]
@@ -214,10 +232,11 @@ def of_head(shapes: Shapes, head: Sequence[str]) -> list[str]:
 def without_head(shapes: Shapes, stored: Mapping[str, Stored], head: Sequence[str]) -> bool:
     """Takes the tensors of the predicting `head` out of the shapes if a file has none of them.
 
-    Returns whether it did.
+    Returns whether it did. A bias alone is no head: the matrix is the embedding, and is there.
     """
     names = of_head(shapes, head)
-    missing = bool(names) and not any(name in stored for name in names)
+    missing = not any(name in stored for name in names)
+    missing = missing and not all(name.endswith(".bias") for name in names)
     for name in names if missing else ():
         del shapes[name]
     return missing

@@ -23,6 +23,7 @@ from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.tensors import OUTPUT, of_layers
 from attn_cli.model.weights import Stored, as_stored, transposed
+from attn_cli.opening import hub
 from attn_cli.opening.patterns import matches
 
 CONFIG = "adapter_config.json"
@@ -99,12 +100,15 @@ def _named(names: tuple[str, ...] | str, module: str) -> bool:
 
 
 def adapted(model: Model, name: str) -> Model:
-    """The model with the adapter in the folder `name`: no matrix that it leaves alone is touched.
+    """The model with the adapter in the folder `name`, or of that name in the Hugging Face cache:
+    no matrix that it leaves alone is touched.
 
     Raises ContentError for what is no adapter, or for another model, or not computed here.
     """
-    path = Path(name)
-    tensors = _tensors(path)
+    path, own = Path(name), ""
+    if not os.path.lexists(path) and (cached := hub.folder_of(name)):
+        path, own = cached, name
+    tensors = _tensors(path, name)
     where = str(path / CONFIG)
     values = read_json_object(path / CONFIG)
     unknown: list[str] = []
@@ -117,15 +121,20 @@ def adapted(model: Model, name: str) -> Model:
     places = (one.name for one in stored.values() if one.name not in used)
     kept = {place: model.weights.tensors[place] for place in places}
     facts = replace(
-        model.facts, name=f"{model.facts.name} + {path.resolve().name}", adapter=str(path)
+        model.facts,
+        name=f"{model.facts.name} + {own or path.resolve().name}",
+        adapter=own or str(path),
     )
     weights = replace(model.weights, tensors={**kept, **used}, stored=stored)
     return replace(model, facts=facts, weights=weights, unknown=(*model.unknown, *unknown))
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _tensors(path: Path, name: str) -> dict[str, Tensor]:
     if not os.path.lexists(path):
-        raise ContentError(f"no adapter {path}", "a folder with adapter_config.json")
+        hint = "a folder with adapter_config.json"
+        if hub.could_be(name):
+            hint += f", or a repository that hf download {name} brings here"
+        raise ContentError(f"no adapter {shorten(str(path))}", hint)
     files = [path / file for file in _WEIGHTS if os.path.lexists(path / file)]
     if not os.path.lexists(path / CONFIG) or not files:
         lacks = CONFIG if files or not os.path.lexists(path / CONFIG) else _WEIGHTS[0]
@@ -177,7 +186,10 @@ class _Fitting:
         self._model, self._where, self._hint = model, where, hint
         family, config = model.family, model.config
         naming = family.naming(config)
-        self._naming = naming_of_text(naming) if model.reserved else naming
+        # A GGUF file may be of a picture model's text, and does not say so.
+        of_text = model.reserved or model.metadata
+        self._naming = naming_of_text(naming) if of_text else naming
+        self._raised = family.gguf.raised if model.metadata and family.gguf else 0.0
         self._shapes = of_layers(family.shapes(config), config)
         # A matrix is (input, output) in families whose biases are as long as its second axis.
         self._inputs_first = any(
@@ -208,7 +220,8 @@ class _Fitting:
             if tensor.shape != self._shapes[name]:
                 raise self._unfit(place, tensor.shape, self._shapes[name])
             self._check_single(name, place)
-            found[name] = _Placed(f"adapter: {place}", as_stored, tensor)
+            arrange = self._norm if name.removesuffix(".weight").endswith("norm") else as_stored
+            found[name] = _Placed(f"adapter: {place}", arrange, tensor)
         for module, parts in modules.items():
             if not settings.means(module):
                 what = f"the config does not name {shorten(module)}, which the adapter changes"
@@ -227,8 +240,14 @@ class _Fitting:
             raise self._shared(shown)
         if name not in self._shapes or name not in self._model.weights.stored:
             who = self._model.facts.name
-            raise self._error(f"the adapter changes {shorten(shown)}, which {who} does not have")
+            hint = "a GGUF file may have it in another form: open the folder that it was made from"
+            what = f"the adapter changes {shorten(shown)}, which {who} does not have"
+            raise self._error(what, hint if self._model.metadata else "")
         return name
+
+    def _norm(self, weight: np.ndarray) -> np.ndarray:
+        """The weight of a norm as the model's own file has it."""
+        return weight + weight.dtype.type(self._raised) if self._raised else weight
 
     def _check_single(self, name: str, shown: str) -> None:
         """Raises ContentError where the matrix is the embedding and the output matrix at once."""

@@ -68,17 +68,33 @@ def find(name: str) -> Path | None:
     None where the name cannot be one of the cache or no such repository is there. Raises
     ContentError for one that is there but not whole.
     """
-    asked = _NAME.fullmatch(name)
-    if not asked or ".." in name:
+    if not (asked := _asked(name)):
         return None
-    repository = asked["repository"]
-    entry = root() / (_PREFIX + repository.replace("/", "--"))
-    if not os.path.isdir(entry):
-        return None
+    entry, repository = _entry(asked), asked["repository"]
     snapshot = _snapshot(entry, repository, asked["revision"] or "")
     found = _choose(snapshot, repository, asked["file"] or "", asked["kind"] or "")
     _check_links(entry, found, repository)
     return found
+
+
+def folder_of(name: str) -> Path | None:
+    """The folder that `ORG/NAME[@REVISION]` means, whatever is in it; otherwise as `find`."""
+    if not (asked := _asked(name)):
+        return None
+    entry, repository = _entry(asked), asked["repository"]
+    found = _snapshot(entry, repository, asked["revision"] or "")
+    _check_links(entry, found, repository)
+    return found
+
+
+def _asked(name: str) -> re.Match[str] | None:
+    """The parts of the name of a repository that the cache has."""
+    asked = _NAME.fullmatch(name) if len(name) <= 500 and ".." not in name else None
+    return asked if asked and os.path.isdir(_entry(asked)) else None
+
+
+def _entry(asked: re.Match[str]) -> Path:
+    return root() / (_PREFIX + asked["repository"].replace("/", "--"))
 
 
 def could_be(name: str) -> bool:

@@ -21,7 +21,7 @@ from attn_cli.families import UNTRAINED
 from attn_cli.model.family import Model
 from attn_cli.opening import hub, ollama, places
 from attn_cli.opening.load import family_of, load
-from attn_cli.opening.places import EMBEDDED, PACKAGES
+from attn_cli.opening.places import BY_HAND, EMBEDDED, PACKAGES
 
 # What tells that a folder is a model, or goes with one.
 _CONFIGS = frozenset({"config.json", "adapter_config.json", "model_index.json", "params.json"})
@@ -86,7 +86,7 @@ class Contents(NamedTuple):
 def listing() -> Listing:
     """The models that need no path. Each is opened as far as its headers, and none breaks it."""
     carried = [name for name, (package, _) in PACKAGES.items() if importlib.util.find_spec(package)]
-    names = [(name, PACKAGE, "embedded") for name in EMBEDDED]
+    names = [(n, PACKAGE, "by_hand" if n in BY_HAND else "embedded") for n in EMBEDDED]
     names += [(name, PACKAGE, "packaged") for name in carried]
     found = [_listed(*entry) for entry in names]
     untrained = Listed(name="random", family=UNTRAINED, place=PACKAGE, opens=True, remark="random")
@@ -200,6 +200,15 @@ def check(model: Model) -> None:
         tensor.rows([0])
 
 
+def _plain(model: Model) -> dict[str, Any]:
+    """The config as documents have it, records within it as mappings; unbounded is None."""
+    found = {
+        key: one._asdict() if isinstance(one, tuple) and hasattr(one, "_asdict") else one
+        for key, one in asdict(model.config).items()
+    }
+    return found | ({"context": model.facts.context or None} if "context" in found else {})
+
+
 def contents(model: Model) -> Contents:
     """Reads headers, and a row of each type. Raises ContentError for what does not open."""
     check(model)
@@ -213,7 +222,7 @@ def contents(model: Model) -> Contents:
         kind = re.sub(r"\.\d+\.", ".*.", tensor.name).rpartition(".")[0]
         parts.setdefault(kind, []).append(tensor)
     return Contents(
-        config=asdict(model.config),
+        config=_plain(model),
         tokens=model.tokenizer.size,
         parameters=sum(tensor.parameters for tensor in tensors),
         bytes=sum(tensor.bytes for tensor in tensors),

@@ -102,8 +102,9 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     family, config, naming = read.family, read.config, read.naming
     said: dict[str, Any] = {}
     if scheme:
-        tensors = scheme.unpack(tensors, where)
-        said = {"quantised": scheme.how, "rounds_inputs": scheme.rounds}
+        plain, tensors = tensors, scheme.unpack(tensors, where)
+        none = all(plain.get(name) is tensor for name, tensor in tensors.items())
+        said = {"quantised": scheme.how, "unpacked": none, "rounds_inputs": scheme.rounds}
     else:
         refusals.check_tensors(tensors, where)
     untrue = untrue_copies(tensors, naming, names_in_folder(tensors, naming, where))
@@ -116,13 +117,14 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         naming = read._replace(config=config).naming
     stored = names_in_folder(tensors, naming, where)
     config = family.complete(config, stored)
+    stored |= quantised.turned(tensors, stored, family, config) if scheme else {}
     shapes = of_layers(family.shapes(config), config)
     idle = quantised.idle_biases(tensors, stored, shapes)
     aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
-    predicts = not without_head(shapes, stored, family.head)
-    named = naming.older_in(tensors) | {name: name for name in of_head(shapes, family.head)}
-    kind, said = folder.config["model_type"], said | {"predicts": predicts}
-    facts = _facts(place, kind, family, config, shapes, **said)
+    said |= {"predicts": not without_head(shapes, stored, family.head)} | _by_hand(place)
+    named = naming.fused_in(tensors, shapes) | naming.older_in(tensors)
+    named |= {name: name for name in of_head(shapes, family.head)}
+    facts = _facts(place, folder.config["model_type"], family, config, shapes, **said)
     return _model(
         facts=_of_text(facts, of_config) if read.composite else facts,
         family=family,
@@ -138,6 +140,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         unread=unread,
         reserved=read.reserved,
     )
+
+
+def _by_hand(place: places.Place) -> dict[str, Any]:
+    """What is to be said of an embedded model whose numbers were chosen; nothing of another."""
+    sample = places.BY_HAND.get(place.name) if place.source == "package" else None
+    return {"trained": False, "by_hand": True, "sample": sample} if sample else {}
 
 
 def _of_text(facts: Facts, where: str) -> Facts:
@@ -200,6 +208,8 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
 
         return gguf.from_metadata(file.metadata, where)
 
+    from attn_cli.families.composites import reserved_texts
+
     ends = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot")]
     named = file_names(family.gguf, config, file.tensors)
     return _model(
@@ -212,6 +222,7 @@ def _open_gguf(place: places.Place, ignored: Sequence[str]) -> Model:
         end_tokens=ids(*ends),
         ignored=tuple(ignored),
         unread=unread,
+        reserved_texts=reserved_texts(kind, pictures=bool(unread[0])),
         metadata=file.metadata,
     )
 

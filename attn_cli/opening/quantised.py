@@ -14,9 +14,10 @@ from attn_cli.checkpoints.packed.modules import Format, Module, unpacked
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.config import ConfigReader
+from attn_cli.model.family import Family
 from attn_cli.model.tensors import Shapes
-from attn_cli.model.weights import Stored
-from attn_cli.opening.patterns import matches
+from attn_cli.model.weights import Stored, transposed
+from attn_cli.opening.patterns import MOST, first_of, matches
 from attn_cli.opening.refusals import SECTIONS, quantised_by
 
 
@@ -34,18 +35,15 @@ class Scheme(NamedTuple):
 
     def unpack(self, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
         """The tensors under plain names. Raises ContentError for what does not fit."""
+        if len(self.skipped) > MOST:
+            what = f"{where}: the config leaves {len(self.skipped):,} modules out"
+            raise ContentError(what, f"attn knows what up to {MOST:,} mean")
+        left_out = first_of(self.skipped)
         for module in {module.name for module in self.form.modules(tensors, where).values()}:
-            pattern = next((p for p in self.skipped if _matches(p, module)), "")
-            if pattern:
+            if pattern := left_out(module):
                 what = f"{where}: {module} is quantised, though the config says that it is not"
                 raise ContentError(what, f"{shorten(pattern)!r} is among the modules left out")
         return unpacked(tensors, self.form, where)
-
-
-def _matches(pattern: str, module: str) -> bool:
-    """Whether a pattern of `modules_to_not_convert` means a module, as the reference has it."""
-    at_a_dot = rf"(?:{pattern})(?:(?<=\.)|(?=\.|$))"
-    return module.endswith(pattern) or matches(at_a_dot, module)
 
 
 def read_scheme(
@@ -82,6 +80,22 @@ def _method(section: Any, key: str) -> str:
     if kind is None and (key == "quantization" or "group_size" in section):
         return "mlx"
     return kind if isinstance(kind, str) else ""
+
+
+def turned(
+    tensors: Mapping[str, Tensor], stored: Mapping[str, Stored], family: Family, config: Any
+) -> dict[str, Stored]:
+    """The quantised matrices that a family has (input, output): libraries keep none of them so.
+
+    GGUF files have none so either, and a family tells what it does to theirs.
+    """
+    arranged = family.gguf.arrange(config) if family.gguf else {}
+    own = {name for name, arrange in arranged.items() if arrange is transposed}
+    return {
+        name: kept._replace(arrange=transposed)
+        for name, kept in (stored.items() if own else ())
+        if re.sub(r"\.\d+\.", ".*.", name) in own and tensors[kept.name].dtype not in FLOATS
+    }
 
 
 def idle_biases(
@@ -254,15 +268,29 @@ def _compressed(reader: ConfigReader) -> Scheme:
     known = "global_compression_ratio quantization_status run_compressed dequantize version"
     reader.leave(_MADE | set(known.split()))
 
+    how = ", ".join(dict.fromkeys(f"{s.bits}-bit {s.kind}" for _, s in groups))
+    form = rows.compressed(_by_target({t: one for targets, one in groups for t in targets}))
+    return Scheme(form, f"compressed-tensors ({kind}), {how}", skipped, rounds)
+
+
+def _by_target(schemes: Mapping[str, rows.Scheme]) -> Callable[[Module], rows.Scheme]:
+    """What finds a module's scheme as `match_targets` of compressed-tensors does: by its name, else
+    by the first pattern in order of the alphabet, else as a matrix of its kind."""
+    patterns = sorted(target for target in schemes if target.startswith("re:"))
+
     def scheme_of(module: Module) -> rows.Scheme:
-        for targets, scheme in groups:
-            if any(t.isidentifier() or _matches(_of_target(t), module.name) for t in targets):
-                return scheme
+        fitting = (target for target in patterns if matches(target[3:], module.name))
+        kind = "Embedding" if module.name.endswith(_TABLES) else "Linear"
+        for target in (module.name, *fitting, kind):
+            if target in schemes:
+                return schemes[target]
         raise module.error(f"{module.name} is quantised, and no group of config_groups names it")
 
-    how = ", ".join(dict.fromkeys(f"{s.bits}-bit {s.kind}" for _, s in groups))
-    form = rows.compressed(scheme_of)
-    return Scheme(form, f"compressed-tensors ({kind}), {how}", skipped, rounds)
+    return scheme_of
+
+
+# How the names of the tables of tokens end.
+_TABLES = ("embed_tokens", "embed_in", "embeddings", "wte")
 
 
 def _of_target(target: str) -> str:

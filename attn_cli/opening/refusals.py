@@ -7,6 +7,7 @@ from typing import Any
 
 from attn_cli.checkpoints.folder import is_model, read_json_object
 from attn_cli.errors import ContentError, shorten, some
+from attn_cli.families import KIN
 from attn_cli.opening import hybrids
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
@@ -77,6 +78,9 @@ def unknown_type(
         what = f"{where}: the key {key} is missing"
     else:
         what = f"{where}: the model type {shorten(repr(kind))} is not supported"
+    if isinstance(kind, str) and kind in KIN:
+        why, kin = KIN[kind]
+        return ContentError(f"{what}: it has {why}", f"of its kin, {kin} opens")
     if isinstance(code, Mapping) and any(name.startswith("AutoModel") for name in code):
         what += ", and code that comes with a model (auto_map) is never run"
     return ContentError(what, f"attn knows {some(families, 8)}; attn models lists what opens here")

@@ -3,7 +3,7 @@
 A cell takes two columns of the screen, so that it is about as wide as high.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,21 @@ from rich.text import Text
 from attn_cli.views import numbers
 from attn_cli.views.items import Grids, Matrix, Measured, Page, Words
 from attn_cli.views.look import STYLES, Look
-from attn_cli.views.matrix import SIGNS, as_laid_out, both_ends, left_out, signs, titled
+from attn_cli.views.matrix import (
+    SIGNS,
+    as_laid_out,
+    both_ends,
+    draw_matrix,
+    left_out,
+    signs,
+    titled,
+)
 from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
 from attn_cli.words import sentence
 
 # Rows and columns that are shown before any is left out.
 _MOST = 96
+_ROWS = 256  # looked through at once
 _GAP, _MARKED = "…", "▾"
 
 
@@ -42,19 +51,27 @@ DOTS = Marks(("  ", "· ", "• ", "● ", "⬤ "), ("  ", "- ", "◦ ", "○ ",
 
 
 class _Grid(NamedTuple):
-    """What is shown of a matrix: its marks (row, column), `width` columns of the screen each, and
-    the places of their styles in `SIGNS`; the `lines`, which are rows, or −n for n rows left out,
-    with a label each; a number for each column; the `row` and the `column` that are marked, −1
-    where none is."""
+    """What is shown of a matrix (row, column) whose largest number is `size`, each cell in `width`
+    columns of the screen; the `lines`, which are rows, or −n for n rows left out, with a label
+    each; a number for each column; the `row` and the `column` that are marked, −1 where none is."""
 
-    texts: np.ndarray
-    signs: np.ndarray
+    item: Matrix
+    marks: Marks
+    size: float
     width: int
     lines: list[int]
     labels: list[str]
     heads: list[str]
     row: int
     column: int
+
+    def drawn(self, panel: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The marks of the shown rows in a panel's columns, and the places of their styles."""
+        at = np.ix_([i for i in self.lines if i >= 0], [j for j in panel if j >= 0])
+        values = self.item.values[at].astype(np.float64)
+        hidden = self.item.hidden[at] if self.item.hidden.size else np.zeros(values.shape, bool)
+        texts = marked(values, hidden, self.marks, self.size, narrow=self.width == 1)
+        return texts, signs(np.where(hidden, 0, values), self.size)
 
 
 def pictured(page: Page) -> bool:
@@ -69,7 +86,11 @@ def draw_measured(item: Measured, look: Look, marks: Marks) -> Iterator[Drawn]:
 
 def draw_cells(item: Matrix, look: Look, marks: Marks) -> Iterator[Drawn]:
     """The cells under a line with name, shape and axes, in panels where the width needs them; then
-    what the marks mean, and the names of columns that are not those of the rows."""
+    what the marks mean, and the names of columns that are not those of the rows. A `whole`
+    matrix stays a table."""
+    if item.whole:
+        yield from draw_matrix(item, look)
+        return
     item, turned = as_laid_out(item, look)
     yield titled(item, turned)
     names, named = _row_names(item)
@@ -78,26 +99,38 @@ def draw_cells(item: Matrix, look: Look, marks: Marks) -> Iterator[Drawn]:
     lines = both_ends(len(names), len(names) if look.full else _MOST, row)
     labels = fitted([left_out(-i) if i < 0 else names[i] for i in lines], room // 2)
     room -= widest(labels)
-    values = item.values.astype(np.float64)
-    hidden = item.hidden if item.hidden.size else np.zeros(values.shape, bool)
-    size = float(np.abs(values[np.isfinite(values) & ~hidden]).max(initial=0.0))
-    narrow = (
-        bool(marks.narrow) and room // 2 < len(item.columns) and not (values < 0)[~hidden].any()
-    )
+    size, negative = _extent(item)
+    narrow = bool(marks.narrow) and room // 2 < len(item.columns) and not negative
     grid = _Grid(
-        marked(values, hidden, marks, size, narrow=narrow), signs(np.where(hidden, 0, values)),
-        1 if narrow else 2, lines, labels, _numbered(item.columns), row, column,
+        item, marks, size, 1 if narrow else 2, lines, labels, _numbered(item.columns), row, column,
     )  # fmt: skip
     panels = _panels(len(item.columns), max(1, room // grid.width), column, look.full)
+    used: set[str] = set()
     for panel in panels:
-        yield _panel(grid, panel, summed=item.summed, colour=look.colour)
-    yield _beside(_scale(grid, marks, size, look.digits), look)
+        texts, found = grid.drawn(panel)
+        used |= {*texts.reshape(-1).tolist()} | ({"−"} if (found < 0).any() else set())
+        yield _panel(grid, panel, texts, found, colour=look.colour)
+    yield _beside(_scale(grid, used, look.digits), look)
     if not named:
         pairs = zip(grid.heads, item.columns, strict=True)
         words = [f"{head} {name}" for head, name in pairs if not isinstance(name, int)]
         yield _beside([sentence("cells.columns"), *words], look)
     if min([*lines, *(j for panel in panels for j in panel)], default=0) < 0 and item.elided:
         yield Padding(Text(str(item.elided)), (0, 1, 0, INDENT))
+
+
+def _extent(item: Matrix) -> tuple[float, bool]:
+    """The largest size of a number that is not hidden, and whether one is below zero.
+
+    Some rows at a time: a matrix may be all that there is room for.
+    """
+    size, negative = 0.0, False
+    for some in (slice(i, i + _ROWS) for i in range(0, len(item.values), _ROWS)):
+        seen = item.values[some]
+        seen = seen[~item.hidden[some]] if item.hidden.size else seen
+        size = max(size, float(np.abs(seen[np.isfinite(seen)]).max(initial=0.0)))
+        negative = negative or bool((seen < 0).any())
+    return size, negative
 
 
 def _row_names(item: Matrix) -> tuple[list[str], bool]:
@@ -142,19 +175,24 @@ def _panels(count: int, across: int, also: int, full: bool) -> list[list[int]]:
     return [list(range(count))[i : i + across] for i in range(0, count, across)]
 
 
-def _panel(grid: _Grid, panel: list[int], *, summed: bool, colour: bool) -> Text:
-    margin = widest(grid.labels)
+def _panel(
+    grid: _Grid, panel: list[int], texts: np.ndarray, of_signs: np.ndarray, *, colour: bool
+) -> Text:
+    margin, columns = widest(grid.labels), iter(range(len(panel)))
+    places = [-1 if j < 0 else next(columns) for j in panel]
     lines = [Text(f"{'':{INDENT + margin}}  {line}".rstrip()) for line in _headings(grid, panel)]
+    rows = iter(range(len(texts)))
     for label, line in zip(grid.labels, grid.lines, strict=True):
-        if summed and line == len(grid.texts) - 1:
+        if grid.item.summed and line == len(grid.item.values) - 1:
             rule = "─" * (margin + 2 + grid.width * len(panel))
             lines.append(Text(f"{'':{INDENT}}{rule}"))
         before = "  ▸ " if line == grid.row >= 0 else f"{'':{INDENT}}"
         text = Text.assemble(before, (f"{pad(label, margin)}  ", STYLES["plain"]))
-        for j in panel:
-            gap = j < 0 or line < 0
-            mark = _GAP.ljust(grid.width) if gap else grid.texts[line, j]
-            text.append(mark, STYLES[SIGNS[0 if gap or not colour else grid.signs[line, j]]])
+        row = -1 if line < 0 else next(rows)
+        for j in places:
+            gap = j < 0 or row < 0
+            mark = _GAP.ljust(grid.width) if gap else texts[row, j]
+            text.append(mark, STYLES[SIGNS[0 if gap or not colour else of_signs[row, j]]])
         text.rstrip()
         lines.append(text)
     return Text("\n").join(lines)
@@ -175,9 +213,9 @@ def _headings(grid: _Grid, panel: list[int]) -> Iterator[str]:
         yield "".join(line)
 
 
-def _scale(grid: _Grid, marks: Marks, size: float, digits: int) -> list[str]:
-    """What each mark means, as far as any is used."""
-    above, hidden = marks.above, marks.hidden
+def _scale(grid: _Grid, used: Collection[str], digits: int) -> list[str]:
+    """What each mark means, as far as any is `used`; `−` is where a number below zero is."""
+    marks, size, above, hidden = grid.marks, grid.size, grid.marks.above, grid.marks.hidden
     if grid.width == 1:
         (*above, hidden) = marks.narrow
 
@@ -191,11 +229,11 @@ def _scale(grid: _Grid, marks: Marks, size: float, digits: int) -> list[str]:
             for mark, share in zip(above[1:], numbers.LEVELS, strict=True)
         ]
         said.append(sentence("cells.largest", largest=written(size)))
-    if (grid.signs < 0).any():
+    if "−" in used:
         said.append(sentence("cells.below", marks=" ".join(m.strip() for m in marks.below[1:])))
-    if (np.char.strip(grid.texts.astype(str)) == "?").any():
+    if "?".ljust(grid.width) in used:
         said.append(sentence("cells.nan"))
-    if (grid.texts == hidden).any():
+    if hidden in used:
         said.append(sentence("cells.hidden", mark=hidden.strip()))
     return said
 

@@ -25,22 +25,23 @@ def draw_grids(item: Grids, look: Look, marks: Marks = SHADES) -> Iterator[Drawn
     shown; with `look.full` all, in panels of columns."""
     title = "heads.columns" if look.columns_are_queries else "heads.grids"
     yield Padding(Text(sentence(title), STYLES["strong"]), (1, 0, 0, 1))
-    hidden = item.hidden if item.hidden.size else np.zeros(item.weights.shape[1:], bool)
-    shades = marked(item.weights, hidden, marks)
-    if look.columns_are_queries:
-        shades = shades.swapaxes(1, 2)
     labels = fitted(_row_names(item, look), look.width // 2 - INDENT)
     margin, count = widest(labels), len(labels)
     fitting = max(1, (look.width - margin - 7) // 2)
-    most = max(shades.shape) if look.full else min(GRID, fitting)
-    shades, start = shades[:, -most:, -most:], max(0, count - most)
+    most = max(item.weights.shape) if look.full else min(GRID, fitting)
+    last, start = np.s_[-most:, -most:], max(0, count - most)
+    weights = item.weights[:, *last]
+    hidden = item.hidden[last] if item.hidden.size else np.zeros(weights.shape[1:], bool)
+    shades = marked(weights, hidden, marks)
+    if look.columns_are_queries:
+        shades = shades.swapaxes(1, 2)
     labels = [pad(name, margin) for name in labels[start:]]
     lines: list[str] = []
     columns = shades.shape[2]
     for first in range(0, columns, fitting):
         shown = shades[:, :, first : first + fitting]
         part = f" · {first}–{first + shown.shape[2] - 1}" if columns > fitting else ""
-        titles = [sentence("column.head", head=head) + part for head in item.heads]
+        titles = [title + part for title in item.called]
         lines += _panel(titles, shown, labels, look.width - margin)
     yield Text("\n".join(lines).rstrip("\n"))
     if start:

@@ -48,26 +48,36 @@ def _first_alone(prompt: Prompt, found: "Circuit") -> Page:
 def _left_out(model: Facts, found: "Circuit") -> list[Say]:
     """What is part of the matrices and what is not."""
     folded = "circuit.folded_cross" if found.kind == "cross" else "circuit.folded"
-    factor = model.attention_factor(found.layer)
-    stretched = [say("circuit.stretched", factor=f"{factor:.6g}")] * (factor != 1)
+    factor, (limit, longer) = model.attention_factor(found.layer), model.longer
+    stretched = [say("circuit.stretched", factor=f"{factor:.6g}")] * (factor != 1 or limit > 0)
+    stretched += [say("circuit.longer", limit=f"{limit:,}", factor=f"{longer:.6g}")] * (limit > 0)
     if found.unrotated:
         return _through_latents(found) + stretched
     weightless = not model.affine and model.residual == "added"
-    unfolded = "circuit.weightless" if weightless else "circuit.unfolded"
+    follows = f"_{model.residual}" if model.residual in ("normed", "after") else ""
+    unfolded = "circuit.weightless" if weightless else f"circuit.unfolded{follows}"
     said = [say(folded if found.folded else unfolded)]
     if model.rotates(found.layer):
         said += [say("circuit.rotary"), *stretched]
+        said += [say("circuit.grown")] * model.grown
+    said += passed_after(model)
+    group = model.group_of(found.stack)
+    if group > 1:
+        first = found.kv_head * group
+        shared = ", ".join(str(head) for head in range(first, first + group))
+        said.append(say("circuit.grouped", heads=shared))
+    return said
+
+
+def passed_after(model: Facts) -> list[Say]:
+    """What queries, keys and the attention's output pass after the matrices, which lack it."""
+    said = []
     if model.head_norm:
         said.append(say("circuit.all_norm" if model.head_norm == "all" else "circuit.head_norm"))
     if model.residual == "normed":
         said.append(say("circuit.norm_after"))
     if model.clipped:
         said.append(say("circuit.clipped"))
-    group = model.group_of(found.stack)
-    if group > 1:
-        first = found.kv_head * group
-        shared = ", ".join(str(head) for head in range(first, first + group))
-        said.append(say("circuit.grouped", heads=shared))
     return said
 
 

@@ -100,8 +100,13 @@ def norm_words(
     return say(f"norm.formula_{kind}", **words, query=query, mean=mean, root=root)
 
 
-def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator[object]:
-    """What the layer does with the block's output: the way to the next layer's x."""
+def after_layer(
+    block: Attention, facts: Facts, at: int, query: str, *, routed: bool = False
+) -> Iterator[object]:
+    """What the layer does with the block's output: the way to the next layer's x.
+
+    `routed`: its network is a mixture of experts.
+    """
     shown = {name: block.shown[name][at] for name in (*_ADDED, "x") if name in block.shown}
     if not {"x", "attention", "mlp"} <= shown.keys() or "x" not in block.arrays:
         return
@@ -110,6 +115,7 @@ def after_layer(block: Attention, facts: Facts, at: int, query: str) -> Iterator
     yield say("after.title", "title", where=layer)
     how = "parallel" if facts.parallel else "what" if summed else facts.residual
     said = [say(f"after.{how}")]
+    said += [say("after.experts")] * routed
     said += [say("after.shared_norm")] * facts.shared_norm
     said += [say("after.cross")] * ("cross" in shown)
     said += [say("after.convolved")] * ("convolution" in shown)
@@ -256,7 +262,7 @@ def again(
     """Another command for the same prompt and model, "" where it would be too long to type; with
     the `place` of the block, the `head`, and `more` between the two."""
     trace, block, prompt = view.trace, view.block, view.trace.prompt
-    said = "" if prompt.text == vocabulary.SAMPLE_PROMPT else f" {shlex.quote(prompt.text)}"
+    said = "" if prompt.text == trace.model.sample else f" {shlex.quote(prompt.text)}"
     said = said if prompt.has_text else f" --ids {','.join(map(str, prompt.ids))}"
     if prompt.pair:
         said += f" --pair {shlex.quote(prompt.pair)}"

@@ -11,7 +11,8 @@ class Format(NamedTuple):
     the module whose `render` writes a trace's arrays as bytes. One with neither is the page. One
     that is `drawn` shows a trace as a page does, every token of it: `needed` of its module says
     which arrays that takes, or refuses (see `Drawing`). `places`: the layers and heads that are
-    drawn where none are chosen.
+    drawn where none are chosen. `page`: the module whose `render` draws the items of a page as
+    bytes: its picture, or in a view that was asked for the page as on a screen.
     """
 
     suffixes: tuple[str, ...]
@@ -20,6 +21,7 @@ class Format(NamedTuple):
     arrays: str = ""
     drawn: bool = False
     places: str = ""
+    page: str = ""
 
     def chosen(self, layer: str | None, head: str | None) -> tuple[str | None, str]:
         """The layers and heads that were asked for; where none were, this format's, or else the
@@ -47,5 +49,7 @@ FORMATS = {
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv"),
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
+    "svg": Format((".svg",), page="attn_cli.views.svg"),
     "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
+    "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),
 }

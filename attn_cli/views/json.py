@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -17,6 +17,12 @@ MODEL = (
     "name", "family", "source", "layers", "heads", "kv_heads", "model_width", "head_width",
     "vocabulary", "context", "parameters",
 )  # fmt: skip
+# What it says under `facts`, each where it is not as usual.
+FACTS = tuple(
+    field for field in fields(Facts)
+    if field.name not in (*MODEL, "encoder", "partial", "adapter")
+)  # fmt: skip
+T = TypeVar("T")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _SMALLEST, _LARGEST = (float(getattr(np.finfo(np.float32), n)) for n in ("tiny", "max"))
 
@@ -140,6 +146,10 @@ def _facts(model: Facts) -> dict[str, Any]:
     shown = {name: getattr(model, name) for name in MODEL}
     if model.mixers:
         shown["attention_layers"] = list(model.attending(model.stack))
+    if not model.partial:
+        told = {field.name: getattr(model, field.name) for field in FACTS}
+        usual = {field.name: field.default for field in FACTS}
+        shown["facts"] = {name: one for name, one in told.items() if one != usual[name]}
     return {**shown, "context": model.context or None, "encoder": encoder}
 
 
@@ -183,9 +193,21 @@ def record(value: Any) -> Any:
         return [record(item) for item in value]
     if isinstance(value, Mapping):
         return {key: record(item) for key, item in value.items()}
+    return _float(value) if isinstance(value, float) else value
+
+
+def _float(value: float) -> Any:
+    """What float32 cannot hold keeps its own digits; NaN and infinity become null either way."""
+    return np.float32(value) if _SMALLEST <= abs(value) <= _LARGEST else value
+
+
+def as_written(value: T) -> T:
+    """A record with the numbers that its document has, for a page that counts digits."""
     if isinstance(value, float):
-        # What float32 cannot hold keeps its own digits; NaN and infinity become null either way.
-        return np.float32(value) if _SMALLEST <= abs(value) <= _LARGEST else value
+        return float(_float(value))
+    if isinstance(value, tuple):
+        inner = map(as_written, value)
+        return type(value)(*inner) if hasattr(value, "_fields") else tuple(inner)
     return value
 
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from attn_cli.errors import size
 from attn_cli.records import Facts
-from attn_cli.views import numbers
+from attn_cli.views import inside, numbers
 from attn_cli.views.ending import mixed
-from attn_cli.views.items import Column, Columns, Heading, Page, Words, say
+from attn_cli.views.items import Column, Columns, Heading, Page, say
 from attn_cli.views.text import visible
 from attn_cli.words import Note, note
 
@@ -49,11 +49,7 @@ def _opening(title: Note, rows: "Sequence[Listed]") -> Columns:
 
 
 def contents(model: Facts, found: "Contents") -> Page:
-    """Config, parts and tensors of one checkpoint."""
-    config = (
-        Column(note("column.key"), [visible(str(key)) for key in found.config], "left"),
-        Column(note("models.value"), [_short(value) for value in found.config.values()], "left"),
-    )
+    """One checkpoint: the model in numbers, its parts and its tensors."""
     names = [*(visible(part.name) for part in found.parts), note("models.total")]
     counts = [*(part.parameters for part in found.parts), found.parameters]
     sizes = [*(part.bytes for part in found.parts), found.bytes]
@@ -71,16 +67,8 @@ def contents(model: Facts, found: "Contents") -> Page:
     return [
         Heading(model),
         *([say("models.mixed", **mixed(model))] if model.mixers else []),
-        Columns(note("models.config"), config),
+        inside.table(model, found.config),
         Columns(note("models.parts"), parts),
         Columns(note("models.tensors"), tensors),
         say("models.tokens", size=numbers.count(found.tokens)),
     ]
-
-
-def _short(value: object) -> Words:
-    """A value of the config in one line; a list of equals as one of them."""
-    if isinstance(value, tuple) and len(set(value)) == 1:
-        return note("models.each_layer", value=visible(str(value[0])), count=len(value))
-    text = visible(str(value))
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attn_cli.records import Facts, Prompt
-from attn_cli.views.items import Column, Columns, Heading, Page, Say, say, what_ifs
+from attn_cli.views.circuit import passed_after
+from attn_cli.views.items import Column, Columns, Heading, Page, Say, paragraph, say, what_ifs
 from attn_cli.views.numbers import Number
 from attn_cli.words import Note, counted, note
 
@@ -28,7 +29,7 @@ def page(model: Facts, prompt: Prompt, found: "Proof", settings: Mapping[str, An
         say("prove.null", least=found.least),
         _roles(found),
         _of_loss(model, found),
-        *([_heads(found, named), say("prove.composed")] if named else []),
+        *([_heads(found, named), _composed(model)] if named else []),
         *([say("prove.resting", resting=counted(resting, "prove.rests_one", "prove.rest_many"))]
           if resting else []),
         say("prove.what"),
@@ -68,6 +69,10 @@ def _headline(found: "Proof") -> list[Say]:
             them=note("prove.it" if len(role.heads) == 1 else "prove.them"),
         ),
     ]
+
+
+def _composed(model: Facts) -> Say:
+    return paragraph(say("prove.composed"), *passed_after(model))
 
 
 def _roles(found: "Proof") -> Columns:

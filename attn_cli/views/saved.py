@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -87,6 +88,9 @@ def read(
         _check_address(facts, one)
     notes = tuple(note("show.note", said=said) for said in document["notes"])
     if command == "trace":
+        facts = replace(
+            facts, partial=True
+        )  # much of what its page tells of the model is elsewhere
         result: Any = _trace(document, facts, prompt, settings)
     else:
         result = of_json(_fitting(kinds, schema, document["result"]), document["result"])
@@ -116,8 +120,17 @@ def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
     if kind is np.ndarray:
         return _array(value)
     if kind is float:
-        return np.nan if value is None else float(value)
+        return _number(value)
     return int(value) if kind is int else _frozen(value)
+
+
+def _number(value: float | None) -> float:
+    """What was written: a float32 where these are its shortest digits."""
+    if value is None:
+        return np.nan
+    with np.errstate(all="ignore"):
+        small = np.float32(value)
+    return float(small) if float(str(small)) == value else float(value)
 
 
 def _frozen(value: Any) -> Any:
@@ -221,9 +234,13 @@ def _facts(model: Mapping[str, Any], stack: str) -> Facts:
     if attending is not None:
         _check_places(attending, whole["layers"], "attention_layers")
         mixers = tuple("" if n in attending else "other" for n in range(whole["layers"]))
-    return Facts(
-        **whole, encoder=counts, stack=stack, partial=True, masked=stack == "encoder", mixers=mixers
-    )
+    told = {"stack": stack, "masked": stack == "encoder", "mixers": mixers, "partial": True}
+    if "facts" in model:
+        hints = get_type_hints(Facts)
+        told = {name: of_json(hints[name], value) for name, value in model["facts"].items()}
+        if list(map(bool, told.get("mixers", ()))) != list(map(bool, mixers)):
+            raise ContentError("its model's mixers are not of its other layers", _DAMAGED)
+    return Facts(**whole, encoder=counts, **told)
 
 
 def _prompt(

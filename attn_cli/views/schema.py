@@ -7,7 +7,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Facts, Prediction, Prompt
-from attn_cli.views.json import MODEL, field_names
+from attn_cli.views.json import FACTS, MODEL, field_names
 
 _VALUES = {
     "values": {
@@ -26,6 +26,13 @@ _SIMPLE = {
     float: {"type": ["number", "null"]},
     np.ndarray: {"$ref": "#/$defs/values"},
 }
+
+# What a fact of a model can be, where it is a word.
+_WORDS = {
+    "stack": vocabulary.STACKS, "embedding": vocabulary.EMBEDDINGS,
+    "positions": vocabulary.POSITIONS, "alibi": vocabulary.ALIBIS, "norm": vocabulary.NORMS,
+    "head_norm": vocabulary.HEAD_NORMS, "residual": vocabulary.RESIDUALS,
+}  # fmt: skip
 
 
 def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
@@ -122,8 +129,13 @@ def _settings(command: str) -> dict[str, Any]:
 def _facts() -> dict[str, Any]:
     hints = get_type_hints(Facts)
     shown = {name: of_type(hints[name]) for name in (*MODEL, "encoder")}
-    # Only where not every layer has attention.
+    # Only where not every layer has attention; only where a model was opened.
     some = {"attention_layers": {"type": "array", "items": {"type": "integer"}}}
+    told = {field.name: of_type(hints[field.name]) for field in FACTS}
+    for name, words in _WORDS.items():
+        told[name] = {"enum": list(words)}
+    told["mixers"] = {"type": "array", "items": {"enum": ["", *vocabulary.MIXERS]}}
+    some["facts"] = _object(told, optional=tuple(told))
     facts = _object({**shown, **some}, optional=tuple(some))
     facts["properties"]["context"] = {"type": ["integer", "null"]}
     encoder = _object({"layers": {"type": "integer"}, "heads": {"type": "integer"}})

@@ -23,6 +23,7 @@ from attn_cli.views import (
     embed,
     ending,
     entry,
+    exercise,
     heads,
     lens,
     loss,
@@ -53,12 +54,14 @@ class Shown(NamedTuple):
     lacks: Sequence[Words] = ()
 
 
-def page(saved: Saved, look: Look) -> Page:
-    """The page of a document that is no trace, with so many decimals and rows.
+def page(saved: Saved, look: Look, *, picture: bool = False) -> Page:
+    """The page of a document that is no trace, with so many decimals and rows; or what of it is a
+    `picture`, where it has any.
 
     What raises an error of Python here is a document whose parts do not fit together.
     """
-    return told(*PAGES[saved.command](saved, look))
+    pages = {**PAGES, **PICTURES} if picture else PAGES
+    return told(*pages[saved.command](saved, look))
 
 
 def told(items: Page, lacks: Sequence[Words]) -> Page:
@@ -105,7 +108,9 @@ def trace_lacks(trace: Trace, steps: frozenset[int]) -> list[Words]:
         wanted -= of_sinks
     missing = [name for name in vocabulary.ARRAYS if name in wanted - names]
     lacks: list[Words] = [f"`{name}`" for name in missing]
-    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or (4 in steps and "bias" in names))
+    unknown = trace.model.positions == "none"  # of a model that adds a bias
+    of_bias = 4 in steps and "bias" in names and unknown
+    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or of_bias)
     return lacks + [note("show.ending")] * (steps == _ALL)
 
 
@@ -142,19 +147,35 @@ def _heads(saved: Saved, _: Look) -> Shown:
     if kind == "Proof":
         return Shown(prove.page(saved.model, saved.prompt, found, saved.settings))
     if kind == "Circuit":
-        return Shown(circuit.page(saved.model, saved.prompt, found), [note("show.model")])
-    blocks = (found,) if isinstance(found, Heads) else found.layers
-    trace = Trace(
-        model=saved.model, prompt=saved.prompt, settings=saved.settings,
-        attention=tuple(_seen(saved, one) for one in blocks),
-    )  # fmt: skip
+        items = circuit.page(saved.model, saved.prompt, found)
+        return Shown(items, _of_model(saved))
+    trace = _of_heads(saved)
     if isinstance(found, Layers):
         return Shown(ranking.page(trace, found))
     items = heads.page(trace, found)
-    if not all(one.weights.size for one in blocks):
+    if not found.weights.size:
         kept = [item for item in items if not isinstance(item, Grids)]
         return Shown(kept, [note("show.weights")])
     return Shown(items)
+
+
+def _heads_picture(saved: Saved, look: Look) -> Shown:
+    found = saved.result
+    blocks = found.layers if isinstance(found, Layers) else [found]
+    if not all(isinstance(one, Heads) and one.weights.size for one in blocks):
+        return _heads(saved, look)
+    return Shown(heads.picture(_of_heads(saved), blocks))
+
+
+def _of_heads(saved: Saved) -> Trace:
+    """A trace of which pages of heads need no arrays."""
+    found = saved.result
+    return Trace(
+        model=saved.model, prompt=saved.prompt, settings=saved.settings,
+        attention=tuple(
+            _seen(saved, one) for one in (found.layers if isinstance(found, Layers) else [found])
+        ),
+    )  # fmt: skip
 
 
 def _seen(saved: Saved, one: Heads) -> Attention:
@@ -196,8 +217,12 @@ def _mask(saved: Saved, _: Look) -> Shown:
         model=saved.model, prompt=prompt, settings=saved.settings, attention=(), next=after,
     )  # fmt: skip
     names = mask.names_of(saved.settings, saved.settings["compared_with"])
-    lacks = [note("show.window")] * (found.kind == "self")
+    lacks = [note("show.window")] * (found.kind == "self" and saved.model.partial)
     return Shown(mask.page(trace, replace(found, removed=tuple(cells)), *names), lacks)
+
+
+def _pictured(shown: Shown) -> Shown:
+    return shown._replace(page=mask.without_columns(shown.page))
 
 
 # What the page of the lens says of norms and biases.
@@ -207,8 +232,14 @@ _OF_MODEL = ("lens.what", "lens.added")
 def _lens(saved: Saved, _: Look) -> Shown:
     _check_places((one.position for one in saved.result.positions), len(saved.prompt.last.tokens))
     items = lens.page(saved.model, saved.prompt, saved.result, saved.settings)
-    kept = [i for i in items if not (isinstance(i, Say) and i.words.key in _OF_MODEL)]
-    return Shown(kept, [note("show.model")])
+    if saved.model.partial:
+        items = [i for i in items if not (isinstance(i, Say) and i.words.key in _OF_MODEL)]
+    return Shown(items, _of_model(saved))
+
+
+def _of_model(saved: Saved) -> list[Words]:
+    """What a document lacks that has no facts of its model."""
+    return [note("show.model")] * saved.model.partial
 
 
 def _check_places(places: Iterable[int], count: int) -> None:
@@ -326,6 +357,22 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
+def _exercise(saved: Saved, _: Look) -> Shown:
+    found, shared = saved.result, (saved.model, saved.prompt, saved.result)
+    sides = (len(side.tokens) for side in saved.prompt.sides(found.stack, found.kind))
+    tokens = dict(zip(("query", "key"), sides, strict=True))
+    marks = type(found).__name__ == "Marked"
+    shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
+    for one in found.marks if marks else found.blanks:
+        for at, axis in zip((one.row, one.column), vocabulary.sides_of(one.array), strict=True):
+            _check_places([at], tokens.get(axis, at + 1))
+        for at, count in zip((one.row, one.column), shapes.get(one.array, ()), strict=bool(shapes)):
+            _check_places([at], count)
+    if marks:
+        return Shown(exercise.marked_page(*shared))
+    return Shown(exercise.page(*shared, saved.settings))
+
+
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -350,4 +397,10 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
+    "exercise": _exercise,
+}
+# What of the page is a picture.
+PICTURES: Mapping[str, Callable[[Saved, Look], Shown]] = {
+    "heads": _heads_picture,
+    "mask": lambda s, look: _pictured(_mask(s, look)),
 }

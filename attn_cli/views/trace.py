@@ -97,18 +97,28 @@ def overview(
 ) -> Page:
     """The weights of every head as grids, block by block, and the prediction; `shown` as in
     `page`."""
+    return [*picture(trace, shown), *predictions(trace, full=False)]
+
+
+def picture(
+    trace: Trace, shown: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = _EVERYTHING
+) -> Page:
+    """The weights of every head as grids, block by block; `shown` as in `page`."""
     found: Page = [Heading(trace.model, trace.prompt), *what_ifs(trace.settings)]
     for block in trace.attention:
         rows, columns = map(list, shown.get(block.address, (block.queries, block.keys)))
         names, keys = (labels(s.labels) for s in trace.prompt.sides(block.stack, block.kind))
         names, keys = [names[i] for i in rows], [keys[i] for i in columns]
-        places = {query: place for place, query in enumerate(block.rows or block.queries)}
-        at = np.ix_([places[query] for query in rows], columns)
+        at_Q, at_K = (
+            {token: place for place, token in enumerate(kept)}
+            for kept in (block.rows or block.queries, block.keys)
+        )
+        at = np.ix_([at_Q[query] for query in rows], [at_K[key] for key in columns])
         found.append(Say(of_layer(trace.model, block), "block"))
-        share = block.sink_share[:, rows] if "sink_share" in block.arrays else NOTHING
+        share = block.sink_share[:, at[0][:, 0]] if "sink_share" in block.arrays else NOTHING
         grids = Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys)
         found.extend(sinks.grids(grids, share))
-    return [*found, *predictions(trace, full=False)]
+    return found
 
 
 def predictions(trace: Trace, view: HeadView | None = None, *, full: bool) -> Items:
@@ -165,7 +175,8 @@ def _after(view: HeadView, *, whole: bool, after: bool) -> Items:
     """What follows the heads of a layer."""
     block, query = view.block, view.query
     if whole:
-        yield from ending.after_layer(block, view.facts, query, view.names[query])
+        routed = any((of.stack, of.layer) == block.address[::2] for of in view.trace.experts)
+        yield from ending.after_layer(block, view.facts, query, view.names[query], routed=routed)
     if after and view.has("mlp_output"):
         yield view.rows("mlp_output", view.queries)
 

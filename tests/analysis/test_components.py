@@ -70,7 +70,7 @@ def test_the_parts_of_a_rotary_head_with_its_own_norm_by_hand(golden_path):
         prompt=prompt, model=model, layer=layer, arrays=vocabulary.ARRAYS, next=False
     ).attention[0]
     of = parts(model, prompt, block.queries, layer)
-    group, factor = model.facts.group_of("decoder"), model.facts.attention_factors[layer]
+    group, factor = model.facts.group_of("decoder"), float(block.shown["attention_factor"])
 
     def vectors(letter, place):
         w, b = block.arrays[f"w_{letter}"][place], block.arrays[f"b_{letter}"][place]

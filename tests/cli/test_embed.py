@@ -76,7 +76,9 @@ def test_a_file_of_expressions(attn):
 
 
 def test_an_untrained_models_directions_mean_nothing(attn):
-    assert "directions mean nothing" in flat(attn("embed", "China", "-m", "random:seed=1"))
+    assert "directions need not mean anything" in flat(
+        attn("embed", "China", "-m", "random:seed=1")
+    )
     assert "directions carry meaning" in flat(attn("embed", "China"))
 
 
@@ -160,3 +162,15 @@ def test_a_model_without_a_tokenizer_takes_ids(attn, golden_path):
 def test_a_quoted_token_is_shown_as_data(attn):
     page = attn("embed", '"[UNK]" - "##a"').text
     assert "[UNK] − ##a" in page
+
+
+@pytest.mark.parametrize(("typed", "sum"), [
+    ("father-man+woman", '"father - man + woman"'),
+    ("father -man +woman", '"father - man + woman"'),
+    ("king - e-mail", '"e - mail"'), ("father - man + woman", ""), ("China", ""), ('"-"', ""),
+])  # fmt: skip
+def test_a_sum_without_spaces_is_answered_with_a_hint(attn, typed, sum):
+    result = attn("embed", typed, "--json")
+    told = [note for note in result.json["notes"] if "spaces around each sign" in note]
+    assert result.code == 0 and [note.partition("sign: ")[2] for note in told] == [sum] * bool(sum)
+    assert all(note in result.said for note in told)

@@ -191,3 +191,24 @@ def test_why_tells_a_norm_over_all_heads_but_not_what_is_clipped_after_it(attn, 
     result = attn(*asked, made_folder(tmp_path, "olmoe-a"))
     assert result.code == 2 and "normalises q and then clips it" in result.said
     assert attn(*asked[:4], "v", *asked[5:], tmp_path).code == 0
+
+
+def test_the_rest_of_a_layer_says_where_its_network_is_a_mixture(attn, type_folder):
+    folder, said = type_folder("qwen2_moe-b"), "Here the network is a mixture of experts"
+    for layer, mixed in ((0, False), (1, True)):
+        page = attn("trace", "--ids", "3,1", "--layer", layer, "-m", folder).text
+        assert (said in " ".join(page.split())) == mixed
+
+
+def test_what_scores_the_experts_and_the_sinks_are_counted_by_name(attn, type_folder):
+    parts = {one["part"]: one for one in attn(
+        "cost", "-m", type_folder("gpt_oss-a"), "--json"
+    ).json["result"]["parts"]}  # fmt: skip
+    assert parts["router"]["shapes"] == [[20, 5]] and parts["router"]["parameters"] == 2 * 20 * 5
+    assert parts["sinks"]["parameters"] == 2 * 6  # layers × heads
+    assert "feed_forward" not in parts and "other" not in parts
+
+
+def test_compositions_say_which_norms_they_leave_out(attn, type_folder):
+    page = attn("heads", "--prove", "-m", type_folder("qwen3_moe-b")).text
+    assert ("K-comp" in page) == ("after W_Q and W_K is left out" in " ".join(page.split()))

@@ -148,6 +148,14 @@ def test_what_was_typed_is_refused_with_a_way_on(attn, arguments, words):
         ),
         (("help", "trac"), ("no command 'trac'", "did you mean attn trace?")),
         (("loss", "the king", "--layout", "columns"), ("no such option: --layout",)),
+        (
+            ("tokens", "x", "--adapter", "y"),
+            (
+                "no such option: --adapter (it would change nothing in attn tokens)",
+                "it belongs to trace, heads,",
+            ),
+        ),
+        (("trace", "x", "--circuit", "0.1"), ("no such option: --circuit", "belongs to heads\n")),
         (("train",), ("missing argument", "hint: attn train samples/corpus.txt")),
         (("heads", PROMPT, "--format", "csv"), ("cannot write csv",)),
     ],
@@ -309,7 +317,7 @@ def test_an_empty_out_is_refused_and_a_dash_is_stdout(attn, tmp_path, monkeypatc
 @pytest.mark.parametrize("name", ["x.html", "x.parquet", "x.JSONN"])
 def test_an_unknown_suffix_is_refused_unless_a_format_is_given(attn, tmp_path, name):
     path = tmp_path / name
-    refused(attn("trace", PROMPT, "--out", path), 2, path.suffix, ".json .ndjson", ".npz .txt")
+    refused(attn("trace", PROMPT, "--out", path), 2, path.suffix, ".json .ndjson", ".npz", ".txt")
     assert ".csv" not in refused(attn("heads", PROMPT, "--out", path), 2, ".json .ndjson").said
     assert os.listdir(tmp_path) == []
     assert attn("trace", PROMPT, "--out", path, "--format", "table").code == 0

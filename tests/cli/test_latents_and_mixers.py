@@ -193,7 +193,7 @@ def test_documents_say_which_layers_have_attention(attn, folder):
     assert document.json["model"]["attention_layers"] == [1, 3]
     jsonschema.validate(document.json, attn("schema", "trace").json)
     shown = attn("show", stdin=document.out).text
-    assert "with attention in 1, 3 and something else" in re.sub(r"\s+", " ", shown)
+    assert "with attention in 1, 3 and a gated short convolution" in re.sub(r"\s+", " ", shown)
     text = re.sub(r"\s+", " ", attn("models", folder("lfm2-a")).text)
     assert "Layers 1, 3 have attention, the others a gated short convolution." in text
 

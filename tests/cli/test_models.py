@@ -1,22 +1,37 @@
 """`attn models`: what opens here, and what is inside; and the models that open by name or path."""
 
+import re
+
 import numpy as np
 import pytest
+from made_folders import TYPES, made_folder
 
 from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.opening.listing import contents
+from attn_cli.opening.load import load
+from attn_cli.views import inside
+from attn_cli.views.numbers import in_words
 
 
 def test_the_listing_names_what_opens(attn):
     found = attn("models", "--json").json["result"]["models"]
     names = [model["name"] for model in found if model["opens"]]
-    assert names == ["tiny", "tiny-encoder", "tiny-translator", "smollm2", "minilm", "random"]
+    assert names == [
+        "tiny",
+        "tiny-encoder",
+        "tiny-translator",
+        "pencil",
+        "smollm2",
+        "minilm",
+        "random",
+    ]
     kinds = [model["quantisation"] for model in found if model["opens"]]
-    assert kinds == ["F32", "F32", "F32", "Q4_1", "F32", ""]
+    assert kinds == ["F32", "F32", "F32", "F32", "Q4_1", "F32", ""]
     assert all(bool(model["reason"]) != model["opens"] for model in found)
     page = attn("models").text
     for name in names:
         assert f"    {name} " in page
-        assert attn("trace", "the", "-m", name, "--json").code == 0
+        assert attn("trace", "--ids", "1", "-m", name, "--json").code == 0
     assert "a folder with config.json" in page.replace("\n    ", " ")
 
 
@@ -45,6 +60,67 @@ def test_the_page_shows_config_parts_and_every_tensor(attn):
     for part in found["parts"]:
         assert f"{part['parameters']:,}" in page
     assert f"The tokenizer knows {found['tokens']:,} tokens." in page
+
+
+# What a row of a type's page says; each follows from its config and the reference's code for it.
+ROWS = [
+    ("llama-a", "kv heads", "2, each for 2 heads"),
+    ("llama-a", "norms stand", "before attention, before feed-forward"),
+    ("mixtral-a", "window", "4 keys in every layer"),
+    ("mixtral-a", "experts", "5 in every layer; a token passes 3"),
+    ("qwen2_moe-b", "experts", "5 in layer 1; a token passes 2 and a shared one"),
+    ("gpt_oss-a", "sinks", "a learned score in every row, which is no key's"),
+    ("gpt_oss-a", "window", "4 keys in layer 0"),
+    ("gpt_oss-a", "feed-forward", "g·σ(1.3·g) × (u + 1)"),
+    ("granite-a", "token vectors times", "3.5"),
+    ("granite-a", "scores times", "0.21"),
+    ("granite-a", "what a layer adds, times", "0.4"),
+    ("granite-a", "logits times", "0.588235"),  # 1/1.7
+    ("gemma-a", "norm", "RMS norm, ε 0.003; weights are stored less 1"),
+    ("gemma-a", "output matrix", "the embedding's"),
+    ("phi-a", "scores times", "1/√8 = 0.353553"),
+    ("phi-a", "norms stand", "before attention and feed-forward, side by side"),
+    ("olmo2-a", "norms stand", "after attention, after feed-forward"),
+    ("olmo2-a", "norm of queries and keys", "all heads' together"),
+    ("glm4-a", "norms stand", "before and after attention and feed-forward"),
+    ("exaone4-a", "norm of queries and keys", "each head's own"),
+    ("exaone4-a", "positions", "rotated queries and keys, not in layer 3"),
+    ("exaone4-a", "window", "3 keys in layers 0–2"),
+    ("ministral3-a", "queries grow with position", "times 1 + 0.7 · ln(1 + ⌊position ÷ 3⌋)"),
+    ("deepseek-v3-a", "keys and values", "from one vector of 13; queries from one of 11"),
+    ("t5-relu", "context", "unbounded"),
+    ("t5-relu", "layers", "2 in the encoder, 3 in the decoder"),
+    ("phi3-long", "beyond 10 tokens", "3 pairs of 8 dimensions, 0.588235 to 0.0150076"),
+    ("modernbert-windows", "window", "keys less than 3 away in layers 1–2"),
+    ("opt-bare", "norm", "layer norm without weights, ε 1e−05"),
+    ("gpt2-b", "scores times", "1/√2 ÷ (layer + 1)"),
+]
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name for name, *_ in ROWS))
+def test_the_model_is_told_in_numbers(attn, tmp_path, golden_path, name):
+    golden = golden_path / name
+    folder = golden if golden.is_dir() else made_folder(tmp_path, name)
+    page = attn("models", str(folder), "--quiet").text
+    rows, _, _ = page.split(" the model in numbers")[1].partition(" parameters and bytes")
+    told = dict(re.findall(r"(?m)^    (\S+(?: \S+)*)  +(\S.*?)$", rows))
+    for model, what, value in ROWS:
+        assert model != name or told[what] == value, what
+
+
+def test_no_type_is_told_in_python(tmp_path, golden_path):
+    names = [path.stem for path in TYPES.glob("*-a.json")]
+    folders = [made_folder(tmp_path / name, name) for name in names]
+    folders += [path.parent for path in golden_path.glob("*/config.json")]
+    assert len(folders) > 80
+    for folder in folders:
+        model = load(str(folder))
+        table = inside.table(model.facts, contents(model).config)
+        for what, value in zip(*(column.cells for column in table.columns), strict=True):
+            said = f"{in_words(what, 2)}: {in_words(value, 2)}"
+            assert not re.search(
+                r"True|False|None|[{}\[\]'\"]\w+['\"]|\(\)|\(\w+=|: 0(\.0)?$", said
+            ), said
 
 
 def test_a_path_opens_the_same_model_as_its_name(attn, tiny_folder):

@@ -17,6 +17,9 @@ PAGES = [
     ("glm-a", "Only the first 4 of a head's 8 dimensions are rotated"),
     ("glm4-a", "Each of the two first passes its own norm"),
     ("hunyuan_v1_dense-a", "An RMS norm then normalises each rotated query and key"),
+    ("hunyuan_v1_dense-a", "rotation by itself affects a dot product only through the distance"),
+    ("ministral3-a", "rotation by itself affects a dot product only through the distance"),
+    ("smollm3-a", "position affects a dot product only through the distance"),
     ("exaone4-a", "An RMS norm then normalises each query and each key"),
 ]
 
@@ -44,19 +47,29 @@ def test_the_page_of_an_entry_tells_each_step(attn, tmp_path, name, array, sente
     assert sentence in " ".join(said.split())
 
 
-def test_circuits_tell_what_they_leave_out(attn, tmp_path):
-    folder = str(made_folder(tmp_path, "olmo-a"))
-    said = " ".join(
-        attn("heads", "--ids", "3,1", "--model", folder, "--circuit", "0.1").text.split()
-    )
-    assert "The norm before the attention has no weights" in said
-    assert "The clipping of queries, keys and values is left out" in said
+CIRCUITS = [
+    ("olmo-a", "The norm before the attention has no weights"),
+    ("olmo-a", "The clipping of queries, keys and values is left out"),
+    ("olmo2-a", "norms stand after the attention and after the feed-forward network, none before"),
+    ("olmo2-a", "The norm that a token's queries of all heads pass as one vector after W_Q"),
+    ("olmo2-a", "The norm after the attention, which its output passes before it is added to x"),
+    ("exaone4-a", "The norm that every query and every key passes after W_Q and W_K is left out"),
+    ("glm4-a", "The weight of the norm before the attention is folded"),
+    ("glm4-a", "The norm after the attention, which its output passes before it is added to x"),
+    ("ministral3-a", "That queries grow with their position is left out"),
+    ("bert", "norms stand after each sum, none before the attention"),
+    ("modernbert-biased", "In this layer no norm stands before the attention"),
+]
 
 
-def test_circuits_leave_out_the_norm_of_the_attentions_output(attn, tmp_path):
-    folder = str(made_folder(tmp_path, "olmo2-a"))
-    said = attn("heads", "--ids", "3,1", "--model", folder, "--circuit", "0.1").text
-    assert "The norm of the attention's output is left out" in " ".join(said.split())
+@pytest.mark.parametrize(("name", "sentence"), CIRCUITS)
+def test_circuits_tell_where_norms_stand_and_what_is_left_out(
+    attn, tmp_path, golden_path, name, sentence
+):
+    golden = golden_path / name
+    model = str(golden if golden.is_dir() else made_folder(tmp_path, name))
+    said = attn("heads", "--ids", "3,1", "--model", model, "--circuit", "0.1").text
+    assert sentence in " ".join(said.split())
 
 
 DIRECT = [

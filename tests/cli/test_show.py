@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from made_folders import made_folder
 
 from attn_cli.cli.commands import COMMANDS
 from attn_cli.views.show import PAGES
@@ -56,9 +57,21 @@ WHOLE = [
     ("why", PROMPT, "--array", "output", "--column", "3", "--layer", "1"),
     ("why", PROMPT, "--layer", "1", "--by", "component", "--step-back"),
     ("why", PROMPT, "--by", "component", "--logit", "Mencius"),
+    ("exercise", PROMPT, "--seed", "1", "--layer", "1"),
+    ("exercise", "the king", *CROSS, "--seed", "1", "--key"),
     ("tokens", PROMPT),
     ("tokens", PROMPT, "--model", "tiny", "--model", "tiny-encoder"),
 ]
+# What these pages tell of the model is in its document; without that it is left out.
+OF_MODEL = [
+    ("heads", PROMPT, "--circuit", "1.2"),
+    ("lens", PROMPT, "--watch", "Confucius", "--per-head"),
+    ("lens", PROMPT, "--query", "is,China"),
+    ("mask", PROMPT),
+    ("mask", PROMPT, "--mask-value", "0"),
+    ("mask", "the king [MASK] a man", "-m", "tiny-encoder", "--mask", "padding:2"),
+]
+WHOLE += OF_MODEL
 # The page of a step needs arrays of others too, which a whole document has.
 STEPS = [
     (PROMPT,), (PROMPT, "--mask", "window:2", "--layer", "1", "--head", "all"),
@@ -73,19 +86,19 @@ PARTS = [
     ("trace", "the king", "--parameters", "--after"),
     ("trace", "the king [MASK] a man", "-m", "tiny-encoder"),
     ("trace", "the king", "-m", "tiny-translator", "--stack", "all", "--kind", "all"),
-    ("heads", PROMPT, "--circuit", "1.2"),
-    ("lens", PROMPT, "--watch", "Confucius", "--per-head"),
-    ("lens", PROMPT, "--query", "is,China"),
-    ("mask", PROMPT),
-    ("mask", PROMPT, "--mask-value", "0"),
-    ("mask", "the king [MASK] a man", "-m", "tiny-encoder", "--mask", "padding:2"),
+    *OF_MODEL,
 ]
 
 
 def again(attn, *arguments, **more):
     saved = attn(*arguments, "--json")
     assert saved.code == 0, saved
-    return attn("show", *more.pop("show", ()), stdin=saved.out, **more)
+    document = saved.out
+    if not more.pop("facts", True):
+        found = saved.json
+        del found["model"]["facts"]
+        document = json.dumps(found).encode()
+    return attn("show", *more.pop("show", ()), stdin=document, **more)
 
 
 def flat(text):
@@ -114,7 +127,8 @@ def test_a_step_of_a_whole_trace_is_the_same_page_to_the_byte(attn, arguments):
 @pytest.mark.parametrize("arguments", PARTS, ids=" ".join)
 def test_nothing_is_made_up_and_what_is_missing_is_said(attn, arguments):
     look = ("--full",) if arguments[0] == "lens" else ("--full", "--view", "lines")
-    page, shown = attn(*arguments, *look).text, again(attn, *arguments, show=look).text
+    page = attn(*arguments, *look).text
+    shown = again(attn, *arguments, show=look, facts=arguments not in OF_MODEL).text
     lacks = re.search(r"(?ms)^ From a document\. .*?: (.*?\.)$", shown)
     assert lacks, shown
     rest = shown.replace(lacks[0], "")
@@ -126,6 +140,46 @@ def test_nothing_is_made_up_and_what_is_missing_is_said(attn, arguments):
         lines = [line for line in rest.splitlines() if not line.startswith("    head ")]
         assert len(lines) > 9
         assert set(lines) <= set(page.splitlines())
+
+
+# Types whose pages tell of norms after the parts, sinks, experts, multipliers, other layers.
+TYPES = ("olmo2-a", "gpt_oss-a", "granite-a", "lfm2-b", "phimoe-a", "falcon-d")
+OF_TYPES = [
+    ("why",), ("why", "--layer", "1"), ("why", "--layer", "1", "--array", "k", "--column", "1"),
+    ("why", "--array", "logit", "--by", "component"), ("heads", "--layer", "1"),
+    ("heads", "--circuit", "1.2"), ("lens", "--per-head"), ("compare", "--mask", "none"),
+    ("loss",), ("mask", "--layer", "1"), ("embed",), ("models",),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_pages_tell_of_a_type_is_in_its_documents(attn, tmp_path, name):
+    folder = str(made_folder(tmp_path / "m", name))
+    for command, *more in OF_TYPES:
+        ids = "3" if command == "embed" else "1,3,4,3"
+        model = (folder,) if command == "models" else ("--ids", ids, "--model", folder)
+        page = attn(command, *model, *more)
+        assert page.code == 0, (command, page)
+        assert attn("show", stdin=attn(command, *model, *more, "--json").out) == page, command
+    asked = ("trace", "--layer", "1", "--ids", "1,3,4,3", "--model", folder)
+    saved = attn(*asked, "--json").out
+    for step in (3, 4, 5):
+        page = attn(*asked, "--step", step)
+        assert attn("show", "--step", step, stdin=saved).out == page.out
+
+
+def test_facts_that_contradict_their_model_are_refused(attn, tmp_path):
+    folder = str(made_folder(tmp_path / "m", "lfm2-b"))
+    found = attn("loss", "--ids", "3,1,4", "--model", folder, "--json").json
+    assert found["model"]["facts"]["mixers"] == ["convolution", "", "convolution"]
+    for facts, said in (
+        ({"mixers": ["convolution", "", ""]}, "mixers are not of its other layers"),
+        ({"norm": "batch"}, "model.facts.norm is 'batch', not 'layer' or 'rms'"),
+        ({"colour": "red"}, "unknown key 'colour'"),
+    ):
+        found["model"]["facts"] = facts
+        refused = attn("show", stdin=json.dumps(found).encode())
+        assert refused.code == 1 and said in refused.said
 
 
 def test_every_document_has_a_page():

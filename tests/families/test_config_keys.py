@@ -421,8 +421,8 @@ def test_every_family_has_published_configs():
     of_a_part = {"qwen2_vl_text", "qwen3_vl_text"}
     of_gguf = {
         "gptneox", "t5encoder", "phi2", "starcoder", "command-r", "chatglm", "hunyuan-dense",
-        "llama.expert_count", "qwen2moe", "qwen3moe", "gpt-oss", "gptoss", "qwen2vl", "qwen3vl",
-        "deepseek2",
+        "llama.expert_count", "qwen2moe", "qwen3moe", "gpt-oss", "gptoss", "qwen2vl", "qwen25vl",
+        "qwen3vl", "deepseek2",
     }  # fmt: skip
     assert kinds == {*FAMILIES, *COMPOSITES} - of_gguf - of_a_part
     assert len(PUBLISHED) > 50
@@ -438,9 +438,9 @@ SIZES = {
     "gpt2": "n_embd n_layer n_head n_positions vocab_size",
     "llama": "hidden_size num_hidden_layers num_attention_heads vocab_size intermediate_size "
     "max_position_embeddings",
-    "mistral": "num_key_value_heads hidden_size intermediate_size",
-    "qwen2": "num_key_value_heads hidden_size intermediate_size",
-    "qwen3": "num_key_value_heads hidden_size intermediate_size",
+    "mistral": "hidden_size intermediate_size",
+    "qwen2": "hidden_size intermediate_size",
+    "qwen3": "hidden_size intermediate_size",
     "gemma2": "hidden_size intermediate_size num_hidden_layers",
     "gemma3_text": "hidden_size intermediate_size num_hidden_layers",
     "phi3": "hidden_size intermediate_size num_attention_heads",

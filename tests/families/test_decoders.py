@@ -437,11 +437,10 @@ def test_other_published_configs_are_read_as_they_are_meant():
         "type": "longrope", "short_factor": [1.0] * 47, "long_factor": [1.0] * 48,
     }}, "short_factor is not a list of 48 numbers"),
     (phi3, PHI4_MINI, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "linear"),
-    (gemma3, GEMMA3, {"rope_parameters": {"rope_type": "default"}}, "is not by kind of layer"),
     (gemma3, GEMMA3, {
-        "rope_parameters": {"full_attention": {"rope_type": "default"}},
+        "rope_parameters": {"sliding_attention": {"rope_type": "default"}},
         "rope_scaling": {"rope_type": "linear", "factor": 2.0},
-    }, "contradict each other"),
+    }, "rope_parameters has no full_attention"),
     (gpt_neox, PYTHIA, {"rope_theta": 500}, "rope_theta is not the 10000"),
     (gpt_neox, PYTHIA, {"partial_rotary_factor": 1.0}, "partial_rotary_factor is not the 0.25"),
     (bloom, BLOOM, {"slow_but_exact": True, "pretraining_tp": 2}, "slow_but_exact"),

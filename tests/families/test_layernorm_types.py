@@ -2,10 +2,12 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_folders import document, made_folder
 
 from attn_cli import session, vocabulary
 from attn_cli.analysis.components import components_steps
@@ -84,6 +86,18 @@ def test_the_bias_of_far_keys_is_as_bfloat16_has_it(type_folder):
     block = session.trace(ids=[1] * 259, model=path, arrays=["bias"]).attention[0]
     far = block.bias[0, 0] * 8**0.5 / 2.0**-4
     assert far[[255, 256, 257, 258]].tolist() == pytest.approx([255, 256, 256, 258])
+
+
+def test_the_reference_has_slopes_up_to_8_whatever_the_config_of_an_mpt_says(tmp_path):
+    """It never hands `alibi_bias_max` on to what makes them, so that the key is named in a note."""
+    config = document("mpt-a")["config"]
+    section = config["attn_config"] | {"alibi_bias_max": 16}
+    plain, said = (
+        session.load(str(made_folder(tmp_path / name, "mpt-a", config | more)))
+        for name, more in (("plain", {}), ("said", {"attn_config": section}))
+    )
+    assert said.config == plain.config and plain.unknown == ()
+    assert said.unknown == ("attn_config.alibi_bias_max",)
 
 
 @pytest.mark.parametrize("name", ["gptj-a", "codegen-a", "mpt-a", "gpt_neo-a"])
@@ -204,3 +218,18 @@ def test_a_null_is_no_padding_where_a_missing_key_has_some():
 def test_a_config_that_cannot_be_honoured_is_refused_by_name(type_folder, name, changes, match):
     with pytest.raises(ContentError, match=match):
         session.load(type_folder(name, **changes))
+
+
+@pytest.mark.parametrize(("name", "said"), [("phi-b", "lm_head.bias"), ("gptj-b", "lm_head.bias")])
+def test_a_bias_without_which_a_tied_output_is_not_whole_is_named(tmp_path, name, said):
+    """The output matrix is the embedding, so that there is one."""
+
+    def without(arrays):
+        return {name: array for name, array in arrays.items() if not name.startswith("lm_head")}
+
+    config = document(name)["config"] | {"tie_word_embeddings": True}
+    with pytest.raises(ContentError, match=rf"the tensor {re.escape(said)} is missing"):
+        session.load(str(made_folder(tmp_path / "tied", name, config, without)))
+    config |= {"tie_word_embeddings": False}
+    untied = session.load(str(made_folder(tmp_path / "untied", name, config, without)))
+    assert not untied.facts.predicts

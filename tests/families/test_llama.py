@@ -223,11 +223,9 @@ def test_defaults_are_those_of_the_reference():
     assert (plain.activation, plain.tied, plain.windows) == ("silu", False, (0,) * 30)
     assert not (plain.qkv_bias or plain.output_bias or plain.mlp_bias or plain.head_norm)
     assert plain.rope.frequencies == pytest.approx((1, 1e4**-0.5), rel=1e-6)
-    # Their classes have a number of their own, which no published file relies on.
-    kv = {"num_key_value_heads": None}
-    for family in (mistral, qwen2, qwen3):
-        with pytest.raises(ContentError, match="num_key_value_heads is missing"):
-            read(family)
+    kv, wide = {"num_key_value_heads": None}, {"num_attention_heads": 64, "hidden_size": 128}
+    for family, own in ((mistral, 8), (qwen2, 32), (qwen3, 32)):
+        assert read(family, **wide).kv_heads == own
         assert read(family, **kv).kv_heads == 3
     assert read(mistral, **kv).windows == (4096,) * 30
     assert read(mistral, **kv, sliding_window=None).windows == (0,) * 30
@@ -235,8 +233,17 @@ def test_defaults_are_those_of_the_reference():
     assert second.windows == (0,) * 28 + (4096,) * 2
     assert (second.qkv_bias, second.output_bias) == (True, False)
     assert read(qwen2, **kv, sliding_window=7).windows == (0,) * 30
-    with pytest.raises(ContentError, match="sliding_window is null"):
-        read(qwen2, **kv, use_sliding_window=True, sliding_window=None)
+    null = {"use_sliding_window": True, "sliding_window": None}
+    assert read(qwen2, **kv, **null).windows == (0,) * 30
+    for more, said in (
+        (null | {"layer_types": ["sliding_attention"] * 30}, "sliding_window is null"),
+        ({"layer_types": ["sliding_attention"] * 30}, "use_sliding_window is false"),
+        (null | {"sliding_window": 0}, "sliding_window is 0, which hides every key"),
+    ):
+        with pytest.raises(ContentError, match=said):
+            read(qwen2, **kv, **more)
+    with pytest.raises(ContentError, match="sliding_window is 0, which hides every key"):
+        read(mistral, **kv, sliding_window=0)
     third = read(qwen3, **kv)
     assert (third.head_width, third.head_norm, third.qkv_bias) == (128, True, False)
 

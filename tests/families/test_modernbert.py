@@ -287,7 +287,8 @@ def test_published_configs_are_read_as_they_are_meant():
     ({"global_attn_every_n_layers": 0}, "global_attn_every_n_layers is 0"),
     ({"layer_types": ["full_attention"] * 21}, "layer_types is not a list of 22 words"),
     ({"layer_types": ["chunked_attention"] * 22}, "layer_types is 'chunked_attention'"),
-    ({"rope_parameters": {"rope_type": "default"}}, "rope_parameters is not by kind of layer"),
+    ({"rope_parameters": {"rope_type": "yarn"}, "rope_scaling": {"rope_type": "default"}},
+     "rope_parameters has no full_attention"),
     ({"rope_parameters": {"full_attention": {"rope_type": "spiral"}}}, "spiral"),
     (
         {"rope_scaling": {"rope_type": "linear", "factor": 2.0}, "partial_rotary_factor": 0.5},
@@ -310,11 +311,14 @@ def test_what_a_page_says_of_it(golden_copy):
     folder = golden_copy("modernbert-windows")
     rope = read_config(folder)["rope_parameters"]
     rope["sliding_attention"] |= {"rope_type": "yarn", "factor": 4.0, "attention_factor": 1.5}
-    facts = session.load(rewrite(folder, rope_parameters=rope)).facts
+    model = session.load(rewrite(folder, rope_parameters=rope))
+    facts = model.facts
     assert (facts.stack, facts.masked, facts.predicts) == ("encoder", True, True)
     assert (facts.embedding, facts.residual, facts.positions) == ("normed", "added", "rotary")
     assert (facts.norm, facts.epsilon, facts.last_norm) == ("layer", 3e-3, "head.norm")
-    assert (facts.rotated, facts.attention_factors) == (6, (1.0, 1.5, 1.5, 1.0))
+    assert facts.rotated == 6
+    blocks = session.trace(ids=IDS, model=model, next=False).attention
+    assert [float(block.shown["attention_factor"]) for block in blocks] == [1.0, 1.5, 1.5, 1.0]
 
 
 def test_a_scaling_beside_the_kinds_is_of_both():

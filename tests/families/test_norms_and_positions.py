@@ -153,7 +153,7 @@ def test_only_layers_that_rotate_change_without_positions(opened, name, full):
         assert after.provenance("q") == ("what-if" if touched or rotates else "real")
         assert touched or np.array_equal(before.x, after.x)
         if rotates:  # by an angle of 0, times the attention factor
-            factor = np.float32(model.facts.attention_factors[before.layer])
+            factor = np.float32(before.shown["attention_factor"])
             assert np.array_equal(after.q, after.q_unrotated * factor)
         elif not touched:
             assert np.array_equal(before.q, after.q)
@@ -192,7 +192,7 @@ def test_every_key_that_the_reference_writes_is_known(name):
     assert read(document(name)["config"])[1] == []
 
 
-OLDER = {"rope_theta": 83.0, "rope_scaling": {"type": "linear", "factor": 2.0}}
+OLDER = {"rope_theta": 83.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}
 
 
 def test_an_older_base_is_that_of_olmo3s_full_layers_alone():
@@ -202,12 +202,31 @@ def test_an_older_base_is_that_of_olmo3s_full_layers_alone():
     half = 83.0 ** (-np.arange(4) / 4) / 2
     assert found.rope.frequencies == pytest.approx(half, rel=1e-6)
     assert found.local_rope.frequencies == pytest.approx(500000.0 ** (-np.arange(4) / 4), rel=1e-6)
+    # The kind that a section has by itself comes before an older name of it.
+    named = {"rope_scaling": {"type": "linear", "factor": 2.0}}
+    assert read(config | OLDER | named)[0].rope.frequencies == pytest.approx(2 * half, rel=1e-6)
+
+
+def test_only_what_is_said_of_a_kind_of_layer_counts():
+    """Beside the kinds the reference reads nothing but `truncate`, and within them not that."""
+    config = document("olmo3-b")["config"]
+    bare = {k: v for k, v in config.items() if k != "rope_parameters"}
+    flat = {"rope_type": "linear", "factor": 2.0, "rope_theta": 59.0}
+    found, unknown = read(bare | {"rope_parameters": flat})
+    assert found == read(bare)[0]
+    assert unknown == [f"rope_parameters.{key}" for key in sorted(flat)]
+    yarn = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 16,
+            "rope_theta": 59.0}  # fmt: skip
+    plain, inside, beside = (
+        read(bare | {"rope_parameters": {"full_attention": yarn | within} | around})[0].rope
+        for within, around in (({}, {}), ({"truncate": False}, {}), ({}, {"truncate": False}))
+    )
+    assert plain == inside != beside
 
 
 BAD = [
     ("olmo-a", {"clip_qkv": -1.0}, "clip_qkv is -1.0"),
     ("olmo3-a", {"sliding_window": None}, "sliding_window is missing"),
-    ("olmo3-a", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "by kind of layer"),
     ("smollm3-a", {"no_rope_layers": [1, 1, 1]}, "no_rope_layers is not a list of 4"),
     ("smollm3-a", {"no_rope_layers": []}, "no_rope_layers is not a list of 4"),
     ("smollm3-a", {"no_rope_layers": [1, 2, 0, 0]}, "no_rope_layers is 2"),

@@ -150,9 +150,13 @@ def make_compressed():
         "ct-fp8": ("float-quantized", 8, "float", True, "channel", 0, torch.bfloat16),
         "ct-fp8-matrix": ("float-quantized", 8, "float", True, "tensor", 0, torch.bfloat16),
         "ct-fp8-blocks": ("float-quantized", 8, "float", True, "block", [16, 16], torch.bfloat16),
+        # Products that float16 has no digits for; zeros that fill no words; one zero, unpacked.
+        "ct-fp8-half": ("float-quantized", 8, "float", True, "group", 16, torch.float16),
+        "ct-int8-odd-zeros": ("pack-quantized", 8, "int", False, "channel", 0, torch.bfloat16),
+        "ct-int4-matrix": ("pack-quantized", 4, "int", False, "tensor", 0, torch.bfloat16),
     }  # fmt: skip
     for name, (form, bits, kind, symmetric, strategy, size, dtype) in cases.items():
-        outputs, inputs = 32 if strategy != "block" else 40, 48
+        outputs, inputs = 40 if strategy == "block" else 33 if "odd" in name else 32, 48
         arguments = {"num_bits": bits, "type": kind, "symmetric": symmetric, "strategy": strategy}
         if strategy == "group":
             arguments["group_size"] = size
@@ -171,7 +175,8 @@ def make_compressed():
         scale = (torch.rand(shape) * 0.01 + 0.001).to(dtype)
         if kind == "float":
             scale = scale / 16
-        state = {"weight": random(outputs, inputs).to(dtype), "weight_scale": scale}
+        spread = 5e-4 if name == "ct-fp8-half" else 0.05
+        state = {"weight": random(outputs, inputs, scale=spread).to(dtype), "weight_scale": scale}
         if not symmetric:
             half = 1 << (bits - 1)
             state["weight_zero_point"] = torch.randint(-half, half, shape, dtype=torch.int8)

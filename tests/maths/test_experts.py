@@ -100,7 +100,7 @@ def test_no_bit_depends_on_threads_or_on_which_experts_go_together(networks, mon
     x = np.random.default_rng(2).normal(size=(40, WIDTH)).astype(np.float32)
     routing, found = routing_of(40, 2), []
     for threads, together in ((1, 1 << 24), (3, 1 << 24), (2, 1)):
-        monkeypatch.setattr("attn_cli.maths.experts._TOGETHER", together)
+        monkeypatch.setattr("attn_cli.maths.experts.TOGETHER", together)
         cores.use(threads)
         try:
             found.append(mixed(x, routing, of, gated_by(silu)))

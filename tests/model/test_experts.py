@@ -1,5 +1,6 @@
 """A mixture's tensors in every layout, of which only the experts that are used are read."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 from golden.made_weights import made
-from made_folders import write_model
+from made_folders import made_folder, write_model
 
 from attn_cli import session, vocabulary
 from attn_cli.errors import ContentError
@@ -300,12 +301,32 @@ def test_more_experts_than_can_be_named_are_refused_before_they_are(folder):
 @pytest.mark.parametrize(("arrange", "name"), [
     (dict, "model.layers.1.mlp.experts.4.up_proj.weight"),
     (older, "model.layers.1.block_sparse_moe.experts.4.w3.weight"),
+    (fused, "model.layers.1.mlp.experts.gate_up_proj"),
 ])  # fmt: skip
 def test_an_expert_that_is_missing_is_named_as_the_file_would(folder, arrange, name):
     def without(tensors):
         return {n: array for n, array in arrange(tensors).items() if n != name}
 
     assert refusal(folder(without)).endswith(f"the tensor {name} is missing")
+
+
+@pytest.mark.parametrize(("name", "some", "said"), [
+    ("gpt_oss-a", "0.mlp.experts.down_proj", "0.mlp.experts.down_proj is missing"),
+    ("gpt_oss-a", "1.mlp.experts.gate_up_proj_bias", "1.mlp.experts.gate_up_proj_bias is missing"),
+    ("gpt_oss-a", ".mlp.experts.", "0.mlp.experts.gate_up_proj_blocks and 7 more is missing"),
+    ("granitemoe-a", "1.block_sparse_moe.output_linear.weight",
+     "1.block_sparse_moe.output_linear.weight is missing"),
+    ("mixtral-a", ".experts.", "0.block_sparse_moe.experts.0.w1.weight and 29 more is missing"),
+])  # fmt: skip
+def test_what_holds_all_experts_is_named_as_files_of_the_type_do(tmp_path, name, some, said):
+    def without(tensors):
+        gone = {n for n in tensors if n == f"model.layers.{some}"} or {
+            n for n in tensors if some in n
+        }
+        return {n: array for n, array in tensors.items() if n not in gone}
+
+    with pytest.raises(ContentError, match=re.escape(f"the tensor model.layers.{said}")):
+        session.load(str(made_folder(tmp_path / name, name, arrange=without)))
 
 
 def test_another_count_of_experts_in_the_file_is_refused(folder):

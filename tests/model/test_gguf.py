@@ -6,10 +6,12 @@ The names of tensors are the library's own; keys, permutation and transposition 
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+from stores import OllamaStore
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
@@ -46,7 +48,7 @@ def sayable(config):
     if "hidden_act" in config:
         config["hidden_act"] = "silu"
     if config.get("use_sliding_window"):
-        config |= {"use_sliding_window": False, "sliding_window": None}
+        config |= dict.fromkeys(("use_sliding_window", "sliding_window", "layer_types"))
     if "rope_parameters" in config:
         left_out = ("truncate", "mscale", "mscale_all_dim")
         rope = config["rope_parameters"]
@@ -220,6 +222,17 @@ def test_an_adapter_changes_a_file_as_it_changes_the_folder(convert, golden_copy
     path, folder = convert(name)
     given = {"adapter": str(golden_copy(f"adapters/{adapter}"))}
     assert_same(computed(path, **given), computed(folder, **given), TOLERANCE[name])
+
+
+def test_an_adapter_acts_on_a_model_of_ollama_as_on_its_file(
+    convert, golden_copy, tmp_path, monkeypatch
+):
+    path, _ = convert("llama-plain")
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "ollama"))
+    OllamaStore(tmp_path / "ollama").add("made", Path(path).read_bytes())
+    given = {"adapter": str(golden_copy("adapters/plain"))}
+    found, wanted = computed("ollama:made", **given), computed(path, **given)
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

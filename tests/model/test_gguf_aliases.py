@@ -10,6 +10,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf_keys import add_sizes
+from made_adapters import check_same_change
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
@@ -145,10 +146,14 @@ def test_a_gguf_file_computes_what_the_folder_computes(convert, name):
         assert row_error(found[array], values) <= 2e-6, array
     ours, theirs = session.load(path).facts, session.load(str(folder)).facts
     plain = {"name": "", "family": "", "source": "", "norm_base": 0.0}
-    for facts in (ours, theirs):
-        assert facts.attention_factors == pytest.approx(theirs.attention_factors)
-    same = {"attention_factors": (), "epsilon": 0.0, "logit_scale": 0.0, "residual_factor": 0.0,
-            "embedding_factor": 0.0}  # fmt: skip
+    assert ours.attention_factors == pytest.approx(theirs.attention_factors)
+    same = {
+        "attention_factors": (),
+        "epsilon": 0.0,
+        "logit_scale": 0.0,
+        "residual_factor": 0.0,
+        "embedding_factor": 0.0,
+    }
     assert replace(ours, **plain, **same) == replace(theirs, **plain, **same)
 
 
@@ -186,6 +191,37 @@ def test_a_mistral3_file_without_a_temperature_has_queries_that_do_not_grow(conv
     assert rope.attention_factor == pytest.approx(0.1 * math.log(3.5) + 1)
 
 
+def test_what_ollamas_converter_says_besides_changes_nothing(convert):
+    """As convert_llama.go and convert_mistral.go of Ollama write it, of models without scaling."""
+
+    def with_head_dim(writer):
+        writer.add_uint32("llama.attention.head_dim", document("internlm3-a")["config"]["head_dim"])
+
+    plain = session.load(convert("internlm3-a")[0]).config
+    assert session.load(convert("internlm3-a", keys=with_head_dim)[0]).config == plain
+    wrong = convert("internlm3-a", keys=lambda w: w.add_uint32("llama.attention.head_dim", 64))[0]
+    with pytest.raises(ContentError, match=r"llama\.attention\.head_dim differs"):
+        session.load(wrong)
+
+    def unscaled(writer):
+        for own in ("type", "factor", "yarn_beta_fast", "yarn_beta_slow", "original_context_length",
+                    "yarn_log_multiplier"):  # fmt: skip
+            writer.kv_data[0].pop(f"mistral3.rope.scaling.{own}", None)
+
+    def ollamas(writer):
+        unscaled(writer)
+        writer.add_key_value("mistral3.rope.scaling.type", "", gguf.GGUFValueType.STRING)
+        for own in ("factor", "yarn_beta_fast", "yarn_beta_slow"):
+            writer.add_float32(f"mistral3.rope.scaling.{own}", 0.0)
+        writer.add_uint32("mistral3.image_token_index", 10)
+        writer.add_uint32("mistral3.spatial_merge_size", 2)
+        writer.add_uint32("mistral3.vision.block_count", 24)
+        writer.add_bool("mistral3.mm.projector_bias", False)
+
+    plain, theirs = (convert("ministral3-a", keys=keys)[0] for keys in (unscaled, ollamas))
+    assert session.load(theirs).config == session.load(plain).config
+
+
 @pytest.mark.parametrize(("name", "keys", "match"), [
     ("granite-a", lambda w: w.kv_data[0].pop("granite.logit_scale"), "logit_scale is missing"),
     ("granite-a", lambda w: w.add_bool("granite.rope.scaling.finetuned", False), "finetuned is"),
@@ -213,3 +249,9 @@ def test_what_no_converter_writes_does_not_open(tmp_path, write_gguf, architectu
     )
     with pytest.raises(ContentError, match=rf"{architecture}.*(not supported|not what)"):
         session.load(path)
+
+
+@pytest.mark.parametrize("name", ["granite-a", "gemma-a"])
+def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
+    """Also where rows stand otherwise, and where norms are stored otherwise."""
+    check_same_change(tmp_path / "adapter", *convert(name))

@@ -10,6 +10,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf_keys import add_sizes
+from made_adapters import check_same_change
 
 from attn_cli import session, vocabulary
 from attn_cli.checkpoints.gguf import Gguf
@@ -317,3 +318,9 @@ def test_a_bloom_may_say_the_slope_that_all_have(convert, slope, opens):
     else:
         with pytest.raises(ContentError, match="max_alibi_bias is 0"):
             session.load(path)
+
+
+@pytest.mark.parametrize("name", ["neox-serial", "gemma3", "phi3-short"])
+def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
+    """Also where rows stand otherwise, and where norms are stored otherwise."""
+    check_same_change(tmp_path / "adapter", *convert(name))

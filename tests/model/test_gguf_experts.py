@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 from gguf_keys import add_sizes
+from made_adapters import check_same_change
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
@@ -199,3 +200,9 @@ def test_another_way_to_score_is_refused(convert):
 
     with pytest.raises(ContentError, match="expert_gating_func is 2"):
         session.load(convert("qwen3_moe-a", keys=keys)[0])
+
+
+@pytest.mark.parametrize("name", ["mixtral-a"])
+def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
+    """Also where rows stand otherwise, and where norms are stored otherwise."""
+    check_same_change(tmp_path / "adapter", *convert(name))

@@ -6,6 +6,7 @@ The names of tensors are the library's own; keys, order of rows and norms are th
 import gguf
 import numpy as np
 import pytest
+from made_adapters import check_same_change
 from made_folders import document, weights_of, write_model
 
 from attn_cli import session, vocabulary
@@ -95,6 +96,7 @@ def add_nemotron(writer, config):
     writer.add_value_length(config["head_dim"])
     writer.add_vocab_size(config["vocab_size"])
     writer.add_layer_norm_eps(config["norm_eps"])
+    writer.add_layer_norm_rms_eps(config["norm_eps"])
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_rope_dimension_count(turned(config))
     writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
@@ -222,3 +224,9 @@ def test_files_of_older_converters_have_queries_keys_and_values_side_by_side(con
 def test_a_key_that_cannot_be_honoured_is_refused(convert, name, keys, match):
     with pytest.raises(ContentError, match=match):
         session.load(convert(name, keys=keys)[0])
+
+
+@pytest.mark.parametrize("name", ["falcon-b", "falcon-c", "nemotron-a"])
+def test_an_adapter_does_to_a_file_what_it_does_to_the_folder(convert, tmp_path, name):
+    """Also where rows stand otherwise, and where norms are stored otherwise."""
+    check_same_change(tmp_path / "adapter", *convert(name))

@@ -30,14 +30,6 @@ LAYER_NORMS = ("olmo", "command-r", "cohere2")
 LOGIT_SCALES = ("command-r", "cohere2")
 
 
-def sayable(config):
-    """The config without what GGUF has no key for, so that both files say the same model."""
-    rope = config["rope_parameters"]
-    if "sliding_attention" in rope:  # one base for all layers
-        rope["sliding_attention"]["rope_theta"] = rope["full_attention"]["rope_theta"]
-    return config
-
-
 # --- the converter -------------------------------------------------------------------------------
 
 
@@ -62,6 +54,8 @@ def add_base(writer, config, architecture):
         writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
     full = rope.get("full_attention", rope)
     writer.add_rope_freq_base(scaled_base(full, config))
+    if "sliding_attention" in rope:
+        writer.add_rope_freq_base_swa(rope["sliding_attention"]["rope_theta"])
     if full["rope_type"] == "yarn":
         writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         writer.add_rope_scaling_factor(full["factor"])
@@ -129,7 +123,7 @@ def convert(tmp_path, write_gguf):
 
     def make(name, *, keys=lambda writer: None, tensors=dict):
         found, architecture, folder = document(name), ARCHITECTURES[name], tmp_path / name
-        made_folder(folder, name, sayable(found["config"]))
+        made_folder(folder, name, found["config"])
 
         def add(writer):
             add_base(writer, found["config"], architecture)
@@ -231,6 +225,12 @@ def test_windows_are_told_by_a_period_or_layer_by_layer(convert, name, pattern, 
     config = open_gguf(family.gguf, found, architecture, family.read_config)[0]
     assert [layer for layer, width in enumerate(config.windows) if not width] == full
     assert list(config.unrotated) == ([] if name == "olmo3-a" else full)
+
+
+def test_a_file_without_a_base_of_its_own_for_windows_has_one_for_all_layers(convert):
+    path, _ = convert("olmo3-a", keys=without("olmo2.rope.freq_base_swa"))
+    second = session.load(path).config.local_rope.frequencies[1]
+    assert second == pytest.approx(53.0 ** -(2 / 8))
 
 
 def without(key):

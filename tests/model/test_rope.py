@@ -230,6 +230,46 @@ def test_a_share_of_the_dimensions_is_refused_where_the_reference_would_fail(spe
             read(spell(partial_rotary_factor="half"))
 
 
+SHARED = 3  # what 0.75 of a head of 4 comes to: as many pairs, but other exponents
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [
+    ({"rope_type": "linear", "factor": 2.0}, lambda turn: turn / 2),
+    ({"rope_type": "dynamic", "factor": 2.0}, lambda turn: turn),
+    (LLAMA3 | {"original_max_position_embeddings": 64}, lambda t: llama3_turn(t, 8, 1, 4, 64)),
+    ({"rope_type": "longrope", "short_factor": [1.7], "long_factor": [2.3]}, lambda t: t / 1.7),
+])  # fmt: skip
+def test_a_share_that_leaves_every_pair_is_what_the_frequencies_are_made_for(settings, wanted):
+    """As the reference's functions that scale them make an exponent of i / 3 there, not i / 4."""
+    values = newer(**settings, partial_rotary_factor=0.75)
+    found = read_rope(ConfigReader(values, "c.json"), 4, CONTEXT)
+    turns = [1.0, 1000.0 ** (-2 / SHARED)]
+    assert found.frequencies == pytest.approx([wanted(turn) for turn in turns], rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [1e308, -1e308, 0, 2, 1.34, 0.5])
+def test_no_other_share_is_taken(share):
+    values = newer(rope_type="linear", factor=2.0, partial_rotary_factor=share)
+    with pytest.raises(ContentError, match="the heads of this model rotate whole"):
+        read_rope(ConfigReader(values, "c.json"), 4, CONTEXT)
+
+
+def test_yarns_ramp_has_one_step_for_both_pairs_of_three_dimensions():
+    more = {"partial_rotary_factor": 0.75, "original_max_position_embeddings": 600}
+    values = newer(**YARN, beta_fast=8.0, beta_slow=0.01, **more)
+    found = read_rope(ConfigReader(values, "c.json"), 4, CONTEXT).frequencies
+
+    def dimension(turns):
+        return SHARED * math.log(600 / (turns * 2 * math.pi)) / (2 * math.log(1000.0))
+
+    low = max(math.floor(dimension(8.0)), 0)
+    share = min(max((0 - low) / (min(math.ceil(dimension(0.01)), 2) - low), 0), 1)
+    turns = [1.0, 1000.0 ** (-2 / SHARED)]
+    assert found == pytest.approx([t / 4 * share + t * (1 - share) for t in turns], rel=1e-5)
+    with pytest.raises(ContentError, match="5 numbers of a head, an odd count"):
+        read_rope(ConfigReader(newer(**YARN, partial_rotary_factor=0.9), "c.json"), 6, CONTEXT)
+
+
 @pytest.mark.parametrize("spell", [newer, older])
 def test_a_dynamic_base_is_the_plain_one_up_to_the_context_and_unknown_beyond(spell):
     rope = read(spell(type="dynamic", factor=1.3))

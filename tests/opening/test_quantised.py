@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_folders import document, made_folder
+from safetensors_files import CODES, read, write
 
 from attn_cli import room, session
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
+from attn_cli.notes import shape_notes
 from attn_cli.opening.listing import contents
 from attn_cli.opening.quantised import read_scheme
-from measure import same_bits
+from measure import counted, row_error, same_bits
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-CODES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U32": "<u4",
-         "I8": "i1", "U8": "u1", "F8_E4M3": "u1", "F8_E8M0": "u1"}  # fmt: skip
 SECTION = {
     "quant_method": "compressed-tensors", "format": "int-quantized", "ignore": ["lm_head"],
     "config_groups": {"group_0": {
@@ -26,28 +27,16 @@ SECTION = {
 }  # fmt: skip
 
 
-def write(path, tensors):
-    """A safetensors file of (dtype, array) by name."""
-    header, parts, at = {}, [], 0
-    for name, (dtype, array) in tensors.items():
-        parts.append(np.ascontiguousarray(array).tobytes())
-        end = at + len(parts[-1])
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [at, end]}
-        at = end
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(parts))
-
-
-def read(path):
-    """(dtype, array) by name, and the section that a golden has in its header."""
-    data = path.read_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    section = json.loads(header.get("__metadata__", {}).get("section", "{}"))
-    found = {}
-    for name, tensor in open_safetensors(path).items():
-        flat = tensor.stored().reshape(-1).view(np.uint8).view(CODES[tensor.dtype])
-        found[name] = tensor.dtype, flat.reshape(tensor.shape).copy()
-    return found, section
+def test_a_config_that_says_quantised_over_plain_numbers_is_told_as_it_is(tmp_path):
+    config = document("gpt_oss-a")["config"] | {"quantization_config": {"quant_method": "mxfp4"}}
+    plain = session.load(str(made_folder(tmp_path / "plain", "gpt_oss-a")))
+    model = session.load(str(made_folder(tmp_path / "said", "gpt_oss-a", config)))
+    (said,) = map(str, shape_notes(model))
+    assert "the config says that the weights are quantised (MXFP4" in said
+    assert "but the file has plain numbers" in said and "stand for" not in said
+    assert not shape_notes(plain)
+    for name in plain.weights.stored:
+        assert np.array_equal(model.weights[name], plain.weights[name])
 
 
 # --- whole folders -------------------------------------------------------------------------------
@@ -161,6 +150,27 @@ def test_an_adapter_stands_on_quantised_weights_as_on_plain_ones(folders):
     one, other = (session.load(str(path), **given) for path in (packed, plain))
     ids = (3, 1, 4, 1, 5)
     assert same_bits(*(session.trace(model=model, ids=ids) for model in (one, other)))
+
+
+def test_matrices_that_the_family_has_input_first_are_stored_output_first(golden_copy):
+    """As bitsandbytes has GPT-2's: of square ones too, which no shape would tell."""
+    folder = golden_copy("gpt2-a")
+    tensors, _ = read(folder / "model.safetensors")
+    kept, small = dict(tensors), dict(tensors)
+    for place, (_, array) in tensors.items():
+        if array.ndim == 2 and ".h." in place:
+            largest = np.abs(array).max(axis=0)
+            codes = np.round(array.T / largest[:, None] * 127).astype(np.int8)
+            small |= {place: ("I8", codes), place.replace("weight", "SCB"): ("F32", largest)}
+            kept[place] = "F32", codes.T * largest * np.float32(1 / 127)
+    ids, found = (3, 1, 4, 1, 5), []
+    config = json.loads((folder / "config.json").read_text())
+    section = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    for tensors, own in (kept, {}), (small, {"quantization_config": section}):
+        write(folder / "model.safetensors", tensors)
+        (folder / "config.json").write_text(json.dumps(config | own))
+        found.append(session.trace(model=str(folder), ids=ids).logits)
+    assert row_error(*found) <= 1e-5
 
 
 def test_without_a_section_the_parts_are_refused(folders):
@@ -283,6 +293,7 @@ KEYS = {
     "symmetric": ("awq-16", {"zero_point": False}, "zero_point is false"),
     "skipped": ("awq-16", {"modules_to_not_convert": ["m"]}, "m is quantised, though the config"),
     "both": ("nf4", {"load_in_8bit": True}, "not one of load_in_4bit and load_in_8bit is true"),
+    "many": ("awq-16", {"modules_to_not_convert": ["x"] * 5000}, "leaves 5,000 modules out"),
     "kind": ("nf4", {"bnb_4bit_quant_type": "int4"}, "bnb_4bit_quant_type is 'int4'"),
     "block": ("fp8-blocks", {"weight_block_size": [128, 0]}, "weight_block_size is 0"),
     "blocks": ("fp8-blocks", {"weight_block_size": [128, 128]}, "is 2 × 3, not 1 × 1"),
@@ -348,6 +359,13 @@ def test_groups_of_modules_may_have_sizes_of_their_own(tmp_path):
     }
     found = opened(tmp_path, "ct-int4", config_groups=groups)
     assert np.array_equal(found, opened(tmp_path, "ct-int4"))
+
+
+def test_a_block_larger_than_the_matrix_takes_no_more_than_the_matrix(tmp_path):
+    with counted() as work:
+        found = opened(tmp_path, "fp8-matrix", weight_block_size=[10**9, 10**9])
+    assert np.array_equal(found, opened(tmp_path, "fp8-matrix"))
+    assert work.memory < 1 << 20
 
 
 def test_keys_that_mean_nothing_are_told():

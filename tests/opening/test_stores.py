@@ -14,6 +14,8 @@ from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError, NoModelError
 from attn_cli.opening import hub, ollama, places
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
 OTHER = "beef" + 36 * "1"
 
 
@@ -576,3 +578,35 @@ def test_the_models_within_a_folder_are_listed_by_their_paths(
     Path("tiny/m/config.json").write_bytes(b"{}")
     for name in ("here/good", "nowhere", "tiny", "here/maker/two/y.gguf"):
         assert inside(name).models == ()
+
+
+# --- adapters ------------------------------------------------------------------------------------
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".npz"}
+
+
+def test_an_adapter_of_the_cache_acts_on_a_model_of_the_cache(hub_store):
+    base, adapter = GOLDEN / "llama-plain", GOLDEN / "adapters" / "plain"
+    hub_store.add("a/base", files_of(base))
+    snapshot = hub_store.add("a/lora", files_of(adapter))
+    ids = (3, 1, 4, 1)
+    wanted = session.trace(ids=ids, model=session.load(str(base), adapter=str(adapter)))
+    for name, given in (("a/base", "a/lora"), ("a/base", "a/lora@main"), (str(base), "a/lora")):
+        model = session.load(name, adapter=given)
+        assert np.array_equal(session.trace(ids=ids, model=model).logits, wanted.logits)
+        assert (model.facts.adapter, model.facts.name.endswith(f"+ {given}")) == (given, True)
+    blob = (snapshot / "adapter_model.safetensors").resolve()
+    blob.unlink()
+    with pytest.raises(ContentError, match=r"the blob of .*adapter_model\.safetensors is missing"):
+        session.load(str(base), adapter="a/lora")
+
+
+def test_an_adapter_that_is_not_here_says_what_brings_it(hub_store):
+    with pytest.raises(ContentError, match="no adapter a/lora") as refused:
+        session.load(str(GOLDEN / "llama-plain"), adapter="a/lora")
+    assert "hf download a/lora" in refused.value.hint
+    hub_store.add("a/base", files_of(GOLDEN / "llama-plain"))
+    with pytest.raises(ContentError, match=r"is no LoRA adapter: it has no adapter_config\.json"):
+        session.load("tiny", adapter="a/base")

@@ -1,6 +1,7 @@
 """What a page looks like as a heatmap, as dots, and as lines for a screen reader."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -148,6 +149,28 @@ def test_wide_matrices_leave_out_their_middle_unless_they_are_full():
     assert sum(line.count("█") for line in whole if line.startswith("    a")) == 300
     tall = Matrix("x", np.ones((300, 2)), range(300), range(2), "axes")
     assert sum("… 204 more" in line for line in drawn("heatmap", tall)) == 1
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_left_out_counts_for_the_size_and_not_for_the_marks(full):
+    values = np.full((300, 300), 0.5, np.float32)
+    values[150, 150], values[150, 151] = -8, np.nan  # in the middle, which is left out
+    text = " ".join(drawn("heatmap", Matrix("q", values, range(300), range(300), "x"), full=full))
+    assert "8.00" in text
+    assert ("below zero" in text, "NaN" in text) == (full, full)
+
+
+@pytest.mark.parametrize("view", ["heatmap", "dots"])
+def test_a_long_prompts_matrix_is_drawn_in_less_than_a_square_of_it(view):
+    count = 1500
+    names = [str(i) for i in range(count)]
+    hidden = ~np.tri(count, dtype=bool)
+    item = Matrix("weights", np.ones((count, count), np.float32), names, names, hidden=hidden)
+    tracemalloc.start()
+    drawn(view, item)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < item.values.nbytes
 
 
 def test_columns_that_are_no_rows_have_their_names_below():

@@ -245,19 +245,25 @@ def unpacked_numbers(packed: np.ndarray, bits: int) -> np.ndarray:
 
 
 _SAFE = 60_000.0  # below the largest float16
+_TINY, _BESIDE = np.float32(2.0**-14), np.float32(0.75)  # the smallest float16 with all its bits
 
 
-def round_products(floats: np.ndarray, dtype: str, largest: float) -> None:
-    """Rounds products of whole numbers and scales of a type to this type, in place.
+def round_products(floats: np.ndarray, dtype: str, largest: float, *, whole: bool = True) -> None:
+    """Rounds products of numbers and scales of a type to this type, in place.
 
     The libraries multiply in the type that the scales are stored in. No product is larger than
-    `largest`. Such a product is a multiple of the type's smallest number, so that it needs no
-    rounding where the type has fewer bits than usual, and all are rounded alike.
+    `largest`. That of a `whole` number is a multiple of the type's smallest number, so that it
+    needs no rounding where the type has fewer bits than usual, and all are rounded alike.
     """
     if dtype == "F16" and largest > _SAFE:
         floats[...] = floats.astype(np.float16)
     elif dtype in ("F16", "BF16"):
+        tiny = np.abs(floats) < _TINY if dtype == "F16" and not whole else None
+        # Float32 has as many digits after the point beside this number as float16 has here.
+        fewer = None if tiny is None else (floats[tiny] + _BESIDE) - _BESIDE
         _round_bits(floats, 13 if dtype == "F16" else 16)
+        if tiny is not None:
+            floats[tiny] = fewer
 
 
 def _round_bits(floats: np.ndarray, dropped: int) -> None:

@@ -60,8 +60,9 @@ class Grid(NamedTuple):
 
 
 def grid_of(shape: tuple[int, ...], outputs: int = 0, inputs: int = 0) -> Grid:
-    """The grid of a matrix; 0 stands for all of an axis."""
-    return Grid(outputs or max(1, shape[0]), inputs or max(1, shape[1]))
+    """The grid of a matrix; 0 stands for all of an axis, as does more than there is."""
+    most = [max(1, size) for size in shape]
+    return Grid(min(outputs or most[0], most[0]), min(inputs or most[1], most[1]))
 
 
 # The zeros of some rows of the grid, as scales are stored.
@@ -69,7 +70,7 @@ Zeros = Callable[[np.ndarray], np.ndarray]
 
 
 class _Scaled(NamedTuple):
-    """What a matrix is made of: `codes` writes the numbers of some rows."""
+    """What a matrix is made of: `codes` writes the numbers of some rows, which may be `whole`."""
 
     codes: Callable[[Rows, np.ndarray], None]
     factors: Tensor
@@ -78,6 +79,7 @@ class _Scaled(NamedTuple):
     order: Callable[[], np.ndarray | None] = lambda: None
     largest: float = 512.0
     rounded: bool = True
+    whole: bool = True
 
     def tensor(self, module: Module, kind: str, shape: tuple[int, int]) -> Tensor:
         groups = self.grid.of(shape)[1]
@@ -92,7 +94,7 @@ class _Scaled(NamedTuple):
             _spread(np.multiply, out, scale, self.grid, of_input)
             if self.rounded:
                 largest = self.largest * float(np.abs(scale).max(initial=0))
-                round_products(out, self.factors.dtype, largest)
+                round_products(out, self.factors.dtype, largest, whole=self.whole)
 
         return module.tensor(kind, shape, fill)
 
@@ -102,7 +104,7 @@ def _spread(
 ) -> None:
     """Applies numbers (row, group) to a matrix whose columns are in these groups, in place."""
     if order is not None:
-        apply(out, of[:, order], out=out)
+        apply(out, of.take(order, axis=1, mode="clip"), out=out)
     elif of.shape[1] * grid.inputs == out.shape[1]:
         cells = out.reshape(len(out), of.shape[1], grid.inputs)
         apply(cells, of[..., None], out=cells)
@@ -201,11 +203,13 @@ def compressed(scheme_of: Callable[[Module], Scheme]) -> Format:
 
 
 def _plain(module: Module, scheme: Scheme) -> Tensor:
-    weight = module.part(".weight", (E4M3 if scheme.kind == "float" else INT8,))
+    whole = scheme.kind == "int"
+    weight = module.part(".weight", (INT8 if whole else E4M3,))
     grid = grid_of(weight.shape, *scheme.block)
     factors = module.shaped(".weight_scale", FLOAT_SCALES, *grid.shapes(weight.shape))
-    scaled = _Scaled(_codes(weight), factors, grid, zeros=_plain_zeros(module, factors, scheme))
-    kind = "FP8" if scheme.kind == "float" else "INT8"
+    zeros = _plain_zeros(module, factors, scheme)
+    scaled = _Scaled(_codes(weight), factors, grid, zeros=zeros, whole=whole)
+    kind = "INT8" if whole else "FP8"
     return scaled.tensor(module, kind, weight.shape)
 
 
@@ -243,7 +247,7 @@ def _packed(module: Module, scheme: Scheme) -> Tensor:
         out[...] = unpacked_numbers(some.view(np.uint8), bits)[:, : shape[1]]
         out -= half
 
-    if scheme.symmetric:
+    if scheme.symmetric or scheme.block[0] != 1:  # those of a whole matrix or of blocks are apart
         zeros = _plain_zeros(module, factors, scheme)
     else:
         zeros = _packed_zeros(module, bits, shape[0], grid.of(shape)[1])

@@ -23,6 +23,8 @@ SENTENCES = {
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
     "note.quantised": "the weights are quantised ({how}): attn computes in float32 with the "
     "numbers that they stand for",
+    "note.unpacked": "the config says that the weights are quantised ({how}), but the file has "
+    "plain numbers: these are read, as they are",
     "note.rounds": "the weights are quantised ({how}): attn computes in float32 with the numbers "
     "that they stand for, and does not round what enters a matrix, as the library that they are "
     "for does",
@@ -36,6 +38,8 @@ SENTENCES = {
     "note.hidden_row_sink": "{where}: no visible key for query {rows}; weights and z are 0, the "
     "sink has all",
     "note.nonfinite": "{where}: {count} numbers of {name} are NaN or infinite",
+    "note.numbers": "{count} of the {all} numbers of this result are NaN or infinite: attn trace "
+    "says where they begin",
     "note.sample_prompt": "no text given: using the sample prompt",
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
     "note.unused": "{option} changes nothing here: {format} is written in full",

@@ -164,17 +164,27 @@ SENTENCES = {
     "circuit.folded_cross": "The weight of the norm before the attention is folded into W_Q; "
     "biases are no part of the two matrices. Keys and values are read from the encoder's vectors, "
     "which do not pass that norm.",
-    "circuit.unfolded": "No norm stands between these matrices and what they read; biases are no "
-    "part of them.",
+    "circuit.unfolded": "In this layer no norm stands before the attention: these matrices read x "
+    "as it is. Biases are no part of them.",
+    "circuit.unfolded_normed": "In this model norms stand after the attention and after the "
+    "feed-forward network, none before: these matrices read x as it is. Biases are no part of "
+    "them.",
+    "circuit.unfolded_after": "In this model norms stand after each sum, none before the "
+    "attention: these matrices read x, which has passed one, as it is. Biases are no part of "
+    "them.",
     "circuit.weightless": "The norm before the attention has no weights that these matrices could "
     "hold; biases are no part of them.",
     "circuit.rotary": "Rotation is left out, as for a query and a key in the same place.",
     "circuit.stretched": "The attention factor {factor}, by which rotation lengthens what it acts "
     "on, is left out too.",
-    "circuit.head_norm": "The norm of every single query and key is left out.",
-    "circuit.all_norm": "The norm of each token's queries, all heads' as one vector, and that of "
-    "its keys are left out.",
-    "circuit.norm_after": "The norm of the attention's output is left out.",
+    "circuit.longer": "In a text of more than {limit} tokens it is {factor}.",
+    "circuit.head_norm": "The norm that every query and every key passes after W_Q and W_K is left "
+    "out.",
+    "circuit.all_norm": "The norm that a token's queries of all heads pass as one vector after "
+    "W_Q, and that of its keys after W_K, are left out.",
+    "circuit.grown": "That queries grow with their position is left out.",
+    "circuit.norm_after": "The norm after the attention, which its output passes before it is "
+    "added to x, is left out.",
     "circuit.clipped": "The clipping of queries, keys and values is left out.",
     "circuit.grouped": "Heads {heads} share W_K and W_V.",
     "circuit.matrix": "matrix",

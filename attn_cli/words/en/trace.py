@@ -3,6 +3,8 @@
 SENTENCES = {
     # the six steps: what each is, for someone who has never seen the formula
     "embed.random": "These vectors of {width} numbers are random: this model has not been trained.",
+    "embed.by_hand": "These vectors of {width} numbers were chosen by hand, small and whole, so "
+    "that each step can be done on paper{made}.",
     "embed.plain": "The position is not added here: {where}.",
     "embed.scaled": ", multiplied by {factor} on the way in",
     "embed.normed": ", brought to a common scale by a layer norm on the way in",
@@ -56,6 +58,9 @@ SENTENCES = {
     "and a value.",
     "project.random": "Three linear maps, random here, before any training, turn each vector into "
     "a query, a key and a value.",
+    "project.by_hand": "Three linear maps, chosen by hand too, turn each vector into a query, a "
+    "key and a value{hidden}.",
+    "project.hidden": " (--parameters shows their numbers)",
     "parameters.elided": "… part of {name} is left out; --full shows all of it",
     "project.normed": "They start from `normed`: x after the {norm}, which brings every vector "
     "to a common scale.",
@@ -94,8 +99,9 @@ SENTENCES = {
     "that softmax stays sharp over a long text; for `{query}` it is {factor}.",
     "project.rotary": "Rotary position embedding (RoPE): {pair} rotate together, "
     "(a, b) → (a·cos − b·sin, a·sin + b·cos), by an angle proportional to the position, "
-    "so that position affects a dot product only through the distance. The angles of `{query}`, "
-    "in radians:",
+    "{so}. The angles of `{query}`, in radians:",
+    "project.so": "so that position affects a dot product only through the distance",
+    "project.so_then": "so that rotation by itself affects a dot product only through the distance",
     "project.halves": "dimensions i and i + {half}{last}",
     "project.neighbours": "dimensions 2i and 2i + 1{last}",
     "project.of_last": " of the last {count}",
@@ -254,6 +260,8 @@ SENTENCES = {
     "added.",
     "after.parallel": "Attention and a feed-forward network, which works on each token alone, both "
     "start from this layer's x; the outputs of both are added to it.",
+    "after.experts": "Here the network is a mixture of experts; which of them each token passes "
+    "stands at the end of the page.",
     "after.shared_norm": "One norm serves both, so that the network reads `normed` too.",
     "after.norms": "Each of the two first passes its own norm; the rows show what is added.",
     "after.after": "Attention's output is added to x and the sum normalised. Then a feed-forward "
