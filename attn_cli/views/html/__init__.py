@@ -15,7 +15,7 @@ from attn_cli.records import Trace
 from attn_cli.views.formats import Drawing
 from attn_cli.views.html import budget, payload
 from attn_cli.views.html.embedding import embedded
-from attn_cli.words import LANGUAGES, sentence
+from attn_cli.words import language, sentence, table
 
 # In the order in which they need one another.
 MODULES = (
@@ -44,6 +44,7 @@ def needed(drawing: Drawing) -> frozenset[str]:
 def render(trace: Trace) -> Iterator[bytes]:
     """The page in pieces."""
     before, between, after = re.split(r"<!-- (?:data|script) -->\n", _file("page.html"))
+    before = before.replace('lang="en"', f'lang="{language()}"')
     yield before.replace("/* style */", _file("page.css")).encode()
     yield b'<script id="data" type="application/json">'
     yield embedded({**payload.data(trace), "words": _sentences()})
@@ -69,14 +70,14 @@ def keys() -> frozenset[str]:
     named = _KEYS.findall(script() + _file("page.html"))
     starts = tuple(start for _, start in named if start)
     return frozenset(key for key, _ in named if key) | {
-        key for key in LANGUAGES["en"] if starts and key.startswith(starts)
+        key for key in table(language()) if starts and key.startswith(starts)
     }
 
 
 def _sentences() -> dict[str, str]:
     """The page's sentences, with their `{names}`."""
-    table = LANGUAGES["en"]
-    return {key: table[key] for key in sorted(keys() & table.keys())}
+    words = table(language())
+    return {key: words[key] for key in sorted(keys() & words.keys())}
 
 
 def _file(name: str) -> str:
