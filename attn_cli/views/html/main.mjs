@@ -1,6 +1,6 @@
 // The page: what is chosen, what is changed, and the sections that follow.
 
-import { el, paragraph } from "./dom.mjs";
+import { el, marked, paragraph } from "./dom.mjs";
 import { ending } from "./ending.mjs";
 import { typed } from "./numbers.mjs";
 import { block, change, flip, isChanged, reset, side, state } from "./state.mjs";
@@ -61,7 +61,8 @@ function changed() {
   at("ending").replaceChildren(...ending());
   clearTimeout(waiting);
   waiting = setTimeout(() => {
-    at("result").textContent = isChanged() ? steps.summary() : say("html.restored");
+    const said = isChanged() ? steps.summary() : say("html.restored");
+    at("result").replaceChildren(...marked(said));
   }, 250);
 }
 

@@ -223,7 +223,8 @@ export class Steps {
 
   sentences() {
     this.sections.forEach(({ said, told }, i) => {
-      const lines = [...told.said, ...(i === 3 ? this.maskWords(told) : []), ...this.row(i + 1)];
+      const own = [...(i === 3 ? this.maskWords(told) : []), ...this.row(i + 1)];
+      const lines = i === 5 ? [...own, ...told.said] : [...told.said, ...own];
       said.replaceChildren(...lines.map(paragraph));
     });
     const { equation, told } = this.sections[3];

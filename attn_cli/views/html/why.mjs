@@ -1,6 +1,6 @@
 // The arithmetic of one cell, term by term, beside the page.
 
-import { el, paragraph, table } from "./dom.mjs";
+import { el, marked, paragraph, table } from "./dom.mjs";
 import { column, number, typed } from "./numbers.mjs";
 import { change, side } from "./state.mjs";
 import { data, say } from "./words.mjs";
@@ -152,7 +152,7 @@ export function logit(entry, final, vectors, place) {
 /** Shows the arithmetic of a cell under its name. */
 export function tell(title, parts) {
   const panel = document.getElementById("why");
-  panel.replaceChildren(el("h2", {}, say("html.why")), el("p", { class: "cell" }, title), ...parts);
+  panel.replaceChildren(el("h2", {}, say("html.why")), el("p", { class: "cell" }, ...marked(title)), ...parts);
 }
 
 /** What the panel holds before a cell is chosen. */
