@@ -152,7 +152,8 @@ export function logit(entry, final, vectors, place) {
 /** Shows the arithmetic of a cell under its name. */
 export function tell(title, parts) {
   const panel = document.getElementById("why");
-  panel.replaceChildren(el("h2", {}, say("html.why")), el("p", { class: "cell" }, ...marked(title)), ...parts);
+  const cell = el("p", { class: "cell" }, ...marked(title));
+  panel.replaceChildren(el("h2", {}, say("html.why")), cell, ...parts);
 }
 
 /** What the panel holds before a cell is chosen. */
