@@ -28,6 +28,16 @@ def counted(count: int, one: str, many: str) -> Note:
     return Note(one if count == 1 else many, {"count": count})
 
 
+def language() -> str:
+    """The language that is spoken."""
+    return "en"
+
+
+def table(language: str) -> Mapping[str, str]:
+    """All sentences of a language by key, with their `{names}`."""
+    return LANGUAGES[language]
+
+
 def sentence(key: str, /, **values: object) -> str:
     """The sentence of `key` with its `{names}` filled in. Raises KeyError for an unknown key."""
     return LANGUAGES["en"][key].format(**values)

@@ -1,7 +1,7 @@
 """A trace as one HTML file that computes the attention of any head anew while it is changed.
 
 The page is `page.html`, `page.css` and the modules of `MODULES`, put together; what it tells of is
-`payload.payload`, as JSON in the page.
+`payload.data`, as JSON in the page.
 """
 
 import re
@@ -13,10 +13,9 @@ from attn_cli import vocabulary
 from attn_cli.errors import ContentError, plural
 from attn_cli.records import Trace
 from attn_cli.views.formats import Drawing
-from attn_cli.views.html import budget
+from attn_cli.views.html import budget, payload
 from attn_cli.views.html.embedding import embedded
-from attn_cli.views.html.payload import payload
-from attn_cli.words import LANGUAGES, sentence
+from attn_cli.words import language, sentence, table
 
 # In the order in which they need one another.
 MODULES = (
@@ -45,9 +44,10 @@ def needed(drawing: Drawing) -> frozenset[str]:
 def render(trace: Trace) -> Iterator[bytes]:
     """The page in pieces."""
     before, between, after = re.split(r"<!-- (?:data|script) -->\n", _file("page.html"))
+    before = before.replace('lang="en"', f'lang="{language()}"')
     yield before.replace("/* style */", _file("page.css")).encode()
     yield b'<script id="data" type="application/json">'
-    yield embedded({**payload(trace), "words": _sentences()})
+    yield embedded({**payload.data(trace), "words": _sentences()})
     yield f"</script>{between}<script>\n".encode()
     yield f'"use strict";\n{script()}'.encode()
     yield f"</script>\n{after}".encode()
@@ -70,14 +70,14 @@ def keys() -> frozenset[str]:
     named = _KEYS.findall(script() + _file("page.html"))
     starts = tuple(start for _, start in named if start)
     return frozenset(key for key, _ in named if key) | {
-        key for key in LANGUAGES["en"] if starts and key.startswith(starts)
+        key for key in table(language()) if starts and key.startswith(starts)
     }
 
 
 def _sentences() -> dict[str, str]:
     """The page's sentences, with their `{names}`."""
-    table = LANGUAGES["en"]
-    return {key: table[key] for key in sorted(keys() & table.keys())}
+    words = table(language())
+    return {key: words[key] for key in sorted(keys() & words.keys())}
 
 
 def _file(name: str) -> str:
