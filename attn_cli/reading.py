@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isqrt
 
-from attn_cli import machine, vocabulary
+from attn_cli import machine
 from attn_cli.errors import ContentError, UsageError, plural, shorten
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
@@ -42,7 +42,7 @@ def tokenise(
     if ids and (chat or pair is not None):
         option = "--chat" if chat else "--pair"
         raise UsageError(f"{option} and --ids contradict each other", "ids are taken as they are")
-    text = vocabulary.SAMPLE_PROMPT if text is None else text
+    text = model.facts.sample if text is None else text
     forced = force_context and model.facts.reads_on
     if alone and len(text) + len(pair or "") > _MOST:
         what = f"the prompt has {len(text) + len(pair or ''):,} characters"
@@ -53,7 +53,7 @@ def tokenise(
     if not read.tokens or (read.has_text and not _says_something(read)):
         raise UsageError(
             "the prompt gives no tokens" if text.strip() else "the prompt is empty",
-            f"for example: attn trace {vocabulary.SAMPLE_PROMPT!r}",
+            f"for example: attn trace {model.facts.sample!r}",
         )
     if model.facts.encodes:
         masks = [i for i, id in enumerate(read.ids) if id == model.tokenizer.mask]

@@ -210,6 +210,8 @@ class Facts:
 
     # What is done with it.
     trained: bool = True
+    by_hand: bool = False  # whether its numbers were chosen one by one; it is not trained then
+    sample: str = vocabulary.SAMPLE_PROMPT  # the prompt where none is given
     quantised: str = ""  # in words, how weights are kept
     unpacked: bool = False  # whether that is said and the file has plain numbers
     rounds_inputs: bool = False  # whether the library they are for rounds what enters a matrix too

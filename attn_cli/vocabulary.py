@@ -214,6 +214,12 @@ def arrays_after(queries: bool, keys: bool) -> frozenset[str]:
     return after | (before - _OF_KEYS if queries else after) | (_OF_KEYS if keys else after)
 
 
+def sides_of(array: str) -> tuple[str, str]:
+    """The axes of an array of one head as a matrix; "" where a vector or a number has none."""
+    own = [axis for axis in ARRAYS[array].axes if axis not in ("head", "kv_head")]
+    return ("", "", *own)[-2:]
+
+
 def changes(settings: Mapping[str, Any]) -> list[str]:
     """The what-if settings that change something, as they are typed: `--mask none`."""
     found = []

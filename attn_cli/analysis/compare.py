@@ -11,10 +11,11 @@ from attn_cli import session, vocabulary
 from attn_cli.analysis.align import Alignment, alignment, partners
 from attn_cli.analysis.beside import beside
 from attn_cli.analysis.predicted import Predicted, predictions
-from attn_cli.analysis.verify import NORMAL, row_gaps
+from attn_cli.analysis.verify import NORMAL
 from attn_cli.candidates import likeliest
 from attn_cli.errors import UsageError
 from attn_cli.maths import cores
+from attn_cli.maths.gaps import row_gaps
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt, Trace
 from attn_cli.session import Question
 from attn_cli.words import Note, note

@@ -67,8 +67,8 @@ class Nearest(NamedTuple):
     """The tokens nearest to a sum of vectors, whose `length` is that of the sum.
 
     The terms themselves are not among the `nearest` but `left_out`, with the rank that they would
-    have. There is one of `analogies` for a word minus one plus one. Directions mean nothing in a
-    model that is not `trained`.
+    have. There is one of `analogies` for a word minus one plus one. Directions need not mean
+    anything in a model that is not `trained`.
     """
 
     provenance: str

@@ -13,10 +13,11 @@ from attn_cli.errors import ContentError
 from attn_cli.files import read_input
 from attn_cli.hook_names import find, hook_name, kept_in
 from attn_cli.maths import attention as steps
+from attn_cli.maths.gaps import SUSPECT, row_error
 from attn_cli.model.family import Model
 from attn_cli.records import Attention, Facts, Passed, Prompt, Trace
 
-NORMAL, SUSPECT = 5e-5, 1e-4
+NORMAL = 5e-5
 SUSPECT_VERDICT = "suspect"
 _DATA = Path(__file__).parent.parent / "data" / "reference"
 
@@ -111,24 +112,6 @@ def verdict(error: float) -> str:
 def _badness(error: float) -> float:
     """NaN ranks above every error."""
     return float("inf") if np.isnan(error) else error
-
-
-def row_error(a: np.ndarray, b: np.ndarray) -> float:
-    """max |a − b| / max(1, max |b|) over rows; cells infinite alike in both are left out."""
-    with np.errstate(all="ignore"):
-        gap, size = row_gaps(a, b)
-        return float((gap.max(axis=-1, initial=0.0) / size).max())
-
-
-def row_gaps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """|a − b| and, of each row, max(1, max |b|); a cell infinite alike in both counts as 0."""
-    with np.errstate(all="ignore"):
-        a, b = np.atleast_2d(a).astype(np.float64), np.atleast_2d(b).astype(np.float64)
-        gap = np.abs(a - b)
-        if not np.isfinite(gap.sum()):
-            alike = (a == b) & ~np.isfinite(b)
-            gap, b = np.where(alike, 0, gap), np.where(alike, 0, b)
-        return gap, np.abs(b).max(axis=-1, initial=1.0)
 
 
 def _worst(errors: Iterator[tuple[str, Attention, float]]) -> tuple[StepError, ...]:

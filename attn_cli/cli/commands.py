@@ -17,7 +17,7 @@ class Command(NamedTuple):
 
     help: str
     records: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ("table", "json", "ndjson")
+    formats: tuple[str, ...] = ("table", "json", "ndjson", "svg")
     lacks: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
 
@@ -58,13 +58,17 @@ COMMANDS = {
                       ("attn_cli.analysis.tokens:Tokens", "attn_cli.analysis.tokens:Aligned"),
                       lacks=("target", "target_ids", "force_context", "max_memory", "digits",
                              "layout", "adapter")),
+    "exercise": Command("A sheet with numbers left blank; what is wrong with an answer.",
+                        ("attn_cli.analysis.exercise:Sheet", "attn_cli.analysis.marking:Marked"),
+                        lacks=("full", "layout")),
     "cost": Command("What a context length costs: parameters, memory, operations.",
                     ("attn_cli.analysis.cost:Cost",), lacks=("digits", "full", "layout")),
     "models": Command("What can be opened here; what is inside one checkpoint.",
                       ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
                       lacks=("digits", "full", "layout")),
     "show": Command("A saved document as a page again, in any view.",
-                    formats=tuple(FORMATS), views=_VIEWS),
+                    formats=tuple(n for n, form in FORMATS.items() if not form.drawn),
+                    views=_VIEWS),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ from attn_cli.cli.options import (
 )
 from attn_cli.cli.prompts import answers
 from attn_cli.errors import UsageError
+from attn_cli.views.formats import FORMATS
 from attn_cli.words import note
 
 if TYPE_CHECKING:
@@ -89,13 +90,15 @@ class _Asked(NamedTuple):
     chosen: HeadOptions
     out: OutputOptions
     documents: bool
+    picture: bool
 
     @property
     def of_matrices(self) -> dict[str, bool]:
         """Options for the matrices of a page, and whether they are used."""
         view = self.out.view
         used = {"--layout": self.out.layout != "rows", f"--view {view}": view in _OF_MATRICES}
-        return {option: given and not self.documents for option, given in used.items()}
+        page = not (self.documents or self.picture)
+        return {option: given and page for option, given in used.items()}
 
 
 def command(
@@ -111,8 +114,9 @@ def command(
     """
 
     model = prompt.load()
-    documents = output.chosen_format("heads", out) != "table"
-    asked = _Asked(prompt, attention, what_if, chosen, out, documents)
+    form = FORMATS[output.shown_as("heads", out)]
+    documents = form.documents or bool(form.arrays)
+    asked = _Asked(prompt, attention, what_if, chosen, out, documents, bool(form.page))
     _refuse_idle(asked)
     if chosen.prove:
         results = _proof(model, asked)
@@ -134,10 +138,13 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     layer, head = typed.layer, "all" if typed.head is None else typed.head
     blocks, of_stack = session.chosen(model.facts, where, layer, head)
     numbers = list(dict.fromkeys(block.layer for block in blocks))
+    picture = asked.picture
     several = len(blocks) > 1 or bool(typed.sort)
     most = isqrt(_MOST**2 // len(blocks))
     if several:
         _refuse(asked.of_matrices, "a ranking", _NO_MATRIX)
+    if picture:
+        _refuse({"--sort": typed.sort}, "a picture", "its heads are in the order of their numbers")
     chosen = {"layer": numbers[0] if len(numbers) == 1 else numbers,
               "head": list(of_stack[blocks[0].stack]),
               "without_first": typed.without_first}  # fmt: skip
@@ -146,7 +153,7 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
         """How many of the last weights are kept (0: all): a large square is read by nobody."""
         if asked.documents:
             return int(max(len(read.tokens), len(read.last.tokens)) > most)
-        return 1 if several else 0 if asked.out.full else GRID
+        return 0 if picture or (asked.out.full and not several) else 1 if several else GRID
 
     def answer(read: "Prompt") -> output.Result:
         if typed.without_first and any(len(read.sides(*at)[1].tokens) < 2 for at in where):
@@ -168,6 +175,8 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
             notes += (note(key, most=most, layers=len(blocks)),)
         result = ranked(found, typed.sort or "norm") if several else found[0]
         page = partial(ranking.page if several else one_layer.page, trace, result)
+        if picture:
+            page = partial(one_layer.picture, trace, found)
         return output.Result(page, result, model.facts, read, trace.settings, notes)
 
     return answer

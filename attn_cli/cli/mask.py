@@ -13,8 +13,8 @@ from attn_cli.cli.options import (
     Top,
     WhatIfOptions,
 )
+from attn_cli.cli.places import one_head
 from attn_cli.cli.prompts import answers
-from attn_cli.errors import UsageError
 from attn_cli.words import Note, sentence
 
 if TYPE_CHECKING:
@@ -49,14 +49,9 @@ def command(
     from attn_cli.analysis.mask import NEEDS, mask
     from attn_cli.views import mask as view
 
-    model = prompt.load()
-    blocks, heads = session.chosen(model.facts, attention.of(model.facts), layer, head)
-    if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):
-        raise UsageError(
-            "attn mask shows one head of one layer of one attention",
-            "choose it with --layer, --head, --stack and --kind",
-        )
-    (block,), ((at,),) = blocks, heads.values()
+    model, picture = prompt.load(), output.is_picture(output.chosen_format("mask", out), out)
+    where = attention.of(model.facts)
+    block, at = one_head(model.facts, where, layer, head, "mask")
 
     def answer(read):
         def asked(**changed):
@@ -73,7 +68,8 @@ def command(
         before, after, name = _compared(run, what_if)
         found = mask(before, after, block, at, top=top)
         chosen = {**after.settings, "compared_with": name, "layer": block.layer, "head": at}
-        page = partial(view.page, after, found, *view.names_of(after.settings, name))
+        drawn = view.picture if picture else view.page
+        page = partial(drawn, after, found, *view.names_of(after.settings, name))
         return output.Result(page, found, model.facts, read, chosen, _beside(after.notes))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)

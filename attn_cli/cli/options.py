@@ -97,7 +97,7 @@ def _masks(link: str, **kind: bool) -> str:
 
 _MODEL = Option(
     "--model", "-m", envvar="ATTN_MODEL", show_envvar=True, metavar="MODEL",
-    help="tiny, tiny-encoder, tiny-translator, smollm2, minilm, "
+    help="tiny, tiny-encoder, tiny-translator, pencil, smollm2, minilm, "
     "random[:layers=2,heads=4,model_width=32,seed=0], a .gguf file, a folder with config.json, "
     "org/name in the Hugging Face cache, or ollama:name[:tag].",
     autocompletion=complete_models,
@@ -137,6 +137,7 @@ def heads(kind: Any = str, **more: Any) -> Any:
 Layers, Heads = layers(), heads()
 # None is the first layer that has attention.
 FirstLayers = layers(str | None, show_default="0")
+FirstHeads = heads(str | None, show_default="0")
 Layer = Annotated[
     str | None,
     Option("--layer", "-l", metavar="LAYER", autocompletion=_numbers("layers"), help="One layer.",
@@ -317,10 +318,10 @@ class OutputOptions:
     view: Annotated[
         str,
         Option(metavar="|".join(DRAWERS), parser=one_of("--view", tuple(DRAWERS)),
-               autocompletion=complete(*DRAWERS),
+               autocompletion=complete(*DRAWERS), show_default="table",
                help="Matrices as numbers, shaded cells or dots; or one statement per line, for a "
                "screen reader."),
-    ] = "table"  # fmt: skip
+    ] = ""  # fmt: skip
     digits: number(int, "--digits", "N", 0, 9, "Decimals in tables.") = 2
     full: Annotated[bool, Option("--full", help="Leave nothing out of tables.")] = False
     no_pager: Annotated[

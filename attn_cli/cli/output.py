@@ -64,12 +64,14 @@ def deliver(
     """
     kind = chosen_format(command, options)
     form = FORMATS[kind]
-    if each and form.arrays and not form.documents:
+    if each and (form.page or (form.arrays and not form.documents)):
         raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
     whole = form.documents and (each or not form.arrays or command != "trace")
-    if whole or form.arrays:
+    picture = is_picture(kind, options)
+    if whole or form.arrays or picture:
         _tell_unused(options, kind, quiet=quiet)
-    paged = not (each or whole or form.arrays or options.no_pager) and _is_stdout(options.out)
+    plain = not (each or whole or form.arrays or form.page)
+    paged = plain and not options.no_pager and _is_stdout(options.out)
     told: set[str] = set()
     with ExitStack() as written:
         write = cache(lambda: written.enter_context(_writing(options.out)))
@@ -78,10 +80,10 @@ def deliver(
             if result is None:
                 return False
             _tell_once(result.notes, told, quiet=quiet)
-            if not (result.written or whole or form.arrays):
+            if not (result.written or whole or form.arrays or picture):
                 result = result._replace(page=cache(result.page))
                 _tell_once(unused_view(result.page(), options), told, quiet=quiet)
-            for piece in _pieces(command, result, options, whole=whole, arrays=form.arrays):
+            for piece in _pieces(command, result, options, kind, whole=whole):
                 if not (paged and CURRENT.get().page(piece)):
                     write()(piece)
             return not result.failed
@@ -101,21 +103,24 @@ def _tell_once(remarks: tuple[Note, ...], told: set[str], *, quiet: bool) -> Non
 
 
 def _pieces(
-    command: str, result: Result, options: "OutputOptions", *, whole: bool, arrays: str
+    command: str, result: Result, options: "OutputOptions", kind: str, *, whole: bool
 ) -> Iterable[bytes]:
-    """A result as it is written: as a `whole` document, by the module of `arrays`, or as a page."""
+    """A result as it is written: as a `whole` document, by the format's module, or as a page."""
+    arrays = FORMATS[kind].arrays
     if result.written:
         return result.written
     if whole:
         return _document(command, result)
     if arrays:
         return import_module(arrays).render(result.found)
-    return [drawn(result.page(), options)]
+    return [drawn(result.page(), options, kind)]
 
 
 def _tell_unused(options: "OutputOptions", kind: str, *, quiet: bool) -> None:
     """Says which options act on pages only."""
-    neutral = {"digits": 2, "full": False, "layout": "rows", "view": "table"}
+    neutral = {"full": False}
+    if not FORMATS[kind].page:
+        neutral |= {"digits": 2, "layout": "rows", "view": ""}
     for name, value in neutral.items():
         if getattr(options, name) != value:
             note("note.unused", option=f"--{name}", format=kind, quiet=quiet)
@@ -152,6 +157,17 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     return found
 
 
+def is_picture(kind: str, options: "OutputOptions") -> bool:
+    """Whether a format draws a picture of the page, not the page as on a screen."""
+    return bool(FORMATS[kind].page) and not options.view
+
+
+def shown_as(command: str, options: "OutputOptions") -> str:
+    """The format asked for; `table` where it shows a page as on a screen. Raises UsageError."""
+    kind = chosen_format(command, options)
+    return "table" if FORMATS[kind].page and not is_picture(kind, options) else kind
+
+
 def _of_suffix(out: str | None, known: tuple[str, ...]) -> str:
     """The format that --out's suffix names; the first one where there is none."""
     suffix = Path(out or "").suffix
@@ -180,12 +196,14 @@ def _look(options: "OutputOptions") -> "Look":
     )
 
 
-def drawn(page: "Page", options: "OutputOptions") -> bytes:
-    """A page as it is written on this screen under these options."""
-    from attn_cli.views.drawers import DRAWERS
+def drawn(page: "Page", options: "OutputOptions", kind: str) -> bytes:
+    """A page as it is written in a format, or on this screen, under these options."""
+    from attn_cli.views.drawers import drawer
 
-    look = _look(options)
-    return import_module(DRAWERS[look.view]).draw(page, look).encode("utf-8", "replace")
+    look, module = _look(options), FORMATS[kind].page
+    if module:
+        return import_module(module).render(page, look)
+    return drawer(look).draw(page, look).encode("utf-8", "replace")
 
 
 def emit(data: bytes, out: str | None = None) -> None:

@@ -1,4 +1,5 @@
-"""One token of a prompt, as it was named: a position, its text, or a word that is several."""
+"""One token of a prompt, as it was named: a position, its text, or a word that is several; one
+head of a model."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from attn_cli.errors import UsageError, shorten
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
-    from attn_cli.records import Prompt
+    from attn_cli.records import Address, Facts, Prompt
 
 
 def one_place(given: str, side: "Prompt", option: str) -> tuple[int, tuple[Note, ...]]:
@@ -37,6 +38,22 @@ def one_place(given: str, side: "Prompt", option: str) -> tuple[int, tuple[Note,
         return last, (note("why.word", word=shorten(given), count=len(pieces), pieces=names,
                            last=printed[last], place=last),)  # fmt: skip
     return _only(given, found, option), ()
+
+
+def one_head(
+    facts: "Facts", where: "Sequence[tuple[str, str]]", layer: str | None, head: str, command: str
+) -> "tuple[Address, int]":
+    """The block and the head that were chosen. Raises UsageError where these are several."""
+    from attn_cli import session
+
+    blocks, heads = session.chosen(facts, where, layer, head)
+    if len(blocks) > 1 or any(len(chosen) > 1 for chosen in heads.values()):
+        raise UsageError(
+            f"attn {command} shows one head of one layer of one attention",
+            "choose it with --layer, --head, --stack and --kind",
+        )
+    (block,), ((at,),) = blocks, heads.values()
+    return block, at
 
 
 def _only(given: str, places: Sequence[int], option: str) -> int:

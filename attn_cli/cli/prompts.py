@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from attn_cli import files, parse, vocabulary
+from attn_cli import files, parse
 from attn_cli.cli import output
 from attn_cli.cli.options import PromptOptions
 from attn_cli.cli.streams import CURRENT
@@ -51,7 +51,7 @@ def answers(
     model: "Model",
     answer: "Answer",
     read: "Callable[..., Prompt] | None" = None,
-    sample: str = vocabulary.SAMPLE_PROMPT,
+    sample: str = "",
 ) -> "Iterator[output.Result | None]":
     """What `answer` makes of each prompt that was asked for; a single one unless `--each` is given.
 
@@ -59,8 +59,8 @@ def answers(
     An `answer` that is a generator yields what it asks of the model and is sent the trace: those of
     several short prompts that are there already are made together, where that is faster.
     `read` makes a prompt of a `text`, or of `ids`, where that is not to tokenise it; `sample` is
-    the text where none was given. Raises UsageError for two sources, ContentError for what cannot
-    be read.
+    the text where none was given, if not the model's own. Raises UsageError for two sources,
+    ContentError for what cannot be read.
     """
     from attn_cli import session
 
@@ -68,7 +68,7 @@ def answers(
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**single(options, sample)))
+        found = _begun(answer, read(**single(options, sample or model.facts.sample)))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
@@ -196,7 +196,7 @@ def kept(
     }
 
 
-def single(options: PromptOptions, sample: str = vocabulary.SAMPLE_PROMPT) -> dict[str, Any]:
+def single(options: PromptOptions, sample: str) -> dict[str, Any]:
     """The prompt as it was given: a text, or ids."""
     refuse_two(options)
     if options.ids is not None:
@@ -239,9 +239,7 @@ def _ids(text: str, option: str) -> tuple[int, ...]:
     return tuple(parse.integer(part, option, 0, 10**9 - 1) for part in parts)
 
 
-def _source(
-    options: PromptOptions, sample: str = vocabulary.SAMPLE_PROMPT
-) -> tuple[Iterator[bytes], str]:
+def _source(options: PromptOptions, sample: str = "") -> tuple[Iterator[bytes], str]:
     """What the prompt is read from, part by part, and its name."""
     name = "-" if options.file is None else options.file
     if not files.is_stdin(name):

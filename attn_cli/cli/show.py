@@ -212,20 +212,37 @@ def _result(
     elif form.arrays:
         raise UsageError(f"attn.{name}/1 cannot be written as {kind}", "--format json")
     else:
-        if name == "trace":
+        picture = output.is_picture(kind, out)
+        if name == "trace" and picture:
+            items = _picture(found.result, steps, kind, quiet=quiet)
+        elif name == "trace":
             items = _trace(found.result, steps, out, quiet=quiet)
         else:
-            items = _page(found, out)
-        written = [output.drawn(items, out)]
+            items = _page(found, out, picture=picture)
+        written = [output.drawn(items, out, kind)]
         notes += output.unused_view(items, out)
     return output.Result(page=list, found=None, notes=notes, written=written)
 
 
-def _page(found: "Saved", out: OutputOptions) -> "Page":
+def _page(found: "Saved", out: OutputOptions, *, picture: bool) -> "Page":
     from attn_cli.views import show
     from attn_cli.views.look import Look
 
-    return show.page(found, Look(digits=out.digits, full=out.full))
+    return show.page(found, Look(digits=out.digits, full=out.full), picture=picture)
+
+
+def _picture(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -> "Page":
+    """The weights of a trace as a picture. Raises ContentError if the document lacks them."""
+    from attn_cli.views.trace import picture
+
+    if steps:
+        output.note("note.no_picture", option="--step", format=kind, quiet=quiet)
+    if not all({"weights", "visible"} <= {*block.arrays} for block in trace.attention):
+        raise ContentError(
+            "it lacks `weights` or `visible`, so there is no picture of them",
+            "--view table draws its page as a screen",
+        )
+    return picture(trace)
 
 
 def _trace(trace: "Trace", steps: frozenset[int], out: OutputOptions, *, quiet: bool) -> "Page":

@@ -1,7 +1,9 @@
 """`attn trace`: the six steps, as tables or as a document."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -9,10 +11,14 @@ from typer import Option
 from attn_cli import parse, vocabulary
 from attn_cli.cli import options, output
 from attn_cli.cli.prompts import answers, kept, positions
+from attn_cli.views.formats import FORMATS, Drawing
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from attn_cli.model.family import Model
+    from attn_cli.model.selection import Positions
     from attn_cli.records import Prompt, Trace
 
 EXAMPLES = (
@@ -39,6 +45,7 @@ NoNext = Annotated[bool, Option("--no-next", help="Leave out the prediction.")]
 
 # A model of fewer parameters writes a sentence while a page is drawn.
 _SMALL, _SENTENCE = 100_000_000, 24
+_TOP = 5
 
 
 def command(
@@ -47,7 +54,7 @@ def command(
     what_if: options.WhatIfOptions,
     out: options.OutputOptions,
     layer: options.FirstLayers = None,
-    head: options.Heads = "0",
+    head: options.FirstHeads = None,
     query: options.Queries = (),
     key: options.Keys = (),
     step: options.Steps = (),
@@ -55,7 +62,7 @@ def command(
     after: After = False,
     no_next: NoNext = False,
     max_tokens: options.MaxTokens = None,
-    top: options.Top = 5,
+    top: options.Top = _TOP,
 ) -> int:
     """The six steps of self-attention for a prompt, each matrix as a table.
 
@@ -64,13 +71,22 @@ def command(
     from attn_cli import session
 
     model = prompt.load()
-    steps = parse.steps(step) if step else frozenset(range(1, 7))
     where = attention.of(model.facts)
-    session.chosen(model.facts, where, layer, head)
-    kind = output.chosen_format("trace", out)
+    kind = output.shown_as("trace", out)
+    layer, head = FORMATS[kind].chosen(layer, head)
+    blocks, heads = session.chosen(model.facts, where, layer, head)
+    steps, picture = _steps(step, kind, quiet=prompt.quiet), bool(FORMATS[kind].page)
+    idle = {
+        "--after": after,
+        "--parameters": parameters,
+        "--no-next": no_next,
+        "--top": top != _TOP,
+    }
+    for option in (option for option, typed in idle.items() if typed and picture):
+        output.note("note.no_picture", option=option, format=kind, quiet=prompt.quiet)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
-    if parameters and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
+    if parameters and not picture and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
         output.note("note.no_step", quiet=prompt.quiet)
 
     def answer(read):
@@ -78,23 +94,32 @@ def command(
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
         places = {place: positions(longer, place, query, key) for place in where}
         chosen = kept(longer, places)
-        rows = {place: queries for place, (queries, _) in chosen.items() if queries}
+        drawing = Drawing(model.facts, longer, blocks, heads, places, parameters, after)
         found = yield session.ask(
-            prompt=longer, model=model, layer=layer, head=head, arrays=arrays,
-            # A page tells of every token; a document is just what was asked for.
-            **({"rows": rows} if kind == "table" else {"positions": chosen}),
-            next=not no_next, top=top, ending=whole, **typed, stack=attention.stack,
-            kind=attention.kind, max_memory=prompt.max_memory,
+            prompt=longer, model=model, layer=layer, head=head,
+            **_asked(kind, arrays, chosen, drawing),
+            next=not (no_next or picture), top=top, ending=whole or FORMATS[kind].drawn,
+            **typed, stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
         settings, notes = {**found.settings, **settings}, found.notes + notes
         found = replace(found, settings=settings, notes=notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
         page = partial(page_of, found, out, quiet=prompt.quiet, **more)
+        if picture:
+            page = partial(_picture, found, shown)
         return output.Result(page, found, notes=_beside(notes, whole))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
+
+
+def _steps(step: "Sequence[str]", kind: str, *, quiet: bool) -> frozenset[int]:
+    """The chosen steps: what is drawn has all, and a picture the weights."""
+    if step and (FORMATS[kind].drawn or FORMATS[kind].page):
+        output.note("note.unused", option="--step", format=kind, quiet=quiet)
+        step = ()
+    return parse.steps(step) if step else frozenset(range(1, 7))
 
 
 def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
@@ -106,6 +131,8 @@ def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
+    if FORMATS[kind].page:  # the picture
+        return {"visible", "weights", "sink_share"}
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
         names |= vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {"b_q", "b_o"}
@@ -116,6 +143,19 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
 
         shown |= {n for step in steps for n in EXPLAINED_WITH.get(step, ())}
     return shown
+
+
+def _asked(
+    kind: str, arrays: set[str], chosen: "Mapping[tuple[str, str], Positions]", drawing: Drawing
+) -> dict[str, Any]:
+    """What a format keeps of a pass: what is drawn tells of every token, a document just of those
+    that were asked for."""
+    form = FORMATS[kind]
+    if kind != "table" and not (form.drawn or form.page):
+        return {"arrays": arrays, "positions": chosen}
+    if form.drawn:
+        arrays = import_module(form.arrays).needed(drawing)
+    return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
 
 
 def _continued(
@@ -151,6 +191,12 @@ def _continued(
         *stop_note(model, longer, added, asked),
     )
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
+
+
+def _picture(trace: "Trace", shown: dict[Any, Any]) -> list[Any]:
+    from attn_cli.views.trace import picture
+
+    return picture(trace, shown)
 
 
 def page_of(

@@ -21,7 +21,7 @@ from attn_cli.families import UNTRAINED
 from attn_cli.model.family import Model
 from attn_cli.opening import hub, ollama, places
 from attn_cli.opening.load import family_of, load
-from attn_cli.opening.places import EMBEDDED, PACKAGES
+from attn_cli.opening.places import BY_HAND, EMBEDDED, PACKAGES
 
 # What tells that a folder is a model, or goes with one.
 _CONFIGS = frozenset({"config.json", "adapter_config.json", "model_index.json", "params.json"})
@@ -86,7 +86,7 @@ class Contents(NamedTuple):
 def listing() -> Listing:
     """The models that need no path. Each is opened as far as its headers, and none breaks it."""
     carried = [name for name, (package, _) in PACKAGES.items() if importlib.util.find_spec(package)]
-    names = [(name, PACKAGE, "embedded") for name in EMBEDDED]
+    names = [(n, PACKAGE, "by_hand" if n in BY_HAND else "embedded") for n in EMBEDDED]
     names += [(name, PACKAGE, "packaged") for name in carried]
     found = [_listed(*entry) for entry in names]
     untrained = Listed(name="random", family=UNTRAINED, place=PACKAGE, opens=True, remark="random")

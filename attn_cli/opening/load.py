@@ -121,7 +121,7 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
     shapes = of_layers(family.shapes(config), config)
     idle = quantised.idle_biases(tensors, stored, shapes)
     aside = {n: stored.pop(n).name for n in (*other_heads(stored, shapes), *idle)}
-    said["predicts"] = not without_head(shapes, stored, family.head)
+    said |= {"predicts": not without_head(shapes, stored, family.head)} | _by_hand(place)
     named = naming.fused_in(tensors, shapes) | naming.older_in(tensors)
     named |= {name: name for name in of_head(shapes, family.head)}
     facts = _facts(place, folder.config["model_type"], family, config, shapes, **said)
@@ -140,6 +140,12 @@ def _open_folder(place: places.Place, ignored: Sequence[str]) -> Model:
         unread=unread,
         reserved=read.reserved,
     )
+
+
+def _by_hand(place: places.Place) -> dict[str, Any]:
+    """What is to be said of an embedded model whose numbers were chosen; nothing of another."""
+    sample = places.BY_HAND.get(place.name) if place.source == "package" else None
+    return {"trained": False, "by_hand": True, "sample": sample} if sample else {}
 
 
 def _of_text(facts: Facts, where: str) -> Facts:

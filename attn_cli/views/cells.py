@@ -14,7 +14,15 @@ from rich.text import Text
 from attn_cli.views import numbers
 from attn_cli.views.items import Grids, Matrix, Measured, Page, Words
 from attn_cli.views.look import STYLES, Look
-from attn_cli.views.matrix import SIGNS, as_laid_out, both_ends, left_out, signs, titled
+from attn_cli.views.matrix import (
+    SIGNS,
+    as_laid_out,
+    both_ends,
+    draw_matrix,
+    left_out,
+    signs,
+    titled,
+)
 from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
 from attn_cli.words import sentence
 
@@ -78,7 +86,11 @@ def draw_measured(item: Measured, look: Look, marks: Marks) -> Iterator[Drawn]:
 
 def draw_cells(item: Matrix, look: Look, marks: Marks) -> Iterator[Drawn]:
     """The cells under a line with name, shape and axes, in panels where the width needs them; then
-    what the marks mean, and the names of columns that are not those of the rows."""
+    what the marks mean, and the names of columns that are not those of the rows. A `whole`
+    matrix stays a table."""
+    if item.whole:
+        yield from draw_matrix(item, look)
+        return
     item, turned = as_laid_out(item, look)
     yield titled(item, turned)
     names, named = _row_names(item)

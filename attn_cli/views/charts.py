@@ -41,7 +41,7 @@ def draw_grids(item: Grids, look: Look, marks: Marks = SHADES) -> Iterator[Drawn
     for first in range(0, columns, fitting):
         shown = shades[:, :, first : first + fitting]
         part = f" · {first}–{first + shown.shape[2] - 1}" if columns > fitting else ""
-        titles = [sentence("column.head", head=head) + part for head in item.heads]
+        titles = [title + part for title in item.called]
         lines += _panel(titles, shown, labels, look.width - margin)
     yield Text("\n".join(lines).rstrip("\n"))
     if start:

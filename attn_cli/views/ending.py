@@ -262,7 +262,7 @@ def again(
     """Another command for the same prompt and model, "" where it would be too long to type; with
     the `place` of the block, the `head`, and `more` between the two."""
     trace, block, prompt = view.trace, view.block, view.trace.prompt
-    said = "" if prompt.text == vocabulary.SAMPLE_PROMPT else f" {shlex.quote(prompt.text)}"
+    said = "" if prompt.text == trace.model.sample else f" {shlex.quote(prompt.text)}"
     said = said if prompt.has_text else f" --ids {','.join(map(str, prompt.ids))}"
     if prompt.pair:
         said += f" --pair {shlex.quote(prompt.pair)}"

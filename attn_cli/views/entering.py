@@ -46,8 +46,12 @@ def embed(view: HeadView) -> Items:
 
 def _what_vectors_are(view: HeadView, made: Words = "") -> Say:
     """Where the tokens' vectors are from."""
-    key = "embed.trained" if view.facts.trained else "embed.random"
-    return say(key, width=_width(view), made=made)
+    return say(f"embed.{_origin(view.facts)}", width=_width(view), made=made)
+
+
+def _origin(facts: Facts) -> str:
+    """Where a model's numbers are from."""
+    return "trained" if facts.trained else "by_hand" if facts.by_hand else "random"
 
 
 def _width(view: HeadView) -> int:
@@ -151,7 +155,9 @@ def project(view: HeadView) -> Items:
     words = {"x": "normed" if normed else "x", "q": "q_latent" if facts.q_latent else "normed"}
     title = note(f"project.title_{kind}" if kind else "project.title", **words)
     yield StepTitle(2, title if normed or kind else "")
-    said = [say("project.what" if view.facts.trained else "project.random")]
+    origin = _origin(view.facts)
+    hidden = "" if view.has("w_q") else note("project.hidden")
+    said = [say("project.what" if origin == "trained" else f"project.{origin}", hidden=hidden)]
     if view.crosses:
         said.append(say("project.cross"))
     if normed:

@@ -1,19 +1,46 @@
 """The formats, one line each: options, suffixes, refusals and writers follow from this list."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Format(NamedTuple):
     """The suffixes that choose a format, and what it holds.
 
     `documents`: whole documents, several of them one to a line, with a place for notes. `arrays`:
-    the module whose `render` writes a trace's arrays as bytes. One with neither is the page.
+    the module whose `render` writes a trace's arrays as bytes. One with neither is the page. One
+    that is `drawn` shows a trace as a page does, every token of it: `needed` of its module says
+    which arrays that takes, or refuses (see `Drawing`). `places`: the layers and heads that are
+    drawn where none are chosen. `page`: the module whose `render` draws the items of a page as
+    bytes: its picture, or in a view that was asked for the page as on a screen.
     """
 
     suffixes: tuple[str, ...]
     documents: bool = False
     binary: bool = False
     arrays: str = ""
+    drawn: bool = False
+    places: str = ""
+    page: str = ""
+
+    def chosen(self, layer: str | None, head: str | None) -> tuple[str | None, str]:
+        """The layers and heads that were asked for; where none were, this format's, or else the
+        first."""
+        layer = self.places or None if layer is None else layer
+        return layer, self.places or "0" if head is None else head
+
+
+class Drawing(NamedTuple):
+    """What a drawn format is asked for: the heads of each stack in these blocks, and the queries
+    and keys to show of each attention, (stack, kind)."""
+
+    model: Any
+    prompt: Any
+    blocks: tuple[Any, ...]
+    heads: Mapping[str, tuple[int, ...]]
+    shown: Mapping[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]]
+    parameters: bool
+    after: bool
 
 
 FORMATS = {
@@ -22,4 +49,7 @@ FORMATS = {
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv"),
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
+    "svg": Format((".svg",), page="attn_cli.views.svg"),
+    "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
+    "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),
 }

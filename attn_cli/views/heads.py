@@ -9,7 +9,7 @@ from attn_cli.notes import place
 from attn_cli.records import Address, Trace
 from attn_cli.views import numbers, sinks
 from attn_cli.views.items import Column, Columns, Grids, Heading, Page, Say, say, what_ifs
-from attn_cli.views.text import labels
+from attn_cli.views.text import label, labels
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
@@ -29,16 +29,49 @@ def page(trace: Trace, found: "Heads") -> Page:
         *what_ifs(trace.settings),
         _headline(found, where, query, heads),
         *split,
-        *sinks.grids(
-            Grids(names, [head.head for head in found.heads], found.weights, ~found.visible, keys),
-            found.sink_share,
-        ),
+        *grids(trace, found),
         _summary(found, single=len(names) == 1, split=bool(split)),
         say("heads.what", query=query, output=found.output_norm),
         *sinks_in(found.heads, split=bool(split)),
         _looks(found, names, keys),
         say("heads.sum", error=error) if len(found.heads) == heads else say("heads.part"),
     ]
+
+
+def grids(trace: Trace, found: "Heads") -> list[Grids | Say]:
+    """The kept weights of a layer's heads, and a sentence where a sink is one of the keys."""
+    names, keys = (labels(side.labels) for side in trace.prompt.sides(found.stack, found.kind))
+    heads = [head.head for head in found.heads]
+    item = Grids(names, heads, found.weights, ~found.visible, keys)
+    return sinks.grids(item, found.sink_share)
+
+
+def picture(trace: Trace, layers: "Sequence[Heads]") -> Page:
+    """The weights of the heads of these layers, each named by its layer and number."""
+    names = {trace.prompt.sides(one.stack, one.kind)[1].labels[0] for one in layers}
+    said, found = [], []
+    for one in layers:
+        at = one.stack, one.kind, one.layer
+        titles = [at_layer(trace, *at, head.head) for head in one.heads]
+        (*sink, item) = grids(trace, one)
+        said = sink or said
+        found.append(item._replace(titles=titles))
+    first = first_token([label(name) for name in names])
+    split = [say("svg.split", first=first)] * bool(trace.settings.get("without_first"))
+    where = place(trace.model, trace.block(at[2], stack=at[0], kind=at[1]))
+    return [
+        Heading(trace.model, trace.prompt, where if len(layers) == 1 else note("svg.layers")),
+        *what_ifs(trace.settings),
+        *split,
+        *said,
+        *found,
+    ]
+
+
+def at_layer(trace: Trace, stack: str, kind: str, layer: int, head: int) -> Note:
+    """A head by its layer and number, and of which attention where a model has several."""
+    which = f"_{stack}_{kind}" if trace.model.encoder else ""
+    return note(f"heads.at{which}", layer=layer, head=head)
 
 
 def _headline(found: "Heads", where: Note, query: str, all_heads: int) -> Say:

@@ -17,6 +17,7 @@ from attn_cli.words import Note, note
 Page = list[NamedTuple]
 Words = str | Note
 NOTHING = np.zeros(0, dtype=bool)
+NO_BLANKS = np.zeros((0, 0), dtype=int)
 Role = Literal["plain", "headline", "title", "block", "what-if", "aside", "lead", "line", "colours"]
 
 
@@ -70,7 +71,8 @@ class Matrix(NamedTuple):
     `remark` says what kind of numbers these are, `elided` what to say if some are left out;
     `summed`: the last row is the sum of those above it. A cell that is `hidden` (no size: none
     is) shows no number, −∞ apart; the row `marked` (−1: none) is the one to follow. `crosses`:
-    queries are target tokens, keys source tokens.
+    queries are target tokens, keys source tokens. Where `blanks` has a number the cell is left
+    blank under it (0: it is not); of a `whole` matrix nothing is left out.
     """
 
     name: Words
@@ -84,6 +86,8 @@ class Matrix(NamedTuple):
     hidden: np.ndarray = NOTHING
     marked: int = -1
     crosses: bool = False
+    blanks: np.ndarray = NO_BLANKS
+    whole: bool = False
 
 
 class Shares(NamedTuple):
@@ -134,13 +138,19 @@ GRID = 24
 class Grids(NamedTuple):
     """The weights (head, query, key) of several heads, small and side by side; a cell that is
     `hidden` (query, key) has a mark of its own. `names` are the queries', and the keys' unless
-    `keys` names these."""
+    `keys` names these; `titles` are the heads', if not their numbers."""
 
     names: Sequence[str]
     heads: Sequence[int]
     weights: np.ndarray
     hidden: np.ndarray = NOTHING
     keys: Sequence[str] = ()
+    titles: Sequence[Words] = ()
+
+    @property
+    def called(self) -> list[str]:
+        """What stands above each head."""
+        return [str(t) for t in self.titles or (note("column.head", head=h) for h in self.heads)]
 
 
 class Picture(NamedTuple):

@@ -85,6 +85,9 @@ def _tokens(prompt: Prompt, look: Look) -> Text:
 def _matrix(item: items.Matrix, look: Look) -> Iterator[Drawn]:
     item, turned = matrix.as_laid_out(item, look)
     yield matrix.titled(item, turned)
+    if item.whole:
+        yield from _every_cell(item, look, turned)
+        return
     values = item.values.astype(np.float64)
     hidden = item.hidden if item.hidden.size else np.zeros(values.shape, bool)
     lines = matrix.both_ends(
@@ -103,6 +106,15 @@ def _matrix(item: items.Matrix, look: Look) -> Iterator[Drawn]:
         else:
             yield from _row(rows, at, look)
             at += 1
+
+
+def _every_cell(item: items.Matrix, look: Look, turned: bool) -> Iterator[Padding]:
+    """A statement on each cell, row by row, also on those that are left blank."""
+    texts = matrix.cell_texts(item.values, item.blanks, look.digits)
+    arrow = "←" if turned else "→"
+    for row, cells in zip(item.rows, texts, strict=True):
+        for column, number in zip(item.columns, cells, strict=True):
+            yield _line("lines.number", row=row, arrow=arrow, column=column, number=number)
 
 
 def _largest(values: np.ndarray, hidden: np.ndarray) -> float:

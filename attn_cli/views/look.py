@@ -23,11 +23,12 @@ STYLES = {
 class Look(NamedTuple):
     """The drawer's settings: columns of the screen, decimals, and what may be left out.
 
+    `view` is one of `DRAWERS`, or empty where none was asked for: a table, or a format's picture.
     `columns_are_queries` turns (query, key) matrices round; `colour` says whether styles are kept,
     and `terminal` holds TERM and COLORTERM, which say what colours there are.
     """
 
-    view: str = "table"
+    view: str = ""
     width: int = 80
     digits: int = 2
     full: bool = False

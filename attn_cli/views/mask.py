@@ -54,6 +54,16 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     return [*items, _next(trace, found)] if found.next_after and trace.next else items
 
 
+def picture(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
+    """What of the page is a picture or said: the mask, and the weights before and after."""
+    return without_columns(page(trace, found, before, after))
+
+
+def without_columns(items: Page) -> Page:
+    """The page without its tables of columns."""
+    return [item for item in items if not isinstance(item, Columns)]
+
+
 def names_of(settings: Mapping[str, Any], before: str) -> tuple[str, str]:
     """The two masks in words, of which the one before has been settled."""
     value = settings["mask_value"]

@@ -41,6 +41,7 @@ class _Grid(NamedTuple):
 
 def draw_matrix(item: Matrix, look: Look) -> Iterator[Drawn]:
     """The tables under a line with name, shape and which axis is which."""
+    look = look._replace(full=look.full or item.whole)
     item, turned = as_laid_out(item, look)
     yield titled(item, turned)
     grid = _grid(item, look, turned)
@@ -56,6 +57,7 @@ def as_laid_out(item: Matrix, look: Look) -> tuple[Matrix, bool]:
         return item, False
     return item._replace(
         values=item.values.T, rows=item.columns, columns=item.rows, hidden=item.hidden.T,
+        blanks=item.blanks.T,
     ), True  # fmt: skip
 
 
@@ -84,7 +86,9 @@ def _grid(item: Matrix, look: Look, turned: bool) -> _Grid:
     texts = np.full((len(lines), len(headings)), "⋮", dtype=object)
     styles = np.full(texts.shape, "", dtype=object)
     shown = np.array([i >= 0 for i in lines], dtype=bool)
-    texts[shown] = np.reshape(np.array(numbers.column(values, look.digits), object), values.shape)
+    texts[shown] = cell_texts(
+        values, item.blanks[real] if item.blanks.size else item.blanks, look.digits
+    )
     if item.hidden.size:
         texts[shown] = np.where(item.hidden[real] & np.isnan(values), "·", texts[shown])
     if look.colour:
@@ -94,6 +98,14 @@ def _grid(item: Matrix, look: Look, turned: bool) -> _Grid:
     return _Grid(
         lines, labels, headings, texts, styles, [] if row < 0 else [lines.index(row)], column
     )
+
+
+def cell_texts(values: np.ndarray, blanks: np.ndarray, digits: int) -> np.ndarray:
+    """Numbers as they are written together; `(3) ____` where one is left blank."""
+    texts = np.array(numbers.column(values, digits), object).reshape(values.shape)
+    for row, column in np.argwhere(blanks):
+        texts[row, column] = f"({blanks[row, column]}) ____"
+    return texts
 
 
 def left_out(count: int) -> str:

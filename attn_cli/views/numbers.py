@@ -65,6 +65,20 @@ def decimals(size: float, digits: int) -> int:
     return digits + (max(0, -math.floor(math.log10(size)) - 1) if size >= _TINY else 0)
 
 
+def as_written(values: np.ndarray, digits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers as `column` writes them, and one unit of the last digit of each."""
+    texts = column(values, digits)
+    written = np.array([read(text) for text in texts]).reshape(values.shape)
+    units = np.array([_unit(text) for text in texts]).reshape(values.shape)
+    return written, units
+
+
+def _unit(text: str) -> float:
+    """One unit of the last digit of a number as it is written."""
+    mantissa, _, power = text.partition("e")
+    return 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+
+
 def number(value: float, digits: int = 2) -> str:
     """One number on its own, written as a column of one."""
     return column([value], digits)[0]

@@ -7,7 +7,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Trace
-from attn_cli.views.heads import SINK, first_token, log_left, sinks_in, split_off, sunk
+from attn_cli.views.heads import SINK, at_layer, first_token, log_left, sinks_in, split_off, sunk
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, say, what_ifs
 from attn_cli.views.numbers import Number
 from attn_cli.views.text import label, labels
@@ -48,12 +48,6 @@ def page(trace: Trace, found: "Layers") -> Page:
     ]
 
 
-def place(trace: Trace, stack: str, kind: str, layer: int, head: int) -> Note:
-    """A head by its layer and number, and of which attention where a model has several."""
-    which = f"_{stack}_{kind}" if trace.model.encoder else ""
-    return note(f"heads.at{which}", layer=layer, head=head)
-
-
 def _in_order(found: "Layers") -> "Rows":
     known = {
         (one.stack, one.kind, one.layer, head.head): (one, head)
@@ -65,7 +59,7 @@ def _in_order(found: "Layers") -> "Rows":
 
 def _columns(trace: Trace, column: str, rows: "Rows", *, split: bool) -> list[Column]:
     """What heads are ranked by first, then the others."""
-    names = [place(trace, one.stack, one.kind, one.layer, head.head) for one, head in rows]
+    names = [at_layer(trace, one.stack, one.kind, one.layer, head.head) for one, head in rows]
     columns, heads = [Column(note("column.head_number"), names, "left")], [head for _, head in rows]
     for field in dict.fromkeys((vocabulary.HEAD_COLUMNS[column], *_FIELDS)):
         known = not np.isnan([getattr(head, field) for head in heads]).all()
@@ -103,7 +97,7 @@ def _best(trace: Trace, rows: "Rows") -> Say:
         return say("heads.none", "headline", count=len(rows))
     sharpest = min(sharp, key=lambda row: row[1].entropy)
     strongest = max(strong, key=lambda row: row[1].norm)
-    at = [place(trace, b.stack, b.kind, b.layer, head.head) for b, head in (sharpest, strongest)]
+    at = [at_layer(trace, b.stack, b.kind, b.layer, head.head) for b, head in (sharpest, strongest)]
     block = strongest[0]
     return say(
         "heads.best", "headline", count=len(rows), sharpest=at[0], strongest=at[1],

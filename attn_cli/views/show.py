@@ -23,6 +23,7 @@ from attn_cli.views import (
     embed,
     ending,
     entry,
+    exercise,
     heads,
     lens,
     loss,
@@ -53,12 +54,14 @@ class Shown(NamedTuple):
     lacks: Sequence[Words] = ()
 
 
-def page(saved: Saved, look: Look) -> Page:
-    """The page of a document that is no trace, with so many decimals and rows.
+def page(saved: Saved, look: Look, *, picture: bool = False) -> Page:
+    """The page of a document that is no trace, with so many decimals and rows; or what of it is a
+    `picture`, where it has any.
 
     What raises an error of Python here is a document whose parts do not fit together.
     """
-    return told(*PAGES[saved.command](saved, look))
+    pages = {**PAGES, **PICTURES} if picture else PAGES
+    return told(*pages[saved.command](saved, look))
 
 
 def told(items: Page, lacks: Sequence[Words]) -> Page:
@@ -146,18 +149,33 @@ def _heads(saved: Saved, _: Look) -> Shown:
     if kind == "Circuit":
         items = circuit.page(saved.model, saved.prompt, found)
         return Shown(items, _of_model(saved))
-    blocks = (found,) if isinstance(found, Heads) else found.layers
-    trace = Trace(
-        model=saved.model, prompt=saved.prompt, settings=saved.settings,
-        attention=tuple(_seen(saved, one) for one in blocks),
-    )  # fmt: skip
+    trace = _of_heads(saved)
     if isinstance(found, Layers):
         return Shown(ranking.page(trace, found))
     items = heads.page(trace, found)
-    if not all(one.weights.size for one in blocks):
+    if not found.weights.size:
         kept = [item for item in items if not isinstance(item, Grids)]
         return Shown(kept, [note("show.weights")])
     return Shown(items)
+
+
+def _heads_picture(saved: Saved, look: Look) -> Shown:
+    found = saved.result
+    blocks = found.layers if isinstance(found, Layers) else [found]
+    if not all(isinstance(one, Heads) and one.weights.size for one in blocks):
+        return _heads(saved, look)
+    return Shown(heads.picture(_of_heads(saved), blocks))
+
+
+def _of_heads(saved: Saved) -> Trace:
+    """A trace of which pages of heads need no arrays."""
+    found = saved.result
+    return Trace(
+        model=saved.model, prompt=saved.prompt, settings=saved.settings,
+        attention=tuple(
+            _seen(saved, one) for one in (found.layers if isinstance(found, Layers) else [found])
+        ),
+    )  # fmt: skip
 
 
 def _seen(saved: Saved, one: Heads) -> Attention:
@@ -201,6 +219,10 @@ def _mask(saved: Saved, _: Look) -> Shown:
     names = mask.names_of(saved.settings, saved.settings["compared_with"])
     lacks = [note("show.window")] * (found.kind == "self" and saved.model.partial)
     return Shown(mask.page(trace, replace(found, removed=tuple(cells)), *names), lacks)
+
+
+def _pictured(shown: Shown) -> Shown:
+    return shown._replace(page=mask.without_columns(shown.page))
 
 
 # What the page of the lens says of norms and biases.
@@ -335,6 +357,22 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
+def _exercise(saved: Saved, _: Look) -> Shown:
+    found, shared = saved.result, (saved.model, saved.prompt, saved.result)
+    sides = (len(side.tokens) for side in saved.prompt.sides(found.stack, found.kind))
+    tokens = dict(zip(("query", "key"), sides, strict=True))
+    marks = type(found).__name__ == "Marked"
+    shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
+    for one in found.marks if marks else found.blanks:
+        for at, axis in zip((one.row, one.column), vocabulary.sides_of(one.array), strict=True):
+            _check_places([at], tokens.get(axis, at + 1))
+        for at, count in zip((one.row, one.column), shapes.get(one.array, ()), strict=bool(shapes)):
+            _check_places([at], count)
+    if marks:
+        return Shown(exercise.marked_page(*shared))
+    return Shown(exercise.page(*shared, saved.settings))
+
+
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -359,4 +397,10 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
+    "exercise": _exercise,
+}
+# What of the page is a picture.
+PICTURES: Mapping[str, Callable[[Saved, Look], Shown]] = {
+    "heads": _heads_picture,
+    "mask": lambda s, look: _pictured(_mask(s, look)),
 }

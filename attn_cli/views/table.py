@@ -39,12 +39,12 @@ def draw(page: Page, look: Look, kinds: Kinds | None = None) -> str:
     """The page as text, with escapes only where `look` has colour; `kinds` says how each kind of
     item is drawn, if not as here."""
     found = renderables(page, look, kinds)
-    texts = [text for drawn in found for text in _laid_out(drawn, look.width)]
+    texts = [text for drawn in found for text in laid_out(drawn, look.width)]
     written = _coloured(texts, look) if look.colour else "".join(f"{t.plain}\n" for t in texts)
     return "\n".join(line.rstrip() for line in written.split("\n"))
 
 
-def _laid_out(drawn: Drawn, width: int) -> Iterator[Text]:
+def laid_out(drawn: Drawn, width: int) -> Iterator[Text]:
     """Its lines, or several at once, as Rich would set them in so many columns."""
     text, left, right = drawn, 0, 0
     if isinstance(drawn, Padding):

@@ -79,7 +79,7 @@ def page(
     for view in views if steps else ():
         if not one:
             found.append(Say(_where(trace, view.block, view.place), "block"))
-        found.extend(_steps_of(view, steps, first=not view.place))
+        found.extend(steps_of(view, steps, first=not view.place))
         if view.place == len(view.block.heads) - 1:
             found.extend(_after(view, whole=whole, after=after))
     found.extend(predictions(trace, views[0] if whole else None, full=full))
@@ -97,18 +97,28 @@ def overview(
 ) -> Page:
     """The weights of every head as grids, block by block, and the prediction; `shown` as in
     `page`."""
+    return [*picture(trace, shown), *predictions(trace, full=False)]
+
+
+def picture(
+    trace: Trace, shown: Mapping[Address, tuple[Sequence[int], Sequence[int]]] = _EVERYTHING
+) -> Page:
+    """The weights of every head as grids, block by block; `shown` as in `page`."""
     found: Page = [Heading(trace.model, trace.prompt), *what_ifs(trace.settings)]
     for block in trace.attention:
         rows, columns = map(list, shown.get(block.address, (block.queries, block.keys)))
         names, keys = (labels(s.labels) for s in trace.prompt.sides(block.stack, block.kind))
         names, keys = [names[i] for i in rows], [keys[i] for i in columns]
-        places = {query: place for place, query in enumerate(block.rows or block.queries)}
-        at = np.ix_([places[query] for query in rows], columns)
+        at_Q, at_K = (
+            {token: place for place, token in enumerate(kept)}
+            for kept in (block.rows or block.queries, block.keys)
+        )
+        at = np.ix_([at_Q[query] for query in rows], [at_K[key] for key in columns])
         found.append(Say(of_layer(trace.model, block), "block"))
-        share = block.sink_share[:, rows] if "sink_share" in block.arrays else NOTHING
+        share = block.sink_share[:, at[0][:, 0]] if "sink_share" in block.arrays else NOTHING
         grids = Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys)
         found.extend(sinks.grids(grids, share))
-    return [*found, *predictions(trace, full=False)]
+    return found
 
 
 def predictions(trace: Trace, view: HeadView | None = None, *, full: bool) -> Items:
@@ -152,7 +162,7 @@ def _followed(entry: Prediction, view: HeadView) -> bool:
     return view.block.stack == view.facts.stack and entry.position == view.query
 
 
-def _steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
+def steps_of(view: HeadView, steps: frozenset[int], *, first: bool) -> Items:
     """The chosen steps of one head; what enters the layer is told with its `first` alone."""
     for number, (step, *needed) in enumerate(_STEPS, 1):
         if number not in steps or not view.has(*needed) or not (first or number > 1):

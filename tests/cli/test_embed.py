@@ -76,7 +76,9 @@ def test_a_file_of_expressions(attn):
 
 
 def test_an_untrained_models_directions_mean_nothing(attn):
-    assert "directions mean nothing" in flat(attn("embed", "China", "-m", "random:seed=1"))
+    assert "directions need not mean anything" in flat(
+        attn("embed", "China", "-m", "random:seed=1")
+    )
     assert "directions carry meaning" in flat(attn("embed", "China"))
 
 

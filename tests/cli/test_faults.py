@@ -317,7 +317,7 @@ def test_an_empty_out_is_refused_and_a_dash_is_stdout(attn, tmp_path, monkeypatc
 @pytest.mark.parametrize("name", ["x.html", "x.parquet", "x.JSONN"])
 def test_an_unknown_suffix_is_refused_unless_a_format_is_given(attn, tmp_path, name):
     path = tmp_path / name
-    refused(attn("trace", PROMPT, "--out", path), 2, path.suffix, ".json .ndjson", ".npz .txt")
+    refused(attn("trace", PROMPT, "--out", path), 2, path.suffix, ".json .ndjson", ".npz", ".txt")
     assert ".csv" not in refused(attn("heads", PROMPT, "--out", path), 2, ".json .ndjson").said
     assert os.listdir(tmp_path) == []
     assert attn("trace", PROMPT, "--out", path, "--format", "table").code == 0

@@ -112,7 +112,7 @@ def test_the_suffixes_that_people_have_typed_stay():
     suffixes = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
     assert suffixes == {
         ".txt": "table", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv",
-        ".npz": "npz",
+        ".npz": "npz", ".xlsx": "xlsx",
     }  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_with_each_line_ndjson_is_one_whole_document_to_a_line(attn):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_notes_are_told_in_every_format(attn, kind):
-    asked = ("trace", "the \u2603", "--step", 5, "--format", kind)
+    asked = ("trace", "the \u2603", "--format", kind)
     assert attn(*asked).said.startswith("note: not in the vocabulary of tiny")
     assert attn(*asked, "--quiet").said == ""
     result = attn("trace", "--each", "line", "--format", kind, stdin=b"the king\nthe queen\n")

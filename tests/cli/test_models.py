@@ -16,14 +16,22 @@ from attn_cli.views.numbers import in_words
 def test_the_listing_names_what_opens(attn):
     found = attn("models", "--json").json["result"]["models"]
     names = [model["name"] for model in found if model["opens"]]
-    assert names == ["tiny", "tiny-encoder", "tiny-translator", "smollm2", "minilm", "random"]
+    assert names == [
+        "tiny",
+        "tiny-encoder",
+        "tiny-translator",
+        "pencil",
+        "smollm2",
+        "minilm",
+        "random",
+    ]
     kinds = [model["quantisation"] for model in found if model["opens"]]
-    assert kinds == ["F32", "F32", "F32", "Q4_1", "F32", ""]
+    assert kinds == ["F32", "F32", "F32", "F32", "Q4_1", "F32", ""]
     assert all(bool(model["reason"]) != model["opens"] for model in found)
     page = attn("models").text
     for name in names:
         assert f"    {name} " in page
-        assert attn("trace", "the", "-m", name, "--json").code == 0
+        assert attn("trace", "--ids", "1", "-m", name, "--json").code == 0
     assert "a folder with config.json" in page.replace("\n    ", " ")
 
 

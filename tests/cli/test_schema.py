@@ -9,7 +9,7 @@ from attn_cli import vocabulary
 
 COMMANDS = (
     "trace", "heads", "mask", "sample", "loss", "embed", "lens", "compare", "why", "cost", "train",
-    "models",
+    "models", "exercise",
 )  # fmt: skip
 PROMPT = "the greatest thinker in China is"
 DOCUMENTS = [
@@ -48,6 +48,8 @@ DOCUMENTS = [
     ("models",),
     ("models", "tiny"),
     ("models", "random"),
+    ("exercise", "--seed", "7"),
+    ("exercise", PROMPT, "--seed", "7", "--key", "--step", "5"),
 ]
 
 

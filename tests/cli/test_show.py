@@ -57,6 +57,8 @@ WHOLE = [
     ("why", PROMPT, "--array", "output", "--column", "3", "--layer", "1"),
     ("why", PROMPT, "--layer", "1", "--by", "component", "--step-back"),
     ("why", PROMPT, "--by", "component", "--logit", "Mencius"),
+    ("exercise", PROMPT, "--seed", "1", "--layer", "1"),
+    ("exercise", "the king", *CROSS, "--seed", "1", "--key"),
     ("tokens", PROMPT),
     ("tokens", PROMPT, "--model", "tiny", "--model", "tiny-encoder"),
 ]

@@ -449,7 +449,6 @@ OTHERS = {
     "an id below 0": with_vocab({"[UNK]": 0, "a": -1}),
     "an id of 33 bits": with_vocab({"[UNK]": 0, "a": 2**32}),
     "half a surrogate pair": with_vocab({"[UNK]": 0, "\ud800": 1}),
-    "a vocabulary without [UNK]": with_vocab({"a": 0}),
     "added tokens as an object": changed(added_tokens={}),
     "no added tokens": changed(added_tokens=None),
     "an added text": with_added("text"),
@@ -487,6 +486,18 @@ def test_the_order_of_keys_and_an_added_token_outside_the_vocabulary_do_not_matt
     ours = WordPiece(dict(reversed(contents.items())))
     assert_same(ours, Tokenizer.from_str(json.dumps(contents)), "the not in it nor this[UNK]")
     assert ours.added("nor this") == OURS.size + 1
+
+
+def test_without_an_unknown_token_an_unknown_word_is_refused():
+    contents = {**with_vocab({"cats": 0, "dog": 1, "##s": 2}), "added_tokens": []}
+    ours, theirs = WordPiece(contents), Tokenizer.from_str(json.dumps(contents))
+    assert ours.unknown == -1
+    assert ids(ours.encode("cats dogs")) == theirs.encode("cats dogs").ids == [0, 1, 2]
+    with pytest.raises(ContentError, match="no tokens for 'mice'") as caught:
+        ours.encode("cats mice")
+    assert caught.value.hint == "it knows: cats, dog, ##s"
+    with pytest.raises(Exception, match="UNK"):
+        theirs.encode("cats mice")
 
 
 def test_one_id_of_two_words_is_refused_by_path(tmp_path):

@@ -6,19 +6,23 @@ from attn_cli.words.en import (
     compare,
     cost,
     embed,
+    exercise,
     heads,
+    html,
     inside,
     lens,
     parts,
     routing,
+    svg,
     tokens,
     trace,
     views,
     why,
+    xlsx,
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, heads, inside, lens, parts, routing, tokens, trace,
-    views, why,
+    commands, common, compare, cost, embed, exercise, heads, html, inside, lens, parts, routing,
+    svg, tokens, trace, views, why, xlsx,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

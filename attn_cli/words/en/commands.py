@@ -170,4 +170,5 @@ SENTENCES = {
     "models.mixed": "Layers {which} have attention, the others {others}.",
     "models.tokens": "The tokenizer knows {size} tokens.",
     "models.embedded": "trained, in attn",
+    "models.by_hand": "chosen by hand, in attn",
 }

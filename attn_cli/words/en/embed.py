@@ -9,7 +9,7 @@ SENTENCES = {
     "(|a| |b|): 1 where two vectors point the same way, 0 where they have no direction in common, "
     "whatever their lengths.",
     "embed.placed": "which training has placed so that directions carry meaning",
-    "embed.not_placed": "here a random one: this model is not trained, so directions mean nothing",
+    "embed.not_placed": "which no training has placed, so that directions need not mean anything",
     "embed.sum_is": "Vectors are added and subtracted as they are, number by number; the sum has "
     "the length {length}.",
     "embed.table": "nearest of {count} tokens   cosine = dot product / ({length} × length)",

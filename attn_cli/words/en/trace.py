@@ -3,6 +3,8 @@
 SENTENCES = {
     # the six steps: what each is, for someone who has never seen the formula
     "embed.random": "These vectors of {width} numbers are random: this model has not been trained.",
+    "embed.by_hand": "These vectors of {width} numbers were chosen by hand, small and whole, so "
+    "that each step can be done on paper{made}.",
     "embed.plain": "The position is not added here: {where}.",
     "embed.scaled": ", multiplied by {factor} on the way in",
     "embed.normed": ", brought to a common scale by a layer norm on the way in",
@@ -56,6 +58,9 @@ SENTENCES = {
     "and a value.",
     "project.random": "Three linear maps, random here, before any training, turn each vector into "
     "a query, a key and a value.",
+    "project.by_hand": "Three linear maps, chosen by hand too, turn each vector into a query, a "
+    "key and a value{hidden}.",
+    "project.hidden": " (--parameters shows their numbers)",
     "parameters.elided": "… part of {name} is left out; --full shows all of it",
     "project.normed": "They start from `normed`: x after the {norm}, which brings every vector "
     "to a common scale.",

@@ -1,0 +1,84 @@
+"""A trace as one HTML file that computes the attention of any head anew while it is changed.
+
+The page is `page.html`, `page.css` and the modules of `MODULES`, put together; what it tells of is
+`payload.payload`, as JSON in the page.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+
+from attn_cli import vocabulary
+from attn_cli.errors import ContentError, plural
+from attn_cli.records import Trace
+from attn_cli.views.formats import Drawing
+from attn_cli.views.html import budget
+from attn_cli.views.html.embedding import embedded
+from attn_cli.views.html.payload import payload
+from attn_cli.words import LANGUAGES, sentence
+
+# In the order in which they need one another.
+MODULES = (
+    "numbers", "attention", "words", "state", "dom", "grid", "why", "steps", "ending", "main",
+)  # fmt: skip
+_IMPORT = re.compile(r'^import (?:\* as )?(\w+|\{[^}]*\})\s+from "\./(\w+)\.mjs";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:function|class|const) (\w+))", re.MULTILINE)
+# A sentence's key, or how those of several begin.
+_KEYS = re.compile(r'"([a-z_]+\.[a-z0-9_]+)"|`([a-z]+\.[a-z0-9_]+_)\$\{')
+
+
+def needed(drawing: Drawing) -> frozenset[str]:
+    """The arrays that the page takes. Raises ContentError for what would be too large."""
+    tokens, size = budget.sizes(drawing)
+    if tokens <= budget.TOKENS and size <= budget.BYTES:
+        return vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {
+            "w_o", "b_o", "mlp_output",
+        }  # fmt: skip
+    words = {"tokens": plural(tokens, "token"), "size": budget.megabytes(size)}
+    most = {"most": budget.megabytes(budget.BYTES), "most_tokens": f"{budget.TOKENS:,}"}
+    fit = budget.fitting(drawing)
+    hint = sentence("html.fits", tokens=f"{fit:,}") if fit else sentence("html.fits_none")
+    raise ContentError(sentence("html.too_large", **words, **most), hint)
+
+
+def render(trace: Trace) -> Iterator[bytes]:
+    """The page in pieces."""
+    before, between, after = re.split(r"<!-- (?:data|script) -->\n", _file("page.html"))
+    yield before.replace("/* style */", _file("page.css")).encode()
+    yield b'<script id="data" type="application/json">'
+    yield embedded({**payload(trace), "words": _sentences()})
+    yield f"</script>{between}<script>\n".encode()
+    yield f'"use strict";\n{script()}'.encode()
+    yield f"</script>\n{after}".encode()
+
+
+@cache
+def script() -> str:
+    """The modules as one script: each a function's result, which those after it take names from."""
+    return "\n".join(map(_module, MODULES))
+
+
+def _module(name: str) -> str:
+    source = _IMPORT.sub(r"const \1 = \2_;", _file(f"{name}.mjs"))
+    exports = ", ".join(_EXPORT.findall(source))
+    return f"const {name}_ = (() => {{\n{_EXPORT.sub('', source)}return {{ {exports} }};\n}})();"
+
+
+def keys() -> frozenset[str]:
+    """The sentences that the page names."""
+    named = _KEYS.findall(script() + _file("page.html"))
+    starts = tuple(start for _, start in named if start)
+    return frozenset(key for key, _ in named if key) | {
+        key for key in LANGUAGES["en"] if starts and key.startswith(starts)
+    }
+
+
+def _sentences() -> dict[str, str]:
+    """The page's sentences, with their `{names}`."""
+    table = LANGUAGES["en"]
+    return {key: table[key] for key in sorted(keys() & table.keys())}
+
+
+def _file(name: str) -> str:
+    return files(__package__).joinpath(name).read_text("utf-8")

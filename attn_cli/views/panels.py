@@ -1,0 +1,196 @@
+"""Squares of weights as SVG: a rect for each cell, or an embedded PNG where these are too many."""
+
+import struct
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+
+from attn_cli.errors import ContentError, size
+from attn_cli.views import numbers
+from attn_cli.views.text import visible
+from attn_cli.words import sentence
+
+# Beyond so many cells of a page they have no rects and titles of their own; a picture of more
+# bytes is refused.
+MOST_RECTS, MOST_BYTES = 20_000, 16 << 20
+_RUN = 28  # bytes of a run of cells in a path, about
+INK, PAPER, TEXT, LINE = "#08306b", "#ffffff", "#1a1a1a", "#6b6b6b"
+HIDDEN, BROKEN = "url(#attn-hidden)", "url(#attn-nan)"
+# Hatched, so that what is hidden is told apart without colour.
+PATTERNS = (
+    '<pattern id="attn-hidden" width="5" height="5" patternUnits="userSpaceOnUse">'
+    f'<path d="M-1 1L1 -1M0 5L5 0M4 6L6 4" stroke="{LINE}" stroke-width="0.8"/></pattern>'
+    '<pattern id="attn-nan" width="6" height="6" patternUnits="userSpaceOnUse">'
+    '<rect width="6" height="6" fill="#ffd9a8"/>'
+    f'<path d="M0 0L6 6M0 6L6 0" stroke="{TEXT}"/></pattern>'
+)
+
+
+class Squares(NamedTuple):
+    """Matrices (square, row, column) side by side, under a caption and a title each.
+
+    Numbers are shares of 1; `hidden` has their shape. `flat`: what is not hidden has one shade and
+    no number. `marks` (square, row, column) stand in cells. Rows are queries unless `turned`.
+    """
+
+    caption: str
+    titles: Sequence[str]
+    values: np.ndarray
+    hidden: np.ndarray
+    rows: Sequence[str]
+    columns: Sequence[str]
+    turned: bool = False
+    flat: bool = False
+    marks: np.ndarray | None = None
+
+
+class Cell(NamedTuple):
+    """How large the cells are, in pixels; `told`: each has its number written in it."""
+
+    width: int
+    height: int
+    told: bool = False
+
+
+def text(words: str) -> str:
+    """Words as the content of an element; outside text can become neither markup nor control."""
+    return escape(visible(words))
+
+
+def attribute(words: str) -> str:
+    """Words as an attribute in its quotes."""
+    return quoteattr(visible(words))
+
+
+def check(squares: Sequence[Squares]) -> None:
+    """Raises ContentError where the picture would take too many bytes."""
+    if count(squares) <= MOST_RECTS:
+        return
+    runs = sum(int(np.diff(one.hidden, axis=-1).sum()) + one.hidden.shape[1] for one in squares)
+    needed = count(squares) * 4 // 3 + runs * _RUN
+    if needed > MOST_BYTES:
+        raise ContentError(
+            f"the picture would take up to {size(needed)}, more than {size(MOST_BYTES)}",
+            "fewer layers, heads, queries or keys: --layer, --head, --query, --key",
+        )
+
+
+def count(squares: Sequence[Squares]) -> int:
+    """The cells of all squares."""
+    return sum(one.values.size for one in squares)
+
+
+def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str]:
+    """Each square as a group at its own origin; its cells are `rects` with titles, or an image."""
+    texts = _texts(one, digits) if rects else None
+    for place, values in enumerate(one.values):
+        hidden = one.hidden[place]
+        shape = f'width="{values.shape[1] * cell.width}" height="{values.shape[0] * cell.height}"'
+        parts = [f"<title>{text(one.titles[place])}</title>"]
+        if texts is not None:
+            parts += _rects(one, place, cell, texts[place])
+        else:
+            parts.append(f'<image {shape} href="{_png(values, hidden)}" {_SHARP}/>')
+            broken = ~np.isfinite(values) & ~hidden
+            for where, fill in ((hidden, HIDDEN), (broken, BROKEN)):
+                if where.any():
+                    parts.append(f'<path fill="{fill}" d="{_runs(where, cell)}"/>')
+        parts.append(f'<rect class="frame" {shape}/>')
+        yield f'<g fill="{INK}">{"".join(parts)}</g>'
+
+
+_SHARP = 'preserveAspectRatio="none" style="image-rendering:pixelated"'
+
+
+def _texts(one: Squares, digits: int) -> np.ndarray:
+    """The numbers of all cells, with the same decimals."""
+    told = np.array(numbers.column(one.values, digits), object)
+    return told.reshape(one.values.shape)
+
+
+def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[str]:
+    values, hidden = one.values[place], one.hidden[place]
+    rows, columns = [text(name) for name in one.rows], [text(name) for name in one.columns]
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            value, there = float(values[i, j]), not hidden[i, j]
+            shade = _shade(value) if not one.flat else 0.6 * there
+            pair = {"row": column, "column": row} if one.turned else {"row": row, "column": column}
+            said = {**pair, "number": texts[i, j]}
+            where = f'x="{j * cell.width}" y="{i * cell.height}"'
+            where += f' width="{cell.width}" height="{cell.height}"'
+            broken = there and not np.isfinite(value)
+            fill = f'fill="{BROKEN}"' if broken else f'fill-opacity="{shade:.4g}"'
+            title = _title(said, there=there, flat=one.flat, empty=not value > 0)
+            if not there:  # what a hidden cell has all the same shows through
+                if shade:
+                    yield f"<rect {where} {fill}/>"
+                fill = f'fill="{HIDDEN}"'
+            yield f"<rect {where} {fill}><title>{title}</title></rect>"
+            mark = one.marks[place, i, j] if one.marks is not None else ""
+            if cell.told and there and not one.flat:
+                mark = texts[i, j]
+            if mark and cell.height >= 10:
+                yield _mark(mark, j, i, cell, 0.0 if broken or not there else shade)
+
+
+def _title(said: dict[str, str], *, there: bool, flat: bool, empty: bool) -> str:
+    if there:
+        return sentence("svg.sees" if flat else "svg.cell", **said)
+    if flat or empty:
+        return sentence("svg.unseen", **said)
+    return sentence("svg.hidden", cell=sentence("svg.cell", **said))
+
+
+def _shade(value: float) -> float:
+    """How dark a share of 1 is; nothing for what is no number."""
+    return 0.0 if np.isnan(value) else min(1.0, max(0.0, value))
+
+
+def _mark(words: str, column: int, row: int, cell: Cell, shade: float) -> str:
+    """Words in the middle of a cell, in whichever of black and white is easier to read there."""
+    x, y = (column + 0.5) * cell.width, (row + 0.5) * cell.height + 4
+    fill = PAPER if shade > _DARK else TEXT
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="{fill}">{text(words)}</text>'
+
+
+# Above this shade of the ink white has the larger contrast.
+_DARK = 0.6
+
+
+def _runs(where_RC: np.ndarray, cell: Cell) -> str:
+    """A path around each run of cells in a row."""
+    edges = np.diff(np.pad(where_RC, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    (rows, starts), (_, ends) = np.nonzero(edges > 0), np.nonzero(edges < 0)
+    high = cell.height
+    return "".join(
+        f"M{start * cell.width} {row * high}h{(end - start) * cell.width}v{high}"
+        f"h-{(end - start) * cell.width}z"
+        for row, start, end in zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    )
+
+
+def _png(values_RC: np.ndarray, hidden_RC: np.ndarray) -> str:
+    """The shades as a PNG of 256 colours in a data URI."""
+    shares = np.where(np.isnan(values_RC) | (hidden_RC & (values_RC <= 0)), 0, values_RC)
+    levels = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    ink, paper = (np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in (INK, PAPER))
+    share = np.linspace(0, 1, 256)[:, None]
+    palette = np.rint(paper + (ink - paper) * share).astype(np.uint8)
+    high, wide = levels.shape
+    rows = np.pad(levels, ((0, 0), (1, 0)))  # each row begins with its filter: none
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", wide, high, 8, 3, 0, 0, 0)),
+        (b"PLTE", palette.tobytes()),
+        (b"IDAT", zlib.compress(rows.tobytes(), 6)),
+        (b"IEND", b""),
+    )
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return f"data:image/png;base64,{b64encode(png).decode()}"

@@ -1,0 +1,255 @@
+"""One head of a trace as a workbook with live formulas, written with XlsxWriter.
+
+It is the writer that keeps what each formula comes to beside it, so that a viewer which computes
+nothing shows the numbers. The same trace gives the same bytes.
+"""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from attn_cli import vocabulary
+from attn_cli.errors import ContentError, UsageError, some
+from attn_cli.records import Facts, Trace
+from attn_cli.views import numbers
+from attn_cli.views.formats import Drawing
+from attn_cli.views.items import Words
+from attn_cli.views.text import visible
+from attn_cli.views.trace import view_of
+from attn_cli.views.workbook.front import SETTINGS, Cell, Link, Live, Setting, Title, lines
+from attn_cli.views.workbook.front import settings_of as used_settings
+from attn_cli.views.workbook.head import Head
+from attn_cli.views.workbook.sheets import LEFT, MOST_COLUMNS, TOP, Sheet
+from attn_cli.views.workbook.steps import STEPS
+from attn_cli.words import note, sentence
+
+# A workbook of so many cells takes about half a minute to write and as long to open; matrices of
+# more are left out unless they are asked for.
+MOST_CELLS, MOST_PARAMETERS = 2_000_000, 400_000
+_BESIDE = 4  # columns that stand beside an array's
+_OF_QUERY_AND_KEY = 8  # sheets that have a cell for each pair
+_LONGEST = 32_767  # characters of a cell
+_DIGITS = 3
+_KEPT = frozenset({
+    "x", "key_x", "w_norm", "b_norm", "normed", "q_unrotated", "k_unrotated", "q", "k", "v",
+    "q_position", "k_position", *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "masked",
+    "sink", "weights", "sink_share", "z", "w_o", "head_output",
+})  # fmt: skip
+_MADE = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+
+
+def needed(drawing: Drawing) -> frozenset[str]:
+    """The arrays of a workbook. Raises UsageError and ContentError for what cannot be one."""
+    load()
+    _one_head([(at, heads) for at in drawing.blocks for heads in drawing.heads[at.stack]])
+    if drawing.after:
+        raise UsageError(sentence("xlsx.after"), sentence("xlsx.after_hint"))
+    (at,), facts = drawing.blocks, drawing.model
+    queries, keys = drawing.shown[at.stack, at.kind]
+    sides = [len(side.tokens) for side in drawing.prompt.sides(at.stack, at.kind)]
+    if len(keys) < sides[1]:
+        raise UsageError(sentence("xlsx.keys"), sentence("xlsx.keys_hint"))
+    _check_size(facts, len(queries), len(keys))
+    cells, most = _matrix_cells(facts), MOST_PARAMETERS
+    if drawing.parameters and cells > MOST_CELLS:
+        words = {"cells": cells, "most": MOST_CELLS}
+        raise ContentError(sentence("xlsx.large", **words), sentence("xlsx.large_parameters"))
+    if cells > most and not drawing.parameters:
+        return _KEPT
+    letters = "v" if facts.head_norm in ("each", "all") else "qkv"  # else they are no products
+    return _KEPT | {f"{start}_{letter}" for letter in letters for start in "wb"}
+
+
+def render(trace: Trace) -> Iterator[bytes]:
+    """The workbook in one piece. Raises UsageError where the trace has several heads."""
+    library = load()
+    _one_head([(block.address, head) for block in trace.attention for head in block.heads])
+    head = _computed(trace)
+    out = io.BytesIO()
+    book = library.Workbook(out, {"in_memory": True})
+    book.set_properties({"created": _MADE})
+    _Writer(book).write(trace, head)
+    book.close()
+    yield out.getvalue()
+
+
+def load() -> Any:
+    """The package that writes; a ContentError with the command that installs it."""
+    try:
+        import xlsxwriter
+    except ImportError:
+        raise ContentError(sentence("xlsx.lacks"), sentence("xlsx.lacks_hint")) from None
+    return xlsxwriter
+
+
+def _one_head(heads: Sequence[tuple[Any, int]]) -> None:
+    if len(heads) != 1:
+        named = some([f"{at.layer}.{head}" for at, head in heads], 3)
+        words = sentence("xlsx.one_head", heads=named)
+        raise UsageError(words, sentence("xlsx.one_head_hint"))
+
+
+def _matrix_cells(facts: Facts) -> int:
+    """How many cells the matrices of q, k and v take."""
+    return facts.model_width * (2 * facts.head_width + facts.of_values)
+
+
+def _check_size(facts: Facts, queries: int, keys: int) -> None:
+    most = MOST_COLUMNS - LEFT - _BESIDE
+    for what, count in (("tokens", keys), ("model", facts.model_width)):
+        if count > most:
+            words = {"most": MOST_COLUMNS, "what": sentence(f"xlsx.{what}_of"), "fits": most}
+            raise ContentError(
+                sentence("xlsx.wide", needed=count + MOST_COLUMNS - most, **words),
+                sentence("xlsx.wide_hint", **words),
+            )
+    each = _OF_QUERY_AND_KEY * keys + facts.model_width + 4 * facts.head_width
+    rest = keys * (2 * facts.model_width + 4 * facts.head_width)
+    rest += facts.model_width * facts.of_values
+    cells, fits = rest + queries * each, (MOST_CELLS - rest) // each
+    if cells > MOST_CELLS:
+        hint = "xlsx.large_hint" if fits > 0 else "xlsx.large_none"
+        raise ContentError(
+            sentence("xlsx.large", cells=cells, most=MOST_CELLS), sentence(hint, fits=fits)
+        )
+
+
+def _computed(trace: Trace) -> Head:
+    """The sheets of the trace's only head."""
+    (block,) = trace.attention
+    shown = block.rows or block.queries, block.keys
+    view = view_of(trace, block, 0, shown, follow=False, full=True)
+    settings: dict[str, float | None] = {
+        "scale": float(str(np.float32(block.scale))),
+        "attention_temperature": trace.settings["attention_temperature"],
+        "mask_value": trace.settings["mask_value"],
+        "head_kept": float(view.head not in block.removed),
+        "soft_cap": block.soft_cap,
+        "clip": trace.model.clipped,
+        "epsilon": trace.model.epsilon,
+        "attention_factor": trace.model.attention_factor(block.layer),
+    }
+    if view.has("sink"):
+        settings["sink"] = float(view.arrays["sink"])
+    head = Head(view, settings)
+    for step in STEPS:
+        step(head)
+    return head
+
+
+class _Writer:
+    """Writes sheets into a workbook. Text is always written as text, whatever it begins with."""
+
+    def __init__(self, book: Any) -> None:
+        self.book = book
+        quoted = {"quote_prefix": True}
+        self.text = book.add_format(quoted)
+        self.heading = book.add_format({**quoted, "bold": True, "bottom": 1})
+        self.title = book.add_format({**quoted, "bold": True})
+        self.formats: dict[tuple[str, bool], Any] = {}
+
+    def write(self, trace: Trace, head: Head) -> None:
+        """The first sheet, the settings and the arrays."""
+        facts, cells = trace.model, _matrix_cells(trace.model)
+        there = "w_v" in head.view.arrays or facts.partial or facts.kv_latent
+        left_out = 0 if there or cells <= MOST_PARAMETERS else cells
+        front = self.book.add_worksheet(sentence("xlsx.first"))
+        self._settings(used_settings(head))
+        for row, line in enumerate(lines(trace, head, left_out)):
+            for column, cell in enumerate(line):
+                self._cell(front, row, column, cell)
+        front.set_column(0, 0, 22)
+        front.set_column(1, 3, 14)
+        for sheet in head.sheets.values():
+            self._sheet(sheet)
+
+    def _settings(self, settings: Sequence[Setting]) -> None:
+        page = self.book.add_worksheet(SETTINGS)
+        self._cell(page, 0, 0, Title(note("xlsx.what_settings")))
+        for column, word in enumerate(("setting", "value", "traced", "meaning")):
+            self._cell(page, 1, column, Title(note(f"xlsx.{word}")))
+        for row, (name, value) in enumerate(settings, TOP):
+            self._cell(page, row, 0, name)
+            for column in (1, 2):
+                self._number(page, row, column, -math.inf if value is None else value,
+                             self._format("", changes=column == 1))  # fmt: skip
+            self._cell(page, row, 3, note(f"xlsx.setting_{name}"))
+            self.book.define_name(name, f"={SETTINGS}!$B${row + 1}")
+            if name == "attention_temperature":
+                least = {"validate": "decimal", "criteria": ">=", "value": 0}
+                page.data_validation(row, 1, row, 1, least)
+        page.set_column(0, 3, 22)
+
+    def _sheet(self, sheet: Sheet) -> None:
+        page = self.book.add_worksheet(sheet.name)
+        self._text(page, 0, 0, sheet.says, self.title)
+        self._text(page, 1, 0, sheet.corner, self.heading)
+        for column, word in enumerate(sheet.columns, LEFT):
+            self._text(page, 1, column, word, self.heading)
+        form = self._format("0" if sheet.switch else _pattern(sheet), changes=not sheet.formula)
+        for row, values in enumerate(sheet.values.tolist()):
+            self._text(page, TOP + row, 0, sheet.rows[row], self.text)
+            for column, value in enumerate(values):
+                text = sheet.formula(row, column) if sheet.formula else ""
+                at = TOP + row, LEFT + column
+                if text:
+                    page.write_formula(*at, f"={text}", form, _shown(value))
+                else:
+                    self._number(page, *at, value, form)
+        page.set_column(0, 0, 24)
+        page.freeze_panes(TOP, LEFT)
+        area = TOP, LEFT, TOP + len(sheet.values) - 1, LEFT + sheet.own - 1
+        if sheet.switch:
+            page.data_validation(*area, {"validate": "list", "source": ["1", "0"]})
+        if sheet.name.startswith("weights"):
+            shades = {"type": "2_color_scale", "min_type": "num", "max_type": "num",
+                      "min_value": 0, "max_value": 1, "min_color": "#FFFFFF",
+                      "max_color": "#5B9BD5"}  # fmt: skip
+            page.conditional_format(*area, shades)
+
+    def _cell(self, page: Any, row: int, column: int, cell: Cell) -> None:
+        if isinstance(cell, Title):
+            self._text(page, row, column, cell.words, self.title)
+        elif isinstance(cell, Link):
+            page.write_url(row, column, f"internal:'{cell.sheet}'!A1", string=cell.sheet)
+        elif isinstance(cell, Live):
+            page.write_formula(row, column, f"={cell.formula}", self._format("0.000"), cell.value)
+        elif isinstance(cell, int | float):
+            self._number(page, row, column, cell, None)
+        elif cell:
+            self._text(page, row, column, cell, self.text)
+
+    def _text(self, page: Any, row: int, column: int, words: Words, form: Any) -> None:
+        text = visible(str(words))
+        text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        page.write_string(row, column, text, form)
+
+    def _number(self, page: Any, row: int, column: int, value: float, form: Any) -> None:
+        if math.isfinite(value):
+            page.write_number(row, column, value, form)
+        else:
+            page.write_string(row, column, _shown(value), form)
+
+    def _format(self, pattern: str, *, changes: bool = False) -> Any:
+        """How numbers look; what may be changed is marked."""
+        if (pattern, changes) not in self.formats:
+            look = {"num_format": pattern} if pattern else {}
+            look |= {"bg_color": "#FFF8DC"} if changes else {}
+            self.formats[pattern, changes] = self.book.add_format({**look, "align": "right"})
+        return self.formats[pattern, changes]
+
+
+def _shown(value: float) -> float | str:
+    """A number, or what stands for one that is none."""
+    return value if math.isfinite(value) else numbers.decimal(value, 0)
+
+
+def _pattern(sheet: Sheet) -> str:
+    """How many decimals a sheet shows; its cells hold all."""
+    sizes = np.abs(sheet.values[:, : sheet.own])
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0))
+    return "0." + "0" * numbers.decimals(largest, _DIGITS)

@@ -1,0 +1,98 @@
+"""English: the HTML page of the six steps, where it says more than the terminal's."""
+
+SENTENCES = {
+    "html.title": "Attention in {model}, number by number",
+    "html.model": "{name} · {family} · {layers} layers of {heads} heads · width {width} "
+    "({head_width} per head)",
+    "html.controls": "what is followed and what is changed",
+    "html.choose": "follow",
+    "html.layer": "layer",
+    "html.head": "head",
+    "html.query": "query",
+    "html.change": "what if",
+    "html.temperature": "attention temperature",
+    "html.scale": "scale",
+    "html.reset": "reset",
+    "html.what_if": "what-if",
+    "html.changed": "what-if: {changes}. Only this head is computed anew, from its q, k and v; "
+    "later layers and the prediction stay as they were.",
+    "html.set_temperature": "attention temperature {temperature}",
+    "html.set_scale": "scale {scale}",
+    "html.set_mask": "cells of the mask changed: {count}",
+    "html.result": "what-if: `{query}` now looks at `{key}` most, with weight {now}, before "
+    "{before}; the length of its head_output is {length}, before {length_before}.",
+    "html.restored": "Everything is as it was.",
+    "html.step_1": "Embed: what enters",
+    "html.step_2": "Project: queries, keys, values",
+    "html.step_3": "Dot products: how well each key matches",
+    "html.step_4": "Scale and mask",
+    "html.step_5": "Softmax: shares of 1",
+    "html.step_6": "Weighted sum: what is taken",
+    "html.tokens": "a row for each token",
+    "html.one": "of `{query}` alone",
+    "html.square": "rows: queries, columns: keys",
+    "html.cell": "{name}: query `{query}`, key `{key}`",
+    "html.entry": "{name} of `{token}`, {column}: {value}",
+    "html.lengths": "The page holds the lengths of these vectors, not their numbers.",
+    "html.of_q": "What this token asks with: step 3 multiplies it with every key.",
+    "html.of_k": "What this token is matched by: step 3 multiplies it with every query.",
+    "html.of_v": "What others take from this token: step 6 adds it up by weight.",
+    "html.press": "Click a cell of `visible`, or press Enter on it, to hide a key from a query or "
+    "to show it.",
+    "html.sees": "{query} may look at {key}",
+    "html.sees_not": "{query} may not look at {key}",
+    "html.flipped": "what-if: {count} cells of this mask are not the model's.",
+    "html.scaled": "scaled = scores × {scale} (what-if)",
+    "html.hidden": "The mask hides `{key}` from `{query}`, so masked = {masked}.",
+    "html.sink": "The sink is one more score that the head has learned. It is neither scaled nor "
+    "masked, and belongs to no key.",
+    "html.products": "q · k of `{query}` and `{key}`, the largest products first",
+    "html.term": "{name} = {value}: what the distance between the two adds.",
+    "html.row": "the row of `{query}`, the largest first",
+    "html.sum": "Σ",
+    "html.summed": "z of `{query}`, {column}: weight × v of every key that it sees",
+    "html.pulled": "head_output of `{query}`, {column}: z times a column of W_O",
+    "html.length": "The length of z·W_O for `{query}` is {length}. The page holds no W_O, but a "
+    "triangle that gives the same lengths.",
+    "html.sum_what": "What `{query}` and the others take from each token's value, by weight.",
+    "html.looks": "`{query}` looks at, the most first",
+    "html.weight_now": "weight",
+    "html.weight_before": "before",
+    "html.rest": "`output` is the sum of every head's `head_output`, as the model computed it.",
+    "html.rest_changed": "`output` is the sum of every head's `head_output`, as it was before the "
+    "what-if.",
+    "html.why": "The arithmetic of a cell",
+    "html.invite": "Point at a cell, or go to a table with Tab and walk in it with the arrow keys: "
+    "what the number is made of stands here.",
+    "html.invite_next": " So it is with the logits at the end.",
+    "html.ending": "The way to the prediction",
+    "html.stream": "In every layer attention and a feed-forward network add to x. What they add, "
+    "by its length:",
+    "html.stream_of": "lengths of the vectors of `{query}`",
+    "html.stream_x": "x",
+    "html.stream_attention": "attention",
+    "html.stream_cross": "cross-attention",
+    "html.stream_middle": "normalised",
+    "html.stream_mlp": "feed-forward",
+    "html.stream_inner": "normalised again",
+    "html.stream_convolution": "convolution",
+    "html.stream_next": "x after the layer",
+    "html.elsewhere": "This is not the query that is followed above: the prediction is made at "
+    "position {position}.",
+    "html.stays": "The prediction is the one before the what-if. To see it move, type the change: "
+    "attn trace with --attention-temperature, --mask or --without scale.",
+    "html.nothing_next": "Nothing is predicted here.",
+    "html.candidates": "candidates, the likeliest first",
+    "html.candidate": "{token}: {column}",
+    "html.share": "A probability is a token's power of e as a share of all tokens' powers.",
+    "html.logit": "final · the row of {token} in the output matrix, the largest products first",
+    "html.dot": "dot product",
+    "html.vectors": "Vectors of the model's width are told by their lengths, so that the page "
+    "stays small. Fewer --layer or --head show their numbers.",
+    "html.halves": "Vectors of the model's width are kept in half precision here, about three "
+    "digits; q, k and v are float32.",
+    "html.too_large": "{tokens} of these layers and heads make a page of {size}; it holds at most "
+    "{most} and {most_tokens} tokens",
+    "html.fits": "--layer and --head choose fewer; with these {tokens} tokens fit",
+    "html.fits_none": "--layer and --head choose fewer",
+}
