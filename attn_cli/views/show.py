@@ -357,22 +357,6 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
-def _exercise(saved: Saved, _: Look) -> Shown:
-    found, shared = saved.result, (saved.model, saved.prompt, saved.result)
-    sides = (len(side.tokens) for side in saved.prompt.sides(found.stack, found.kind))
-    tokens = dict(zip(("query", "key"), sides, strict=True))
-    marks = type(found).__name__ == "Marked"
-    shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
-    for one in found.marks if marks else found.blanks:
-        for at, axis in zip((one.row, one.column), vocabulary.sides_of(one.array), strict=True):
-            _check_places([at], tokens.get(axis, at + 1))
-        for at, count in zip((one.row, one.column), shapes.get(one.array, ()), strict=bool(shapes)):
-            _check_places([at], count)
-    if marks:
-        return Shown(exercise.marked_page(*shared))
-    return Shown(exercise.page(*shared, saved.settings))
-
-
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -397,7 +381,7 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
-    "exercise": _exercise,
+    "exercise": lambda s, _: Shown(exercise.saved_page(s.model, s.prompt, s.result, s.settings)),
 }
 # What of the page is a picture.
 PICTURES: Mapping[str, Callable[[Saved, Look], Shown]] = {
