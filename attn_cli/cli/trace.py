@@ -78,7 +78,8 @@ def command(
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
     idle = {"--step": step, "--after": after, "--no-next": no_next, "--top": top != _TOP}
-    _tell_idle({"--parameters": parameters, **idle}, kind, arrays, quiet=prompt.quiet)
+    idle |= {"--parameters": parameters, "--key": key and not picture}
+    _tell_idle(idle, kind, arrays, quiet=prompt.quiet)
 
     def answer(read):
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
@@ -116,6 +117,10 @@ def _tell_idle(given: "Mapping[str, object]", kind: str, arrays: set[str], *, qu
     if FORMATS[kind].page:
         for option in (option for option, typed in given.items() if typed):
             output.note("note.no_picture", option=option, format=kind, quiet=quiet)
+    elif FORMATS[kind].places:
+        for option in ("--parameters", "--after", "--key"):
+            if given[option]:
+                output.note("note.unused", option=option, format=kind, quiet=quiet)
     elif given["--parameters"] and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
         output.note("note.no_step", quiet=quiet)
 
