@@ -14,6 +14,7 @@ import attn_cli
 from attn_cli import vocabulary
 from attn_cli.families import FAMILIES
 from attn_cli.model.family import Family
+from attn_cli.views import html
 from attn_cli.words import LANGUAGES, en
 
 PACKAGE = Path(attn_cli.__file__).parent
@@ -139,11 +140,11 @@ def test_imports_point_downwards_through_others_too(path):
 
 
 VIEWS = [path for path in MODULES if part_of(path) == "views"]
-DOCUMENTS = ("json", "csv", "npz", "schema", "check", "saved")
+DOCUMENTS = ("json", "csv", "npz", "schema", "check", "saved", "__init__")
 PAGES = [path for path in VIEWS if path.stem not in DOCUMENTS]
 DRAWERS = (
     "table", "matrix", "strips", "folding", "charts", "drawers", "cells", "heatmap", "dots",
-    "lines",
+    "lines", "svg", "screen",
 )  # fmt: skip
 
 
@@ -316,13 +317,17 @@ def test_the_vocabulary_agrees_with_itself():
     }  # fmt: skip
 
 
+_FILES = (".json", ".safetensors", ".html", ".css")
+
+
 def test_every_sentence_is_used_and_every_used_sentence_exists():
     tables = {PACKAGE / "words" / language for language in LANGUAGES}
     source = "\n".join(p.read_text() for p in MODULES if p.parent not in tables)
     used = set(re.findall(r"""["\']([a-z_]+\.[a-z0-9_]+)["\']""", source))
+    used |= html.keys()  # those of the page's own script
     keys = set(en.SENTENCES)
     families = {key.split(".")[0] for key in keys}
     unknown = {name for name in used if name.split(".")[0] in families and name not in keys}
-    assert {name for name in unknown if not name.endswith((".json", ".safetensors"))} == set()
+    assert {name for name in unknown if not name.endswith(_FILES)} == set()
     dynamic = {k for k in keys if f'f"{k.split(".")[0]}.' in source}
     assert keys - used - dynamic == set()

@@ -1,6 +1,7 @@
 """The screens of both READMEs are real: each `$ attn …` line is run, and its output compared.
 
-`python tests/test_readme.py` writes the outputs anew.
+So are their pictures: the command stands in a comment above each, and `--format svg` draws it.
+`python tests/test_readme.py` writes the outputs and the pictures anew.
 """
 
 import io
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -26,6 +28,7 @@ README = ROOT / "README.md"
 # Each with the locale in which its screens are made.
 READMES = {README: "C.UTF-8", ROOT / "README.zh.md": "zh_CN.UTF-8"}
 NUMBER = r"(?<![\w.])-?\d+\.\d+(?:e-\d+)?"
+PICTURE = re.compile(r"<!-- (attn [^\n]+) -->\n!\[[^\]]+\]\((samples/screens/[\w.]+\.svg)\)")
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
 
@@ -112,6 +115,36 @@ def test_screens_are_what_the_commands_print(locale, command, output):
         assert read(piped.stdout.decode())[0] == words
 
 
+def told(picture: str) -> tuple[list[str], list[float]]:
+    """What a picture says: each of its texts, without places and shades."""
+    return read("\n".join(ElementTree.fromstring(picture).itertext()))
+
+
+def pictures() -> list[tuple[str, str, str]]:
+    return [
+        (locale, *found)
+        for readme, locale in READMES.items()
+        for found in PICTURE.findall(readme.read_text())
+    ]
+
+
+@pytest.mark.parametrize("locale, command, path", pictures())
+def test_pictures_are_what_the_commands_draw(locale, command, path):
+    data = (ROOT / path).read_text()
+    now = attn(f"{command} --format svg", locale)
+    (words, numbers), (words_now, numbers_now) = told(data), told(now)
+    assert words == words_now
+    assert numbers == pytest.approx(numbers_now, abs=0.011, rel=1e-4)
+    assert len(data) <= 60_000
+
+
+def test_every_picture_is_shown_and_there_are_few():
+    shown = [path for _, _, path in pictures()]
+    there = (ROOT / "samples" / "screens").iterdir()
+    assert sorted(shown) == sorted(str(path.relative_to(ROOT)) for path in there)
+    assert 2 <= len(shown) <= 12
+
+
 def questions(readme: Path) -> list[tuple[str, list[str]]]:
     """Each row of the table of questions: its command, and what its page is said to hold."""
     rows = re.findall(
@@ -193,6 +226,8 @@ def write_anew(readme: Path, locale: str) -> None:
         parts = [f"$ {command}\n" + run(command, locale).strip("\n") + "\n" for command in commands]
         text = text.replace(f"```console\n{block}```", "```console\n" + "".join(parts) + "```")
     readme.write_text(text)
+    for command, path in PICTURE.findall(text):
+        (ROOT / path).write_text(attn(f"{command} --format svg", locale))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`attn heads`: every head of a layer side by side, all heads in one ranking, proofs, circuits."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import isqrt
@@ -29,7 +29,7 @@ from attn_cli.words import note
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
-    from attn_cli.records import Prompt
+    from attn_cli.records import Address, Prompt
 
 # Documents have the weights of prompts up to so many tokens; of several layers, of shorter ones,
 # so that they are no more.
@@ -97,8 +97,7 @@ class _Asked(NamedTuple):
         """Options for the matrices of a page, and whether they are used."""
         view = self.out.view
         used = {"--layout": self.out.layout != "rows", f"--view {view}": view in _OF_MATRICES}
-        page = not (self.documents or self.picture)
-        return {option: given and page for option, given in used.items()}
+        return {option: given and not self.documents for option, given in used.items()}
 
 
 def command(
@@ -138,13 +137,9 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
     layer, head = typed.layer, "all" if typed.head is None else typed.head
     blocks, of_stack = session.chosen(model.facts, where, layer, head)
     numbers = list(dict.fromkeys(block.layer for block in blocks))
-    picture = asked.picture
     several = len(blocks) > 1 or bool(typed.sort)
     most = isqrt(_MOST**2 // len(blocks))
-    if several:
-        _refuse(asked.of_matrices, "a ranking", _NO_MATRIX)
-    if picture:
-        _refuse({"--sort": typed.sort}, "a picture", "its heads are in the order of their numbers")
+    _refuse_unused(asked, several=several)
     chosen = {"layer": numbers[0] if len(numbers) == 1 else numbers,
               "head": list(of_stack[blocks[0].stack]),
               "without_first": typed.without_first}  # fmt: skip
@@ -153,11 +148,10 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
         """How many of the last weights are kept (0: all): a large square is read by nobody."""
         if asked.documents:
             return int(max(len(read.tokens), len(read.last.tokens)) > most)
-        return 0 if picture or (asked.out.full and not several) else 1 if several else GRID
+        return 0 if asked.picture or (asked.out.full and not several) else 1 if several else GRID
 
     def answer(read: "Prompt") -> output.Result:
-        if typed.without_first and any(len(read.sides(*at)[1].tokens) < 2 for at in where):
-            raise UsageError("--without-first leaves no key of a single token", "two or more")
+        _check_prompt(asked, read, blocks, of_stack)
         question = session.ask(
             prompt=read, model=model, layer=layer, head=head, next=False,
             **asked.what_if.settings(), stack=asked.attention.stack, kind=asked.attention.kind,
@@ -175,11 +169,32 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
             notes += (note(key, most=most, layers=len(blocks)),)
         result = ranked(found, typed.sort or "norm") if several else found[0]
         page = partial(ranking.page if several else one_layer.page, trace, result)
-        if picture:
-            page = partial(one_layer.picture, trace, found)
+        page = partial(one_layer.picture, trace, found) if asked.picture else page
         return output.Result(page, result, model.facts, read, trace.settings, notes)
 
     return answer
+
+
+def _refuse_unused(asked: _Asked, *, several: bool) -> None:
+    """Raises UsageError for options that a picture, or a ranking of several layers, cannot use."""
+    if asked.picture:
+        given = {"--sort": asked.chosen.sort}
+        _refuse(given, "a picture", "its heads are in the order of their numbers")
+    elif several:
+        _refuse(asked.of_matrices, "a ranking", _NO_MATRIX)
+
+
+def _check_prompt(
+    asked: _Asked, read: "Prompt", blocks: "Sequence[Address]", heads: "Mapping[str, Sequence[int]]"
+) -> None:
+    """Raises UsageError for too few tokens, ContentError for more than there is a picture of."""
+    sides = [(len(heads[at.stack]), *read.sides(at.stack, at.kind)) for at in blocks]
+    if asked.chosen.without_first and any(len(keys.tokens) < 2 for _, _, keys in sides):
+        raise UsageError("--without-first leaves no key of a single token", "two or more")
+    if asked.picture:
+        from attn_cli.views.panels import check
+
+        check(sum(count * len(q.tokens) * len(k.tokens) for count, q, k in sides))
 
 
 def _refuse_idle(asked: _Asked) -> None:

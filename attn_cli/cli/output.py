@@ -196,7 +196,7 @@ def _look(options: "OutputOptions") -> "Look":
     )
 
 
-def drawn(page: "Page", options: "OutputOptions", kind: str) -> bytes:
+def drawn(page: "Page", options: "OutputOptions", kind: str = "table") -> bytes:
     """A page as it is written in a format, or on this screen, under these options."""
     from attn_cli.views.drawers import drawer
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from attn_cli.model.family import Model
-    from attn_cli.model.selection import Positions
     from attn_cli.records import Prompt, Trace
 
 EXAMPLES = (
@@ -76,50 +75,54 @@ def command(
     layer, head = FORMATS[kind].chosen(layer, head)
     blocks, heads = session.chosen(model.facts, where, layer, head)
     steps, picture = _steps(step, kind, quiet=prompt.quiet), bool(FORMATS[kind].page)
-    idle = {
-        "--after": after,
-        "--parameters": parameters,
-        "--no-next": no_next,
-        "--top": top != _TOP,
-    }
-    for option in (option for option, typed in idle.items() if typed and picture):
-        output.note("note.no_picture", option=option, format=kind, quiet=prompt.quiet)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
-    if parameters and not picture and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
-        output.note("note.no_step", quiet=prompt.quiet)
+    idle = {"--step": step, "--after": after, "--no-next": no_next, "--top": top != _TOP}
+    idle |= {"--parameters": parameters, "--key": key and not picture}
+    _tell_idle(idle, kind, arrays, quiet=prompt.quiet)
 
     def answer(read):
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
         places = {place: positions(longer, place, query, key) for place in where}
-        chosen = kept(longer, places)
         drawing = Drawing(model.facts, longer, blocks, heads, places, parameters, after)
         found = yield session.ask(
             prompt=longer, model=model, layer=layer, head=head,
-            **_asked(kind, arrays, chosen, drawing),
+            **_asked(kind, arrays, drawing),
             next=not (no_next or picture), top=top, ending=whole or FORMATS[kind].drawn,
             **typed, stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
         )  # fmt: skip
-        settings, notes = {**found.settings, **settings}, found.notes + notes
-        found = replace(found, settings=settings, notes=notes)
+        found = replace(found, settings={**found.settings, **settings}, notes=found.notes + notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
         page = partial(page_of, found, out, quiet=prompt.quiet, **more)
-        if picture:
-            page = partial(_picture, found, shown)
-        return output.Result(page, found, notes=_beside(notes, whole))
+        page = partial(picture_of, found, shown) if picture else page
+        return output.Result(page, found, notes=_beside(found.notes, whole))
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
 
 
 def _steps(step: "Sequence[str]", kind: str, *, quiet: bool) -> frozenset[int]:
-    """The chosen steps: what is drawn has all, and a picture the weights."""
-    if step and (FORMATS[kind].drawn or FORMATS[kind].page):
+    """The chosen steps: what is drawn has all."""
+    if step and FORMATS[kind].drawn:
         output.note("note.unused", option="--step", format=kind, quiet=quiet)
         step = ()
     return parse.steps(step) if step else frozenset(range(1, 7))
+
+
+def _tell_idle(given: "Mapping[str, object]", kind: str, arrays: set[str], *, quiet: bool) -> None:
+    """Says which of the options that were given do nothing: a picture shows weights alone, and
+    parameters belong to steps."""
+    if FORMATS[kind].page:
+        for option in (option for option, typed in given.items() if typed):
+            output.note("note.no_picture", option=option, format=kind, quiet=quiet)
+    elif FORMATS[kind].places:
+        for option in ("--parameters", "--after", "--key"):
+            if given[option]:
+                output.note("note.unused", option=option, format=kind, quiet=quiet)
+    elif given["--parameters"] and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
+        output.note("note.no_step", quiet=quiet)
 
 
 def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
@@ -131,8 +134,6 @@ def _beside(notes: tuple[Note, ...], whole: bool) -> tuple[Note, ...]:
 
 def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> set[str]:
     """The arrays a format shows; a page needs some of the other steps' to explain its own."""
-    if FORMATS[kind].page:  # the picture
-        return {"visible", "weights", "sink_share"}
     names = {n for n, spec in vocabulary.ARRAYS.items() if not spec.opt_in or parameters}
     if kind == "table":
         names |= vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {"b_q", "b_o"}
@@ -145,16 +146,14 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
     return shown
 
 
-def _asked(
-    kind: str, arrays: set[str], chosen: "Mapping[tuple[str, str], Positions]", drawing: Drawing
-) -> dict[str, Any]:
+def _asked(kind: str, arrays: set[str], drawing: Drawing) -> dict[str, Any]:
     """What a format keeps of a pass: what is drawn tells of every token, a document just of those
     that were asked for."""
-    form = FORMATS[kind]
+    form, chosen = FORMATS[kind], kept(drawing.prompt, drawing.shown)
     if kind != "table" and not (form.drawn or form.page):
         return {"arrays": arrays, "positions": chosen}
-    if form.drawn:
-        arrays = import_module(form.arrays).needed(drawing)
+    if kind != "table":
+        arrays = import_module(form.page or form.arrays).needed(drawing)
     return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
 
 
@@ -193,7 +192,8 @@ def _continued(
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
 
 
-def _picture(trace: "Trace", shown: dict[Any, Any]) -> list[Any]:
+def picture_of(trace: "Trace", shown: dict[Any, Any]) -> list[Any]:
+    """The page of a trace's picture (see `views.trace.picture`)."""
     from attn_cli.views.trace import picture
 
     return picture(trace, shown)

@@ -181,8 +181,15 @@ def _pool() -> _Pool:
     return _Pool()
 
 
-if hasattr(os, "register_at_fork"):  # a child has none of the threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+def _born() -> None:
+    """A child process has none of the threads, of which one may have held the lock."""
+    global _lock  # noqa: PLW0603 - the parent's may never be let go
+    _lock = threading.Lock()
+    _pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_born)
 
 
 # --- BLAS's own threads --------------------------------------------------------------------------

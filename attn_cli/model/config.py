@@ -92,10 +92,12 @@ class ConfigReader:
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
+        self._asked.add(key)
         return self._values.get(key) is not None
 
     def says(self, key: str) -> bool:
         """Whether the key is there, be it null."""
+        self._asked.add(key)
         return key in self._values
 
     def _get(self, key: str, default: Any) -> Any:

@@ -18,7 +18,7 @@ from attn_cli.checkpoints.lora import LowRank, added
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten, some
-from attn_cli.model.composite import naming_of_text
+from attn_cli.model.composite import naming_of_text, text_alone
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.tensors import OUTPUT, of_layers
@@ -101,7 +101,8 @@ def _named(names: tuple[str, ...] | str, module: str) -> bool:
 
 def adapted(model: Model, name: str) -> Model:
     """The model with the adapter in the folder `name`, or of that name in the Hugging Face cache:
-    no matrix that it leaves alone is touched.
+    no matrix that it leaves alone is touched. What it changes of a part that sees pictures is left
+    out with that part.
 
     Raises ContentError for what is no adapter, or for another model, or not computed here.
     """
@@ -115,6 +116,10 @@ def adapted(model: Model, name: str) -> Model:
     settings = _settings(ConfigReader(values, where, model.ignored, unknown=unknown))
     base = values.get("base_model_name_or_path")
     hint = _BASE.format(shorten(base)) if isinstance(base, str) and base else ""
+    tensors, unread = _of_text(model, tensors)
+    if unread[0] and not tensors:
+        what = f"{path}: the adapter changes only what sees pictures"
+        raise ContentError(what, f"attn reads the text part of {model.facts.name} alone")
     found = _Fitting(model, str(path), hint).all(tensors, settings)
     stored = {**model.weights.stored, **{n: Stored(place, f) for n, (place, f, _) in found.items()}}
     used = {place: tensor for place, _, tensor in found.values()}
@@ -126,7 +131,25 @@ def adapted(model: Model, name: str) -> Model:
         adapter=own or str(path),
     )
     weights = replace(model.weights, tensors={**kept, **used}, stored=stored)
-    return replace(model, facts=facts, weights=weights, unknown=(*model.unknown, *unknown))
+    return replace(
+        model, facts=facts, weights=weights, unknown=(*model.unknown, *unknown),
+        unread=(model.unread[0] + unread[0], model.unread[1] + unread[1]),
+    )  # fmt: skip
+
+
+def _may_see_pictures(model: Model) -> bool:
+    """Whether it may be the text of a picture model: a GGUF file does not say so."""
+    return bool(model.reserved or model.metadata)
+
+
+def _of_text(
+    model: Model, tensors: Mapping[str, Tensor]
+) -> tuple[Mapping[str, Tensor], tuple[int, int]]:
+    """Without what is for pictures, if the model may be of these: how many tensors and numbers."""
+    if not _may_see_pictures(model):
+        return tensors, (0, 0)
+    text, unread = text_alone({name.removeprefix(_PREFIX): of for name, of in tensors.items()})
+    return {name: of for name, of in tensors.items() if name.removeprefix(_PREFIX) in text}, unread
 
 
 def _tensors(path: Path, name: str) -> dict[str, Tensor]:
@@ -186,9 +209,7 @@ class _Fitting:
         self._model, self._where, self._hint = model, where, hint
         family, config = model.family, model.config
         naming = family.naming(config)
-        # A GGUF file may be of a picture model's text, and does not say so.
-        of_text = model.reserved or model.metadata
-        self._naming = naming_of_text(naming) if of_text else naming
+        self._naming = naming_of_text(naming) if _may_see_pictures(model) else naming
         self._raised = family.gguf.raised if model.metadata and family.gguf else 0.0
         self._shapes = of_layers(family.shapes(config), config)
         # A matrix is (input, output) in families whose biases are as long as its second axis.

@@ -72,6 +72,22 @@ def marked_page(model: Facts, prompt: Prompt, found: "Marked") -> Page:
     return [*items, Columns(note("exercise.answers"), columns)]
 
 
+def saved_page(model: Facts, prompt: Prompt, found: "Found", settings: Mapping[str, Any]) -> Page:
+    """The page of a saved sheet, or of answers. Raises ValueError, and LookupError, where cells are
+    named that are not there."""
+    marks = type(found).__name__ == "Marked"
+    sides = (len(side.tokens) for side in prompt.sides(found.stack, found.kind))
+    tokens = dict(zip(("query", "key"), sides, strict=True))
+    shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
+    for one in found.marks if marks else found.blanks:
+        place, shape = (one.row, one.column), () if marks else shapes[one.array]
+        counts = [tokens.get(axis) for axis in vocabulary.sides_of(one.array)]
+        for at, counted in zip(place * 2, (*counts, *shape), strict=not marks):
+            if at < 0 or (counted is not None and at >= counted):
+                raise ValueError
+    return marked_page(model, prompt, found) if marks else page(model, prompt, found, settings)
+
+
 def _not_asked(sheet: "Sheet", settings: Mapping[str, Any]) -> Page:
     """Which steps no number can be left blank in, where all were asked for."""
     others = [str(step) for step in range(1, 7) if step not in sheet.steps]

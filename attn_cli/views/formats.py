@@ -12,7 +12,7 @@ class Format(NamedTuple):
     that is `drawn` shows a trace as a page does, every token of it: `needed` of its module says
     which arrays that takes, or refuses (see `Drawing`). `places`: the layers and heads that are
     drawn where none are chosen. `page`: the module whose `render` draws the items of a page as
-    bytes: its picture, or in a view that was asked for the page as on a screen.
+    bytes: its picture, or in a view that was asked for the page as on a screen; `needed` as above.
     """
 
     suffixes: tuple[str, ...]

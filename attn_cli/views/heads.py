@@ -55,6 +55,9 @@ def picture(trace: Trace, layers: "Sequence[Heads]") -> Page:
         titles = [at_layer(trace, *at, head.head) for head in one.heads]
         (*sink, item) = grids(trace, one)
         said = sink or said
+        if trace.settings.get("without_first"):
+            hidden, keys = item.hidden[:, 1:], item.keys[1:]
+            item = item._replace(weights=item.weights[..., 1:], hidden=hidden, keys=keys)
         found.append(item._replace(titles=titles))
     first = first_token([label(name) for name in names])
     split = [say("svg.split", first=first)] * bool(trace.settings.get("without_first"))

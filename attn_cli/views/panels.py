@@ -5,29 +5,36 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
 from attn_cli.errors import ContentError, size
 from attn_cli.views import numbers
-from attn_cli.views.text import visible
+from attn_cli.views.markup import element, text
 from attn_cli.words import sentence
 
 # Beyond so many cells of a page they have no rects and titles of their own; a picture of more
 # bytes is refused.
 MOST_RECTS, MOST_BYTES = 20_000, 16 << 20
+SEES = 0.6  # the shade of a cell that is not hidden and has no number
 _RUN = 28  # bytes of a run of cells in a path, about
 INK, PAPER, TEXT, LINE = "#08306b", "#ffffff", "#1a1a1a", "#6b6b6b"
+BLACK = "#000000"
 HIDDEN, BROKEN = "url(#attn-hidden)", "url(#attn-nan)"
 # Hatched, so that what is hidden is told apart without colour.
 PATTERNS = (
-    '<pattern id="attn-hidden" width="5" height="5" patternUnits="userSpaceOnUse">'
-    f'<path d="M-1 1L1 -1M0 5L5 0M4 6L6 4" stroke="{LINE}" stroke-width="0.8"/></pattern>'
-    '<pattern id="attn-nan" width="6" height="6" patternUnits="userSpaceOnUse">'
-    '<rect width="6" height="6" fill="#ffd9a8"/>'
-    f'<path d="M0 0L6 6M0 6L6 0" stroke="{TEXT}"/></pattern>'
-)
+    element(
+        "pattern",
+        element("path", d="M-1,1L1,-1M0,5L5,0M4,6L6,4", stroke=LINE, stroke_width=0.8),
+        id="attn-hidden", width=5, height=5, patternUnits="userSpaceOnUse",
+    ),
+    element(
+        "pattern",
+        element("rect", width=6, height=6, fill="#ffd9a8"),
+        element("path", d="M0,0L6,6M0,6L6,0", stroke=TEXT),
+        id="attn-nan", width=6, height=6, patternUnits="userSpaceOnUse",
+    ),
+)  # fmt: skip
 
 
 class Squares(NamedTuple):
@@ -56,27 +63,12 @@ class Cell(NamedTuple):
     told: bool = False
 
 
-def text(words: str) -> str:
-    """Words as the content of an element; outside text can become neither markup nor control."""
-    return escape(visible(words))
-
-
-def attribute(words: str) -> str:
-    """Words as an attribute in its quotes."""
-    return quoteattr(visible(words))
-
-
-def check(squares: Sequence[Squares]) -> None:
-    """Raises ContentError where the picture would take too many bytes."""
-    if count(squares) <= MOST_RECTS:
-        return
-    runs = sum(int(np.diff(one.hidden, axis=-1).sum()) + one.hidden.shape[1] for one in squares)
-    needed = count(squares) * 4 // 3 + runs * _RUN
-    if needed > MOST_BYTES:
-        raise ContentError(
-            f"the picture would take up to {size(needed)}, more than {size(MOST_BYTES)}",
-            "fewer layers, heads, queries or keys: --layer, --head, --query, --key",
-        )
+def check(cells: int, runs: int = 0) -> None:
+    """Raises ContentError where so many cells, and runs of hidden ones, take too many bytes."""
+    needed = cells * 4 // 3 + runs * _RUN  # as base64
+    if cells > MOST_RECTS and needed > MOST_BYTES:
+        sizes = {"size": size(needed), "most": size(MOST_BYTES)}
+        raise ContentError(sentence("svg.too_large", **sizes), sentence("svg.fewer"))
 
 
 def count(squares: Sequence[Squares]) -> int:
@@ -84,26 +76,34 @@ def count(squares: Sequence[Squares]) -> int:
     return sum(one.values.size for one in squares)
 
 
+def runs(squares: Sequence[Squares]) -> int:
+    """About how many runs of hidden cells there are in the rows of all squares."""
+    ends = (np.count_nonzero(one.hidden[..., 1:] != one.hidden[..., :-1]) for one in squares)
+    return sum(map(int, ends)) + sum(one.hidden.shape[0] * one.hidden.shape[1] for one in squares)
+
+
 def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str]:
     """Each square as a group at its own origin; its cells are `rects` with titles, or an image."""
     texts = _texts(one, digits) if rects else None
     for place, values in enumerate(one.values):
         hidden = one.hidden[place]
-        shape = f'width="{values.shape[1] * cell.width}" height="{values.shape[0] * cell.height}"'
-        parts = [f"<title>{text(one.titles[place])}</title>"]
+        high, wide = values.shape
+        shape = {"width": wide * cell.width, "height": high * cell.height}
+        parts = [element("title", text(one.titles[place]))]
         if texts is not None:
             parts += _rects(one, place, cell, texts[place])
         else:
-            parts.append(f'<image {shape} href="{_png(values, hidden)}" {_SHARP}/>')
+            shades = values * SEES if one.flat else values
+            parts.append(element("image", **shape, **_SHARP, href=_png(shades, hidden)))
             broken = ~np.isfinite(values) & ~hidden
             for where, fill in ((hidden, HIDDEN), (broken, BROKEN)):
                 if where.any():
-                    parts.append(f'<path fill="{fill}" d="{_runs(where, cell)}"/>')
-        parts.append(f'<rect class="frame" {shape}/>')
-        yield f'<g fill="{INK}">{"".join(parts)}</g>'
+                    parts.append(element("path", fill=fill, d=_runs(where, cell)))
+        parts.append(element("rect", class_="frame", **shape))
+        yield element("g", *parts, fill=INK)
 
 
-_SHARP = 'preserveAspectRatio="none" style="image-rendering:pixelated"'
+_SHARP = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated"}
 
 
 def _texts(one: Squares, digits: int) -> np.ndarray:
@@ -118,19 +118,19 @@ def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             value, there = float(values[i, j]), not hidden[i, j]
-            shade = _shade(value) if not one.flat else 0.6 * there
+            shade = _shade(value) if not one.flat else SEES * there
             pair = {"row": column, "column": row} if one.turned else {"row": row, "column": column}
             said = {**pair, "number": texts[i, j]}
-            where = f'x="{j * cell.width}" y="{i * cell.height}"'
-            where += f' width="{cell.width}" height="{cell.height}"'
+            where = {"x": j * cell.width, "y": i * cell.height}
+            where |= {"width": cell.width, "height": cell.height}
             broken = there and not np.isfinite(value)
-            fill = f'fill="{BROKEN}"' if broken else f'fill-opacity="{shade:.4g}"'
+            fill = {"fill": BROKEN} if broken else {"fill_opacity": f"{shade:.4g}"}
             title = _title(said, there=there, flat=one.flat, empty=not value > 0)
             if not there:  # what a hidden cell has all the same shows through
                 if shade:
-                    yield f"<rect {where} {fill}/>"
-                fill = f'fill="{HIDDEN}"'
-            yield f"<rect {where} {fill}><title>{title}</title></rect>"
+                    yield element("rect", **where, **fill)
+                fill = {"fill": HIDDEN}
+            yield element("rect", element("title", title), **where, **fill)
             mark = one.marks[place, i, j] if one.marks is not None else ""
             if cell.told and there and not one.flat:
                 mark = texts[i, j]
@@ -154,12 +154,12 @@ def _shade(value: float) -> float:
 def _mark(words: str, column: int, row: int, cell: Cell, shade: float) -> str:
     """Words in the middle of a cell, in whichever of black and white is easier to read there."""
     x, y = (column + 0.5) * cell.width, (row + 0.5) * cell.height + 4
-    fill = PAPER if shade > _DARK else TEXT
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="middle" fill="{fill}">{text(words)}</text>'
+    fill = PAPER if shade > _DARK else BLACK
+    return element("text", text(words), x=x, y=y, text_anchor="middle", fill=fill)
 
 
 # Above this shade of the ink white has the larger contrast.
-_DARK = 0.6
+_DARK = 0.655
 
 
 def _runs(where_RC: np.ndarray, cell: Cell) -> str:

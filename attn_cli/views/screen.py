@@ -8,13 +8,14 @@ from typing import NamedTuple
 from attn_cli.views.drawers import drawer
 from attn_cli.views.items import Page
 from attn_cli.views.look import Look
-from attn_cli.views.panels import text
+from attn_cli.views.markup import document, element, text
 
 _ADVANCE, _LEADING, _FONT, _MARGIN = 8.4, 18, 14, 12  # pixels
 _PAPER, _INK = "#000000", "#e6e6e6"
 _TERMINAL = {"TERM": "xterm-256color"}
 _STYLE = (
-    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px;fill:{_INK}}}"
+    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px;fill:{_INK};"
+    "white-space:pre}"
     ".b{font-weight:bold}.i{font-style:italic}"
 )
 # A part of fewer columns keeps its own length; a longer one is set in that of the screen's columns,
@@ -38,21 +39,15 @@ def render(page: Page, look: Look) -> bytes:
     look = look._replace(colour=True, terminal=_TERMINAL)
     lines = drawer(look).draw(page, look).strip("\n").split("\n")
     told = look._replace(view="lines", colour=False)
-    title, *said = drawer(told).draw(page, told).strip().split("\n")
+    title, *rest = (line.strip() for line in drawer(told).draw(page, told).strip().split("\n"))
+    said = " ".join(filter(None, rest or [title]))
     wide, high = round(look.width * _ADVANCE + 2 * _MARGIN), len(lines) * _LEADING + 2 * _MARGIN
     parts = [list(_parts(line)) for line in lines]
     inks = sorted({part.ink for line in parts for part in line} - {""})
     style = _STYLE + "".join(f".c{i}{{fill:{ink}}}" for i, ink in enumerate(inks))
     drawn = "\n".join(_line(line, i, inks) for i, line in enumerate(parts) if line)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
-        f'viewBox="0 0 {wide} {high}" role="img" aria-labelledby="attn-title attn-desc" '
-        'xml:space="preserve">'
-        f'<title id="attn-title">{text(title.strip())}</title>'
-        f'<desc id="attn-desc">{text(" ".join(line.strip() for line in said if line))}</desc>'
-        f'<style>{style}</style><rect width="{wide}" height="{high}" rx="6" fill="{_PAPER}"/>\n'
-        f"{drawn}\n</svg>\n"
-    ).encode("utf-8", "replace")
+    paper = element("rect", width=wide, height=high, rx=6, fill=_PAPER)
+    return document(wide, high, title, said, style, paper, f"\n{drawn}\n")
 
 
 def _parts(line: str) -> Iterator[_Part]:
@@ -79,7 +74,7 @@ def _parts(line: str) -> Iterator[_Part]:
             yield _Part(words, column, ink, paper, kinds)
             continue
         # Each word of its own: a font's wide characters are seldom just two columns wide.
-        for word in re.finditer(r"\S+(?: \S+)*", words):
+        for word in re.finditer(r"\S+(?:\x20\S+)*", words):
             yield _Part(word[0], column + cell_len(words[: word.start()]), ink, paper, kinds)
 
 
@@ -90,20 +85,17 @@ def _line(parts: list[_Part], number: int, inks: list[str]) -> str:
     papers, written = [], []
     for words, column, ink, paper, kinds in parts:
         if paper:
-            papers.append(
-                f'<rect x="{_MARGIN + column * _ADVANCE:g}" y="{top}" '
-                f'width="{cell_len(words) * _ADVANCE:g}" height="{_LEADING}" fill="{paper}"/>'
-            )
+            x, length = _MARGIN + column * _ADVANCE, cell_len(words) * _ADVANCE
+            papers.append(element("rect", x=x, y=top, width=length, height=_LEADING, fill=paper))
         shown = words.strip(" ")
         if not shown:
             continue
         wide = cell_len(shown)
         x = _MARGIN + (column + len(words) - len(words.lstrip(" "))) * _ADVANCE
-        how = f'x="{x:g}"' + f' textLength="{wide * _ADVANCE:g}"' * (wide >= _SHORT)
+        length = wide * _ADVANCE if wide >= _SHORT else ""
         classes = " ".join((*kinds, f"c{inks.index(ink)}") if ink else kinds)
-        how += f' class="{classes}"' if classes else ""
-        written.append(f"<tspan {how}>{text(shown)}</tspan>")
-    return "".join(papers) + f'<text y="{top + _FONT}">{"".join(written)}</text>'
+        written.append(element("tspan", text(shown), x=x, textLength=length, class_=classes))
+    return "".join((*papers, element("text", *written, y=top + _FONT)))
 
 
 def _hex(colour: object) -> str:

@@ -170,12 +170,9 @@ def _heads_picture(saved: Saved, look: Look) -> Shown:
 def _of_heads(saved: Saved) -> Trace:
     """A trace of which pages of heads need no arrays."""
     found = saved.result
-    return Trace(
-        model=saved.model, prompt=saved.prompt, settings=saved.settings,
-        attention=tuple(
-            _seen(saved, one) for one in (found.layers if isinstance(found, Layers) else [found])
-        ),
-    )  # fmt: skip
+    blocks = found.layers if isinstance(found, Layers) else [found]
+    shared = {"model": saved.model, "prompt": saved.prompt, "settings": saved.settings}
+    return Trace(**shared, attention=tuple(_seen(saved, one) for one in blocks))
 
 
 def _seen(saved: Saved, one: Heads) -> Attention:
@@ -219,10 +216,6 @@ def _mask(saved: Saved, _: Look) -> Shown:
     names = mask.names_of(saved.settings, saved.settings["compared_with"])
     lacks = [note("show.window")] * (found.kind == "self" and saved.model.partial)
     return Shown(mask.page(trace, replace(found, removed=tuple(cells)), *names), lacks)
-
-
-def _pictured(shown: Shown) -> Shown:
-    return shown._replace(page=mask.without_columns(shown.page))
 
 
 # What the page of the lens says of norms and biases.
@@ -357,22 +350,6 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
-def _exercise(saved: Saved, _: Look) -> Shown:
-    found, shared = saved.result, (saved.model, saved.prompt, saved.result)
-    sides = (len(side.tokens) for side in saved.prompt.sides(found.stack, found.kind))
-    tokens = dict(zip(("query", "key"), sides, strict=True))
-    marks = type(found).__name__ == "Marked"
-    shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
-    for one in found.marks if marks else found.blanks:
-        for at, axis in zip((one.row, one.column), vocabulary.sides_of(one.array), strict=True):
-            _check_places([at], tokens.get(axis, at + 1))
-        for at, count in zip((one.row, one.column), shapes.get(one.array, ()), strict=bool(shapes)):
-            _check_places([at], count)
-    if marks:
-        return Shown(exercise.marked_page(*shared))
-    return Shown(exercise.page(*shared, saved.settings))
-
-
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -397,10 +374,10 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
-    "exercise": _exercise,
+    "exercise": lambda s, _: Shown(exercise.saved_page(s.model, s.prompt, s.result, s.settings)),
 }
 # What of the page is a picture.
 PICTURES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "heads": _heads_picture,
-    "mask": lambda s, look: _pictured(_mask(s, look)),
+    "mask": lambda s, look: (one := _mask(s, look))._replace(page=mask.without_columns(one.page)),
 }

@@ -7,8 +7,10 @@ import numpy as np
 from rich.cells import cell_len
 
 from attn_cli.views import numbers, panels, table
+from attn_cli.views.formats import Drawing
 from attn_cli.views.items import Grids, Heading, Matrix, Page, Picture, Say, axes_of
 from attn_cli.views.look import Look
+from attn_cli.views.markup import document, element, text
 from attn_cli.views.matrix import FINE, as_laid_out, titled
 from attn_cli.views.panels import INK, LINE, PAPER, TEXT, Cell, Squares
 from attn_cli.words import sentence
@@ -16,8 +18,11 @@ from attn_cli.words import sentence
 _COLUMNS, _ADVANCE = 96, 0.6  # columns of a line of text; a column's width over its height
 _FONT, _SMALL, _LEADING, _GAP = 13, 11, 18, 14  # pixels
 _MARGIN, _ACROSS = 16, 1100
+_LITTLE, _ABREAST = 120, 1920  # so wide squares may take so many pixels, for a layer in one line
 _TOLD = 16  # rows and columns of a square alone whose cells have their numbers in them
+_MARKED = 32  # rows and columns of a mask whose changed cells have marks
 _LOOKS = 200  # rows of which a picture's description says where they look
+_ONE = 1 + 1e-5  # a share of 1, rounded
 _ROLES = {"headline": "strong", "title": "strong", "block": "strong", "what-if": "what-if"}
 
 
@@ -28,14 +33,24 @@ def render(page: Page, look: Look) -> bytes:
         from attn_cli.views import screen
 
         return screen.render(page, look)
-    return _Drawing(look).of(page).encode()
+    return _Drawing(look).of(page)
+
+
+def needed(drawing: Drawing) -> set[str]:
+    """The arrays of a trace's picture. Raises ContentError where it would be too large."""
+    cells = 0
+    for block in drawing.blocks:
+        queries, keys = drawing.shown[block.stack, block.kind]
+        cells += len(drawing.heads[block.stack]) * len(queries) * len(keys)
+    panels.check(cells)
+    return {"visible", "weights", "sink_share"}
 
 
 def _is_picture(page: Page) -> bool:
     shown = [item for item in page if not isinstance(item, Say | Heading)]
     return bool(shown) and all(
         isinstance(item, Grids | Picture)
-        or (isinstance(item, Matrix) and not (item.values < 0).any())
+        or (isinstance(item, Matrix) and not ((item.values < 0) | (item.values > _ONE)).any())
         for item in shown
     )
 
@@ -50,10 +65,13 @@ class _Drawing:
         self.said: list[str] = []
         self.wide, self.y = _COLUMNS * _FONT * _ADVANCE, float(_MARGIN)
 
-    def of(self, page: Page) -> str:
+    def of(self, page: Page) -> bytes:
+        """The whole picture."""
         found = [_squares(item, self.look) for item in page if not isinstance(item, Say | Heading)]
-        panels.check(found)
-        rects = panels.count(found) <= panels.MOST_RECTS
+        cells = panels.count(found)
+        rects = cells <= panels.MOST_RECTS
+        if not rects:
+            panels.check(cells, panels.runs(found))
         squares, before = iter(found), None
         for item in page:
             if isinstance(item, Say | Heading):
@@ -70,60 +88,58 @@ class _Drawing:
     def _say(self, item: Say | Heading) -> None:
         style = _ROLES.get(item.role, "") if isinstance(item, Say) else "strong"
         for drawn in table.renderables([item], self.look):
-            for text in table.laid_out(drawn, self.look.width):
-                for line in text.plain.split("\n"):
+            for lines in table.laid_out(drawn, self.look.width):
+                for line in lines.plain.split("\n"):
                     self._line(line.removeprefix(" ").rstrip(), style)
                     style = "" if isinstance(item, Heading) else style
 
     def _line(self, words: str, style: str = "") -> None:
         if words.strip():
             self.said.append(words.strip())
-            of_class = f' class="{style}"' if style else ""
-            self.parts.append(
-                f'<text x="{_MARGIN}" y="{self.y + _FONT:g}"{of_class}>{panels.text(words)}</text>'
-            )
+            self.wide = max(self.wide, cell_len(words) * _FONT * _ADVANCE)
+            self._write(words, _MARGIN, class_=style)
         self.y += _LEADING if words.strip() else _LEADING / 2
+
+    def _write(self, words: str, x: float, y: float = _FONT, **how: object) -> None:
+        """Words at a place of this line."""
+        self.parts.append(element("text", text(words), x=x, y=self.y + y, **how))
 
     def _draw(self, one: Squares, before: Squares | None, *, rects: bool) -> None:
         """The squares, as many in a line as there is room for, and the names of rows and columns;
         those of the columns only where they are not those of the squares `before`."""
-        cell = _cell(one)
-        if before is None or before.caption != one.caption:
+        cell = _cell(one, self.digits)
+        anew = before is None or before.caption != one.caption
+        if anew:
             self.y += _LEADING / 2
             self._line(one.caption)
-        named = before is None or list(before.columns) != list(one.columns)
+        named = anew or list(before.columns) != list(one.columns)
         margin = _MARGIN + _widest(one.rows) + 6
         title = _FONT * _ADVANCE * max(map(cell_len, one.titles), default=0)
         step = max(len(one.columns) * cell.width, title) + _GAP
-        across = max(1, int((_ACROSS + _GAP) // step))
+        across = max(1, int(((_ABREAST if step <= _LITTLE else _ACROSS) + _GAP) // step))
+        across = ceil(len(one.values) / ceil(len(one.values) / across))  # as many in each line
         drawn = list(panels.drawn(one, cell, self.digits, rects=rects))
         for first in range(0, len(drawn), across):
             some = range(first, min(first + across, len(drawn)))
             places = [(i, margin + (i - first) * step) for i in some]
             if one.titles[0]:
                 self.y += 4
-                self.parts += [
-                    f'<text class="strong" x="{x:g}" y="{self.y + _FONT:g}">'
-                    f"{panels.text(one.titles[i])}</text>"
-                    for i, x in places
-                ]
+                for i, x in places:
+                    self._write(one.titles[i], x, class_="strong")
                 self.y += _LEADING + 2
             if named and first == 0:
                 self._columns(one.columns, cell, [x for _, x in places])
             self._rows(one.rows, cell, margin - 6)
             self.parts += [
-                f'<g transform="translate({x:g} {self.y:g})">{drawn[i]}</g>' for i, x in places
+                element("g", drawn[i], transform=f"translate({x:g},{self.y:g})") for i, x in places
             ]
             self.y += len(one.rows) * cell.height + _GAP
             self.wide = max(self.wide, places[-1][1] + step - _GAP - _MARGIN)
 
     def _rows(self, names: Sequence[str], cell: Cell, right: float) -> None:
         for i in range(0, len(names), ceil(_SMALL / cell.height)):
-            y = self.y + (i + 0.5) * cell.height + 4
-            self.parts.append(
-                f'<text class="name" x="{right:g}" y="{y:g}" text-anchor="end">'
-                f"{panels.text(names[i])}</text>"
-            )
+            y = (i + 0.5) * cell.height + 4
+            self._write(names[i], right, y, class_="name", text_anchor="end")
 
     def _columns(self, names: Sequence[str], cell: Cell, starts: Sequence[float]) -> None:
         """The names above the columns, upright where they are wider than these."""
@@ -131,51 +147,49 @@ class _Drawing:
         self.y += _SMALL + 4 if flat else _widest(names) + 6
         for start in starts:
             for i in range(0, len(names), 1 if flat else ceil(_SMALL / cell.width)):
-                x, y = start + (i + 0.5) * cell.width, self.y - 4
-                how = f'x="{x:g}" y="{y:g}" text-anchor="middle"'
-                if not flat:
-                    how = f'transform="translate({x + 4:g} {y:g}) rotate(-90)"'
-                self.parts.append(f'<text class="name" {how}>{panels.text(names[i])}</text>')
+                x = start + (i + 0.5) * cell.width
+                if flat:
+                    self._write(names[i], x, -4, class_="name", text_anchor="middle")
+                    continue
+                turned = f"translate({x + 4:g},{self.y - 4:g})rotate(-90)"
+                self.parts.append(element("text", text(names[i]), class_="name", transform=turned))
 
     def _legend(self, found: Sequence[Squares]) -> None:
         """What the shades and the hatches mean, as far as there are any."""
-        shades = [(f'fill-opacity="{share:g}"', f"{share:g}") for share in (0, 0.25, 0.5, 0.75, 1)]
-        keys = [] if all(one.flat for one in found) else shades
+        keys: list[tuple[dict[str, object], str]] = []
+        if not all(one.flat for one in found):
+            keys += [({"fill_opacity": n}, f"{n:g}") for n in (0, 0.25, 0.5, 0.75, 1)]
+        if any(one.flat for one in found):
+            keys.append(({"fill_opacity": panels.SEES}, sentence("svg.key_sees")))
         if any(one.hidden.any() for one in found):
-            keys.append((f'fill="{panels.HIDDEN}"', sentence("svg.key_hidden")))
+            keys.append(({"fill": panels.HIDDEN}, sentence("svg.key_hidden")))
         if any((~np.isfinite(one.values) & ~one.hidden).any() for one in found):
-            keys.append((f'fill="{panels.BROKEN}"', sentence("svg.key_nan")))
+            keys.append(({"fill": panels.BROKEN}, sentence("svg.key_nan")))
         words = sentence("svg.scale")
-        self.parts.append(f'<text x="{_MARGIN}" y="{self.y + _FONT:g}">{panels.text(words)}</text>')
+        self._write(words, _MARGIN)
         x = _MARGIN + (cell_len(words) + 1) * _FONT * _ADVANCE
         for fill, said in keys:
-            self.parts.append(
-                f'<rect x="{x:g}" y="{self.y:g}" width="24" height="16" {fill}/>'
-                f'<rect class="frame" x="{x:g}" y="{self.y:g}" width="24" height="16"/>'
-                f'<text x="{x + 29:g}" y="{self.y + _FONT:g}">{panels.text(said)}</text>'
-            )
+            box = {"x": x, "y": self.y, "width": 24, "height": 16}
+            self.parts += [element("rect", **box, **fill), element("rect", class_="frame", **box)]
+            self._write(said, x + 29)
             x += 29 + (cell_len(said) + 2) * _FONT * _ADVANCE
         self.y += _LEADING
         self.wide = max(self.wide, x - _MARGIN)
 
-    def _whole(self) -> str:
+    def _whole(self) -> bytes:
         wide, high = ceil(self.wide + 2 * _MARGIN), ceil(self.y + _MARGIN)
         title, *rest = self.said
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}" '
-            f'viewBox="0 0 {wide} {high}" role="img" aria-labelledby="attn-title attn-desc" '
-            'xml:space="preserve">'
-            f'<title id="attn-title">{panels.text(title)}</title>'
-            f'<desc id="attn-desc">{panels.text(" ".join(rest))}</desc>'
-            f"<style>{_STYLE}</style><defs>{panels.PATTERNS}</defs>"
-            f'<rect width="{wide}" height="{high}" fill="{PAPER}"/>'
-            f'<g fill="{INK}">{"".join(f"{chr(10)}{part}" for part in self.parts)}\n</g></svg>\n'
-        )
+        return document(
+            wide, high, title, " ".join(rest or [title]), _STYLE,
+            element("defs", *panels.PATTERNS),
+            element("rect", width=wide, height=high, fill=PAPER),
+            element("g", *(f"\n{part}" for part in self.parts), fill=INK),
+        )  # fmt: skip
 
 
 _STYLE = (
-    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px}}"
-    f"text:not([fill]){{fill:{TEXT}}}.name,g g text{{font-size:{_SMALL}px}}"
+    f"text{{font-family:ui-monospace,monospace;font-size:{_FONT}px;white-space:pre}}"
+    f"text:not([fill]){{fill:{TEXT}}}.name,g>g>g>text{{font-size:{_SMALL}px}}"
     f".strong{{font-weight:bold}}text.what-if{{fill:#a1006b}}"
     f".frame{{fill:none;stroke:{LINE}}}"
 )
@@ -212,21 +226,24 @@ def _of_mask(item: Picture, look: Look) -> Squares:
     sees = np.stack([item.before, item.after])
     rows, columns = list(item.names), list(item.keys or item.names)
     marks = np.full(sees.shape, "", object)
-    marks[1, item.before & ~item.after] = "−"
-    marks[1, item.after & ~item.before] = "+"
+    marked = max(item.after.shape) <= _MARKED and (item.before != item.after).any()
+    if marked:
+        marks[1, item.before & ~item.after] = "−"
+        marks[1, item.after & ~item.before] = "+"
     if turned:
         sees, marks, rows, columns = sees.swapaxes(1, 2), marks.swapaxes(1, 2), columns, rows
     titles = [sentence("svg.before"), sentence("svg.after")]
-    caption = sentence("svg.mask", axes=axes)
+    caption = sentence("svg.mask_marked" if marked else "svg.mask", axes=axes)
     values = sees.astype(np.float32)
     return Squares(caption, titles, values, ~sees, rows, columns, turned, flat=True, marks=marks)
 
 
-def _cell(one: Squares) -> Cell:
+def _cell(one: Squares, digits: int) -> Cell:
     """The fewer squares and cells, the larger these are."""
     count, most = len(one.values), max(len(one.rows), len(one.columns))
     if count == 1 and most <= _TOLD:
-        return Cell(48, 26, told=True)
+        numerals = _widest(numbers.column(one.values, digits))
+        return Cell(max(48, ceil(numerals) + 10), 26, told=True)
     room = 640 if count == 1 else min(320, max(96, _ACROSS // count - _GAP))
     side = max(1, min(24, room // most))
     return Cell(side, side)

@@ -115,7 +115,8 @@ def picture(
         )
         at = np.ix_([at_Q[query] for query in rows], [at_K[key] for key in columns])
         found.append(Say(of_layer(trace.model, block), "block"))
-        share = block.sink_share[:, at[0][:, 0]] if "sink_share" in block.arrays else NOTHING
+        told = [block.queries.index(query) for query in rows]
+        share = block.sink_share[:, told] if "sink_share" in block.arrays else NOTHING
         grids = Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys)
         found.extend(sinks.grids(grids, share))
     return found

@@ -27,9 +27,9 @@ from attn_cli.views.workbook.sheets import LEFT, MOST_COLUMNS, TOP, Sheet
 from attn_cli.views.workbook.steps import STEPS
 from attn_cli.words import note, sentence
 
-# A workbook of so many cells takes about half a minute to write and as long to open; matrices of
+# A workbook of so many cells takes a quarter of a minute to write, and as long to open; matrices of
 # more are left out unless they are asked for.
-MOST_CELLS, MOST_PARAMETERS = 2_000_000, 400_000
+MOST_CELLS, MOST_PARAMETERS = 1_000_000, 400_000
 _BESIDE = 4  # columns that stand beside an array's
 _OF_QUERY_AND_KEY = 8  # sheets that have a cell for each pair
 _LONGEST = 32_767  # characters of a cell
@@ -53,12 +53,12 @@ def needed(drawing: Drawing) -> frozenset[str]:
     sides = [len(side.tokens) for side in drawing.prompt.sides(at.stack, at.kind)]
     if len(keys) < sides[1]:
         raise UsageError(sentence("xlsx.keys"), sentence("xlsx.keys_hint"))
-    _check_size(facts, len(queries), len(keys))
-    cells, most = _matrix_cells(facts), MOST_PARAMETERS
-    if drawing.parameters and cells > MOST_CELLS:
-        words = {"cells": cells, "most": MOST_CELLS}
-        raise ContentError(sentence("xlsx.large", **words), sentence("xlsx.large_parameters"))
-    if cells > most and not drawing.parameters:
+    _check_columns(facts, len(keys))
+    matrices = _matrix_cells(facts)
+    matrices = matrices if drawing.parameters or matrices <= MOST_PARAMETERS else 0
+    none = "xlsx.large_parameters" if drawing.parameters else "xlsx.large_none"
+    _check_cells(facts, len(queries), len(keys), matrices, none)
+    if not matrices:
         return _KEPT
     letters = "v" if facts.head_norm in ("each", "all") else "qkv"  # else they are no products
     return _KEPT | {f"{start}_{letter}" for letter in letters for start in "wb"}
@@ -88,9 +88,11 @@ def load() -> Any:
 
 def _one_head(heads: Sequence[tuple[Any, int]]) -> None:
     if len(heads) != 1:
-        named = some([f"{at.layer}.{head}" for at, head in heads], 3)
-        words = sentence("xlsx.one_head", heads=named)
-        raise UsageError(words, sentence("xlsx.one_head_hint"))
+        kinds = {at[:2] for at, _ in heads}
+        named = [f"{at.stack} {at.kind} " * (len(kinds) > 1) + f"{at.layer}.{n}" for at, n in heads]
+        words = sentence("xlsx.one_head", heads=some(named, 3))
+        hint = "xlsx.one_kind_hint" if len(kinds) > 1 else "xlsx.one_head_hint"
+        raise UsageError(words, sentence(hint, stack=heads[0][0].stack))
 
 
 def _matrix_cells(facts: Facts) -> int:
@@ -98,24 +100,29 @@ def _matrix_cells(facts: Facts) -> int:
     return facts.model_width * (2 * facts.head_width + facts.of_values)
 
 
-def _check_size(facts: Facts, queries: int, keys: int) -> None:
+def _check_columns(facts: Facts, keys: int) -> None:
     most = MOST_COLUMNS - LEFT - _BESIDE
     for what, count in (("tokens", keys), ("model", facts.model_width)):
         if count > most:
             words = {"most": MOST_COLUMNS, "what": sentence(f"xlsx.{what}_of"), "fits": most}
             raise ContentError(
-                sentence("xlsx.wide", needed=count + MOST_COLUMNS - most, **words),
+                sentence("xlsx.wide", count=count, needed=count + MOST_COLUMNS - most, **words),
                 sentence("xlsx.wide_hint", **words),
             )
-    each = _OF_QUERY_AND_KEY * keys + facts.model_width + 4 * facts.head_width
-    rest = keys * (2 * facts.model_width + 4 * facts.head_width)
-    rest += facts.model_width * facts.of_values
+
+
+def _check_cells(facts: Facts, queries: int, keys: int, matrices: int, none: str) -> None:
+    """Whether a workbook opens, with so many cells of the matrices of q, k and v; `none` is the
+    hint where no count of queries fits."""
+    width, head = facts.model_width, facts.head_width + facts.of_values
+    each = _OF_QUERY_AND_KEY * keys + width + 2 * head
+    rest = keys * 2 * (width + head) + width * facts.of_values + matrices
     cells, fits = rest + queries * each, (MOST_CELLS - rest) // each
-    if cells > MOST_CELLS:
-        hint = "xlsx.large_hint" if fits > 0 else "xlsx.large_none"
-        raise ContentError(
-            sentence("xlsx.large", cells=cells, most=MOST_CELLS), sentence(hint, fits=fits)
-        )
+    if cells <= MOST_CELLS:
+        return
+    hint = "xlsx.large_hint" if fits > 0 else none
+    words = {"cells": cells, "most": MOST_CELLS, "fits": fits}
+    raise ContentError(sentence("xlsx.large", **words), sentence(hint, **words))
 
 
 def _computed(trace: Trace) -> Head:
@@ -155,7 +162,7 @@ class _Writer:
     def write(self, trace: Trace, head: Head) -> None:
         """The first sheet, the settings and the arrays."""
         facts, cells = trace.model, _matrix_cells(trace.model)
-        there = "w_v" in head.view.arrays or facts.partial or facts.kv_latent
+        there = "w_v" in head.view.arrays or facts.kv_latent
         left_out = 0 if there or cells <= MOST_PARAMETERS else cells
         front = self.book.add_worksheet(sentence("xlsx.first"))
         self._settings(used_settings(head))
@@ -219,7 +226,8 @@ class _Writer:
         elif isinstance(cell, Live):
             page.write_formula(row, column, f"={cell.formula}", self._format("0.000"), cell.value)
         elif isinstance(cell, int | float):
-            self._number(page, row, column, cell, None)
+            form = self._format("0.000" if isinstance(cell, float) else "")
+            self._number(page, row, column, cell, form)
         elif cell:
             self._text(page, row, column, cell, self.text)
 

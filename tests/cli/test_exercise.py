@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from made_folders import made_folder
 from test_pencil import ON_PAPER
 
 import attn_cli
@@ -20,21 +21,22 @@ from attn_cli.words.en.exercise import SENTENCES
 GOLDEN = Path(__file__).parents[1] / "golden"
 PENCIL = ("exercise", "--model", "pencil", "--seed", "7")
 CROSS = ("-m", "tiny-translator", "--target", "中国 最", "--kind", "cross")
+# Each with the steps that can have blanks: those that one formula leads to, not too wide.
 SHEETS = [
-    ("dogs chase cats", "-m", "pencil"),
-    ("cats chase dogs chase", "-m", "pencil", "--blanks", "40"),
-    ("dogs", "-m", "pencil"),
-    ("the greatest thinker in China is",),
-    ("the king is", "--layer", "1", "--head", "3", "--digits", "4", "--blanks", "20"),
-    ("the king is", "--digits", "0"),
-    ("the king [MASK] a man", "-m", "tiny-encoder", "--blanks", "30"),
-    ("the king", *CROSS, "--blanks", "20"),
-    ("the king", "-m", "tiny-translator", "--stack", "encoder"),
-    ("the king", "-m", "random:layers=1,heads=2,model_width=8", "--blanks", "60"),
-    ("the king", "-m", "smollm2"),
-    ("--ids", "5,6,7", "-m", GOLDEN / "deberta-both"),
-    ("--ids", "5,6,7", "-m", GOLDEN / "bloom"),
-    ("--ids", "5,6,7", "-m", GOLDEN / "gemma2"),
+    (("dogs chase cats", "-m", "pencil"), "123456"),
+    (("cats chase dogs chase", "-m", "pencil", "--blanks", "40"), "123456"),
+    (("dogs", "-m", "pencil"), "123456"),
+    (("the greatest thinker in China is",), "3456"),
+    (("the king is", "--layer", "1", "--head", "3", "--digits", "4", "--blanks", "20"), "3456"),
+    (("the king is", "--digits", "0"), "3456"),
+    (("the king [MASK] a man", "-m", "tiny-encoder", "--blanks", "30"), "3456"),
+    (("the king", *CROSS, "--blanks", "20"), "3456"),
+    (("the king", "-m", "tiny-translator", "--stack", "encoder"), "3456"),
+    (("the king", "-m", "random:layers=1,heads=2,model_width=8", "--blanks", "60"), "123456"),
+    (("the king", "-m", "smollm2"), "45"),
+    (("--ids", "5,6,7", "-m", GOLDEN / "deberta-both"), "3456"),
+    (("--ids", "5,6,7", "-m", GOLDEN / "bloom"), "3456"),
+    (("--ids", "5,6,7", "-m", GOLDEN / "gemma2"), "3456"),
 ]
 
 
@@ -93,16 +95,38 @@ def by_hand(result, blank):
     return dot(row(left, i), column(right, j))
 
 
-@pytest.mark.parametrize("arguments", SHEETS, ids=str)
-def test_each_blank_can_be_worked_out_from_what_the_sheet_shows(attn, arguments):
+def check_sheet(attn, arguments, steps):
+    """A sheet has blanks in these steps, and each follows from what it shows."""
     found = sheet(attn, *arguments)["result"]
     key = sheet(attn, *arguments, "--key")["result"]
     assert found["tables"] == key["tables"]
+    assert "".join(map(str, found["steps"])) == steps
     nulls = sum(value is None for t in found["tables"] for row in t["values"] for value in row)
     assert nulls == len(found["blanks"]) > 0
     assert all(blank["answer"] is None for blank in found["blanks"])
     for blank, solved in zip(found["blanks"], key["blanks"], strict=True):
         assert abs(by_hand(found, blank) - solved["answer"]) <= solved["within"], blank
+        assert solved["within"] <= 26
+
+
+@pytest.mark.parametrize(("arguments", "steps"), SHEETS, ids=str)
+def test_each_blank_can_be_worked_out_from_what_the_sheet_shows(attn, arguments, steps):
+    check_sheet(attn, arguments, steps)
+
+
+def test_a_sink_is_on_the_sheet_and_leaving_it_out_is_a_known_mistake(attn, tmp_path):
+    folder = made_folder(tmp_path / "sunk", "gpt_oss-a")
+    asked = ("--ids", "5,6,7", "-m", folder, "--blanks", "20")
+    check_sheet(attn, asked, "3456")
+    result = sheet(attn, *asked, "--step", "5")["result"]
+    shown = {table["array"]: table["values"] for table in result["tables"]}
+    assert np.shape(shown["sink"]) == (1, 1)
+    blank = next(b for b in result["blanks"] if shown["visible"][b["row"]][b["column"]])
+    powers = np.exp(shown["scaled"][blank["row"]]) * shown["visible"][blank["row"]]
+    without = powers[blank["column"]] / powers.sum()
+    options = ("--ids", "5,6,7", "-m", folder, "--blanks", "20", "--step", "5", "--seed", "1")
+    mark = marks(check(attn, tmp_path, {blank["number"]: without}, *options, "--json"))
+    assert "sink" in mark[blank["number"]]["mistakes"]
 
 
 def test_the_answers_of_pencil_are_what_paper_gives(attn):
@@ -136,9 +160,15 @@ def test_blanks_stand_in_tables_of_every_view_and_nothing_is_left_out(attn):
         shown = attn("show", "--view", view, stdin=saved).text
         assert [shown.count(f"({n}) ____") for n in range(1, 9)] == [1] * 8
     assert attn("show", stdin=saved).out == attn(*PENCIL).out
-    turned = attn("show", "--layout", "columns", stdin=saved).text
-    assert turned.count(") ____") == 8
-    assert turned != attn(*PENCIL).text
+
+
+def test_blanks_stay_with_their_queries_in_the_other_layout(attn):
+    saved = attn(*PENCIL, "--step", "3,4,5", "--blanks", "9", "--json")
+    turned = attn("show", "--layout", "columns", "--view", "lines", stdin=saved.out).text
+    assert turned != attn("show", "--view", "lines", stdin=saved.out).text
+    for blank in saved.json["result"]["blanks"]:
+        cell = f"{blank['column_token']} ← {blank['row_token']}: ({blank['number']}) ____"
+        assert cell in turned
 
 
 def test_steps_and_the_number_of_blanks(attn):
@@ -198,6 +228,8 @@ MISTAKES = [
     ("weights", 1, 2, 0.33, "mask_forgotten"),
     ("weights", 1, 1, 1, "not_divided"),  # e⁰
     ("weights", 1, 0, 0, "wrong_axis"),  # beside 33.94 in its column
+    ("weights", 1, 1, 1, "wrong_axis"),  # e⁰ ÷ (e⁰ + e^−5.66), without what the mask hides
+    ("weights", 1, 1, 0, "wrong_axis"),  # with that: e⁰ ÷ (e^5.66 + e⁰ + e^−5.66)
     ("z", 1, 0, 4, "row"),  # that of dogs
     ("z", 1, 1, 8, "not_weighted"),  # 4 + 4
     ("head_output", 1, 0, 3, "no_w_o"),

@@ -101,7 +101,7 @@ def test_formats_are_named_in_help_hints_completion_and_readme(attn):
     assert f"{', '.join(FORMATS)}." in flat(attn("trace", "--help"))
     assert completed("trace", "--format", "") == list(FORMATS)
     suffixes = [suffix for form in FORMATS.values() for suffix in form.suffixes]
-    said = attn("trace", PROMPT, "--out", "x.html").said
+    said = attn("trace", PROMPT, "--out", "x.pdf").said
     assert sorted(re.findall(r"\.\w+", said.partition("hint: ")[2])) == sorted(suffixes)
     table = README.partition("| document | holds |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (\w+) \|", table, re.MULTILINE)
@@ -112,7 +112,7 @@ def test_the_suffixes_that_people_have_typed_stay():
     suffixes = {suffix: name for name, form in FORMATS.items() for suffix in form.suffixes}
     assert suffixes == {
         ".txt": "table", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv",
-        ".npz": "npz", ".xlsx": "xlsx",
+        ".npz": "npz", ".svg": "svg", ".html": "html", ".htm": "html", ".xlsx": "xlsx",
     }  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_notes_are_told_in_every_format(attn, kind):
     assert attn(*asked).said.startswith("note: not in the vocabulary of tiny")
     assert attn(*asked, "--quiet").said == ""
     result = attn("trace", "--each", "line", "--format", kind, stdin=b"the king\nthe queen\n")
-    single = FORMATS[kind].arrays and not FORMATS[kind].documents
+    single = FORMATS[kind].page or (FORMATS[kind].arrays and not FORMATS[kind].documents)
     assert (result.code == 2) == bool(single)
     assert not single or f"--each cannot be written as {kind}" in result.said
 
@@ -160,7 +160,7 @@ def test_a_command_names_its_own_formats_only(attn, name):
         ("heads -m ti", "tiny"),
         ("models ti", "tiny"),
         ("schema he", "heads"),
-        ("sample --format ", "table json ndjson"),
+        ("sample --format ", "table json ndjson svg"),
     ],
 )
 def test_what_the_shell_completes(process, words, expected):

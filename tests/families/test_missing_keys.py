@@ -4,6 +4,7 @@
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def read(config):
         return str(problem.message)
 
 
+def read_all(config):
+    """What a config says in all, or nothing where it does not open."""
+    with suppress(ContentError):
+        return read_config(config, "config.json")
+
+
 def changed(config, key, values):
     """The config without a key, or with other values beside it."""
     inside, _, name = key.rpartition(".")
@@ -58,6 +65,17 @@ def test_a_key_that_is_missing_is_the_references_default(kind):
         if missing != wanted and not as_size and not (refused and isinstance(wanted, str)):
             wrong.append((key, values, missing, wanted))
     assert wrong == []
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_a_key_of_the_reference_that_is_null_is_not_said_to_mean_nothing(kind):
+    config, noted = config_of(kind), {}
+    for key in FOUND[kind]["missing"]:
+        inside, _, name = key.rpartition(".")
+        found = read_all(changed(config, key, {name: None}))
+        if found and f"{inside}.{name}".lstrip(".") in found.unknown:
+            noted[key] = found.unknown
+    assert noted == {}
 
 
 def test_every_model_type_is_there():

@@ -1,6 +1,7 @@
 """Blocks over the cores: every part once, errors told, and how many cores there are to use."""
 
 import os
+import signal
 import threading
 import warnings
 from pathlib import Path
@@ -132,19 +133,32 @@ def test_a_container_may_use_what_its_control_groups_say(tmp_path: Path, files, 
 
 
 def test_a_child_process_makes_threads_of_its_own(several):
-    """It is born without those of its parent, and must not wait for them."""
+    """It is born without those of its parent, and must not wait for them, nor for their lock."""
     together = threading.Barrier(2, timeout=60)
     cores.each(lambda _: together.wait(), [1, 2])
+    begun, over = threading.Event(), threading.Event()
+
+    def hold():
+        with cores._lock:
+            begun.set()
+            over.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    begun.wait(60)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against it
         child = os.fork()
     if not child:
         try:
-            own = threading.Barrier(2, timeout=30)
+            signal.alarm(30)  # ends it if it waits for ever
+            own = threading.Barrier(2, timeout=20)
             cores.each(lambda _: own.wait(), [1, 2])
             os._exit(0)
         finally:
             os._exit(1)
+    over.set()
+    holder.join()
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.made_weights import made
+from made_folders import made_folder
 
 from attn_cli import session
 from attn_cli.checkpoints.lora import LowRank, added
@@ -203,6 +204,36 @@ def test_the_text_of_a_picture_model_is_named_as_in_the_library_that_runs_it(
     wanted = logits_of(session.load(str(tmp_path / "merged")), ids)
     assert row_error(logits_of(opened(tmp_path / "base", tmp_path), ids), wanted) < 2e-5
     assert row_error(logits_of(session.load(str(tmp_path / "base")), ids), wanted) > 0.01
+
+
+@pytest.mark.parametrize("sees", ["model.vision_tower.encoder.layers.0.self_attn", "model.visual"])
+def test_what_an_adapter_changes_of_what_sees_pictures_is_left_out_with_it(tmp_path, sees):
+    """As where `q_proj` is a target, which both parts of a picture model have."""
+    base, alone, both, blind = (tmp_path / name for name in ("base", "alone", "both", "blind"))
+    made_folder(base, "llava-a")
+    draw, width = np.random.default_rng(2), session.load(str(base)).facts.model_width
+    rows = session.load(str(base)).weights["layers.1.self_attn.q_proj.weight"].shape[0]
+    text = "model.language_model.layers.1.self_attn"
+    changes = {
+        f"base_model.model.{module}.q_proj.lora_{letter}.weight": draw.normal(size=shape)
+        for module in (text, sees)
+        for letter, shape in {"A": (2, width), "B": (rows, 2)}.items()
+    } | {"base_model.model.model.multi_modal_projector.linear_1.bias": np.ones(3)}
+    changes = {name: array.astype(np.float32) for name, array in changes.items()}
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj"]}
+    of_text = {name: array for name, array in changes.items() if text in name}
+    of_pictures = {name: array for name, array in changes.items() if text not in name}
+    for place, arrays in ((alone, of_text), (both, changes), (blind, of_pictures)):
+        place.mkdir()
+        (place / CONFIG).write_text(json.dumps(config))
+        (place / WEIGHTS).write_bytes(encode(arrays, {}))
+    plain, some, every = session.load(str(base)), opened(base, alone), opened(base, both)
+    assert np.array_equal(logits_of(every, IDS), logits_of(some, IDS))
+    assert row_error(logits_of(every, IDS), logits_of(plain, IDS)) > 1e-3
+    assert some.unread == plain.unread
+    numbers = sum(array.size for array in of_pictures.values())
+    assert every.unread == (plain.unread[0] + 3, plain.unread[1] + numbers)
+    assert "changes only what sees pictures" in refused(base, blind)
 
 
 def test_an_adapter_for_a_picture_model_is_none_for_a_text_model(changed):

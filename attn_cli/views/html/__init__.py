@@ -1,7 +1,7 @@
 """A trace as one HTML file that computes the attention of any head anew while it is changed.
 
 The page is `page.html`, `page.css` and the modules of `MODULES`, put together; what it tells of is
-`payload.payload`, as JSON in the page.
+`payload.data`, as JSON in the page.
 """
 
 import re
@@ -13,9 +13,8 @@ from attn_cli import vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.records import Trace
 from attn_cli.views.formats import Drawing
-from attn_cli.views.html import budget
+from attn_cli.views.html import budget, payload
 from attn_cli.views.html.embedding import embedded
-from attn_cli.views.html.payload import payload
 from attn_cli.words import grouped, language, sentence, table
 
 # In the order in which they need one another.
@@ -50,7 +49,7 @@ def render(trace: Trace) -> Iterator[bytes]:
     before = before.replace("<!-- noscript -->", sentence("html.noscript"), 1)
     yield before.replace("/* style */", _file("page.css")).encode()
     yield b'<script id="data" type="application/json">'
-    yield embedded({**payload(trace), "words": _sentences()})
+    yield embedded({**payload.data(trace), "words": _sentences()})
     yield f"</script>{between}<script>\n".encode()
     yield f'"use strict";\n{script()}'.encode()
     yield f"</script>\n{after}".encode()
@@ -79,8 +78,8 @@ def keys() -> frozenset[str]:
 
 def _sentences() -> dict[str, str]:
     """The page's sentences, with their `{names}`."""
-    known = table(language())
-    return {key: known[key] for key in sorted(keys() & known.keys())}
+    words = table(language())
+    return {key: words[key] for key in sorted(keys() & words.keys())}
 
 
 def _file(name: str) -> str:

@@ -8,7 +8,7 @@ from attn_cli.views.formats import Drawing
 
 BYTES, TOKENS = 15_000_000, 1024  # at most
 _COMFORTABLE = 3_000_000  # up to which vectors are float32
-_OWN = 120_000  # the page without its numbers
+_OWN = 70_000  # the page without its numbers
 _TOKEN = 60  # for its names
 _FLOAT = 4 * 4 / 3  # bytes in base64
 # What the page computes from, by its axes; the other arrays are shown as they are.
@@ -23,8 +23,8 @@ SHOWN = (
 
 
 def megabytes(size: float) -> str:
-    """A file's size as a message has it."""
-    return f"{size / 1e6:,.1f} MB"
+    """A file's size in megabytes, as a message has it."""
+    return f"{size / 1e6:,.1f}"
 
 
 def sizes(drawing: Drawing) -> tuple[int, float]:

@@ -8,15 +8,16 @@ import numpy as np
 
 from attn_cli.views.json import encode
 
-# What would end the script, begin a comment, or be read as a line's end by some.
-_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
 _HALF = 32768.0  # what half precision holds with room to spare
 
 
 def embedded(value: Any) -> bytes:
     """`value` as JSON in ASCII without a character of markup; NaN and infinity become null."""
     finite = json.loads(encode(value))
-    return json.dumps(finite, separators=(",", ":")).translate(_ESCAPES).encode("ascii")
+    found = json.dumps(finite, separators=(",", ":")).encode("ascii")
+    for char in b"<>&":  # what would end the script, or begin a comment
+        found = found.replace(bytes([char]), b"\\u%04x" % char)
+    return found
 
 
 def array(values: np.ndarray, *, half: bool = False) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 // The page: what is chosen, what is changed, and the sections that follow.
 
-import { el, paragraph } from "./dom.mjs";
+import { el, marked, paragraph } from "./dom.mjs";
 import { ending } from "./ending.mjs";
 import { typed } from "./numbers.mjs";
 import { block, change, flip, isChanged, reset, side, state } from "./state.mjs";
@@ -15,9 +15,9 @@ const steps = new Steps(at("steps"), { onFlip: (query, key) => {
 } });
 let waiting = 0;
 
-function options(select, names, chosen) {
+function options(select, names, own) {
   select.replaceChildren(...names.map((name, i) => (
-    el("option", { value: i, selected: i === chosen }, name)
+    el("option", { value: i, selected: i === own }, name)
   )));
 }
 
@@ -61,7 +61,8 @@ function changed() {
   at("ending").replaceChildren(...ending());
   clearTimeout(waiting);
   waiting = setTimeout(() => {
-    at("result").textContent = isChanged() ? steps.summary() : say("html.restored");
+    const said = isChanged() ? steps.summary() : say("html.restored");
+    at("result").replaceChildren(...marked(said));
   }, 250);
 }
 
@@ -113,8 +114,10 @@ function labelled() {
   at("title").textContent = say("html.title", { model: model.name });
   document.title = at("title").textContent;
   at("model").textContent = say("html.model", model);
-  const tokens = data().sides[blocks[0].at].queries;
-  at("tokens").replaceChildren(...tokens.map((text) => el("li", {}, text)));
+  at("texts").replaceChildren(...data().texts.map((tokens) => (
+    el("ol", { class: "tokens" }, tokens.map((text) => el("li", {}, text)))
+  )));
+  at("opening").replaceChildren(...data().opening.map(paragraph));
   at("notes").replaceChildren(...[...data().what_if, ...data().notes].map(paragraph));
   if (data().vectors === "length") at("notes").append(paragraph(say("html.vectors")));
   if (data().vectors === "half") at("notes").append(paragraph(say("html.halves")));
@@ -125,3 +128,5 @@ labelled();
 state.query = side().follow;
 listen();
 chosen();
+// For a console: the shown queries' numbers as the page has them, in all their digits.
+globalThis.attn = { numbers: () => steps.numbers() };

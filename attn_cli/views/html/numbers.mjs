@@ -9,10 +9,10 @@ function bytesOf(text) {
 
 function half(bits) {
   const sign = bits & 0x8000 ? -1 : 1;
-  const power = (bits >> 10) & 31;
+  const scale = (bits >> 10) & 31;
   const rest = bits & 1023;
-  if (power === 31) return rest ? NaN : sign * Infinity;
-  return sign * (power ? 2 ** (power - 15) * (1 + rest / 1024) : 2 ** -24 * rest);
+  if (scale === 31) return rest ? NaN : sign * Infinity;
+  return sign * (scale ? 2 ** (scale - 15) * (1 + rest / 1024) : 2 ** -24 * rest);
 }
 
 /** The numbers of an embedded array; bits become 0 and 1. */
@@ -49,7 +49,8 @@ function power(value, digits) {
   return value.toExponential(digits).replace(/e([+-])(\d)$/, "e$10$2");
 }
 
-/** How numbers that stand together are written: with the same decimals, enough to tell them apart. */
+/** How numbers that stand together are written: with the same decimals, enough to tell them
+ * apart. */
 export function column(values, digits) {
   let largest = 0;
   for (const value of values) {

@@ -8,7 +8,7 @@ import numpy as np
 
 from attn_cli import __version__, vocabulary
 from attn_cli.notes import place
-from attn_cli.records import Attention, Ending, Prediction, Trace
+from attn_cli.records import Attention, Ending, Prediction, Prompt, Trace
 from attn_cli.views import numbers
 from attn_cli.views import trace as page
 from attn_cli.views.html.budget import COMPUTED_FROM, SHOWN, plan
@@ -22,11 +22,12 @@ _STREAM = ("attention", "cross", "middle", "mlp", "inner", "convolution", "x")
 # Values of a sentence that is about one query or one head, and so not about the whole block.
 _OF_ONE = frozenset({"query", "slope", "sink", "share"})
 _OF_CHANGES = ("mask.", "sum.pull", "sum.removed", "softmax.", "scale.value")
+_LITTLE, _LEAST = 1e-14, 1e-30
 _PREDICTIONS = page.MOST_PREDICTIONS
 
 
 @np.errstate(all="ignore")
-def payload(trace: Trace) -> dict[str, Any]:
+def data(trace: Trace) -> dict[str, Any]:
     """The data of the page."""
     told, masks = plan(trace), _Masks()
     return {
@@ -37,6 +38,8 @@ def payload(trace: Trace) -> dict[str, Any]:
         "temperature": trace.settings["attention_temperature"],
         "mask_value": trace.settings["mask_value"],
         "vectors": told,
+        "texts": [labels(read.labels) for read in _texts(trace)],
+        "opening": _opening(trace),
         "sides": _sides(trace),
         "blocks": [_block(trace, block, told, masks) for block in trace.attention],
         "masks": masks.found,
@@ -58,6 +61,19 @@ def _model(trace: Trace) -> dict[str, Any]:
         "vocabulary": facts.vocabulary,
         "terms": [n for n in vocabulary.TERMS if n in trace.attention[0].arrays],
     }
+
+
+def _texts(trace: Trace) -> list[Prompt]:
+    """What is read: the prompt, and in an encoder–decoder the target."""
+    return [trace.prompt, *([trace.prompt.target] if trace.prompt.target else [])]
+
+
+def _opening(trace: Trace) -> list[str]:
+    """What tokens, layers and heads are, for who reads of them for the first time."""
+    read = trace.prompt.of(trace.attention[0].stack)
+    name = labels(read.labels)[read.followed]
+    items = page.ending.opening(trace, None, name, onward=bool(trace.next))
+    return [_words(item.words) for item in items if item.role == "plain"]
 
 
 class _Masks:
@@ -115,17 +131,18 @@ def _block(trace: Trace, block: Attention, told: str, masks: _Masks) -> dict[str
 
 def _out(w_HVM: np.ndarray, told: str) -> dict[str, Any]:
     """What makes `head_output` of z: each head's slice of W_O, or, where only its length is told,
-    the lower triangle L of W_O = L·Q, whose rows Q are orthonormal: ‖z·W_O‖ = ‖z·L‖."""
+    the triangle L with L·Lᵀ = W_O·W_Oᵀ, row by row: ‖z·W_O‖ = ‖z·L‖."""
     if told == "float":
         return {"whole": True, **array(w_HVM)}
-    heads, width, model = w_HVM.shape
+    heads, width, _ = w_HVM.shape
     wide = w_HVM.astype(np.float64)
-    if model < width:
-        wide = np.pad(wide, ((0, 0), (0, 0), (0, width - model)))
-    if not np.isfinite(wide).all():
-        return {"whole": False, **array(np.full((heads, width * (width + 1) // 2), np.nan))}
-    l_HVV = np.linalg.qr(wide.swapaxes(1, 2), mode="r").swapaxes(1, 2)
+    gram = wide @ wide.swapaxes(1, 2)
     at = np.tril_indices(width)
+    if not np.isfinite(gram).all():
+        return {"whole": False, **array(np.full((heads, len(at[0])), np.nan))}
+    # Where rows of W_O depend on one another the product has no such triangle but for this.
+    size = np.trace(gram, axis1=1, axis2=2)[:, None, None] / width
+    l_HVV = np.linalg.cholesky(gram + np.eye(width) * np.maximum(_LITTLE * size, _LEAST))
     return {"whole": False, **array(l_HVV[:, at[0], at[1]])}
 
 

@@ -23,7 +23,7 @@ export class Steps {
   build() {
     this.head = head();
     this.grids = {};
-    this.sections = [1, 2, 3, 4, 5, 6].map((number) => this.section(number));
+    this.sections = [1, 2, 3, 4, 5, 6].map((step) => this.section(step));
     this.root.replaceChildren(...this.sections.map((section) => section.node));
     this.vectors(1, FIRST);
     this.vectors(2, SECOND);
@@ -33,14 +33,14 @@ export class Steps {
     this.fill();
   }
 
-  section(number) {
-    const told = block().told[number];
-    const title = el("h2", {}, el("span", { class: "number" }, String(number)), " ",
-      say(`html.step_${number}`));
+  section(step) {
+    const told = block().told[step];
+    const title = el("h2", {}, el("span", { class: "number" }, String(step)), " ",
+      say(`html.step_${step}`));
     const equation = el("p", { class: "equation" }, told.title);
     const said = el("div");
     const body = el("div", { class: "body" });
-    const node = el("section", { id: `step-${number}` }, title, equation, said, body);
+    const node = el("section", { id: `step-${step}` }, title, equation, said, body);
     return { node, equation, said, body, told };
   }
 
@@ -180,7 +180,9 @@ export class Steps {
     const found = rows.map((row) => this.found.get(row));
     const followed = rows.findIndex((row) => this.head.rows[row] === state.query);
     const pick = (name) => found.map((one) => keys.map((key) => one[name][key]));
-    const own = (values) => rows.map((row) => keys.map((key) => values[row * this.head.keys + key]));
+    const own = (values) => rows.map((row) => (
+      keys.map((key) => values[row * this.head.keys + key])
+    ));
     const columns = keys.length + (this.head.sink === null ? 0 : 1);
     const hidden = (i) => i % columns < keys.length && this.head.hidden === -Infinity
       && !found[Math.floor(i / columns)].visible[keys[i % columns]];
@@ -221,7 +223,8 @@ export class Steps {
 
   sentences() {
     this.sections.forEach(({ said, told }, i) => {
-      const lines = [...told.said, ...(i === 3 ? this.maskWords(told) : []), ...this.row(i + 1)];
+      const own = [...(i === 3 ? this.maskWords(told) : []), ...this.row(i + 1)];
+      const lines = i === 5 ? [...own, ...told.said] : [...told.said, ...own];
       said.replaceChildren(...lines.map(paragraph));
     });
     const { equation, told } = this.sections[3];
@@ -276,7 +279,8 @@ export class Steps {
     const names = found.share === null ? keys : [...keys, say("column.sink")];
     const list = (one) => [...one.weights, ...(one.share === null ? [] : [one.share])];
     const [now, before] = [list(found), list(real)];
-    const order = now.map((_, i) => i).filter((i) => now[i] > 0 || before[i] > 0 || now[i] !== now[i])
+    const order = now.map((_, i) => i)
+      .filter((i) => now[i] > 0 || before[i] > 0 || Number.isNaN(now[i]))
       .sort((a, b) => now[b] - now[a] || a - b).slice(0, 12);
     const write = column([...now, ...before], 2);
     const heads = [say("column.key"), say("html.weight_now"),
@@ -295,5 +299,16 @@ export class Steps {
     return say("html.result", { query: side().queries[state.query], key: side().keys[key],
       now: number(found.weights[key], 2), before: number(real.weights[key], 2),
       length: number(found.pull.length, 2), length_before: number(real.pull.length, 2) });
+  }
+
+  /** Arrays (query, …) of the shown queries. */
+  numbers() {
+    const found = [...this.found.values()];
+    const names = ["scores", "scaled", "masked", "weights", "z"];
+    const arrays = names.map((name) => [name, found.map((one) => Array.from(one[name]))]);
+    const lengths = found.map((one) => one.pull.length);
+    const vectors = found.map((one) => one.pull.vector && Array.from(one.pull.vector));
+    return { ...Object.fromEntries(arrays), lengths, head_output: vectors,
+      share: found.map((one) => one.share) };
   }
 }

@@ -1,6 +1,6 @@
 // The arithmetic of one cell, term by term, beside the page.
 
-import { el, paragraph, table } from "./dom.mjs";
+import { el, marked, paragraph, table } from "./dom.mjs";
 import { column, number, typed } from "./numbers.mjs";
 import { change, side } from "./state.mjs";
 import { data, say } from "./words.mjs";
@@ -12,14 +12,14 @@ function bracketed(text) {
 }
 
 /** Products, the largest first, and their sum. */
-function products(caption, heads, names, left, right, sum) {
+function products(caption, heads, names, left, right, total) {
   const values = Array.from(left, (value, i) => value * right[i]);
   const order = values.map((_, i) => i)
     .sort((a, b) => (Math.abs(values[b]) || 0) - (Math.abs(values[a]) || 0) || a - b);
   const factors = column([...left, ...right], DIGITS);
-  const write = column([...values, sum.value], DIGITS);
+  const write = column([...values, total.value], DIGITS);
   const rows = order.map((i) => [names(i), factors(left[i]), factors(right[i]), write(values[i])]);
-  rows.push([say("why.sum", { name: sum.name }), "", "", write(sum.value)]);
+  rows.push([say("why.sum", { name: total.name }), "", "", write(total.value)]);
   return table(caption, [...heads, say("why.product")], rows);
 }
 
@@ -152,7 +152,8 @@ export function logit(entry, final, vectors, place) {
 /** Shows the arithmetic of a cell under its name. */
 export function tell(title, parts) {
   const panel = document.getElementById("why");
-  panel.replaceChildren(el("h2", {}, say("html.why")), el("p", { class: "cell" }, title), ...parts);
+  const cell = el("p", { class: "cell" }, ...marked(title));
+  panel.replaceChildren(el("h2", {}, say("html.why")), cell, ...parts);
 }
 
 /** What the panel holds before a cell is chosen. */

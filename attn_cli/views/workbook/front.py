@@ -7,7 +7,6 @@ from attn_cli import __version__, vocabulary
 from attn_cli.notes import place
 from attn_cli.records import Address, Prompt, Trace
 from attn_cli.views.items import Words
-from attn_cli.views.text import visible
 from attn_cli.views.workbook.head import Head
 from attn_cli.views.workbook.sheets import Sheet
 from attn_cli.words import note
@@ -66,10 +65,10 @@ def lines(trace: Trace, head: Head, left_out: int) -> Iterator[Line]:
     """The first sheet, line by line; `left_out` counts the cells of matrices that are not there."""
     view, facts = head.view, trace.model
     where = place(facts, view.block)
-    yield (Title(note("xlsx.title", head=view.head, where=where, model=visible(facts.name))),)
+    yield (Title(note("xlsx.title", head=view.head, where=where, model=facts.name)),)
     yield (note("xlsx.what"),)
     yield (note("xlsx.change"),)
-    changes = visible(" ".join(vocabulary.changes(trace.settings)))
+    changes = " ".join(vocabulary.changes(trace.settings))
     yield (note("xlsx.is_what_if", changes=changes) if changes else note("xlsx.real"),)
     fixed = [n for n, sheet in head.sheets.items() if _is_fixed(sheet)]
     if fixed:
@@ -98,12 +97,12 @@ def _is_fixed(sheet: Sheet) -> bool:
 
 def _facts(trace: Trace, head: Head) -> Iterator[Line]:
     facts, prompt, block = trace.model, trace.prompt, head.view.block
-    yield note("xlsx.model"), f"{visible(facts.name)} · {facts.family}"
-    yield note("xlsx.source"), visible(facts.source)
+    yield note("xlsx.model"), f"{facts.name} · {facts.family}"
+    yield note("xlsx.source"), facts.source
     yield note("xlsx.where"), f"{block.stack} · {block.kind} · {block.layer}.{head.view.head}"
     for which, one in (("prompt", prompt), ("target", prompt.target)):
         if one and one.has_text:
-            yield note(f"xlsx.{which}"), visible(one.text)
+            yield note(f"xlsx.{which}"), one.text
     yield note("xlsx.tool"), note("xlsx.version", version=__version__)
 
 
@@ -137,7 +136,7 @@ def _tokens(which: str, side: Prompt) -> Iterator[Line]:
     yield (Title(note("xlsx.tokens", which=note(f"xlsx.{which}"))),)
     yield [Title(note(f"xlsx.{word}")) for word in ("position", "id", "text")]
     for position, token in enumerate(side.tokens):
-        yield position, token.id, visible(token.text)
+        yield position, token.id, token.text
 
 
 def _next(trace: Trace) -> Iterator[Line]:
@@ -149,4 +148,4 @@ def _next(trace: Trace) -> Iterator[Line]:
         words = ("rank", "text", "id", "logit", "probability")
         yield [Title(note(f"xlsx.{word}")) for word in words]
         for one in entry.candidates:
-            yield one.rank, visible(one.text), one.id, one.logit, one.probability
+            yield one.rank, one.text, one.id, one.logit, one.probability

@@ -112,7 +112,7 @@ def _angles(head: Head) -> None:
         values = np.column_stack([angle_PR, factor])
         columns.append(note("xlsx.query_factor"))
     head.exact["angles"] = angle_PR
-    head.put("angles", values, columns, own=half)
+    head.put("angles", values, columns, own=half, provenance=head.view.block.provenance("q"))
 
 
 def _rotated(head: Head, letter: str) -> None:
@@ -290,7 +290,14 @@ def softmax(head: Head) -> None:
         head.put("powers", values, columns, own=last, formula=power, like="weights")
         head.sheets["weights"] = weights
         before = shortest(head.values("weights"))
-        head.put("weights_before", before, columns[:keys], own=keys, like="weights")
+        head.put(
+            "weights_before",
+            before,
+            columns[:keys],
+            own=keys,
+            like="weights",
+            provenance=head.view.block.provenance("weights"),
+        )
 
 
 def weighted_sum(head: Head) -> None:

@@ -92,8 +92,8 @@ SENTENCES = {
     "stays small. Fewer --layer or --head show their numbers.",
     "html.halves": "Vectors of the model's width are kept in half precision here, about three "
     "digits; q, k and v are float32.",
-    "html.too_large": "{tokens} of these layers and heads make a page of {size}; it holds at most "
-    "{most} and {most_tokens} tokens",
+    "html.too_large": "{tokens} of these layers and heads make a page of {size} MB; it holds at "
+    "most {most} MB and {most_tokens} tokens",
     "html.fits": "--layer and --head choose fewer; with these {tokens} tokens fit",
     "html.fits_none": "--layer and --head choose fewer",
 }

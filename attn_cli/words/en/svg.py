@@ -3,8 +3,8 @@
 SENTENCES = {
     "note.no_picture": "{option} changes nothing here: {format} is a picture of the weights",
     "svg.weights": "weights   {axes}   darker = more",
-    "svg.mask": "the mask   {axes}   shaded: sees   hatched: hidden   − newly hidden   "
-    "+ newly opened",
+    "svg.mask": "the mask   {axes}",
+    "svg.mask_marked": "the mask   {axes}   − newly hidden   + newly opened",
     "svg.layers": "several layers, each head as layer.head",
     "svg.split": "Derived: {first} is split off as a key. The weights of the other keys are "
     "divided by their sum, row by row.",
@@ -15,8 +15,10 @@ SENTENCES = {
     "svg.unseen": "{row} → {column} masked",
     "svg.sees": "{row} → {column} sees",
     "svg.scale": "shade:",
+    "svg.key_sees": "sees",
     "svg.key_hidden": "masked",
     "svg.key_nan": "not a finite number",
     "svg.looks": "{head}: {rows}.",
-    "svg.screen": "a page of attn",
+    "svg.too_large": "the picture would take up to {size}, more than {most}",
+    "svg.fewer": "fewer layers, heads, queries or keys: --layer, --head, --query, --key",
 }

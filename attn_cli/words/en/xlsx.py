@@ -4,16 +4,18 @@ SENTENCES = {
     # refusals
     "xlsx.one_head": "a workbook holds one head of one layer, and here are {heads}",
     "xlsx.one_head_hint": "choose it: --layer 0 --head 0",
+    "xlsx.one_kind_hint": "choose it: --stack {stack} --kind self --layer 0 --head 0",
     "xlsx.keys": "--key leaves keys out, and the formulas of softmax need all of them",
     "xlsx.keys_hint": "leave --key out; --query chooses rows",
     "xlsx.after": "--after has no place in a workbook: mlp_output could not follow what is changed",
     "xlsx.after_hint": "--format csv or json",
-    "xlsx.wide": "a workbook has at most {most:,} columns, and {what} needs {needed:,}",
+    "xlsx.wide": "a workbook has at most {most:,} columns, and {count:,} {what} need {needed:,}",
     "xlsx.wide_hint": "up to {fits:,} {what} fit; --format npz has no limit",
     "xlsx.large": "a workbook of {cells:,} cells is too large to open: at most {most:,}",
     "xlsx.large_hint": "--query with up to {fits:,} queries fits; --format npz has no limit",
-    "xlsx.large_none": "a shorter prompt; --format npz has no limit",
-    "xlsx.large_parameters": "leave --parameters out, or --format npz",
+    "xlsx.large_none": "choose a shorter prompt; --format npz has no limit",
+    "xlsx.large_parameters": "choose a shorter prompt or leave --parameters out; --format npz "
+    "has no limit",
     "xlsx.lacks": "the writer of workbooks is missing: XlsxWriter",
     "xlsx.lacks_hint": 'pip install "attn-cli[xlsx]"',
     "xlsx.tokens_of": "tokens",
@@ -84,9 +86,10 @@ SENTENCES = {
     "xlsx.title": "Attention step by step: head {head} of {where}, {model}",
     "xlsx.what": "Each sheet is one array of the six steps, in the order in which they are "
     "computed. Where a sheet holds formulas, each cell says what it is computed from.",
-    "xlsx.change": "Change a yellow cell, say in q, in settings or in visible, and everything that "
-    "is computed from it follows. A cell with a formula may be overwritten with a number too.",
-    "xlsx.moved": "largest change of a weight so far",
+    "xlsx.change": "Change a number, say in settings or in visible, and everything that is "
+    "computed from it follows; sheets that hold numbers are yellow. A formula, say in q or in "
+    "scores, may be overwritten with a number too.",
+    "xlsx.moved": "largest change of a weight",
     "xlsx.is_what_if": "what-if: these numbers were computed with {changes}",
     "xlsx.real": "no what-if setting: these are the numbers of the model's own forward pass",
     "xlsx.fixed": "These sheets hold numbers, and do not follow what is changed before them: "

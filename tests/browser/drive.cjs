@@ -1,0 +1,54 @@
+// Drives a browser for the tests: a request per line of standard input, an answer per line.
+// A request opens a page and takes steps on it; the answer has what they gave, and every word of the
+// console, every error and every address that was asked for.
+const readline = require("node:readline");
+const [modules, executablePath] = process.argv.slice(2);
+const { chromium } = require(`${modules}/playwright-core`);
+const axe = `${modules}/axe-core/axe.min.js`;
+
+const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+const STEPS = {
+  fill: (page, selector, value) => page.fill(selector, value),
+  click: (page, selector) => page.click(selector),
+  hover: (page, selector) => page.hover(selector),
+  pick: (page, selector, index) => page.selectOption(selector, { index }),
+  press: (page, key) => page.keyboard.press(key),
+  read: (page, expression) => page.evaluate(expression),
+  until: async (page, expression) => { // the page's rules forbid what waitForFunction does
+    for (let i = 0; i < 200 && !(await page.evaluate(expression)); i += 1) {
+      await page.waitForTimeout(25);
+    }
+  },
+  axe: async (page) => {
+    await page.addScriptTag({ path: axe });
+    const { violations } = await page.evaluate("axe.run()");
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);
+  },
+};
+
+async function answer(browser, { path, scheme = "light", width = 1280, steps }) {
+  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 900 } });
+  const page = await context.newPage();
+  const found = { results: [], said: [], asked: [] };
+  page.on("console", (message) => found.said.push(message.text()));
+  page.on("pageerror", (error) => found.said.push(error.message));
+  page.on("request", (request) => found.asked.push(request.url()));
+  await page.goto(`file://${path}`);
+  for (const [name, ...rest] of steps) {
+    const result = await STEPS[name](page, ...rest);
+    if (name === "read" || name === "axe") found.results.push(result);
+  }
+  await context.close();
+  return found;
+}
+
+(async () => {
+  const browser = await chromium.launch({ executablePath, args: quiet });
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const found = await answer(browser, JSON.parse(line)).catch((error) => ({ error: error.message }));
+    process.stdout.write(`${JSON.stringify(found)}\n`);
+  }
+  await browser.close();
+})();

@@ -1,0 +1,32 @@
+"""Traces as HTML pages, for tests."""
+
+from dataclasses import replace
+
+from attn_cli import session, vocabulary
+from attn_cli.records import Trace
+from attn_cli.views import html
+
+ARRAYS = vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | {"w_o", "b_o", "mlp_output"}
+HOSTILE = (
+    "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\u202eabc", "<!--",
+    "&lt;`b`", "a\x1b[31m\x00",
+)  # fmt: skip
+
+
+def traced(text: str = vocabulary.SAMPLE_PROMPT, **options) -> Trace:
+    """A trace with all that a page takes."""
+    text = None if "ids" in options or "prompt" in options else text
+    return session.trace(text, arrays=ARRAYS, ending=True, **options)
+
+
+def page_of(trace: Trace) -> str:
+    return b"".join(html.render(trace)).decode()
+
+
+def hostile(trace: Trace) -> Trace:
+    """The same with tokens that are markup, script and control characters."""
+    tokens = tuple(
+        replace(token, text=text, bytes=b"")
+        for token, text in zip(trace.prompt.tokens, HOSTILE, strict=True)
+    )
+    return replace(trace, prompt=replace(trace.prompt, tokens=tokens))
