@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from attn_cli import parse
 from attn_cli.errors import UsageError, some
 from attn_cli.records import Address, Facts
-from attn_cli.words import sentence
+from attn_cli.words import in_english, note
 
 
 def chosen(
@@ -46,7 +46,7 @@ def check_attend(facts: Facts, stack: str, layers: Iterable[int], option: str) -
     known = facts.attending(stack)
     for layer in layers:
         if layer not in known:
-            what = sentence(f"mixer.{facts.mixers[layer]}")
+            what = in_english(note(f"mixer.{facts.mixers[layer]}"))
             raise UsageError(
                 f"{option}: layer {layer} of {facts.name} is {what}, which has no heads",
                 f"layers with attention: {some(map(str, known), 12)}",

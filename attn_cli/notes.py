@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.errors import ContentError, plural, some
+from attn_cli.errors import ContentError
 from attn_cli.model.family import Model
 from attn_cli.model.what_if import Changes
 from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
-from attn_cli.words import Note, note
+from attn_cli.words import Note, few, grouped, note
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 # The note of what a decoder writes, which a page has a place for.
@@ -29,12 +29,13 @@ def shape_notes(model: Model) -> tuple[Note, ...]:
         key = "note.unpacked" if model.facts.unpacked else rounds
         notes.append(note(key, how=model.facts.quantised))
     if model.unknown:
-        notes.append(note("note.keys", keys=some(model.unknown)))
+        notes.append(note("note.keys", keys=few(model.unknown)))
     if model.unread[0]:
-        tensors, numbers = plural(model.unread[0], "tensor"), f"{model.unread[1]:,}"
+        tensors = grouped(model.unread[0], "note.tensors_one", "note.tensors_many")
+        numbers = f"{model.unread[1]:,}"
         notes.append(note("note.text", tensors=tensors, parameters=numbers))
     if model.left_aside:
-        notes.append(note("note.aside", tensors=some(model.left_aside)))
+        notes.append(note("note.aside", tensors=few(model.left_aside)))
     if not model.facts.predicts:
         notes.append(note("note.no_output", model=model.facts.name))
     for copy, original in model.untrue_copies:
@@ -67,7 +68,7 @@ def text_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
         return tuple(notes)
     older = _older_ids(model, prompt)
     if older != prompt.ids:
-        notes.append(note("note.older", ids=some(older, 12)))
+        notes.append(note("note.older", ids=few(older, 12)))
     unknown = [
         (read.text + read.pair)[slice(*token.span)]
         for read in (prompt, prompt.target) if read
@@ -79,7 +80,7 @@ def text_notes(model: Model, prompt: Prompt) -> tuple[Note, ...]:
     named = token_of(model, model.tokenizer.unknown).text
     for key, words in (("note.unknown", unknown), ("note.letters", spelt)):
         if words:
-            found = some(dict.fromkeys(words))
+            found = few(dict.fromkeys(words))
             more = {"unknown": named} if key == "note.unknown" else {"case": case}
             notes.append(note(key, words=found, model=model.facts.name, **more))
     return tuple(notes)
@@ -94,7 +95,8 @@ def _context_notes(model: Model, prompt: Prompt, added: int) -> tuple[Note, ...]
     if not 0 < context < count:
         return (note("note.within", model=name),)
     more = f"{count - context:,}"
-    return (note("note.beyond", tokens=plural(count, "token"), more=more, model=name),)
+    tokens = grouped(count, "page.tokens_one", "page.tokens_many")
+    return (note("note.beyond", tokens=tokens, more=more, model=name),)
 
 
 def _spelt(prompt: Prompt) -> list[str]:
@@ -150,12 +152,18 @@ def place(facts: Facts, block: Address | Attention) -> Note:
     return note(f"page.layer{kind}", layer=block.layer)
 
 
+def writer(kind: str, layer: int, head: int) -> Note:
+    """Who wrote a part of a vector (see `analysis.parts.Writer`)."""
+    key = "norm_first" if kind == "norm" and layer < 0 else kind
+    return note(f"writer.{key}", layer=layer, head=head)
+
+
 def block_notes(facts: Facts, block: Attention) -> Iterator[Note]:
     """Notes on one block: queries that see no key, numbers that are none."""
     where = place(facts, block)
     if block.blind:
         key = "note.hidden_row_sink" if facts.sinks else "note.hidden_row"
-        yield note(key, where=where, rows=some(block.blind, 8))
+        yield note(key, where=where, rows=few(block.blind, 8))
     for name, array in block.arrays.items():
         count = nonfinite(name, array)
         if count:

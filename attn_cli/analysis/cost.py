@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from attn_cli.analysis import parameters
 from attn_cli.analysis.parameters import LayerKind, Part
-from attn_cli.errors import UsageError, some
+from attn_cli.errors import UsageError
 from attn_cli.model.family import Model
 from attn_cli.notes import shape_notes
 from attn_cli.opening.presets import SPARSE
 from attn_cli.records import Address, Facts
-from attn_cli.words import Note, note
+from attn_cli.words import Note, few, note
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
 # A multiplication and an addition are two operations.
@@ -163,7 +163,7 @@ def cost_notes(model: Model, found: Cost, preset: str | None = None) -> tuple[No
     longer = [f"{row.tokens:,}" for row in found.contexts if row.tokens > facts.context > 0]
     if longer:
         context = f"{facts.context:,}"
-        notes.append(note("cost.longer", name=facts.name, context=context, tokens=some(longer)))
+        notes.append(note("cost.longer", name=facts.name, context=context, tokens=few(longer)))
     if preset in SPARSE:
         notes.append(note("cost.sparse", name=preset))
     return tuple(notes)

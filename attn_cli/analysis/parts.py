@@ -20,8 +20,9 @@ from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING
 from attn_cli.model.what_if import UNCHANGED, Changes
+from attn_cli.notes import writer as in_words
 from attn_cli.records import Address, Attention, Facts, Mixed, Passed, Prompt
-from attn_cli.words import sentence
+from attn_cli.words import in_english
 
 T = TypeVar("T")
 _EMBEDDING = ("token", "position", "type")
@@ -50,8 +51,7 @@ class Writer(NamedTuple):
     @property
     def label(self) -> str:
         """`head 16.0`, `mlp 3`, `token`."""
-        key = "norm_first" if self.kind == "norm" and self.layer < 0 else self.kind
-        return sentence(f"writer.{key}", layer=self.layer, head=self.head)
+        return in_english(in_words(*self))
 
 
 class Added(NamedTuple):

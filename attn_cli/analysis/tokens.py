@@ -6,13 +6,13 @@ from itertools import groupby, pairwise
 from math import nan
 from typing import NamedTuple
 
-from attn_cli.errors import ContentError, plural
+from attn_cli.errors import ContentError
 from attn_cli.model.family import Model
 from attn_cli.records import Prompt
 from attn_cli.tokens import origins
 from attn_cli.tokens.origins import Cut, Merge, Part
 from attn_cli.tokens.token import PREFIX, Token
-from attn_cli.words import Note, note
+from attn_cli.words import Note, grouped, note
 
 # Beside those of `origins.HOW`: a token that the tokenizer adds by itself, and one given as an id.
 ADDED, GIVEN = "added", "given"
@@ -256,15 +256,17 @@ def remarks(model: Model, found: Tokens) -> tuple[Note, ...]:
     for how, key in ((origins.UNEXPLAINED, "note.unexplained"), (origins.LONG, "note.long_word")):
         count = sum(word.how == how for word in found.words)
         if count:
-            notes.append(note(key, words=plural(count, "word"), most=origins.MOST))
+            words = grouped(count, "tokens.words_one", "note.words_many")
+            notes.append(note(key, words=words, most=origins.MOST))
     return tuple(notes)
 
 
-def _beside(found: Tokens, text: str) -> str:
+def _beside(found: Tokens, text: str) -> str | Note:
     """The positions of a token that is there twice."""
     places = {row.position for row in found.tokens if row.text == text}
     near = {place + step for place in found.twice for step in (-1, 0, 1)}
-    return " and ".join(map(str, sorted(places & near)))
+    *others, last = map(str, sorted(places & near))
+    return note("list.and", first=", ".join(others), last=last) if others else last
 
 
 # --- two tokenizers ------------------------------------------------------------------------------

@@ -17,15 +17,18 @@ from typer.exceptions import TyperException
 from attn_cli import __version__
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.help import Helped
+from attn_cli.cli.language import Language, chosen
 from attn_cli.cli.streams import CURRENT, Streams
 from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, shorten
 from attn_cli.files import begin_inputs
 from attn_cli.maths import cores
+from attn_cli.words import LANGUAGES, speaking
 
 _TERMINATED = 143
 
 
-class Commands(TyperGroup):
+class Commands(Helped, TyperGroup):
     """The group of commands; help lists them from the table, without importing one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -86,6 +89,7 @@ app = typer.Typer(
 def root(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    lang: Language = "",
 ) -> None:
     """Shows what attention computes, number by number."""
     if version:
@@ -118,10 +122,13 @@ def run(arguments: list[str], streams: Streams | None = None) -> int:
     CURRENT.set(streams)
     quiet = "--quiet" in arguments
     begin_inputs(lambda: streams.parts(lambda: output.note("note.waiting", quiet=quiet)))
+    spoken = chosen(arguments, streams.environ)
     if arguments[:1] == ["help"]:
-        arguments = [*arguments[1:2], "--help"]
+        words = (word for word in arguments[1:] if word[:1] != "-" and word not in LANGUAGES)
+        arguments = [*list(words)[:1], "--help"]
     try:
-        return _by_typer(arguments, streams)
+        with speaking(spoken):
+            return _by_typer(arguments, streams)
     except AttnError as problem:
         return output.error(problem)
     except TyperException as problem:

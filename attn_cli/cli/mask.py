@@ -15,7 +15,7 @@ from attn_cli.cli.options import (
 )
 from attn_cli.cli.places import one_head
 from attn_cli.cli.prompts import answers
-from attn_cli.words import Note, sentence
+from attn_cli.words import Note, in_english, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,12 +81,12 @@ def _compared(
 ) -> "tuple[Trace, Trace, str]":
     """The traces before and after, and the name of the mask before: `run` changes its settings."""
     if what_if.mask_value is not None:
-        return *run(mask_value=None), sentence("mask.value", value="−∞")
+        return *run(mask_value=None), in_english(note("mask.value", value="−∞"))
     if what_if.mask:
         before, after = run(mask=[])
         if (before.attention[0].visible != after.attention[0].visible).any():
-            return before, after, sentence("mask.own")
-    return *run(mask=["none"]), sentence("mask.none")
+            return before, after, in_english(note("mask.own"))
+    return *run(mask=["none"]), in_english(note("mask.none"))
 
 
 def _beside(notes: tuple[Note, ...]) -> tuple[Note, ...]:

@@ -11,6 +11,7 @@ from typer import Argument, Context, Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli.commands import COMMANDS, check_format
+from attn_cli.cli.language import Language
 from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, UsageError, shorten
 from attn_cli.maths import cores
@@ -365,8 +366,11 @@ def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int 
     lacks = {*COMMANDS[name].lacks, *(() if COMMANDS[name].views else ("view",))}
     spread = [p for p in spread if p.name not in lacks]
     spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    spread.append(inspect.Parameter("lang", kind, default="", annotation=Language))
 
     def call(**values: Any) -> int | None:
+        values.pop("lang")  # the run has looked for it before
         if COMMANDS[name].formats:  # the others compute nothing
             cores.use(parse.threads(CURRENT.get().environ))
         given = {

@@ -13,7 +13,7 @@ from attn_cli.cli.streams import CURRENT, write_all
 from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason, writing
 from attn_cli.views.formats import FORMATS
-from attn_cli.words import Note
+from attn_cli.words import Note, sentence
 
 if TYPE_CHECKING:
     from attn_cli.cli.options import OutputOptions
@@ -258,7 +258,7 @@ def note(key: str, /, *, quiet: bool = False, **values: object) -> None:
 def tell(remark: Note, *, quiet: bool = False) -> None:
     """A remark of a record, on stderr."""
     if not quiet:
-        _to_stderr(f"note: {remark}")
+        _to_stderr(sentence("note.said", said=remark))
 
 
 def error(problem: AttnError) -> int:

@@ -10,12 +10,13 @@ from typing import Any
 from typer.core import TyperCommand
 
 from attn_cli.cli.commands import COMMANDS
+from attn_cli.cli.help import Helped
 from attn_cli.errors import UsageError, shorten, some
 
 _LONGEST = 200  # characters of a prompt that a hint can repeat
 
 
-class Single(TyperCommand):
+class Single(Helped, TyperCommand):
     """One command, with its `examples`."""
 
     examples: tuple[str, ...] = ()

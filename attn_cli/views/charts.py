@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from rich.cells import cell_len
 from rich.padding import Padding
 from rich.text import Text
 
@@ -98,7 +99,7 @@ def draw_progress(item: Progress, look: Look) -> Iterator[Drawn]:
     left = numbers.clock(item.seconds_left).rjust(7)
     tokens = numbers.count(item.tokens_per_second).rjust(9)
     speed = sentence("training.progress", tokens=tokens, left=left)
-    room = max(0, min(40, look.width - len(counted) - len(speed) - 2))
+    room = max(0, min(40, look.width - cell_len(counted) - cell_len(speed) - 2))
     bar = numbers.bar(item.step / item.steps, room).ljust(room)
     text = Text.assemble((counted, STYLES["strong"]), (bar, STYLES["bar"]), f"  {speed}", end="\n")
     text.no_wrap, text.overflow = True, "ellipsis"

@@ -178,7 +178,8 @@ def _paired(prompt: Prompt, found: "Comparison") -> Page:
             if not same
         ]
         others = max(counts) > len(one.left)
-        of = note("compare.of", stack=one.stack) if len(found.alignment) > 1 else ""
+        stack = note(f"stack.{one.stack}")
+        of = note("compare.of", stack=stack) if len(found.alignment) > 1 else ""
         if others:
             count, (left, right) = len(one.left), counts
             items.append(say("compare.paired", count=count, left=left, right=right, of=of))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from attn_cli.notes import place
+from attn_cli.notes import place, writer
 from attn_cli.records import Address, Facts, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.ending import mixed
@@ -22,7 +22,7 @@ from attn_cli.views.items import (
 from attn_cli.views.text import label, labels
 from attn_cli.views.why import bracketed, shown_rows
 from attn_cli.views.workings import Sheet, total
-from attn_cli.words import counted, note
+from attn_cli.words import Note, counted, note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.attribution import Attribution
@@ -62,7 +62,11 @@ def _mixers(model: Facts) -> list[Say]:
 
 
 def _names(rows: "Sequence[Wrote]") -> list[Words]:
-    return [note("why.given", name=one.writer) for one in rows]
+    return [_named(one) for one in rows]
+
+
+def _named(one: "Wrote") -> Note:
+    return writer(one.kind, one.layer, one.head)
 
 
 def _layer(model: Facts, cell: "Components") -> Words:
@@ -77,11 +81,12 @@ def _cell(
     if cell.others:
         sheet.rule("advantage", "value", "mean", by=lambda a, b: a - b)
     goal = "advantage" if cell.others else "value"
+    named = {one.writer: _named(one) for one in (*cell.by_key, *cell.by_query)}
     tables = [
         Sums("key", _names(cell.by_key), cell.by_key, goal),
         Sums("query", _names(cell.by_query), cell.by_query,
              goal),
-        Sums("pair", [note("why.pair", query=pair.query_writer, key=pair.key_writer)
+        Sums("pair", [note("why.pair", query=named[pair.query_writer], key=named[pair.key_writer])
                       for pair in cell.pairs], cell.pairs, goal, cell.remainder),
     ]  # fmt: skip
     for table in tables:
@@ -116,7 +121,7 @@ def _cell(
 def _headline(cell: "Components", sheet: Sheet, words: Mapping[str, object], shown: int) -> Say:
     """Names what wrote most of the advantage, of the `shown` lines of the first table."""
     best = _strongest(cell.by_key[:shown], cell.advantage)
-    text = {"writer": cell.by_key[best].writer, "added": sheet.text(f"key:{best}")}
+    text = {"writer": _named(cell.by_key[best]), "added": sheet.text(f"key:{best}")}
     if not cell.others:
         key = "why.split_alone" if cell.visible else "why.split_blind"
         return say(key, "headline", **words, **text)
@@ -195,7 +200,7 @@ def logit_page(
     capped = [say("why.logit_capped", cap=cap, value=found.logit, **words)] * bool(found.soft_cap)
     return [
         *head,
-        say("why.logit_headline", "headline", **words, writer=found.by[best].writer,
+        say("why.logit_headline", "headline", **words, writer=_named(found.by[best]),
             added=sheet.text(f"part:{best}")),
         paragraph(say("why.logit_split", norms=norms), *_mixers(model)),
         *capped,

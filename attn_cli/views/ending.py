@@ -10,14 +10,13 @@ from dataclasses import replace
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.errors import some
 from attn_cli.notes import place
 from attn_cli.records import Address, Attention, Ending, Facts, Prediction, Trace
 from attn_cli.views import numbers
 from attn_cli.views.head_view import HeadView
 from attn_cli.views.items import Column, Columns, Matrix, Say, Words, paragraph, say
 from attn_cli.views.text import label, visible
-from attn_cli.words import counted, note
+from attn_cli.words import counted, few, note
 
 _CROSS = "cross"
 _LONGEST = 100  # characters of a prompt that a command can repeat
@@ -63,7 +62,7 @@ def mixed(facts: Facts) -> dict[str, Words]:
     """Which layers have attention, and what stands in the others."""
     names = dict.fromkeys(name for name in facts.mixers if name)
     return {
-        "which": some(facts.attending(facts.stack), 24),
+        "which": few(facts.attending(facts.stack), 24),
         "others": listed([note(f"mixer.{name}") for name in names]),
     }
 
@@ -143,7 +142,7 @@ def after_layer(
     lengths = np.linalg.norm(values.astype(np.float64), axis=1)
     values = np.concatenate([lengths[:, None], values], axis=1)
     columns = [note("column.length"), *range(values.shape[1] - 1)]
-    axes = "" if summed else note("axes.matrix", rows=note("next.rows"), columns="model")
+    axes = "" if summed else note("axes.matrix", rows=note("next.rows"), columns=note("axis.model"))
     yield Matrix(note("after.table", query=query), values, names, columns, axes, summed=summed)
     if last and block.address.both_sides and facts.encoder and summed:
         yield say("after.encoder_norm")
@@ -176,7 +175,7 @@ def prediction(
     layers = counted(facts.layers, "next.after_one", "next.after_many")
     what = note("next.mask", query=query) if facts.masked else note("next.next")
     yield say("next.what_if" if what_if else "next.title", "title", what=what, layers=layers,
-              comma="," if facts.masked else "")  # fmt: skip
+              comma=note("next.comma") if facts.masked else "")  # fmt: skip
     if not followed and not facts.masked:
         yield say("next.position", query=query)
     for end in ending:
@@ -234,7 +233,7 @@ def _scores(
                 names.append(name)
         rows += list(end.vectors)
         names += [label(c.text, 24) for c in found.candidates]
-    axes = note("axes.matrix", rows=note("next.rows"), columns="model")
+    axes = note("axes.matrix", rows=note("next.rows"), columns=note("axis.model"))
     yield Matrix(note("next.table"), np.stack(rows), names, range(len(rows[0])), axes)
 
 

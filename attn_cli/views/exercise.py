@@ -145,9 +145,9 @@ def _matrix(table: "Table", prompt: Prompt, sheet: "Sheet") -> Matrix:
         if blank.array == table.array:
             blanks[blank.row, blank.column] = blank.number
     square = table.axes == ("query", "key")
-    first, last = (axis or "1" for axis in table.axes)
+    first, last = (note(f"axis.{axis}") if axis else "1" for axis in table.axes)
     axes: Words = note("axes.matrix", rows=first, columns=last)
-    if first in ("query", "key"):
+    if table.axes[0] in ("query", "key"):
         axes = "" if square else note("axes.tokens", axis=last)
     name = note("exercise.visible") if table.array == "visible" else table.array
     return Matrix(

@@ -79,7 +79,7 @@ class HeadView(NamedTuple):
             positions = [n for n in positions if n in (positions[0], self.query)]
         values, own = self.arrays[name][positions], vocabulary.ARRAYS[name].axes
         narrow = own[-1] == "model" and values.shape[1] != self.facts.model_width
-        axes = note("axes.tokens", axis="embedding" if narrow else own[-1])
+        axes = note("axes.tokens", axis=note(f"axis.{'embedding' if narrow else own[-1]}"))
         columns, of_keys = range(values.shape[1]), "key" in own
         marked = list(positions).index(self.query) if self.query in positions else -1
         names = [(self.key_names if of_keys else self.names)[n] for n in positions]
@@ -121,12 +121,13 @@ class HeadView(NamedTuple):
         """A learned matrix, or a learned vector as a matrix of one row."""
         values, elided = np.atleast_2d(self.arrays[name]), note("parameters.elided", name=name)
         own = [axis for axis in vocabulary.ARRAYS[name].axes if axis not in ("head", "kv_head")]
-        axes = note("axes.matrix", rows=own[0] if own[1:] else "1", columns=own[-1] if own else "1")
+        rows, columns = ["1", "1", *(note(f"axis.{axis}") for axis in own)][-2:]
+        axes = note("axes.matrix", rows=rows, columns=columns)
         rows = range(len(values)) if len(own) == 2 else [""]
         return Matrix(name, values, rows, range(values.shape[1]), axes, elided=elided)
 
     def named_keys(self, positions: Sequence[int]) -> list[str]:
         return [self.key_names[i] for i in positions]
 
-    def _kind(self, name: str) -> str:
-        return vocabulary.WHAT_IF if name in self.block.what_if else ""
+    def _kind(self, name: str) -> Words:
+        return note("remark.what_if") if name in self.block.what_if else ""

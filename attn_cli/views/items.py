@@ -127,7 +127,7 @@ def axes_of(*, crosses: bool, columns_are_queries: bool) -> Note:
     """Which axis of a (query, key) array is which."""
     first, second = ("keys", "queries") if columns_are_queries else ("queries", "keys")
     sides = {"queries": "axes.target", "keys": "axes.source"}
-    rows, columns = (note(sides[side]) if crosses else side for side in (first, second))
+    rows, columns = (note(sides[side] if crosses else f"axis.{side}") for side in (first, second))
     return note("axes.matrix", rows=rows, columns=columns)
 
 

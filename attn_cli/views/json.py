@@ -10,7 +10,7 @@ import orjson
 from attn_cli import __version__, vocabulary
 from attn_cli.records import Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.tokens.token import Token
-from attn_cli.words import Note
+from attn_cli.words import Note, in_english
 
 # What a document says of a model, beside `encoder`.
 MODEL = (
@@ -88,7 +88,7 @@ def _before(trace: Trace) -> dict[str, Any]:
 def _after(trace: Trace) -> dict[str, Any]:
     """What stands after them."""
     following = [record(entry) for entry in trace.next]
-    return {**experts(trace), "next": following, "notes": list(map(str, trace.notes))}
+    return {**experts(trace), "next": following, "notes": list(map(in_english, trace.notes))}
 
 
 def experts(trace: Trace) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def document(
         **shared,
         "prompt": record(prompt),
         "result": record(result),
-        "notes": list(map(str, notes)),
+        "notes": list(map(in_english, notes)),
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from attn_cli.notes import writer
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Say, Words, say, what_ifs
@@ -170,8 +171,9 @@ def _per_head(model: Facts, one: "LensPosition", token: str) -> Iterator[Any]:
             elided = note("lens.heads_elided")
             yield Matrix(title, values, layers, heads, axes, elided=elided)
     strongest = sorted(one.parts, key=lambda part: -abs(np.nan_to_num(part.logit)))
+    names = [writer(part.kind, part.layer, part.head) for part in strongest]
     columns = [
-        Column(note("lens.part"), [part.name for part in strongest], "left"),
+        Column(note("lens.part"), names, "left"),
         Column(note("lens.adds"), [part.logit for part in strongest]),
     ]
     yield Columns(note("lens.strongest", count=len(one.parts)), columns, "first")

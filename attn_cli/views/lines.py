@@ -10,14 +10,13 @@ import numpy as np
 from rich.padding import Padding
 from rich.text import Text
 
-from attn_cli.errors import some
 from attn_cli.records import Prompt
 from attn_cli.views import charts, items, matrix, numbers, table
 from attn_cli.views.items import GRID, Page, Words
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.strips import INDENT, Drawn
 from attn_cli.views.text import label
-from attn_cli.words import counted, sentence
+from attn_cli.words import counted, few, sentence
 
 # Cells of a row, and of a row of one of several heads, that are told before the rest.
 _CELLS, _CELLS_OF_HEADS = 5, 3
@@ -79,7 +78,8 @@ def _tokens(prompt: Prompt, look: Look) -> Text:
         matrix.left_out(-i) if i < 0 else f"{i} {label(prompt.tokens[i].text, 40)}" for i in shown
     ]
     words = counted(count, "page.tokens_one", "page.tokens_many")
-    return Text(f" {sentence('lines.tokens', count=words, names=', '.join(names))}")
+    listed = sentence("list.comma").join(names)
+    return Text(f" {sentence('lines.tokens', count=words, names=listed)}")
 
 
 def _matrix(item: items.Matrix, look: Look) -> Iterator[Drawn]:
@@ -148,7 +148,7 @@ def _row(told: _Rows, at: int, look: Look) -> Iterator[Padding]:
             yield _line("lines.rest", row=row, count=count, number=written(values[rest].sum()))
     hidden = [told.columns[j] for j in np.flatnonzero(told.hidden[at])]
     if hidden:
-        yield _line("lines.masked", row=row, names=some(hidden, _NAMES))
+        yield _line("lines.masked", row=row, names=few(hidden, _NAMES))
 
 
 def _grids(item: items.Grids, look: Look) -> Iterator[Drawn]:
@@ -184,7 +184,7 @@ def _picture(item: items.Picture, look: Look) -> Iterator[Drawn]:
         for key, where in (("lines.hidden", before & ~after), ("lines.opened", after & ~before)):
             if where.any():
                 names = [keys[j] for j in np.flatnonzero(where)]
-                yield _line(key, row=row, names=some(names, _NAMES))
+                yield _line(key, row=row, names=few(names, _NAMES))
     if not look.full and len(lines) > matrix.MOST_ROWS:
         yield _more(len(lines) - matrix.MOST_ROWS)
 
@@ -204,10 +204,11 @@ def _columns(item: items.Columns, look: Look) -> Iterator[Drawn]:
     told = [column for column in item.columns if column.kind != "bar"]
     headers = [numbers.in_words(column.header, look.digits) for column in told]
     cells = [matrix.texts_of(column, rows, look.digits, 0) for column in told]
+    comma = sentence("list.comma")
     for row in zip(*cells, strict=True):
         pairs = zip(headers, row, strict=True)
         yield Padding(
-            Text(", ".join(f"{header} {cell}".strip() for header, cell in pairs if cell)),
+            Text(comma.join(f"{header} {cell}".strip() for header, cell in pairs if cell)),
             (0, 0, 0, INDENT),
         )
     yield from more
@@ -216,7 +217,8 @@ def _columns(item: items.Columns, look: Look) -> Iterator[Drawn]:
 def _progress(item: items.Progress, look: Look) -> Iterator[Drawn]:
     step = sentence("training.step", step=item.step, steps=item.steps)
     left, tokens = numbers.clock(item.seconds_left), numbers.count(item.tokens_per_second)
-    yield Text(f" {step}, {sentence('training.progress', tokens=tokens, left=left)}")
+    speed = sentence("training.progress", tokens=tokens, left=left)
+    yield Text(f" {step}{sentence('list.comma')}{speed}")
 
 
 def _chart(item: items.Chart, look: Look) -> Iterator[Drawn]:

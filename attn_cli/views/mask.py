@@ -11,7 +11,7 @@ from attn_cli.records import Address, Facts, Trace
 from attn_cli.views import numbers, sinks
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say, what_ifs
 from attn_cli.views.text import label, labels, visible
-from attn_cli.words import Note, note, sentence
+from attn_cli.words import Note, in_english, note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.mask import Cell, MaskEffect
@@ -65,12 +65,14 @@ def without_columns(items: Page) -> Page:
 
 
 def names_of(settings: Mapping[str, Any], before: str) -> tuple[str, str]:
-    """The two masks in words, of which the one before has been settled."""
-    value = settings["mask_value"]
+    """The two masks in words, of which the one before has been settled, in English."""
+    value, own = settings["mask_value"], note("mask.own")
+    known = (own, note("mask.none"), note("mask.value", value="−∞"))
+    name = next((str(said) for said in known if in_english(said) == before), before)
     if value is not None:
-        return before, sentence("mask.value", value=numbers.exact(value))
+        return name, str(note("mask.value", value=numbers.exact(value)))
     typed = " ".join(vocabulary.changes({"mask": settings["mask"]}))
-    return before, typed or sentence("mask.own")
+    return name, typed or str(own)
 
 
 def _may_see(facts: Facts, at: Address) -> Page:

@@ -142,7 +142,9 @@ def _tables(grid: _Grid, look: Look, summed: bool) -> Iterator[tuple[Text, bool]
                 strips.append(Strip(header, texts, False, shades))
             else:
                 name = left_out(-j)
-                strips.append(Strip([name], [f"{'…':^{len(name)}}"] * len(labels)))
+                gap = Text("…")
+                gap.align("center", cell_len(name))
+                strips.append(Strip([name], [gap.plain] * len(labels)))
         table = side_by_side(strips, marked=grid.marked, ruled=False, summed=summed)
         yield table, min([*grid.lines, *panel], default=0) < 0
 

@@ -7,6 +7,7 @@ from rich.cells import cell_len, chop_cells
 from rich.padding import Padding
 from rich.text import Span, Text
 
+from attn_cli.views import folding
 from attn_cli.views.look import STYLES
 
 Drawn = Text | Padding  # around a text
@@ -34,7 +35,8 @@ def widest(texts: Iterable[str]) -> int:
 
 def folded(text: str, width: int) -> list[str]:
     """The lines of `text`, none wider than `width` columns."""
-    return chop_cells(text, max(1, width)) or [""]
+    room = max(1, width)
+    return (folding.lines(text, room) if folding.is_wide(text) else chop_cells(text, room)) or [""]
 
 
 def packed(widths: Iterable[int], room: int) -> list[list[int]]:

@@ -276,4 +276,4 @@ def _looks(found: Sequence[Squares], digits: int) -> Iterator[str]:
                 if most >= 0
             ]
             head = title or one.caption.partition("   ")[0]
-            yield sentence("svg.looks", head=head, rows=", ".join(rows))
+            yield sentence("svg.looks", head=head, rows=sentence("list.comma").join(rows))

@@ -7,13 +7,13 @@ from rich.cells import cell_len
 from rich.padding import Padding
 from rich.text import Text
 
-from attn_cli import vocabulary
 from attn_cli.records import Prompt
 from attn_cli.views import charts, items, matrix, numbers
+from attn_cli.views.folding import wrapped
 from attn_cli.views.items import Page
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import FINE
-from attn_cli.views.strips import INDENT, Drawn, fitted, packed, widest
+from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
 from attn_cli.views.text import label, visible
 from attn_cli.words import counted, sentence
 
@@ -54,7 +54,7 @@ def laid_out(drawn: Drawn, width: int) -> Iterator[Text]:
     if not left and widest(text.plain.split("\n")) <= room:  # a table
         yield text
         return
-    for line in text.wrap(None, room):  # it asks the console only to justify
+    for line in wrapped(text, room):
         yield Text.assemble(" " * left, line)
 
 
@@ -158,9 +158,8 @@ def _tokens(prompt: Prompt, look: Look) -> Iterator[Text]:
 
 
 def _step_title(item: items.StepTitle, look: Look) -> Iterator[Drawn]:
-    step = vocabulary.STEPS[item.number - 1]
-    equation = str(item.equation) or step.equation
-    name = f"\n {item.number}  {step.name:<15}"
+    equation = str(item.equation) or sentence(f"step.equation_{item.number}")
+    name = f"\n {item.number}  {pad(sentence(f'step.name_{item.number}'), 15)}"
     if cell_len(name) - 1 + cell_len(equation) < look.width:
         yield Text.assemble((name, STYLES["strong"]), equation)
     else:

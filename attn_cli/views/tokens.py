@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
-from attn_cli.errors import some
 from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, Words, say
 from attn_cli.views.text import label, visible
-from attn_cli.words import Note, note
+from attn_cli.words import Note, few, note
 
 if TYPE_CHECKING:
     from attn_cli.analysis.tokens import Aligned, Origin, Split, Stretch, Tokens, Word
@@ -81,9 +80,9 @@ def _headlines(found: "Tokens") -> Iterator[Say]:
         same = ids == found.again
         key = "tokens.again_same" if same else "tokens.again_other"
         if found.again:
-            yield say(key, **({} if same else {"ids": some(found.again, 12)}))
+            yield say(key, **({} if same else {"ids": few(found.again, 12)}))
         return
-    names = some(_whole(found.tokens[place].text) for place in found.added)
+    names = few(_whole(found.tokens[place].text) for place in found.added)
     added = note("tokens.added", names=names) if found.added else ""
     if not found.own:
         yield say("tokens.headline_none", "headline", added=added)
@@ -101,7 +100,7 @@ def _remarkable(found: "Tokens") -> Iterator[Say]:
             for one in found.split
         )
         count = _counted(len(found.split), "tokens.split_one", "tokens.split_many")
-        yield say("tokens.split", characters=count, names=some(dict.fromkeys(map(str, names))))
+        yield say("tokens.split", characters=count, names=few(dict.fromkeys(map(str, names))))
     if found.beyond:
         first = len(found.tokens) - found.beyond
         yield say(

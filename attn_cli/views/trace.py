@@ -223,7 +223,8 @@ def _dot_products(view: HeadView) -> Items:
         columns = [PRODUCT if PRODUCT in terms else note("dot.score"), *range(products.shape[1])]
         values = np.concatenate([scores[:, None], products], axis=1)
         yield Matrix(note("dot.table", query=query), values, view.named_keys(seen), columns,
-                     note("axes.matrix", rows="keys", columns="width"))  # fmt: skip
+                     note("axes.matrix", rows=note("axis.keys"),
+                          columns=note("axis.width")))  # fmt: skip
 
 
 def _plus(names: Sequence[str]) -> str:

@@ -72,7 +72,7 @@ def test_parameters_say_which_axis_is_which():
         ("b_k", ("1", "width")),
         ("b_o", ("1", "model")),
     ):
-        assert items[name].axes == note("axes.matrix", rows=axes[0], columns=axes[1])
+        assert str(items[name].axes) == f"rows: {axes[0]}   columns: {axes[1]}"
         assert items[name].elided == note("parameters.elided", name=name)
     assert np.array_equal(items["w_v"].values, found.attention[0].w_v[0])
     assert (items["b_o"].rows, items["b_o"].values.shape) == ([""], (1, 32))

@@ -10,12 +10,12 @@ from functools import cache
 from importlib.resources import files
 
 from attn_cli import vocabulary
-from attn_cli.errors import ContentError, plural
+from attn_cli.errors import ContentError
 from attn_cli.records import Trace
 from attn_cli.views.formats import Drawing
 from attn_cli.views.html import budget, payload
 from attn_cli.views.html.embedding import embedded
-from attn_cli.words import language, sentence, table
+from attn_cli.words import grouped, language, sentence, table
 
 # In the order in which they need one another.
 MODULES = (
@@ -34,7 +34,8 @@ def needed(drawing: Drawing) -> frozenset[str]:
         return vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {
             "w_o", "b_o", "mlp_output",
         }  # fmt: skip
-    words = {"tokens": plural(tokens, "token"), "size": budget.megabytes(size)}
+    counted = grouped(tokens, "page.tokens_one", "page.tokens_many")
+    words = {"tokens": counted, "size": budget.megabytes(size)}
     most = {"most": budget.megabytes(budget.BYTES), "most_tokens": f"{budget.TOKENS:,}"}
     fit = budget.fitting(drawing)
     hint = sentence("html.fits", tokens=f"{fit:,}") if fit else sentence("html.fits_none")
@@ -44,7 +45,8 @@ def needed(drawing: Drawing) -> frozenset[str]:
 def render(trace: Trace) -> Iterator[bytes]:
     """The page in pieces."""
     before, between, after = re.split(r"<!-- (?:data|script) -->\n", _file("page.html"))
-    before = before.replace('lang="en"', f'lang="{language()}"')
+    before = before.replace('lang="en"', f'lang="{language()}"', 1)
+    before = before.replace("<!-- noscript -->", sentence("html.noscript"), 1)
     yield before.replace("/* style */", _file("page.css")).encode()
     yield b'<script id="data" type="application/json">'
     yield embedded({**payload.data(trace), "words": _sentences()})
@@ -76,8 +78,8 @@ def keys() -> frozenset[str]:
 
 def _sentences() -> dict[str, str]:
     """The page's sentences, with their `{names}`."""
-    words = table(language())
-    return {key: words[key] for key in sorted(keys() & words.keys())}
+    known = table(language())
+    return {key: known[key] for key in sorted(keys() & known.keys())}
 
 
 def _file(name: str) -> str:

@@ -174,7 +174,7 @@ def _told(trace: Trace, block: Attention) -> dict[str, Any]:
         titles = [item.equation for item in items if isinstance(item, StepTitle)]
         said = [one for item in items if isinstance(item, Say) for one in _sentences(item.words)]
         lasting = [one for one in said if not _OF_ONE & one.values.keys()]
-        plain = vocabulary.STEPS[number - 1].equation
+        plain = sentence(f"step.equation_{number}")
         found[str(number)] = {
             "title": numbers.in_words(titles[0] if titles and titles[0] else plain, 2),
             "said": [_words(one) for one in lasting if not one.key.startswith(_OF_CHANGES)],

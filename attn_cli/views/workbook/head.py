@@ -100,8 +100,7 @@ class Head:
         return [str(n) for n in range(count)]
 
     def _corner(self, name: str) -> Words:
-        axes = _axes(name)
-        rows, columns = (axes[0] if len(axes) > 1 else "1"), axes[-1] if axes else "1"
+        rows, columns = ["1", "1", *(note(f"axis.{axis}") for axis in _axes(name))][-2:]
         return note("xlsx.corner", rows=rows, columns=columns)
 
     def row_at(self, name: str, position: int) -> int:

@@ -13,6 +13,7 @@ from attn_cli.words.en import (
     lens,
     parts,
     routing,
+    steps,
     svg,
     tokens,
     trace,
@@ -23,6 +24,6 @@ from attn_cli.words.en import (
 
 TABLES = (
     commands, common, compare, cost, embed, exercise, heads, html, inside, lens, parts, routing,
-    svg, tokens, trace, views, why, xlsx,
+    steps, svg, tokens, trace, views, why, xlsx,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}

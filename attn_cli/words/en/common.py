@@ -20,6 +20,8 @@ SENTENCES = {
     "note.keys": "the config has keys that mean nothing to the reference library: {keys}",
     "note.text": "only the text part of this model is read and counted: {tensors} for pictures, "
     "with {parameters} parameters, left out",
+    "note.tensors_one": "1 tensor",
+    "note.tensors_many": "{count} tensors",
     "note.aside": "tensors of an output head that predicts no tokens were left aside: {tensors}",
     "note.quantised": "the weights are quantised ({how}): attn computes in float32 with the "
     "numbers that they stand for",
@@ -54,6 +56,7 @@ SENTENCES = {
     "chosen heads and queries",
     "note.no_mask_known": "the tokenizer of {model} does not say which token is its mask, so "
     "there is no prediction",
+    "note.said": "note: {said}",
     # while a pass goes on
     "progress.line": "{where} {done} of {layers} · {elapsed} ({left} left) · {tokens} · "
     "{read} of {size} read",

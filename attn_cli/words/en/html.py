@@ -4,6 +4,7 @@ SENTENCES = {
     "html.title": "Attention in {model}, number by number",
     "html.model": "{name} · {family} · {layers} layers of {heads} heads · width {width} "
     "({head_width} per head)",
+    "html.noscript": "This page computes in the browser and needs JavaScript.",
     "html.controls": "what is followed and what is changed",
     "html.choose": "follow",
     "html.layer": "layer",

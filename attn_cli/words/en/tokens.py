@@ -7,6 +7,7 @@ SENTENCES = {
     "note.unexplained": "how {words} came about is not explained: this tokenizer cuts in a way "
     "that attn does not know",
     "note.long_word": "how {words} of more than {most:,} characters came about is not told",
+    "note.words_many": "{count} words",
     # one tokenizer
     "tokens.headline": "{characters} in {tokens}: {ratio} characters per token.{added}",
     "tokens.headline_ids": "The ids spell {text}: {characters} in {tokens}.",

@@ -225,6 +225,7 @@ SENTENCES = {
     "{cosine}.",
     "next.title": "{what}{comma} after {layers}",
     "next.what_if": "{what}{comma} after {layers}, under the what-if settings",
+    "next.comma": ",",
     "next.after_one": "the only layer",
     "next.after_many": "all {count} layers",
     "next.what": "A token's logit is the dot product of `final` and the token's row of the "

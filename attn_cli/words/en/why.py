@@ -163,7 +163,6 @@ SENTENCES = {
     "why.column_pair": "query × key",
     "why.column_part": "part",
     "why.column_adds": "adds",
-    "why.given": "{name}",
     "why.pair": "{query} × {key}",
     "why.all_others": "all others",
     "why.reconstructed": "All pairs together give the score with an error of {error} of it.",

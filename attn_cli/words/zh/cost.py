@@ -1,0 +1,138 @@
+"""Chinese: the page of `attn cost`."""
+
+SENTENCES = {
+    "cost.headline": "{model} 有 {parameters} 个参数。在 {tokens}时，它的{matrices} {weights} "
+    "个权重，注意力占运算量的 {share}。",
+    "cost.headline_one": "注意力矩阵含有",
+    "cost.headline_many": " {count} 个注意力矩阵含有",
+    "cost.tokens_one": "1 个词元",
+    "cost.tokens_many": "{count} 个词元",
+    "cost.bytes": "全部参数用 float32（每个 4 字节）占 {float32}，用 bfloat16（每个 2 字节）占 "
+    "{bfloat16}。",
+    "cost.parts": "各部分的参数",
+    "cost.part": "部分",
+    "cost.shapes": "一层的张量",
+    "cost.per_layer": "每层",
+    "cost.layers": "层数",
+    "cost.parameters": "参数",
+    "cost.total": "合计",
+    "cost.up_to": "≤ {count}",
+    "cost.embedding": "嵌入",
+    "cost.positions": "位置",
+    "cost.types": "分段类型",
+    "cost.query_latent": "到 q_latent",
+    "cost.query": "W_Q",
+    "cost.kv_latent": "到 kv_latent",
+    "cost.key": "W_K",
+    "cost.key_rotated": "W_K，旋转部分",
+    "cost.value": "W_V",
+    "cost.attention_output": "W_O",
+    "cost.sinks": "汇点",
+    "cost.feed_forward": "前馈网络",
+    "cost.router": "路由器",
+    "cost.shared_experts": "共享专家",
+    "cost.experts": "专家",
+    "cost.biases": "偏置",
+    "cost.norms": "归一化",
+    "cost.norms_outside": "层外的归一化",
+    "cost.output": "输出矩阵",
+    "cost.head_outside": "输出，其他",
+    "cost.other": "其他映射",
+    "cost.of_encoder": "编码器{part}",
+    "cost.of_decoder": "解码器{part}",
+    "cost.of_cross": "交叉{part}",
+    "cost.layers_one": "1 层",
+    "cost.layers_many": "{count} 层",
+    "cost.heads_one": "1 个头",
+    "cost.heads_many": "{count} 个头",
+    "cost.layer": "层，× {count}",
+    "cost.layer_dense": "稠密层",
+    "cost.layer_sparse": "稀疏层",
+    "cost.layer_attention": "有注意力",
+    "cost.layer_mixer": "无注意力",
+    "cost.embedding_is": "嵌入为 {vocabulary} 个词元各存一行 {width} 个数：{vocabulary} × {width} "
+    "= {product}。{tied}",
+    "cost.tied": "输出矩阵就是同一个矩阵，所以只计一次。",
+    "cost.the_head": "一层的那个头",
+    "cost.each_head": "一层的 {count} 个头中，每个",
+    "cost.head": "{heads}有 {width} 个维度：它在 W_Q 中的份额是 {model} × {width} = {share}，在 "
+    "W_K、W_V、W_O 中也是，四者合计 {four}。",
+    "cost.head_grouped": "{heads}有 {width} 个维度：它在 W_Q 中的份额是 {model} × {width} = "
+    "{share}，在 W_O 中也是。每 {group} 个头共用一个 kv 头的键和值，所以 W_K 和 W_V 有{shares}，"
+    "而不是 {all} 份。",
+    "cost.shares_one": " 1 份",
+    "cost.shares_many": " {count} 份",
+    "cost.head_latent": "{heads}的查询和键有 {width} 个维度，值有 {value} 个：它在 W_Q 中的份额是 "
+    "{model} × {width} = {share}。W_K 由潜向量得到键的前 {key} 个维度，份额是 {latent} × {key} = "
+    "{of_key}；W_V 得到值，{latent} × {value} = {of_value}。键的最后 {rotated} 个维度会旋转，"
+    "在每个头中都相同。",
+    "cost.shared": "全部 {layers} 层使用 {stored} 层的张量：它们只计一次，但要乘 {layers} 次。",
+    "cost.cells": "格子：每个查询、键、头和层一个数",
+    "cost.cells_are": "掩码有 n × n 个格子：{visible}。每层的每个头有一个这么大的矩阵：{blocks}。",
+    "cost.cells_windowed": "掩码有 n × n 个格子：{visible}。每个头有一个这样的矩阵；"
+    "在窗口限制查询的键的地方，只计窗口之内的：{blocks}。",
+    "cost.visible_causal": "没有遮住的是 n · (n + 1) / 2 个，即键不在查询之后的那些",
+    "cost.visible_all": "都没有遮住",
+    "cost.visible_window": "没有遮住的是窗口之内的那些",
+    "cost.visible_causal_some": "在没有窗口的层中，没有遮住的是 n · (n + 1) / 2 个",
+    "cost.visible_all_some": "在没有窗口的层中，都没有遮住",
+    "cost.block": "{heads} × {layers} × {cells}",
+    "cost.square": "n²",
+    "cost.band": "n·min(n, {keys})",
+    "cost.and": "{first} + {rest}",
+    "cost.context": "词元",
+    "cost.mask": "掩码",
+    "cost.visible": "没有遮住",
+    "cost.weights_one": "1 个矩阵中",
+    "cost.weights_many": "{count} 个矩阵中",
+    "cost.float32": "float32",
+    "cost.bfloat16": "bfloat16",
+    "cost.cache": "KV 缓存：后面的词元需要前面词元的什么",
+    "cost.cache_is": "2 · n · {blocks} 个数：每个词元、kv 头和层各一个键和一个值。",
+    "cost.cache_block": "{layers} · {kv_heads} · {width}",
+    "cost.kv_heads_one": "1 个 kv 头",
+    "cost.kv_heads_many": "{count} 个 kv 头",
+    "cost.together": "({terms})",
+    "cost.cache_grouped": "如果全部 {heads} 个头都有自己的键和值，它会是 {times} 倍大。",
+    "cost.latents_are": "n · {layers} · ({latent} + {rotated}) 个数："
+    "每个词元和层的潜向量（每个头的键和值都由它得到），以及键中旋转的 {rotated} "
+    "个维度（DeepSeek-AI 2024）。参考库的缓存保存的就是这些。",
+    "cost.cache_whole": "同样的内容，按每个头的键和值保存",
+    "cost.whole_is": "n · {layers} · {heads} · ({key} + {value}) 个数：{ratio} 倍之多。attn "
+    "保存的是这些，以免每添加一个词元就重新计算。",
+    "cost.cache_windowed": "在窗口限制键的地方，n 至多是窗口的宽度。",
+    "cost.cache_cross": "交叉注意力的键和值由源文本一次算出。",
+    "cost.no_cache": "编码器一次读完文本，并不写作，所以不为以后保存键和值。",
+    "cost.numbers": "个数",
+    "cost.operations": "一次计算的运算量   份额：注意力在两者中所占的部分",
+    "cost.attention_is": "注意力：4 · n² · 宽度 · 层数，一半用于 q·kᵀ，一半用于 weights·v："
+    "{blocks}。",
+    "cost.attention_windowed": "注意力：4 · n · 键数 · 宽度 · 层数，一半用于 q·kᵀ，一半用于 "
+    "weights·v：{blocks}。",
+    "cost.attention_latents": "注意力：2 · n² ·（全部查询的宽度 + 全部值的宽度）· 层数，前者用于 "
+    "q·kᵀ，后者用于 weights·v：{blocks}。",
+    "cost.work_apart": "2 · {cells} · ({width} + {value}) · {layers}",
+    "cost.work": "4 · {cells} · {width} · {layers}",
+    "cost.others_are": "其余：2 · n · {multiplied}，"
+    "即词元遇到的每个参数各一次乘法和一次加法{output}。归一化、softmax 和激活函数不计。",
+    "cost.of_experts": "每层的 {count} 个专家中，一个词元遇到 {used} 个；其余专家的参数不计。",
+    "cost.with_output": "；其中 {output} 是输出矩阵，像训练时那样在每个词元处都计算",
+    "cost.masked_too": "因果掩码遮住的部分也计入：普通的程序会算出它们再丢掉。跳过它们的程序，"
+    "注意力的运算量约为一半。",
+    "cost.attention": "注意力",
+    "cost.others": "其余",
+    "cost.share": "份额",
+    "cost.overtakes": "注意力随 n² 增长，其余随 n 增长。两者相等时 n = 2 · {multiplied} / ({times} "
+    "· {wide})：从 {tokens} 个词元起，注意力占得更多{context}。",
+    "cost.overtakes_windowed": "从 {tokens} 个词元起，注意力比其余占得更多{context}。",
+    "cost.beyond": "，这超出了模型训练时的 {context}",
+    "cost.within": "，这在模型训练时的 {context} 之内",
+    "cost.never": "注意力永远不会超过其余：每个查询至多有 {keys} 个键，所以超过这个长度之后它也随 "
+    "n 增长。",
+    "cost.disentangled": "位置与查询、键的乘积（解耦注意力的各项）另外计算，随 n 增长。",
+    "cost.stacks": "n 是每个栈中的词元数，源和目标相同。",
+    # notes
+    "cost.longer": "{name} 训练时的上下文是 {context} 个词元；{tokens} 个超出了它：这里只计算代价，"
+    "不说明是否可行",
+    "cost.sparse": "{name} 发布时每隔一层使用稀疏注意力；这里每层都按稠密计",
+}
