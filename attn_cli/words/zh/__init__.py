@@ -8,8 +8,6 @@ from attn_cli.words.zh import (
     embed,
     exercise,
     heads,
-    help,
-    help_commands,
     html,
     inside,
     lens,
@@ -25,7 +23,7 @@ from attn_cli.words.zh import (
 )
 
 TABLES = (
-    commands, common, compare, cost, embed, exercise, heads, help, help_commands, html, inside,
-    lens, parts, routing, steps, svg, tokens, trace, views, why, xlsx,
+    commands, common, compare, cost, embed, exercise, heads, html, inside, lens, parts, routing,
+    steps, svg, tokens, trace, views, why, xlsx,
 )  # fmt: skip
 SENTENCES = {key: words for table in TABLES for key, words in table.SENTENCES.items()}
