@@ -78,8 +78,8 @@ def keys() -> frozenset[str]:
 
 def _sentences() -> dict[str, str]:
     """The page's sentences, with their `{names}`."""
-    words = table(language())
-    return {key: words[key] for key in sorted(keys() & words.keys())}
+    known = table(language())
+    return {key: known[key] for key in sorted(keys() & known.keys())}
 
 
 def _file(name: str) -> str:
