@@ -85,8 +85,8 @@ SENTENCES = {
     "html.vectors": "与模型同宽的向量只给出长度，使页面保持小巧。减少 --layer 或 --head "
     "就会显示它们的数。",
     "html.halves": "与模型同宽的向量在这里以半精度保存，约三位有效数字；q、k、v 是 float32。",
-    "html.too_large": "这些层和头的 {tokens}会使页面达到 {size}；页面至多 {most}、{most_tokens} "
-    "个词元",
+    "html.too_large": "这些层和头的 {tokens}会使页面达到 {size} MB；页面至多 {most} MB、"
+    "{most_tokens} 个词元",
     "html.fits": "用 --layer 和 --head 少选一些；这样选时放得下 {tokens}",
     "html.fits_none": "用 --layer 和 --head 少选一些",
 }

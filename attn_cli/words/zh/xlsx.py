@@ -4,16 +4,17 @@ SENTENCES = {
     # refusals
     "xlsx.one_head": "工作簿只容纳一层的一个头，而这里有 {heads}",
     "xlsx.one_head_hint": "选择它：--layer 0 --head 0",
+    "xlsx.one_kind_hint": "选择它：--stack {stack} --kind self --layer 0 --head 0",
     "xlsx.keys": "--key 去掉了一些键，而 softmax 的公式需要全部的键",
     "xlsx.keys_hint": "不要 --key；用 --query 选择行",
     "xlsx.after": "--after 在工作簿中没有位置：mlp_output 无法跟随所作的改变",
     "xlsx.after_hint": "--format csv 或 json",
-    "xlsx.wide": "工作簿至多 {most:,} 列，而 {what}需要 {needed:,} 列",
+    "xlsx.wide": "工作簿至多 {most:,} 列，而 {count:,} 个{what}需要 {needed:,} 列",
     "xlsx.wide_hint": "至多放得下 {fits:,} 个{what}；--format npz 没有限制",
     "xlsx.large": "{cells:,} 个格子的工作簿太大，打不开：至多 {most:,} 个",
     "xlsx.large_hint": "用 --query 选至多 {fits:,} 个查询就放得下；--format npz 没有限制",
-    "xlsx.large_none": "用较短的提示；--format npz 没有限制",
-    "xlsx.large_parameters": "不要 --parameters，或用 --format npz",
+    "xlsx.large_none": "选择较短的提示；--format npz 没有限制",
+    "xlsx.large_parameters": "选择较短的提示，或不要 --parameters；--format npz 没有限制",
     "xlsx.lacks": "缺少写工作簿的库：XlsxWriter",
     "xlsx.lacks_hint": '安装：pip install "attn-cli[xlsx]"',
     "xlsx.tokens_of": "词元",
@@ -77,9 +78,9 @@ SENTENCES = {
     "xlsx.title": "逐步看注意力：{model}，{where}的头 {head}",
     "xlsx.what": "每个工作表是六个步骤中的一个数组，按计算的顺序排列。含有公式的工作表中，"
     "每个格子都写明它由什么算出。",
-    "xlsx.change": "改变一个黄色的格子，例如 q、settings 或 visible 中的，"
-    "由它算出的一切都会随之改变。含有公式的格子也可以用数覆盖。",
-    "xlsx.moved": "到目前为止权重的最大变化",
+    "xlsx.change": "改变一个数，例如 settings 或 visible 中的，由它算出的一切都会随之改变；"
+    "存放数的工作表是黄色的。公式（例如 q 或 scores 中的）也可以用数覆盖。",
+    "xlsx.moved": "权重的最大变化",
     "xlsx.is_what_if": "假设：这些数是在 {changes} 之下算出的",
     "xlsx.real": "没有假设：这些是模型自己的前向计算所得的数",
     "xlsx.fixed": "这些工作表只含数，不随前面的改变而变：{names}。",
