@@ -51,7 +51,7 @@ SENTENCES = {
     "note.case": "lower case or ",
     "note.no_mask_token": "the prompt has no {mask}, so there is no prediction",
     "note.no_target": "no --target: the decoder reads its start token {start} alone",
-    "note.written": "what the decoder writes from here, always with the likeliest token: {text}",
+    "note.written": "what the decoder writes from here, always with the likeliest token: `{text}`",
     "note.no_weights": "weights are left out beyond {most:,} tokens; attn trace gives those of "
     "chosen heads and queries",
     "note.no_mask_known": "the tokenizer of {model} does not say which token is its mask, so "

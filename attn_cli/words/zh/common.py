@@ -45,7 +45,7 @@ SENTENCES = {
     "note.case": "小写字母，或",
     "note.no_mask_token": "提示中没有 {mask}，因此没有预测",
     "note.no_target": "没有 --target：解码器只读取起始词元 {start}",
-    "note.written": "解码器从这里写出的内容（每次取最可能的词元）：{text}",
+    "note.written": "解码器从这里写出的内容（每次取最可能的词元）：`{text}`",
     "note.no_weights": "超过 {most:,} 个词元时不写出 weights；attn trace 可给出指定的头和查询的 "
     "weights",
     "note.no_mask_known": "{model} 的分词器没有说明哪个词元是它的掩码词元，因此没有预测",
