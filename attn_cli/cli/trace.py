@@ -114,13 +114,12 @@ def _steps(step: "Sequence[str]", kind: str, *, quiet: bool) -> frozenset[int]:
 def _tell_idle(given: "Mapping[str, object]", kind: str, arrays: set[str], *, quiet: bool) -> None:
     """Says which of the options that were given do nothing: a picture shows weights alone, and
     parameters belong to steps."""
-    if FORMATS[kind].page:
-        for option in (option for option, typed in given.items() if typed):
-            output.note("note.no_picture", option=option, format=kind, quiet=quiet)
-    elif FORMATS[kind].places:
-        for option in ("--parameters", "--after", "--key"):
-            if given[option]:
-                output.note("note.unused", option=option, format=kind, quiet=quiet)
+    form = FORMATS[kind]
+    if form.page or form.places:
+        idle = given if form.page else ("--parameters", "--after", "--key")
+        said = "note.no_picture" if form.page else "note.unused"
+        for option in (option for option in idle if given[option]):
+            output.note(said, option=option, format=kind, quiet=quiet)
     elif given["--parameters"] and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
         output.note("note.no_step", quiet=quiet)
 
