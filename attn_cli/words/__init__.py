@@ -10,6 +10,11 @@ from attn_cli.errors import shorten
 
 # The first one is that of documents, and of who has said nothing else.
 LANGUAGES = ("en", "zh")
+# The modules of each language, one for each part of what is said.
+PARTS = (
+    "commands", "common", "compare", "cost", "embed", "exercise", "heads", "html", "inside", "lens",
+    "parts", "routing", "steps", "svg", "tokens", "trace", "views", "why", "xlsx",
+)  # fmt: skip
 _LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
@@ -75,7 +80,8 @@ def helped(text: str) -> str:
 @cache
 def table(language: str) -> Mapping[str, str]:
     """All sentences of a language by key. It is imported when it is asked for: no run needs two."""
-    return import_module(f"{__name__}.{language}").SENTENCES
+    parts = (import_module(f"{__name__}.{language}.{part}") for part in PARTS)
+    return {key: words for part in parts for key, words in part.SENTENCES.items()}
 
 
 def language() -> str:

@@ -11,7 +11,7 @@ from attn_cli import session, vocabulary
 from attn_cli.cli.options import OutputOptions
 from attn_cli.cli.output import drawn
 from attn_cli.cli.trace import page_of
-from attn_cli.words.en import SENTENCES
+from attn_cli.words import table
 
 ALL = frozenset(range(1, 7))
 
@@ -153,4 +153,4 @@ def test_the_example_of_a_hidden_pair(attn, query, key):
     assert bool(first) == ("may not look at" in said)
     if first:
         example = {"query": text.split()[first[0]], "key": text.split()[first[1]]}
-        assert SENTENCES["mask.example"].format(**example) in said
+        assert table("en")["mask.example"].format(**example) in said

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attn_cli import vocabulary
-from attn_cli.words.en import SENTENCES
+from attn_cli.words import table
 
 PROMPT = "the greatest thinker in China is"
 TOKENS = PROMPT.split()
@@ -99,7 +99,7 @@ def test_each_step_has_its_number_equation_sentence_and_shape(page):
     ):
         equation = re.escape(ran.get(step.number, step.equation))
         assert re.search(rf"^ {step.number}  {step.name}\s+{equation}$", page, re.M)
-        assert SENTENCES[key].split("{")[0].strip() in flat
+        assert table("en")[key].split("{")[0].strip() in flat
     assert "    scores   6 × 6   rows: queries   columns: keys\n" in page
     assert "    q   6 × 8   rows: tokens   columns: width\n" in page
     assert "The mask hides 15 of 36 cells" in page

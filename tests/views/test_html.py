@@ -17,7 +17,7 @@ from attn_cli.views import html
 from attn_cli.views.formats import Drawing
 from attn_cli.views.html import budget, payload
 from attn_cli.views.html.embedding import array, embedded
-from attn_cli.words import en
+from attn_cli.words import table
 
 
 class Parts(HTMLParser):
@@ -108,8 +108,8 @@ def test_a_map_of_zeros_has_lengths_of_zero():
 
 
 def test_every_sentence_of_the_page_is_there():
-    assert html.keys() <= en.SENTENCES.keys()
-    assert {key for key in en.SENTENCES if key.startswith("html.step_")} <= html.keys()
+    assert html.keys() <= table("en").keys()
+    assert {key for key in table("en") if key.startswith("html.step_")} <= html.keys()
 
 
 def test_more_than_a_page_holds_is_refused_with_what_fits():

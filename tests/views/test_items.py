@@ -14,7 +14,8 @@ from attn_cli.views import heads, loss, mask, models, numbers, sample, table, tr
 from attn_cli.views import verify as verify_view
 from attn_cli.views.items import Column, Columns, Matrix, Say, Shares, say
 from attn_cli.views.look import Look
-from attn_cli.words import Note, en, note
+from attn_cli.words import Note, note
+from attn_cli.words import table as sentences
 
 PROMPT = "the greatest thinker in China is"
 EVERY = {"steps": frozenset(range(1, 7))}
@@ -55,7 +56,7 @@ def test_every_word_of_a_page_stands_in_the_table_and_is_filled_in(pages):
         found = [note for item in page for note in said(item)]
         assert found, name
         for one in found:
-            names = set(re.findall(r"{(\w+)}", en.SENTENCES[one.key]))
+            names = set(re.findall(r"{(\w+)}", sentences("en")[one.key]))
             assert names <= set(one.values), one.key
 
 
@@ -189,7 +190,7 @@ def test_probabilities_keep_two_decimals_and_bars_are_shares():
 )
 def test_each_role_has_its_place(role, expected):
     assert table.draw([say("mask.same", role)], Look()) == expected.format(
-        en.SENTENCES["mask.same"]
+        sentences("en")["mask.same"]
     )
 
 
