@@ -1,13 +1,14 @@
 """The frozen records of a trace: what every command reads and every format writes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.maths.kept import Blocks
 from attn_cli.maths.masks import Reach
 from attn_cli.prompt import Prompt
 from attn_cli.routing import Experts
@@ -40,6 +41,30 @@ class Address(NamedTuple):
     def causal(self) -> bool:
         """Whether the model itself hides later keys from every query."""
         return not self.crosses and not self.both_sides
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """Arrays by their names; one that is `kept` in blocks becomes whole when it is asked for."""
+
+    def __init__(self, kept: Mapping[str, np.ndarray | Blocks]) -> None:
+        self.kept = kept
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found = self.kept[name]
+        return found.whole() if isinstance(found, Blocks) else found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def having(self, name: str, array: np.ndarray) -> "Arrays":
+        """These, and one more."""
+        return Arrays({**self.kept, name: array})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -358,8 +383,12 @@ class Trace:
         raise KeyError(wanted)
 
 
-def nonfinite(name: str, array: np.ndarray) -> int:
+def nonfinite(name: str, array: np.ndarray | Blocks) -> int:
     """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
+    if isinstance(array, Blocks):
+        if array.finite:
+            return 0
+        array = array.whole()
     if array.dtype == bool:
         return 0
     # A sum is finite only if every number is; numbers too large to add up are counted one by one.

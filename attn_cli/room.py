@@ -13,6 +13,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
+from attn_cli.maths.kept import APART
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
 from attn_cli.model.family import Model
@@ -218,13 +219,31 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
     square = {**sizes, "query": len(rows) or sizes["query"]}
     taken = request.measures.get((block.stack, block.kind), ())
     measures = len(taken) * every * tokens[block.stack]
-    return measures + sum(
-        prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
-        for name in request.arrays - absent
-        for axes in (vocabulary.ARRAYS[name].axes,)
-        if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
-        and (facts.sinks or name not in vocabulary.SINKS.values())
+    unseen = _unseen(request, block, square)
+    return (
+        measures
+        - unseen
+        + sum(
+            prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
+            for name in request.arrays - absent
+            for axes in (vocabulary.ARRAYS[name].axes,)
+            if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
+            and (facts.sinks or name not in vocabulary.SINKS.values())
+        )
     )
+
+
+def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
+    """How many of the weights are not kept, because the model's own mask hides them."""
+    what_if, heads = request.what_if.at(block), sizes["head"]
+    restricted = (block[:2]) in request.positions or block.stack in request.heads
+    if restricted or not block.causal or "weights" not in request.arrays or what_if.masks:
+        return 0
+    shape = heads, sizes["query"], sizes["key"]
+    if prod(shape) * np.dtype(np.float32).itemsize < APART or what_if.mask_value != -np.inf:
+        return 0
+    queries, block_of_them = sizes["query"], min(BLOCK, sizes["query"])
+    return heads * queries * (queries - block_of_them) // 2
 
 
 def _ways(

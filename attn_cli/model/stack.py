@@ -207,7 +207,7 @@ class Stack:
             whole = rows == list(range(len(gives)))
             yield replace(
                 record,
-                arrays={**record.arrays, "mlp_output": gives if whole else gives[rows]},
+                arrays=record.arrays.having("mlp_output", gives if whole else gives[rows]),
                 what_if=record.what_if | (frozenset({"mlp_output"}) if touched else frozenset()),
                 shown={**record.shown, **shown},
                 norms=norms,
