@@ -235,15 +235,13 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
 
 def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
     """How many of the weights are not kept, because the model's own mask hides them."""
-    what_if, heads = request.what_if.at(block), sizes["head"]
-    restricted = (block[:2]) in request.positions or block.stack in request.heads
-    if restricted or not block.causal or "weights" not in request.arrays or what_if.masks:
+    what_if, heads, queries = request.what_if.at(block), sizes["head"], sizes["query"]
+    hidden = block.causal and not what_if.masks and what_if.mask_value == -np.inf
+    if not hidden or "weights" not in request.arrays or queries != sizes["key"]:
         return 0
-    shape = heads, sizes["query"], sizes["key"]
-    if prod(shape) * np.dtype(np.float32).itemsize < APART or what_if.mask_value != -np.inf:
+    if heads * queries * queries * np.dtype(np.float32).itemsize < APART:
         return 0
-    queries, block_of_them = sizes["query"], min(BLOCK, sizes["query"])
-    return heads * queries * (queries - block_of_them) // 2
+    return heads * queries * (queries - min(BLOCK, queries)) // 2
 
 
 def _ways(
