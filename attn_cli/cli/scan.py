@@ -1,9 +1,10 @@
 """`attn scan`: what every head does over files of prompts."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,10 +32,10 @@ from attn_cli.words import Note, counted, note
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
     from attn_cli.scanning.corpus import Corpus
+    from attn_cli.scanning.engines import Engine
     from attn_cli.scanning.job import Job
     from attn_cli.scanning.measuring import Scanner
     from attn_cli.scanning.results import Scan
-    from attn_cli.scanning.run import Engine
     from attn_cli.scanning.saved import Parts
 
 EXAMPLES = (
@@ -100,6 +101,7 @@ def command(
     from attn_cli.scanning.results import result
     from attn_cli.scanning.run import scan
 
+    gc.enable()  # cycles that libraries leave behind add up over many prompts, unlike over one
     kind = output.chosen_format("scan", out)
     read = corpus(files, documents=bool(asked.chunk))
     kept = _is_kept(out.out)
@@ -156,9 +158,16 @@ def _parts(
 
 
 def _engine(scanner: "Scanner", workers: int) -> "Engine":
-    from attn_cli.scanning.run import in_process
+    from attn_cli import room
+    from attn_cli.maths import cores
+    from attn_cli.scanning.engines import in_process
+    from attn_cli.scanning.workers import on_workers
 
-    return in_process(scanner)
+    if workers == 1:
+        return in_process(scanner)
+    # Each may take its share of the memory.
+    allowed = room.allowed(scanner.job.max_memory) // workers
+    return on_workers(replace(scanner.job, max_memory=allowed), workers, cores.threads())
 
 
 def _answer(kind: str, found: "Scan", model: "Model", settings: dict[str, Any]) -> output.Result:

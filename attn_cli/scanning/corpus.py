@@ -6,6 +6,7 @@ another. Files may be packed by gzip or zstd, which their first bytes say.
 """
 
 import glob
+import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,16 @@ class Part(NamedTuple):
     pieces: tuple[Piece, ...]
     digest: str
     read: int
+
+    def to_json(self) -> bytes:
+        """As `from_json` takes it, for another process."""
+        return json.dumps(self).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Part":
+        """The part that `to_json` has written."""
+        number, pieces, digest, read = json.loads(data)
+        return cls(number, tuple(Piece(*piece) for piece in pieces), digest, read)
 
 
 class Corpus(NamedTuple):

@@ -1,36 +1,19 @@
 """A scan from its beginning, or from the parts that are saved; yields how far it is.
 
-An engine measures parts: it takes them one by one as it can, and yields `Done` for each, in any
-order, and how many tokens have been read meanwhile. `in_process` is the simplest.
+Who measures is an engine (see `engines`).
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 from attn_cli.errors import ContentError
 from attn_cli.scanning.corpus import Corpus, Part
-from attn_cli.scanning.measuring import Scanner
+from attn_cli.scanning.engines import Engine, Working
 from attn_cli.scanning.records import Failed, Record, Shape, read
 from attn_cli.scanning.saved import Parts
 
 _FRESH = "--fresh starts over, or choose another --out"
-
-
-class Done(NamedTuple):
-    """A part, and its record as bytes."""
-
-    part: Part
-    record: bytes
-
-
-class Workers(NamedTuple):
-    """How many are at work now."""
-
-    count: int
-
-
-Event = Done | Workers | int
-Engine = Callable[[Iterator[Part]], Iterator[Event]]
 
 
 class State(NamedTuple):
@@ -44,17 +27,6 @@ class State(NamedTuple):
     before: int
     workers: int
     failures: tuple[Failed, ...] = ()
-
-
-def in_process(scanner: Scanner) -> Engine:
-    """Measures parts here, one after the other."""
-
-    def engine(parts: Iterator[Part]) -> Iterator[Event]:
-        for part in parts:
-            record = yield from scanner.scan(part)
-            yield Done(part, record.to_bytes())
-
-    return engine
 
 
 def scan(
@@ -72,26 +44,27 @@ def scan(
     if strict:
         _refuse(found)
     yield state
-    for event in engine(_left(corpus, known, seen)):
-        if isinstance(event, Workers):
-            state = state._replace(workers=event.count)
-        elif isinstance(event, int):
-            state = state._replace(tokens=state.tokens + event, failures=())
-        else:
-            record = read(event.record, job, shape)
-            if strict:
-                _refuse(record)
-            found.merge(record)
-            if saved:
-                saved.save(event.record, event.part.number, found)
-            seen.sizes += seen.of.pop(event.part.number, 0)
-            state = state._replace(
-                parts=len(found.parts),
-                read=seen.sizes + seen.before,
-                before=seen.before,
-                failures=tuple(record.failures),
-            )
-        yield state
+    with closing(engine(_left(corpus, known, seen))) as events:
+        for event in events:
+            if isinstance(event, Working):
+                state = state._replace(workers=event.count, failures=())
+            elif isinstance(event, int):
+                state = state._replace(tokens=state.tokens + event, failures=())
+            else:
+                record = read(event.record, job, shape)
+                if strict:
+                    _refuse(record)
+                found.merge(record)
+                if saved:
+                    saved.save(event.record, event.part.number, found)
+                seen.done += seen.of.pop(event.part.number, 0)
+                state = state._replace(
+                    parts=len(found.parts),
+                    read=seen.done + seen.before,
+                    before=seen.before,
+                    failures=tuple(record.failures),
+                )
+            yield state
     return found
 
 
@@ -101,7 +74,7 @@ class _Seen:
 
     def __init__(self) -> None:
         self.of: dict[int, int] = {}
-        self.sizes = self.before = 0
+        self.done = self.before = 0
 
 
 def _left(corpus: Corpus, known: dict[int, str], seen: _Seen) -> Iterator[Part]:
