@@ -261,7 +261,7 @@ def _members(parts: Iterator[bytes], new: Callable[[], Any], kind: str) -> Itera
             found = _unpack(member, data, kind)
             yield found
             fresh, full = False, len(found) == _MOST
-            data = member.unused_data if member.eof else getattr(member, "unconsumed_tail", b"")
+            data = member.unused_data if member.eof else member.unconsumed_tail
             if member.eof:
                 member, fresh, full = new(), True, False
     if not fresh:
@@ -272,9 +272,7 @@ def _members(parts: Iterator[bytes], new: Callable[[], Any], kind: str) -> Itera
 def _unpack(member: Any, data: bytes, kind: str) -> bytes:
     """What some data unpacks to: at most a MiB of it, where the rest can wait."""
     try:
-        if hasattr(member, "unconsumed_tail"):
-            return member.decompress(data, _MOST)
-        return member.decompress(data)
+        return member.decompress(data, _MOST) if kind == "gzip" else member.decompress(data)
     except Exception as problem:  # of zstandard, which may not be there
         if type(problem).__name__ not in ("error", "ZstdError"):
             raise

@@ -19,7 +19,7 @@ from attn_cli.scanning.pairs import Pairs
 from attn_cli.scanning.statistics import Statistics
 
 _MAGIC = b"attn.scan.part/1\n"
-_HEADER, _PAYLOAD = 1 << 26, 1 << 34  # bytes at most
+_PAYLOAD = 1 << 34  # bytes at most
 _FAILED = 20  # lines that are named
 _TYPES = {"<i8", "<i4", "<f8"}
 
@@ -94,10 +94,10 @@ class Record:
             **{name: getattr(self, name) for name in counts},
             "places": self.examples.places,
             "arrays": [[n, a.dtype.str, a.shape] for n, a in arrays.items()],
-            "digest": blake2b(data, digest_size=16).hexdigest(),
         }
         told = json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode()
-        return _MAGIC + len(told).to_bytes(4, "big") + told + zlib.compress(data, 1)
+        rest = len(told).to_bytes(4, "big") + told + zlib.compress(data, 1)
+        return _MAGIC + _digest(rest) + rest
 
     def _arrays(self) -> dict[str, np.ndarray]:
         ids = self.examples.prompts
@@ -126,18 +126,26 @@ def read(data: bytes, job: str, shape: Shape) -> Record:
     return record
 
 
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
+
+
 def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
-    start = len(_MAGIC) + 4
-    size = int.from_bytes(data[len(_MAGIC) : start], "big")
-    if not data.startswith(_MAGIC) or not 0 < size <= min(_HEADER, len(data) - start):
-        raise ContentError("it is no part of a scan, or cut off")
+    """The header and the payload of a record, once they are what was written."""
+    start = len(_MAGIC) + 16
+    if not data.startswith(_MAGIC):
+        raise ContentError("it is no part of a scan")
+    if data[len(_MAGIC) : start] != _digest(data[start:]):
+        raise ContentError("it is damaged, or cut off")
+    size = int.from_bytes(data[start : start + 4], "big")
+    header, payload = data[start + 4 : start + 4 + size], data[start + 4 + size :]
     try:
-        header = json.loads(data[start : start + size])
+        found = json.loads(header)
     except (ValueError, RecursionError):
         raise ContentError("it is damaged") from None
-    if not isinstance(header, dict):
+    if not isinstance(found, dict):
         raise ContentError("it is damaged")
-    return header, data[start + size :]
+    return found, payload
 
 
 def _unpacked(header: Mapping[str, Any], payload: bytes) -> dict[str, np.ndarray]:
@@ -156,7 +164,7 @@ def _unpacked(header: Mapping[str, Any], payload: bytes) -> dict[str, np.ndarray
         raise ValueError
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(payload, whole + 1)
-    if len(data) != whole or blake2b(data, digest_size=16).hexdigest() != header["digest"]:
+    if len(data) != whole:
         raise ValueError
     found, start = {}, 0
     for name, (kind, shape) in shapes.items():

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
-from processes import machine, median
+from processes import machine
 
 from attn_cli import session, vocabulary
 from attn_cli.maths import cores
