@@ -25,7 +25,7 @@ from attn_cli.cli.options import (
     one_of,
 )
 from attn_cli.cli.prompts import reader
-from attn_cli.errors import UsageError
+from attn_cli.errors import ContentError, UsageError, plural
 from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note, counted, note
 
@@ -108,12 +108,22 @@ def command(
     if asked.fresh and not kept:
         raise UsageError("--fresh needs --out", "parts are kept beside that file")
     model = prompt.load()
+    if asked.sort == "sink" and not model.facts.sinks:
+        raise UsageError(
+            "these heads have no sink, so they cannot be ranked by it",
+            "first ranks by what the first token gets",
+        )
     job = _job(model, prompt, attention, what_if, asked, saved=kept)
     scanner = Scanner(job, model)
     with _parts(out.out, job, read, scanner, fresh=asked.fresh) if kept else nullcontext() as parts:
         engine = _engine(scanner, asked.workers)
         steps = scan(read, job.digest, scanner.shape, engine, parts, strict=asked.stop)
         record = scan_progress.watched(steps, quiet=prompt.quiet)
+        if not record.prompts:
+            lines = plural(record.failed, "line")
+            raise ContentError(
+                f"nothing could be measured: {lines} failed", "see what is said above"
+            )
         found = result(record, model, scanner.rows, len(read.files))
         sort = asked.sort or _COLUMNS[0]
         settings = {**job.settings, **parse.named(attention.of(model.facts)), **model.settings,

@@ -54,7 +54,7 @@ class Examples:
         return {name: getattr(self, f"_{name}") for name in names}
 
     def offer(
-        self, heads: slice, values_MHQ: np.ndarray, used_MHQ: np.ndarray, keys_HQ: np.ndarray,
+        self, heads: np.ndarray, values_MHQ: np.ndarray, used_MHQ: np.ndarray, keys_HQ: np.ndarray,
         place: int,
     ) -> None:  # fmt: skip
         """Takes in the best query of a prompt, where it is among the best. Prompts are offered in
@@ -67,7 +67,7 @@ class Examples:
             return
         query = query_HM[at_H, at_M]
         new = value_HM[at_H, at_M], place, query, keys_HQ[at_H, query]
-        chosen = at_H + heads.start, at_M
+        chosen = heads[at_H], at_M
         olds = [array[chosen] for array in self.arrays.values()]
         joined = [np.column_stack([old, np.broadcast_to(one, old.shape[:1])])
                   for old, one in zip(olds, new, strict=True)]  # fmt: skip

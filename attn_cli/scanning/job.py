@@ -96,12 +96,12 @@ class Rows(NamedTuple):
     heads: Mapping[str, tuple[int, ...]]
 
     @property
-    def slices(self) -> dict[Address, slice]:
+    def places(self) -> dict[Address, np.ndarray]:
         """Where the heads of each block stand."""
         found, start = {}, 0
         for block in self.blocks:
             end = start + len(self.heads[block.stack])
-            found[block], start = slice(start, end), end
+            found[block], start = np.arange(start, end), end
         return found
 
     @property

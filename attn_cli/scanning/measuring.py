@@ -8,7 +8,7 @@ import numpy as np
 
 from attn_cli import machine, room, session
 from attn_cli.analysis.measures import Reading, measures, of_heads
-from attn_cli.errors import AttnError, UsageError
+from attn_cli.errors import AttnError, PromptError, UsageError
 from attn_cli.maths.kept import Measure
 from attn_cli.model import family
 from attn_cli.model.family import Model
@@ -51,12 +51,14 @@ class Scanner:
         self.shape = shape_of(opened, job)
         self._read = partial(tokenise, opened, **job.reading)
         self._where = tuple(dict.fromkeys((at.stack, at.kind) for at in self.rows.blocks))
-        self._slices = self.rows.slices
+        self._rows = self.rows.places
         self._names = tuple(one.name for one in self.shape.measures)
         self._longest: dict[str, int] = {}
         self._edges: tuple[list[int], list[int]] | None = None
         self.sample = self._read(text=opened.facts.sample)
         self._check_settings()
+        if job.chunk:
+            self._added()
 
     def scan(self, part: Part) -> Generator[int, None, Record]:
         """The record of a part; yields how many tokens each prompt of it had."""
@@ -116,17 +118,17 @@ class Scanner:
         """Measures a prompt, or counts it as one that could not be; how many tokens it had."""
         try:
             prompt = read()
-            request = self._request(prompt)
+            steps = session.records(self.model, prompt.last.ids, self._request(prompt))
+            blocks = [step for step in steps if isinstance(step, Attention)]
         except AttnError as problem:
             record.fail(*place, problem.message, problem.hint)
             return 0
         at = len(record.examples.places)
         record.examples.places.append(place)
         record.examples.prompts.append(np.array(prompt.ids, np.int32))
-        readings = {(stack, kind): Reading(prompt, stack, kind) for stack, kind in self._where}
-        for step in session.records(self.model, prompt.last.ids, request):
-            if isinstance(step, Attention):
-                self._take(step, readings[step.stack, step.kind], record, at)
+        for of in self._where:
+            some = [block for block in blocks if (block.stack, block.kind) == of]
+            self._take(some, Reading(prompt, *of), record, at)
         tokens = len(prompt.tokens) + (len(prompt.target.tokens) if prompt.target else 0)
         record.prompts, record.tokens = record.prompts + 1, record.tokens + tokens
         return tokens
@@ -153,9 +155,11 @@ class Scanner:
         known = measures(Reading(prompt, *place))
         return {name: known[name] for name in (*self._names, _LOOKS) if name in known}
 
-    def _take(self, block: Attention, reading: Reading, record: Record, place: int) -> None:
-        """Takes in the measures of a block."""
-        heads, found = self._slices[block.address], of_heads(block, reading)
+    def _take(self, blocks: list[Attention], reading: Reading, record: Record, place: int) -> None:
+        """Takes in the measures of the blocks of one attention."""
+        heads = np.concatenate([self._rows[block.address] for block in blocks])
+        of_each = [of_heads(block, reading) for block in blocks]
+        found = {name: np.concatenate([of[name] for of in of_each]) for name in of_each[0]}
         found["effective_keys"] = np.exp2(found["entropy"])
         values_MHQ = np.stack([found[name] for name in self._names])
         asked_MQ = np.array([reading.counts(name) for name in self._names])
@@ -164,9 +168,10 @@ class Scanner:
         record.examples.offer(heads, values_MHQ, used_MHQ, keys_HQ, place)
         if record.pairs is not None:
             record.pairs.add(heads, reading.ids_Q, reading.ids_K, keys_HQ)
-        record.blind += len(block.blind)
-        if block.what_if:
-            record.touched[heads] = 1
+        for block in blocks:
+            record.blind += len(block.blind)
+            if block.what_if:
+                record.touched[self._rows[block.address]] = 1
 
     def _check_settings(self) -> None:
         """Raises UsageError for settings that are wrong in a short prompt and a long one alike:
@@ -177,6 +182,8 @@ class Scanner:
         try:
             self._request(self.sample)
         except UsageError as problem:
+            if isinstance(problem, PromptError):
+                return
             try:
                 self._request(self._read(ids=ids))
             except UsageError as again:

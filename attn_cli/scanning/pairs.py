@@ -54,11 +54,13 @@ class Pairs:
         rows = np.concatenate([self._rows, arrays["rows"]])
         self._join(rows, np.concatenate([self._counts, arrays["counts"]]))
 
-    def add(self, heads: slice, ids_Q: np.ndarray, ids_K: np.ndarray, keys_HQ: np.ndarray) -> None:
+    def add(
+        self, heads: np.ndarray, ids_Q: np.ndarray, ids_K: np.ndarray, keys_HQ: np.ndarray
+    ) -> None:
         """Counts the pairs of a prompt: of each head and query the key of this position."""
         at_H, at_Q = np.nonzero(keys_HQ > 0)
         found = np.empty((at_H.size, 3), np.int32)
-        found[:, 0] = at_H + heads.start
+        found[:, 0] = heads[at_H]
         found[:, 1] = ids_Q[at_Q]
         found[:, 2] = ids_K[keys_HQ[at_H, at_Q]]
         self._held.append(found)

@@ -47,11 +47,16 @@ class Parts:
                     what, f"make it first: mkdir -p {quote(str(path.parent))}"
                 ) from None
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._claim()
-        if fresh:
-            self._forget()
-        self._check(told)
-        files.write_bytes(path / "scan.json", json.dumps(told, indent=1).encode() + b"\n")
+        try:
+            self._claim()
+            if fresh:
+                self._forget()
+            self._check(told)
+            data = json.dumps(told, indent=1).encode() + b"\n"
+            files.write_bytes(path / "scan.json", data)
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     def load(self) -> Record:
         """All that is done. Raises ContentError for a part that is another scan's or damaged."""
@@ -125,7 +130,8 @@ class Parts:
             raise ContentError(f"{path} is damaged", _FRESH)
         for name, what in _OTHERS.items():
             if there.get(name) != told[name]:
-                said = f": {shorten(str(there.get(name)))}" if name in ("model", "version") else ""
+                told_by = {"version": "version", "model_digest": "model"}.get(name, "")
+                said = f": {shorten(str(there.get(told_by)))}" if told_by else ""
                 raise ContentError(f"{self._path} has parts of {what}{said}", _FRESH)
 
     @contextlib.contextmanager

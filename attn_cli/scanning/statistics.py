@@ -11,7 +11,7 @@ M measure, Q query, B cell of the grid, L limb of a whole number.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,32 +62,28 @@ class Statistics:
             _carry(limbs)
         return {name: getattr(self, name) for name in names}
 
-    def add(self, heads: slice, values_MHQ: np.ndarray, asked_MHQ: np.ndarray) -> np.ndarray:
+    def add(self, heads: np.ndarray, values_MHQ: np.ndarray, asked_MHQ: np.ndarray) -> np.ndarray:
         """Counts the values that are asked for, of these heads; which of them are counted."""
         finite = np.isfinite(values_MHQ) & (np.abs(values_MHQ) < LIMIT)
         used = finite & asked_MHQ
         self.broken[heads] += (asked_MHQ & ~finite).sum(-1).T
         self.count[heads] += used.sum(-1).T
         values = np.where(used, values_MHQ, 0.0)
-        self._add_sums(heads, np.rint(values * (1 << _FRACTION)).astype(np.int64))
-        least, most = self.least[heads], self.most[heads]
-        np.minimum(least, np.where(used, values, np.inf).min(-1).T, out=least)
-        np.maximum(most, np.where(used, values, -np.inf).max(-1).T, out=most)
+        whole = np.rint(values * (1 << _FRACTION)).astype(np.int64)
+        for start in range(0, whole.shape[-1], _TOGETHER):
+            some = whole[..., start : start + _TOGETHER]
+            high, low = some >> _LIMB, some & _MASK
+            self.sums[heads] += _limbs(low, high)
+            self.squares[heads] += _limbs(low * low, 2 * high * low, high * high)
+        least = np.where(used, values, np.inf).min(-1).T
+        self.least[heads] = np.minimum(self.least[heads], least)
+        most = np.where(used, values, -np.inf).max(-1).T
+        self.most[heads] = np.maximum(self.most[heads], most)
         cells = np.clip(_cell(values), 0, self._sizes_M[:, None, None] - 1)
         cells += self._starts_M[:, None, None]
-        block = self.cells[heads]
-        cells += (np.arange(len(block)) * block.shape[1])[:, None]
-        np.add.at(block.reshape(-1), cells[used], 1)
+        cells += (heads * self.cells.shape[1])[:, None]
+        np.add.at(self.cells.reshape(-1), cells[used], 1)
         return used
-
-    def _add_sums(self, heads: slice, whole_MHQ: np.ndarray) -> None:
-        for start in range(0, whole_MHQ.shape[-1], _TOGETHER):
-            some = whole_MHQ[..., start : start + _TOGETHER]
-            high, low = some >> _LIMB, some & _MASK
-            for limb, part in enumerate((low, high)):
-                _put(self.sums[heads], limb, part.sum(-1).T)
-            for limb, part in enumerate((low * low, 2 * high * low, high * high)):
-                _put(self.squares[heads], limb, part.sum(-1).T)
 
     def merge(self, other: "Statistics") -> None:
         """Takes in what other statistics of the same heads and measures know."""
@@ -131,11 +127,16 @@ def _quantiles(cells_B: np.ndarray, count: int) -> Iterable[float]:
         yield (low + high) / 2
 
 
-def _put(limbs_HML: np.ndarray, limb: int, part: Any) -> None:
-    """Adds whole numbers of at most 63 bits at one of the limbs."""
-    limbs_HML[..., limb] += part & _MASK
-    limbs_HML[..., limb + 1] += (part >> _LIMB) & _MASK
-    limbs_HML[..., limb + 2] += part >> 2 * _LIMB
+def _limbs(*parts_MHQ: np.ndarray) -> np.ndarray:
+    """The sums over the queries of whole numbers that count 1, 2 to the power of a limb, and so on,
+    as limbs (head, measure, limb). Each sum has at most 63 bits."""
+    found = np.zeros((*parts_MHQ[0].shape[1::-1], _LIMBS), np.int64)
+    for limb, part in enumerate(parts_MHQ):
+        total = part.sum(-1).T
+        found[..., limb] += total & _MASK
+        found[..., limb + 1] += (total >> _LIMB) & _MASK
+        found[..., limb + 2] += total >> 2 * _LIMB
+    return found
 
 
 def _carry(limbs_HML: np.ndarray) -> None:

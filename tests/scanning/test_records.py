@@ -110,7 +110,7 @@ def test_a_record_that_another_program_has_made_is_refused(monkeypatch, key, val
 def test_pairs_beyond_the_limit_are_those_of_lower_ids_whatever_the_order():
     rng = np.random.default_rng(0)
     prompts = [rng.zipf(1.3, 40).clip(max=5000).astype(np.int64) for _ in range(30)]
-    heads, keys = slice(0, 2), np.stack([rng.permutation(40) for _ in range(2)])
+    heads, keys = np.arange(2), np.stack([rng.permutation(40) for _ in range(2)])
 
     def of(order, most):
         found = Pairs(most)

@@ -24,7 +24,7 @@ def made(seed, queries=700, heads=2):
 def of(*several):
     found = Statistics(2, TOPS)
     for values, asked in several:
-        found.add(slice(0, 2), values, asked & np.ones_like(values, bool))
+        found.add(np.arange(2), values, asked & np.ones_like(values, bool))
     return found
 
 
@@ -81,7 +81,7 @@ def test_a_spread_of_nothing_is_exactly_nothing():
     values = np.full((1, 1, 3000), 0.1)
     found = Statistics(1, (1,))
     for _ in range(7):
-        found.add(slice(0, 1), values, np.ones_like(values, bool))
+        found.add(np.arange(1), values, np.ones_like(values, bool))
     totals = found.totals(0, 0)
     assert (totals.count, totals.deviation) == (21000, 0.0)
     assert totals.quantiles == (0.1,) * 5, "the middle of a cell is not outside of what was seen"
@@ -93,7 +93,7 @@ def test_the_largest_numbers_do_not_overflow():
     values = np.full((1, 1, 1 << 14), value)
     found = Statistics(1, (20,))
     for _ in range(2):
-        found.add(slice(0, 1), values, np.ones_like(values, bool))
+        found.add(np.arange(1), values, np.ones_like(values, bool))
     for _ in range(40):
         found.merge(found)
         found.arrays  # noqa: B018 - brings limbs back below their bits
@@ -104,7 +104,7 @@ def test_the_largest_numbers_do_not_overflow():
 def test_what_is_no_number_is_counted_apart():
     values = np.array([[[0.5, np.nan, np.inf, -np.inf, LIMIT, 0.25]]])
     found = Statistics(1, (1,))
-    used = found.add(slice(0, 1), values, np.array([[[1, 1, 1, 0, 1, 1]]], bool))
+    used = found.add(np.arange(1), values, np.array([[[1, 1, 1, 0, 1, 1]]], bool))
     totals = found.totals(0, 0)
     assert (totals.count, totals.broken, totals.mean) == (2, 3, 0.375)
     assert used.tolist() == [[[True, False, False, False, False, True]]]
