@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from attn_cli import machine, room, session
+from attn_cli import room, session
 from attn_cli.analysis.measures import Reading, measures, of_heads
 from attn_cli.errors import AttnError, PromptError, UsageError
 from attn_cli.maths.kept import Measure
@@ -31,11 +31,11 @@ def shape_of(model: Model, job: Job) -> Shape:
     return Shape(len(rows(model.facts, job).each), measured(model.facts), job.by_token)
 
 
-def _held(model: Model) -> Model:
+def _held(model: Model, max_memory: int) -> Model:
     """The same model, keeping what it reads where half of what may be used has room for it."""
     tensors = model.weights.tensors.values()
     made = 4 * sum(prod(tensor.shape) for tensor in tensors if tensor.dtype != "F32")
-    return family.in_memory(model) if made <= machine.available() // 4 else model
+    return family.in_memory(model) if made <= room.allowed(max_memory) // 2 else model
 
 
 class Scanner:
@@ -46,7 +46,7 @@ class Scanner:
 
     def __init__(self, job: Job, model: Model | None = None) -> None:
         opened = model or load(job.model, ignore_config=job.ignore_config, adapter=job.adapter)
-        self.job, self.model = job, _held(opened)
+        self.job, self.model = job, _held(opened, job.max_memory)
         self.rows = rows(opened.facts, job)
         self.shape = shape_of(opened, job)
         self._read = partial(tokenise, opened, **job.reading)

@@ -231,10 +231,11 @@ def test_parts_are_put_together_now_and_then(attn, monkeypatch, tmp_path, long, 
     """A scan of any length leaves few files behind."""
     monkeypatch.setattr(saved, "_TOGETHER", 3)
     out, most = tmp_path / "found.json", 0
-    save = saved.Parts.save
+    save, first = saved.Parts.save, []
 
     def counted(self, *arguments):
         nonlocal most
+        first.append(arguments[0])
         save(self, *arguments)
         most = max(most, len(parts_of(out)))
         if arguments[1] == 5:
@@ -244,6 +245,8 @@ def test_parts_are_put_together_now_and_then(attn, monkeypatch, tmp_path, long, 
     assert "attn: enough" in attn("scan", long, "--out", out, "--quiet").said
     assert most <= 4 and "all.part" in parts_of(out)
     monkeypatch.setattr(saved.Parts, "save", save)
+    # As if it had been killed before it was removed.
+    (out.with_name("found.json.parts") / "000000000.part").write_bytes(first[0])
     assert attn("scan", long, "--out", out, "--quiet").code == 0
     assert out.read_bytes() == whole
 

@@ -16,7 +16,7 @@ from attn_cli.scanning.records import Record, merged, read
 
 SCANNER = Scanner(job("tiny", by_token=True))
 JOB, SHAPE = SCANNER.job.digest, SCANNER.shape
-FAILING = (*TEXTS[:5], "the king " * 200, TEXTS[6])
+FAILING = (*TEXTS[:3], " ", TEXTS[4], "the king " * 200, TEXTS[6])
 # The same lines as one part, as two and as seven.
 WHOLE = record_of(SCANNER, *parts_of(FAILING))
 
@@ -121,7 +121,7 @@ def test_pairs_beyond_the_limit_are_those_of_lower_ids_whatever_the_order():
         return found
 
     every, few = of(range(30), 1 << 20), of(range(30), 200)
-    assert every.bound == 0 and 0 < few.bound < 5000
+    assert every.bound == 0 and few.bound in (1 << n for n in range(12))
     for _ in range(5):
         again = of(rng.permutation(30), 200)
         assert all(np.array_equal(a, b) for a, b in
