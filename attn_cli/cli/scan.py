@@ -120,10 +120,8 @@ def command(
         steps = scan(read, job.digest, scanner.shape, engine, parts, strict=asked.stop)
         record = scan_progress.watched(steps, quiet=prompt.quiet)
         if not record.prompts:
-            lines = plural(record.failed, "line")
-            raise ContentError(
-                f"nothing could be measured: {lines} failed", "see what is said above"
-            )
+            failed = plural(record.failed, "line")
+            raise ContentError(f"nothing could be measured: {failed} failed")
         found = result(record, model, scanner.rows, len(read.files))
         sort = asked.sort or _COLUMNS[0]
         settings = {**job.settings, **parse.named(attention.of(model.facts)), **model.settings,

@@ -86,10 +86,10 @@ class Corpus(NamedTuple):
             held.append(piece)
             size += len(piece.text.encode("utf-8", "replace"))
             if size >= self.of_part or len(held) == _LINES:
-                yield _part(number, held, read.bytes)
+                yield part_of(number, held, read.bytes)
                 number, size, held = number + 1, 0, []
         if held:
-            yield _part(number, held, read.bytes)
+            yield part_of(number, held, read.bytes)
         elif not number:
             one = self.files[0] if len(self.files) == 1 else f"{len(self.files)} files"
             verb = "holds" if len(self.files) == 1 else "hold"
@@ -119,7 +119,8 @@ class _Count:
             yield part
 
 
-def _part(number: int, pieces: Sequence[Piece], read: int) -> Part:
+def part_of(number: int, pieces: Sequence[Piece], read: int) -> Part:
+    """A part of these pieces, with the digest of all that they say."""
     told = blake2b(digest_size=16)
     for piece in pieces:
         told.update(repr(tuple(piece)).encode("utf-8", "backslashreplace"))

@@ -37,7 +37,9 @@ class Parts:
             "model_digest": job.model_digest, "files": list(corpus.files), "size": corpus.size,
         }  # fmt: skip
         if os.path.lexists(path) and not path.is_dir():
-            raise ContentError(f"{path} is no folder, and parts are kept there", _FRESH)
+            raise ContentError(
+                f"{path} is no folder, and parts are kept there", "choose another --out"
+            )
         with self._refusals():
             try:
                 path.mkdir(exist_ok=True)

@@ -9,7 +9,7 @@ import pytest
 from made_folders import made_folder
 
 from attn_cli import vocabulary
-from attn_cli.scanning.corpus import Piece, _part
+from attn_cli.scanning.corpus import Piece, part_of
 from attn_cli.scanning.job import Job
 from attn_cli.scanning.measuring import Scanner
 
@@ -32,7 +32,7 @@ def parts_of(*groups: tuple[str, ...]) -> list[Any]:
         line = len(pieces) + 1
         own = [Piece("x.txt", line + i, text) for i, text in enumerate(group)]
         pieces += own
-        found.append(_part(number, own, 0))
+        found.append(part_of(number, own, 0))
     return found
 
 
