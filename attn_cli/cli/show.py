@@ -1,6 +1,6 @@
 """`attn show`: a saved document as a page again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -202,7 +202,10 @@ def _result(
     if steps and name != "trace":
         raise UsageError(f"attn.{name}/1 has no steps", "leave --step out")
     form, notes = FORMATS[kind], found.notes
-    if form.arrays and name == "trace" and not several:
+    sheet = hasattr(found.result, "blanks") and bool(form.sheet) and not several
+    if sheet:
+        written = _sheet(found, kind)
+    elif form.arrays and name == "trace" and not several:
         written = import_module(form.arrays).render(
             _of_steps(found.result, steps) if steps else found.result
         )
@@ -222,6 +225,14 @@ def _result(
         written = [output.drawn(items, out, kind)]
         notes += output.unused_view(items, out)
     return output.Result(page=list, found=None, notes=notes, written=written)
+
+
+def _sheet(found: "Saved", kind: str) -> "Iterable[bytes]":
+    """A saved sheet in a format in which it can be filled in."""
+    from attn_cli.views import exercise
+
+    exercise.saved_page(found.model, found.prompt, found.result, found.settings)
+    return exercise.written(kind, found.model, found.prompt, found.result, found.settings)
 
 
 def _page(found: "Saved", out: OutputOptions, *, picture: bool) -> "Page":
