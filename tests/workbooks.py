@@ -30,7 +30,13 @@ class Cell:
         found = element.find(f"{_MAIN}v")
         text = "" if found is None or found.text is None else found.text
         self.formula = "" if formula is None else formula.text
-        self.value = strings[int(text)] if kind == "s" else text if kind == "str" else float(text)
+        self.value = (
+            strings[int(text)]
+            if kind == "s"
+            else text
+            if kind == "str" or not text
+            else float(text)
+        )
 
 
 def read(data: bytes) -> dict[str, dict[str, Cell]]:

@@ -68,7 +68,7 @@ COMMANDS = {
                       ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
                       lacks=("digits", "full", "layout")),
     "show": Command("A saved document as a page again, in any view.",
-                    formats=tuple(n for n, form in FORMATS.items() if not form.drawn),
+                    formats=tuple(FORMATS),
                     views=_VIEWS),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip

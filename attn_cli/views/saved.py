@@ -237,10 +237,19 @@ def _facts(model: Mapping[str, Any], stack: str) -> Facts:
     told = {"stack": stack, "masked": stack == "encoder", "mixers": mixers, "partial": True}
     if "facts" in model:
         hints = get_type_hints(Facts)
-        told = {name: of_json(hints[name], value) for name, value in model["facts"].items()}
+        told = {
+            name: _frozen(value) if _of_config(value) else of_json(hints[name], value)
+            for name, value in model["facts"].items()
+        }
         if list(map(bool, told.get("mixers", ()))) != list(map(bool, mixers)):
             raise ContentError("its model's mixers are not of its other layers", _DAMAGED)
     return Facts(**whole, encoder=counts, **told)
+
+
+def _of_config(value: Any) -> bool:
+    """Whether these are numbers, which keep the digits that the model's config gave them."""
+    every = value if isinstance(value, list) else [value]
+    return {type(one) for one in every} <= {int, float}
 
 
 def _prompt(

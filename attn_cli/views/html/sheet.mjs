@@ -51,11 +51,22 @@ function begin() {
     status.textContent = say("exercise.saved", { filled: given, count: fields.length, file: FILE });
   }
 
-  form.addEventListener("submit", (event) => { // Enter in a field leads to the next
+  /** Of the tables only those are a stop for Tab that have to be scrolled. */
+  function stops() {
+    for (const part of document.querySelectorAll(".scroll")) {
+      part.tabIndex = part.scrollWidth > part.clientWidth ? 0 : -1;
+    }
+  }
+
+  form.addEventListener("keydown", (event) => { // Enter in a field leads to the next
+    const place = fields.indexOf(event.target);
+    if (event.key !== "Enter" || place < 0) return;
     event.preventDefault();
-    const next = fields[fields.indexOf(document.activeElement) + 1];
-    (next || document.getElementById("save")).focus();
+    (fields[place + 1] || document.getElementById("save")).focus();
   });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  globalThis.addEventListener("resize", stops);
+  stops();
   form.addEventListener("change", ({ target }) => mark(target));
   document.getElementById("save").addEventListener("click", save);
 }
