@@ -34,6 +34,10 @@ _KEPT = frozenset({
     "q_position", "k_position", *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "masked",
     "sink", "weights", "sink_share", "z", "w_o", "head_output",
 })  # fmt: skip
+# Without these in a saved trace there is no workbook of it.
+NEEDED = frozenset({
+    "x", "q", "k", "v", "scores", "scaled", "visible", "masked", "weights", "z",
+})  # fmt: skip
 
 
 def needed(drawing: Drawing) -> frozenset[str]:

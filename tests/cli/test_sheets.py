@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import chromium
@@ -241,29 +240,6 @@ def test_the_command_of_a_workbook_checks_its_answers(attn, tmp_path, asked):
     name, *typed, file = shlex.split(command)
     assert (name, file) == ("attn", "answers.csv")
     assert attn(*typed, tmp_path / "answers.csv", "--quiet").code == 0
-
-
-def of_calc(folder, name, data):
-    """The sheet `answers` of a workbook as LibreOffice saves it, with decimal points."""
-    (folder / f"{name}.xlsx").write_bytes(data)
-    form = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,3"
-    subprocess.run(
-        [workbooks.SOFFICE, f"-env:UserInstallation={(folder / 'profile').as_uri()}",
-         "--headless", "--convert-to", form, "--outdir", folder, folder / f"{name}.xlsx"],
-        check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
-    return folder / f"{name}-answers.csv"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not workbooks.SOFFICE, reason="apt-get install libreoffice-calc")
-def test_a_workbook_filled_in_comes_back_through_libreoffice(attn, tmp_path):
-    data = attn(*PENCIL, "--format", "xlsx").out
-    cells, answers = workbooks.read(data)["exercise"], key_of(attn, *PENCIL)
-    places = {c.value: at for at, c in cells.items() if str(c.value)[:1] == "("}
-    typed = {places[f"({n})"]: value for n, value in {**answers, 6: NOT_SCALED}.items()}
-    told(attn, of_calc(tmp_path, "filled", workbooks.changed(data, {"exercise": typed})),
-         *PENCIL[1:-1])  # fmt: skip
 
 
 # --- all of them ---------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The workbook: its formulas give what attn computed, and follow what is changed."""
 
+import json
 import re
 from dataclasses import replace
 from functools import cache
@@ -242,9 +243,23 @@ def test_a_changed_query_moves_all_that_follows():
     assert row_error(of_head(wanted, "weights"), of_head(trace, "weights")) > 0.01
 
 
+SHEET = ("exercise", "--model", "pencil", "--seed", "7", "--quiet")
+
+
+def filled_sheet(attn):
+    """The workbook of a sheet with a number typed into each blank, one of which is wrong."""
+    data = attn(*SHEET, "--format", "xlsx")[1]
+    key = json.loads(attn(*SHEET, "--key", "--json")[1])["result"]["blanks"]
+    answers = {blank["number"]: blank["answer"] for blank in key} | {6: 24}
+    cells = workbooks.read(data)["exercise"].items()
+    places = {str(cell.value): at for at, cell in cells}
+    typed = {places[f"({number})"]: answer for number, answer in answers.items()}
+    return workbooks.changed(data, {"exercise": typed})
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not workbooks.SOFFICE, reason="apt-get install libreoffice-calc")
-def test_libreoffice_computes_the_same(tmp_path, golden_path, type_folder):
+def test_libreoffice_computes_the_same(attn, tmp_path, golden_path, type_folder):
     plain = traced()
     cases = {
         "query": (plain, {"q": {"D8": 3}}, after_query(plain)),
@@ -257,13 +272,19 @@ def test_libreoffice_computes_the_same(tmp_path, golden_path, type_folder):
         there = traced(str(path), ids=(5, 6, 7, 5, 9), next=False)
         cases[name] = there, {}, there
     files = {n: workbooks.changed(book(trace), cells) for n, (trace, cells, _) in cases.items()}
-    found = workbooks.recalculated(files, tmp_path)
+    found = workbooks.recalculated({**files, "exercise": filled_sheet(attn)}, tmp_path)
     for name, (_, _, wanted) in cases.items():
 
         def matrix(n, count, sheets=found[name]):
-            return workbooks.matrix(sheets[n], count)
+            return workbooks.saved_matrix(sheets[n], count)
 
         assert max(errors(wanted, matrix).values()) < 1e-5, name
+    # The sheet of answers is what is checked: (6) is not scaled, the others are right.
+    code, out, _ = attn(*SHEET, "--check", found["exercise"]["answers"], "--json")
+    marks = json.loads(out)["result"]["marks"]
+    assert code == 1
+    assert [mark["verdict"] for mark in marks] == ["right"] * 5 + ["wrong"] + ["right"] * 2
+    assert marks[5]["mistakes"] == ["not_scaled"]
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ MODULES = (
 )  # fmt: skip
 _IMPORT = re.compile(r'^import (?:\* as )?(\w+|\{[^}]*\})\s+from "\./(\w+)\.mjs";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:function|class|const) (\w+))", re.MULTILINE)
+# Without these in a saved trace there is no page of it.
+NEEDED = frozenset({"x", "q", "k", "v", "scores", "scaled", "visible", "weights", "z", "w_o"})
 # A sentence's key, or how those of several begin.
 _KEYS = re.compile(r'"([a-z_]+\.[a-z0-9_]+)"|`([a-z]+\.[a-z0-9_]+_)\$\{')
 
