@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from attn_cli.model.family import Model
     from attn_cli.records import Prompt, Trace
+    from attn_cli.session import Question
 
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
@@ -86,12 +87,14 @@ def command(
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
         places = {place: positions(longer, place, query, key) for place in where}
         drawing = Drawing(model.facts, longer, blocks, heads, places, parameters, after)
-        found = yield session.ask(
+        asks = session.ask(
             prompt=longer, model=model, layer=layer, head=head,
             **_asked(kind, arrays, drawing),
             next=not (no_next or picture), top=top, ending=whole or FORMATS[kind].drawn,
-            **typed, stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
+            **typed, stack=attention.stack, kind=attention.kind, max_memory=None,
         )  # fmt: skip
+        _check_room(asks, prompt.max_memory, kind, drawing)
+        found = yield asks
         found = replace(found, settings={**found.settings, **settings}, notes=found.notes + notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
@@ -154,6 +157,15 @@ def _asked(kind: str, arrays: set[str], drawing: Drawing) -> dict[str, Any]:
     if kind != "table":
         arrays = import_module(form.page or form.arrays).needed(drawing)
     return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
+
+
+def _check_room(asks: "Question", max_memory: int, kind: str, drawing: Drawing) -> None:
+    """Whether there is room for the pass and for what a format takes to be written."""
+    from attn_cli import room
+
+    module = import_module(FORMATS[kind].arrays) if FORMATS[kind].drawn else None
+    weight = module.weight(drawing) if hasattr(module, "weight") else None
+    room.check(asks.model, asks.prompt, asks.request, max_memory, written=weight)
 
 
 def _continued(

@@ -5,7 +5,7 @@ nothing shows the numbers. The same trace gives the same bytes.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ MOST_CELLS, MOST_PARAMETERS = 1_000_000, 400_000
 _BESIDE = 4  # columns that stand beside an array's
 _OF_QUERY_AND_KEY = 8  # sheets that have a cell for each pair
 _DIGITS = 3
+# Bytes that the writer takes for the cells of a query and a key on all sheets, for a formula of
+# another sheet and for a number, measured.
+_PAIR, _FORMULA, _PLAIN = 3_870, 380, 290
 _KEPT = frozenset({
     "x", "key_x", "w_norm", "b_norm", "normed", "q_unrotated", "k_unrotated", "q", "k", "v",
     "q_position", "k_position", *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "masked",
@@ -60,6 +63,24 @@ def needed(drawing: Drawing) -> frozenset[str]:
         return _KEPT
     letters = "v" if facts.head_norm in ("each", "all") else "qkv"  # else they are no products
     return _KEPT | {f"{start}_{letter}" for letter in letters for start in "wb"}
+
+
+def weight(drawing: Drawing) -> Callable[[Mapping[str, int]], int]:
+    """About how many bytes it takes to write a workbook, by the tokens that each stack reads."""
+    (at,), facts = drawing.blocks, drawing.model
+    shown, matrices = len(drawing.shown[at.stack, at.kind][0]), _matrix_cells(facts)
+    matrices = matrices if drawing.parameters or matrices <= MOST_PARAMETERS else 0
+    width, value, head = facts.model_width, facts.of_values, facts.head_width
+
+    def of(tokens: Mapping[str, int]) -> int:
+        own, keys = tokens[at.stack], tokens[at.key_stack]
+        queries = min(own, shown)
+        projected = queries * head + keys * (head + value)
+        formulas = queries * (width + value) + own * width + projected * bool(matrices)
+        plain = own * width + value * width + matrices + projected * (not matrices)
+        return queries * keys * _PAIR + formulas * _FORMULA + plain * _PLAIN
+
+    return of
 
 
 def render(trace: Trace) -> Iterator[bytes]:

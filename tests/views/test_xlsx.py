@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 
@@ -15,6 +16,7 @@ from attn_cli.cli import app
 from attn_cli.maths.attention import attend
 from attn_cli.tokens.token import Token
 from attn_cli.views import xlsx
+from attn_cli.views.formats import Drawing
 from measure import row_error
 
 PROMPT = "the greatest thinker in China is"
@@ -371,3 +373,40 @@ def test_a_step_changes_nothing_and_is_said_to(attn):
     code, data, said = attn("trace", PROMPT, "--step", 5, "--format", "xlsx")
     assert (code, data) == (0, attn("trace", PROMPT, "--format", "xlsx")[1])
     assert said == b"note: --step changes nothing here: xlsx is written in full\n"
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "parameters"),
+    [("tiny", 36, False), ("random:layers=1,heads=2,model_width=96", 4, True)],
+)
+def test_what_a_workbook_takes_is_known_before(monkeypatch, model, tokens, parameters):
+    if not parameters:
+        monkeypatch.setattr(xlsx, "MOST_PARAMETERS", 0)
+    arrays = {"arrays": xlsx._KEPT} if not parameters else {}
+    trace = traced(model, ids=tuple(5 + n % 20 for n in range(tokens)), next=False, **arrays)
+    (block,) = trace.attention
+    at = block.address
+    shown = {at[:2]: (block.queries, block.keys)}
+    drawing = Drawing(trace.model, trace.prompt, (at,), {}, shown, parameters, after=False)
+    tracemalloc.start()
+    try:
+        book(trace)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert xlsx.weight(drawing)({at.stack: tokens}) == pytest.approx(peak, rel=0.2)
+
+
+def test_a_workbook_that_needs_too_much_is_refused_with_what_fits(attn):
+    ids = ",".join(str(5 + n % 20) for n in range(60))
+    asked = ("trace", "--format", "xlsx", "--max-memory", "16MiB", "--no-next", "--ids")
+    code, out, said = attn(*asked, ids)
+    assert (code, out) == (1, b"")
+    assert b"reading 60 tokens and writing the result takes" in said
+    fits = int(re.search(rb"a prompt of (\d+) tokens", said)[1])
+    assert 40 < fits < 60
+    for count, code in ((fits, 0), (fits + 1, 1)):
+        assert attn(*asked, ",".join(ids.split(",")[:count]))[0] == code
