@@ -192,7 +192,7 @@ def _number(where: str, name: str, value: Any) -> float | None:
 _MOST = {"layer": MOST, "head": MOST, "blanks": MOST_BLANKS, "digits": MOST_DIGITS, "seed": MOST}
 
 
-def _check_settings(own: Mapping[str, Any]) -> None:
+def check_settings(own: Mapping[str, Any]) -> None:
     """Raises ValueError or LookupError, and UsageError, for settings that no sheet has."""
     for key, most in _MOST.items():
         if type(own[key]) is not int or not 0 <= own[key] <= most:
@@ -219,7 +219,7 @@ def _sheet(where: str, document: dict[str, Any]) -> Given:
         cells = [tables[one.array][one.row, one.column] for one in sheet.blanks]
         numbers = [one.answer if isfinite(one.answer) else float(cell)
                    for one, cell in zip(sheet.blanks, cells, strict=True)]  # fmt: skip
-        _check_settings(settings)
+        check_settings(settings)
     except AttnError as problem:
         raise ContentError(f"{where}: {problem.message}", problem.hint) from None
     except (LookupError, TypeError, ValueError):

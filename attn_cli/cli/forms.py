@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from attn_cli.errors import ContentError, shorten
@@ -42,10 +43,9 @@ def rows(where: str, data: bytes) -> list[Row]:
         blank, answer, *place = ([*fields, *[""] * len(header)][n].strip() for n in at)
         if any(map(str.strip, fields)):
             every.append((blank, answer, tuple(place)))
-    names = [blank for blank, *_ in every]
-    twice = next((one for one in names if names.count(one) > 1), None)
-    if twice is not None:
-        raise ContentError(f"{where} answers {shorten(twice)!r} twice", "leave one row of it")
+    for blank, count in Counter(blank for blank, *_ in every).items():
+        if count > 1:
+            raise ContentError(f"{where} answers {shorten(blank)!r} twice", "leave one row of it")
     return every
 
 

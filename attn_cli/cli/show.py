@@ -253,15 +253,18 @@ def _drawn(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -> 
     except UsageError as problem:  # its hint is of options that chose what was traced
         raise ContentError(problem.message, "save a trace of one head") from None
     missing = show.trace_lacks(trace, frozenset(range(1, 7)))
-    return module.render(replace(trace, notes=(show.lacking(missing), *trace.notes)))
+    return list(module.render(replace(trace, notes=(show.lacking(missing), *trace.notes))))
 
 
 def _sheet(found: "Saved", kind: str) -> "Iterable[bytes]":
     """A saved sheet in a format in which it can be filled in."""
+    from attn_cli.cli.answers import check_settings
     from attn_cli.views import exercise
 
+    check_settings(found.settings)
     exercise.saved_page(found.model, found.prompt, found.result, found.settings)
-    return exercise.written(kind, found.model, found.prompt, found.result, found.settings)
+    parts = (found.model, found.prompt, found.result, found.settings)
+    return list(exercise.written(kind, *parts))  # all of it, where errors are told of the document
 
 
 def _page(found: "Saved", out: OutputOptions, *, picture: bool) -> "Page":

@@ -103,12 +103,15 @@ def marked_page(model: Facts, prompt: Prompt, found: "Marked") -> Page:
 
 def saved_page(model: Facts, prompt: Prompt, found: "Found", settings: Mapping[str, Any]) -> Page:
     """The page of a saved sheet, or of answers. Raises ValueError, and LookupError, where cells are
-    named that are not there."""
+    named that are not there, or blanks are not counted from 1."""
     marks = type(found).__name__ == "Marked"
     sides = (len(side.tokens) for side in prompt.sides(found.stack, found.kind))
     tokens = dict(zip(("query", "key"), sides, strict=True))
     shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
-    for one in found.marks if marks else found.blanks:
+    every = found.marks if marks else found.blanks
+    if [one.number for one in every] != list(range(1, len(every) + 1)):
+        raise ValueError
+    for one in every:
         place, shape = (one.row, one.column), () if marks else shapes[one.array]
         counts = [tokens.get(axis) for axis in vocabulary.sides_of(one.array)]
         for at, counted in zip(place * 2, (*counts, *shape), strict=not marks):

@@ -266,3 +266,18 @@ def test_what_cannot_be_handed_out_is_refused(attn, tmp_path):
         assert (run.code, said in run.said) == (2, True), run
     checked = attn(*PENCIL, "--check", path, "--json", partial=True).out
     assert attn("show", "--format", "xlsx", stdin=checked).code == 2
+
+
+CHANGED = [
+    ('"row":1,', '"row":9,'), ('"digits":2', '"digits":5000'), ('"digits":2', '"digits":"x"'),
+    ('"step":[]', '"step":7'), ('"seed":7', '"seed":[1]'), ('"number":2,', '"number":1,'),
+    ('"number":2,', '"number":90,'), ('"row_token":"dogs"', '"row_token":7'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["html", "xlsx", "csv"])
+@pytest.mark.parametrize(("old", "new"), CHANGED)
+def test_a_damaged_sheet_is_refused(attn, kind, old, new):
+    document = attn(*PENCIL, "--json").text.replace(old, new)
+    run = attn("show", "--format", kind, stdin=document.encode())
+    assert (run.code, run.out) == (1, b""), run
