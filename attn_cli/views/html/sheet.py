@@ -121,7 +121,7 @@ def _table(
     whole = element(
         "table", element("thead", element("tr", *head)), element("tbody", *body), aria_label=name
     )
-    told = element("p", caption)
+    told = element("p", caption) if caption else ""
     return (
         element("div", told, whole, class_="scroll", tabindex=0, role="region", aria_label=name)
         + "\n"
@@ -142,7 +142,7 @@ def _key(item: Columns) -> str:
     title = text(str(item.title))
     headers = (str(column.header) for column in columns)
     rows = ([_marked(cell) for cell in line] for line in cells)
-    body = _table(title, str(item.title), headers, map(str, first.cells), rows)
+    body = _table("", str(item.title), headers, map(str, first.cells), rows)
     return element("section", element("h2", title), body, class_="key")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from attn_cli.analysis.exercise import Sheet
 
 ANSWERS, FILE = "answers", "answers.csv"
-_WIDE, _NARROW, _NAMES = 90, 11, 24  # characters
+_WIDE, _NARROW, _NAMES = 76, 11, 24  # characters
 _LINE = 16  # points
 _BLANK = {"bg_color": "#FFE699", "border": 1, "bold": True, "align": "center"}
 
