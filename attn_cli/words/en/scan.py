@@ -31,6 +31,6 @@ SENTENCES = {
     "scan.pairs_below": "there are more pairs than are kept: those of tokens with ids below "
     "{below} are counted, all of them",
     "scan.nonfinite": "{count} measured numbers are NaN, infinite or too large, and left out",
-    "scan.lacks": "to write Parquet the package pyarrow is needed",
+    "scan.lacks": "for Parquet the package pyarrow is needed",
     "scan.lacks_hint": 'pip install "attn-cli[scan]"',
 }

@@ -28,6 +28,6 @@ SENTENCES = {
     "scan.blind_many": "所有块中共有 {count} 个查询看不到任何键；其度量为 0",
     "scan.pairs_below": "词元对多于所能保留的：只统计编号小于 {below} 的词元，全部计入",
     "scan.nonfinite": "{count} 个度量是 NaN、无穷或过大，已略去",
-    "scan.lacks": "要写 Parquet 需要软件包 pyarrow",
+    "scan.lacks": "读写 Parquet 需要软件包 pyarrow",
     "scan.lacks_hint": '安装：pip install "attn-cli[scan]"',
 }
