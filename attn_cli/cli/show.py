@@ -13,8 +13,9 @@ from attn_cli import files, parse
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.documents import documents, told_of
-from attn_cli.cli.options import OutputOptions, Quiet, Steps
+from attn_cli.cli.options import AttentionOptions, OutputOptions, Quiet, Steps
 from attn_cli.cli.schema import document_schema, kinds_of
+from attn_cli.cli.show_scan import Asked, ScanShown, result
 from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, ContentError, UsageError, some
 from attn_cli.views.formats import FORMATS
@@ -30,6 +31,8 @@ EXAMPLES = (
     "attn trace --json | attn show --view heatmap",
     "attn show trace.json --step 5 --view lines",
     "attn show trace.json --format csv --out trace.csv",
+    "attn show results.parquet --sort induction",
+    "attn show results.parquet --head 1.3 --sort induction",
 )
 
 _ASKED = "attn trace --json | attn show"
@@ -37,10 +40,12 @@ _ASKED = "attn trace --json | attn show"
 
 def command(
     out: OutputOptions,
+    shown: ScanShown,
+    attention: AttentionOptions,
     file: Annotated[
         str | None,
-        Argument(metavar="[FILE]", help="What --json or --format ndjson has written; without it, "
-                 "or for -, standard input.", show_default=False),
+        Argument(metavar="[FILE]", help="What --json or --format ndjson has written, or attn scan; "
+                 "without it, or for -, standard input.", show_default=False),
     ] = None,
     step: Steps = (),
     quiet: Quiet = False,
@@ -59,20 +64,21 @@ def command(
     each = documents(files.prompt_parts(name), where, quiet=quiet)
     first, second = next(each), next(each, None)
     several = second is not None
-    draw = partial(_result, steps=steps, out=out, quiet=quiet, kind=kind, several=several)
+    asked = Asked(shown, attention, out, quiet=quiet)
+    draw = partial(_result, steps=steps, asked=asked, kind=kind, several=several)
 
     def results() -> "Iterator[output.Result | None]":
         for number, read in chain([first], [second] if several else [], each):
             place = f"{where}: line {number}" if several else where
             try:
                 with told_of(place):
-                    result = draw(read())
+                    found = draw(read())
             except AttnError as problem:
                 if not several:
                     raise
                 output.error(problem)
-                result = None
-            yield result
+                found = None
+            yield found
 
     return output.deliver("show", out, results(), quiet=quiet, each=several)
 
@@ -81,13 +87,7 @@ def command(
 
 
 def _result(
-    document: dict[str, Any],
-    *,
-    steps: frozenset[int],
-    out: OutputOptions,
-    kind: str,
-    several: bool,
-    quiet: bool,
+    document: dict[str, Any], *, steps: frozenset[int], asked: Asked, kind: str, several: bool
 ) -> output.Result:
     from attn_cli.views import saved as reading
     from attn_cli.views.json import encode
@@ -96,7 +96,10 @@ def _result(
     found = reading.read(document, name, document_schema(name), kinds_of(name))
     if steps and name != "trace":
         raise UsageError(f"attn.{name}/1 has no steps", "leave --step out")
-    form, notes = FORMATS[kind], found.notes
+    if name == "scan" and not several:
+        return result(document, found, asked, kind)
+    asked.refuse(name)
+    form, notes, out, quiet = FORMATS[kind], found.notes, asked.out, asked.quiet
     sheet = hasattr(found.result, "blanks") and bool(form.sheet) and not several
     if sheet:
         written = _sheet(found, kind)

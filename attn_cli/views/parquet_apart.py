@@ -5,12 +5,11 @@ Damaged bytes can make the library end the process that it is in, or ask for any
 
 import os
 import resource
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from attn_cli import machine
+from attn_cli import files, machine
 from attn_cli.errors import ContentError, shorten, size
 from attn_cli.views import parquet
 from attn_cli.views.json import encode, record
@@ -30,11 +29,11 @@ def main() -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
     try:
-        found = rows(sys.stdin.buffer.read(), allowed)
+        with open(0, "rb") as given:
+            found = rows(given.read(), allowed)
     except ContentError as problem:
         found = {"problem": [problem.message, problem.hint]}
-    sys.stdout.buffer.write(encode(found))
-    sys.stdout.flush()
+    files.write_all(1, encode(found))
     os._exit(0)  # the library has threads that may not end
 
 

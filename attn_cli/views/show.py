@@ -273,15 +273,8 @@ def _tokens(saved: Saved, _: Look) -> Shown:
 
 
 def _scan(saved: Saved, _: Look) -> Shown:
-    found = saved.result
-    _check_counts([found.files, found.prompts, found.tokens, found.failed])
-    if not found.heads or any(one.measures == () for one in found.heads):
-        raise ValueError
-    for head in found.heads:
-        _check_places([head.head], saved.model.heads_of(head.stack))
-        for one in head.measures:
-            _check_places((example.text for example in one.examples), len(found.texts))
-    return Shown(scan.page(saved.model, found, saved.settings))
+    scan.check(saved.model, saved.result)
+    return Shown(scan.page(saved.model, saved.result, saved.settings))
 
 
 def _check_counts(found: Any) -> None:
