@@ -5,8 +5,9 @@ from dataclasses import replace
 from attn_cli import session, vocabulary
 from attn_cli.records import Trace
 from attn_cli.views import html
+from attn_cli.views.html import budget
 
-ARRAYS = vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | {"w_o", "b_o", "mlp_output"}
+ARRAYS = budget.SHOWN_ALWAYS | budget.LEARNED
 HOSTILE = (
     "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\u202eabc", "<!--",
     "&lt;`b`", "a\x1b[31m\x00",
