@@ -117,7 +117,8 @@ def picture(
         found.append(Say(of_layer(trace.model, block), "block"))
         told = [block.queries.index(query) for query in rows]
         share = block.sink_share[:, told] if "sink_share" in block.arrays else NOTHING
-        grids = Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys)
+        weights, crosses = block.weights[:, *at], block.address.crosses
+        grids = Grids(names, block.heads, weights, ~block.visible[at], keys, crosses=crosses)
         found.extend(sinks.grids(grids, share))
     return found
 
