@@ -14,10 +14,16 @@ HOSTILE = (
 )  # fmt: skip
 
 
+_TRACES: dict[str, Trace] = {}
+
+
 def traced(text: str = vocabulary.SAMPLE_PROMPT, **options) -> Trace:
-    """A trace with all that a page takes."""
+    """A trace with all that a page takes, computed once."""
     text = None if "ids" in options or "prompt" in options else text
-    return session.trace(text, arrays=ARRAYS, ending=True, **options)
+    asked = repr((text, sorted(options.items())))
+    if asked not in _TRACES:
+        _TRACES[asked] = session.trace(text, arrays=ARRAYS, ending=True, **options)
+    return _TRACES[asked]
 
 
 def page_of(trace: Trace) -> str:
