@@ -309,11 +309,31 @@ def test_one_token_and_many_work(shown):
     assert row_error(weights, block.weights[0]) < 1e-5
 
 
+def test_a_large_grid_is_turned_by_buttons_and_walked_by_keys(shown):
+    trace = traced(ids=list(range(5, 105)))
+    weights, names = trace.attention[0].weights[0], labels(trace.prompt.labels)
+    own = ".grid:has([data-name=z])"
+    seen = ("read", f"[...document.querySelectorAll('{own} tbody th')].map(th => th.textContent)")
+    told = ("read", f"document.querySelector('{own} [role=status]').textContent")
+    steps = [seen, told, ("click", f"{own} .turn button"), seen, told,
+             ("click", at("z", 0, 0)), ("press", "ArrowUp"), seen]  # fmt: skip
+    last, where, before, there, half = shown(trace, *steps)
+    assert (last, where) == (names[76:], "rows 77–100 of 100")
+    assert (before, there) == (names[52:76], "rows 53–76 of 100")
+    assert half == names[40:64]
+    cell = ("read", "document.activeElement.textContent")
+    found = shown(trace, ("click", at("weights", 0, 0)), ("press", "Home"), cell,
+                  ("press", "PageUp"), cell, ("press", "Control+End"), cell)  # fmt: skip
+    wanted = [weights[76, 0], weights[52, 0], weights[99, 99]]
+    assert np.array(found, float) == pytest.approx(wanted, abs=0.0051)
+
+
 # The last number that each panel ends with, beside the number of its cell, wherever that is a sum.
 ENDS = (
     "read",
     """(() => { const found = []; const names = ["visible", "masked", "scaled", "bias",
-      "candidates", "experts", "weights", "content_to_content", "content_to_position", "position_to_content"];
+      "candidates", "experts", "weights",
+      "content_to_content", "content_to_position", "position_to_content"];
     for (const cell of document.querySelectorAll("[role=grid] tbody td")) {
       const { name } = cell.closest("table").dataset;
       if (names.includes(name)) continue;
