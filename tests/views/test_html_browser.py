@@ -363,6 +363,21 @@ def test_the_arithmetic_of_every_vector_ends_in_its_number(shown, name, tmp_path
     assert [one for one in read if abs(one[1] - one[2]) > 0.0051] == []
 
 
+def test_what_a_document_does_not_say_of_a_model_is_not_guessed(shown):
+    trace = traced()
+    panel = ("read", "document.getElementById('why').innerText")
+    told = shown(
+        replace(trace, model=replace(trace.model, partial=True)),
+        ("hover", at("q", 5, 1)),
+        panel,
+        ("hover", at("output", 5, 1)),
+        panel,
+    )
+    assert "The document does not say how" in told[0] and "·W" not in told[0]
+    assert f"{trace.attention[0].output[5, 1]:.4f}".replace("-", "−") in told[1]
+    assert "head 3" in told[1]
+
+
 def test_experts_and_the_network_are_shown(shown, tmp_path):
     folder = made_folder(tmp_path / "mixtral-a", "mixtral-a")
     trace = traced(ids=IDS, model=str(folder), layer="all")

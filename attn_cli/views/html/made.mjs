@@ -260,6 +260,7 @@ function final(letter) {
     if (letter === "v" || !block().vectors[`${letter}_unrotated`]) {
       return projected(letter, head, at, column, value);
     }
+    if (!block().turn) return [paragraph(say("html.no_angles"))];
     if (kind !== "rotated") return rotated(letter, at, column, width, true);
     const whole = Array.from({ length: width }, (_, i) => turn(letter, at, i, width).value);
     return [...rotated(letter, at, column, width, false),
@@ -302,5 +303,6 @@ const TOLD = {
 
 /** What the panel says of the entry of an array at a position and a column. */
 export function entry(name, head, at, column) {
+  if (data().model.partial && name !== "output") return [paragraph(say("html.no_facts"))];
   return TOLD[name](head, at, column);
 }

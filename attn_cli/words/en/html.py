@@ -104,6 +104,8 @@ SENTENCES = {
     "html.of_mlp_output": "What the layer's feed-forward network gives for this token, before "
     "any norm that follows.",
     "html.sum_of": "{name}, column {column}: a sum",
+    "html.no_facts": "The document does not say how the model makes this number.",
+    "html.no_angles": "It is rotated by angles that the document does not hold.",
     "html.x_of": "x of {place}",
     "html.x_given": "This entry of x is what the part of the model before this one gave.",
     "html.x_made": "This entry of x is made of the embedding by a matrix that the page does not "

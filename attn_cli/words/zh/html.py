@@ -96,6 +96,8 @@ SENTENCES = {
     "html.of_key_x": "编码器对源中这个词元给出的结果：键和值由它得到。",
     "html.of_mlp_output": "这一层的前馈网络对这个词元给出的数，在其后的归一化之前。",
     "html.sum_of": "{name}，第 {column} 列：一个和",
+    "html.no_facts": "文档没有说明模型如何得到这个数。",
+    "html.no_angles": "它按一些角度旋转，文档没有保存这些角度。",
     "html.x_of": "{place}的 x",
     "html.x_given": "x 的这个数由模型中在此之前的部分给出。",
     "html.x_made": "x 的这个数由嵌入经过一个矩阵得到，本页不保存这个矩阵。",
