@@ -15,7 +15,8 @@ from attn_cli.words import note, sentence
 
 _FACTS = (
     "partial", "embedding", "norm", "affine", "epsilon", "clipped", "head_norm", "rotated",
-    "rotated_from", "interleaved", "kv_latent", "q_latent", "alibi", "slopes", "logit_scale", "logit_cap",
+    "rotated_from", "interleaved", "kv_latent", "q_latent", "alibi", "slopes",
+    "logit_scale", "logit_cap",
 )  # fmt: skip
 _ADDED = ("attention", "cross", "mlp")  # to the stream, in order
 
