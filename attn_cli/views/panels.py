@@ -106,7 +106,6 @@ def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str
         parts = [element("title", text(one.titles[place]))]
         if texts is not None:
             parts += _rects(one, place, cell, texts[place])
-            parts += _changes(one, place, cell) if cell.height < _LEGIBLE else ()
         else:
             shades = values * SEES if one.flat else values
             parts.append(element("image", **shape, **_SHARP, href=_png(shades, hidden)))
@@ -114,12 +113,18 @@ def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str
             for where, fill in ((hidden, HIDDEN), (broken, BROKEN)):
                 if where.any():
                     parts.append(element("path", fill=fill, d=_runs(where, cell)))
+        if patterned(cell, rects=rects):
             parts += _changes(one, place, cell)
         parts.append(element("rect", class_="frame", **shape))
         yield element("g", *parts, fill=INK)
 
 
 _SHARP = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated"}
+
+
+def patterned(cell: Cell, *, rects: bool) -> bool:
+    """Whether a mark is a pattern, since the cell is too small for it or has no rect."""
+    return not rects or cell.height < _LEGIBLE
 
 
 def _changes(one: Squares, place: int, cell: Cell) -> Iterator[str]:
@@ -158,7 +163,7 @@ def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[
             mark = one.marks[place, i, j] if one.marks is not None else ""
             if cell.told and there and not one.flat:
                 mark = texts[i, j]
-            if mark and cell.height >= _LEGIBLE:
+            if mark and not patterned(cell, rects=True):
                 yield _mark(mark, j, i, cell, 0.0 if broken or not there else shade)
 
 

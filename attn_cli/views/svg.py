@@ -80,7 +80,7 @@ class _Drawing:
                 one = next(squares)
                 self._draw(one, before, rects=rects)
                 before = one
-        self._legend(found)
+        self._legend(found, [one for one in found if self._patterned(one, rects=rects)])
         self.said += _looks(found, self.digits)
         return self._whole()
 
@@ -153,7 +153,11 @@ class _Drawing:
                 turned = f"translate({x + 4:g},{self.y - 4:g})rotate(-90)"
                 self.parts.append(element("text", text(names[i]), class_="name", transform=turned))
 
-    def _legend(self, found: Sequence[Squares]) -> None:
+    def _patterned(self, one: Squares, *, rects: bool) -> bool:
+        """Whether marks are patterns there."""
+        return one.marks is not None and panels.patterned(_cell(one, self.digits), rects=rects)
+
+    def _legend(self, found: Sequence[Squares], patterned: Sequence[Squares]) -> None:
         """What the shades and the hatches mean, as far as there are any."""
         keys: list[tuple[dict[str, object], str]] = []
         if not all(one.flat for one in found):
@@ -163,7 +167,7 @@ class _Drawing:
         if any(one.hidden.any() for one in found):
             keys.append(({"fill": panels.HIDDEN}, sentence("svg.key_hidden")))
         for mark, fill in panels.CHANGED.items():
-            if any(one.marks is not None and (one.marks == mark).any() for one in found):
+            if any((one.marks == mark).any() for one in patterned):
                 told = "svg.key_closed" if mark == "−" else "svg.key_opened"
                 keys.append(({"fill": fill}, sentence(told)))
         if any((~np.isfinite(one.values) & ~one.hidden).any() for one in found):
