@@ -115,6 +115,8 @@ def of_type(kind: Any) -> dict[str, Any]:
         return _facts()
     if kind is Prompt:
         return _prompt(target=_prompt())
+    if kind == Prompt | None:
+        return {"anyOf": [{"type": "null"}, of_type(Prompt)]}
     if names := field_names(kind):
         hints = get_type_hints(kind)
         shown = {name: of_type(hints[name]) for name in names}

@@ -30,6 +30,7 @@ from attn_cli.views import (
     ranking,
     sample,
     scan,
+    shifts,
     show_trace,
     tokens,
     train,
@@ -212,6 +213,12 @@ def _embed(saved: Saved, _: Look) -> Shown:
 
 
 def _compare(saved: Saved, _: Look) -> Shown:
+    if type(saved.result).__name__ == "Shifts":
+        if not saved.result.shifts:
+            raise ValueError
+        for one in saved.result.shifts:
+            _check_places([one.head], saved.model.heads_of(one.stack))
+        return Shown(shifts.page(saved.model, saved.result))
     found, prompts = saved.result, (saved.prompt, saved.result.right.prompt)
     for one in found.alignment:
         for read, places in zip(prompts, (one.left, one.right), strict=True):

@@ -64,4 +64,24 @@ SENTENCES = {
     "scan.of_encoder_self": " of the encoder",
     "scan.of_decoder_self": " of the decoder",
     "scan.of_decoder_cross": " of the decoder's cross-attention",
+    "shifts.headline": "{head} has moved most: `{measure}` from {left} to {right}, {size} pooled "
+    "deviations.",
+    "shifts.constant": "{head}: `{measure}` is {left} in every query of A and {right} in every "
+    "query of B.",
+    "shifts.none": "Not one of {count} means differs.",
+    "shifts.counts": "Of {all} means of heads {small} have moved by at least 0.2 pooled "
+    "deviations, {large} by at least 0.8.",
+    "shifts.same": "Model, corpus and settings are the same, as far as the results say.",
+    "shifts.differs": "what the two results are of, where that differs",
+    "shifts.setting": "setting",
+    "shifts.size": "size",
+    "shifts.ranking": "means of heads, those that have moved most first",
+    "shifts.what": "`size` is B − A over the deviation of both together: how far a mean has moved "
+    "beside how much queries differ. It is no test: the queries of a prompt are not independent.",
+    "shifts.only_left": "{heads} only A has are left out.",
+    "shifts.only_right": "{heads} only B has are left out.",
+    "shifts.heads_one": "{count} head that",
+    "shifts.heads_many": "{count} heads that",
+    "shifts.note_heads": "some heads are in one of the results only, and left out",
+    "shifts.picture": "how far the measure of every head{which} that has moved most has moved",
 }

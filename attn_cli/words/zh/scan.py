@@ -59,4 +59,23 @@ SENTENCES = {
     "scan.of_encoder_self": "编码器",
     "scan.of_decoder_self": "解码器",
     "scan.of_decoder_cross": "解码器交叉注意力",
+    "shifts.headline": "{head} 变化最大：`{measure}` 从 {left} 到 {right}，{size} 个合并标准差。",
+    "shifts.constant": "{head}：`{measure}` 在 A 的每个查询中都是 {left}，在 B 的每个查询中都是 "
+    "{right}。",
+    "shifts.none": "{count} 个平均值没有一个不同。",
+    "shifts.counts": "各头的 {all} 个平均值中，{small} 个变化至少 0.2 个合并标准差，"
+    "{large} 个至少 0.8 个。",
+    "shifts.same": "就结果所说，模型、语料和设置都相同。",
+    "shifts.differs": "两个结果所属的不同之处",
+    "shifts.setting": "设置",
+    "shifts.size": "效应量",
+    "shifts.ranking": "各头的平均值，变化最大的在前",
+    "shifts.what": "“效应量”是 B − A 除以两者合并的标准差：平均值相对于查询之间的差异变化了多少。"
+    "它不是检验：同一提示的查询并不独立。",
+    "shifts.only_left": "{heads} A 独有，已略去。",
+    "shifts.only_right": "{heads} B 独有，已略去。",
+    "shifts.heads_one": "{count} 个头为",
+    "shifts.heads_many": "{count} 个头为",
+    "shifts.note_heads": "有些头只在其中一个结果里，已略去",
+    "shifts.picture": "{which}每个头变化最大的度量变化了多少",
 }
