@@ -8,6 +8,7 @@ from typer import Option
 
 from attn_cli import parse, vocabulary
 from attn_cli.cli import output
+from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.options import (
     AttentionOptions,
     OutputOptions,
@@ -90,7 +91,7 @@ def result(document: Mapping[str, Any], saved: "Saved", asked: Asked, kind: str)
         written = [output.drawn(items, asked.out, kind)]
         notes = (*saved.notes, *output.unused_view(items, asked.out))
         return output.Result(page=list, found=None, notes=notes, written=written)
-    if form.drawn:
+    if kind not in COMMANDS["scan"].formats:
         raise UsageError(f"attn.scan/1 cannot be written as {kind}", "--format json")
     if head is not None:
         heads = (head,)
