@@ -84,6 +84,8 @@ def result(document: Mapping[str, Any], saved: "Saved", asked: Asked, kind: str)
     settings = {**saved.settings, "sort": _column(saved, asked)}
     head = _head(saved, asked) if asked.shown.head is not None else None
     form, heads = FORMATS[kind], saved.result.heads
+    if kind == "html":
+        return _html(saved, settings, head, asked)
     if asked.shown.model is not None and head is None:
         raise UsageError("--model does nothing without --head", "it draws the examples of a head")
     if not form.documents and not form.arrays:
@@ -155,6 +157,18 @@ def _of_heads(
     heads = [{**head, "measures": list(map(renumbered, head["measures"]))} for head in heads]
     found = {**result, "texts": [result["texts"][at] for at in kept], "heads": heads}
     return {**document, "settings": dict(settings), "result": found}
+
+
+def _html(
+    saved: "Saved", settings: Mapping[str, Any], head: "Head | None", asked: Asked
+) -> output.Result:
+    from attn_cli.views import scan_html
+
+    model, found = saved.model, saved.result
+    drawn, why = _again(model, found, head, settings, asked) if head else ((), None)
+    more = {"drawn": drawn, "chosen": head, "why": why}
+    written = list(scan_html.render(model, found, settings, saved.notes, **more))
+    return output.Result(page=list, found=None, notes=saved.notes, written=written)
 
 
 # --- one head ------------------------------------------------------------------------------------

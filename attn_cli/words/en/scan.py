@@ -84,4 +84,11 @@ SENTENCES = {
     "shifts.heads_many": "{count} heads that",
     "shifts.note_heads": "some heads are in one of the results only, and left out",
     "shifts.picture": "how far the measure of every head{which} that has moved most has moved",
+    "scan.spread_short": "spread",
+    "scan.spread_told": "5 % {low}, 25 % {first}, median {median}, 75 % {third}, 95 % {high}",
+    "scan.examples_of": "Its best examples of {column}, one from each prompt: the query is "
+    "underlined, the key that it weighs most has a border.",
+    "scan.example_at": "{value}: {query} → {key}, line {line} of {file}",
+    "scan.shaded": "Attention is computed again, and gives every number that was measured: each "
+    "key is as dark as the query weighs it; of a long prompt those that it weighs most.",
 }

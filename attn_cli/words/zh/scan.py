@@ -78,4 +78,11 @@ SENTENCES = {
     "shifts.heads_many": "{count} 个头为",
     "shifts.note_heads": "有些头只在其中一个结果里，已略去",
     "shifts.picture": "{which}每个头变化最大的度量变化了多少",
+    "scan.spread_short": "分布",
+    "scan.spread_told": "5 % {low}，25 % {first}，中位数 {median}，75 % {third}，95 % {high}",
+    "scan.examples_of": "它的 {column} 最佳例子，每个提示一个：查询有下划线，"
+    "它权重最大的键有边框。",
+    "scan.example_at": "{value}：{query} → {key}，{file} 第 {line} 行",
+    "scan.shaded": "注意力是重新计算的，给出测得的每个数：键的深浅是查询给它的权重；"
+    "提示较长时只有权重最大的键。",
 }
