@@ -34,12 +34,12 @@ ROWS = (
     ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
-    ("files", "parse", "machine"),
+    ("files", "strict", "parse", "machine"),
     ("maths",),
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-STANDARD_ONLY = ("parse", "machine", "vocabulary", "words", "errors", "files", "tokens")
+STANDARD_ONLY = ("parse", "machine", "vocabulary", "words", "errors", "files", "strict", "tokens")
 
 
 def tree(path: Path) -> ast.Module:

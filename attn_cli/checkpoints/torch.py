@@ -5,7 +5,6 @@ the values of a storage. Before, it was a row of pickles, followed by the storag
 https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 """
 
-import io
 import mmap
 import struct
 import zipfile
@@ -17,17 +16,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.checkpoints.mapped import looks_like, map_file
+from attn_cli.checkpoints import zips
+from attn_cli.checkpoints.mapped import map_file
 from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, View, walk
 from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError, shorten
+from attn_cli.strict import looks_like
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # A pickle's version; or, in the oldest, a name or a mark: then it is refused by what it asks for.
 _BEGINNINGS = (b"\x80", b"c", b"(")
 _LOCAL = struct.Struct("<4s22xHH")
 _U64 = struct.Struct("<Q")
-_ENCRYPTED = 1
 
 
 class _Place(NamedTuple):
@@ -101,13 +101,11 @@ def _state(table: Any, path: Path) -> dict[str, View]:
 
 def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     """What the pickle holds, and where each storage is."""
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in _members(path):
-        if info.filename in members:
-            raise Broken(f"two members {shorten(info.filename)!r}")
-        if info.flag_bits & _ENCRYPTED:
-            raise Broken(f"an encrypted member {shorten(info.filename)!r}")
-        members[info.filename] = info
+    try:
+        with path.open("rb") as file:
+            members = zips.members(file)
+    except zips.Damaged as problem:
+        raise Broken(str(problem)) from None
     tables = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
     if len(tables) != 1:
         raise Broken(f"{len(tables) or 'no'} members data.pkl")
@@ -136,23 +134,6 @@ def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
 def _views(table: Any) -> list[View]:
     values = table.values() if type(table) is dict else ()
     return [value for value in values if type(value) is View]
-
-
-class _Sparing(io.FileIO):
-    """Hands out a directory as long as a pickle may be: zipfile reads whatever length it claims."""
-
-    def read(self, size: int | None = -1, /) -> bytes | None:
-        if size is not None and size > MOST:
-            raise Broken("a directory too long")
-        return super().read(size)
-
-
-def _members(path: Path) -> list[zipfile.ZipInfo]:
-    try:
-        with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
-            return archive.infolist()
-    except Exception:  # zipfile raises a dozen kinds for a damaged directory
-        raise Broken("its directory is damaged") from None
 
 
 def _begin(data: mmap.mmap, info: zipfile.ZipInfo) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 from attn_cli.errors import ContentError
 from attn_cli.files import read_text
+from attn_cli.strict import VOCABULARY
 from attn_cli.tokens import classes, special
 from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, load
 
@@ -23,7 +24,7 @@ def read(folder: Path) -> LibraryTokenizer:
     if name not in _CLASSES:
         raise special.unread_class(folder, name, architecture.get("model_type"))
     kind = classes.KINDS[name]
-    vocabulary = special.config(folder, NAMES[0])
+    vocabulary = special.config(folder, NAMES[0], VOCABULARY)
     lines, _ = read_text(folder / NAMES[1])
     pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]
     try:

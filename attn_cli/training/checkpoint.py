@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints.folder import read_json_object
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import reason, write_bytes
+from attn_cli.strict import read_json_object
 from attn_cli.training.adamw import Moments
 from attn_cli.training.corpus import Corpus
 from attn_cli.training.loop import Run, State, initial_state, watched_attention
