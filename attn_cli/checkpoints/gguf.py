@@ -130,9 +130,11 @@ class _Header:
         for name, (offset, size, *_) in sorted(read.items(), key=lambda item: item[1][:2]):
             if offset < last:
                 raise self.broken(f"tensor {name} overlaps another")
-            last = offset + size
+            hole, last = offset >= last + alignment, offset + size
             if start + last > len(self._data):
                 raise self.broken(f"tensor {name} runs past the end of the file")
+            if hole:
+                raise self.broken(f"a hole before tensor {name}")
         tensors: dict[str, Tensor] = {}
         for name, (offset, *stored) in read.items():
             where = f"{self._path}: tensor {name}:"

@@ -8,6 +8,7 @@ https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 import mmap
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -28,6 +29,7 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _BEGINNINGS = (b"\x80", b"c", b"(")
 _LOCAL = struct.Struct("<4s22xHH")
 _U64 = struct.Struct("<Q")
+_UTF8 = 1 << 11
 
 
 class _Place(NamedTuple):
@@ -143,6 +145,17 @@ def _begin(data: mmap.mmap, info: zipfile.ZipInfo) -> int:
         raise Broken("a member that runs past the end")
     magic, name, extra = _LOCAL.unpack_from(data, at)
     begin = at + _LOCAL.size + name + extra
+    encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
+    if data[begin - name - extra : begin - extra] != info.orig_filename.encode(encoding, "replace"):
+        raise Broken(f"a member {shorten(info.filename)!r} that is another")
+    place, end = begin - extra, begin + info.file_size
+    while place < begin:  # records of their own length each, between the name and the bytes
+        place += 4 + int.from_bytes(data[place + 2 : place + 4], "little")
+    if place != begin:
+        raise Broken(f"a member {shorten(info.filename)!r} whose header is damaged")
+    # Behind the bytes another header begins, or the sizes without one and then that.
+    if not any(data[end + n : end + n + 2] == b"PK" for n in (0, 12, 20)):
+        raise Broken("a member that runs past the end, or ends before it")
     if magic != b"PK\x03\x04" or begin + info.file_size > len(data):
         raise Broken("a member that runs past the end")
     return begin
@@ -154,7 +167,10 @@ def _contents(data: mmap.mmap, path: Path, info: zipfile.ZipInfo, limit: int) ->
     if info.compress_type != zipfile.ZIP_STORED:
         return _unpack(path, info.filename)
     begin = _begin(data, info)
-    return data[begin : begin + info.file_size]
+    found = data[begin : begin + info.file_size]
+    if info.CRC not in (0, zlib.crc32(found)):
+        raise Broken(f"a member {shorten(info.filename)!r} with a wrong checksum")
+    return found
 
 
 def _unpack(path: Path, name: str) -> bytes:
