@@ -134,8 +134,8 @@ def gguf_bytes(place: Path, kind: str = "F32") -> bytes:
     for name, shape in _SHAPES.items():
         columns = width if len(shape) > 1 or shape == (1,) else shape[0] * width
         rows = shape[0] * (1 if name.endswith("embd.weight") else width)
-        shape = (rows, width) if len(shape) > 1 else (columns,)
-        array = generator.standard_normal(shape, np.float32)
+        wanted = (rows, width) if len(shape) > 1 else (columns,)
+        array = generator.standard_normal(wanted, np.float32)
         if len(shape) > 1 and kind != "F32":
             type_ = gguf.GGMLQuantizationType[kind]
             if kind.endswith("_K"):  # which the package does not write: any bytes are numbers
