@@ -66,7 +66,7 @@ def too_many(data: bytes, limit: Limit) -> str:
     if len(data) > limit.bytes:
         return f"has more than {limit.bytes:,} bytes"
     if len(data) > limit.values and sum(map(data.count, (b"[", b"{", b","))) > limit.values:
-        return f"has more than {limit.values:,} values, more than such a file can have"
+        return f"has more than {limit.values:,} values, which no such file has"
     return ""
 
 

@@ -282,7 +282,7 @@ def test_archives_of_other_arrays_are_no_fault(tmp_path):
 
 
 ODD_VALUES = {
-    "config": ("n_head", [0, -1, 1e400, "2", True, 2**64, float("nan"), [2], {}]),
+    "config": ("num_attention_heads", [0, -1, 1e400, "2", True, 2**64, float("nan"), [2], {}]),
     "manifest": ("layers", [None, [1], [{}], "x", [{"mediaType": 1}]]),
     "index": ("weight_map", [None, {}, {"a": 1}, {"a": "../b"}, [], {"a": ""}, {"a": "/etc/x"}]),
     "adapter config": ("r", [0, -1, "2", 1.5, [1], 2**40]),
