@@ -21,7 +21,7 @@ EXTRA_HINT = 'pip install "attn-cli[models]"'
 IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
 # Bytes of a file, and of the memory that the library takes for it: about so many for each list,
 # object and value. Gemma's file has 33 MB and takes half as much memory as this.
-_LARGEST_FILE, _MOST = 200_000_000, 600_000_000
+_SMALL, _LARGEST_FILE, _MOST = 2_000_000, 200_000_000, 600_000_000
 _COSTS = {b"[": 400, b"{": 1000, b",": 90}
 _CHECKED = Limit(64_000_000, 1 << 20)  # what is read once more to say what is wrong with it
 _SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -262,7 +262,8 @@ def parse(path: Path) -> tuple[Any, bytes]:
     """
     library = load()
     contents = read_bytes(Path(path), limit=_LARGEST_FILE)
-    memory = sum(cost * contents.count(mark) for mark, cost in _COSTS.items())
+    counted = _COSTS if len(contents) > _SMALL else {}
+    memory = sum(cost * contents.count(mark) for mark, cost in counted.items())
     if memory > _MOST:
         what = f"{path} has more values than a tokenizer's file can have"
         raise ContentError(f"{what}: reading it would take {size(memory)}", IDS_HINT)

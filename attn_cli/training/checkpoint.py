@@ -6,6 +6,7 @@ latter changes from save to save, in one atomic write, so that no interruption l
 """
 
 import json
+import math
 import os
 import traceback
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import reason, write_bytes
 from attn_cli.strict import read_json_object
@@ -158,8 +160,15 @@ def _read_settings(directory: Path) -> tuple[TrainingSettings, str]:
         raise ContentError(f"{path}: {error.message}", _DAMAGED) from None
 
 
+def _check_size(path: Path, state: Mapping[str, Tensor], parameters: int) -> None:
+    """Refuses settings of another size before so many numbers are made. Raises ContentError."""
+    if len(_PARTS) * parameters > sum(math.prod(tensor.shape) for tensor in state.values()):
+        raise ContentError(f"{path} does not hold this training's tensors", _DAMAGED)
+
+
 def _read_state(path: Path, settings: TrainingSettings, corpus: Corpus) -> State:
     state = open_safetensors(path)
+    _check_size(path, state, OBJECTIVES[settings.objective].needs(settings, corpus).parameters)
     like = initial_state(settings, corpus).parameters
     expected = {f"{part}.{name}": a.shape for part in _PARTS for name, a in like.items()}
     found = {name: tensor.shape for name, tensor in state.items()}

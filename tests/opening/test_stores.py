@@ -220,9 +220,8 @@ def test_ids_need_no_link_of_a_tokenizer(hub_store, folder_files, tmp_path, name
         path.symlink_to(places[to])
     model = session.load("a/b")
     assert session.trace(model=model, ids=[1, 2]).logits.size
-    if (
-        name != "vocab.txt" or to != "pipe"
-    ):  # which is not read beside a tokenizer.json, and still may not leave
+    # Beside a tokenizer.json vocab.txt is not read, and still may not lead elsewhere.
+    if name != "vocab.txt" or to != "pipe":
         assert str(path) in model.tokenizer.problem
 
 
