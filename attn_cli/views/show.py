@@ -32,17 +32,19 @@ from attn_cli.views import (
     prove,
     ranking,
     sample,
+    scan,
     tokens,
     train,
     verify,
     why,
 )
 from attn_cli.views import trace as six_steps
+from attn_cli.views.formats import Drawing
 from attn_cli.views.head_view import HeadView
-from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.items import Grids, Heading, Page, Say, Words, what_ifs
 from attn_cli.views.look import Look
 from attn_cli.views.saved import Saved, masks_of, of_json
-from attn_cli.words import note
+from attn_cli.words import Note, note
 
 _ALL = frozenset(range(1, 7))
 
@@ -69,8 +71,12 @@ def told(items: Page, lacks: Sequence[Words]) -> Page:
     if not lacks:
         return items
     at = next((i for i, item in enumerate(items, 1) if isinstance(item, Heading)), 0)
-    lacking = say("show.lacks", "aside", lacks=ending.listed(lacks))
-    return [*items[:at], lacking, *items[at:]]
+    return [*items[:at], Say(lacking(lacks), "aside"), *items[at:]]
+
+
+def lacking(lacks: Sequence[Words]) -> Note:
+    """What a page says of what its document lacks."""
+    return note("show.lacks", lacks=ending.listed(lacks))
 
 
 # --- the trace -----------------------------------------------------------------------------------
@@ -91,6 +97,16 @@ def whole(trace: Trace) -> bool:
             (block.queries, block.keys), trace.prompt.sides(block.stack, block.kind), strict=True
         )
     )
+
+
+def drawing(trace: Trace) -> Drawing:
+    """What is drawn of a whole trace."""
+    blocks = tuple(block.address for block in trace.attention)
+    heads = {block.stack: block.heads for block in trace.attention}
+    shown = {block.address[:2]: (block.queries, block.keys) for block in trace.attention}
+    found = Drawing(trace.model, trace.prompt, blocks, heads, shown, parameters=False, after=False)
+    there = {name for block in trace.attention for name in block.arrays}
+    return found._replace(parameters="w_v" in there)
 
 
 def explained(steps: frozenset[int]) -> frozenset[str]:
@@ -350,6 +366,18 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
+def _scan(saved: Saved, _: Look) -> Shown:
+    found = saved.result
+    _check_counts([found.files, found.prompts, found.tokens, found.failed])
+    if not found.heads or any(one.measures == () for one in found.heads):
+        raise ValueError
+    for head in found.heads:
+        _check_places([head.head], saved.model.heads_of(head.stack))
+        for one in head.measures:
+            _check_places((example.text for example in one.examples), len(found.texts))
+    return Shown(scan.page(saved.model, found, saved.settings))
+
+
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -374,6 +402,7 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
+    "scan": _scan,
     "exercise": lambda s, _: Shown(exercise.saved_page(s.model, s.prompt, s.result, s.settings)),
 }
 # What of the page is a picture.
