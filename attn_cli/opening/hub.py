@@ -115,7 +115,7 @@ def again(repository: str) -> str:
 def _snapshot(entry: Path, repository: str, revision: str) -> Path:
     reference = entry / "refs" / (revision or "main")
     commits = [name for name in _names(entry / "snapshots") if _COMMIT.fullmatch(name)]
-    if os.path.isfile(reference):
+    if os.path.lexists(reference):
         commit = read_bytes(reference, limit=1000).decode("ascii", "replace").strip()
         if commit not in commits:
             raise ContentError(

@@ -88,3 +88,34 @@ def test_no_damage_of_a_file_is_a_fault_or_another_file(tmp_path, name):
 
 def test_what_is_damaged_is_of_every_kind():
     assert len(BINARY) + len(TEXTS) == len(KINDS) > 50
+
+
+def _loop(path):
+    path.symlink_to(path.name)
+
+
+OTHERS = {
+    "pipe": os.mkfifo, "folder": os.mkdir, "loop": _loop,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "nothing": lambda path: path.symlink_to("nowhere"), "empty": lambda path: path.touch(),
+}  # fmt: skip
+# Of these an empty one says nothing, and of these a missing one is told of otherwise.
+EMPTY, UNNAMED = ("merges.txt",), ("settings",)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_no_file_is_refused_at_once(tmp_path, name):
+    for number, (other, put) in enumerate(OTHERS.items()):
+        place = tmp_path / str(number)
+        place.mkdir()
+        path = KINDS[name].make(place)
+        path.unlink()
+        put(path)
+        if other == "empty" and name in EMPTY:
+            assert KINDS[name].read(place)
+            continue
+        with pytest.raises((AttnError, Refused)) as refused:
+            KINDS[name].read(place)
+        said = getattr(refused.value, "message", str(refused.value))
+        assert path.name in said or other in ("nothing", "empty") or name in UNNAMED, said
