@@ -130,8 +130,8 @@ def _config_values(
 
 def _unknown(where: str, key: str) -> ContentError:
     return ContentError(
-        f"{where}: the key {key} is unknown and could change the numbers",
-        f"if you know that it does not: --ignore-config {key}",
+        f"{where}: the key {shorten(key)} is unknown and could change the numbers",
+        f"if you know that it does not: --ignore-config {shorten(key)}",
     )
 
 

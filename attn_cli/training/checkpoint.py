@@ -18,7 +18,7 @@ import numpy as np
 
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.files import reason, write_bytes
 from attn_cli.strict import read_json_object
 from attn_cli.training.adamw import Moments
@@ -151,10 +151,10 @@ def _read_settings(directory: Path) -> tuple[TrainingSettings, str]:
         raise ContentError(f"{path} does not hold the settings of a training", _DAMAGED)
     for name, value in values.items():
         if type(value) is not kinds[name] and not (kinds[name] is float and type(value) is int):
-            raise ContentError(f"{path}: the setting {name} is {value!r}", _DAMAGED)
+            raise ContentError(f"{path}: the setting {name} is {shorten(repr(value))}", _DAMAGED)
     try:
         settings = TrainingSettings(**values)
-        require(settings.objective in OBJECTIVES, f"no objective {settings.objective!r}")
+        require(settings.objective in OBJECTIVES, f"no objective {shorten(settings.objective)!r}")
         return settings, sha256
     except UsageError as error:
         raise ContentError(f"{path}: {error.message}", _DAMAGED) from None
