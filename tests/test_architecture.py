@@ -34,12 +34,13 @@ ROWS = (
     ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
-    ("files", "parse", "machine"),
+    ("files", "writing", "signals", "parse", "machine"),
     ("maths",),
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-STANDARD_ONLY = ("parse", "machine", "vocabulary", "words", "errors", "files", "tokens")
+STANDARD_ONLY = ("parse", "machine", "vocabulary", "words", "errors", "files", "writing", "signals", "tokens",
+)  # fmt: skip
 
 
 def tree(path: Path) -> ast.Module:

@@ -9,7 +9,7 @@ import pytest
 
 from attn_cli import files
 from attn_cli.errors import ContentError
-from attn_cli.files import write_bytes
+from attn_cli.writing import write_bytes
 
 
 def test_a_file_that_may_not_be_written_is_kept(tmp_path, monkeypatch):
@@ -22,7 +22,7 @@ def test_a_file_that_may_not_be_written_is_kept(tmp_path, monkeypatch):
     assert str(path) in refused.value.message
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["kept.json"]
-    assert asked == [(path, os.W_OK)]
+    assert asked == [(str(path), os.W_OK)]
 
 
 def test_a_file_that_is_not_there_yet_asks_for_no_permission_of_its_own(tmp_path, monkeypatch):

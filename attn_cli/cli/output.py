@@ -1,5 +1,6 @@
 """The only code that writes to the terminal: data to stdout, notes and errors to stderr."""
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT, write_all
 from attn_cli.errors import AttnError, ContentError, UsageError
-from attn_cli.files import is_read, reason, writing
+from attn_cli.files import is_read, reason
 from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note, sentence
+from attn_cli.writing import handle_named, writing
 
 if TYPE_CHECKING:
     from attn_cli.cli.options import OutputOptions
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BROKEN_PIPE = 141
+_STDOUT = 1  # its number, by which /dev/stdout and other names lead to it
 _REFRESH, _PATIENCE = 0.25, 1.0  # seconds
 _ECHO = len("^C") + 1  # that a terminal puts at the end of a line, and must not break it
 _REMARKS = 256  # that a run remembers to have made
@@ -222,6 +225,8 @@ def _writing(out: str | None) -> Iterator[Callable[[bytes], None]]:
         yield _to_stdout
         return
     _refuse_empty(out)
+    if out.endswith(os.sep):
+        raise UsageError(f"--out {out} names a folder", "give a file name: --out FILE")
     if is_read(Path(out)):
         raise UsageError(f"--out {out} is a file that this command reads", "choose another")
     with writing(Path(out)) as write:
@@ -239,7 +244,7 @@ def _to_stdout(data: bytes) -> None:
 
 
 def _is_stdout(out: str | None) -> bool:
-    return out in (None, "-")
+    return out in (None, "-") or handle_named(out) == _STDOUT
 
 
 def _refuse_empty(out: str | None) -> None:

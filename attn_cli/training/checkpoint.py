@@ -18,12 +18,13 @@ import numpy as np
 from attn_cli.checkpoints.folder import read_json_object
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.files import reason, write_bytes
+from attn_cli.files import reason
 from attn_cli.training.adamw import Moments
 from attn_cli.training.corpus import Corpus
 from attn_cli.training.loop import Run, State, initial_state, watched_attention
 from attn_cli.training.objectives import OBJECTIVES
 from attn_cli.training.settings import TrainingSettings, require
+from attn_cli.writing import write_bytes
 
 _STATE = "training.safetensors"
 _SETTINGS = "training.json"
