@@ -49,8 +49,7 @@ def writing(
         with _straight(path, number, partial(_refusals, path, special=True, fifo=fifo)) as write:
             yield write
     else:
-        like = _found(instead_of) if instead_of else there
-        with _replaced(path, like, partial(_refusals, said)) as write:
+        with _replaced(path, said, partial(_refusals, said)) as write:
             yield write
 
 
@@ -75,10 +74,9 @@ def _straight(path: Path, number: int | None, refusals: _Refusals) -> Iterator[_
 
 
 @contextlib.contextmanager
-def _replaced(path: Path, like: os.stat_result | None, refusals: _Refusals) -> Iterator[_Write]:
-    """Writes to a sibling of a regular file, which takes its place in the end."""
-    target = os.path.realpath(path)
-    handle, temporary = -1, ""
+def _replaced(path: Path, old: Path, refusals: _Refusals) -> Iterator[_Write]:
+    """Writes to a sibling of a regular file, as `old` is, which takes its place in the end."""
+    target, handle, temporary = os.path.realpath(path), -1, ""
 
     def write(data: bytes | memoryview) -> None:
         with refusals():
@@ -86,7 +84,8 @@ def _replaced(path: Path, like: os.stat_result | None, refusals: _Refusals) -> I
 
     try:
         with refusals():
-            if os.path.lexists(target) and not os.access(target, os.W_OK):
+            like = _found(old)
+            if like and not os.access(old, os.W_OK):
                 raise PermissionError(errno.EACCES, "")
             with held():
                 handle, temporary = _sibling(target, path, private=bool(like))

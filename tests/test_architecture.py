@@ -39,7 +39,8 @@ ROWS = (
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-STANDARD_ONLY = ("parse", "machine", "vocabulary", "words", "errors", "files", "writing", "signals", "tokens",
+STANDARD_ONLY = (
+    "parse", "machine", "vocabulary", "words", "errors", "files", "writing", "signals", "tokens",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def test_a_file_that_may_not_be_written_is_kept(tmp_path, monkeypatch):
     assert str(path) in refused.value.message
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["kept.json"]
-    assert asked == [(str(path), os.W_OK)]
+    assert asked == [(path, os.W_OK)]
 
 
 def test_a_file_that_is_not_there_yet_asks_for_no_permission_of_its_own(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """The `attn` command: the group of commands, and the boundary where errors become messages."""
 
 import io
-import os
 import sys
 import warnings
 from contextlib import redirect_stdout
