@@ -225,8 +225,8 @@ def _writing(out: str | None) -> Iterator[Callable[[bytes], None]]:
         yield _to_stdout
         return
     _refuse_empty(out)
-    if out.endswith(os.sep):
-        raise UsageError(f"--out {out} names a folder", "give a file name: --out FILE")
+    if out.endswith(os.sep):  # which a path forgets
+        raise ContentError(f"{out} is a folder", "give a file name: --out FILE")
     if is_read(Path(out)):
         raise UsageError(f"--out {out} is a file that this command reads", "choose another")
     with writing(Path(out)) as write:

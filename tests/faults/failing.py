@@ -83,7 +83,7 @@ def _patch(case: dict[str, Any], mark: int) -> None:
 def _child(case: dict[str, Any], ends: dict[str, int]) -> None:
     for number, end in enumerate((ends["in"], ends["out"], ends["err"])):
         os.dup2(end, number)
-    sys.stdin, sys.stdout, sys.stderr = (open(n, "r" if n == 0 else "w") for n in range(3))
+    sys.stdin, sys.stdout, sys.stderr = map(os.fdopen, range(3), "rww")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     sys.argv = ["attn", *case["arguments"]]
