@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -174,7 +175,7 @@ def test_a_kill_at_any_call_of_a_save_leaves_one_save(train, tmp_path, whole):
     assert number > 20
 
 
-@pytest.mark.parametrize("which", SIGNALS)
+@pytest.mark.parametrize("which", ["INT twice", "HUP"])
 def test_a_signal_at_any_call_of_a_save_is_after_it(train, tmp_path, whole, which):
     told = 0
     for number in until_done():
@@ -235,7 +236,7 @@ def unfinished(tmp_path_factory):
     return contents(folder)
 
 
-@pytest.mark.parametrize("which", SIGNALS)
+@pytest.mark.parametrize("which", ["INT", "both"])
 def test_a_resumed_training_that_is_signalled_loses_nothing(
     train, tmp_path, whole, which, unfinished
 ):
@@ -266,3 +267,86 @@ def test_modes_and_owners_stay(attn, tmp_path):
     assert stat.S_IMODE(after.st_mode) == 0o604
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
     assert after.st_ino != before.st_ino
+
+
+# --- real processes ------------------------------------------------------------------------------
+
+
+def _default_signals():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture
+def begin(corpus, tmp_path):
+    """Starts a long training as a process of its own, and waits until it is under way."""
+    children = []
+
+    def start(name):
+        shape = ("--width", "8", "--heads", "2", "--context", "16", "--steps", "100000")
+        child = subprocess.Popen(
+            [sys.executable, "-m", "attn_cli", "train", corpus, "--out", tmp_path / name, *shape],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=_default_signals,
+        )  # fmt: skip
+        children.append(child)
+        assert b"step 100 of" in child.stderr.readline()
+        return child
+
+    yield start
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_training_that_is_ended_is_saved(begin, tmp_path, number):
+    child = begin("m")
+    child.send_signal(number)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out) == (128 + number, b"")
+    assert b"note: saved after step " in err and b"Traceback" not in err
+    assert sorted(os.listdir(tmp_path / "m")) == [
+        "config.json", "model.safetensors", "tokenizer.json", "training.json",
+        "training.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_second_training_into_a_folder_is_refused_while_the_first_runs(begin, train, tmp_path):
+    child = begin("m")
+    (tmp_path / "link").symlink_to("m")
+    for name, more in (("m", ()), ("link", ()), ("m", ("--resume",))):
+        ended = train(name, "--steps", 2, *more)
+        assert (ended.code, ended.out) == (1, "")
+        assert "another training is under way in" in ended.err and "\nhint: " in ended.err
+    child.kill()
+    child.wait()
+    assert contents(tmp_path / "m") == {}
+    assert train("m", "--steps", 2).code == 0  # the lock went with its process
+    refused = train("m", "--steps", 2)
+    assert (refused.code, "already holds a model" in refused.err) == (2, True)
+
+
+def test_a_new_document_goes_to_the_end_of_what_stdout_has(attn, tmp_path):
+    log = tmp_path / "log"
+    log.write_bytes(b"kept\n")
+    for name in ("/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"):
+        with log.open("ab") as end:
+            done = subprocess.run(
+                [sys.executable, "-m", "attn_cli", "trace", "the", "--json", "--out", name],
+                stdout=end, stderr=subprocess.PIPE, check=False,
+            )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert log.read_text() == "kept\n" + 3 * attn("trace", "the", "--json").out
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "table", "ndjson"])
+@pytest.mark.parametrize("out", ["-", "/dev/stdout", "/proc/self/fd/1"])
+def test_a_closed_or_full_stdout_is_an_error_in_each_format(form, out):
+    command = [sys.executable, "-m", "attn_cli", "trace", "the", "--format", form, "--out", out]
+    with open("/dev/full", "wb") as full:
+        for more in ({"preexec_fn": lambda: os.close(1)}, {"stdout": full}):
+            done = subprocess.run(command, stderr=subprocess.PIPE, check=False, **more)
+            assert done.returncode == 1, done
+            assert done.stderr.startswith(b"attn: cannot write to standard output: ")
