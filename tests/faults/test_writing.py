@@ -287,7 +287,7 @@ def begin(corpus, tmp_path):
         child = subprocess.Popen(
             [sys.executable, "-m", "attn_cli", "train", corpus, "--out", tmp_path / name, *shape],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            preexec_fn=_default_signals,
+            **{"preexec_fn": _default_signals},
         )  # fmt: skip
         children.append(child)
         assert b"step 100 of" in child.stderr.readline()
