@@ -90,7 +90,6 @@ def replace_files(
     """
     begun = directory / _BEGUN
     try:
-        _discard(begun)
         os.mkdir(begun)
         for name, data in files:
             write_bytes(begun / name, data, instead_of=directory / name)

@@ -69,9 +69,11 @@ def _patch(case: dict[str, Any], mark: int) -> None:
                 if name == "close":
                     real(first)
                 raise OSError(how, "")
-            for number in how:
-                os.kill(os.getpid(), number)
-            return real(first, *rest, **more)
+            try:
+                return real(first, *rest, **more)
+            finally:
+                for number in how:  # before what the call gave is known to who called
+                    os.kill(os.getpid(), number)
 
         return call
 
