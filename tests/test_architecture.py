@@ -24,6 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     ("cli",),
     ("views",),
+    ("scanning",),
     ("analysis",),
     ("session",),
     ("reading", "notes", "room", "candidates", "blocks"),
@@ -34,13 +35,14 @@ ROWS = (
     ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
-    ("files", "writing", "signals", "parse", "machine"),
+    ("files", "writing", "signals", "lines", "parse", "machine"),
     ("maths",),
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 STANDARD_ONLY = (
-    "parse", "machine", "vocabulary", "words", "errors", "files", "writing", "signals", "tokens",
+    "parse", "lines", "machine", "vocabulary", "words", "errors", "files", "writing", "signals",
+    "tokens",
 )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """The only code that writes to the terminal: data to stdout, notes and errors to stderr."""
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BROKEN_PIPE = 141
-_STDOUT = 1  # its number, by which /dev/stdout and other names lead to it
 _REFRESH, _PATIENCE = 0.25, 1.0  # seconds
 _ECHO = len("^C") + 1  # that a terminal puts at the end of a line, and must not break it
 _REMARKS = 256  # that a run remembers to have made
@@ -224,11 +222,7 @@ def _writing(out: str | None) -> Iterator[Callable[[bytes], None]]:
     if _is_stdout(out):
         yield _to_stdout
         return
-    _refuse_empty(out)
-    if out.endswith(os.sep):  # which a path forgets
-        raise ContentError(f"{out} is a folder", "give a file name: --out FILE")
-    if is_read(Path(out)):
-        raise UsageError(f"--out {out} is a file that this command reads", "choose another")
+    check_out(out)
     with writing(Path(out)) as write:
         yield write
 
@@ -244,7 +238,16 @@ def _to_stdout(data: bytes) -> None:
 
 
 def _is_stdout(out: str | None) -> bool:
-    return out in (None, "-") or handle_named(out) == _STDOUT
+    return out in (None, "-") or handle_named(out) == 1
+
+
+def check_out(out: str) -> None:
+    """Raises UsageError or ContentError for a name of an output that cannot be one."""
+    _refuse_empty(out)
+    if out.endswith("/"):  # which a path forgets
+        raise ContentError(f"{out} is a folder", "give a file name: --out FILE")
+    if is_read(Path(out)):
+        raise UsageError(f"--out {out} is a file that this command reads", "choose another")
 
 
 def _refuse_empty(out: str | None) -> None:
@@ -263,18 +266,19 @@ def note(key: str, /, *, quiet: bool = False, **values: object) -> None:
 def tell(remark: Note, *, quiet: bool = False) -> None:
     """A remark of a record, on stderr."""
     if not quiet:
-        _to_stderr(sentence("note.said", said=remark))
+        to_stderr(sentence("note.said", said=remark))
 
 
 def error(problem: AttnError) -> int:
     """Tells what went wrong in at most three lines and returns the exit code."""
-    _to_stderr(f"attn: {problem.message}")
+    to_stderr(f"attn: {problem.message}")
     if problem.hint:
-        _to_stderr(f"hint: {problem.hint}")
+        to_stderr(f"hint: {problem.hint}")
     return problem.exit_code
 
 
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """A line for the person, on stderr."""
     from attn_cli.views.text import visible
 
     stream = CURRENT.get().stderr
@@ -297,7 +301,7 @@ def follow(
         for record in records:
             history.append(record)
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
-                _to_stderr(train.line(record))
+                to_stderr(train.line(record))
         return history
     from rich.console import Console, Group
     from rich.live import Live
@@ -310,8 +314,9 @@ def follow(
             now = time.monotonic()
             if now - drawn > _REFRESH:
                 page = train.page(record, history, settings)
-                items = table.renderables(page, Look(width=console.width))
-                live.update(Group(*items), refresh=True)
+                live.update(
+                    Group(*table.renderables(page, Look(width=console.width))), refresh=True
+                )
                 drawn = now
     return history
 
@@ -330,7 +335,7 @@ def watched(steps: "Generator[Passed, None, T]", *, quiet: bool) -> T:
             except StopIteration as end:
                 return end.value
             if waiting and pace.at - pace.began > _PATIENCE:
-                shown.enter_context(_drawn_anew(pace.line))
+                shown.enter_context(drawn_anew(pace.line))
                 waiting = False
 
 
@@ -356,7 +361,7 @@ class _Pace:
 
 
 @contextmanager
-def _drawn_anew(line: Callable[[], str]) -> Iterator[None]:
+def drawn_anew(line: Callable[[], str]) -> Iterator[None]:
     """A line on stderr that follows what it says until the end, and then goes."""
     from threading import Event, Thread
 
