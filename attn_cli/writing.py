@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import reason, wait
 from attn_cli.signals import held, temporaries
 
@@ -18,6 +18,14 @@ _NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unch
 _NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _LINKS = 40  # to follow, as Linux does
 _TRIES = 100
+
+
+def check_name(name: str | None) -> None:
+    """Raises UsageError for a name that is none, ContentError for one that only a folder has."""
+    if name == "":
+        raise UsageError("--out is empty", "give a file name: --out FILE; - is standard output")
+    if name and name.endswith(os.sep):  # which a path forgets
+        raise ContentError(f"{name} is a folder", "give a file name: --out FILE")
 
 
 def write_bytes(path: Path, data: bytes, *, instead_of: Path | None = None) -> None:

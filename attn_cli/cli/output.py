@@ -14,7 +14,7 @@ from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.files import is_read, reason
 from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note, sentence
-from attn_cli.writing import handle_named, writing
+from attn_cli.writing import check_name, handle_named, writing
 
 if TYPE_CHECKING:
     from attn_cli.cli.options import OutputOptions
@@ -149,7 +149,7 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     """The format asked for: --json, --format, or the suffix of --out. Raises UsageError."""
     if options.json and options.format not in ("", "json"):
         raise UsageError(f"--json and --format {options.format} contradict each other")
-    _refuse_empty(options.out)
+    check_name(options.out)
     known = COMMANDS[command].formats
     found = "json" if options.json else options.format or _of_suffix(options.out, known)
     check_format(command, found)
@@ -243,16 +243,9 @@ def _is_stdout(out: str | None) -> bool:
 
 def check_out(out: str) -> None:
     """Raises UsageError or ContentError for a name of an output that cannot be one."""
-    _refuse_empty(out)
-    if out.endswith("/"):  # which a path forgets
-        raise ContentError(f"{out} is a folder", "give a file name: --out FILE")
+    check_name(out)
     if is_read(Path(out)):
         raise UsageError(f"--out {out} is a file that this command reads", "choose another")
-
-
-def _refuse_empty(out: str | None) -> None:
-    if out == "":
-        raise UsageError("--out is empty", "give a file name: --out FILE; - is standard output")
 
 
 # --- remarks -------------------------------------------------------------------------------------
