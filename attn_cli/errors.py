@@ -36,7 +36,11 @@ class NoModelError(ContentError):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; raised so that files are finished or removed on the way out."""
+    """SIGTERM or SIGHUP arrived; raised so that files are finished or removed on the way out."""
+
+    def __init__(self, number: int = 15) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
 
 
 def shorten(text: str) -> str:

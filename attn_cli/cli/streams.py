@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from attn_cli import files
+from attn_cli import files, writing
 from attn_cli.errors import ContentError
 
 _WAIT = 1.0  # seconds
@@ -146,7 +146,7 @@ def write_all(stream: TextIO, data: bytes) -> None:
         stream.buffer.write(data)
         stream.buffer.flush()
         return
-    files.write_all(handle, data)
+    writing.write_all(handle, data)
 
 
 class _Closed(io.RawIOBase):
