@@ -36,6 +36,13 @@ class Cluster:
         self.workers.append(self._start("worker", *_WORKER, *place, *more, env=env))
         return self.workers[-1]
 
+    def wait(self) -> None:
+        """Until all workers that have been started are there."""
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(len(self.workers), timeout=30)
+
     def end(self) -> None:
         for process in (*self.workers, self.scheduler):
             process.kill()

@@ -45,7 +45,7 @@ class _Member:
     oldest first."""
 
     address: str
-    asked: str = ""
+    asked: str | None = None
     silent: int = 0
     known: bool = False
     ready: bool = False
@@ -142,7 +142,7 @@ class _Cluster:
 
     def _check(self, one: _Member, answer: Answer) -> None:
         """Takes in what a worker has answered to whether it can."""
-        one.asked = ""
+        one.asked = None
         if answer.problem:
             lacks = isinstance(answer.problem, ImportError)
             what = "it has no attn" if lacks else "it does not answer as a worker should"
@@ -166,7 +166,7 @@ class _Cluster:
         one.silent += bool(one.asked) and not one.known
         if one.silent > scheduler.PATIENCE and one.asked:
             self._at.drop(one.asked)
-            one.asked, one.problem = "", ContentError("it does not answer", _BUSY)
+            one.asked, one.problem = None, ContentError("it does not answer", _BUSY)
 
     # --- parts -----------------------------------------------------------------------------------
 
