@@ -74,11 +74,11 @@ class ScanOptions:
         int, "--workers", "N", 1, 1024, "Processes that share the work, and the threads."
     ) = 1
     scheduler: Annotated[
-        str,
+        str | None,
         Option("--scheduler", metavar="ADDRESS", show_default=False,
                help="Measure on the workers of a Dask cluster: tcp://HOST:PORT, or the file that "
                "its scheduler has written."),
-    ] = ""  # fmt: skip
+    ] = None  # fmt: skip
     stop: Annotated[
         bool, Option("--strict", help="Stop at the first line that cannot be read.")
     ] = False
@@ -146,14 +146,14 @@ def _job(
     asked: ScanOptions, *, other: bool,
 ) -> "Job":  # fmt: skip
     """What whoever measures a part has to know; of which model where it may be another one's."""
-    from attn_cli.scanning.job import Job, digest_of
+    from attn_cli.scanning.job import Job, digest_of, digests_of
 
     return Job(
         model=prompt.model, adapter=prompt.adapter or "", ignore_config=tuple(prompt.ignore_config),
         reading=dict(reader(prompt, model).keywords), stack=attention.stack, kind=attention.kind,
         layer=asked.layer, head=asked.head, what_if=what_if.settings(), chunk=asked.chunk or 0,
         by_token=asked.by == "token", max_memory=prompt.max_memory,
-        model_digest=digest_of(model) if other else "",
+        model_digest=digest_of(model) if other else "", masks=digests_of(what_if.mask),
     )  # fmt: skip
 
 
@@ -177,9 +177,14 @@ def _address(asked: ScanOptions) -> str:
     """Of the scheduler; "" where none is asked for. Raises UsageError and ContentError."""
     from attn_cli.scanning.scheduler import address_of
 
-    if asked.scheduler and asked.workers > 1:
-        raise UsageError("--workers are processes on this machine", "leave it out: --scheduler has")
-    return address_of(asked.scheduler) if asked.scheduler else ""
+    if asked.scheduler is None:
+        return ""
+    if asked.workers > 1:
+        raise UsageError(
+            "--workers are processes on this machine, those of --scheduler are its own",
+            "leave one of them out",
+        )
+    return address_of(asked.scheduler)
 
 
 def _engine(scanner: "Scanner", workers: int, scheduler: str) -> "Engine":
@@ -191,7 +196,7 @@ def _engine(scanner: "Scanner", workers: int, scheduler: str) -> "Engine":
     if scheduler:
         from attn_cli.scanning.cluster import on_cluster
 
-        return on_cluster(scanner.job, scheduler)
+        return on_cluster(scanner.job.anywhere(), scheduler)
     if workers == 1:
         return in_process(scanner)
     # Each may take its share of the memory.

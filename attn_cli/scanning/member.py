@@ -9,14 +9,15 @@ import warnings
 from dataclasses import replace
 
 from attn_cli import room
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.maths import cores
 from attn_cli.opening.load import load
 from attn_cli.scanning.corpus import Part
-from attn_cli.scanning.job import Job, digest_of
+from attn_cli.scanning.job import Job, digest_of, digests_of
 from attn_cli.scanning.measuring import Scanner
 from attn_cli.scanning.worker import READY, RECORD, refused
 
+_COPY = "the same files are needed on every machine"
 _MOST = 2  # models that stay open
 _alone = threading.Lock()
 _kept: dict[bytes, Scanner] = {}
@@ -71,9 +72,9 @@ def _scanner(given: bytes, sharing: int) -> Scanner:
     job = Job.from_json(given)
     model = load(job.model, ignore_config=job.ignore_config, adapter=job.adapter)
     if digest_of(model) != job.model_digest:
-        raise ContentError(
-            f"it has another model called {job.model}", "copy the same files to every machine"
-        )
+        raise ContentError(f"it has another model called {shorten(job.model)}", _COPY)
+    if digests_of(tuple(job.masks)) != job.masks:
+        raise ContentError("it has no file of --mask, or another one", _COPY)
     while len(_kept) >= _MOST:
         del _kept[next(iter(_kept))]
     _kept[given] = Scanner(replace(job, max_memory=_share(job, sharing)), model)

@@ -168,7 +168,8 @@ def _reach(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
     except (OSError, UnicodeError) as problem:
-        why = files.reason(problem) if isinstance(problem, OSError) else "no such host"
+        unknown = isinstance(problem, socket.gaierror | UnicodeError)
+        why = "no such host" if unknown else files.reason(problem)
         raise ContentError(
             f"the scheduler at {address} cannot be reached: {why}",
             "is it running, and is this its address?",

@@ -11,7 +11,7 @@ from cli.test_scan import LINES, killed, parts_of
 from clusters import Cluster, cluster
 
 from attn_cli.scanning import cluster as engine
-from attn_cli.scanning import saved, scheduler
+from attn_cli.scanning import saved
 from attn_cli.scanning.corpus import corpus
 from attn_cli.scanning.scheduler import Scheduler
 
