@@ -33,7 +33,7 @@ from attn_cli.scanning.measuring import Scanner
 from attn_cli.scanning.workers import on_workers
 
 ROOT = Path(__file__).parents[2]
-_TURNS = 3
+_TURNS = 5
 
 
 def job_of(model: str) -> Job:
