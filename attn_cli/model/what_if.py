@@ -17,6 +17,8 @@ from attn_cli.parse import INTEGER, index, positions, selection, within
 from attn_cli.records import Address
 from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
 
+_LONGEST = 1 << 22  # characters of a row in a mask file
+
 
 class Mask(NamedTuple):
     """One mask word as typed and what it says; `rows` (query, key) is only used by `file`."""
@@ -217,7 +219,7 @@ def read_what_if(
         without_head=frozenset(
             (layer, head)
             for word in without_head
-            for layer, head in _removed_heads(word, most_layers, most_heads)
+            for layer, head in removed_heads(word, most_layers, most_heads)
             if layer < layers and head < heads
         ),
         without_mlp=frozenset(
@@ -258,7 +260,7 @@ def _left_out(word: str) -> str:
     return word
 
 
-def _removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
+def removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
     """The (layer, head) pairs of `0.3`, `0.1,2`, `1.0-2` or `0.all`."""
     layer, dot, chosen = word.partition(".")
     if not (dot and INTEGER.fullmatch(layer) and chosen):
@@ -335,18 +337,22 @@ def _exists(path: str) -> bool:
 
 def _mask_rows(path: Path) -> np.ndarray:
     text, _ = read_text(path)
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]):
+    rows: list[np.ndarray] = []
+    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+        if len(line) > _LONGEST:
+            raise ContentError(f"{path}: row {number} has more than {_LONGEST:,} characters")
+        row = line.split()
+        if rows and len(row) != len(rows[0]):
             raise ContentError(
                 f"{path}: row {number} has {len(row)} cells, row 1 has {len(rows[0])}",
                 "rows of 0/1 separated by white space, all of one length",
             )
-        for cell in row:
-            if cell not in ("0", "1"):
-                raise ContentError(
-                    f"{path}: row {number} has the cell {shorten(cell)!r}", "cells are 0 or 1"
-                )
+        if {*row} - {"0", "1"}:
+            cell = next(cell for cell in row if cell not in ("0", "1"))
+            raise ContentError(
+                f"{path}: row {number} has the cell {shorten(cell)!r}", "cells are 0 or 1"
+            )
+        rows.append(np.array(row) == "1")
     if not rows:
         raise ContentError(f"{path} holds no rows", "rows of 0/1 separated by white space")
-    return np.array(rows) == "1"
+    return np.array(rows)
