@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isqrt
 
-from attn_cli import machine
+from attn_cli import machine, parse
 from attn_cli.errors import ContentError, UsageError, plural, shorten
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
@@ -190,12 +190,16 @@ def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
 
 def given(model: Model, id: int, option: str) -> Token:
     """The token of an id that an option named. Raises UsageError for one beyond the vocabulary."""
-    if not 0 <= id < model.facts.vocabulary:
-        last = model.facts.vocabulary - 1
-        raise UsageError(
-            f"{option} {id} is out of range", f"{model.facts.name} has ids 0 to {last}"
-        )
-    return token_of(model, id)
+    return token_of(model, typed_id(model, str(id), option))
+
+
+def typed_id(model: Model, digits: str, option: str) -> int:
+    """The id of these digits. Raises UsageError for one that the model has no row for."""
+    last = model.facts.vocabulary - 1
+    if parse.INTEGER.fullmatch(digits.lstrip("+")) and 0 <= (id := int(digits)) <= last:
+        return id
+    hint = f"{model.facts.name} has ids 0 to {last}"
+    raise UsageError(f"{option} {shorten(digits)} is out of range", hint)
 
 
 def token_of(model: Model, id: int) -> Token:
