@@ -11,8 +11,8 @@ from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token, telling
 
 # Of a text so long, only so many characters to a token of the context are read at first.
-_LONG, _FAR = 8_000_000, 32
-_MOST = 1_000_000  # characters that are read where no context bounds them
+_LONG, _FAR = 500_000, 32
+_MOST = 1_000_000  # characters that are read where no context bounds them, or few tokens come
 
 
 def tokenise(
@@ -60,11 +60,13 @@ def tokenise(
         read = replace(read, follow=telling(read.tokens, masks))
     if alone:
         return read
+    _check_rows(model, read)
     _check_reserved(model, read)
     _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if not model.facts.encoder:
         return read
     read = replace(read, target=_target(model, target, target_ids))
+    _check_rows(model, read.last)
     _check_length(model.facts, "the target", len(read.last.tokens), force_context)
     return read
 
@@ -91,6 +93,18 @@ def _read(
         )  # fmt: skip
     tokens = model.tokenizer.encode(text, special=special)
     return Prompt(text=text, has_text=True, tokens=tokens, special=special)
+
+
+def _check_rows(model: Model, read: Prompt) -> None:
+    """Raises ContentError for a token that the tokenizer gave and the embedding has no row for."""
+    rows = model.facts.vocabulary
+    for token in read.tokens:
+        if token.id >= rows:
+            raise ContentError(
+                f"the tokenizer gives the token {shorten(repr(token.text))} the id {token.id:,}, "
+                f"and the embedding has {rows:,} rows",
+                "the tokenizer belongs to another model",
+            )
 
 
 def _check_reserved(model: Model, read: Prompt) -> None:
@@ -142,17 +156,20 @@ def _check_size(model: Model, what: str, text: str, forced: bool) -> None:
 
     A model that reads any length is bounded by the memory that the weights of one head take.
     """
-    if len(text) <= _LONG // 4:
+    if len(text) <= _LONG:
         return
     context, name = 0 if forced else model.facts.context, model.facts.name
     fits = isqrt(machine.available() // 4)
     begins = text[: _FAR * (context or fits)]
-    if len(begins) < len(text) > (_LONG if context else _LONG // 4):
+    if len(begins) < len(text):
         count = len(model.tokenizer.encode(begins, special=False))
         if count > (context or fits):
             most = f"reads at most {context:,}" if context else f"could read {fits:,} in its memory"
             who = name if context else "this machine"
             raise ContentError(f"{what} has more than {count:,} tokens, {who} {most}", "shorten it")
+        if len(text) > _MOST:
+            said = f"{what} has {len(text):,} characters, far more than {name} can read"
+            raise ContentError(said, "shorten it")
 
 
 def _check_length(facts: Facts, what: str, count: int, force_context: bool) -> None:

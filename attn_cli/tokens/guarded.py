@@ -117,8 +117,10 @@ def try_out(call: Callable[[], Any], characters: int, what: str) -> None:
 def _tried(call: Callable[[], Any], seconds: int, room: int) -> None:
     """What the child does; it never returns."""
     with suppress(BaseException):
+        import faulthandler
         import resource
 
+        faulthandler.disable()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)

@@ -165,7 +165,7 @@ class LibraryTokenizer:
                 return call()
         except guarded.Panicked as problem:
             said = f"the model's tokenizer cannot {what}: the library gave up over it"
-            raise ContentError(f"{said} ({shorten(str(problem))})", IDS_HINT) from None
+            raise ContentError(said, IDS_HINT) from problem
 
     def explain(self, text: str) -> tuple[origins.Part, ...]:
         found = self._found((text,), False)
@@ -340,7 +340,8 @@ def _refuse_twice(ids: Mapping[str, int], where: str = "") -> None:
         if id in first:
             names = f"{shorten(first[id])!r} and {shorten(token)!r}"
             raise ContentError(
-                f"{where}the tokenizer gives the id {id} to two tokens, {names}", IDS_HINT
+                f"{where}the tokenizer gives the id {id} to two tokens, {names}",
+                "the file may be damaged",
             )
         first[id] = token
 
