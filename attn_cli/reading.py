@@ -10,9 +10,10 @@ from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token, telling
 
-# Of a text so long, only so many characters to a token of the context are read at first.
-_LONG, _FAR = 500_000, 32
-_MOST = 1_000_000  # characters that are read where no context bounds them, or few tokens come
+# Of a text so long, only so many characters to a token of the context are read at first; where no
+# context bounds it, of one a quarter as long.
+_LONG, _FAR = 5_000_000, 32
+_MOST = 1_000_000  # characters that are read where no context bounds them
 
 
 def tokenise(
@@ -156,9 +157,9 @@ def _check_size(model: Model, what: str, text: str, forced: bool) -> None:
 
     A model that reads any length is bounded by the memory that the weights of one head take.
     """
-    if len(text) <= _LONG:
-        return
     context, name = 0 if forced else model.facts.context, model.facts.name
+    if len(text) <= (_LONG if context else _LONG // 4):
+        return
     fits = isqrt(machine.available() // 4)
     begins = text[: _FAR * (context or fits)]
     if len(begins) < len(text):
@@ -167,7 +168,7 @@ def _check_size(model: Model, what: str, text: str, forced: bool) -> None:
             most = f"reads at most {context:,}" if context else f"could read {fits:,} in its memory"
             who = name if context else "this machine"
             raise ContentError(f"{what} has more than {count:,} tokens, {who} {most}", "shorten it")
-        if len(text) > _MOST:
+        if len(text) > _LONG:
             said = f"{what} has {len(text):,} characters, far more than {name} can read"
             raise ContentError(said, "shorten it")
 
