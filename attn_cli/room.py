@@ -13,6 +13,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
+from attn_cli.maths.kept import APART
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
 from attn_cli.model.family import Model
@@ -79,13 +80,15 @@ def check(
     times: int = 1,
     beside: Sequence[Run] = (),
     forgotten: bool = False,
+    written: Callable[[Tokens], int] | None = None,
 ) -> None:
     """Refuses a run that takes more than it may, before it takes anything.
 
     The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
     the pass records, and all of it is there so many `times`. The passes `beside` go on meanwhile.
-    Where each block is `forgotten` when the next one comes, the largest counts. Raises ContentError
-    with what would fit, and UsageError.
+    Where each block is `forgotten` when the next one comes, the largest counts. To write the result
+    takes the bytes that `written` says, by the tokens that are read. Raises ContentError with what
+    would fit, and UsageError.
     """
     runs = (Run(model, prompt, request), *beside)
     tokens = [_read(run.model, run.prompt) for run in runs]
@@ -93,7 +96,7 @@ def check(
     have = allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
-        need = 0
+        need = written(change(request, tokens[0])[1]) if written else 0
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
@@ -107,6 +110,7 @@ def check(
     if need > have:
         layers = "" if forgotten or not request.blocks else plural(len(request.blocks), "layer")
         reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
+        reading += " and writing the result" if written else ""
         raise ContentError(
             f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; "
             f"{size(have)} may be used",
@@ -218,13 +222,29 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
     square = {**sizes, "query": len(rows) or sizes["query"]}
     taken = request.measures.get((block.stack, block.kind), ())
     measures = len(taken) * every * tokens[block.stack]
-    return measures + sum(
-        prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
-        for name in request.arrays - absent
-        for axes in (vocabulary.ARRAYS[name].axes,)
-        if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
-        and (facts.sinks or name not in vocabulary.SINKS.values())
+    unseen = _unseen(request, block, square)
+    return (
+        measures
+        - unseen
+        + sum(
+            prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
+            for name in request.arrays - absent
+            for axes in (vocabulary.ARRAYS[name].axes,)
+            if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
+            and (facts.sinks or name not in vocabulary.SINKS.values())
+        )
     )
+
+
+def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
+    """How many of the weights are not kept, because the model's own mask hides them."""
+    what_if, heads, queries = request.what_if.at(block), sizes["head"], sizes["query"]
+    hidden = block.causal and not what_if.masks and what_if.mask_value == -np.inf
+    if not hidden or "weights" not in request.arrays or queries != sizes["key"]:
+        return 0
+    if heads * queries * queries * np.dtype(np.float32).itemsize < APART:
+        return 0
+    return heads * queries * (queries - min(BLOCK, queries)) // 2
 
 
 def _ways(

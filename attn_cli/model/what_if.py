@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError, UsageError, plural, shorten, told_where
+from attn_cli.errors import ContentError, PromptError, UsageError, plural, shorten, told_where
 from attn_cli.files import read_text
 from attn_cli.maths import masks
 from attn_cli.maths.attention import Relation
@@ -173,7 +173,7 @@ def _numbers(mask: Mask, limits: dict[str, int]) -> tuple[int, ...]:
             queries, keys = limits["query"] + 1, limits["keys"]
             sides = {"token": keys} if queries == keys else {"query": queries, "key": keys}
             here = " and ".join(plural(count, what) for what, count in sides.items())
-            raise UsageError(
+            raise PromptError(
                 f"--mask {mask.word}: {number} is out of range for this prompt of {here}",
                 f"give 0 to {limits[name]}",
             )
@@ -217,7 +217,7 @@ def read_what_if(
         without_head=frozenset(
             (layer, head)
             for word in without_head
-            for layer, head in _removed_heads(word, most_layers, most_heads)
+            for layer, head in removed_heads(word, most_layers, most_heads)
             if layer < layers and head < heads
         ),
         without_mlp=frozenset(
@@ -258,7 +258,7 @@ def _left_out(word: str) -> str:
     return word
 
 
-def _removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
+def removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
     """The (layer, head) pairs of `0.3`, `0.1,2`, `1.0-2` or `0.all`."""
     layer, dot, chosen = word.partition(".")
     if not (dot and INTEGER.fullmatch(layer) and chosen):
