@@ -26,7 +26,10 @@ Answer = Callable[["Prompt"], "output.Result | Generator[Question, Trace, output
 # Prompts that go through a model together, up to so many tokens, where it has so many bytes: to
 # read these for each prompt would take longer than to compute.
 _TOGETHER, _SHORT, _WORTH = 16, 256, 1 << 23
-_LONGEST = 1 << 24  # bytes of a line; JSON that says nothing takes twenty times its size
+_LONGEST = 1 << 24  # bytes of a line
+_VALUES = (
+    1 << 20
+)  # of a JSON line; a list of nothing takes two bytes, and thirty times that in memory
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON_LINES = (".jsonl", ".ndjson")
 _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
@@ -274,7 +277,7 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
                 yield place, None, False
             continue
         if read is None:
-            as_json = where.endswith(_JSON_LINES) or _object(line) is not None
+            as_json = where.endswith(_JSON_LINES) or _is_crowded(line) or _object(line) is not None
             read = _of_json if as_json else _of_text
         yield place, partial(read, line, options.quiet), more
     if number == blank:
@@ -298,6 +301,8 @@ def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
 def _of_json(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
     from attn_cli.views.json import encode
 
+    if _is_crowded(line):
+        raise ContentError(f"it holds more than {_VALUES:,} values", "leave out what is not needed")
     found = _object(line)
     if found is None:
         raise ContentError("it is not a JSON object", "each line is one, with the key text")
@@ -317,11 +322,24 @@ def _of_json(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
     return text, found
 
 
+def _is_crowded(line: bytes) -> bool:
+    """Whether what looks like an object has too many values to be read."""
+    values = sum(map(line.count, (b"[", b"{", b",")))
+    return values > _VALUES and line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
+def _whole(digits: str) -> int:
+    """A whole number; one of more digits than Python reads is as good as another beyond 64 bits."""
+    return int(digits) if len(digits) < 100 else 1 << 99
+
+
 def _object(line: bytes) -> dict[str, Any] | None:
     if not line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return None
     try:
-        value = json.loads(line.decode("utf-8-sig"), parse_constant=lambda _: None)
+        value = json.loads(
+            line.decode("utf-8-sig"), parse_constant=lambda _: None, parse_int=_whole
+        )
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
