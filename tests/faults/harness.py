@@ -132,11 +132,9 @@ def holds(row: Row, buffers: str, place: Path) -> None:
         if code == 0 and row.leaves and out in row.leaves and (here / out).is_file():
             _parsed((here / out).read_bytes(), _format(row.arguments), row)
     except AssertionError as problem:
-        shown = printed[:600].decode(errors="replace")
-        said = told[:3000].decode(errors="replace")
-        raise AssertionError(
-            f"{problem}\n{row}\nexit {code}\n{shown}\n--- stderr\n{said}"
-        ) from None
+        shown, said = (data[:2000].decode(errors="replace") for data in (printed, told))
+        report = f"{problem}\n{row}\nexit {code}\n{shown}\n--- stderr\n{said}"
+        raise AssertionError(report) from None
 
 
 # --- what is promised ----------------------------------------------------------------------------
@@ -250,13 +248,12 @@ def _run(row: Row, buffers: str, here: Path) -> tuple[int, bytes, bytes]:
         stdin, feed = _input(row, here, stack)
         stdout, printed = _output(row.stdout, stack)
         stderr, told = _output(row.stderr, stack)
-        child = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-m", "attn_cli", *row.arguments], cwd=here, stdin=stdin,
-                stdout=stdout, stderr=stderr, env={**env, **row.env}, start_new_session=True,
-                preexec_fn=lambda: _limit(row),
-            )
+        child = subprocess.Popen(
+            [sys.executable, "-m", "attn_cli", *row.arguments], cwd=here, stdin=stdin,
+            stdout=stdout, stderr=stderr, env={**env, **row.env}, start_new_session=True,
+            preexec_fn=lambda: _limit(row),  # noqa: PLW1509  it takes no lock
         )  # fmt: skip
+        stack.enter_context(child)
         for handle in {stdin, stdout, stderr} - {None}:
             os.close(handle)
         threads = [Thread(target=work, daemon=True) for work in (feed, printed, told)]
@@ -313,7 +310,7 @@ def _input(
     row: Row, here: Path, stack: contextlib.ExitStack
 ) -> tuple[int | None, Callable[[], None]]:
     """A handle for the process to read from, and who writes to it."""
-    if row.stdin == "nothing" or row.stdin == "closed":
+    if row.stdin in ("nothing", "closed"):
         return os.open(os.devnull, os.O_RDONLY), lambda: None
     if row.stdin == "file":
         path = here.parent / "stdin"

@@ -28,8 +28,27 @@ loop.train = stopped
 from attn_cli.cli.app import run
 assert run(sys.argv[1:]) == 130
 """
-    words = ["train", "c.txt", "--out", "o", "--steps", "3", "--layers", "1", "--heads", "1", "--width", "4",
-             "--context", "8", "--watch", "", "--watch-prompt", "", "--quiet"]  # fmt: skip
+    words = [
+        "train",
+        "c.txt",
+        "--out",
+        "o",
+        "--steps",
+        "3",
+        "--layers",
+        "1",
+        "--heads",
+        "1",
+        "--width",
+        "4",
+        "--context",
+        "8",
+        "--watch",
+        "",
+        "--watch-prompt",
+        "",
+        "--quiet",
+    ]
     subprocess.run([sys.executable, "-c", code, *words], cwd=here, check=True, capture_output=True)
 
 
@@ -57,18 +76,41 @@ def setting(word, value):
 
 
 CORPORA = {
-    "empty": (b"", 1), "blank": (b"\n\n \n", 1), "invalid": (b"the \xff\n", 1), "utf16": ("the king\n".encode("utf-16"), 1),
-    "one-word": (b"the\n", (0, 1)), "nul": (b"the\0king is\n" * 20, 0), "controls": (b"the \x1b[31mking is\n" * 20, 0),
-    "bom": (b"\xef\xbb\xbf" + TEXT.encode(), 0), "crlf": (TEXT.replace("\n", "\r\n").encode(), 0),
-    "long-word": (b"x" * 300_000 + b" is\n", (0, 1)), "one-line": (b"the king " * 20_000, (0, 1)),
-}  # fmt: skip
+    "empty": (b"", 1),
+    "blank": (b"\n\n \n", 1),
+    "invalid": (b"the \xff\n", 1),
+    "utf16": ("the king\n".encode("utf-16"), 1),
+    "one-word": (b"the\n", (0, 1)),
+    "nul": (b"the\0king is\n" * 20, 0),
+    "controls": (b"the \x1b[31mking is\n" * 20, 0),
+    "bom": (b"\xef\xbb\xbf" + TEXT.encode(), 0),
+    "crlf": (TEXT.replace("\n", "\r\n").encode(), 0),
+    "long-word": (b"x" * 300_000 + b" is\n", (0, 1)),
+    "one-line": (b"the king " * 20_000, (0, 1)),
+}
 ROWS = (
     began("trains", TRAIN + " --json", 0, leaves="o/", quick=True),
-    *(row(f"corpus-{name}", TRAIN + " --quiet", code, make=file("c.txt", data), leaves="o/ o" if code != 1 else "")
-      for name, (data, code) in CORPORA.items()),
-    *(row(f"corpus-{name}", TRAIN, 1, make=make) for name, make in {
-        "missing": (), "folder": folder("c.txt"), "fifo": fifo("c.txt"), "device": link("c.txt", "/dev/zero"),
-        "loop": link("c.txt", "c.txt"), "sparse": sparse("c.txt", 1 << 40)}.items()),
+    *(
+        row(
+            f"corpus-{name}",
+            TRAIN + " --quiet",
+            code,
+            make=file("c.txt", data),
+            leaves="o/ o" if code != 1 else "",
+        )
+        for name, (data, code) in CORPORA.items()
+    ),
+    *(
+        row(f"corpus-{name}", TRAIN, 1, make=make)
+        for name, make in {
+            "missing": (),
+            "folder": folder("c.txt"),
+            "fifo": fifo("c.txt"),
+            "device": link("c.txt", "/dev/zero"),
+            "loop": link("c.txt", "c.txt"),
+            "sparse": sparse("c.txt", 1 << 40),
+        }.items()
+    ),
     began("into-a-file", TRAIN, 2, "is a file", make=file("o", "old")),
     began("into-a-model", TRAIN, 2, "already holds", make=tiny("o")),
     began("into-an-unfinished", TRAIN, 2, "--resume", make=unfinished),
@@ -79,21 +121,52 @@ ROWS = (
     began("into-proc", TRAIN.replace("--out o", "--out /proc/x"), 1),
     began("into-a-long-name", TRAIN.replace("--out o", "--out " + "x" * 300), (1, 2)),
     began("into-its-corpus", TRAIN.replace("--out o", "--out c.txt"), 2),
-    began("resume-nothing", RESUME, 1, "no unfinished"), began("resume-a-model", RESUME, 1, make=tiny("o")),
+    began("resume-nothing", RESUME, 1, "no unfinished"),
+    began("resume-a-model", RESUME, 1, make=tiny("o")),
     began("resume-a-file", RESUME, 1, make=file("o", "x")),
-    resumed("resume", 0), resumed("resume-another-corpus", 2, "corpus", make=file("c.txt", "another king is\n" * 9)),
+    resumed("resume", 0),
+    resumed("resume-another-corpus", 2, "corpus", make=file("c.txt", "another king is\n" * 9)),
     began("resume-other-settings", RESUME + " --steps 9", 2, "steps", make=unfinished),
-    *(resumed(f"state-cut-{n}", 1, "training.safetensors", make=cut(FILES[0], n)) for n in (0, 7, 100, -1)),
-    *(resumed(f"state-flip-{n}", 1, "training.safetensors", make=flipped(FILES[0], n)) for n in (0, 7, 8)),
-    *(resumed(f"settings-cut-{n}", 1, "training.json", make=cut(FILES[1], n)) for n in (0, 1, 100, -3)),
+    *(
+        resumed(f"state-cut-{n}", 1, "training.safetensors", make=cut(FILES[0], n))
+        for n in (0, 7, 100, -1)
+    ),
+    *(
+        resumed(f"state-flip-{n}", 1, "training.safetensors", make=flipped(FILES[0], n))
+        for n in (0, 7, 8)
+    ),
+    *(
+        resumed(f"settings-cut-{n}", 1, "training.json", make=cut(FILES[1], n))
+        for n in (0, 1, 100, -3)
+    ),
     resumed("state-missing", 1, "training.safetensors", make=gone(FILES[0])),
     resumed("settings-missing", 1, "training.json", make=gone(FILES[1])),
     resumed("settings-a-list", 1, "training.json", make=file(FILES[1], "[]")),
     resumed("settings-deep", 1, "training.json", make=file(FILES[1], "[" * 99_999 + "]" * 99_999)),
-    *(resumed(f"setting-{word}-{value}"[:40], 1, "GiB" if isinstance(value, int) and value >= 10**9 else "training.json", make=setting(word, value))
-      for word, value in (("steps", 0), ("steps", "3"), ("steps", None), ("width", 10**9), ("width", -4), ("heads", 0),
-                          ("objective", 5), ("mask", "\x1b[31m"), ("peak_learning_rate", -1.0),
-                          ("beta1", 5.0), ("layers", 10**9), ("context", 10**12), ("seed", -1), ("batch_tokens", 10**15))),
+    *(
+        resumed(
+            f"setting-{word}-{value}"[:40],
+            1,
+            "GiB" if isinstance(value, int) and value >= 10**9 else "training.json",
+            make=setting(word, value),
+        )
+        for word, value in (
+            ("steps", 0),
+            ("steps", "3"),
+            ("steps", None),
+            ("width", 10**9),
+            ("width", -4),
+            ("heads", 0),
+            ("objective", 5),
+            ("mask", "\x1b[31m"),
+            ("peak_learning_rate", -1.0),
+            ("beta1", 5.0),
+            ("layers", 10**9),
+            ("context", 10**12),
+            ("seed", -1),
+            ("batch_tokens", 10**15),
+        )
+    ),
     resumed("setting-more", 1, "training.json", make=setting("more", 1)),
     resumed("corpus-hash", (1, 2), make=edited(FILES[1], lambda s: {**s, "corpus_sha256": 5})),
     resumed("state-full", 1, make=(), most=100),
@@ -104,12 +177,25 @@ ROWS = (
     began("stdout-gone", TRAIN, 141, stdout="gone", leaves="o/ o"),
     began("stderr-full", TRAIN + " --json", 0, stderr="full", leaves="o/ o"),
     began("screen", TRAIN, 0, stdout="terminal", stderr="terminal", leaves="o/ o"),
-    *(began(f"signal-{number}-at-{stage}", TRAIN, code, at=f"{number} {at}", leaves="o/ o")
-      for stage, at in {"corpus": "open c.txt", "loop": "import attn_cli.training.loop"}.items()
-      for number, code in ((2, 130), (15, 143))),
-    began("diverges", TRAIN.replace("--steps 3", "--steps 30") + " --learning-rate 1e300", (0, 2), leaves="o/ o"),
+    *(
+        began(f"signal-{number}-at-{stage}", TRAIN, code, at=f"{number} {at}", leaves="o/ o")
+        for stage, at in {"corpus": "open c.txt", "loop": "import attn_cli.training.loop"}.items()
+        for number, code in ((2, 130), (15, 143))
+    ),
+    began(
+        "diverges",
+        TRAIN.replace("--steps 3", "--steps 30") + " --learning-rate 1e300",
+        (0, 2),
+        leaves="o/ o",
+    ),
     began("too-large", "train c.txt --out o --layers 96 --width 4096 --heads 1", 1, "GiB"),
-    began("pairs-without-tabs", TRAIN.replace(SMALL, SMALL.replace(" --watch '' --watch-prompt ''", "")) + " --objective translate", (1, 2)),
-    began("masking-of-next", TRAIN + " --masking-rate 0.2", 2), began("mask-of-masked", TRAIN + " --objective masked --mask none", 2),
-)  # fmt: skip
+    began(
+        "pairs-without-tabs",
+        TRAIN.replace(SMALL, SMALL.replace(" --watch '' --watch-prompt ''", ""))
+        + " --objective translate",
+        (1, 2),
+    ),
+    began("masking-of-next", TRAIN + " --masking-rate 0.2", 2),
+    began("mask-of-masked", TRAIN + " --objective masked --mask none", 2),
+)
 test_runs = suite(ROWS)
