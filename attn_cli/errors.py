@@ -27,6 +27,10 @@ class UsageError(AttnError):
     exit_code = 2
 
 
+class PromptError(UsageError):
+    """What was typed does not go with this prompt; it may with another."""
+
+
 class NoModelError(ContentError):
     """The model named does not exist on this machine."""
 

@@ -48,7 +48,7 @@ def prompt_parts(name: str) -> Iterator[bytes]:
     if _is_pipe(name):
         kept[name] = None
         return _parts_of_pipe(name)
-    return _parts_of_file(Path(name))
+    return parts_of_file(Path(name))
 
 
 def read_input(name: str) -> bytes:
@@ -158,7 +158,7 @@ def _woken() -> Iterator[list[int]]:
         os.close(wake)
 
 
-def _parts_of_file(path: Path) -> Iterator[bytes]:
+def parts_of_file(path: Path) -> Iterator[bytes]:
     """The parts of a regular file."""
     with _opened(path) as file:
         while part := file.read(_PART):
@@ -318,6 +318,12 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ContentError(f"no file {path}", "check the spelling, or give a full path") from None
     except (OSError, ValueError) as error:
         raise ContentError(f"cannot read {path}: {reason(error)}") from None
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a regular file that can be read. Raises ContentError."""
+    with _opened(path) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def decode(data: bytes, where: str) -> tuple[str, tuple[Note, ...]]:

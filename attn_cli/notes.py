@@ -164,7 +164,7 @@ def block_notes(facts: Facts, block: Attention) -> Iterator[Note]:
     if block.blind:
         key = "note.hidden_row_sink" if facts.sinks else "note.hidden_row"
         yield note(key, where=where, rows=few(block.blind, 8))
-    for name, array in block.arrays.items():
+    for name, array in block.arrays.kept.items():
         count = nonfinite(name, array)
         if count:
             yield note("note.nonfinite", where=where, name=name, count=count)

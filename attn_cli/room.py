@@ -13,6 +13,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
+from attn_cli.maths.kept import APART
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
 from attn_cli.model.family import Model
@@ -218,13 +219,29 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
     square = {**sizes, "query": len(rows) or sizes["query"]}
     taken = request.measures.get((block.stack, block.kind), ())
     measures = len(taken) * every * tokens[block.stack]
-    return measures + sum(
-        prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
-        for name in request.arrays - absent
-        for axes in (vocabulary.ARRAYS[name].axes,)
-        if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
-        and (facts.sinks or name not in vocabulary.SINKS.values())
+    unseen = _unseen(request, block, square)
+    return (
+        measures
+        - unseen
+        + sum(
+            prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
+            for name in request.arrays - absent
+            for axes in (vocabulary.ARRAYS[name].axes,)
+            if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
+            and (facts.sinks or name not in vocabulary.SINKS.values())
+        )
     )
+
+
+def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
+    """How many of the weights are not kept, because the model's own mask hides them."""
+    what_if, heads, queries = request.what_if.at(block), sizes["head"], sizes["query"]
+    hidden = block.causal and not what_if.masks and what_if.mask_value == -np.inf
+    if not hidden or "weights" not in request.arrays or queries != sizes["key"]:
+        return 0
+    if heads * queries * queries * np.dtype(np.float32).itemsize < APART:
+        return 0
+    return heads * queries * (queries - min(BLOCK, queries)) // 2
 
 
 def _ways(

@@ -24,6 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     ("cli",),
     ("views",),
+    ("scanning",),
     ("analysis",),
     ("session",),
     ("reading", "notes", "room", "candidates", "blocks"),
@@ -34,12 +35,12 @@ ROWS = (
     ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
-    ("files", "parse", "machine"),
+    ("files", "lines", "parse", "machine"),
     ("maths",),
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-STANDARD_ONLY = ("parse", "machine", "vocabulary", "words", "errors", "files", "tokens")
+STANDARD_ONLY = ("parse", "lines", "machine", "vocabulary", "words", "errors", "files", "tokens")
 
 
 def tree(path: Path) -> ast.Module:

@@ -32,7 +32,7 @@ class Reading:
         place = Address(stack, kind, 0)
         self.causal, self.crosses, self.past_first = place.causal, place.crosses, past_first
         self.queries, self.keys = len(queries.tokens), len(keys.tokens)
-        self.ids_K = np.array(keys.ids)
+        self.ids_Q, self.ids_K = np.array(queries.ids), np.array(keys.ids)
 
     @cached_property
     def duplicates(self) -> np.ndarray:
@@ -57,6 +57,19 @@ class Reading:
             else:
                 found[at] = seen[id] - (at in places) > 0
         return found
+
+    def counts(self, name: str) -> np.ndarray:
+        """The queries that a measure is of (query): in a decoder not the first, which sees itself
+        alone, unless it is the only one; and those that have such a key at all. What is split off
+        is nobody's previous token, nor itself."""
+        rows, at_Q = np.ones(self.queries, bool), np.arange(self.queries)
+        rows[0] = not self.causal or self.queries == 1
+        if name == "previous_share":
+            return rows & (at_Q > self.past_first) & (not self.crosses)
+        if name == "self_share":
+            return rows & (at_Q >= self.past_first) & (not self.crosses)
+        twins = {"duplicate_share": "duplicates", "induction_share": "followers"}
+        return rows & getattr(self, twins[name]) if name in twins else rows
 
     def share(self, after: int) -> Measure:
         """The weight of the keys that stand so many positions after another of the same token."""
@@ -103,23 +116,30 @@ def taken(block: Attention, reading: Reading) -> dict[int, dict[str, np.ndarray]
     depends on the length of values is NaN then. A sink is one choice more in the entropy, unless
     the first key is split off: then all is of the other keys alone.
     """
-    if block.measures:
-        of_shown = {name: of[list(block.heads)] for name, of in block.measures.items()}
-    else:
-        at = np.array(block.queries), np.array(block.keys)
-        wanted = measures(reading)
-        of_shown = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
-        if "sink_share" in block.arrays:
-            of_shown["sink_share"] = block.sink_share
-    if "sink_share" in of_shown and not reading.past_first:
-        of_shown["entropy"] = of_shown["entropy"] + entropy(of_shown["sink_share"][..., None])
-    of_heads = {
+    of_shown = of_heads(block, reading)
+    of_each = {
         head: {name: of[place] for name, of in of_shown.items()}
         for place, head in enumerate(block.heads)
     }
     if not reading.past_first:
-        return of_heads
-    return {head: _renormalised(measured) for head, measured in of_heads.items()}
+        return of_each
+    return {head: _renormalised(measured) for head, measured in of_each.items()}
+
+
+def of_heads(block: Attention, reading: Reading) -> dict[str, np.ndarray]:
+    """The measures (head, query) of a block's heads, by name, of the keys past the first still as
+    parts of the whole. See `taken`."""
+    if block.measures:
+        found = {name: of[list(block.heads)] for name, of in block.measures.items()}
+    else:
+        at = np.array(block.queries), np.array(block.keys)
+        wanted = measures(reading)
+        found = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
+    if "sink_share" in block.arrays:
+        found["sink_share"] = block.sink_share
+        if not reading.past_first:
+            found["entropy"] = found["entropy"] + entropy(block.sink_share[..., None])
+    return found
 
 
 @np.errstate(all="ignore")

@@ -23,9 +23,10 @@ class Command(NamedTuple):
 
 
 _VIEWS = tuple(DRAWERS)
+_OF_TRACE = tuple(name for name, form in FORMATS.items() if not form.scans)
 COMMANDS = {
     "trace": Command("The six steps of attention, then the next-token prediction.",
-                     ("attn_cli.records:Trace",), tuple(FORMATS), views=_VIEWS),
+                     ("attn_cli.records:Trace",), _OF_TRACE, views=_VIEWS),
     "heads": Command("Every head of a layer side by side, and what each one adds.",
                      ("attn_cli.analysis.heads:Heads", "attn_cli.analysis.heads:Layers",
                       "attn_cli.analysis.prove:Proof", "attn_cli.analysis.circuit:Circuit"),
@@ -67,8 +68,12 @@ COMMANDS = {
                       ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
                       lacks=("digits", "full", "layout")),
     "show": Command("A saved document as a page again, in any view.",
-                    formats=tuple(n for n, form in FORMATS.items() if not form.drawn),
+                    formats=tuple(n for n in _OF_TRACE if not FORMATS[n].drawn),
                     views=_VIEWS),
+    "scan": Command("Every head over files of prompts: statistics and examples.",
+                    ("attn_cli.scanning.results:Scan",),
+                    ("table", "json", "ndjson", "csv", "svg", "parquet"),
+                    lacks=("text", "file", "each", "strict", "ids", "layout")),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip
 

@@ -221,9 +221,7 @@ def _writing(out: str | None) -> Iterator[Callable[[bytes], None]]:
     if _is_stdout(out):
         yield _to_stdout
         return
-    _refuse_empty(out)
-    if is_read(Path(out)):
-        raise UsageError(f"--out {out} is a file that this command reads", "choose another")
+    check_out(out)
     with writing(Path(out)) as write:
         yield write
 
@@ -242,6 +240,13 @@ def _is_stdout(out: str | None) -> bool:
     return out in (None, "-")
 
 
+def check_out(out: str) -> None:
+    """Raises UsageError for a name of an output that cannot be one, whatever is to be written."""
+    _refuse_empty(out)
+    if is_read(Path(out)):
+        raise UsageError(f"--out {out} is a file that this command reads", "choose another")
+
+
 def _refuse_empty(out: str | None) -> None:
     if out == "":
         raise UsageError("--out is empty", "give a file name: --out FILE; - is standard output")
@@ -258,18 +263,19 @@ def note(key: str, /, *, quiet: bool = False, **values: object) -> None:
 def tell(remark: Note, *, quiet: bool = False) -> None:
     """A remark of a record, on stderr."""
     if not quiet:
-        _to_stderr(sentence("note.said", said=remark))
+        to_stderr(sentence("note.said", said=remark))
 
 
 def error(problem: AttnError) -> int:
     """Tells what went wrong in at most three lines and returns the exit code."""
-    _to_stderr(f"attn: {problem.message}")
+    to_stderr(f"attn: {problem.message}")
     if problem.hint:
-        _to_stderr(f"hint: {problem.hint}")
+        to_stderr(f"hint: {problem.hint}")
     return problem.exit_code
 
 
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """A line for the person, on stderr."""
     from attn_cli.views.text import visible
 
     stream = CURRENT.get().stderr
@@ -292,7 +298,7 @@ def follow(
         for record in records:
             history.append(record)
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
-                _to_stderr(train.line(record))
+                to_stderr(train.line(record))
         return history
     from rich.console import Console, Group
     from rich.live import Live
@@ -325,7 +331,7 @@ def watched(steps: "Generator[Passed, None, T]", *, quiet: bool) -> T:
             except StopIteration as end:
                 return end.value
             if waiting and pace.at - pace.began > _PATIENCE:
-                shown.enter_context(_drawn_anew(pace.line))
+                shown.enter_context(drawn_anew(pace.line))
                 waiting = False
 
 
@@ -351,7 +357,7 @@ class _Pace:
 
 
 @contextmanager
-def _drawn_anew(line: Callable[[], str]) -> Iterator[None]:
+def drawn_anew(line: Callable[[], str]) -> Iterator[None]:
     """A line on stderr that follows what it says until the end, and then goes."""
     from threading import Event, Thread
 

@@ -1,14 +1,13 @@
 """Where prompts come from: TEXT, a file, standard input, ids, or the sample prompt."""
 
 import gc
-import json
 import re
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from attn_cli import files, parse
+from attn_cli import files, lines, parse
 from attn_cli.cli import output
 from attn_cli.cli.options import PromptOptions
 from attn_cli.cli.streams import CURRENT
@@ -26,12 +25,7 @@ Answer = Callable[["Prompt"], "output.Result | Generator[Question, Trace, output
 # Prompts that go through a model together, up to so many tokens, where it has so many bytes: to
 # read these for each prompt would take longer than to compute.
 _TOGETHER, _SHORT, _WORTH = 16, 256, 1 << 23
-_LONGEST = 1 << 24  # bytes of a line
-_VALUES = (
-    1 << 20
-)  # of a JSON line; a list of nothing takes two bytes, and thirty times that in memory
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_JSON_LINES = (".jsonl", ".ndjson")
 _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
 
 
@@ -264,7 +258,7 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
     parts, where = _source(options)
     number = blank = 0
     read = None
-    for number, (line, more) in enumerate(files.lines(parts, _LONGEST), 1):
+    for number, (line, more) in enumerate(files.lines(parts, lines.LONGEST), 1):
         place = f"{where}: line {number}"
         if line is None:
             yield place, _too_long, more
@@ -277,8 +271,7 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
                 yield place, None, False
             continue
         if read is None:
-            as_json = where.endswith(_JSON_LINES) or _is_crowded(line) or _object(line) is not None
-            read = _of_json if as_json else _of_text
+            read = _of_json if lines.are_json(where, line) else _of_text
         yield place, partial(read, line, options.quiet), more
     if number == blank:
         raise ContentError(f"{where} holds no prompt", "one prompt per line")
@@ -288,11 +281,11 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
 
 
 def _too_long() -> NoReturn:
-    raise ContentError(f"it has more than {_LONGEST >> 20} MiB", "shorten it")
+    raise lines.too_long()
 
 
 def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
-    text, notes = files.decode(line.removesuffix(b"\r"), "it")
+    text, notes = lines.text_of(line)
     for remark in notes:
         output.tell(remark, quiet=quiet)
     return text, {}
@@ -301,45 +294,11 @@ def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
 def _of_json(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
     from attn_cli.views.json import encode
 
-    if _is_crowded(line):
-        raise ContentError(f"it holds more than {_VALUES:,} values", "leave out what is not needed")
-    found = _object(line)
-    if found is None:
-        raise ContentError("it is not a JSON object", "each line is one, with the key text")
-    if not isinstance(found.get("text"), str):
-        keys = shorten(", ".join(found)) or "none"
-        what = "is not a text" if "text" in found else "is missing"
-        raise ContentError(f"the key text {what}", f"it holds the prompt; the keys here: {keys}")
-    text = found.pop("text")
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise ContentError("it holds half a surrogate pair, not text")
+    text, others = lines.json_of(line)
     try:
-        encode([[found]])  # as deep as it will be in a document
+        encode([[others]])  # as deep as it will be in a document
     except (TypeError, RecursionError):
         what = "the keys beside text hold what cannot be given back"
         hint = "whole numbers have at most 64 bits there, and lists are at most 200 deep"
         raise ContentError(what, hint) from None
-    return text, found
-
-
-def _is_crowded(line: bytes) -> bool:
-    """Whether what looks like an object has too many values to be read."""
-    values = sum(map(line.count, (b"[", b"{", b",")))
-    return values > _VALUES and line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
-
-
-def _whole(digits: str) -> int:
-    """A whole number; one of more digits than Python reads is as good as another beyond 64 bits."""
-    return int(digits) if len(digits) < 100 else 1 << 99
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    if not line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return None
-    try:
-        value = json.loads(
-            line.decode("utf-8-sig"), parse_constant=lambda _: None, parse_int=_whole
-        )
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return text, others

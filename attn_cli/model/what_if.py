@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError, UsageError, plural, shorten, told_where
+from attn_cli.errors import ContentError, PromptError, UsageError, plural, shorten, told_where
 from attn_cli.files import read_text
 from attn_cli.maths import masks
 from attn_cli.maths.attention import Relation
@@ -173,7 +173,7 @@ def _numbers(mask: Mask, limits: dict[str, int]) -> tuple[int, ...]:
             queries, keys = limits["query"] + 1, limits["keys"]
             sides = {"token": keys} if queries == keys else {"query": queries, "key": keys}
             here = " and ".join(plural(count, what) for what, count in sides.items())
-            raise UsageError(
+            raise PromptError(
                 f"--mask {mask.word}: {number} is out of range for this prompt of {here}",
                 f"give 0 to {limits[name]}",
             )

@@ -27,11 +27,11 @@ def render(trace: Trace) -> Iterator[bytes]:
     yield _written([HEADER])
     for block in trace.attention:
         sides = trace.prompt.sides(block.stack, block.kind)
-        queries, keys = ([_cell(text) for text in side.labels] for side in sides)
+        queries, keys = ([cell(text) for text in side.labels] for side in sides)
         for name in block.arrays:
             yield _written(_rows(block, name, {"query": queries, "key": keys}))
     for of in trace.experts:
-        tokens = [_cell(text) for text in trace.prompt.of(of.stack).labels]
+        tokens = [cell(text) for text in trace.prompt.of(of.stack).labels]
         yield _written(_shares(of, tokens))
 
 
@@ -48,7 +48,7 @@ def _written(rows: Iterable[tuple[Any, ...]]) -> bytes:
     return out.getvalue().encode()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
     shown = visible(text)
     return f"'{shown}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else shown

@@ -13,6 +13,7 @@ class Format(NamedTuple):
     which arrays that takes, or refuses (see `Drawing`). `places`: the layers and heads that are
     drawn where none are chosen. `page`: the module whose `render` draws the items of a page as
     bytes: its picture, or in a view that was asked for the page as on a screen; `needed` as above.
+    `scans`: a table of what a scan has found, and of nothing else.
     """
 
     suffixes: tuple[str, ...]
@@ -22,6 +23,7 @@ class Format(NamedTuple):
     drawn: bool = False
     places: str = ""
     page: str = ""
+    scans: bool = False
 
     def chosen(self, layer: str | None, head: str | None) -> tuple[str | None, str]:
         """The layers and heads that were asked for; where none were, this format's, or else the
@@ -52,4 +54,5 @@ FORMATS = {
     "svg": Format((".svg",), page="attn_cli.views.svg"),
     "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
     "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),
+    "parquet": Format((".parquet",), binary=True, arrays="attn_cli.views.parquet", scans=True),
 }

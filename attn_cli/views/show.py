@@ -32,6 +32,7 @@ from attn_cli.views import (
     prove,
     ranking,
     sample,
+    scan,
     tokens,
     train,
     verify,
@@ -350,6 +351,18 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
+def _scan(saved: Saved, _: Look) -> Shown:
+    found = saved.result
+    _check_counts([found.files, found.prompts, found.tokens, found.failed])
+    if not found.heads or any(one.measures == () for one in found.heads):
+        raise ValueError
+    for head in found.heads:
+        _check_places([head.head], saved.model.heads_of(head.stack))
+        for one in head.measures:
+            _check_places((example.text for example in one.examples), len(found.texts))
+    return Shown(scan.page(saved.model, found, saved.settings))
+
+
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -374,6 +387,7 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
+    "scan": _scan,
     "exercise": lambda s, _: Shown(exercise.saved_page(s.model, s.prompt, s.result, s.settings)),
 }
 # What of the page is a picture.

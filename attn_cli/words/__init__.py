@@ -13,7 +13,7 @@ LANGUAGES = ("en", "zh")
 # The modules of each language, one for each part of what is said.
 PARTS = (
     "commands", "common", "compare", "cost", "embed", "exercise", "heads", "html", "inside", "lens",
-    "parts", "routing", "steps", "svg", "tokens", "trace", "views", "why", "xlsx",
+    "parts", "routing", "scan", "steps", "svg", "tokens", "trace", "views", "why", "xlsx",
 )  # fmt: skip
 _LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 

@@ -54,6 +54,7 @@ TEXTS = {
     "--lang",
 }
 START = {
+    "scan": ["scan", "corpus.txt"],
     "train": ["train", "corpus.txt", "--out", "o"],
     "cost": ["cost"],
     "models": ["models"],

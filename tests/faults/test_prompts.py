@@ -106,10 +106,16 @@ EACH = {
     "json-surrogate": (b'{"text": "\\ud800"}\n', 1, ("line 1", "surrogate")),
     "json-nul": (b'{"text": "a\\u0000b"}\n', 0, ()),
     "json-empty": (b'{"text": ""}\n', 1, ("line 1",)),
-    "json-deep": (b'{"text": "the", "a": ' + b"[" * 5000 + b"]" * 5000 + b"}\n", 1, ()),
+    "json-deep": (
+        b'{"text": "the", "a": ' + b"[" * 5000 + b"]" * 5000 + b"}\n",
+        1,
+        ("line 1", "JSON"),
+    ),
     "json-2^64": (b'{"text": "the", "a": 99999999999999999999999}\n', 1, ("line 1",)),
     "json-nan": (b'{"text": "the", "a": NaN}\n', (0, 1), ()),
     "json-5000-digits": (b'{"text": "the", "a": ' + b"9" * 5000 + b"}\n", 1, ()),
+    "json-damaged": (b'{"text": "the king}\n{"text": "the man"}\n', 1, ("line 1", "JSON")),
+    "json-cut": (b'{"text": "the man"', 1, ("line 1", "JSON")),
     "json-many-keys": (
         b'{"b": 1' + b"".join(b', "%s": 1' % (b"k" * n) for n in range(1, 900)) + b"}\n",
         1,

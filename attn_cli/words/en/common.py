@@ -60,6 +60,14 @@ SENTENCES = {
     # while a pass goes on
     "progress.line": "{where} {done} of {layers} · {elapsed} ({left} left) · {tokens} · "
     "{read} of {size} read",
+    "progress.scan": "{parts} · {read} of {size} · {tokens}, {speed} a second · "
+    "{elapsed} ({left} left) · {workers}",
+    "progress.scan_begun": "{parts} · {tokens}, {speed} a second · {elapsed} · {size} to "
+    "read · {workers}",
+    "progress.parts_one": "{count} part",
+    "progress.parts_many": "{count} parts",
+    "progress.workers_one": "{count} worker",
+    "progress.workers_many": "{count} workers",
     "progress.encoder": "encoder layer",
     "progress.decoder": "layer",
     "progress.passes": "passes without heads: layer",

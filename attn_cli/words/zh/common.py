@@ -53,6 +53,13 @@ SENTENCES = {
     # while a pass goes on
     "progress.line": "{where} {done}/{layers} · {elapsed}（还剩 {left}）· {tokens} · 已读 {read}，"
     "共 {size}",
+    "progress.scan": "{parts} · 已读 {read}，共 {size} · {tokens}，每秒 {speed} · "
+    "{elapsed}（还剩 {left}）· {workers}",
+    "progress.scan_begun": "{parts} · {tokens}，每秒 {speed} · {elapsed} · 共 {size} · {workers}",
+    "progress.parts_one": "{count} 个部分",
+    "progress.parts_many": "{count} 个部分",
+    "progress.workers_one": "{count} 个进程",
+    "progress.workers_many": "{count} 个进程",
     "progress.encoder": "编码器层",
     "progress.decoder": "层",
     "progress.passes": "去掉各头的计算：层",
