@@ -80,13 +80,15 @@ def check(
     times: int = 1,
     beside: Sequence[Run] = (),
     forgotten: bool = False,
+    written: Callable[[Tokens], int] | None = None,
 ) -> None:
     """Refuses a run that takes more than it may, before it takes anything.
 
     The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
     the pass records, and all of it is there so many `times`. The passes `beside` go on meanwhile.
-    Where each block is `forgotten` when the next one comes, the largest counts. Raises ContentError
-    with what would fit, and UsageError.
+    Where each block is `forgotten` when the next one comes, the largest counts. To write the result
+    takes the bytes that `written` says, by the tokens that are read. Raises ContentError with what
+    would fit, and UsageError.
     """
     runs = (Run(model, prompt, request), *beside)
     tokens = [_read(run.model, run.prompt) for run in runs]
@@ -94,7 +96,7 @@ def check(
     have = allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
-        need = 0
+        need = written(change(request, tokens[0])[1]) if written else 0
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
@@ -108,6 +110,7 @@ def check(
     if need > have:
         layers = "" if forgotten or not request.blocks else plural(len(request.blocks), "layer")
         reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
+        reading += " and writing the result" if written else ""
         raise ContentError(
             f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; "
             f"{size(have)} may be used",

@@ -1,6 +1,6 @@
 """`attn show`: a saved document as a page again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.options import OutputOptions, Quiet, Steps
 from attn_cli.cli.schema import document_schema, kinds_of
 from attn_cli.cli.streams import CURRENT
-from attn_cli.errors import AttnError, ContentError, UsageError, size
+from attn_cli.errors import AttnError, ContentError, UsageError, size, some
 from attn_cli.views.formats import FORMATS
 from attn_cli.vocabulary import ARRAYS
 from attn_cli.words import Note, note
@@ -202,7 +202,12 @@ def _result(
     if steps and name != "trace":
         raise UsageError(f"attn.{name}/1 has no steps", "leave --step out")
     form, notes = FORMATS[kind], found.notes
-    if form.arrays and name == "trace" and not several:
+    sheet = hasattr(found.result, "blanks") and bool(form.sheet) and not several
+    if sheet:
+        written = _sheet(found, kind)
+    elif form.drawn and name == "trace" and not several:
+        written = _drawn(found.result, steps, kind, quiet=quiet)
+    elif form.arrays and name == "trace" and not several:
         written = import_module(form.arrays).render(
             _of_steps(found.result, steps) if steps else found.result
         )
@@ -222,6 +227,44 @@ def _result(
         written = [output.drawn(items, out, kind)]
         notes += output.unused_view(items, out)
     return output.Result(page=list, found=None, notes=notes, written=written)
+
+
+def _drawn(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -> "Iterable[bytes]":
+    """A trace in a format that computes from its arrays, and tells of all its tokens."""
+    from attn_cli.views import show
+
+    if steps:
+        output.note("note.unused", option="--step", format=kind, quiet=quiet)
+    module = import_module(FORMATS[kind].arrays)
+    if not show.whole(trace):
+        what = f"it lacks some queries or keys, and {kind} is made of all"
+        raise ContentError(what, "save a trace without --query and --key")
+    lacks = [
+        name for name in ARRAYS
+        if name in module.NEEDED and any(name not in block.arrays for block in trace.attention)
+    ]  # fmt: skip
+    if lacks:
+        raise ContentError(
+            f"it lacks {some(lacks)}, from which {kind} is made",
+            "attn trace --parameters --json, without --step, keeps all",
+        )
+    try:
+        module.needed(show.drawing(trace))
+    except UsageError as problem:  # its hint is of options that chose what was traced
+        raise ContentError(problem.message, "save a trace of one head") from None
+    missing = show.trace_lacks(trace, frozenset(range(1, 7)))
+    return list(module.render(replace(trace, notes=(show.lacking(missing), *trace.notes))))
+
+
+def _sheet(found: "Saved", kind: str) -> "Iterable[bytes]":
+    """A saved sheet in a format in which it can be filled in."""
+    from attn_cli.cli.answers import check_settings
+    from attn_cli.views import exercise
+
+    check_settings(found.settings)
+    exercise.saved_page(found.model, found.prompt, found.result, found.settings)
+    parts = (found.model, found.prompt, found.result, found.settings)
+    return list(exercise.written(kind, *parts))  # all of it, where errors are told of the document
 
 
 def _page(found: "Saved", out: OutputOptions, *, picture: bool) -> "Page":

@@ -217,7 +217,7 @@ def read_what_if(
         without_head=frozenset(
             (layer, head)
             for word in without_head
-            for layer, head in _removed_heads(word, most_layers, most_heads)
+            for layer, head in removed_heads(word, most_layers, most_heads)
             if layer < layers and head < heads
         ),
         without_mlp=frozenset(
@@ -258,7 +258,7 @@ def _left_out(word: str) -> str:
     return word
 
 
-def _removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
+def removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
     """The (layer, head) pairs of `0.3`, `0.1,2`, `1.0-2` or `0.all`."""
     layer, dot, chosen = word.partition(".")
     if not (dot and INTEGER.fullmatch(layer) and chosen):

@@ -24,15 +24,15 @@ def render(trace: Trace) -> Iterator[bytes]:
     Rows and columns of queries and keys are numbered by position; of a mixture `shares` has a row
     for each token and a column for each expert that it was sent to.
     """
-    yield _written([HEADER])
+    yield written([HEADER])
     for block in trace.attention:
         sides = trace.prompt.sides(block.stack, block.kind)
         queries, keys = ([cell(text) for text in side.labels] for side in sides)
         for name in block.arrays:
-            yield _written(_rows(block, name, {"query": queries, "key": keys}))
+            yield written(_rows(block, name, {"query": queries, "key": keys}))
     for of in trace.experts:
         tokens = [cell(text) for text in trace.prompt.of(of.stack).labels]
-        yield _written(_shares(of, tokens))
+        yield written(_shares(of, tokens))
 
 
 def _shares(of: Experts, tokens: list[str]) -> Iterator[tuple[Any, ...]]:
@@ -42,7 +42,8 @@ def _shares(of: Experts, tokens: list[str]) -> Iterator[tuple[Any, ...]]:
             yield (*start, query, expert, tokens[query], "", str(share), of.provenance)
 
 
-def _written(rows: Iterable[tuple[Any, ...]]) -> bytes:
+def written(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Rows as lines of CSV."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()

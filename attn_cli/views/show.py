@@ -39,11 +39,12 @@ from attn_cli.views import (
     why,
 )
 from attn_cli.views import trace as six_steps
+from attn_cli.views.formats import Drawing
 from attn_cli.views.head_view import HeadView
-from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.items import Grids, Heading, Page, Say, Words, what_ifs
 from attn_cli.views.look import Look
 from attn_cli.views.saved import Saved, masks_of, of_json
-from attn_cli.words import note
+from attn_cli.words import Note, note
 
 _ALL = frozenset(range(1, 7))
 
@@ -70,8 +71,12 @@ def told(items: Page, lacks: Sequence[Words]) -> Page:
     if not lacks:
         return items
     at = next((i for i, item in enumerate(items, 1) if isinstance(item, Heading)), 0)
-    lacking = say("show.lacks", "aside", lacks=ending.listed(lacks))
-    return [*items[:at], lacking, *items[at:]]
+    return [*items[:at], Say(lacking(lacks), "aside"), *items[at:]]
+
+
+def lacking(lacks: Sequence[Words]) -> Note:
+    """What a page says of what its document lacks."""
+    return note("show.lacks", lacks=ending.listed(lacks))
 
 
 # --- the trace -----------------------------------------------------------------------------------
@@ -92,6 +97,16 @@ def whole(trace: Trace) -> bool:
             (block.queries, block.keys), trace.prompt.sides(block.stack, block.kind), strict=True
         )
     )
+
+
+def drawing(trace: Trace) -> Drawing:
+    """What is drawn of a whole trace."""
+    blocks = tuple(block.address for block in trace.attention)
+    heads = {block.stack: block.heads for block in trace.attention}
+    shown = {block.address[:2]: (block.queries, block.keys) for block in trace.attention}
+    found = Drawing(trace.model, trace.prompt, blocks, heads, shown, parameters=False, after=False)
+    there = {name for block in trace.attention for name in block.arrays}
+    return found._replace(parameters="w_v" in there)
 
 
 def explained(steps: frozenset[int]) -> frozenset[str]:

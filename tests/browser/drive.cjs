@@ -1,6 +1,7 @@
 // Drives a browser for the tests: a request per line of standard input, an answer per line.
 // A request opens a page and takes steps on it; the answer has what they gave, and every word of the
 // console, every error and every address that was asked for.
+const fs = require("node:fs");
 const readline = require("node:readline");
 const [modules, executablePath] = process.argv.slice(2);
 const { chromium } = require(`${modules}/playwright-core`);
@@ -21,6 +22,10 @@ const STEPS = {
       await page.waitForTimeout(25);
     }
   },
+  download: async (page, selector) => {
+    const [file] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
+    return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), "utf8") };
+  },
   axe: async (page) => {
     await page.addScriptTag({ path: axe });
     const { violations } = await page.evaluate("axe.run()");
@@ -38,7 +43,7 @@ async function answer(browser, { path, scheme = "light", width = 1280, steps }) 
   await page.goto(`file://${path}`);
   for (const [name, ...rest] of steps) {
     const result = await STEPS[name](page, ...rest);
-    if (name === "read" || name === "axe") found.results.push(result);
+    if (["read", "axe", "download"].includes(name)) found.results.push(result);
   }
   await context.close();
   return found;

@@ -259,9 +259,9 @@ OF_COMMANDS = (
     ("The same seed gives the same sheet.", "同一个种子得到同一张题纸。"),
     ("With the answers.", "附上答案。"),
     (
-        'Answers to check: {"1": 0.5, …} to the sheet of these options, or a saved sheet with its '
-        "answers filled in, which needs no others. Exits with 1 unless all are right.",
-        '要批改的答案：针对这些选项的题纸的 {"1": 0.5, …}，'
+        'Answers to check: {"1": 0.5, …} or CSV to the sheet of these options, or a saved sheet '
+        "with its answers filled in, which needs no others. Exits with 1 unless all are right.",
+        '要批改的答案：针对这些选项的题纸的 {"1": 0.5, …} 或 CSV，'
         "或填好答案的已保存题纸（此时不需要其他选项）。除非全对，否则以 1 退出。",
     ),
     # cost
