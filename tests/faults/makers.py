@@ -222,17 +222,18 @@ GPT2_TENSORS: dict[str, tuple[int, ...]] = {
 def gpt2(
     keys: Mapping[str, bytes | None] | None = None,
     more: Mapping[str, bytes | None] | None = None,
+    dims: Mapping[str, tuple[int, ...]] | None = None,
     **how: Any,
 ) -> bytes:
     """A GGUF file of a model of one layer: `keys` are other entries, `more` other descriptions of
-    tensors, None one that is left out."""
+    tensors, None one that is left out, `dims` other sizes of them."""
     entries = {**GPT2_KEYS, **(keys or {})}
     found: dict[str, bytes | None] = {}
     at = 0
     body = b""
-    for name, dims in GPT2_TENSORS.items():
-        found[name] = tensor(name, dims, offset=at)
-        numbers = np.random.default_rng(at).standard_normal(math.prod(dims)).astype("<f4")
+    for name, sizes in {**GPT2_TENSORS, **(dims or {})}.items():
+        found[name] = tensor(name, sizes, offset=at)
+        numbers = np.random.default_rng(at).standard_normal(math.prod(sizes)).astype("<f4")
         body += numbers.tobytes() + bytes(-numbers.nbytes % 32)
         at = len(body)
     found |= more or {}
