@@ -35,12 +35,14 @@ ROWS = (
     ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
-    ("files", "lines", "parse", "machine"),
+    ("files", "strict", "lines", "parse", "machine"),
     ("maths",),
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-STANDARD_ONLY = ("parse", "lines", "machine", "vocabulary", "words", "errors", "files", "tokens")
+STANDARD_ONLY = (
+    "parse", "lines", "machine", "vocabulary", "words", "errors", "files", "strict", "tokens",
+)  # fmt: skip
 
 
 def tree(path: Path) -> ast.Module:

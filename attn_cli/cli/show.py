@@ -231,12 +231,12 @@ def _result(
 
 def _drawn(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -> "Iterable[bytes]":
     """A trace in a format that computes from its arrays, and tells of all its tokens."""
-    from attn_cli.views import show
+    from attn_cli.views import show_trace
 
     if steps:
         output.note("note.unused", option="--step", format=kind, quiet=quiet)
     module = import_module(FORMATS[kind].arrays)
-    if not show.whole(trace):
+    if not show_trace.whole(trace):
         what = f"it lacks some queries or keys, and {kind} is made of all"
         raise ContentError(what, "save a trace without --query and --key")
     lacks = [
@@ -249,11 +249,11 @@ def _drawn(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -> 
             "attn trace --parameters --json, without --step, keeps all",
         )
     try:
-        module.needed(show.drawing(trace))
+        module.needed(show_trace.drawing(trace))
     except UsageError as problem:  # its hint is of options that chose what was traced
         raise ContentError(problem.message, "save a trace of one head") from None
-    missing = show.trace_lacks(trace, frozenset(range(1, 7)))
-    return list(module.render(replace(trace, notes=(show.lacking(missing), *trace.notes))))
+    missing = show_trace.trace_lacks(trace, frozenset(range(1, 7)))
+    return list(module.render(replace(trace, notes=(show_trace.lacking(missing), *trace.notes))))
 
 
 def _sheet(found: "Saved", kind: str) -> "Iterable[bytes]":
@@ -291,21 +291,21 @@ def _picture(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -
 def _trace(trace: "Trace", steps: frozenset[int], out: OutputOptions, *, quiet: bool) -> "Page":
     """The page of a trace: the one of `attn trace`, as far as the document goes."""
     from attn_cli.cli.trace import page_of
-    from attn_cli.views import show
+    from attn_cli.views import show_trace
 
     shown = _known(trace, steps)
-    lacks = show.trace_lacks(trace, shown)
-    trace = _of_steps(trace, steps, show.explained(shown)) if steps else trace
-    if show.whole(trace):
+    lacks = show_trace.trace_lacks(trace, shown)
+    trace = _of_steps(trace, steps, show_trace.explained(shown)) if steps else trace
+    if show_trace.whole(trace):
         items = page_of(trace, out, quiet=quiet, steps=shown, shown={}, after=True)
     else:
-        items = show.parts(trace, shown, full=out.full)
-    return show.told(items, lacks)
+        items = show_trace.parts(trace, shown, full=out.full)
+    return show_trace.told(items, lacks)
 
 
 def _known(trace: "Trace", steps: frozenset[int]) -> frozenset[int]:
     """The steps to show: those asked for, or else all that the document has."""
-    from attn_cli.views.show import steps_of
+    from attn_cli.views.show_trace import steps_of
 
     known = steps_of(trace)
     if steps and not steps & known:

@@ -6,6 +6,7 @@ latter changes from save to save, in one atomic write, so that no interruption l
 """
 
 import json
+import math
 import os
 import traceback
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints.folder import read_json_object
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.checkpoints.tensor import Tensor
+from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.files import reason, write_bytes
+from attn_cli.strict import read_json_object
 from attn_cli.training.adamw import Moments
 from attn_cli.training.corpus import Corpus
 from attn_cli.training.loop import Run, State, initial_state, watched_attention
@@ -149,17 +151,24 @@ def _read_settings(directory: Path) -> tuple[TrainingSettings, str]:
         raise ContentError(f"{path} does not hold the settings of a training", _DAMAGED)
     for name, value in values.items():
         if type(value) is not kinds[name] and not (kinds[name] is float and type(value) is int):
-            raise ContentError(f"{path}: the setting {name} is {value!r}", _DAMAGED)
+            raise ContentError(f"{path}: the setting {name} is {shorten(repr(value))}", _DAMAGED)
     try:
         settings = TrainingSettings(**values)
-        require(settings.objective in OBJECTIVES, f"no objective {settings.objective!r}")
+        require(settings.objective in OBJECTIVES, f"no objective {shorten(settings.objective)!r}")
         return settings, sha256
     except UsageError as error:
         raise ContentError(f"{path}: {error.message}", _DAMAGED) from None
 
 
+def _check_size(path: Path, state: Mapping[str, Tensor], parameters: int) -> None:
+    """Refuses settings of another size before so many numbers are made. Raises ContentError."""
+    if len(_PARTS) * parameters > sum(math.prod(tensor.shape) for tensor in state.values()):
+        raise ContentError(f"{path} does not hold this training's tensors", _DAMAGED)
+
+
 def _read_state(path: Path, settings: TrainingSettings, corpus: Corpus) -> State:
     state = open_safetensors(path)
+    _check_size(path, state, OBJECTIVES[settings.objective].needs(settings, corpus).parameters)
     like = initial_state(settings, corpus).parameters
     expected = {f"{part}.{name}": a.shape for part in _PARTS for name, a in like.items()}
     found = {name: tensor.shape for name, tensor in state.items()}
