@@ -131,12 +131,6 @@ ROWS = (
         (0, 1, 2),
         make=llama(),
     ),
-    row(
-        "ignored-key-long",
-        ["trace", "-m", "m", "--ids", "5", "--ignore-config", "x" * 100_000],
-        (0, 1, 2),
-        make=llama(),
-    ),
     row("gpt2-names", "trace the -m m", 1, "n_head", make=(tiny(), config(n_head=3))),
     row(
         "gpt2-nan",

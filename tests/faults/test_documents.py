@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import zipfile
+from functools import cache
 
 import numpy as np
 from faults.harness import row, suite
@@ -142,20 +143,28 @@ TOKENIZERS = (
 )
 
 
+DOCUMENTS = {
+    "d.json": ["trace", "the king"],
+    "s.json": ["exercise", "--seed", "1"],
+    "h.json": ["heads", "the king"],
+}
+
+
+@cache
+def written(*words):
+    """What the command writes as JSON."""
+    return subprocess.run(
+        [sys.executable, "-m", "attn_cli", *words, "--json"],
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    ).stdout
+
+
 def saved(here):
-    """What attn trace has written."""
-    for name, words in {
-        "d.json": ["trace", "the king"],
-        "s.json": ["exercise", "--seed", "1"],
-        "h.json": ["heads", "the king"],
-    }.items():
-        out = subprocess.run(
-            [sys.executable, "-m", "attn_cli", *words, "--json"],
-            check=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-        )
-        (here / name).write_bytes(out.stdout)
+    """Documents of three commands."""
+    for name, words in DOCUMENTS.items():
+        (here / name).write_bytes(written(*words))
 
 
 def shown(name, code, *says, make=(), view="", **more):

@@ -79,7 +79,7 @@ def begun(command):
     return START.get(command, [command, "the king"])
 
 
-# Every option meets nine of the numbers, another nine at each option.
+# Every option meets two of them, others at each option; a whole and a real number meet all.
 OPTIONS = [(command, name) for command in COMMANDS for name in options(command)]
 MATRIX = [
     row(
@@ -91,8 +91,7 @@ MATRIX = [
     )
     for at, (command, name) in enumerate(OPTIONS)
     for nth, (kind, value) in enumerate(NUMBERS.items())
-    if (nth + at) % 7 == 0
-    or (name in ("--top", "--temperature", "--layers") and command in ("trace", "sample", "train"))
+    if (nth + at) % 11 == 0 or (command, name) in (("trace", "--top"), ("sample", "--temperature"))
     if not (
         kind in ("empty",)
         and name

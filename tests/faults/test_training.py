@@ -1,7 +1,11 @@
 """Training: finished or interrupted, it is saved or undone, and what was there is kept."""
 
+import shlex
 import subprocess
 import sys
+import tempfile
+from functools import cache
+from pathlib import Path
 
 from faults.harness import row, suite
 from faults.makers import cut, edited, fifo, file, flipped, folder, gone, link, sparse, tiny
@@ -14,10 +18,8 @@ corpus = file("c.txt", TEXT)
 FILES = ("o/training.safetensors", "o/training.json", "o/model.safetensors", "o/config.json")
 
 
-def unfinished(here):
-    """A run that was ended in its second step."""
-    code = """
-import signal, sys
+_STOPPED = """
+import sys
 from attn_cli.training import loop
 step = loop.train
 def stopped(run):
@@ -28,28 +30,22 @@ loop.train = stopped
 from attn_cli.cli.app import run
 assert run(sys.argv[1:]) == 130
 """
-    words = [
-        "train",
-        "c.txt",
-        "--out",
-        "o",
-        "--steps",
-        "3",
-        "--layers",
-        "1",
-        "--heads",
-        "1",
-        "--width",
-        "4",
-        "--context",
-        "8",
-        "--watch",
-        "",
-        "--watch-prompt",
-        "",
-        "--quiet",
-    ]
-    subprocess.run([sys.executable, "-c", code, *words], cwd=here, check=True, capture_output=True)
+
+
+@cache
+def _stopped():
+    """The files of a run that was ended in its second step, by name."""
+    with tempfile.TemporaryDirectory() as place:
+        corpus(Path(place))
+        words = [*shlex.split(TRAIN), "--quiet"]
+        subprocess.run([sys.executable, "-c", _STOPPED, *words], cwd=place, check=True)
+        return {path.name: path.read_bytes() for path in Path(place, "o").iterdir()}
+
+
+def unfinished(here):
+    """A run that was ended in its second step."""
+    for name, data in _stopped().items():
+        file(f"o/{name}", data)(here)
 
 
 def began(name, arguments, code, *says, make=(), **more):
@@ -144,12 +140,7 @@ ROWS = (
     resumed("settings-a-list", 1, "training.json", make=file(FILES[1], "[]")),
     resumed("settings-deep", 1, "training.json", make=file(FILES[1], "[" * 99_999 + "]" * 99_999)),
     *(
-        resumed(
-            f"setting-{word}-{value}"[:40],
-            1,
-            "GiB" if isinstance(value, int) and value >= 10**9 else "training.json",
-            make=setting(word, value),
-        )
+        resumed(f"setting-{word}-{value}"[:40], 1, make=setting(word, value))
         for word, value in (
             ("steps", 0),
             ("steps", "3"),
