@@ -5,7 +5,7 @@ The scheduler here is a made one: it answers in the order in which it is asked.
 
 import json
 import socket
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 
 import pytest
@@ -120,6 +120,21 @@ def test_a_part_that_ends_every_worker_is_named(monkeypatch):
         events_of(monkeypatch, made)
 
 
+def test_a_part_that_only_waited_is_not_blamed(monkeypatch):
+    """Each ends its worker twice, while another waits there."""
+    times = Counter()
+
+    def when(made, address, work, *arguments):
+        if work == member.measure:
+            times[arguments[1]] += 1
+            if times[arguments[1]] < 3:
+                made.workers = frozenset([f"tcp://a:{len(made.asked)}"])
+        return ""
+
+    made = Made(["tcp://a:0"], when)
+    assert done(events_of(monkeypatch, made)) == list(range(len(PARTS)))
+
+
 @pytest.mark.parametrize("answer, said", [
     (ModuleNotFoundError("attn_cli"), "worker tcp://a:2: it has no attn"),
     (RuntimeError("x"), "worker tcp://a:2: it does not answer as a worker should"),
@@ -204,10 +219,14 @@ def test_a_job_is_the_same_from_another_folder(monkeypatch, tmp_path, grouped):
     """Whatever its files are called, if they hold the same."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.txt").write_text("1 0\n1 1\n")
-    own = job("llama-plain", what_if={"mask": ["file:m.txt", "padding:1", "padding:1"]})
+    (tmp_path / "lora").mkdir()
+    own = job(
+        "llama-plain", adapter="lora", what_if={"mask": ["file:m.txt", "padding:1", "padding:1"]}
+    )
     own = replace(own, masks=digests_of(own.what_if["mask"]))
     there = own.anywhere()
-    assert there.model == grouped and there.digest == own.digest
+    assert (there.model, there.adapter) == (grouped, f"{tmp_path}/lora")
+    assert there.digest == own.digest
     assert there.what_if["mask"] == [f"file:{tmp_path}/m.txt", "padding:1", "padding:1"]
     assert digests_of(there.what_if["mask"]) == there.masks
     (tmp_path / "m.txt").write_text("1 1\n1 1\n")
