@@ -237,3 +237,19 @@ def test_a_job_is_the_same_from_another_folder(monkeypatch, tmp_path, grouped):
 def test_the_digest_of_a_model_is_of_its_adapter_too(tmp_path, grouped):
     plain, adapted = load(grouped), load(grouped, adapter=adapter_for(tmp_path / "a", grouped))
     assert digest_of(plain) != digest_of(adapted)
+
+
+def test_a_worker_with_other_files_refuses(tmp_path):
+    mask = tmp_path / "m.txt"
+    mask.write_text("1")
+    digest, word = digest_of(load("tiny")), f"file:{mask}"
+    for given, said in (
+        (job("no/such-model", model_digest=digest), "no/such-model"),
+        (job("tiny", model_digest="0" * 32), "it has another model called tiny"),
+        (job("tiny", model_digest=digest, what_if={"mask": [word]}, masks={word: "0" * 32}),
+         "it has no file of --mask, or another one"),
+    ):  # fmt: skip
+        told = member.ready(given.to_json(), 1)
+        assert told[:1] == worker.REFUSED
+        problem = worker.problem_of(told[1:])
+        assert said in problem.message and problem.hint and isinstance(problem, ContentError)
