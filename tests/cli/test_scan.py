@@ -229,7 +229,7 @@ def test_parts_of_something_else_are_refused_until_a_fresh_start(
 @pytest.mark.slow
 def test_parts_are_put_together_now_and_then(attn, monkeypatch, tmp_path, long, whole):
     """A scan of any length leaves few files behind."""
-    monkeypatch.setattr(saved, "_TOGETHER", 3)
+    monkeypatch.setattr(saved, "TOGETHER", 3)
     out, most = tmp_path / "found.json", 0
     save, first = saved.Parts.save, []
 
