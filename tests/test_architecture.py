@@ -35,12 +35,15 @@ ROWS = (
     ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
-    ("files", "lines", "parse", "machine"),
+    ("files", "writing", "signals", "strict", "lines", "parse", "machine"),
     ("maths",),
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-STANDARD_ONLY = ("parse", "lines", "machine", "vocabulary", "words", "errors", "files", "tokens")
+STANDARD_ONLY = (
+    "parse", "lines", "machine", "vocabulary", "words", "errors", "files", "writing", "signals",
+    "strict", "tokens",
+)  # fmt: skip
 
 
 def tree(path: Path) -> ast.Module:
@@ -145,7 +148,7 @@ DOCUMENTS = ("json", "csv", "npz", "schema", "check", "saved", "__init__")
 PAGES = [path for path in VIEWS if path.stem not in DOCUMENTS]
 DRAWERS = (
     "table", "matrix", "strips", "folding", "charts", "drawers", "cells", "heatmap", "dots",
-    "lines", "svg", "screen",
+    "lines", "svg", "screen", "width",
 )  # fmt: skip
 
 
