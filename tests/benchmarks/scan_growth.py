@@ -27,7 +27,6 @@ import numpy as np
 from processes import machine
 from scan import ROOT, job_of
 
-from attn_cli import files
 from attn_cli.maths import cores
 from attn_cli.scanning.corpus import Part, Piece, corpus, part_of
 from attn_cli.scanning.engines import Done, Working, in_process
@@ -36,6 +35,7 @@ from attn_cli.scanning.records import Record, read
 from attn_cli.scanning.run import scan
 from attn_cli.scanning.saved import TOGETHER
 from attn_cli.scanning.workers import on_workers
+from attn_cli.writing import write_bytes
 
 _PART = 1 << 16  # bytes of text of a part of a corpus that is large
 _BILLION = 10**9
@@ -160,7 +160,7 @@ def costs(scanner: Scanner, lines: list[str], turns: int) -> Costs:
             one = read(data, job, shape)
             one.parts = {len(whole.parts): ""}
             whole.merge(one)
-            files.write_bytes(Path(folder) / "0.part", data)
+            write_bytes(Path(folder) / "0.part", data)
 
     with tempfile.TemporaryDirectory() as folder:
         merge()
