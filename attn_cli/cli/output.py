@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT, write_all
-from attn_cli.errors import AttnError, ContentError, UsageError
-from attn_cli.files import is_read, reason, writing
+from attn_cli.errors import AttnError, ContentError, UsageError, bounded
+from attn_cli.files import is_read, reason
 from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note, sentence
+from attn_cli.writing import check_name, handle_named, writing
 
 if TYPE_CHECKING:
     from attn_cli.cli.options import OutputOptions
@@ -148,7 +149,7 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     """The format asked for: --json, --format, or the suffix of --out. Raises UsageError."""
     if options.json and options.format not in ("", "json"):
         raise UsageError(f"--json and --format {options.format} contradict each other")
-    _refuse_empty(options.out)
+    check_name(options.out)
     known = COMMANDS[command].formats
     found = "json" if options.json else options.format or _of_suffix(options.out, known)
     check_format(command, found)
@@ -237,19 +238,14 @@ def _to_stdout(data: bytes) -> None:
 
 
 def _is_stdout(out: str | None) -> bool:
-    return out in (None, "-")
+    return out in (None, "-") or handle_named(out) == 1
 
 
 def check_out(out: str) -> None:
-    """Raises UsageError for a name of an output that cannot be one, whatever is to be written."""
-    _refuse_empty(out)
+    """Raises UsageError or ContentError for a name of an output that cannot be one."""
+    check_name(out)
     if is_read(Path(out)):
         raise UsageError(f"--out {out} is a file that this command reads", "choose another")
-
-
-def _refuse_empty(out: str | None) -> None:
-    if out == "":
-        raise UsageError("--out is empty", "give a file name: --out FILE; - is standard output")
 
 
 # --- remarks -------------------------------------------------------------------------------------
@@ -280,7 +276,7 @@ def to_stderr(text: str) -> None:
 
     stream = CURRENT.get().stderr
     try:
-        write_all(stream, (visible(text) + "\n").encode("utf-8", "replace"))
+        write_all(stream, (bounded(visible(bounded(text))) + "\n").encode("utf-8", "replace"))
     except (OSError, ValueError, AttributeError):
         return  # nobody can be told
 
@@ -311,8 +307,9 @@ def follow(
             now = time.monotonic()
             if now - drawn > _REFRESH:
                 page = train.page(record, history, settings)
-                items = table.renderables(page, Look(width=console.width))
-                live.update(Group(*items), refresh=True)
+                live.update(
+                    Group(*table.renderables(page, Look(width=console.width))), refresh=True
+                )
                 drawn = now
     return history
 

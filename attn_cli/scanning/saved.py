@@ -18,10 +18,11 @@ from attn_cli.errors import ContentError, shorten
 from attn_cli.scanning.corpus import Corpus
 from attn_cli.scanning.job import Job
 from attn_cli.scanning.records import Record, Shape, read
+from attn_cli.writing import write_bytes
 
 _SCHEMA = "attn.scan.parts/1"
 _FRESH = "--fresh starts over, or choose another --out"
-_TOGETHER = 64  # parts until they are put together
+TOGETHER = 64  # parts until they are put together
 _ALL = "all.part"
 
 
@@ -55,7 +56,7 @@ class Parts:
                 self._forget()
             self._check(told)
             data = json.dumps(told, indent=1).encode() + b"\n"
-            files.write_bytes(path / "scan.json", data)
+            write_bytes(path / "scan.json", data)
         except BaseException:
             os.close(self._lock)
             raise
@@ -80,10 +81,10 @@ class Parts:
     def save(self, data: bytes, number: int, whole: Record) -> None:
         """Keeps the record of a part, which is in the `whole` too. Raises ContentError."""
         path = self._path / f"{number:09d}.part"
-        files.write_bytes(path, data)
+        write_bytes(path, data)
         self._single.append(path)
-        if len(self._single) >= _TOGETHER:
-            files.write_bytes(self._path / _ALL, whole.to_bytes())
+        if len(self._single) >= TOGETHER:
+            write_bytes(self._path / _ALL, whole.to_bytes())
             while self._single:
                 self._remove(self._single.pop())
 

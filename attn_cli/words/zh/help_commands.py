@@ -296,7 +296,8 @@ OF_COMMANDS = (
         "页面会说明这一点。",
     ),
     (
-        "What --json or --format ndjson has written; without it, or for -, standard input.",
+        "What --json or --format ndjson has written, or attn scan; without it, or for -, standard "
+        "input.",
         "--json 或 --format ndjson 写出的内容；不给或给 - 时是标准输入。",
     ),
     # scan
