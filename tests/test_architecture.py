@@ -35,14 +35,14 @@ ROWS = (
     ("records", "prompt", "hook_names", "routing"),
     ("checkpoints",),
     ("tokens",),
-    ("files", "writing", "signals", "lines", "parse", "machine"),
+    ("files", "writing", "signals", "strict", "lines", "parse", "machine"),
     ("maths",),
     ("vocabulary", "words", "errors"),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 STANDARD_ONLY = (
-    "parse", "lines", "machine", "vocabulary", "words", "errors", "files", "writing", "signals",
-    "tokens",
+    "parse", "lines", "machine", "vocabulary", "words", "errors", "files", "strict", "writing",
+    "signals", "tokens",
 )  # fmt: skip
 
 

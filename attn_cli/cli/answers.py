@@ -12,6 +12,7 @@ from attn_cli.cli.options import MOST
 from attn_cli.cli.schema import document_schema, kinds_of
 from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, ContentError, UsageError, shorten
+from attn_cli.strict import Limit, too_many
 from attn_cli.views.handout import as_ids, opens
 from attn_cli.vocabulary import KINDS, STACKS
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from attn_cli.records import Prompt, Trace
     from attn_cli.views.saved import Saved
 
-_LONGEST = 1 << 24  # bytes
+_LIMIT = Limit(1 << 24, 1 << 20)
 MOST_BLANKS, MOST_DIGITS = 100, 9
 _FORM = '{"1": 0.5, "2": -2}, or a sheet that --json or --format csv has written, filled in'
 _ITSELF = "leave it out: the sheet says it itself"
@@ -154,8 +155,8 @@ def given_in(name: str) -> Given:
 
     data = files.read_input(name)
     where = "standard input" if files.is_stdin(name) else name
-    if len(data) > _LONGEST:
-        raise ContentError(f"{where} has more than {_LONGEST >> 20} MiB", _FORM)
+    if problem := too_many(data, _LIMIT):
+        raise ContentError(f"{where} {problem}", _FORM)
     data = data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(b"PK\x03\x04"):
         what = f"{where} is a workbook; its answers are read as CSV"

@@ -117,7 +117,7 @@ def _tell_idle(given: "Mapping[str, object]", kind: str, arrays: set[str], *, qu
     parameters belong to steps."""
     form = FORMATS[kind]
     if form.page or form.places:
-        idle = given if form.page else ("--parameters", "--after", "--key")
+        idle = given if form.page else ("--key",)
         said = "note.no_picture" if form.page else "note.unused"
         for option in (option for option in idle if given[option]):
             output.note(said, option=option, format=kind, quiet=quiet)

@@ -17,6 +17,8 @@ from attn_cli.parse import INTEGER, index, positions, selection, within
 from attn_cli.records import Address
 from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
 
+_LONGEST = 1 << 22  # characters of a row in a mask file
+
 
 class Mask(NamedTuple):
     """One mask word as typed and what it says; `rows` (query, key) is only used by `file`."""
@@ -327,18 +329,22 @@ def _exists(path: str) -> bool:
 
 def _mask_rows(path: Path) -> np.ndarray:
     text, _ = read_text(path)
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]):
+    rows: list[np.ndarray] = []
+    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+        if len(line) > _LONGEST:
+            raise ContentError(f"{path}: row {number} has more than {_LONGEST:,} characters")
+        row = line.split()
+        if rows and len(row) != len(rows[0]):
             raise ContentError(
                 f"{path}: row {number} has {len(row)} cells, row 1 has {len(rows[0])}",
                 "rows of 0/1 separated by white space, all of one length",
             )
-        for cell in row:
-            if cell not in ("0", "1"):
-                raise ContentError(
-                    f"{path}: row {number} has the cell {shorten(cell)!r}", "cells are 0 or 1"
-                )
+        if {*row} - {"0", "1"}:
+            cell = next(cell for cell in row if cell not in ("0", "1"))
+            raise ContentError(
+                f"{path}: row {number} has the cell {shorten(cell)!r}", "cells are 0 or 1"
+            )
+        rows.append(np.array(row) == "1")
     if not rows:
         raise ContentError(f"{path} holds no rows", "rows of 0/1 separated by white space")
-    return np.array(rows) == "1"
+    return np.array(rows)

@@ -11,14 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, size
 from attn_cli.files import read_bytes
+from attn_cli.strict import Limit, json_object, too_many
 from attn_cli.tokens import origins
 from attn_cli.tokens.token import MASKS, Token, no_pairs
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
 IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
-_LARGEST_FILE = 500_000_000
+# Bytes of a file, and of the memory that the library takes for it: about so many for each list,
+# object and value. Gemma's file has 33 MB and takes half as much memory as this.
+_SMALL, _LARGEST_FILE, _MOST = 2_000_000, 200_000_000, 600_000_000
+_COSTS = {b"[": 400, b"{": 1000, b",": 90}
+_CHECKED = Limit(64_000_000, 1 << 20)  # what is read once more to say what is wrong with it
 _SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _UNSEEN = [byte for byte in range(0x100) if byte not in _SEEN]
 # GPT-2's alphabet: a visible Latin-1 character stands for its byte, the others follow from U+0100.
@@ -26,10 +31,11 @@ ALPHABET = {byte: byte for byte in _SEEN} | {byte: 0x100 + n for n, byte in enum
 _BYTES = {chr(char): byte for byte, char in ALPHABET.items()}
 _FALLBACK = re.compile("<0x([0-9A-F]{2})>")
 # Merges that lack such a prefix make the library end the process; no published model has one. An
-# escape in the key would hide it, so that keys of strings and lists may have none.
+# escape in the key would hide it, so that keys of strings and lists may have none; all escaped, it
+# has 150 characters.
 _FATAL = re.compile(rb'"continuing_subword_prefix"\s*:\s*"[^"]')
 _MERGES = re.compile(rb'"merges"\s*:\s*\[')
-_HIDDEN = re.compile(rb'\\u[0-9A-Fa-f]{4}([^"]*[^"\\])?"\s*:\s*["[]')
+_HIDDEN = re.compile(rb'\\u[0-9A-Fa-f]{4}([^"]{0,150}[^"\\])?"\s*:\s*["[]')
 
 
 def spell(text: str) -> str:
@@ -256,12 +262,19 @@ def parse(path: Path) -> tuple[Any, bytes]:
     """
     library = load()
     contents = read_bytes(Path(path), limit=_LARGEST_FILE)
+    counted = _COSTS if len(contents) > _SMALL else {}
+    memory = sum(cost * contents.count(mark) for mark, cost in counted.items())
+    if memory > _MOST:
+        what = f"{path} has more values than a tokenizer's file can have"
+        raise ContentError(f"{what}: reading it would take {size(memory)}", IDS_HINT)
     try:
         if _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents)):
             raise ValueError
         found = library.Tokenizer.from_buffer(contents)
         _check_post_processor(found.post_processor)
     except ValueError as error:
+        if not too_many(contents, _CHECKED):
+            json_object(contents, str(path), _CHECKED)
         hint = f"the package tokenizers {library.__version__} does not know its contents"
         raise ContentError(f"{path} is not a tokenizer.json that can be read", hint) from error
     return found, contents

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError
-from attn_cli.files import read_text
+from attn_cli.files import decode, read_bytes
+from attn_cli.strict import VOCABULARY
 from attn_cli.tokens import classes, special
 from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, load
 
@@ -23,8 +24,9 @@ def read(folder: Path) -> LibraryTokenizer:
     if name not in _CLASSES:
         raise special.unread_class(folder, name, architecture.get("model_type"))
     kind = classes.KINDS[name]
-    vocabulary = special.config(folder, NAMES[0])
-    lines, _ = read_text(folder / NAMES[1])
+    vocabulary = special.config(folder, NAMES[0], VOCABULARY)
+    place = folder / NAMES[1]
+    lines, _ = decode(read_bytes(place, limit=VOCABULARY.bytes), str(place))
     pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]
     try:
         merges = [(left, right) for left, right in pairs]

@@ -172,6 +172,8 @@ def _parts(data: bytes) -> tuple[dict[int, list[int]], dict[int, Any], dict[int,
             id += 1
         elif number in specs:
             specs[number] |= dict(_fields(value))
+    if not all(specs.values()):  # every model has both, after the pieces: the file is cut off
+        raise ValueError
     return kinds, specs[2], specs[3]
 
 

@@ -7,6 +7,7 @@ all that. `folder.replace_files` sees to it that state and model are of one save
 
 import hashlib
 import json
+import math
 import os
 import traceback
 import zlib
@@ -17,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from attn_cli.checkpoints.folder import read_json_object
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.strict import read_json_object
 from attn_cli.training.adamw import Moments
 from attn_cli.training.corpus import Corpus
 from attn_cli.training.folder import NAMES, SETTINGS, STATE, make_folder, replace_files
@@ -156,10 +158,17 @@ def _read_settings(directory: Path) -> tuple[TrainingSettings, str, Mapping[str,
     return settings, sha256, arrays
 
 
+def _check_size(path: Path, state: Mapping[str, Tensor], parameters: int) -> None:
+    """Refuses settings of another size before so many numbers are made. Raises ContentError."""
+    if len(_PARTS) * parameters > sum(math.prod(tensor.shape) for tensor in state.values()):
+        raise ContentError(f"{path} does not hold this training's tensors", _DAMAGED)
+
+
 def _read_state(
     path: Path, settings: TrainingSettings, corpus: Corpus, arrays: Mapping[str, Any]
 ) -> State:
     state = open_safetensors(path)
+    _check_size(path, state, OBJECTIVES[settings.objective].needs(settings, corpus).parameters)
     like = initial_state(settings, corpus).parameters
     expected = {f"{part}.{name}": a.shape for part in _PARTS for name, a in like.items()}
     found = {name: tensor.shape for name, tensor in state.items()}

@@ -21,6 +21,9 @@ _RUN = 28  # bytes of a run of cells in a path, about
 INK, PAPER, TEXT, LINE = "#08306b", "#ffffff", "#1a1a1a", "#6b6b6b"
 BLACK = "#000000"
 HIDDEN, BROKEN = "url(#attn-hidden)", "url(#attn-nan)"
+# What a mark stands for where cells are too small for it: a pattern of such marks.
+CHANGED = {"−": "url(#attn-closed)", "+": "url(#attn-opened)"}
+_LEGIBLE = 10  # pixels of a cell that has a mark of its own
 # Hatched, so that what is hidden is told apart without colour.
 PATTERNS = (
     element(
@@ -33,6 +36,17 @@ PATTERNS = (
         element("rect", width=6, height=6, fill="#ffd9a8"),
         element("path", d="M0,0L6,6M0,6L6,0", stroke=TEXT),
         id="attn-nan", width=6, height=6, patternUnits="userSpaceOnUse",
+    ),
+    *(
+        element(
+            "pattern",
+            element("rect", width=8, height=8, fill=PAPER),
+            element("path", d=shape, stroke=color, stroke_width=1.5),
+            id=f"attn-{name}", width=8, height=8, patternUnits="userSpaceOnUse",
+        )
+        for name, shape, color in (
+            ("closed", "M1.5,4H6.5", "#8a1f11"), ("opened", "M1.5,4H6.5M4,1.5V6.5", "#0b4f2a")
+        )
     ),
 )  # fmt: skip
 
@@ -99,11 +113,26 @@ def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str
             for where, fill in ((hidden, HIDDEN), (broken, BROKEN)):
                 if where.any():
                     parts.append(element("path", fill=fill, d=_runs(where, cell)))
+        if patterned(cell, rects=rects):
+            parts += _changes(one, place, cell)
         parts.append(element("rect", class_="frame", **shape))
         yield element("g", *parts, fill=INK)
 
 
 _SHARP = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated"}
+
+
+def patterned(cell: Cell, *, rects: bool) -> bool:
+    """Whether a mark is a pattern, since the cell is too small for it or has no rect."""
+    return not rects or cell.height < _LEGIBLE
+
+
+def _changes(one: Squares, place: int, cell: Cell) -> Iterator[str]:
+    """A pattern over each run of cells with the same mark."""
+    for mark, fill in CHANGED.items():
+        where = one.marks[place] == mark if one.marks is not None else np.zeros((0, 0), bool)
+        if where.any():
+            yield element("path", fill=fill, d=_runs(where, cell), pointer_events="none")
 
 
 def _texts(one: Squares, digits: int) -> np.ndarray:
@@ -134,7 +163,7 @@ def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[
             mark = one.marks[place, i, j] if one.marks is not None else ""
             if cell.told and there and not one.flat:
                 mark = texts[i, j]
-            if mark and cell.height >= 10:
+            if mark and not patterned(cell, rects=True):
                 yield _mark(mark, j, i, cell, 0.0 if broken or not there else shade)
 
 

@@ -20,7 +20,6 @@ _FONT, _SMALL, _LEADING, _GAP = 13, 11, 18, 14  # pixels
 _MARGIN, _ACROSS = 16, 1100
 _LITTLE, _ABREAST = 120, 1920  # so wide squares may take so many pixels, for a layer in one line
 _TOLD = 16  # rows and columns of a square alone whose cells have their numbers in them
-_MARKED = 32  # rows and columns of a mask whose changed cells have marks
 _LOOKS = 200  # rows of which a picture's description says where they look
 _ONE = 1 + 1e-5  # a share of 1, rounded
 _ROLES = {"headline": "strong", "title": "strong", "block": "strong", "what-if": "what-if"}
@@ -81,7 +80,7 @@ class _Drawing:
                 one = next(squares)
                 self._draw(one, before, rects=rects)
                 before = one
-        self._legend(found)
+        self._legend(found, [one for one in found if self._patterned(one, rects=rects)])
         self.said += _looks(found, self.digits)
         return self._whole()
 
@@ -154,7 +153,11 @@ class _Drawing:
                 turned = f"translate({x + 4:g},{self.y - 4:g})rotate(-90)"
                 self.parts.append(element("text", text(names[i]), class_="name", transform=turned))
 
-    def _legend(self, found: Sequence[Squares]) -> None:
+    def _patterned(self, one: Squares, *, rects: bool) -> bool:
+        """Whether marks are patterns there."""
+        return one.marks is not None and panels.patterned(_cell(one, self.digits), rects=rects)
+
+    def _legend(self, found: Sequence[Squares], patterned: Sequence[Squares]) -> None:
         """What the shades and the hatches mean, as far as there are any."""
         keys: list[tuple[dict[str, object], str]] = []
         if not all(one.flat for one in found):
@@ -163,6 +166,10 @@ class _Drawing:
             keys.append(({"fill_opacity": panels.SEES}, sentence("svg.key_sees")))
         if any(one.hidden.any() for one in found):
             keys.append(({"fill": panels.HIDDEN}, sentence("svg.key_hidden")))
+        for mark, fill in panels.CHANGED.items():
+            if any((one.marks == mark).any() for one in patterned):
+                told = "svg.key_closed" if mark == "−" else "svg.key_opened"
+                keys.append(({"fill": fill}, sentence(told)))
         if any((~np.isfinite(one.values) & ~one.hidden).any() for one in found):
             keys.append(({"fill": panels.BROKEN}, sentence("svg.key_nan")))
         words = sentence("svg.scale")
@@ -210,7 +217,7 @@ def _squares(item: Grids | Matrix | Picture, look: Look) -> Squares:
 
 def _of_grids(item: Grids, look: Look) -> Squares:
     turned = look.columns_are_queries
-    axes = axes_of(crosses=False, columns_are_queries=turned)
+    axes = axes_of(crosses=item.crosses, columns_are_queries=turned)
     values, rows, columns = item.weights, list(item.names), list(item.keys or item.names)
     hidden = item.hidden if item.hidden.size else np.zeros(values.shape[1:], bool)
     hidden = np.broadcast_to(hidden, values.shape)
@@ -226,7 +233,7 @@ def _of_mask(item: Picture, look: Look) -> Squares:
     sees = np.stack([item.before, item.after])
     rows, columns = list(item.names), list(item.keys or item.names)
     marks = np.full(sees.shape, "", object)
-    marked = max(item.after.shape) <= _MARKED and (item.before != item.after).any()
+    marked = (item.before != item.after).any()
     if marked:
         marks[1, item.before & ~item.after] = "−"
         marks[1, item.after & ~item.before] = "+"

@@ -10,6 +10,10 @@ const axe = `${modules}/axe-core/axe.min.js`;
 const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
+// When the second frame after the load event is due, in milliseconds since the page was asked for.
+const watch = `addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame(
+  () => { globalThis.drawnAt = performance.now(); })))`;
+
 const STEPS = {
   fill: (page, selector, value) => page.fill(selector, value),
   click: (page, selector) => page.click(selector),
@@ -33,19 +37,33 @@ const STEPS = {
   },
 };
 
+const tabs = new Map(); // one for each look: a tab is dear, another page in it is not
+
+async function tab(browser, scheme, width) {
+  const look = `${scheme} ${width}`;
+  if (!tabs.has(look)) {
+    const viewport = { width, height: 900 };
+    const page = await (await browser.newContext({ colorScheme: scheme, viewport })).newPage();
+    await page.addInitScript(watch);
+    const found = { page, heard: null };
+    page.on("console", (message) => found.heard.said.push(message.text()));
+    page.on("pageerror", (error) => found.heard.said.push(error.message));
+    page.on("request", (request) => found.heard.asked.push(request.url()));
+    tabs.set(look, found);
+  }
+  return tabs.get(look);
+}
+
 async function answer(browser, { path, scheme = "light", width = 1280, steps }) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 900 } });
-  const page = await context.newPage();
+  const own = await tab(browser, scheme, width);
   const found = { results: [], said: [], asked: [] };
-  page.on("console", (message) => found.said.push(message.text()));
-  page.on("pageerror", (error) => found.said.push(error.message));
-  page.on("request", (request) => found.asked.push(request.url()));
-  await page.goto(`file://${path}`);
+  own.heard = found;
+  await own.page.goto(`file://${path}`);
   for (const [name, ...rest] of steps) {
-    const result = await STEPS[name](page, ...rest);
+    const result = await STEPS[name](own.page, ...rest);
     if (["read", "axe", "download"].includes(name)) found.results.push(result);
   }
-  await context.close();
+  await own.page.mouse.move(0, 0);
   return found;
 }
 

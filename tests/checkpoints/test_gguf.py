@@ -199,8 +199,8 @@ def test_four_dimensions_and_none(path: Path) -> None:
 @pytest.mark.parametrize("alignment", [8, 64, 1 << 20])
 def test_other_alignments(path: Path, alignment: int) -> None:
     head = (aligned(struct.pack("<I", alignment)),)
-    data = bytes(alignment) + struct.pack("<f", 1.5)
-    tensors = (tensor("a", (1,), offset=alignment),)
+    data = struct.pack("<f", 2.5).ljust(alignment, b"\0") + struct.pack("<f", 1.5)
+    tensors = (tensor("b", (1,)), tensor("a", (1,), offset=alignment))
     file = opened(path, whole(head, tensors, data, alignment=alignment))
     assert file.tensors["a"].read().tolist() == [1.5]
 
@@ -360,6 +360,10 @@ MALFORMED = {
     "misaligned": (whole((), (tensor("a", (1,), offset=4),), bytes(64)), "misaligned offset 4"),
     "overlap": (
         whole((), (tensor("a", (9,)), tensor("b", (1,), offset=32)), bytes(64)), "tensor b overlaps"
+    ),
+    "hole": (
+        whole((), (tensor("a", (1,)), tensor("b", (1,), offset=64)), bytes(96)),
+        "a hole before tensor b",
     ),
     "same place": (whole((), (PAIR[0], tensor("b", (8,))), bytes(64)), "tensor b overlaps"),
     "offset": (whole((), (tensor("a", (1,), offset=HUGE - 31),), bytes(64)), "tensor a runs past"),

@@ -290,3 +290,26 @@ def test_without_a_watched_prompt_no_head_moves(corpus):
     parameters = decoder.initial(shape, np.random.default_rng(0))
     ordered = layers.order_heads(parameters, np.zeros((0, 0)), 4)
     assert all(ordered[name] is parameters[name] for name in parameters)
+
+
+@pytest.mark.parametrize("name", ["width", "layers", "context"])
+def test_settings_of_another_size_make_no_such_model(stopped, corpus, monkeypatch, name):
+    path = stopped / "training.json"
+    saved = json.loads(path.read_text())
+    most = {"width": 12288, "layers": 96, "context": 4096}[name]
+    saved["settings"][name] = most
+    del saved["sha256"]
+    path.write_text(json.dumps(saved | {"sha256": checkpoint._sha256(saved)}))
+    monkeypatch.setattr(checkpoint, "initial_state", lambda *_: pytest.fail("made"))
+    with pytest.raises(ContentError, match="does not hold this training's tensors"):
+        checkpoint.resume(stopped, checkpoint.saved_settings(stopped), corpus)
+
+
+@pytest.mark.parametrize("name", ["layers", "objective"])
+def test_a_long_value_of_a_setting_is_shortened(stopped, name):
+    path = stopped / "training.json"
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps(saved | {"settings": saved["settings"] | {name: "x" * 10**5}}))
+    with pytest.raises(ContentError) as refused:
+        checkpoint.saved_settings(stopped)
+    assert len(refused.value.message) < 400

@@ -10,7 +10,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from attn_cli import vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.records import Trace
 from attn_cli.views.formats import Drawing
@@ -20,7 +19,8 @@ from attn_cli.words import grouped, language, sentence, table
 
 # In the order in which they need one another.
 MODULES = (
-    "numbers", "attention", "words", "state", "dom", "grid", "why", "steps", "ending", "main",
+    "numbers", "attention", "words", "state", "dom", "grid", "why", "made", "steps", "ending",
+    "main",
 )  # fmt: skip
 _IMPORT = re.compile(r'^import (?:\* as )?(\w+|\{[^}]*\})\s+from "\./(\w+)\.mjs";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:function|class|const) (\w+))", re.MULTILINE)
@@ -34,9 +34,7 @@ def needed(drawing: Drawing) -> frozenset[str]:
     """The arrays that the page takes. Raises ContentError for what would be too large."""
     tokens, size = budget.sizes(drawing)
     if tokens <= budget.TOKENS and size <= budget.BYTES:
-        return vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {
-            "w_o", "b_o", "mlp_output",
-        }  # fmt: skip
+        return budget.SHOWN_ALWAYS | (budget.LEARNED if budget.explains(drawing) else frozenset())
     counted = grouped(tokens, "page.tokens_one", "page.tokens_many")
     words = {"tokens": counted, "size": budget.megabytes(size)}
     most = {"most": budget.megabytes(budget.BYTES), "most_tokens": f"{budget.TOKENS:,}"}

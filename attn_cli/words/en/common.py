@@ -3,6 +3,7 @@
 SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
+    "note.not_compared": "{where} also holds what is not compared: {names}",
     "note.unknown": "not in the vocabulary of {model}, read as {unknown}: {words}",
     "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; {case}another "
     "--model may have them",

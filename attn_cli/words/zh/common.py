@@ -3,6 +3,7 @@
 SENTENCES = {
     # notes
     "note.mark": "已去掉{where}开头的字节顺序标记",
+    "note.not_compared": "{where} 中还有未作比较的内容：{names}",
     "note.unknown": "不在 {model} 的词表中，按 {unknown} 读取：{words}",
     "note.letters": "不在 {model} 的词表中，被切成碎片：{words}；可换用{case}其他 --model",
     "note.older": "这些词元与 transformers 5 一致；transformers 4 对这个分词器的读法不同，得到的 "
