@@ -41,8 +41,8 @@ ROWS = (
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 STANDARD_ONLY = (
-    "parse", "lines", "machine", "vocabulary", "words", "errors", "files", "strict", "writing",
-    "signals", "tokens",
+    "parse", "lines", "machine", "vocabulary", "words", "errors", "files", "writing", "signals",
+    "strict", "tokens",
 )  # fmt: skip
 
 

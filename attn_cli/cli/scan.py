@@ -43,6 +43,7 @@ EXAMPLES = (
     "attn scan samples/corpus.txt --sort induction",
     "attn scan books/ --chunk 256 --model smollm2 --out heads.parquet --workers 2",
     "attn scan 'shards/*.jsonl.gz' --by token --out heads.json",
+    "attn scan books/ --chunk 256 --out heads.parquet --scheduler tcp://10.0.0.1:8786",
 )
 _COLUMNS = tuple(vocabulary.SCAN_COLUMNS)
 
@@ -72,6 +73,12 @@ class ScanOptions:
     workers: number(
         int, "--workers", "N", 1, 1024, "Processes that share the work, and the threads."
     ) = 1
+    scheduler: Annotated[
+        str | None,
+        Option("--scheduler", metavar="ADDRESS", show_default=False,
+               help="Measure on the workers of a Dask cluster: tcp://HOST:PORT, or the file that "
+               "its scheduler has written."),
+    ] = None  # fmt: skip
     stop: Annotated[
         bool, Option("--strict", help="Stop at the first line that cannot be read.")
     ] = False
@@ -107,16 +114,17 @@ def command(
     kept = _is_kept(out.out)
     if asked.fresh and not kept:
         raise UsageError("--fresh needs --out", "parts are kept beside that file")
+    address = _address(asked)
     model = prompt.load()
     if asked.sort == "sink" and not model.facts.sinks:
         raise UsageError(
             "these heads have no sink, so they cannot be ranked by it",
             "first ranks by what the first token gets",
         )
-    job = _job(model, prompt, attention, what_if, asked, saved=kept)
+    job = _job(model, prompt, attention, what_if, asked, other=kept or bool(address))
     scanner = Scanner(job, model)
     with _parts(out.out, job, read, scanner, fresh=asked.fresh) if kept else nullcontext() as parts:
-        engine = _engine(scanner, asked.workers)
+        engine = _engine(scanner, asked.workers, address)
         steps = scan(read, job.digest, scanner.shape, engine, parts, strict=asked.stop)
         record = scan_progress.watched(steps, quiet=prompt.quiet)
         if not record.prompts:
@@ -135,17 +143,17 @@ def command(
 
 def _job(
     model: "Model", prompt: PromptOptions, attention: AttentionOptions, what_if: WhatIfOptions,
-    asked: ScanOptions, *, saved: bool,
+    asked: ScanOptions, *, other: bool,
 ) -> "Job":  # fmt: skip
-    """What whoever measures a part has to know. What is saved says of which model it is."""
-    from attn_cli.scanning.job import Job, digest_of
+    """What whoever measures a part has to know; of which model where it may be another one's."""
+    from attn_cli.scanning.job import Job, digest_of, digests_of
 
     return Job(
         model=prompt.model, adapter=prompt.adapter or "", ignore_config=tuple(prompt.ignore_config),
         reading=dict(reader(prompt, model).keywords), stack=attention.stack, kind=attention.kind,
         layer=asked.layer, head=asked.head, what_if=what_if.settings(), chunk=asked.chunk or 0,
         by_token=asked.by == "token", max_memory=prompt.max_memory,
-        model_digest=digest_of(model) if saved else "",
+        model_digest=digest_of(model) if other else "", masks=digests_of(what_if.mask),
     )  # fmt: skip
 
 
@@ -165,12 +173,30 @@ def _parts(
     return Parts(folder_of(out), job, read, scanner.shape, fresh=fresh)
 
 
-def _engine(scanner: "Scanner", workers: int) -> "Engine":
+def _address(asked: ScanOptions) -> str:
+    """Of the scheduler; "" where none is asked for. Raises UsageError and ContentError."""
+    from attn_cli.scanning.scheduler import address_of
+
+    if asked.scheduler is None:
+        return ""
+    if asked.workers > 1:
+        raise UsageError(
+            "--workers are processes on this machine, those of --scheduler are its own",
+            "leave one of them out",
+        )
+    return address_of(asked.scheduler)
+
+
+def _engine(scanner: "Scanner", workers: int, scheduler: str) -> "Engine":
     from attn_cli import room
     from attn_cli.maths import cores
     from attn_cli.scanning.engines import in_process
     from attn_cli.scanning.workers import on_workers
 
+    if scheduler:
+        from attn_cli.scanning.cluster import on_cluster
+
+        return on_cluster(scanner.job.anywhere(), scheduler)
     if workers == 1:
         return in_process(scanner)
     # Each may take its share of the memory.

@@ -275,7 +275,8 @@ def parse_mask(word: str, queries: Sequence[str] = (), keys: Sequence[str] = ())
     """One word of `--mask`. Raises UsageError, and ContentError for an unreadable mask file."""
     texts = {"query": queries, "key": keys}
     name, colon, rest = word.partition(":")
-    if name in MASKS and name != "file":
+    path = path_of(word)
+    if path is None:
         known = MASKS[name]
         count = known.usage.count(":")
         parts = _split(rest, count, queries, keys) if colon else []
@@ -291,11 +292,18 @@ def parse_mask(word: str, queries: Sequence[str] = (), keys: Sequence[str] = ())
             )
         empty = np.zeros((0, 0), bool)
         return Mask(word=word, kind=name, numbers=tuple(numbers), rows=empty)
-    path = rest if name == "file" and rest else word
     if path == word and not _exists(path):
         known = ", ".join(word.usage for word in MASKS.values())
         raise UsageError(f"--mask {shorten(word)!r} is no mask and no file", f"known: {known}")
     return Mask(word=word, kind="file", rows=_mask_rows(Path(path)))
+
+
+def path_of(word: str) -> str | None:
+    """The file that a word of `--mask` names, None where it is another mask."""
+    name, _, rest = word.partition(":")
+    if name in MASKS and name != "file":
+        return None
+    return rest if name == "file" and rest else word
 
 
 def _split(text: str, count: int, queries: Sequence[str], keys: Sequence[str]) -> list[str]:

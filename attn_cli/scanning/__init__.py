@@ -5,6 +5,7 @@ From top to bottom:
     run          a scan from its beginning or from what is saved; yields how far it is
     engines      what an engine is (parts in, records as bytes out), and that of this process
     workers      the engine of processes on this machine; `worker` is one of these
+    cluster      the engine of a Dask cluster; `scheduler` is the connection, `member` runs there
     measuring    a part in, a `Record` out: opens the model once, reads and measures each prompt
     records      what is known of some parts: saved, read strictly, merged; a commutative monoid
     statistics   counts, exact sums, extremes, sketches of quantiles

@@ -1,17 +1,22 @@
 """All that whoever measures a part has to know, as it goes to other processes: as JSON."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli import __version__, vocabulary
+from attn_cli import __version__, files, vocabulary
 from attn_cli.blocks import chosen
+from attn_cli.errors import ContentError
 from attn_cli.model.family import Model
+from attn_cli.model.what_if import path_of
 from attn_cli.parse import attentions
 from attn_cli.records import Address, Facts
 
@@ -24,8 +29,8 @@ class Job:
     (see `reading.tokenise`), which heads, the what-if settings under the names of
     `vocabulary.WHAT_IFS`, and tokens to a prompt where documents are cut (0: they are not).
 
-    `model_digest` is of the opened model and `version` of this program: another one gives other
-    numbers.
+    `model_digest` is of the opened model, `masks` has those of the files that words of `--mask`
+    name, and `version` is of this program: another one gives other numbers.
     """
 
     model: str
@@ -41,6 +46,7 @@ class Job:
     by_token: bool = False
     max_memory: int = 0
     model_digest: str = ""
+    masks: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
 
     def to_json(self) -> bytes:
@@ -55,17 +61,39 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Of all that the numbers depend on: neither where the model was found nor how much memory
-        may be used."""
-        beside = {"model": "", "max_memory": 0}
+        """Of all that the numbers depend on: neither where files were found nor how much memory may
+        be used."""
+        masks = [self.masks.get(word, word) for word in self.what_if.get("mask", ())]
+        beside = {
+            "model": "", "adapter": "", "max_memory": 0, "masks": {},
+            "what_if": {**self.what_if, "mask": masks},
+        }  # fmt: skip
         told = json.dumps(asdict(self) | beside, sort_keys=True).encode()
         return blake2b(told, digest_size=16).hexdigest()
+
+    def anywhere(self) -> "Job":
+        """The same for a process that has the same files and works in another folder."""
+        mask = [_anywhere(word) for word in self.what_if.get("mask", ())]
+        return replace(
+            self, model=_absolute(self.model), adapter=_absolute(self.adapter),
+            what_if={**self.what_if, "mask": mask},
+            masks={_anywhere(word): digest for word, digest in self.masks.items()},
+        )  # fmt: skip
 
     @property
     def settings(self) -> dict[str, Any]:
         """What was typed, as documents have it."""
         cut = {"chunk": self.chunk or None, "by": "token" if self.by_token else None}
         return {**self.what_if, "layer": self.layer, "head": self.head, **cut}
+
+
+def _absolute(name: str) -> str:
+    return os.path.abspath(name) if name and os.path.lexists(name) else name
+
+
+def _anywhere(word: str) -> str:
+    path = path_of(word)
+    return word if path is None else f"file:{os.path.abspath(path)}"
 
 
 class Measured(NamedTuple):
@@ -128,6 +156,18 @@ def digest_of(model: Model) -> str:
             told.update(np.ascontiguousarray(part))
         tensor.release()
     return told.hexdigest()
+
+
+def digests_of(words: Sequence[str]) -> dict[str, str]:
+    """Of the files that some of these words of `--mask` name, as far as they can be read."""
+    found = {}
+    for word in words:
+        path = path_of(word)
+        if path is not None:
+            with suppress(ContentError):
+                text, _ = files.read_text(Path(path))
+                found[word] = blake2b(text.encode(), digest_size=16).hexdigest()
+    return found
 
 
 def _lines(stored: np.ndarray) -> Sequence[np.ndarray]:

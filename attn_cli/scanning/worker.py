@@ -13,7 +13,8 @@ import warnings
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from attn_cli.errors import AttnError, ContentError
+from attn_cli import files
+from attn_cli.errors import AttnError, ContentError, UsageError
 from attn_cli.maths import cores
 
 READY, TOKENS, RECORD, REFUSED = b"O", b"T", b"R", b"X"
@@ -30,14 +31,10 @@ def serve(given: Connection, job: bytes, threads: int) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             _serve(given, job)
-        except AttnError as problem:
-            given.send_bytes(REFUSED + _told(problem))
-        except MemoryError:
-            given.send_bytes(REFUSED + _told(ContentError("a worker has not enough memory")))
         except (EOFError, OSError):
             raise
         except Exception as problem:
-            given.send_bytes(REFUSED + _told(_bug(problem)))
+            given.send_bytes(refused(problem))
     os._exit(0)  # nothing is left to be done, or to be complained of
 
 
@@ -63,8 +60,22 @@ def _serve(given: Connection, job: bytes) -> None:
                 tokens, told = 0, time.monotonic()
 
 
-def _told(problem: AttnError) -> bytes:
-    return json.dumps([problem.exit_code, problem.message, problem.hint]).encode()
+def refused(problem: Exception) -> bytes:
+    """The message that says why there will be no record."""
+    if isinstance(problem, MemoryError):
+        problem = ContentError("a worker has not enough memory")
+    elif isinstance(problem, OSError):
+        problem = ContentError(f"a worker cannot go on: {files.reason(problem)}")
+    elif not isinstance(problem, AttnError):
+        problem = _bug(problem)
+    told = [problem.exit_code, problem.message, problem.hint]
+    return REFUSED + json.dumps(told).encode()
+
+
+def problem_of(data: bytes) -> AttnError:
+    """What such a message says, without its first byte."""
+    code, message, hint = json.loads(data)
+    return (UsageError if code == UsageError.exit_code else ContentError)(message, hint)
 
 
 def _bug(problem: Exception) -> AttnError:

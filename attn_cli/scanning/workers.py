@@ -3,7 +3,6 @@
 A worker that ends is replaced and its part is done again, up to `TRIES` times.
 """
 
-import json
 import multiprocessing
 import signal
 from collections import Counter
@@ -12,7 +11,7 @@ from contextlib import suppress
 from multiprocessing import connection
 from typing import Any
 
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import ContentError
 from attn_cli.scanning import worker
 from attn_cli.scanning.corpus import Part
 from attn_cli.scanning.engines import Done, Engine, Events, Working
@@ -109,8 +108,7 @@ class _House:
             part, one.part = one.part, None
             yield Done(part, data)
         else:
-            code, message, hint = json.loads(data)
-            raise (UsageError if code == UsageError.exit_code else ContentError)(message, hint)
+            raise worker.problem_of(data)
 
     def _lost(self, one: _Worker) -> Events:
         """A worker that has ended: its part is done again by another."""

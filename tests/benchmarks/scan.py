@@ -1,27 +1,34 @@
 """How fast a scan is: beside a bare loop of `session.trace`, and on several workers.
 
     python tests/benchmarks/scan.py [--model tiny] [--text FILE] [--prompts 200] [--workers 1,2]
+                                    [--clusters 1,2]
 
 One thread each. In one process three loops over the same prompts take turns with a scan of them:
 of `session.trace` as it is, of one that keeps the weights alone, and of one that keeps nothing.
 Then worker processes scan the file, start-up excluded: the clock runs from when all of them have
-the model open. Nothing is asserted.
+the model open. With --clusters so do real Dask schedulers and workers. Nothing is asserted.
 """
 
 import argparse
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
 
+from clusters import cluster
 from processes import machine
 
 from attn_cli import session, vocabulary
 from attn_cli.maths import cores
+from attn_cli.scanning.cluster import on_cluster
 from attn_cli.scanning.corpus import Corpus, Part, corpus
 from attn_cli.scanning.engines import Done, Engine, Working
-from attn_cli.scanning.job import Job
+from attn_cli.scanning.job import Job, digest_of
 from attn_cli.scanning.measuring import Scanner
 from attn_cli.scanning.workers import on_workers
 
@@ -93,17 +100,31 @@ def on_engine(engine: Engine, parts: Iterator[Part], count: int) -> tuple[float,
     return tokens / (ended - began), ended - began
 
 
-def on_processes(model: str, read: Corpus, counts: list[int], parts: int) -> None:
-    """Tokens a second of workers, in turns."""
-    speeds: dict[int, list[float]] = {count: [] for count in counts}
+def in_turns(kind: str, engines: Mapping[int, Callable[[], Engine]], read: Corpus, parts: int
+             ) -> None:  # fmt: skip
+    """Tokens a second of engines of so many workers each."""
+    speeds: dict[int, list[float]] = {count: [] for count in engines}
     for _ in range(_TURNS):
-        for count in counts:
-            engine = on_workers(job_of(model), count, count)
-            speeds[count].append(on_engine(engine, islice(read.parts(), parts), count)[0])
-    first = median(speeds[counts[0]])
-    print(f"{model}: tokens a second of worker processes, one thread each")
+        for count, engine in engines.items():
+            speeds[count].append(on_engine(engine(), islice(read.parts(), parts), count)[0])
+    first = median(next(iter(speeds.values())))
+    print(f"tokens a second of {kind}, one thread each")
     for count, found in speeds.items():
-        print(f"  {count} workers {median(found):9,.0f}   {median(found) / first:.2f} times")
+        each = " ".join(f"{one:,.0f}" for one in found)
+        print(f"  {count} {median(found):9,.0f}   {median(found) / first:.2f} times ({each})")
+
+
+def on_clusters(job: Job, read: Corpus, counts: list[int], parts: int) -> None:
+    """Each of its own scheduler and workers, which wait while others work."""
+    whole = replace(job, model_digest=digest_of(session.load(job.model)))
+    with ExitStack() as stack:
+        engines = {}
+        for count in counts:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            there = stack.enter_context(cluster(folder, count))
+            engines[count] = partial(on_cluster, whole, there.address)
+        time.sleep(5)  # until all have come
+        in_turns("workers of Dask clusters", engines, read, parts)
 
 
 def main() -> None:
@@ -113,12 +134,19 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--parts", type=int, default=1000)
     parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--clusters", default="")
     options = parser.parse_args()
     cores.use(1)
     read = corpus([options.text])
     print(machine())
-    beside_loops(options.model, read, options.prompts)
-    on_processes(options.model, read, [int(n) for n in options.workers.split(",")], options.parts)
+    if options.prompts:
+        beside_loops(options.model, read, options.prompts)
+    job = job_of(options.model)
+    if counts := [int(count) for count in options.workers.split(",") if count]:
+        engines = {count: partial(on_workers, job, count, count) for count in counts}
+        in_turns("worker processes", engines, read, options.parts)
+    if counts := [int(count) for count in options.clusters.split(",") if count]:
+        on_clusters(job, read, counts, options.parts)
 
 
 if __name__ == "__main__":

@@ -326,6 +326,11 @@ OF_COMMANDS = (
         "duplicate、induction、sink。",
     ),
     ("Processes that share the work, and the threads.", "分担工作和线程的进程数。"),
+    (
+        "Measure on the workers of a Dask cluster: tcp://HOST:PORT, or the file that its scheduler "
+        "has written.",
+        "在 Dask 集群的工作进程上测量：tcp://HOST:PORT，或其调度器写出的文件。",
+    ),
     ("Stop at the first line that cannot be read.", "遇到第一个无法读取的行就停止。"),
     (
         "Forget the parts that an earlier run has left beside --out.",
