@@ -80,10 +80,13 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, 
     """The lines of what comes in parts, without their ends, each as soon as it is there.
 
     With each, whether another one is there already. None stands for one that has more than
-    `longest` bytes, which are not kept.
+    `longest` bytes, which are not kept. Raises ContentError where a line does not seem to end.
     """
-    begun, too_long = bytearray(), False
+    begun, too_long, since = bytearray(), False, 0
     for part in parts:
+        since = 0 if b"\n" in part else since + len(part)
+        if since > _MOST:
+            raise ContentError("a line has more than 1 GiB")
         pieces = part.split(b"\n")
         for place, piece in enumerate(pieces):
             if place:  # a newline stands before it

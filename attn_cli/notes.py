@@ -1,6 +1,7 @@
 """What a result says beside its numbers: of model and prompt, of settings and arrays."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -101,13 +102,14 @@ def _context_notes(model: Model, prompt: Prompt, added: int) -> tuple[Note, ...]
 
 def _spelt(prompt: Prompt) -> list[str]:
     """The words of the prompt that are cut into tokens of less than two letters on average."""
-    owner = {at: i for i, token in enumerate(prompt.tokens) for at in range(*token.span)}
+    starts = sorted({begin for begin, end in (t.span for t in prompt.tokens) if begin < end})
     found = []
     start = len(prompt.text)
     words = [(word[0], word.start()) for word in _WORD.finditer(prompt.text)]
     words += [(word[0], start + word.start()) for word in _WORD.finditer(prompt.pair)]
     for word, begin in words:
-        pieces = len({owner.get(at) for at in range(begin, begin + len(word))})
+        first, after = (bisect_left(starts, at) for at in (begin, begin + len(word)))
+        pieces = after - first + (starts[first : first + 1] != [begin])
         # Scripts without capitals (Chinese, say) have one token to a character anyway.
         if len(word) < 2 * pieces and pieces > 1 and word.lower() != word.upper():
             found.append(word)

@@ -148,7 +148,7 @@ DOCUMENTS = ("json", "csv", "npz", "schema", "check", "saved", "__init__")
 PAGES = [path for path in VIEWS if path.stem not in DOCUMENTS]
 DRAWERS = (
     "table", "matrix", "strips", "folding", "charts", "drawers", "cells", "heatmap", "dots",
-    "lines", "svg", "screen",
+    "lines", "svg", "screen", "width",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT, write_all
-from attn_cli.errors import AttnError, ContentError, UsageError
+from attn_cli.errors import AttnError, ContentError, UsageError, bounded
 from attn_cli.files import is_read, reason
 from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note, sentence
@@ -276,7 +276,7 @@ def to_stderr(text: str) -> None:
 
     stream = CURRENT.get().stderr
     try:
-        write_all(stream, (visible(text) + "\n").encode("utf-8", "replace"))
+        write_all(stream, (bounded(visible(bounded(text))) + "\n").encode("utf-8", "replace"))
     except (OSError, ValueError, AttributeError):
         return  # nobody can be told
 

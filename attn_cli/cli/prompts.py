@@ -33,7 +33,7 @@ def reader(options: PromptOptions, model: "Model") -> "Callable[..., Prompt]":
     """What makes a prompt for a model of a text or ids, with the options on how to read it."""
     from attn_cli.reading import tokenise
 
-    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
+    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids", model)
     typed = {"--pair": options.pair, "--target": options.target}
     return partial(
         tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
@@ -65,7 +65,7 @@ def answers(
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**single(options, sample or model.facts.sample)))
+        found = _begun(answer, read(**single(options, model, sample)))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
@@ -193,14 +193,14 @@ def kept(
     }
 
 
-def single(options: PromptOptions, sample: str) -> dict[str, Any]:
-    """The prompt as it was given: a text, or ids."""
+def single(options: PromptOptions, model: "Model", sample: str = "") -> dict[str, Any]:
+    """The prompt as it was given: a text, or ids. Without one the `sample`, or the model's own."""
     refuse_two(options)
     if options.ids is not None:
-        return {"ids": _ids(options.ids, "--ids")}
+        return {"ids": _ids(options.ids, "--ids", model)}
     if options.text not in (None, "-"):
         return {"text": checked(options.text, "TEXT")}
-    parts, where = _source(options, sample)
+    parts, where = _source(options, sample or model.facts.sample)
     text, notes = files.decode(files.joined(parts, where), where)
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
@@ -225,7 +225,9 @@ def checked(text: str, what: str) -> str:
     return text
 
 
-def _ids(text: str, option: str) -> tuple[int, ...]:
+def _ids(text: str, option: str, model: "Model") -> tuple[int, ...]:
+    from attn_cli.reading import typed_id
+
     parts = [part.strip() for part in text.split(",")]
     if not any(parts):
         raise UsageError(f"{option} holds no ids", f"for example {option} 5,6,7")
@@ -233,7 +235,7 @@ def _ids(text: str, option: str) -> tuple[int, ...]:
         if not re.fullmatch(r"[+-]?[0-9]+", part, re.ASCII):
             what = f"{shorten(part)!r} is no id" if part else "an id is missing between two commas"
             raise UsageError(f"{option} {shorten(text)}: {what}", _IDS.format(option=option))
-    return tuple(parse.integer(part, option, 0, 10**9 - 1) for part in parts)
+    return tuple(typed_id(model, part, option) for part in parts)
 
 
 def _source(options: PromptOptions, sample: str = "") -> tuple[Iterator[bytes], str]:

@@ -17,7 +17,8 @@ from attn_cli.errors import ContentError
 
 _WAIT = 1.0  # seconds
 _PART = 1 << 16  # bytes: what a pipe holds
-_NO_PAGER = (126, 127)  # a shell's word for a command that is not there
+# A pager that fails, or a shell's word for one that is not there; what is interrupted has shown.
+_NO_PAGER = frozenset(range(1, 128)) - {2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,7 +109,7 @@ class Fused(NamedTuple):
         apart = prod(shape) if turned else outputs  # what the bytes divide by
         if ours and (not fits or not apart or outputs % shares or tensor.size % apart):
             raise ContentError(
-                f"{where}: the tensor {place} is {_by(shape)}, the config asks for "
+                f"{where}: the tensor {place} is {_by(shape)}, its settings ask for "
                 f"{self.experts} experts"
             )
 
@@ -305,14 +305,14 @@ def bind(
         if name not in shapes:
             raise ContentError(
                 f"{where}: the tensor {shorten(place)} has no place in this family",
-                "the config and the weights may belong to different models",
+                "the settings and the weights may belong to different models",
             )
         found, wanted = kept.of(tensors).shape, shapes[name]
         if kept.arrange is transposed:
             wanted = wanted[::-1]
         if found != wanted:
             raise ContentError(
-                f"{where}: the tensor {place} is {_by(found)}, the config asks for {_by(wanted)}"
+                f"{where}: the tensor {place} is {_by(found)}, its settings ask for {_by(wanted)}"
             )
     return Weights(tensors=tensors, stored=stored)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 
 import numpy as np
-from rich.cells import cell_len
 
 from attn_cli.views import numbers, panels, table
 from attn_cli.views.formats import Drawing
@@ -13,6 +12,7 @@ from attn_cli.views.look import Look
 from attn_cli.views.markup import document, element, text
 from attn_cli.views.matrix import FINE, as_laid_out, titled
 from attn_cli.views.panels import INK, LINE, PAPER, TEXT, Cell, Squares
+from attn_cli.views.width import cell_len
 from attn_cli.words import sentence
 
 _COLUMNS, _ADVANCE = 96, 0.6  # columns of a line of text; a column's width over its height

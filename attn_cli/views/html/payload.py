@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli import __version__, vocabulary
+from attn_cli.errors import bounded
 from attn_cli.notes import place
 from attn_cli.records import Attention, Ending, Prediction, Prompt, Trace
 from attn_cli.views import numbers
@@ -47,7 +48,7 @@ def data(trace: Trace) -> dict[str, Any]:
         "masks": masks.found,
         "next": list(_predictions(trace)),
         "routing": learned.routing(trace),
-        "notes": [visible(str(said)) for said in trace.notes],
+        "notes": [visible(bounded(str(said))) for said in trace.notes],
     }
 
 
