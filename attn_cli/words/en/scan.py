@@ -15,7 +15,9 @@ SENTENCES = {
     "scan.what": "Every number is a mean over all queries that have it, in a decoder without each "
     "prompt's first. ± is the standard deviation; 5 %, median and 95 % come from a sketch and are "
     "at most 1/64 of themselves away. `effective` is 2 to the power of the entropy: among how many "
-    "keys a query shares its weight out.",
+    "keys a query shares its weight out. `weighted` is what the first key gets where each weight "
+    "is multiplied by the length of its value after W_O, each row divided by its sum (Kobayashi et "
+    "al. 2020); `weighted previous` and so on are those of the other keys.",
     "scan.examples": "the best examples of {head}, one from each prompt",
     "scan.pairs": "what {head} joins most: the key that a query weighs most, the first token left "
     "out",
