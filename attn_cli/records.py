@@ -129,7 +129,8 @@ class Passed(NamedTuple):
 
     Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
     layers are counted on, as if they were those of a stack `passes`. `experts` says where its
-    tokens were routed to, if it is a mixture whose attention is recorded.
+    tokens were routed to, if it is a mixture whose attention is recorded. Of what the layer gives
+    so many numbers are NaN or infinite (`nonfinite`).
     """
 
     stack: str
@@ -139,6 +140,7 @@ class Passed(NamedTuple):
     read: int
     size: int
     experts: Experts | None = None
+    nonfinite: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

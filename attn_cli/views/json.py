@@ -1,6 +1,6 @@
 """Documents: strict JSON. Masked −∞ and every non-finite is null."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from attn_cli import __version__, vocabulary
+from attn_cli.notes import NONFINITE
 from attn_cli.records import Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note, in_english
@@ -77,6 +78,22 @@ def trace_pieces(trace: Trace) -> Iterator[bytes]:
     yield b"]," + encode(_after(trace), line=True)[1:]
 
 
+def told(notes: Iterable[Note]) -> dict[str, Any]:
+    """The notes of a document, and of those on numbers that are NaN or infinite what is counted
+    there: of which tensor, array or other numbers, and where."""
+    found = [
+        {
+            "name": note.values.get("name") or NONFINITE[note.key],
+            "where": in_english(note.values["where"]) if "where" in note.values else None,
+            "count": note.values["count"],
+        }
+        for note in notes
+        if note.key in NONFINITE
+    ]
+    more = {"nonfinite": found} if found else {}
+    return {**more, "notes": list(map(in_english, notes))}
+
+
 def _before(trace: Trace) -> dict[str, Any]:
     """What stands before the blocks of a trace's document."""
     shared = envelope("trace", trace.model, trace.prompt, trace.settings)
@@ -88,7 +105,7 @@ def _before(trace: Trace) -> dict[str, Any]:
 def _after(trace: Trace) -> dict[str, Any]:
     """What stands after them."""
     following = [record(entry) for entry in trace.next]
-    return {**experts(trace), "next": following, "notes": list(map(in_english, trace.notes))}
+    return {**experts(trace), "next": following, **told(trace.notes)}
 
 
 def experts(trace: Trace) -> dict[str, Any]:
@@ -120,12 +137,7 @@ def document(
 ) -> dict[str, Any]:
     """The `attn.COMMAND/1` document of another command; `result` is an analysis record."""
     shared = envelope(command, model, prompt, settings)
-    return {
-        **shared,
-        "prompt": record(prompt),
-        "result": record(result),
-        "notes": list(map(in_english, notes)),
-    }
+    return {**shared, "prompt": record(prompt), "result": record(result), **told(notes)}
 
 
 def envelope(
