@@ -174,11 +174,13 @@ def ask(
     special: bool = True,
     chat: bool = False,
     max_memory: int | None = 0,
+    made: room.Made = room.NOTHING_MADE,
     force_context: bool = False,
 ) -> Question:
     """What `trace` is asked, checked; see there. Raises UsageError and ContentError.
 
-    With `max_memory` None, whether there is room is for the caller to ask.
+    With `max_memory` None, whether there is room is for the caller to ask; there has to be some for
+    what will be `made` of the trace too.
     """
     opened = load(model) if isinstance(model, str) else model
     _check_names(arrays := frozenset(arrays))
@@ -195,7 +197,7 @@ def ask(
         whole=next and bool(predicted(opened, prompt)),
     )  # fmt: skip
     if max_memory is not None:
-        room.check(opened, prompt, request, max_memory)
+        room.check(opened, prompt, request, max_memory, made=made)
     settings |= {**parse.named(where), **prompt.settings, **opened.settings}
     return Question(opened, prompt, request, blocks, settings, top if next else 0, ending)
 

@@ -291,8 +291,8 @@ def _pieces(
     facts, plain = model.facts, model.facts.residual in _PLAIN
     layers = range(where.layer + 1 if where.crosses else max(where.layer, 1))
     request = request_for(facts, prompt, where.stack, positions, layers, changes, whole=False)
-    writers = where.layer * (facts.heads_of(where.stack) + 3)
-    kept = 0 if plain else 8 * writers * facts.model_width
+    writers = (1 if plain else where.layer) * (facts.heads_of(where.stack) + 3)
+    kept = 8 * writers * facts.model_width
     room.check(model, prompt, request, max_memory, per_token=kept)
     stream = Stream()
     for step in split(facts, session.records(model, prompt.last.ids, request), where.stack):

@@ -67,7 +67,7 @@ def command(
 
     Then the next-token prediction. Layer 0, head 0 unless you choose others.
     """
-    from attn_cli import session
+    from attn_cli import room, session
 
     model = prompt.load()
     where = attention.of(model.facts)
@@ -91,6 +91,7 @@ def command(
             **_asked(kind, arrays, drawing),
             next=not (no_next or picture), top=top, ending=whole or FORMATS[kind].drawn,
             **typed, stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
+            made=room.Made(*FORMATS[kind].takes),
         )  # fmt: skip
         found = replace(found, settings={**found.settings, **settings}, notes=found.notes + notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}

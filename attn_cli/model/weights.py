@@ -99,6 +99,8 @@ class Weights:
         array = self.stored[name].arrange(self.tensor(name).read()).astype(self.dtype, copy=False)
         if self.hold:
             self.held[name] = array
+            if self.tensor(name).dtype != "F32":  # it is a copy
+                self.tensor(name).release()
         return array
 
     def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:

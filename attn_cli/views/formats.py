@@ -13,6 +13,7 @@ class Format(NamedTuple):
     which arrays that takes, or refuses (see `Drawing`). `places`: the layers and heads that are
     drawn where none are chosen. `page`: the module whose `render` draws the items of a page as
     bytes: its picture, or in a view that was asked for the page as on a screen; `needed` as above.
+    `takes`: the memory that writing a trace takes, as `room.Made` has it.
     """
 
     suffixes: tuple[str, ...]
@@ -22,6 +23,7 @@ class Format(NamedTuple):
     drawn: bool = False
     places: str = ""
     page: str = ""
+    takes: tuple[float, ...] = ()
 
     def chosen(self, layer: str | None, head: str | None) -> tuple[str | None, str]:
         """The layers and heads that were asked for; where none were, this format's, or else the
@@ -45,10 +47,10 @@ class Drawing(NamedTuple):
 
 FORMATS = {
     "table": Format((".txt",)),
-    "json": Format((".json",), documents=True),
+    "json": Format((".json",), documents=True, takes=(0, 0, 3.2)),
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv"),
-    "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
+    "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz", takes=(1,)),
     "svg": Format((".svg",), page="attn_cli.views.svg"),
     "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
     "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),

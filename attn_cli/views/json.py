@@ -69,12 +69,12 @@ def trace_document(trace: Trace, *, values: bool = True) -> dict[str, Any]:
 
 
 def trace_pieces(trace: Trace) -> Iterator[bytes]:
-    """The same as a line in pieces, a block's each: a whole one may be larger than the trace."""
+    """The same as a line in pieces, an array's each: a whole one may be larger than the trace."""
     yield encode(_before(trace))[:-1] + b',"attention":['
     for place, block in enumerate(trace.attention):
         if place:
             yield b","
-        yield encode(_block(block, values=True))
+        yield from _block_pieces(block)
     yield b"]," + encode(_after(trace), line=True)[1:]
 
 
@@ -232,10 +232,23 @@ def _absent(name: str, value: Any) -> bool:
     return bool(np.isnan(value)) if isinstance(value, float) else not len(value)
 
 
+def _block_pieces(block: Attention) -> Iterator[bytes]:
+    yield encode(_of_block(block))[:-1] + b',"arrays":{'
+    for place, (name, array) in enumerate(block.arrays.items()):
+        yield b"," * bool(place) + encode(name) + b":"
+        yield encode(array_document(block, name, array))
+    yield b"}}"
+
+
 def _block(block: Attention, *, values: bool) -> dict[str, Any]:
     arrays = {name: array_document(block, name, array) for name, array in block.arrays.items()}
     for found in () if values else arrays.values():
         del found["values"]
+    return {**_of_block(block), "arrays": arrays}
+
+
+def _of_block(block: Attention) -> dict[str, Any]:
+    """What a block's document says before its arrays."""
     return {
         "stack": block.stack,
         "kind": block.kind,
@@ -246,7 +259,6 @@ def _block(block: Attention, *, values: bool) -> dict[str, Any]:
         "keys": list(block.keys),
         "scale": np.float32(block.scale),
         **({"soft_cap": np.float32(block.soft_cap)} if block.soft_cap else {}),
-        "arrays": arrays,
     }
 
 
