@@ -16,6 +16,7 @@ from attn_cli.maths.experts import TOGETHER
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
 from attn_cli.model.family import Model, output_matrix
+from attn_cli.model.roles import EXPERTS, place_of
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import OF_EXPERTS
 from attn_cli.records import Address, Facts, Prompt
@@ -25,6 +26,7 @@ from attn_cli.records import Address, Facts, Prompt
 _BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
 # Two blocks of so many queries and all keys are at work on each thread.
 _BLOCKS = 2
+_OF_TOKEN = 500  # bytes of each token that a tokenizer knows
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
@@ -111,17 +113,17 @@ def check(
     have = allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
-        need = 0
+        need, working, after = of_tokenizer(model), 0, made.bytes
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
             parts = _parts(run.model, asked, fewer, forgotten=forgotten)
-            longest = max(fewer.values())
-            working = times * (parts.working + kept) + of_file(run.model, longest)
-            after = made.of_block * parts.block + made.of_array * parts.array
-            after += made.of_all * times * parts.recorded + (made.bytes if not need else 0)
-            need += times * parts.recorded + _held(run.model) + max(working, int(after))
-        return need
+            need += times * parts.recorded + _held(run.model)
+            own = times * (parts.working + kept) + of_file(run.model, asked, max(fewer.values()))
+            working = max(working, own)  # of passes side by side one goes on while the other waits
+            after += int(made.of_block * parts.block + made.of_array * parts.array)
+            after += int(made.of_all * times * parts.recorded)
+        return need + max(working, after)
 
     need = bytes_of(lambda *given: given)
     if need > have:
@@ -134,6 +136,11 @@ def check(
         )
 
 
+def of_tokenizer(model: Model) -> int:
+    """The bytes of a tokenizer."""
+    return 0 if model.tokenizer.problem else _OF_TOKEN * model.facts.vocabulary
+
+
 def _held(model: Model) -> int:
     """The bytes of the tensors that are kept for many passes, in memory or as pages of the file.
 
@@ -143,17 +150,20 @@ def _held(model: Model) -> int:
     if not weights.hold:
         return 0
     rows = model.family.embedding if output_matrix(model) != model.family.embedding else ""
-    return 4 * sum(prod(weights.tensor(name).shape) for name in weights.stored if name != rows)
+    kept = [weights.tensor(name) for name in weights.stored if name != rows]
+    # The pages of a tensor are given back once a copy in float32 is made of it.
+    pages = max((tensor.size for tensor in kept if tensor.dtype != "F32"), default=0)
+    return 4 * sum(prod(tensor.shape) for tensor in kept) + pages
 
 
-def of_file(model: Model, positions: int) -> int:
+def of_file(model: Model, request: Request, positions: int) -> int:
     """The bytes of what is there of a file meanwhile: the pages of a layer, and the matrices that
     are made of what it stores, of one network at a time.
 
     For a few positions both are there some rows at a time, and none twice that are kept.
     """
     weights, number = model.weights, np.dtype(model.weights.dtype).itemsize
-    untrained = _untrained(model)
+    untrained, networks = _untrained(model), _has_networks(request)
     if weights.hold or (positions <= POSITIONS and not untrained):
         return 0
     sizes: Counter[str] = Counter()
@@ -162,6 +172,9 @@ def of_file(model: Model, positions: int) -> int:
         network, *parts = name.rsplit(".", 2)
         if len(parts) < 2 or not any(map(str.isdigit, network.split("."))):
             continue  # a vector, or the matrix of all tokens, of which only rows are read
+        part = place_of(name, model.facts, model.family.embedding).part
+        if not networks and part in ("feed_forward", EXPERTS):
+            continue
         tensor = weights.tensor(name)
         if not untrained:
             pages[_layer_of(name)] += tensor.size
@@ -171,9 +184,7 @@ def of_file(model: Model, positions: int) -> int:
     expert, together = _experts(model)
     if expert and (expert.dtype != "F32" or number != 4):
         sizes[OF_EXPERTS] = 3 * prod(expert.shape) * min(together, model.facts.experts[0])
-    return (
-        number * max(sizes.values(), default=0) + max(pages.values(), default=0) + 8 * untrained
-    )
+    return number * max(sizes.values(), default=0) + max(pages.values(), default=0) + 8 * untrained
 
 
 def _layer_of(name: str) -> str:
@@ -247,11 +258,16 @@ def _parts(model: Model, request: Request, tokens: Tokens, *, forgotten: bool) -
         largest if forgotten else sum(blocks),
         largest,
         max((size for sizes in arrays for size in sizes.values()), default=0),
-        number * (most * _of_layer(model) + working),
+        number * (most * _of_layer(model, networks=_has_networks(request)) + working),
     )
 
 
-def _of_layer(model: Model) -> int:
+def _has_networks(request: Request) -> bool:
+    """Whether a pass comes to a feed-forward network: not where it stops in layer 0 before it."""
+    return request.whole or "mlp_output" in request.arrays or any(b.layer for b in request.blocks)
+
+
+def _of_layer(model: Model, *, networks: bool = True) -> int:
     """How many numbers a layer works with for each token."""
     facts = model.facts
     width, every = facts.model_width, facts.heads * facts.head_width
@@ -265,7 +281,7 @@ def _of_layer(model: Model) -> int:
     if expert:  # of each that is asked, what enters and leaves, the gate and what it opens
         inner, asked = prod(expert.shape) // width, min(facts.experts[1], together)
         network += asked * 2 * (width + inner)
-    return max(attention, network)
+    return max(attention, network * networks)
 
 
 def _inner(model: Model) -> int:

@@ -67,7 +67,7 @@ def command(
 
     Then the next-token prediction. Layer 0, head 0 unless you choose others.
     """
-    from attn_cli import room, session
+    from attn_cli import session
 
     model = prompt.load()
     where = attention.of(model.facts)
@@ -91,7 +91,6 @@ def command(
             **_asked(kind, arrays, drawing),
             next=not (no_next or picture), top=top, ending=whole or FORMATS[kind].drawn,
             **typed, stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
-            made=room.Made(*FORMATS[kind].takes),
         )  # fmt: skip
         found = replace(found, settings={**found.settings, **settings}, notes=found.notes + notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}
@@ -149,12 +148,16 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
 def _asked(kind: str, arrays: set[str], drawing: Drawing) -> dict[str, Any]:
     """What a format keeps of a pass: what is drawn tells of every token, a document just of those
     that were asked for."""
+    from attn_cli import room
+
     form, chosen = FORMATS[kind], kept(drawing.prompt, drawing.shown)
+    made = room.Made(*form.takes)
     if kind != "table" and not (form.drawn or form.page):
-        return {"arrays": arrays, "positions": chosen}
+        return {"arrays": arrays, "positions": chosen, "made": made}
     if kind != "table":
         arrays = import_module(form.page or form.arrays).needed(drawing)
-    return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
+    rows = {at: some for at, (some, _) in chosen.items() if some}
+    return {"arrays": arrays, "rows": rows, "made": made}
 
 
 def _continued(
