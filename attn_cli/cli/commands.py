@@ -45,7 +45,7 @@ COMMANDS = {
                     ("attn_cli.analysis.lens:Lens",), lacks=("layout",)),
     "compare": Command("Two prompts, two models or a what-if, step by step.",
                        ("attn_cli.analysis.compare:Comparison", "attn_cli.scanning.compare:Shifts"),
-                       ("table", "json", "ndjson", "csv", "svg"), lacks=("layout",),
+                       lacks=("layout",),
                        views=_VIEWS),
     "why": Command("The arithmetic of one cell; who wrote what a head matched.",
                    ("attn_cli.analysis.why:Cell", "attn_cli.analysis.entry:Entry",

@@ -111,14 +111,9 @@ def command(
     from attn_cli.views import compare as view
 
     if compare_scans.are_results(prompt.text, prompt.other):
-        given = [compare_scans.chosen(group, but=("text", "other", "quiet"))
-                 for group in (prompt, attention, what_if)]  # fmt: skip
-        own = {"--layer": layer != "all", "--head": head != "all", "--query": bool(query),
-               "--key": bool(key), "--step": bool(step), "--top": top != 5}  # fmt: skip
-        every = {name: was for each in (*given, own) for name, was in each.items()}
-        return compare_scans.command(prompt.text, prompt.other, every, out, quiet=prompt.quiet)
-    if output.chosen_format("compare", out) == "csv":
-        raise UsageError("csv is of two results of attn scan", "--format json")
+        own = {"layer": layer != "all", "head": head != "all", "query": query, "key": key,
+               "step": step, "top": top != 5}  # fmt: skip
+        return compare_scans.command(prompt, (attention, what_if), own, out)
     typed = what_if.settings()
     mine, other = prompt.sides(changes=bool(vocabulary.changes(typed)))
     left, right = prompt.models()

@@ -1,6 +1,6 @@
 """`attn compare` with the results of two scans in place of two prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TABLES = (".parquet",)
 _SUFFIXES = (*_TABLES, ".json", ".jsonl", ".ndjson")
+_NAMES = ("text", "other", "quiet")
 _FROM = "attn scan FILE… --out results.parquet writes them"
 
 
@@ -31,13 +32,16 @@ def are_results(left: str | None, right: str | None) -> bool:
     return all(known) or any(suffix in _TABLES for suffix in suffixes)
 
 
-def command(left: str | None, right: str | None, given: Mapping[str, bool], out: OutputOptions, *,
-            quiet: bool) -> int:  # fmt: skip
-    """Compares two results; `given` are the options of passes, and whether they were given."""
+def command(prompt: Any, groups: Sequence[Any], own: Mapping[str, Any], out: OutputOptions) -> int:
+    """Compares two results, which the prompt names. Raises UsageError for options of passes: those
+    of `groups`, and the command's `own` that were given."""
     from attn_cli.scanning.compare import Side, compare
     from attn_cli.views import shifts as view
 
-    for option in (option for option, value in given.items() if value):
+    left, right, quiet = prompt.text, prompt.other, prompt.quiet
+    given = {name: was for one in (prompt, *groups) for name, was in _chosen(one).items()}
+    for name in (name for name, value in {**given, **own}.items() if value):
+        option = f"--{name.replace('_', '-')}"
         raise UsageError(
             f"{option} does nothing with two results", "they are of scans that are done"
         )
@@ -51,8 +55,7 @@ def command(left: str | None, right: str | None, given: Mapping[str, bool], out:
     draw = view.picture if output.is_picture(kind, out) else view.page
     page = partial(draw, one.model, found)
     settings = {**one.settings, "left": left, "right": right}
-    written = view.rows(found) if kind == "csv" else ()
-    answer = output.Result(page, found, one.model, None, settings, notes, written=written)
+    answer = output.Result(page, found, one.model, None, settings, notes)
     return output.deliver("compare", out, [answer], quiet=quiet)
 
 
@@ -74,13 +77,13 @@ def _read(name: str, *, quiet: bool) -> "Saved":
     return found
 
 
-def chosen(options: Any, *, but: tuple[str, ...]) -> dict[str, bool]:
+def _chosen(options: Any) -> dict[str, bool]:
     """The options of a group by their names, and whether they are not as they are unasked."""
     asked = CURRENT.get().environ.get("ATTN_MODEL")
     found = {}
-    for one in (one for one in fields(options) if one.name not in but):
+    for one in (one for one in fields(options) if one.name not in _NAMES):
         value = getattr(options, one.name)
         value = tuple(value) if isinstance(value, list) else value
         unasked = [one.default] + [(asked,)] * (one.name == "model")
-        found[f"--{one.name.replace('_', '-')}"] = value not in unasked
+        found[one.name] = value not in unasked
     return found

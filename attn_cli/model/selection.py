@@ -7,10 +7,10 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.maths.attention import BEFORE_SUM, Attended, Relation
-from attn_cli.maths.kept import Blocks, Keep, Measure
+from attn_cli.maths.kept import Arrays, Blocks, Keep, Measure
 from attn_cli.maths.masks import Visible
 from attn_cli.maths.products import Map, pulls
-from attn_cli.records import Address, Arrays
+from attn_cli.records import Address
 
 # An array, or what makes it if it is wanted.
 Lazy = np.ndarray | Blocks | Callable[[], np.ndarray]

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from attn_cli import files, machine
+from attn_cli import machine
 from attn_cli.errors import ContentError, shorten, size
 from attn_cli.views import parquet
 from attn_cli.views.json import encode, record
 from attn_cli.views.saved import command_of, parsed
+from attn_cli.writing import write_all
 
 DAMAGED = "it is damaged, or was changed since attn wrote it"
 UNREADABLE = "it begins as Parquet and cannot be read"
@@ -33,7 +34,7 @@ def main() -> None:
             found = rows(given.read(), allowed)
     except ContentError as problem:
         found = {"problem": [problem.message, problem.hint]}
-    files.write_all(1, encode(found))
+    write_all(1, encode(found))
     os._exit(0)  # the library has threads that may not end
 
 

@@ -36,13 +36,13 @@ def _apart(data: bytes) -> dict[str, Any]:
     """What a process of its own reads: damaged bytes can end the one that has the library."""
     path = os.pathsep.join(filter(None, sys.path))
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "attn_cli.views.parquet_apart"], input=data, capture_output=True,
-            check=False, timeout=_PATIENCE, env={**os.environ, "PYTHONPATH": path},
+        found = subprocess.check_output(
+            [sys.executable, "-m", "attn_cli.views.parquet_apart"], input=data,
+            stderr=subprocess.DEVNULL, timeout=_PATIENCE, env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
         )  # fmt: skip
-        return parsed(done.stdout)
-    except (subprocess.TimeoutExpired, OSError, ContentError):
+        return parsed(found)
+    except (subprocess.SubprocessError, OSError, ContentError):
         raise ContentError(parquet_apart.UNREADABLE, DAMAGED) from None
 
 

@@ -43,6 +43,7 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
         "model": _facts(),
         "prompt": _prompt(),
         "settings": {"type": "object", "properties": _settings(command)},
+        "nonfinite": {"type": "array", "items": _nonfinite()},
         "notes": {"type": "array", "items": {"type": "string"}},
     }
     if command == "trace":
@@ -60,7 +61,7 @@ def schema(command: str, result: tuple[type, ...] = ()) -> dict[str, Any]:
         "title": f"attn.{command}/1",
         "$defs": _VALUES,
     }
-    return {**head, **_object(shared, ("experts",))}
+    return {**head, **_object(shared, ("experts", "nonfinite"))}
 
 
 def line_schema(document: dict[str, Any]) -> dict[str, Any]:
@@ -215,6 +216,12 @@ def _experts() -> dict[str, Any]:
             "shares": {"$ref": "#/$defs/values"},
         }
     )
+
+
+def _nonfinite() -> dict[str, Any]:
+    """How many numbers of a tensor, an array or a result are NaN or infinite, and where."""
+    where = {"type": ["string", "null"]}
+    return _object({"name": _SIMPLE[str], "where": where, "count": _SIMPLE[int]})
 
 
 def _array(spec: vocabulary.ArraySpec) -> dict[str, Any]:

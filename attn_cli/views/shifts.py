@@ -1,15 +1,11 @@
 """The page of `attn compare` with two results of scans: which heads have moved most."""
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attn_cli.records import Facts
 from attn_cli.views import numbers
-from attn_cli.views.csv import cell
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Say, say
 from attn_cli.views.scan import at, name_of
 from attn_cli.views.text import visible
@@ -48,16 +44,6 @@ def picture(model: Facts, found: "Shifts") -> Page:
         name = note("shifts.picture", which=which)
         items.append(Matrix(name, sizes, layers, heads, note("scan.axes"), most=most))
     return items
-
-
-def rows(found: "Shifts") -> Iterator[bytes]:
-    """A row for each shift, as CSV."""
-    out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n").writerow
-    write(found.shifts[0]._fields)
-    for one in found.shifts:
-        write([cell(value) if isinstance(value, str) else value for value in one])
-    yield out.getvalue().encode()
 
 
 def _headline(model: Facts, found: "Shifts") -> list[Say]:

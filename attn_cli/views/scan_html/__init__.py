@@ -38,8 +38,12 @@ def render(
         part = _one(model, found, head, column, tops, drawn if own else (), why if own else None,
                     shown=own)  # fmt: skip
         yield part.encode("utf-8", "replace")
-    script = files(__package__).joinpath("page.mjs").read_text("utf-8")
+    script = _file("sorting", "mjs")
     yield f"</main>{element('script', script)}</body></html>\n".encode()
+
+
+def _file(name: str, kind: str) -> str:
+    return files(__package__).joinpath(f"{name}.{kind}").read_text("utf-8")
 
 
 def _top(head: "Head", place: int) -> float:
@@ -49,7 +53,7 @@ def _top(head: "Head", place: int) -> float:
 
 
 def _head(model: Facts, found: "Scan", settings: Mapping[str, Any], notes: Sequence[Note]) -> str:
-    css = files(__package__).joinpath("page.css").read_text("utf-8")
+    css = _file("looks", "css")
     headline = sentence(
         "scan.headline", heads=len(found.heads),
         prompts=grouped(found.prompts, "scan.prompts_one", "scan.prompts_many"),
