@@ -2,13 +2,15 @@
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from attn_cli import vocabulary
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.model.family import Model
 from attn_cli.model.what_if import Changes
 from attn_cli.reading import token_of
@@ -16,6 +18,14 @@ from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.words import Note, few, grouped, note
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
+TENSOR, LAYER = "note.tensor", "note.layer"
+# Notes of numbers that are NaN or infinite, each with its count, and what it is of; a tensor of the
+# file and an array have a name of their own.
+NONFINITE = {
+    TENSOR: "", LAYER: "vectors", "note.nonfinite": "", "note.logits": "logits",
+    "note.numbers": "result",
+}  # fmt: skip
+_TENSORS = 8  # that are named
 # The note of what a decoder writes, which a page has a place for.
 WRITTEN = "note.written"
 # What a decoder reads that nobody was asked about.
@@ -47,7 +57,33 @@ def shape_notes(model: Model) -> tuple[Note, ...]:
 def model_notes(model: Model) -> tuple[Note, ...]:
     """Notes on a model however it is used: its config, its tensors, its tokenizer."""
     problem = model.tokenizer.problem
-    return (*shape_notes(model), *([note("note.no_tokenizer", problem=problem)] if problem else []))
+    return (
+        *shape_notes(model),
+        *([note("note.no_tokenizer", problem=problem)] if problem else []),
+        *_tensor_notes(model),
+    )
+
+
+def _tensor_notes(model: Model) -> Iterator[Note]:
+    """Which tensors hold numbers that are not finite, as far as that was looked at."""
+    counts: Counter[str] = Counter()
+    for name, count in dict(model.weights.nonfinite.tensors).items():
+        counts[model.weights.stored[name].name] += count
+    found = {name: count for name, count in counts.items() if count}
+    for name in list(found)[:_TENSORS]:
+        numbers = prod(model.weights.tensors[name].shape)
+        yield note(TENSOR, name=shorten(name), count=found[name], all=numbers)
+    if len(found) > _TENSORS:
+        yield note("note.more_tensors", count=len(found) - _TENSORS)
+
+
+def _layer_notes(model: Model, prompt: Prompt) -> Iterator[Note]:
+    """Which layer was the first that gave vectors that are not finite."""
+    passed = model.weights.nonfinite.passes.get(prompt.last.ids)
+    if passed:
+        where = place(model.facts, Address(passed.stack, "self", passed.layer))
+        numbers = passed.tokens * model.facts.model_width
+        yield note(LAYER, where=where, count=passed.nonfinite, all=numbers)
 
 
 def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ...]:
@@ -55,7 +91,8 @@ def prompt_notes(model: Model, prompt: Prompt, added: int = 0) -> tuple[Note, ..
 
     The stack that predicts reads `added` tokens more.
     """
-    notes = [*model_notes(model), *_context_notes(model, prompt, added)]
+    notes = [*model_notes(model), *_layer_notes(model, prompt)]
+    notes += _context_notes(model, prompt, added)
     if prompt.target and prompt.target.has_text and len(prompt.target.tokens) == 1:
         start = prompt.target.tokens[0].text
         notes.append(note(NO_TARGET, start=start))

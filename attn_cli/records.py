@@ -1,7 +1,7 @@
 """The frozen records of a trace: what every command reads and every format writes."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,30 +41,6 @@ class Address(NamedTuple):
     def causal(self) -> bool:
         """Whether the model itself hides later keys from every query."""
         return not self.crosses and not self.both_sides
-
-
-class Arrays(Mapping[str, np.ndarray]):
-    """Arrays by their names; one that is `kept` in blocks becomes whole when it is asked for."""
-
-    def __init__(self, kept: Mapping[str, np.ndarray | Blocks]) -> None:
-        self.kept = kept
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        found = self.kept[name]
-        return found.whole() if isinstance(found, Blocks) else found
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.kept
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.kept)
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def having(self, name: str, array: np.ndarray) -> "Arrays":
-        """These, and one more."""
-        return Arrays({**self.kept, name: array})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,7 +131,8 @@ class Passed(NamedTuple):
 
     Of the `size` bytes of all weights it has `read` so many. Where many passes are one work, their
     layers are counted on, as if they were those of a stack `passes`. `experts` says where its
-    tokens were routed to, if it is a mixture whose attention is recorded.
+    tokens were routed to, if it is a mixture whose attention is recorded. Of what the layer gives
+    so many numbers are NaN or infinite (`nonfinite`).
     """
 
     stack: str
@@ -165,6 +142,7 @@ class Passed(NamedTuple):
     read: int
     size: int
     experts: Experts | None = None
+    nonfinite: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

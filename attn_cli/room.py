@@ -13,26 +13,29 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
-from attn_cli.maths.kept import APART
+from attn_cli.maths.kept import APART, BEFORE_SUM
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
-from attn_cli.model.family import Model
+from attn_cli.model.family import Model, output_matrix
+from attn_cli.model.roles import EXPERTS, place_of
 from attn_cli.model.stack import Request
-from attn_cli.model.weights import OF_EXPERTS, Weights
+from attn_cli.model.weights import OF_EXPERTS
 from attn_cli.records import Address, Facts, Prompt
 
-# Of a model's width each token has so many arrays at a time in a layer: six beside the block, and
-# what is inside a feed-forward network and a gate.
-_ARRAYS = 6 + 8
-_BESIDE = 5  # arrays beside experts
+# Vectors of the model's width that a token has at a time beside what is inside attention, or inside
+# a feed-forward network: the stream, what a norm makes of it, what the block gives.
+_BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
 # Two blocks of so many queries and all keys are at work on each thread.
 _BLOCKS = 2
+_OF_TOKEN = 500  # bytes of each token that a tokenizer knows
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
     **dict.fromkeys(("q_unrotated", "k_unrotated"), ("rotary",)),
     "bias": ("bias", "relative"),
 }
+# What positions add to scores is made of all heads at once.
+_OF_ALL_HEADS = ("bias", "relative", "disentangled")
 # Of keys and values, and of queries: what only models with latents have, and what none of them has.
 _LATENTS = {
     "kv_latent": (
@@ -46,6 +49,22 @@ _LATENTS = {
 }  # fmt: skip
 
 Tokens = Mapping[str, int]  # how many each stack reads
+
+
+class Made(NamedTuple):
+    """What is made of the records of a pass when it is over, a document say.
+
+    It takes so many times the bytes of all that is recorded, of the largest block and of the
+    largest array, and so many `bytes` whatever that is.
+    """
+
+    of_all: float = 0
+    of_block: float = 0
+    of_array: float = 0
+    bytes: int = 0
+
+
+NOTHING_MADE = Made()
 # Another request, for so many tokens.
 Change = Callable[[Request, Tokens], tuple[Request, Tokens]]
 
@@ -81,14 +100,15 @@ def check(
     beside: Sequence[Run] = (),
     forgotten: bool = False,
     written: Callable[[Tokens], int] | None = None,
+    made: Made = NOTHING_MADE,
 ) -> None:
     """Refuses a run that takes more than it may, before it takes anything.
 
     The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
     the pass records, and all of it is there so many `times`. The passes `beside` go on meanwhile.
-    Where each block is `forgotten` when the next one comes, the largest counts. To write the result
-    takes the bytes that `written` says, by the tokens that are read. Raises ContentError with what
-    would fit, and UsageError.
+    Where each block is `forgotten` when the next one comes, the largest counts. What is `made` in
+    the end comes once, and so do the bytes that writing the result takes, as `written` says by the
+    tokens that are read. Raises ContentError with what would fit, and UsageError.
     """
     runs = (Run(model, prompt, request), *beside)
     tokens = [_read(run.model, run.prompt) for run in runs]
@@ -96,15 +116,18 @@ def check(
     have = allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
-        need = written(change(request, tokens[0])[1]) if written else 0
+        need, working, after = of_tokenizer(model), 0, made.bytes
+        after += written(change(request, tokens[0])[1]) if written else 0
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
-            of_pass = needed(run.model, asked, fewer, forgotten=forgotten) + kept
-            need += (
-                times * of_pass + _held(run.model.weights) + _made(run.model, max(fewer.values()))
-            )
-        return need
+            parts = _parts(run.model, asked, fewer, forgotten=forgotten)
+            need += times * parts.recorded + _held(run.model)
+            own = times * (parts.working + kept) + of_file(run.model, asked, max(fewer.values()))
+            working = max(working, own)  # of passes side by side one goes on while the other waits
+            after += int(made.of_block * parts.block + made.of_array * parts.array)
+            after += int(made.of_all * times * parts.recorded)
+        return need + max(working, after)
 
     need = bytes_of(lambda *given: given)
     if need > have:
@@ -112,38 +135,75 @@ def check(
         reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
         reading += " and writing the result" if written else ""
         raise ContentError(
-            f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; "
-            f"{size(have)} may be used",
+            f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; {size(have)} may "
+            "be used",
             _ways(runs, tokens, lambda change: bytes_of(change) <= have, need, fixed=times > 1),
         )
 
 
-def _held(weights: Weights) -> int:
-    """The bytes of the tensors that are kept for many passes, but for those that are views."""
-    made = (tensor for tensor in weights.tensors.values() if tensor.dtype != "F32")
-    return sum(4 * prod(tensor.shape) for tensor in made) if weights.hold else 0
+def of_tokenizer(model: Model) -> int:
+    """The bytes of a tokenizer."""
+    return 0 if model.tokenizer.problem else _OF_TOKEN * model.facts.vocabulary
 
 
-def _made(model: Model, positions: int) -> int:
-    """The bytes of the matrices that are made of what the file stores, of one network at a time.
+def _held(model: Model) -> int:
+    """The bytes of the tensors that are kept for many passes, in memory or as pages of the file.
 
-    For a few positions they are made some rows at a time, and none twice that are kept.
+    Of an embedding that is not the output matrix too only rows are read.
+    """
+    weights = model.weights
+    if not weights.hold:
+        return 0
+    rows = model.family.embedding if output_matrix(model) != model.family.embedding else ""
+    kept = [weights.tensor(name) for name in weights.stored if name != rows]
+    # The pages of a tensor are given back once a copy in float32 is made of it.
+    pages = max((tensor.size for tensor in kept if tensor.dtype != "F32"), default=0)
+    return 4 * sum(prod(tensor.shape) for tensor in kept) + pages
+
+
+def of_file(model: Model, request: Request, positions: int) -> int:
+    """The bytes of what is there of a file meanwhile: the pages of a layer, and the matrices that
+    are made of what it stores, of one network at a time.
+
+    For a few positions both are there some rows at a time, and none twice that are kept.
     """
     weights, number = model.weights, np.dtype(model.weights.dtype).itemsize
-    if weights.hold or positions <= POSITIONS:
+    untrained, networks = _untrained(model), _has_networks(request)
+    if weights.hold or (positions <= POSITIONS and not untrained):
         return 0
     sizes: Counter[str] = Counter()
+    pages: Counter[str] = Counter()
     for name in weights.stored:
         network, *parts = name.rsplit(".", 2)
-        if len(parts) < 2 or OF_EXPERTS in name or not any(map(str.isdigit, network.split("."))):
+        if len(parts) < 2 or not any(map(str.isdigit, network.split("."))):
             continue  # a vector, or the matrix of all tokens, of which only rows are read
+        part = place_of(name, model.facts, model.family.embedding).part
+        if not networks and part in ("feed_forward", EXPERTS):
+            continue
         tensor = weights.tensor(name)
-        if len(tensor.shape) > 1 and (tensor.dtype != "F32" or number != 4):
+        if not untrained:
+            pages[_layer_of(name)] += tensor.size
+        made = tensor.dtype != "F32" or number != 4 or untrained
+        if OF_EXPERTS not in name and len(tensor.shape) > 1 and made:
             sizes[network] += prod(tensor.shape)
     expert, together = _experts(model)
     if expert and (expert.dtype != "F32" or number != 4):
         sizes[OF_EXPERTS] = 3 * prod(expert.shape) * min(together, model.facts.experts[0])
-    return number * max(sizes.values(), default=0)
+    return number * max(sizes.values(), default=0) + max(pages.values(), default=0) + 8 * untrained
+
+
+def _layer_of(name: str) -> str:
+    """What the names of a layer's tensors begin with."""
+    before = name.partition(OF_EXPERTS)[0].split(".")
+    last = max((i for i, part in enumerate(before) if part.isdecimal()), default=0)
+    return ".".join(before[: last + 1])
+
+
+def _untrained(model: Model) -> int:
+    """The numbers of the largest tensor where none is in a file, but each drawn when it is read."""
+    if model.facts.trained or model.facts.by_hand:
+        return 0
+    return max(prod(tensor.shape) for tensor in model.weights.tensors.values())
 
 
 def _experts(model: Model) -> tuple[Tensor | None, int]:
@@ -176,30 +236,71 @@ def needed(model: Model, request: Request, tokens: Tokens, *, forgotten: bool = 
 
     Of blocks that are `forgotten` one by one, the largest counts.
     """
+    parts = _parts(model, request, tokens, forgotten=forgotten)
+    return parts.recorded + parts.working
+
+
+class _Parts(NamedTuple):
+    """Bytes: of all that is recorded, of the largest block and the largest array of it, and of what
+    one layer works with."""
+
+    recorded: int
+    block: int
+    array: int
+    working: int
+
+
+def _parts(model: Model, request: Request, tokens: Tokens, *, forgotten: bool) -> _Parts:
     number = np.dtype(model.weights.dtype).itemsize
-    blocks = [_recorded(model.facts, request, block, tokens) for block in request.blocks]
-    recorded = max(blocks, default=0) if forgotten else sum(blocks)
-    most = max(tokens.values())
+    arrays = [_recorded(model.facts, request, block, tokens, number) for block in request.blocks]
+    blocks = [sum(sizes.values()) for sizes in arrays]
+    largest = max(blocks, default=0)
+    most, facts = max(tokens.values()), model.facts
     working = cores.threads() * _BLOCKS * BLOCK * most
-    return number * (recorded + most * _of_layer(model) + working)
+    if facts.positions in _OF_ALL_HEADS:
+        working *= max(1, facts.heads)
+    return _Parts(
+        largest if forgotten else sum(blocks),
+        largest,
+        max((size for sizes in arrays for size in sizes.values()), default=0),
+        number * (most * _of_layer(model, networks=_has_networks(request)) + working),
+    )
 
 
-def _of_layer(model: Model) -> int:
+def _has_networks(request: Request) -> bool:
+    """Whether a pass comes to a feed-forward network: not where it stops in layer 0 before it."""
+    return request.whole or "mlp_output" in request.arrays or any(b.layer for b in request.blocks)
+
+
+def _of_layer(model: Model, *, networks: bool = True) -> int:
     """How many numbers a layer works with for each token."""
     facts = model.facts
     width, every = facts.model_width, facts.heads * facts.head_width
-    found = _ARRAYS * width
+    of_keys = facts.kv_heads * (facts.head_width + facts.of_values)
+    attention = _BESIDE_ATTENTION * width + 4 * every + 2 * of_keys
     if facts.kv_latent:  # a key of its own for each head, and both parts of q and k joined twice
-        found += 4 * every + facts.heads * facts.of_values + facts.kv_latent + facts.q_latent
+        attention += 4 * every + facts.heads * facts.of_values + facts.kv_latent + facts.q_latent
+    # Its queries, keys and values are there until the next layer's are.
+    network = _BESIDE_NETWORK * width + every + of_keys + _inner(model)
     expert, together = _experts(model)
     if expert:  # of each that is asked, what enters and leaves, the gate and what it opens
         inner, asked = prod(expert.shape) // width, min(facts.experts[1], together)
-        found = max(found, _BESIDE * width + asked * 2 * (width + inner))
-    return found
+        network += asked * 2 * (width + inner)
+    return max(attention, network * networks)
 
 
-def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) -> int:
-    """How many numbers the arrays of a block hold."""
+def _inner(model: Model) -> int:
+    """How many numbers a feed-forward network has inside for each token."""
+    weights = model.weights
+    names = (n for n in weights.stored if ".0." in n and OF_EXPERTS not in n)
+    shapes = (weights.tensor(name).shape for name in names if name.endswith(".weight"))
+    return max((max(shape) for shape in shapes if len(shape) == 2), default=0)
+
+
+def _recorded(
+    facts: Facts, request: Request, block: Address, tokens: Tokens, number: int
+) -> dict[str, int]:
+    """How many bytes each array of a block holds, of so many for a `number`."""
     every = facts.heads_of(block.stack)
     heads = request.heads.get(block.stack, range(every))
     # The other stack's may be wider, if it has fewer of them.
@@ -222,27 +323,25 @@ def _recorded(facts: Facts, request: Request, block: Address, tokens: Tokens) ->
     square = {**sizes, "query": len(rows) or sizes["query"]}
     taken = request.measures.get((block.stack, block.kind), ())
     measures = len(taken) * every * tokens[block.stack]
-    unseen = _unseen(request, block, square)
-    return (
-        measures
-        - unseen
-        + sum(
-            prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
-            for name in request.arrays - absent
-            for axes in (vocabulary.ARRAYS[name].axes,)
-            if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
-            and (facts.sinks or name not in vocabulary.SINKS.values())
-        )
-    )
+    sizes_of = {
+        name: prod((square if axes[-2:] == ("query", "key") else sizes)[axis] for axis in axes)
+        for name in request.arrays - absent
+        for axes in (vocabulary.ARRAYS[name].axes,)
+        if facts.positions in _ONLY_WITH.get(name, (facts.positions,))
+        and (facts.sinks or name not in vocabulary.SINKS.values())
+    }
+    of_each = {name: (1 if name == "visible" else number) * n for name, n in sizes_of.items()}
+    if "weights" in of_each:
+        of_each["weights"] -= number * _unseen(request, block, square)
+    return {**of_each, "": number * measures}
 
 
 def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
     """How many of the weights are not kept, because the model's own mask hides them."""
     what_if, heads, queries = request.what_if.at(block), sizes["head"], sizes["query"]
     hidden = block.causal and not what_if.masks and what_if.mask_value == -np.inf
-    if not hidden or "weights" not in request.arrays or queries != sizes["key"]:
-        return 0
-    if heads * queries * queries * np.dtype(np.float32).itemsize < APART:
+    hidden = hidden and request.arrays.isdisjoint(BEFORE_SUM[:-1])
+    if not hidden or queries != sizes["key"] or 4 * heads * queries * queries < APART:
         return 0
     return heads * queries * (queries - min(BLOCK, queries)) // 2
 

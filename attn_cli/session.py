@@ -13,7 +13,7 @@ from attn_cli.blocks import check_attend, chosen, most
 from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
 from attn_cli.maths.kept import Measure
-from attn_cli.model import family
+from attn_cli.model import family, nonfinite
 from attn_cli.model.cache import Cache, End, Pass
 from attn_cli.model.family import Model
 from attn_cli.model.selection import Positions
@@ -23,6 +23,7 @@ from attn_cli.notes import block_notes, logit_notes, no_mask_notes, trace_notes
 from attn_cli.opening.load import load
 from attn_cli.reading import tokenise
 from attn_cli.records import Address, Attention, Facts, Passed, Prediction, Prompt, Trace
+from attn_cli.records import nonfinite as nonfinite_of
 
 S, T = TypeVar("S"), TypeVar("T")
 
@@ -37,6 +38,8 @@ def records(
     """
     passing = model.family.forward(model, ids, request, cache)
     left = {*request.blocks, *(block.layer for block in request.blocks if model.facts.experts)}
+    model.weights.nonfinite.passes.pop(ids, None)
+    unknown = True  # where numbers that are not finite begin, if there are some
     while request.whole or left:
         # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
         with np.errstate(all="ignore"):
@@ -45,6 +48,8 @@ def records(
             except StopIteration as stop:
                 return stop.value
         left.discard(found.layer if isinstance(found, Passed) else found.address)
+        if unknown and nonfinite.begins(model.weights, ids, found):
+            unknown = False
         yield found
     passing.close()
     return End(np.zeros((0, model.facts.model_width), np.float32), False)
@@ -109,7 +114,11 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
     """
     check_predicts(model.facts)
     with np.errstate(all="ignore"):
-        return family.predict(model, x)
+        logits = family.predict(model, x)
+        # A row of the matrix that is not finite shows in the logits of every position.
+        if nonfinite_of("logits", logits[-1:]) and not nonfinite_of("x", x[-1:]):
+            nonfinite.outside_layers(model.weights)
+        return logits
 
 
 def check_predicts(facts: Facts) -> None:
@@ -165,11 +174,13 @@ def ask(
     special: bool = True,
     chat: bool = False,
     max_memory: int | None = 0,
+    made: room.Made = room.NOTHING_MADE,
     force_context: bool = False,
 ) -> Question:
     """What `trace` is asked, checked; see there. Raises UsageError and ContentError.
 
-    With `max_memory` None, whether there is room is for the caller to ask.
+    With `max_memory` None, whether there is room is for the caller to ask; there has to be some for
+    what will be `made` of the trace too.
     """
     opened = load(model) if isinstance(model, str) else model
     _check_names(arrays := frozenset(arrays))
@@ -186,7 +197,7 @@ def ask(
         whole=next and bool(predicted(opened, prompt)),
     )  # fmt: skip
     if max_memory is not None:
-        room.check(opened, prompt, request, max_memory)
+        room.check(opened, prompt, request, max_memory, made=made)
     settings |= {**parse.named(where), **prompt.settings, **opened.settings}
     return Question(opened, prompt, request, blocks, settings, top if next else 0, ending)
 
@@ -212,9 +223,9 @@ def steps(asked: Question) -> Generator[Attention | Passed, None, Trace]:
         yield step
     first = {"prompt": asked.prompt, "settings": asked.settings, "experts": tuple(routed)}
     found, changes = Trace(model=model.facts, attention=(), **first), asked.request.what_if
+    found = _with_predictions(asked, found, end) if asked.top else found
     notes = trace_notes(model, found, told, changes, touched=touched or end.touched)
-    found = replace(found, notes=notes)
-    return _with_predictions(asked, found, end) if asked.top else found
+    return replace(found, notes=notes + found.notes)
 
 
 def tracing(asked: Question) -> Generator[Passed, None, Trace]:
@@ -348,8 +359,7 @@ def _with_predictions(asked: Question, found: Trace, end: End) -> Trace:
     model, top, told = asked.model, asked.top, asked.ending
     places = predicted(model, found.prompt)
     if not places:
-        notes = no_mask_notes(model) if model.facts.masked else ()
-        return replace(found, notes=found.notes + notes)
+        return replace(found, notes=no_mask_notes(model) if model.facts.masked else ())
     x_PM = end.x[list(places)]
     logits_PV = predict(model, x_PM)
     next = tuple(
@@ -364,5 +374,5 @@ def _with_predictions(asked: Question, found: Trace, end: End) -> Trace:
         ending_of(model, x_PM[i : i + 1], logits_PV[i], prediction.candidates)
         for i, prediction in enumerate(next if told else ())
     )
-    notes = found.notes + logit_notes(logits_PV)
-    return replace(found, next=next, logits=logits_PV, ending=ending, notes=notes)
+    told = logit_notes(logits_PV)
+    return replace(found, next=next, logits=logits_PV, ending=ending, notes=told)

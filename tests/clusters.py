@@ -41,7 +41,7 @@ class Cluster:
         from distributed import Client
 
         with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(len(self.workers), timeout=30)
+            client.wait_for_workers(len(self.workers), timeout=120)
 
     def end(self) -> None:
         for process in (*self.workers, self.scheduler):

@@ -79,14 +79,16 @@ def test_of_fewer_rows_less_is_recorded(golden_path, name):
 
 
 def test_a_layer_works_with_so_much_whatever_is_recorded(tiny):
-    """Fourteen vectors a token, and on each thread two blocks of 128 queries and all keys."""
+    """Of each token five vectors, what is inside the network, a query and a key and value; on each
+    thread two blocks of 128 queries and all keys."""
     tokens = {"decoder": 200}
     cores.use(3)
     try:
         found = room.needed(tiny, Request(), tokens)
     finally:
         cores.use(0)
-    assert found == 4 * (200 * 14 * tiny.facts.model_width + 3 * 2 * 128 * 200)
+    width = tiny.facts.model_width
+    assert found == 4 * (200 * (5 * width + 4 * width + 3 * width) + 3 * 2 * 128 * 200)
     double = replace(tiny, weights=replace(tiny.weights, dtype=np.float64))
     with_one = room.needed(double, Request(), tokens)
     assert with_one == 2 * room.needed(tiny, Request(), tokens)
@@ -111,7 +113,7 @@ def test_a_trace_that_fits_runs_and_one_byte_less_is_refused(tiny):
     prompt = session.tokenise(tiny, ids=[5] * 200)
     arrays = frozenset({"weights", "q"})
     request, tokens = asked(tiny, prompt, arrays=arrays)
-    need = room.needed(tiny, request, tokens)
+    need = room.needed(tiny, request, tokens) + room.of_tokenizer(tiny)
     run = {"prompt": prompt, "model": tiny, "arrays": arrays}
     assert len(session.trace(max_memory=need, **run).attention) == 2
     with pytest.raises(ContentError, match=r"reading 200 tokens takes .* for 2 layers; .* may be"):
@@ -149,7 +151,7 @@ def test_what_would_fit_does(free):
 
 
 def test_what_would_not_fit_is_not_offered(free, tiny):
-    free(100_000)
+    free(100_000 + 2 * room.of_tokenizer(tiny))
     said = refusal(tiny, ids=[5] * 200, layer=0, head=0, arrays={"weights"})
     assert said.hint.startswith("what fits: a prompt of ")
     assert not {"--layer", "--head", "--max-memory"} & set(said.hint.split())
@@ -179,7 +181,10 @@ def test_a_verification_has_room_for_the_trace_and_its_double(tiny, monkeypatch)
 
     prompt, dtypes = session.tokenise(tiny, ids=[5] * 50), []
     request, tokens = asked(tiny, prompt, arrays=vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"})
-    need = 3 * room.needed(tiny, request, tokens)
+    need = room.of_tokenizer(tiny) + 3 * room.needed(tiny, request, tokens)
+    # What a block is recomputed in, where that is more than what a layer works with.
+    one = room._parts(tiny, request, tokens, forgotten=False)
+    need += max(0, 4 * one.block - 3 * one.working)
     assert verify(tiny, prompt, {}, max_memory=need).verdict == "normal"
     monkeypatch.setattr(session, "records", lambda *given: dtypes.append(given))
     with pytest.raises(ContentError, match="reading 50 tokens takes"):
@@ -230,10 +235,22 @@ def test_weights_that_are_kept_for_many_passes_count(golden_copy, repack):
     request = session.request_for(prompt)
     once = room.needed(model, request, {"decoder": 2})
     numbers = sum(tensor.size // 2 for tensor in model.weights.tensors.values())
+    once += room.of_tokenizer(model)
+    # The pages of one tensor are there while the copy is made.
+    need = once + 4 * numbers + max(t.size for t in model.weights.tensors.values())
     room.check(model, prompt, request, once)
     with pytest.raises(ContentError, match="may be used"):
-        room.check(in_memory(model), prompt, request, once + 4 * numbers - 1)
-    room.check(in_memory(model), prompt, request, once + 4 * numbers)
+        room.check(in_memory(model), prompt, request, need - 1)
+    room.check(in_memory(model), prompt, request, need)
+
+
+def test_pages_of_weights_that_are_kept_count_too(golden_path, tmp_path):
+    """All but an embedding that is not the output matrix too, of which rows are read."""
+    tied = session.load(str(golden_path / "llama-plain"))
+    assert room._held(in_memory(tied)) == tied.weights.size and room._held(tied) == 0
+    untied = session.load(str(made_folder(tmp_path, "llama-a")))
+    rows = untied.weights.tensors["model.embed_tokens.weight"].size
+    assert room._held(in_memory(untied)) == untied.weights.size - rows
 
 
 def test_layers_that_nobody_chose_are_not_offered(golden_path):
@@ -261,12 +278,20 @@ def test_a_mixture_works_with_what_its_experts_do_side_by_side(tmp_path):
     """Arrays of 24 and 9 numbers, for each of three experts of a token."""
     model = attn_cli.load(str(made_folder(tmp_path, "olmoe-a")))
     assert model.facts.experts == (8, 3, 0)
-    assert of_layer(model) == max(14 * 24, 5 * 24 + 3 * (2 * 24 + 2 * 9))
+    facts = model.facts
+    queries, keys = facts.heads * facts.head_width, 2 * facts.kv_heads * facts.head_width
+    attention = 3 * 24 + 4 * queries + 2 * keys
+    inner = max(24, queries, 8)  # of matrices of layer 0 that are no expert's
+    network = 5 * 24 + queries + keys + inner + 3 * 2 * (24 + 9)
+    assert of_layer(model) == max(attention, network)
 
 
 def test_latents_work_with_keys_of_every_head(tmp_path):
     model = attn_cli.load(str(made_folder(tmp_path, "minicpm3-a")))
-    assert of_layer(model) == 14 * 21 + 4 * 3 * (5 + 4) + 3 * 7 + 13 + 11
+    facts = model.facts
+    every, keys = 3 * (5 + 4), facts.kv_heads * (5 + 4 + 7)
+    attention = 3 * 21 + 4 * every + 2 * keys + 4 * every + 3 * 7 + 13 + 11
+    assert of_layer(model) == attention
 
 
 def test_matrices_that_are_made_of_the_file_count_one_network_at_a_time(golden_path):
@@ -280,11 +305,23 @@ def test_matrices_that_are_made_of_the_file_count_one_network_at_a_time(golden_p
             if f"layers.0.{network}." in name and len(tensor.shape) == 2:
                 networks[network] += 4 * np.prod(tensor.shape)
     assert max(networks.values()) > 0
-    assert room._made(half, 257) == max(networks.values())
+
+    def of_file(model, positions, request=Request()):  # noqa: B008
+        return room.of_file(model, request, positions)
+
+    pages = sum(
+        tensor.size for name, tensor in plain.weights.tensors.items() if "layers.0." in name
+    )
+    assert of_file(half, 257) == max(networks.values()) + pages
     double = replace(plain, weights=replace(plain.weights, dtype=np.float64))
-    assert room._made(double, 257) == 2 * max(networks.values())
+    assert of_file(double, 257) == 2 * max(networks.values()) + pages
+    assert of_file(plain, 257) == pages
     kept = replace(half, weights=replace(half.weights, hold=True))
-    assert room._made(half, 256) == room._made(plain, 257) == room._made(kept, 257) == 0
+    assert of_file(half, 256) == of_file(kept, 257) == 0
+    # A pass that stops at the attention of layer 0 comes to no network.
+    blocks, _ = session.chosen(plain.facts, plain.facts.attentions, 0, "all")
+    first = Request(blocks=frozenset(blocks), whole=False)
+    assert networks["self_attn"] < of_file(half, 257, first) < networks["self_attn"] + pages
 
 
 def test_a_run_whose_matrices_do_not_fit_is_refused(golden_path):
@@ -292,8 +329,27 @@ def test_a_run_whose_matrices_do_not_fit_is_refused(golden_path):
     tensors = {name: t._replace(dtype="BF16") for name, t in plain.weights.tensors.items()}
     stored = replace(plain, weights=replace(plain.weights, tensors=tensors))
     prompt = session.tokenise(plain, ids=[5] * 300, force_context=True)
-    need = room.needed(plain, Request(), {"decoder": 300})
-    room.check(plain, prompt, Request(), need)
+    need = room.needed(plain, Request(), {"decoder": 300}) + room.of_tokenizer(plain)
+    room.check(plain, prompt, Request(), need + room.of_file(plain, Request(), 300))
     with pytest.raises(ContentError, match="reading 300 tokens takes"):
-        room.check(stored, prompt, Request(), need)
-    room.check(stored, prompt, Request(), need + room._made(stored, 300))
+        room.check(stored, prompt, Request(), need + room.of_file(plain, Request(), 300))
+    room.check(stored, prompt, Request(), need + room.of_file(stored, Request(), 300))
+
+
+def test_what_is_made_of_the_records_counts_beside_them(tiny):
+    prompt = session.tokenise(tiny, ids=[5] * 200)
+    request, tokens = asked(tiny, prompt, arrays=frozenset({"weights", "visible"}))
+    parts = room._parts(tiny, request, tokens, forgotten=False)
+    weights, visible = 4 * 4 * 200 * 200, 200 * 200  # of four heads; what is seen is one byte
+    assert parts.array == weights and parts.block == weights + visible
+    assert parts.recorded == 2 * parts.block
+    for made, bytes in (
+        (room.Made(of_all=9), 18 * parts.block), (room.Made(of_block=9), 9 * parts.block),
+        (room.Made(of_array=9), 9 * weights), (room.Made(bytes=10**8), 10**8),
+        (room.Made(), parts.working),
+    ):  # fmt: skip
+        assert bytes >= parts.working
+        need = room.of_tokenizer(tiny) + parts.recorded + bytes
+        room.check(tiny, prompt, request, need, made=made)
+        with pytest.raises(ContentError, match="reading 200 tokens takes"):
+            room.check(tiny, prompt, request, need - 1, made=made)

@@ -13,17 +13,24 @@ Pair = tuple[Attention, Attention]
 
 
 def beside(
-    left: Question, right: Question, max_memory: int = 0, *, forgotten: bool = True
+    left: Question,
+    right: Question,
+    max_memory: int = 0,
+    *,
+    forgotten: bool = True,
+    made: room.Made = room.NOTHING_MADE,
 ) -> Generator[Pair | Passed, None, tuple[Trace, Trace]]:
     """Answers two questions layer by layer: yields each two blocks, as soon as both are computed,
     and the layers of one of the passes as they are done.
 
     The questions ask for as many blocks, and the first of one is compared with the first of the
     other. Returns both traces without their blocks; unless these are `forgotten`, all are kept.
-    Raises ContentError where there is no room for both, and ValueError for more blocks of one.
+    Raises ContentError where there is no room for both and for what is `made` of them, and
+    ValueError for more blocks of one.
     """
     run = room.Run(right.model, right.prompt, right.request)
-    room.check(left.model, left.prompt, left.request, max_memory, beside=[run], forgotten=forgotten)
+    more = {"beside": [run], "forgotten": forgotten, "made": made}
+    room.check(left.model, left.prompt, left.request, max_memory, **more)
     passes = _Pass(left), _Pass(right)
     while not all(one.ended for one in passes):
         # Who is ahead waits: no more blocks are there than have to be.
@@ -39,11 +46,11 @@ def beside(
 
 
 def both(
-    left: Question, right: Question, max_memory: int = 0
+    left: Question, right: Question, max_memory: int = 0, made: room.Made = room.NOTHING_MADE
 ) -> Generator[Passed, None, tuple[Trace, Trace]]:
     """Both whole traces; yields the layers of one of the passes as they are done."""
     pairs: list[Pair] = []
-    steps = beside(left, right, max_memory, forgotten=False)
+    steps = beside(left, right, max_memory, forgotten=False, made=made)
     traces = yield from session.taking(steps, pairs.append)
     return tuple(
         replace(trace, attention=tuple(pair[side] for pair in pairs))

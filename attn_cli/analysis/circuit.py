@@ -106,7 +106,10 @@ def circuit_steps(
         prompt, blocks=frozenset({place}), heads={place.stack: (head,)}, whole=False,
         arrays=low_rank.NEEDS, positions={(place.stack, place.kind): ((0,), (0,))},
     )  # fmt: skip
-    room.check(model, prompt, request, max_memory)
+    # Each token along the directions, and the logits of each token's value.
+    of_token = 8 * 2 * _DIRECTIONS + 4 * min(_TOKENS, len(prompt.last.tokens))
+    made = room.Made(bytes=of_token * model.facts.vocabulary)
+    room.check(model, prompt, request, max_memory, made=made)
     blocks, _ = yield from session.running(model, prompt.last.ids, request)
     return _circuit(model, prompt, blocks[place], head)
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import room, session, vocabulary
-from attn_cli.analysis import maps
+from attn_cli.analysis import maps, parts
 from attn_cli.analysis.entry import bias_of_norm, turning
-from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, request_for, split
+from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, split
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.maths.positions import rotate
 from attn_cli.model.family import Model
@@ -30,7 +30,6 @@ NEEDS = maps.NEEDS - {"w_v", "b_v", "w_v_latent"} | {
     *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "weights",
 }  # fmt: skip
 _PAIRS = 100  # that a record holds
-_PLAIN = ("added", "normed")
 
 
 class Wrote(NamedTuple):
@@ -173,6 +172,8 @@ def components_steps(
     In cross-attention the encoder's end is one part. Yields each layer that is done. Raises
     ContentError for what needs more than `max_memory`.
     """
+    tokens = range(len(prompt.of(where.stack).tokens))
+    parts.entering_request(model, prompt, where, tokens, changes, max_memory)  # the larger pass
     block = yield from _own(model, prompt, where, head, changes, max_memory)
     key = int(np.argmax(np.nan_to_num(block.weights[0, query]))) if key is None else key
     seen = np.flatnonzero(block.visible[query])
@@ -288,12 +289,8 @@ def _pieces(
 ) -> Iterator[Passed | tuple[tuple[Writer, ...], list[int], np.ndarray]]:  # fmt: skip
     """The parts of what enters a block, at these positions, as they are made: layer by layer where
     no later norm acts on them, else all in the end."""
-    facts, plain = model.facts, model.facts.residual in _PLAIN
-    layers = range(where.layer + 1 if where.crosses else max(where.layer, 1))
-    request = request_for(facts, prompt, where.stack, positions, layers, changes, whole=False)
-    writers = where.layer * (facts.heads_of(where.stack) + 3)
-    kept = 0 if plain else 8 * writers * facts.model_width
-    room.check(model, prompt, request, max_memory, per_token=kept)
+    facts, plain = model.facts, model.facts.residual in parts.PLAIN
+    request = parts.entering_request(model, prompt, where, positions, changes, max_memory)
     stream = Stream()
     for step in split(facts, session.records(model, prompt.last.ids, request), where.stack):
         if isinstance(step, Passed):

@@ -15,6 +15,7 @@ from attn_cli.candidates import likeliest
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.maths.directions import compared, cosine, cosines, length
 from attn_cli.model.family import Model
+from attn_cli.model.nonfinite import count_in
 from attn_cli.model.weights import NOTHING
 from attn_cli.notes import model_notes
 from attn_cli.reading import given, looked_up, token_of
@@ -145,6 +146,8 @@ def nearest(model: Model, prompt: Prompt, top: int = 5) -> Nearest:
     matrix = weights.map(family.embedding.removesuffix(".weight"))._replace(bias=NOTHING)
     (dots_V,), lengths_V = compared(target_M[None], matrix)
     weights.tensor(family.embedding).release()
+    if not np.isfinite(lengths_V).all():
+        count_in(weights, [family.embedding])
     near_V = cosines(dots_V, own, lengths_V)
     ids = list(dict.fromkeys(prompt.ids))
     ranked = likeliest(near_V, top + len(ids))

@@ -12,7 +12,8 @@ from attn_cli.model.family import Model
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Candidate, Passed, Prompt
 
-_OF_LOGIT = 4 + 3 * 8  # bytes: itself, in float64, that less the largest, and its power of e
+_OF_LOGIT = 4  # bytes; in float64 few are there at a time
+_LOGITS = 1 << 21
 
 
 class PositionLoss(NamedTuple):
@@ -68,9 +69,12 @@ def loss_steps(
     request = session.request_for(prompt, what_if=changes)
     room.check(model, prompt, request, max_memory, per_token=_OF_LOGIT * model.facts.vocabulary)
     _, end = yield from session.running(model, read.ids, request)
-    logits = session.predict(model, end.x)[:-1].astype(np.float64)
+    logits, some = session.predict(model, end.x)[:-1], max(1, _LOGITS // model.facts.vocabulary)
     with np.errstate(all="ignore"):
-        losses = cross_entropy(logits, targets)
+        losses = np.concatenate([
+            cross_entropy(logits[at : at + some].astype(np.float64), targets[at : at + some])
+            for at in range(0, len(logits), some)
+        ])  # fmt: skip
         mean = float(losses.mean())
         perplexity = float(np.exp(mean))
     positions = tuple(

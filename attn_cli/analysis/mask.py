@@ -5,14 +5,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import vocabulary
+from attn_cli import room, vocabulary
 from attn_cli.analysis.heads import found
 from attn_cli.candidates import followed
 from attn_cli.errors import UsageError
+from attn_cli.maths import masks
 from attn_cli.maths.products import NOTHING
 from attn_cli.records import Address, Candidate, Trace
+from attn_cli.session import Question
 
 NEEDS = frozenset({"scaled", "visible", "masked", "weights", "sink_share", "output"})
+
+
+# Bytes of a cell: itself, and what a document makes of it.
+_OF_CELL, _WRITTEN = 350, 390
 
 
 class Cell(NamedTuple):
@@ -66,6 +72,22 @@ class MaskEffect:
     sink_share_after: np.ndarray = field(default_factory=lambda: NOTHING)
 
 
+def made(before: Question, after: Question, block: Address, *, document: bool) -> room.Made:
+    """What the comparison of two traces of a block takes: it tells of every cell that one mask
+    hides and the other does not, or that is given a value."""
+    queries, keys = (len(side.tokens) for side in before.prompt.sides(block.stack, block.kind))
+    own = masks.none if block.both_sides or block.crosses else masks.causal
+    hidden, valued = [], False
+    for asked in (before, after):
+        what_if = asked.request.what_if.at(block)
+        visible = what_if.visible(own, queries, keys, both_sides=block.both_sides)
+        seen = masks.reach(masks.looks(visible, 0, queries, keys)).cells
+        hidden.append(queries * keys - seen)
+        valued = valued or what_if.mask_value != -np.inf
+    cells = abs(hidden[0] - hidden[1]) + valued * min(hidden)
+    return room.Made(bytes=cells * (_OF_CELL + _WRITTEN * document))
+
+
 @np.errstate(all="ignore")
 def mask(
     before: Trace, after: Trace, where: int | Address = 0, head: int = 0, top: int = 5
@@ -89,9 +111,9 @@ def mask(
     scaled = np.where(added, new.scaled[places[1]], old.scaled[places[0]])
 
     def cells(chosen: np.ndarray) -> tuple[Cell, ...]:
-        four = (scaled, masked, *weights)
+        four, rows = (scaled, masked, *weights), np.flatnonzero(chosen.any(axis=1)).tolist()
         return tuple(Cell(q, k, *(float(array[q, k]) for array in four))
-                     for q, k in np.argwhere(chosen).tolist())  # fmt: skip
+                     for q in rows for k in np.flatnonzero(chosen[q]).tolist())  # fmt: skip
 
     likeliest = {c.id: c.text for trace in (before, after) for c in _candidates(trace)[:top]}
     return MaskEffect(

@@ -62,6 +62,7 @@ class Reading:
         """The queries that a measure is of (query): in a decoder not the first, which sees itself
         alone, unless it is the only one; and those that have such a key at all. What is split off
         is nobody's previous token, nor itself."""
+        name = name.replace("_weighted_", "_")
         rows, at_Q = np.ones(self.queries, bool), np.arange(self.queries)
         rows[0] = not self.causal or self.queries == 1
         if name == "previous_share":
@@ -109,6 +110,16 @@ def measures(reading: Reading) -> dict[str, Measure]:
     }  # fmt: skip
 
 
+def weighted(reading: Reading) -> dict[str, Measure]:
+    """Shares of `measures` where every weight is multiplied by its value's length, by name."""
+    return {
+        "previous_weighted_share": _weighted(share_back(1)),
+        "self_weighted_share": _weighted(share_back(0)),
+        "duplicate_weighted_share": _weighted(reading.share(0)),
+        "induction_weighted_share": _weighted(reading.share(1)),
+    }
+
+
 def taken(block: Attention, reading: Reading) -> dict[int, dict[str, np.ndarray]]:
     """The measures (query) of each of a block's heads, by its number and their names.
 
@@ -135,10 +146,10 @@ def of_heads(block: Attention, reading: Reading) -> dict[str, np.ndarray]:
         at = np.array(block.queries), np.array(block.keys)
         wanted = measures(reading)
         found = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
-    if "sink_share" in block.arrays:
-        found["sink_share"] = block.sink_share
-        if not reading.past_first:
-            found["entropy"] = found["entropy"] + entropy(block.sink_share[..., None])
+        if "sink_share" in block.arrays:
+            found["sink_share"] = block.sink_share
+    if "sink_share" in found and not reading.past_first:
+        found["entropy"] = found["entropy"] + entropy(found["sink_share"][..., None])
     return found
 
 
@@ -218,11 +229,28 @@ def _first_weighted_share(
     """The first key's share of Σ w·‖v·W_O‖, 0 where that is 0. Kobayashi et al. 2020."""
     if not lengths.size:
         return np.full(weights.shape[:-1], np.nan)
-    all_of_it = np.matmul(weights, lengths.swapaxes(-1, -2))[..., 0]
     if at_K[0]:
         return np.zeros(weights.shape[:-1])
-    first = weights[..., 0] * lengths[..., 0]
-    return np.divide(first, all_of_it, out=np.zeros_like(first), where=all_of_it != 0)
+    return _of_sum(weights[..., 0] * lengths[..., 0], weights, lengths)
+
+
+def _weighted(share: Measure) -> Measure:
+    """A share of Σ w·‖v·W_O‖ in place of Σ w, 0 where that is 0. Kobayashi et al. 2020."""
+
+    def measure(
+        weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, lengths: np.ndarray
+    ) -> np.ndarray:
+        if not lengths.size:
+            return np.full(weights.shape[:-1], np.nan)
+        return _of_sum(share(weights * lengths, at_Q, at_K, lengths), weights, lengths)
+
+    return measure
+
+
+def _of_sum(part: np.ndarray, weights: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """A part of Σ w·‖v·W_O‖ over this sum."""
+    all_of_it = np.matmul(weights, lengths.swapaxes(-1, -2))[..., 0]
+    return np.divide(part, all_of_it, out=np.zeros_like(part), where=all_of_it != 0)
 
 
 def _past_first(measure: Measure) -> Measure:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from attn_cli import session
+from attn_cli import room, session
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING
@@ -31,6 +31,8 @@ _ALONE = ("token", "scaled", "normed")  # where layer 0 is given nothing but the
 NEEDS = frozenset(
     {"x", "w_norm", "b_norm", "normed", "mlp_output", *(f"{name}_embedding" for name in _EMBEDDING)}
 )
+# Residuals in which no later norm acts on the parts.
+PLAIN = ("added", "normed")
 OF_HEADS = frozenset({"head_output", "b_o", "output"})
 
 
@@ -232,6 +234,23 @@ def request_for(
         what_if=changes,
         whole=whole,
     )
+
+
+def entering_request(
+    model: Model, prompt: Prompt, where: Address, positions: Sequence[int], changes: Changes,
+    max_memory: int,
+) -> Request:  # fmt: skip
+    """The request of the parts of what enters a block. Raises ContentError where it does not fit.
+
+    Parts that no later norm acts on are there for one layer at a time.
+    """
+    facts, plain = model.facts, model.facts.residual in PLAIN
+    layers = range(where.layer + 1 if where.crosses else max(where.layer, 1))
+    request = request_for(facts, prompt, where.stack, positions, layers, changes, whole=False)
+    writers = (1 if plain else where.layer) * (facts.heads_of(where.stack) + 3)
+    kept = 8 * writers * facts.model_width * len(positions) // len(prompt.last.tokens)
+    room.check(model, prompt, request, max_memory, per_token=kept, forgotten=plain)
+    return request
 
 
 def split(

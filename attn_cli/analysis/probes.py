@@ -144,9 +144,10 @@ class Passes:
                 "attn heads --layer all ranks the heads that there are",
             )
         request = self._request(self._changes(()), self._wanted())
-        logits = _OF_LOGIT * self.model.facts.vocabulary if self.loses else 0
         prompt = self.probe.prompt
-        room.check(self.model, prompt, request, max_memory, per_token=logits, times=_TOGETHER)
+        logits = _OF_LOGIT * facts.vocabulary * len(prompt.last.tokens) * self.loses
+        made = room.Made(bytes=logits)
+        room.check(self.model, prompt, request, max_memory, times=_TOGETHER, made=made)
 
     def scores(self) -> Generator[Passed, None, "Scores"]:
         """Each role's mean weight over its queries, the first token's value, and the loss."""

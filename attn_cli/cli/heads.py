@@ -42,6 +42,7 @@ EXAMPLES = (
     "attn heads --prove",
     "attn heads --json | jq '.result.heads[] | {head, entropy, norm}'",
 )
+_DOCUMENT = (0, 0, 3.2)  # of the memory of the weights, as `room.Made` has it
 _COLUMNS = tuple(vocabulary.HEAD_COLUMNS)
 _NO_MATRIX = "there is no matrix of queries and keys"
 _OF_MATRICES = ("heatmap", "dots")
@@ -127,7 +128,7 @@ def command(
 
 def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Result]":
     """What the heads of the chosen layers do with a prompt."""
-    from attn_cli import session
+    from attn_cli import room, session
     from attn_cli.analysis.heads import each_summary, kept, ranked
     from attn_cli.views import heads as one_layer
     from attn_cli.views import ranking
@@ -155,7 +156,7 @@ def _summaries(model: "Model", asked: _Asked) -> "Callable[[Prompt], output.Resu
         question = session.ask(
             prompt=read, model=model, layer=layer, head=head, next=False,
             **asked.what_if.settings(), stack=asked.attention.stack, kind=asked.attention.kind,
-            max_memory=asked.prompt.max_memory,
+            max_memory=asked.prompt.max_memory, made=room.Made(*_DOCUMENT * asked.documents),
             **kept(read, where, shown(read), past_first=typed.without_first),
         )  # fmt: skip
         passing = session.steps(question)

@@ -15,6 +15,7 @@ from attn_cli.cli.options import (
 )
 from attn_cli.cli.places import one_head
 from attn_cli.cli.prompts import answers
+from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note, in_english, note
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def command(
     """
     from attn_cli import session
     from attn_cli.analysis.beside import both
-    from attn_cli.analysis.mask import NEEDS, mask
+    from attn_cli.analysis.mask import NEEDS, made, mask
     from attn_cli.views import mask as view
 
-    model, picture = prompt.load(), output.is_picture(output.chosen_format("mask", out), out)
+    model, kind = prompt.load(), output.chosen_format("mask", out)
+    picture, document = output.is_picture(kind, out), FORMATS[kind].documents
     where = attention.of(model.facts)
     block, at = one_head(model.facts, where, layer, head, "mask")
 
@@ -62,7 +64,9 @@ def command(
             )  # fmt: skip
 
         def run(**changed):
-            steps = both(asked(**changed), asked(), prompt.max_memory)
+            questions = asked(**changed), asked()
+            kept = made(*questions, block, document=document)
+            steps = both(*questions, prompt.max_memory, kept)
             return output.watched(steps, quiet=prompt.quiet)
 
         before, after, name = _compared(run, what_if)

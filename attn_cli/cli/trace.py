@@ -149,12 +149,16 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
 def _asked(kind: str, arrays: set[str], drawing: Drawing) -> dict[str, Any]:
     """What a format keeps of a pass: what is drawn tells of every token, a document just of those
     that were asked for."""
+    from attn_cli import room
+
     form, chosen = FORMATS[kind], kept(drawing.prompt, drawing.shown)
+    made = room.Made(*form.takes)
     if kind != "table" and not (form.drawn or form.page):
-        return {"arrays": arrays, "positions": chosen}
+        return {"arrays": arrays, "positions": chosen, "made": made}
     if kind != "table":
         arrays = import_module(form.page or form.arrays).needed(drawing)
-    return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
+    rows = {at: some for at, (some, _) in chosen.items() if some}
+    return {"arrays": arrays, "rows": rows, "made": made}
 
 
 def _with_room(asks: "Question", max_memory: int, kind: str, drawing: Drawing) -> "Question":

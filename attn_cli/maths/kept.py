@@ -6,7 +6,7 @@ Axes, as suffixes: G kv_head, J head of a group, Q query, K key.
 import math
 import mmap
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -124,6 +124,30 @@ class Blocks:
             array.flags.writeable = False
             self._whole = weakref.ref(array)
         return array
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """Arrays by their names; one that is `kept` in blocks becomes whole when it is asked for."""
+
+    def __init__(self, kept: Mapping[str, np.ndarray | Blocks]) -> None:
+        self.kept = kept
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found = self.kept[name]
+        return found.whole() if isinstance(found, Blocks) else found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def having(self, name: str, array: np.ndarray) -> "Arrays":
+        """These, and one more."""
+        return Arrays({**self.kept, name: array})
 
 
 class Kept:

@@ -7,10 +7,10 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.maths.attention import BEFORE_SUM, Attended, Relation
-from attn_cli.maths.kept import Blocks, Keep, Measure
+from attn_cli.maths.kept import Arrays, Blocks, Keep, Measure
 from attn_cli.maths.masks import Visible
 from attn_cli.maths.products import Map, pulls
-from attn_cli.records import Address, Arrays
+from attn_cli.records import Address
 
 # An array, or what makes it if it is wanted.
 Lazy = np.ndarray | Blocks | Callable[[], np.ndarray]
@@ -55,7 +55,8 @@ class Selection(NamedTuple):
             keys=None if "key" in self.whole else self.keys,
             measures=self.measures,
             lengths=lengths,
-            apart=True,
+            # Beside whole squares blocks would save little, and documents want all of them whole.
+            apart=names.isdisjoint(BEFORE_SUM[:-1]),
         )
 
     def pick(self, name: str, array: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ from attn_cli.model.request import Request
 from attn_cli.model.selection import made_late, selected
 from attn_cli.model.weights import NO_NORMS, NOTHING, LayerWeights
 from attn_cli.model.what_if import WhatIf, counted_from, nothing, without
-from attn_cli.records import Address, Attention, Mixed, Passed
+from attn_cli.records import Address, Attention, Mixed, Passed, nonfinite
 
 if TYPE_CHECKING:
     from attn_cli.model.rope import Angles, Rope
@@ -219,7 +219,8 @@ class Stack:
         self._mixed = None
         layers, experts = self._model.facts.layers_of(self.name), self.experts
         self._read, self.experts = self._read + self._parts.routed, None
-        yield Passed(self.name, self.layer, layers, len(self.ids), self._read, self._size, experts)
+        told = self.name, self.layer, layers, len(self.ids), self._read, self._size, experts
+        yield Passed(*told, nonfinite("x", x))
         return x
 
     def _of_mixer(self, x: np.ndarray, added: np.ndarray, mlp: np.ndarray) -> Mixed:

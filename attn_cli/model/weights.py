@@ -11,6 +11,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths.layers import layer_norm
 from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, through
 from attn_cli.maths.scratch import room
+from attn_cli.records import Passed
 
 NO_NORMS = np.zeros((0, 2, 0), np.float32)
 # Before the number of an expert in the name of a tensor.
@@ -27,6 +28,14 @@ def as_stored(array: np.ndarray) -> np.ndarray:
 def transposed(array: np.ndarray) -> np.ndarray:
     """Stored (output, input) where the family has (input, output), or the other way round."""
     return array.T
+
+
+class NonFinite(NamedTuple):
+    """What was found to be NaN or infinite: how many numbers of each tensor that was looked at,
+    and of passes, by their tokens, the first layer that gave such vectors."""
+
+    tensors: dict[str, int]
+    passes: dict[tuple[int, ...], Passed]
 
 
 class Part(NamedTuple):
@@ -60,7 +69,7 @@ class Weights:
     `held` keeps what has been read, for running many times over; otherwise a layer's memory is
     given back once it has been passed, that of a large matrix while it is used. `shared`: several
     passes go through the layers side by side, and what they read of one is held until all have.
-    `dtype` is float64 only to check float32.
+    `dtype` is float64 only to check float32. `nonfinite` is shared by all copies.
     """
 
     tensors: Mapping[str, Tensor]
@@ -69,6 +78,7 @@ class Weights:
     hold: bool = False
     shared: bool = False
     dtype: type = np.float32
+    nonfinite: NonFinite = field(default_factory=lambda: NonFinite({}, {}))
 
     def tensor(self, name: str) -> Tensor:
         """What the checkpoint has under a name of the family's."""
@@ -89,6 +99,8 @@ class Weights:
         array = self.stored[name].arrange(self.tensor(name).read()).astype(self.dtype, copy=False)
         if self.hold:
             self.held[name] = array
+            if self.tensor(name).dtype != "F32":  # it is a copy
+                self.tensor(name).release()
         return array
 
     def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:

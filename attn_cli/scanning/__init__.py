@@ -18,7 +18,7 @@ From top to bottom:
 Nothing depends on how a corpus was cut, in which order its parts were done or who did them: counts
 are whole numbers, sums are whole numbers of 2⁻³², examples are chosen by value and place.
 
-What a record takes: for each head some 5,100 cells of 8 bytes, and the ids of the prompts that are
+What a record takes: for each head some 6,800 cells of 8 bytes, and the ids of the prompts that are
 examples, at most eight for each measure. That, and what comes in at the time, is all that the one
 who merges holds, whatever the corpus.
 """

@@ -84,7 +84,8 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What was typed, as documents have it."""
         cut = {"chunk": self.chunk or None, "by": "token" if self.by_token else None}
-        return {**self.what_if, "layer": self.layer, "head": self.head, **cut}
+        chosen = {"model": self.model, "layer": self.layer, "head": self.head}
+        return {**self.what_if, **chosen, **cut}
 
 
 def _absolute(name: str) -> str:

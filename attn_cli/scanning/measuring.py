@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from attn_cli import room, session
-from attn_cli.analysis.measures import Reading, measures, of_heads
+from attn_cli.analysis.measures import Reading, measures, of_heads, weighted
 from attn_cli.errors import AttnError, PromptError, UsageError
 from attn_cli.maths.kept import Measure
 from attn_cli.model import family
@@ -152,7 +152,8 @@ class Scanner:
         return request
 
     def _measures(self, prompt: Prompt, place: tuple[str, str]) -> dict[str, Measure]:
-        known = measures(Reading(prompt, *place))
+        reading = Reading(prompt, *place)
+        known = measures(reading) | weighted(reading)
         return {name: known[name] for name in (*self._names, _LOOKS) if name in known}
 
     def _take(self, blocks: list[Attention], reading: Reading, record: Record, place: int) -> None:

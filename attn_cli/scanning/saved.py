@@ -22,7 +22,7 @@ from attn_cli.writing import write_bytes
 
 _SCHEMA = "attn.scan.parts/1"
 _FRESH = "--fresh starts over, or choose another --out"
-_TOGETHER = 64  # parts until they are put together
+TOGETHER = 64  # parts until they are put together
 _ALL = "all.part"
 
 
@@ -83,7 +83,7 @@ class Parts:
         path = self._path / f"{number:09d}.part"
         write_bytes(path, data)
         self._single.append(path)
-        if len(self._single) >= _TOGETHER:
+        if len(self._single) >= TOGETHER:
             write_bytes(self._path / _ALL, whole.to_bytes())
             while self._single:
                 self._remove(self._single.pop())

@@ -121,7 +121,13 @@ def _tried(call: Callable[[], Any], seconds: int, room: int) -> None:
         import resource
 
         faulthandler.disable()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGXCPU):
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+            signal.SIGALRM,
+            signal.SIGXCPU,
+        ):
             signal.signal(number, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)
         for handle in range(3):

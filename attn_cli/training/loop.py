@@ -19,6 +19,7 @@ from attn_cli.training.settings import TrainingSettings, require
 from attn_cli.training.watch import Neighbour, Watch, neighbours, watchable
 
 LAST = 100
+_VECTORS = 15  # of the model's width, that a layer keeps of each token for the way back
 
 
 def settings_for(corpus: Corpus, given: Mapping[str, Any]) -> TrainingSettings:
@@ -39,12 +40,16 @@ def check_memory(settings: TrainingSettings, corpus: Corpus) -> None:
     attention = 4 * needs.cells * (settings.layers + 5)
     # Parameters, two moments and gradients, the new ones of the first three, and the state before.
     parameters = 4 * needs.parameters * 10
+    # Of each token the logits and half of their gradient, and what a layer keeps for the way back.
+    of_token = 1.5 * corpus.tokenizer.size + _VECTORS * settings.layers * settings.width
+    tokens = int(4 * settings.batch_tokens * of_token)
     have = machine.available()
-    if attention + parameters > have:
+    if attention + parameters + tokens > have:
         smaller = "choose a smaller --width, or fewer --layers"
         raise ContentError(
             f"a step needs {attention / 2**30:.1f} GiB for the attention of rows of "
-            f"{needs.longest:,} tokens and {parameters / 2**30:.1f} GiB for parameters, "
+            f"{needs.longest:,} tokens, {parameters / 2**30:.1f} GiB for parameters and "
+            f"{tokens / 2**30:.1f} GiB for logits and the vectors of layers, "
             f"this machine has {have / 2**30:.1f} GiB",
             needs.shorter if attention > parameters else smaller,
         )

@@ -15,6 +15,7 @@ class Format(NamedTuple):
     bytes: its picture, or in a view that was asked for the page as on a screen; `needed` as above.
     `scans`: a table of what a scan has found, and of nothing else.
     `sheet`: the module whose `render` writes a sheet of `attn exercise` to be filled in.
+    `takes`: the memory that writing a trace takes, as `room.Made` has it.
     """
 
     suffixes: tuple[str, ...]
@@ -26,6 +27,7 @@ class Format(NamedTuple):
     page: str = ""
     scans: bool = False
     sheet: str = ""
+    takes: tuple[float, ...] = ()
 
     def chosen(self, layer: str | None, head: str | None) -> tuple[str | None, str]:
         """The layers and heads that were asked for; where none were, this format's, or else the
@@ -49,10 +51,10 @@ class Drawing(NamedTuple):
 
 FORMATS = {
     "table": Format((".txt",)),
-    "json": Format((".json",), documents=True),
+    "json": Format((".json",), documents=True, takes=(0, 0, 3.2)),
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv", sheet="attn_cli.views.form"),
-    "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz"),
+    "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz", takes=(1,)),
     "svg": Format((".svg",), page="attn_cli.views.svg"),
     "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all",
                    sheet="attn_cli.views.html.sheet"),

@@ -88,6 +88,7 @@ class Matrix(NamedTuple):
     crosses: bool = False
     blanks: np.ndarray = NO_BLANKS
     whole: bool = False
+    most: float = 1.0
 
 
 class Shares(NamedTuple):

@@ -1,6 +1,6 @@
 """Documents: strict JSON. Masked −∞ and every non-finite is null."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from attn_cli import __version__, vocabulary
+from attn_cli.notes import NONFINITE
 from attn_cli.records import Attention, Facts, Prompt, Trace, nonfinite
 from attn_cli.tokens.token import Token
 from attn_cli.words import Note, in_english
@@ -68,13 +69,29 @@ def trace_document(trace: Trace, *, values: bool = True) -> dict[str, Any]:
 
 
 def trace_pieces(trace: Trace) -> Iterator[bytes]:
-    """The same as a line in pieces, a block's each: a whole one may be larger than the trace."""
+    """The same as a line in pieces, an array's each: a whole one may be larger than the trace."""
     yield encode(_before(trace))[:-1] + b',"attention":['
     for place, block in enumerate(trace.attention):
         if place:
             yield b","
-        yield encode(_block(block, values=True))
+        yield from _block_pieces(block)
     yield b"]," + encode(_after(trace), line=True)[1:]
+
+
+def told(notes: Iterable[Note]) -> dict[str, Any]:
+    """The notes of a document, and of those on numbers that are NaN or infinite what is counted
+    there: of which tensor, array or other numbers, and where."""
+    found = [
+        {
+            "name": note.values.get("name") or NONFINITE[note.key],
+            "where": in_english(note.values["where"]) if "where" in note.values else None,
+            "count": note.values["count"],
+        }
+        for note in notes
+        if note.key in NONFINITE
+    ]
+    more = {"nonfinite": found} if found else {}
+    return {**more, "notes": list(map(in_english, notes))}
 
 
 def _before(trace: Trace) -> dict[str, Any]:
@@ -88,7 +105,7 @@ def _before(trace: Trace) -> dict[str, Any]:
 def _after(trace: Trace) -> dict[str, Any]:
     """What stands after them."""
     following = [record(entry) for entry in trace.next]
-    return {**experts(trace), "next": following, "notes": list(map(in_english, trace.notes))}
+    return {**experts(trace), "next": following, **told(trace.notes)}
 
 
 def experts(trace: Trace) -> dict[str, Any]:
@@ -120,12 +137,7 @@ def document(
 ) -> dict[str, Any]:
     """The `attn.COMMAND/1` document of another command; `result` is an analysis record."""
     shared = envelope(command, model, prompt, settings)
-    return {
-        **shared,
-        "prompt": record(prompt),
-        "result": record(result),
-        "notes": list(map(in_english, notes)),
-    }
+    return {**shared, "prompt": record(prompt), "result": record(result), **told(notes)}
 
 
 def envelope(
@@ -220,10 +232,23 @@ def _absent(name: str, value: Any) -> bool:
     return bool(np.isnan(value)) if isinstance(value, float) else not len(value)
 
 
+def _block_pieces(block: Attention) -> Iterator[bytes]:
+    yield encode(_of_block(block))[:-1] + b',"arrays":{'
+    for place, (name, array) in enumerate(block.arrays.items()):
+        yield b"," * bool(place) + encode(name) + b":"
+        yield encode(array_document(block, name, array))
+    yield b"}}"
+
+
 def _block(block: Attention, *, values: bool) -> dict[str, Any]:
     arrays = {name: array_document(block, name, array) for name, array in block.arrays.items()}
     for found in () if values else arrays.values():
         del found["values"]
+    return {**_of_block(block), "arrays": arrays}
+
+
+def _of_block(block: Attention) -> dict[str, Any]:
+    """What a block's document says before its arrays."""
     return {
         "stack": block.stack,
         "kind": block.kind,
@@ -234,7 +259,6 @@ def _block(block: Attention, *, values: bool) -> dict[str, Any]:
         "keys": list(block.keys),
         "scale": np.float32(block.scale),
         **({"soft_cap": np.float32(block.soft_cap)} if block.soft_cap else {}),
-        "arrays": arrays,
     }
 
 

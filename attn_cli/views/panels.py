@@ -55,7 +55,8 @@ class Squares(NamedTuple):
     """Matrices (square, row, column) side by side, under a caption and a title each.
 
     Numbers are shares of 1; `hidden` has their shape. `flat`: what is not hidden has one shade and
-    no number. `marks` (square, row, column) stand in cells. Rows are queries unless `turned`.
+    no number. `marks` (square, row, column) stand in cells. Rows are queries unless `turned`. The
+    darkest shade is that of the number `most`.
     """
 
     caption: str
@@ -67,6 +68,7 @@ class Squares(NamedTuple):
     turned: bool = False
     flat: bool = False
     marks: np.ndarray | None = None
+    most: float = 1.0
 
 
 class Cell(NamedTuple):
@@ -107,7 +109,7 @@ def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str
         if texts is not None:
             parts += _rects(one, place, cell, texts[place])
         else:
-            shades = values * SEES if one.flat else values
+            shades = values * SEES if one.flat else values / one.most
             parts.append(element("image", **shape, **_SHARP, href=_png(shades, hidden)))
             broken = ~np.isfinite(values) & ~hidden
             for where, fill in ((hidden, HIDDEN), (broken, BROKEN)):
@@ -147,7 +149,7 @@ def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             value, there = float(values[i, j]), not hidden[i, j]
-            shade = _shade(value) if not one.flat else SEES * there
+            shade = _shade(value / one.most) if not one.flat else SEES * there
             pair = {"row": column, "column": row} if one.turned else {"row": row, "column": column}
             said = {**pair, "number": texts[i, j]}
             where = {"x": j * cell.width, "y": i * cell.height}

@@ -1,6 +1,7 @@
 """The table of a scan as Parquet, with what its document says beside in the file's metadata."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from itertools import groupby
 from math import isnan
 from typing import Any
@@ -33,13 +34,18 @@ def schema(pa: Any) -> Any:
     ])  # fmt: skip
 
 
+def check() -> None:
+    """Raises ContentError where the package pyarrow is not there."""
+    if find_spec("pyarrow") is None:
+        raise ContentError(sentence("scan.lacks"), sentence("scan.lacks_hint"))
+
+
 def library() -> Any:
     """The package pyarrow. Raises ContentError where it is not there."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ContentError(sentence("scan.lacks"), sentence("scan.lacks_hint")) from None
+    check()
+    import pyarrow
+    import pyarrow.parquet
+
     return pyarrow
 
 
@@ -48,7 +54,9 @@ def render(rows: Iterable[Mapping[str, Any]], about: Mapping[str, Any]) -> Itera
     pa = library()
     columns = schema(pa).with_metadata({DOCUMENT: encode(about)})
     sink = _Sink()
-    with pa.parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), columns) as writer:
+    with pa.parquet.ParquetWriter(
+        pa.PythonFile(sink, mode="w"), columns, write_page_checksum=True
+    ) as writer:
         for _, some in groupby(rows, lambda row: (row["stack"], row["kind"], row["layer"])):
             writer.write_table(pa.Table.from_pylist(list(map(_known, some)), schema=columns))
             yield sink.taken()

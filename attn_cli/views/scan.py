@@ -7,12 +7,14 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Facts
-from attn_cli.views.items import Column, Columns, Heading, Page, Say, say, what_ifs
+from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Say, say, what_ifs
 from attn_cli.views.text import label, visible
 from attn_cli.words import Note, counted, grouped, note
 
 if TYPE_CHECKING:
-    from attn_cli.scanning.results import Head, Measure, Scan
+    from attn_cli.scanning.results import Example, Head, Measure, Scan, Text
+
+    _Rows = Sequence[tuple[Example, Text]]
 
 _SPREAD = ("deviation", "p05", "p50", "p95")
 _FOUND = 3  # examples that are told
@@ -29,8 +31,46 @@ def page(model: Facts, found: "Scan", settings: Mapping[str, Any]) -> Page:
         Columns(_title(column), _columns(model, heads, column), "first"),
         say("scan.what"),
         *_examples(model, found, heads[0], column),
-        *(_pairs(model, heads[0]) if heads[0].pairs else ()),
+        *pairs(model, heads[0]),
     ]
+
+
+def picture(model: Facts, found: "Scan", settings: Mapping[str, Any]) -> Page:
+    """The means of a measure: of each attention a square of layers and heads."""
+    column = settings["sort"]
+    items: Page = [Heading(model), *what_ifs(settings), _headline(found)]
+    for stack, kind in dict.fromkeys((head.stack, head.kind) for head in found.heads):
+        own = [head for head in found.heads if (head.stack, head.kind) == (stack, kind)]
+        layers, numbers = (sorted({getattr(head, n) for head in own}) for n in ("layer", "head"))
+        means = np.full((len(layers), len(numbers)), np.nan)
+        for head in own:
+            means[layers.index(head.layer), numbers.index(head.head)] = of(head, column).mean
+        which = note(f"scan.of_{stack}_{kind}") if model.encoder else ""
+        name = note("scan.picture", column=column, which=which)
+        most = float(np.nanmax(means, initial=1.0))
+        items.append(Matrix(name, means, layers, numbers, note("scan.axes"), most=most))
+    return items
+
+
+def check(model: Facts, found: "Scan") -> None:
+    """Raises ValueError where parts of a saved result contradict each other."""
+    counts = [found.files, found.prompts, found.tokens, found.failed]
+    places = {head[:4] for head in found.heads}
+    names = {tuple(one.measure for one in head.measures) for head in found.heads}
+    if min(counts) < 0 or not found.heads or len(places) < len(found.heads) or len(names) != 1:
+        raise ValueError
+    if not {*names.pop()} & {*vocabulary.SCAN_COLUMNS.values()}:
+        raise ValueError
+    for head in found.heads:
+        if not 0 <= head.head < model.heads_of(head.stack):
+            raise ValueError
+        for one in head.measures:
+            if min(one.count, one.nonfinite, *(min(e[1:]) for e in one.examples)) < 0:
+                raise ValueError
+            if any(example.text >= len(found.texts) for example in one.examples):
+                raise ValueError
+    if any(len(text.ids) != len(text.tokens) for text in found.texts):
+        raise ValueError
 
 
 def ranked(found: "Scan", column: str) -> list["Head"]:
@@ -75,14 +115,14 @@ def _columns(model: Facts, heads: Sequence["Head"], column: str) -> list[Column]
     own = vocabulary.SCAN_COLUMNS[column]
     columns = [
         Column(note("column.head_number"), names, "left"),
-        _numbers(_name(own), [one.mean for one in ranked_by]),
+        _numbers(name_of(own), [one.mean for one in ranked_by]),
         *(_numbers(note(f"scan.{name}"), [getattr(one, name) for one in ranked_by])
           for name in _SPREAD),
     ]  # fmt: skip
     for place, one in enumerate(heads[0].measures):
         means = [head.measures[place].mean for head in heads]
         if one.measure != own and not np.isnan(means).all():
-            columns.append(_numbers(_name(one.measure), means))
+            columns.append(_numbers(name_of(one.measure), means))
     return columns
 
 
@@ -90,7 +130,8 @@ def _numbers(header: Note, numbers: Sequence[float]) -> Column:
     return Column(header, list(map(float, numbers)))
 
 
-def _name(measure: str) -> Note:
+def name_of(measure: str) -> Note:
+    """How tables call a measure."""
     return note("scan.effective_keys" if measure == "effective_keys" else f"heads.{measure}")
 
 
@@ -108,15 +149,35 @@ def _examples(model: Facts, found: "Scan", head: "Head", column: str) -> Page:
     texts = [found.texts[one.text] for one in examples]
     rows = list(zip(examples, texts, strict=True))
     return [Columns(note("scan.examples", head=at(model, head)), [
-        Column(_name(vocabulary.SCAN_COLUMNS[column]), [one.value for one in examples]),
-        Column(note("scan.query"), [label(text.tokens[one.query]) if one.query < len(text.tokens)
-                                    else str(one.query) for one, text in rows], "left"),
-        Column(note("scan.line"), [str(text.line) for text in texts], "right"),
-        Column(note("scan.file"), [visible(text.file) for text in texts], "left"),
+        Column(name_of(vocabulary.SCAN_COLUMNS[column]), [one.value for one in examples]),
+        *where(model, head, rows),
     ])]  # fmt: skip
 
 
-def _pairs(model: Facts, head: "Head") -> Page:
+def where(model: Facts, head: "Head", rows: "_Rows") -> list[Column]:
+    """The query and the key of examples, and where their prompts begin."""
+    return [
+        Column(note("scan.query"), [token(model, head, text, "query", one.query)
+                                    for one, text in rows], "left"),
+        Column(note("scan.key"), [token(model, head, text, "key", one.key)
+                                  for one, text in rows], "left"),
+        Column(note("scan.line"), [str(text.line) for _, text in rows], "right"),
+        Column(note("scan.file"), [visible(text.file) for _, text in rows], "left"),
+    ]  # fmt: skip
+
+
+def token(model: Facts, head: "Head", text: "Text", axis: str, place: int) -> str:
+    """A token of an example; a place alone where another stack than the one whose tokens are kept
+    reads it."""
+    stack = "encoder" if axis == "key" and head.kind == "cross" else head.stack
+    known = not model.encoder or stack == "encoder"
+    return label(text.tokens[place]) if known and place < len(text.tokens) else str(place)
+
+
+def pairs(model: Facts, head: "Head") -> Page:
+    """The tokens that a head joins most; nothing where they were not counted."""
+    if not head.pairs:
+        return []
     return [Columns(note("scan.pairs", head=at(model, head)), [
         Column(note("scan.query"), [label(one.query) for one in head.pairs], "left"),
         Column(note("scan.key"), [label(one.key) for one in head.pairs], "left"),

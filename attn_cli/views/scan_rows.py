@@ -16,18 +16,19 @@ from attn_cli.words import Note
 if TYPE_CHECKING:
     from attn_cli.scanning.results import Scan
 
-_OF_HEAD = ("stack", "kind", "layer", "head")
+OF_HEAD = ("stack", "kind", "layer", "head")
 NUMBERS = (
     "mean", "deviation", "minimum", "maximum", "p05", "p25", "p50", "p75", "p95",
 )  # fmt: skip
-COLUMNS = (*_OF_HEAD, "measure", "provenance", "count", "nonfinite", *NUMBERS)
+COLUMNS = (*OF_HEAD, "measure", "provenance", "count", "nonfinite", *NUMBERS)
 
 
 def written(
     kind: str, model: Facts, found: "Scan", settings: Mapping[str, Any], notes: tuple[Note, ...]
 ) -> Iterator[bytes]:
     """The table in a format that has rows."""
-    about = document("scan", model, None, settings, found_without_rows(found), notes)
+    beside = {name: getattr(found, name) for name in found_without_rows()}
+    about = document("scan", model, None, settings, beside, notes)
     if kind == "csv":
         return _csv(found)
     if kind == "ndjson":
@@ -37,10 +38,9 @@ def written(
     return parquet.render(rows(found), about)
 
 
-def found_without_rows(found: "Scan") -> dict[str, Any]:
-    """All of a result's record but what the rows say."""
-    names = ("files", "prompts", "tokens", "failed", "failures", "blind", "pairs_below")
-    return {name: getattr(found, name) for name in names}
+def found_without_rows() -> tuple[str, ...]:
+    """The fields of a result's record that no row says."""
+    return "files", "prompts", "tokens", "failed", "failures", "blind", "pairs_below"
 
 
 def rows(found: "Scan") -> Iterator[dict[str, Any]]:
@@ -50,7 +50,7 @@ def rows(found: "Scan") -> Iterator[dict[str, Any]]:
     tokens. `pairs` stand beside the first measure of a head.
     """
     for head in found.heads:
-        start = {name: getattr(head, name) for name in (*_OF_HEAD, "provenance")}
+        start = {name: getattr(head, name) for name in (*OF_HEAD, "provenance")}
         pairs = [pair._asdict() for pair in head.pairs]
         for one in head.measures:
             own = {name: getattr(one, name) for name in ("measure", "count", "nonfinite", *NUMBERS)}

@@ -30,6 +30,7 @@ from attn_cli.views import (
     ranking,
     sample,
     scan,
+    shifts,
     show_trace,
     tokens,
     train,
@@ -212,6 +213,12 @@ def _embed(saved: Saved, _: Look) -> Shown:
 
 
 def _compare(saved: Saved, _: Look) -> Shown:
+    if type(saved.result).__name__ == "Shifts":
+        if not saved.result.shifts:
+            raise ValueError
+        for one in saved.result.shifts:
+            _check_places([one.head], saved.model.heads_of(one.stack))
+        return Shown(shifts.page(saved.model, saved.result))
     found, prompts = saved.result, (saved.prompt, saved.result.right.prompt)
     for one in found.alignment:
         for read, places in zip(prompts, (one.left, one.right), strict=True):
@@ -273,15 +280,8 @@ def _tokens(saved: Saved, _: Look) -> Shown:
 
 
 def _scan(saved: Saved, _: Look) -> Shown:
-    found = saved.result
-    _check_counts([found.files, found.prompts, found.tokens, found.failed])
-    if not found.heads or any(one.measures == () for one in found.heads):
-        raise ValueError
-    for head in found.heads:
-        _check_places([head.head], saved.model.heads_of(head.stack))
-        for one in head.measures:
-            _check_places((example.text for example in one.examples), len(found.texts))
-    return Shown(scan.page(saved.model, found, saved.settings))
+    scan.check(saved.model, saved.result)
+    return Shown(scan.page(saved.model, saved.result, saved.settings))
 
 
 def _check_counts(found: Any) -> None:

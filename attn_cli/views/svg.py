@@ -49,7 +49,10 @@ def _is_picture(page: Page) -> bool:
     shown = [item for item in page if not isinstance(item, Say | Heading)]
     return bool(shown) and all(
         isinstance(item, Grids | Picture)
-        or (isinstance(item, Matrix) and not ((item.values < 0) | (item.values > _ONE)).any())
+        or (
+            isinstance(item, Matrix)
+            and not ((item.values < 0) | (item.values > _ONE * item.most)).any()
+        )
         for item in shown
     )
 
@@ -161,7 +164,8 @@ class _Drawing:
         """What the shades and the hatches mean, as far as there are any."""
         keys: list[tuple[dict[str, object], str]] = []
         if not all(one.flat for one in found):
-            keys += [({"fill_opacity": n}, f"{n:g}") for n in (0, 0.25, 0.5, 0.75, 1)]
+            most = max(one.most for one in found)
+            keys += [({"fill_opacity": n}, f"{n * most:.3g}") for n in (0, 0.25, 0.5, 0.75, 1)]
         if any(one.flat for one in found):
             keys.append(({"fill_opacity": panels.SEES}, sentence("svg.key_sees")))
         if any(one.hidden.any() for one in found):
@@ -212,7 +216,7 @@ def _squares(item: Grids | Matrix | Picture, look: Look) -> Squares:
     caption, values = titled(item, turned).renderable.plain, item.values[None]
     hidden = item.hidden[None] if item.hidden.size else np.zeros(values.shape, bool)
     rows, columns = list(map(str, item.rows)), list(map(str, item.columns))
-    return Squares(caption, ("",), values, hidden, rows, columns, turned)
+    return Squares(caption, ("",), values, hidden, rows, columns, turned, most=item.most)
 
 
 def _of_grids(item: Grids, look: Look) -> Squares:

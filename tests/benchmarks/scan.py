@@ -1,7 +1,7 @@
 """How fast a scan is: beside a bare loop of `session.trace`, and on several workers.
 
-    python tests/benchmarks/scan.py [--model tiny] [--text FILE] [--prompts 200] [--workers 1,2]
-                                    [--clusters 1,2]
+    PYTHONPATH=tests python tests/benchmarks/scan.py [--model tiny] [--text FILE]
+        [--prompts 200] [--workers 1,2] [--clusters 1,2]
 
 One thread each. In one process three loops over the same prompts take turns with a scan of them:
 of `session.trace` as it is, of one that keeps the weights alone, and of one that keeps nothing.

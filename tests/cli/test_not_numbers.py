@@ -44,6 +44,23 @@ def test_numbers_that_are_none_are_noted(attn, broken, matrix, asked):
     assert "NaN" in run.text
 
 
+@pytest.mark.parametrize("format", ["csv", "npz", "html", "xlsx", "svg", "ndjson", "json"])
+def test_every_format_has_them_noted_beside_it(attn, broken, tmp_path, format):
+    run = attn("trace", *IDS, "--model", broken("embed_tokens"), "--out", tmp_path / f"a.{format}")
+    assert run.code == 0 and "embed_tokens.weight of the file holds 3 numbers of" in run.said
+
+
+def test_a_document_counts_them_by_name(attn, broken):
+    model = broken("layers.1.mlp.down_proj")
+    run = attn("loss", *IDS, "--model", model, "--json")
+    (tensor, vectors, result) = run.json["nonfinite"]
+    assert tensor == {"name": "model.layers.1.mlp.down_proj.weight", "where": None, "count": 3}
+    assert vectors["where"] == "layer 1" and vectors["name"] == "vectors" and vectors["count"] > 0
+    assert result == {"name": "result", "where": None, "count": 3}
+    clean = attn("loss", *IDS, "--model", model, "--json", "--without", "mlp:1")
+    assert "nonfinite" not in clean.json
+
+
 @pytest.mark.parametrize("asked", sorted({asked for _, asked in ASKED}))
 def test_numbers_that_are_some_have_no_note(attn, tmp_path, asked):
     ids = () if "--prove" in asked else IDS

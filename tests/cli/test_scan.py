@@ -61,7 +61,7 @@ def test_every_form_says_the_same(attn, tmp_path, lines):
     assert (result["prompts"], result["tokens"], result["failed"]) == (24, 120, 0)
     wanted = {(h["layer"], h["head"], m["measure"]): m
               for h in result["heads"] for m in h["measures"]}  # fmt: skip
-    assert len(wanted) == 8 * 9
+    assert len(wanted) == 8 * 13
     rows = list(csv.DictReader(io.StringIO(attn("scan", lines, "--format", "csv").text)))
     *told, about = attn("scan", lines, "--format", "ndjson").lines
     out = tmp_path / "found.parquet"
@@ -229,7 +229,7 @@ def test_parts_of_something_else_are_refused_until_a_fresh_start(
 @pytest.mark.slow
 def test_parts_are_put_together_now_and_then(attn, monkeypatch, tmp_path, long, whole):
     """A scan of any length leaves few files behind."""
-    monkeypatch.setattr(saved, "_TOGETHER", 3)
+    monkeypatch.setattr(saved, "TOGETHER", 3)
     out, most = tmp_path / "found.json", 0
     save, first = saved.Parts.save, []
 

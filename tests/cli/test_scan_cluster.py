@@ -66,7 +66,8 @@ def test_two_workers_of_which_one_is_killed_give_the_same(attn, monkeypatch, tmp
     monkeypatch.setattr(saved.Parts, "save", ending)
     monkeypatch.setattr(engine._Cluster, "_lose", losing)
     out = tmp_path / "found.json"
-    assert attn("scan", long, "--out", out, "--quiet", "--scheduler", at.address).said == ""
+    found = attn("scan", long, "--out", out, "--quiet", "--scheduler", at.address)
+    assert (found.code, found.said) == (0, "")
     assert out.read_bytes() == whole and not os.path.exists(f"{out}.parts")
     assert lost and at.workers[0].wait() == -signal.SIGKILL
 
@@ -82,7 +83,8 @@ def test_a_killed_client_goes_on_and_gives_the_same(attn, monkeypatch, tmp_path,
 
     monkeypatch.setattr(Scheduler, "ask", counted)
     assert not out.exists() and before >= 2
-    assert attn("scan", long, "--out", out, "--quiet", "--scheduler", at.file).said == ""
+    found = attn("scan", long, "--out", out, "--quiet", "--scheduler", at.file)
+    assert (found.code, found.said) == (0, "")
     assert out.read_bytes() == whole
     every = sum(1 for _ in corpus([str(long)]).parts())
     assert asked.count("measure") == every - before

@@ -5,7 +5,7 @@ The scheduler here is a made one: it answers in the order in which it is asked.
 
 import json
 import socket
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 
 import pytest
@@ -120,6 +120,21 @@ def test_a_part_that_ends_every_worker_is_named(monkeypatch):
         events_of(monkeypatch, made)
 
 
+def test_a_part_that_only_waited_is_not_blamed(monkeypatch):
+    """Each ends its worker twice, while another waits there."""
+    times = Counter()
+
+    def when(made, address, work, *arguments):
+        if work == member.measure:
+            times[arguments[1]] += 1
+            if times[arguments[1]] < 3:
+                made.workers = frozenset([f"tcp://a:{len(made.asked)}"])
+        return ""
+
+    made = Made(["tcp://a:0"], when)
+    assert done(events_of(monkeypatch, made)) == list(range(len(PARTS)))
+
+
 @pytest.mark.parametrize("answer, said", [
     (ModuleNotFoundError("attn_cli"), "worker tcp://a:2: it has no attn"),
     (RuntimeError("x"), "worker tcp://a:2: it does not answer as a worker should"),
@@ -204,10 +219,14 @@ def test_a_job_is_the_same_from_another_folder(monkeypatch, tmp_path, grouped):
     """Whatever its files are called, if they hold the same."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.txt").write_text("1 0\n1 1\n")
-    own = job("llama-plain", what_if={"mask": ["file:m.txt", "padding:1", "padding:1"]})
+    (tmp_path / "lora").mkdir()
+    own = job(
+        "llama-plain", adapter="lora", what_if={"mask": ["file:m.txt", "padding:1", "padding:1"]}
+    )
     own = replace(own, masks=digests_of(own.what_if["mask"]))
     there = own.anywhere()
-    assert there.model == grouped and there.digest == own.digest
+    assert (there.model, there.adapter) == (grouped, f"{tmp_path}/lora")
+    assert there.digest == own.digest
     assert there.what_if["mask"] == [f"file:{tmp_path}/m.txt", "padding:1", "padding:1"]
     assert digests_of(there.what_if["mask"]) == there.masks
     (tmp_path / "m.txt").write_text("1 1\n1 1\n")
@@ -218,3 +237,19 @@ def test_a_job_is_the_same_from_another_folder(monkeypatch, tmp_path, grouped):
 def test_the_digest_of_a_model_is_of_its_adapter_too(tmp_path, grouped):
     plain, adapted = load(grouped), load(grouped, adapter=adapter_for(tmp_path / "a", grouped))
     assert digest_of(plain) != digest_of(adapted)
+
+
+def test_a_worker_with_other_files_refuses(tmp_path):
+    mask = tmp_path / "m.txt"
+    mask.write_text("1")
+    digest, word = digest_of(load("tiny")), f"file:{mask}"
+    for given, said in (
+        (job("no/such-model", model_digest=digest), "no/such-model"),
+        (job("tiny", model_digest="0" * 32), "it has another model called tiny"),
+        (job("tiny", model_digest=digest, what_if={"mask": [word]}, masks={word: "0" * 32}),
+         "it has no file of --mask, or another one"),
+    ):  # fmt: skip
+        told = member.ready(given.to_json(), 1)
+        assert told[:1] == worker.REFUSED
+        problem = worker.problem_of(told[1:])
+        assert said in problem.message and problem.hint and isinstance(problem, ContentError)

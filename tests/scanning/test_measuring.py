@@ -24,24 +24,26 @@ def by_hand(weights, sink, lengths, queries, keys, causal, crosses):
         found["entropy"][q] = -sum(w * np.log2(w) for w in others)
         found["effective_keys"][q] = 2 ** found["entropy"][q]
         found["distance"][q] = sum(w * abs(q - k) for k, w in enumerate(row))
-        found["first_share"][q] = row[0]
         weighted = row * lengths
-        found["first_weighted_share"][q] = weighted[0] / weighted.sum()
+        shares = {"share": row, "weighted_share": weighted / weighted.sum()}
+        for name, of in shares.items():
+            found[f"first_{name}"][q] = of[0]
         if len(sink):
             found["sink_share"][q] = sink[q]
         if crosses:
             continue
-        if q:
-            found["previous_share"][q] = row[q - 1]
-        found["self_share"][q] = row[q]
         there = range(q) if causal else [k for k in range(len(row)) if k != q]
         twins = [k for k in there if keys[k] == queries[q]]
-        if twins:
-            found["duplicate_share"][q] = sum(row[k] for k in twins)
         after = [k + 1 for k in range(len(row) - 1) if keys[k] == queries[q] and k != q]
         after = [k for k in after if not causal or k <= q]
-        if after:
-            found["induction_share"][q] = sum(row[k] for k in after)
+        for name, of in shares.items():
+            found[f"self_{name}"][q] = of[q]
+            if q:
+                found[f"previous_{name}"][q] = of[q - 1]
+            if twins:
+                found[f"duplicate_{name}"][q] = sum(of[k] for k in twins)
+            if after:
+                found[f"induction_{name}"][q] = sum(of[k] for k in after)
     return found
 
 

@@ -297,7 +297,9 @@ def test_settings_of_another_size_make_no_such_model(stopped, corpus, monkeypatc
     path = stopped / "training.json"
     saved = json.loads(path.read_text())
     most = {"width": 12288, "layers": 96, "context": 4096}[name]
-    path.write_text(json.dumps(saved | {"settings": saved["settings"] | {name: most}}))
+    saved["settings"][name] = most
+    del saved["sha256"]
+    path.write_text(json.dumps(saved | {"sha256": checkpoint._sha256(saved)}))
     monkeypatch.setattr(checkpoint, "initial_state", lambda *_: pytest.fail("made"))
     with pytest.raises(ContentError, match="does not hold this training's tensors"):
         checkpoint.resume(stopped, checkpoint.saved_settings(stopped), corpus)

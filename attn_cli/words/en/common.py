@@ -40,6 +40,10 @@ SENTENCES = {
     "note.hidden_row": "{where}: no visible key for query {rows}; weights and z are 0",
     "note.hidden_row_sink": "{where}: no visible key for query {rows}; weights and z are 0, the "
     "sink has all",
+    "note.tensor": "{name} of the file holds {count:,} numbers of {all:,} that are NaN or infinite",
+    "note.more_tensors": "{count} further tensors hold such numbers too",
+    "note.layer": "{where} is the first whose vectors hold NaN or infinity: {count:,} numbers of "
+    "{all:,}",
     "note.nonfinite": "{where}: {count} numbers of {name} are NaN or infinite",
     "note.numbers": "{count} of the {all} numbers of this result are NaN or infinite: attn trace "
     "says where they begin",

@@ -14,7 +14,9 @@ SENTENCES = {
     "scan.effective_keys": "有效键数",
     "scan.what": "每个数都是所有相关查询的平均值，解码器中不含每个提示的第一个。"
     "百分位和中位数来自草图，误差最多是其自身的 1/64。“有效键数”是 2 的熵次幂："
-    "一个查询把权重分给了多少个键。",
+    "一个查询把权重分给了多少个键。“加权”是把每个权重乘以其值经过 W_O 之后的长度、"
+    "再逐行除以总和之后首个词元的份额（Kobayashi et al. 2020）；"
+    "“加权前一个”等是其他键的这种份额。",
     "scan.examples": "{head} 的最佳例子，每个提示一个",
     "scan.pairs": "{head} 最常连接的词元：查询权重最大的键，不算第一个词元",
     "scan.query": "查询",
@@ -28,6 +30,61 @@ SENTENCES = {
     "scan.blind_many": "所有块中共有 {count} 个查询看不到任何键；其度量为 0",
     "scan.pairs_below": "词元对多于所能保留的：只统计编号小于 {below} 的词元，全部计入",
     "scan.nonfinite": "{count} 个度量是 NaN、无穷或过大，已略去",
-    "scan.lacks": "要写 Parquet 需要软件包 pyarrow",
+    "scan.lacks": "读写 Parquet 需要软件包 pyarrow",
     "scan.lacks_hint": '安装：pip install "attn-cli[scan]"',
+    "scan.head": "{head}：`{column}` {mean} ± {deviation}，共 {queries}。",
+    "scan.head_none": "{head}：没有查询具有 `{column}`。",
+    "scan.queries_one": "{count} 个查询",
+    "scan.queries_many": "{count} 个查询",
+    "scan.spread": "这个头的每个度量，在所有相关查询上",
+    "scan.measure": "度量",
+    "scan.mean": "平均值",
+    "scan.minimum": "最小",
+    "scan.p25": "25 百分位",
+    "scan.p75": "75 百分位",
+    "scan.maximum": "最大",
+    "scan.around": "查询及其前后的词元",
+    "scan.no_examples": "没有查询具有 `{column}`，所以没有例子。",
+    "scan.drawn": "这些例子中的注意力是重新计算的：它给出测得的每个数。"
+    "提示较长时，行是直到查询为止的词元，列是它权重最大的键。",
+    "scan.example": "{value}：{query} → {key}，第 {line} 行",
+    "scan.not_drawn": "这些例子中的注意力没有画出：{why}。",
+    "scan.again_path": "用 `--model` 打开 {model}；来自别处的结果不会自行打开它",
+    "scan.again_fails": "{why}",
+    "scan.again_pair": "它的提示是成对的段，而结果不保留这些段",
+    "scan.again_sizes": "{model} 的大小与被扫描的模型不同",
+    "scan.again_lengths": "模型读取的词元比被扫描的少",
+    "scan.again_other": "测得 {value} 之处 {model} 给出 {found}，"
+    "所以它是另一个模型，或以别的方式读取提示",
+    "scan.picture": "{which}每个头的 `{column}` 平均值",
+    "scan.axes": "行是层，列是头",
+    "scan.of_encoder_self": "编码器",
+    "scan.of_decoder_self": "解码器",
+    "scan.of_decoder_cross": "解码器交叉注意力",
+    "shifts.headline": "{head} 变化最大：`{measure}` 从 {left} 到 {right}，{size} 个合并标准差。",
+    "shifts.constant": "{head}：`{measure}` 在 A 的每个查询中都是 {left}，在 B 的每个查询中都是 "
+    "{right}。",
+    "shifts.none": "{count} 个平均值没有一个不同。",
+    "shifts.counts": "各头的 {all} 个平均值中，{small} 个变化至少 0.2 个合并标准差，"
+    "{large} 个至少 0.8 个。",
+    "shifts.same": "就结果所说，模型、语料和设置都相同。",
+    "shifts.differs": "两个结果所属的不同之处",
+    "shifts.setting": "设置",
+    "shifts.size": "效应量",
+    "shifts.ranking": "各头的平均值，变化最大的在前",
+    "shifts.what": "“效应量”是 B − A 除以两者合并的标准差：平均值相对于查询之间的差异变化了多少。"
+    "它不是检验：同一提示的查询并不独立。",
+    "shifts.only_left": "{heads} A 独有，已略去。",
+    "shifts.only_right": "{heads} B 独有，已略去。",
+    "shifts.heads_one": "{count} 个头为",
+    "shifts.heads_many": "{count} 个头为",
+    "shifts.note_heads": "有些头只在其中一个结果里，已略去",
+    "shifts.picture": "{which}每个头变化最大的度量变化了多少",
+    "scan.spread_short": "分布",
+    "scan.spread_told": "5 % {low}，25 % {first}，中位数 {median}，75 % {third}，95 % {high}",
+    "scan.examples_of": "它的 {column} 最佳例子，每个提示一个：查询有下划线，"
+    "它权重最大的键有边框。",
+    "scan.example_at": "{value}：{query} → {key}，{file} 第 {line} 行",
+    "scan.shaded": "注意力是重新计算的，给出测得的每个数：键的深浅是查询给它的权重；"
+    "提示较长时只有权重最大的键。",
 }

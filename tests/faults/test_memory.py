@@ -1,0 +1,228 @@
+"""What a run is said to take is what its process takes, over one that does nothing but import."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn_cli.machine import available
+
+pytestmark = pytest.mark.faults
+MIB = 1 << 20
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30}
+LEAST = 200 * MIB
+NUMBERS = {"F32": 4, "BF16": 2, "F16": 2}
+WORKER = Path(__file__).with_name("memory.py")
+
+
+def llama(layers, width, heads, kv_heads, inner, vocabulary, dtype="F32", tied=True):
+    config = {
+        "model_type": "llama", "num_hidden_layers": layers, "hidden_size": width,
+        "num_attention_heads": heads, "num_key_value_heads": kv_heads,
+        "head_dim": width // heads, "intermediate_size": inner, "vocab_size": vocabulary,
+        "tie_word_embeddings": tied, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
+        "rope_theta": 1e5, "hidden_act": "silu",
+    }  # fmt: skip
+    keys = kv_heads * (width // heads)
+    shapes = {"model.embed_tokens.weight": (vocabulary, width), "model.norm.weight": (width,)}
+    shapes |= {} if tied else {"lm_head.weight": (vocabulary, width)}
+    for layer in range(layers):
+        maps = {
+            "self_attn.q_proj": (width, width), "self_attn.k_proj": (keys, width),
+            "self_attn.v_proj": (keys, width), "self_attn.o_proj": (width, width),
+            "mlp.gate_proj": (inner, width), "mlp.up_proj": (inner, width),
+            "mlp.down_proj": (width, inner), "input_layernorm": (width,),
+            "post_attention_layernorm": (width,),
+        }  # fmt: skip
+        shapes |= {f"model.layers.{layer}.{name}.weight": of for name, of in maps.items()}
+    return config, shapes, dtype
+
+
+def bert(layers, width, heads, inner, vocabulary):
+    config = {
+        "model_type": "bert", "architectures": ["BertForMaskedLM"], "num_hidden_layers": layers,
+        "hidden_size": width, "num_attention_heads": heads, "intermediate_size": inner,
+        "vocab_size": vocabulary, "max_position_embeddings": 2048, "type_vocab_size": 2,
+        "hidden_act": "gelu", "layer_norm_eps": 1e-12,
+    }  # fmt: skip
+    shapes = {
+        "bert.embeddings.word_embeddings.weight": (vocabulary, width),
+        "bert.embeddings.position_embeddings.weight": (2048, width),
+        "bert.embeddings.token_type_embeddings.weight": (2, width),
+        "cls.predictions.transform.dense.weight": (width, width),
+        "cls.predictions.transform.dense.bias": (width,),
+        "cls.predictions.bias": (vocabulary,),
+    }
+    maps = {
+        "attention.self.query": (width, width), "attention.self.key": (width, width),
+        "attention.self.value": (width, width), "attention.output.dense": (width, width),
+        "intermediate.dense": (inner, width), "output.dense": (width, inner),
+    }  # fmt: skip
+    norms = ["bert.embeddings.LayerNorm", "cls.predictions.transform.LayerNorm"]
+    for layer in range(layers):
+        start = f"bert.encoder.layer.{layer}."
+        norms += [f"{start}attention.output.LayerNorm", f"{start}output.LayerNorm"]
+        for name, of in maps.items():
+            shapes |= {f"{start}{name}.weight": of, f"{start}{name}.bias": of[:1]}
+    for name in norms:
+        shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    return config, shapes, "F32"
+
+
+def t5(layers, width, heads, inner, vocabulary):
+    config = {
+        "model_type": "t5", "num_layers": layers, "num_decoder_layers": layers, "d_model": width,
+        "num_heads": heads, "d_kv": width // heads, "d_ff": inner, "vocab_size": vocabulary,
+        "feed_forward_proj": "relu", "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128, "tie_word_embeddings": True,
+        "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1,
+        "layer_norm_epsilon": 1e-6,
+    }  # fmt: skip
+    shapes = {"shared.weight": (vocabulary, width)}
+    parts = {"encoder": ["SelfAttention"], "decoder": ["SelfAttention", "EncDecAttention"]}
+    for stack, attentions in parts.items():
+        shapes[f"{stack}.final_layer_norm.weight"] = (width,)
+        name = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        shapes[name] = (32, heads)
+        for layer in range(layers):
+            start = f"{stack}.block.{layer}.layer."
+            for place, attention in enumerate(attentions):
+                shapes |= {f"{start}{place}.{attention}.{one}.weight": (width, width)
+                           for one in "qkvo"}  # fmt: skip
+            last = f"{start}{len(attentions)}.DenseReluDense."
+            shapes |= {f"{last}wi.weight": (inner, width), f"{last}wo.weight": (width, inner)}
+            shapes |= {f"{start}{place}.layer_norm.weight": (width,)
+                       for place in range(len(attentions) + 1)}  # fmt: skip
+    return config, shapes, "F32"
+
+
+MODELS = {
+    "smollm2": lambda: llama(6, 576, 9, 3, 1536, 49152),
+    "smollm2-bf16": lambda: llama(6, 576, 9, 3, 1536, 49152, "BF16"),
+    "vocabulary": lambda: llama(2, 64, 4, 4, 128, 200_000, tied=False),
+    "wide": lambda: llama(3, 512, 4, 4, 16384, 1000, "BF16"),
+    "heads": lambda: llama(2, 512, 64, 64, 1024, 1000, "F16"),
+    "bert": lambda: bert(3, 512, 8, 2048, 60_000),
+    "t5": lambda: t5(3, 512, 8, 2048, 32_000),
+}
+# What is asked of 1,000 tokens, of some models of more.
+ASKED = {
+    "loss": ("loss",),
+    "json": ("trace", "--json", "--head", "all"),
+    "csv": ("trace", "--format", "csv", "--head", "0,1"),
+    "npz": ("trace", "--layer", "0,1", "--head", "all", "--out", "OUT.npz"),
+    "heads": ("heads", "--json"),
+    "layers": ("heads", "--layer", "all"),
+    "mask": ("mask",),
+    "mask-json": ("mask", "--json"),
+    "compare": ("compare", "--mask", "window:9"),
+    "verify": ("verify",),
+    "lens": ("lens",),
+    "why": ("why", "--by", "component", "--layer", "1"),
+    "sample": ("sample", "--max-tokens", "4"),
+}
+CASES = [
+    ("smollm2", 1000, "loss json npz heads mask mask-json compare verify lens sample why csv"),
+    ("smollm2", 2500, "layers lens why"),
+    ("smollm2-bf16", 1000, "json npz verify loss sample"),
+    ("vocabulary", 1000, "loss npz mask verify sample lens"),
+    ("wide", 1000, "json lens mask verify sample layers loss"),
+    ("heads", 600, "json npz heads verify loss sample"),
+    ("bert", 1000, "json npz verify mask compare layers"),
+    ("t5", 1000, "json npz verify loss sample layers"),
+]
+EVERY = [(model, count, name) for model, count, names in CASES for name in names.split()]
+
+
+def write(folder, config, shapes, dtype):
+    """A folder of such a model. Its numbers are small and repeat themselves."""
+    (folder / "config.json").write_text(json.dumps(config))
+    rng, header, at = np.random.default_rng(0), {}, 0
+    for name, shape in shapes.items():
+        end = at + NUMBERS[dtype] * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    some = rng.standard_normal(1 << 20, np.float32) * np.float32(0.02)
+    stored = {
+        "F32": some, "F16": some.astype(np.float16),
+        "BF16": (some.view(np.uint32) >> 16).astype(np.uint16),
+    }[dtype]  # fmt: skip
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for shape in shapes.values():
+            count = math.prod(shape)
+            for start in range(0, count, stored.size):
+                file.write(stored[: count - start].tobytes())
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Makes the folder of a model, once."""
+    there = {}
+
+    def made(name):
+        if name not in there:
+            there[name] = write(tmp_path_factory.mktemp(name), *MODELS[name]())
+        return there[name]
+
+    yield made
+    for folder in there.values():
+        (Path(folder) / "model.safetensors").unlink()
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Runs attn in a process; gives the exit code, the peak in bytes and what it said."""
+    place = tmp_path_factory.mktemp("peaks")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(WORKER.parents[2])
+
+    def run(*arguments):
+        out = place / "peak"
+        texts = [str(one).replace("OUT", str(place / "out")) for one in arguments]
+        done = subprocess.run(
+            [sys.executable, str(WORKER), str(out), *texts], env=environment,
+            check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        code, peak = map(int, out.read_text().split())
+        return code, peak, done.stderr.decode()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def imports(measured):
+    """The peak of a run that does nothing but import."""
+    return measured("import")[1]
+
+
+def ids(count):
+    return ",".join(str(5 + place * 7 % 900) for place in range(count))
+
+
+@pytest.mark.parametrize(("name", "count", "asked"), EVERY)
+def test_a_run_takes_what_it_is_said_to_take(model, measured, imports, name, count, asked):
+    command, *more = ASKED[asked]
+    target = ("--target-ids", ids(count // 2)) if name == "t5" else ()
+    typed = (command, "--model", model(name), "--ids", ids(count), *target, *more)
+    code, _, said = measured(*typed, "--max-memory", "1")
+    found = re.search(r"takes ([\d.,]+) (\w+)", said)
+    assert code == 1 and "may be used" in said and found, said
+    estimate = float(found[1].replace(",", "")) * UNITS[found[2]]
+    if estimate > 0.7 * available():  # of a machine that others use too
+        return
+    code, peak, said = measured(*typed, "--max-memory", "64GiB")
+    assert code == 0, said
+    taken = peak - imports
+    if max(taken, estimate) > LEAST:
+        assert 0.8 < estimate / taken < 1.2, f"{estimate / MIB:,.0f} MiB of {taken / MIB:,.0f}"
