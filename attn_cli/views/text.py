@@ -18,6 +18,7 @@ _RANGES = (
     ("brahmic", "\u0900", "\u1cff"), ("brahmic", "\ua800", "\uabff"),
     ("brahmic", "\U00010a00", "\U00011fff"),
 )  # fmt: skip
+_BESIDE = "\U0001171e"  # a mark that takes a column in newer versions of Unicode
 _MARKS = ("Mn", "Me", "Mc")
 _STACKED = 8  # marks on a letter; Hebrew and Tibetan have up to six
 
@@ -71,7 +72,8 @@ def _kind(char: str) -> str:
     if kind in ("flag", "hidden"):
         return kind
     if category in _MARKS:
-        return "joint" if category == "Mc" or unicodedata.combining(char) == 9 else "mark"
+        joins = category == "Mc" or char == _BESIDE or unicodedata.combining(char) == 9
+        return "joint" if joins else "mark"
     return kind if category[0] in "LN" or category == "So" else "other"
 
 
