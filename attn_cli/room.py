@@ -54,12 +54,13 @@ class Made(NamedTuple):
     """What is made of the records of a pass when it is over, a document say.
 
     It takes so many times the bytes of all that is recorded, of the largest block and of the
-    largest array, and so many `bytes` whatever that is.
+    largest array, so many bytes for each pair of tokens, and so many `bytes` whatever that is.
     """
 
     of_all: float = 0
     of_block: float = 0
     of_array: float = 0
+    of_pair: float = 0
     bytes: int = 0
 
 
@@ -113,17 +114,18 @@ def check(
     have = allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
-        need, working, after = of_tokenizer(model), 0, made.bytes
+        need, working, after, longest = of_tokenizer(model), 0, made.bytes, 0
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
             parts = _parts(run.model, asked, fewer, forgotten=forgotten)
             need += times * parts.recorded + _held(run.model)
-            own = times * (parts.working + kept) + of_file(run.model, asked, max(fewer.values()))
+            longest = max(fewer.values())
+            own = times * (parts.working + kept) + of_file(run.model, asked, longest)
             working = max(working, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
             after += int(made.of_all * times * parts.recorded)
-        return need + max(working, after)
+        return need + max(working, after + int(made.of_pair * longest**2))
 
     need = bytes_of(lambda *given: given)
     if need > have:
