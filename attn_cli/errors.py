@@ -1,7 +1,11 @@
 """The errors a user can meet. The message says what and where; the hint says what to do next."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+_WORD, _WHOLE = 400, 2000  # characters of a message; a path may take as many as the first
+_LONG = re.compile(rf"\S{{{_WORD + 1},}}")
 
 
 class AttnError(Exception):
@@ -10,9 +14,8 @@ class AttnError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = bounded(message), bounded(hint)
+        super().__init__(self.message)
 
 
 class ContentError(AttnError):
@@ -27,17 +30,37 @@ class UsageError(AttnError):
     exit_code = 2
 
 
+class PromptError(UsageError):
+    """What was typed does not go with this prompt; it may with another."""
+
+
 class NoModelError(ContentError):
     """The model named does not exist on this machine."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; raised so that files are finished or removed on the way out."""
+    """SIGTERM or SIGHUP arrived; raised so that files are finished or removed on the way out."""
+
+    def __init__(self, number: int = 15) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
 
 
 def shorten(text: str) -> str:
     """What was typed, cut to a length that an error message can hold."""
     return text if len(text) <= 60 else f"{text[:40]}… ({len(text):,} characters)"
+
+
+def bounded(message: str) -> str:
+    """What is told does not grow with what it quotes: a long word, and a long whole, lose their
+    middle."""
+    if len(message) <= _WORD:
+        return message
+    return _ends(_LONG.sub(lambda word: _ends(word[0], _WORD), message), _WHOLE)
+
+
+def _ends(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room * 2 // 3]}…{text[-room // 4 :]}"
 
 
 def some(names: Iterable[object], most: int = 5) -> str:

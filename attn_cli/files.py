@@ -1,21 +1,18 @@
-"""Reading text and writing files: the one place where the package touches the disk to write."""
+"""Reading text and other files, standard input and pipes; `attn_cli.writing` writes them."""
 
 import contextlib
-import errno
 import os
 import select
 import signal
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.words import Note, note
 
-_NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _WAIT = 1.0  # seconds
 _PART, _MOST = 1 << 16, 1 << 30  # bytes
@@ -48,7 +45,7 @@ def prompt_parts(name: str) -> Iterator[bytes]:
     if _is_pipe(name):
         kept[name] = None
         return _parts_of_pipe(name)
-    return _parts_of_file(Path(name))
+    return parts_of_file(Path(name))
 
 
 def read_input(name: str) -> bytes:
@@ -83,10 +80,13 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, 
     """The lines of what comes in parts, without their ends, each as soon as it is there.
 
     With each, whether another one is there already. None stands for one that has more than
-    `longest` bytes, which are not kept.
+    `longest` bytes, which are not kept. Raises ContentError where a line does not seem to end.
     """
-    begun, too_long = bytearray(), False
+    begun, too_long, since = bytearray(), False, 0
     for part in parts:
+        since = 0 if b"\n" in part else since + len(part)
+        if since > _MOST:
+            raise ContentError("a line has more than 1 GiB")
         pieces = part.split(b"\n")
         for place, piece in enumerate(pieces):
             if place:  # a newline stands before it
@@ -101,7 +101,7 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, 
 
 def _is_pipe(name: str) -> bool:
     try:
-        return stat.S_ISFIFO(_mode(Path(name)))
+        return stat.S_ISFIFO(os.stat(name).st_mode)
     except (OSError, ValueError):  # what cannot be read says so when it is
         return False
 
@@ -155,7 +155,7 @@ def _woken() -> Iterator[list[int]]:
         os.close(wake)
 
 
-def _parts_of_file(path: Path) -> Iterator[bytes]:
+def parts_of_file(path: Path) -> Iterator[bytes]:
     """The parts of a regular file."""
     with _opened(path) as file:
         while part := file.read(_PART):
@@ -174,121 +174,6 @@ def is_read(path: Path) -> bool:
             if os.path.samefile(path, known):
                 return True
     return False
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` as `writing` does."""
-    with writing(path) as write:
-        write(data)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Takes bytes so that `path` holds the old ones or all of the new ones, never a part.
-
-    A regular file (or a link's target) is replaced, where all went well in the end, by a flushed
-    sibling that takes over its mode; a device or FIFO is written to directly. Raises ContentError,
-    or BrokenPipeError where the reader of a pipe went away.
-    """
-    with _refusals(path):
-        mode = _mode(path)
-        if stat.S_ISDIR(mode):
-            raise ContentError(f"{path} is a folder", "give a file name: --out FILE")
-    target = Path(os.path.realpath(path)) if not mode or stat.S_ISREG(mode) else None
-    refusals = partial(_refusals, path, mode)
-    with refusals():
-        handle, temporary = _sibling(target, mode) if target else (_special(path), "")
-
-    def write(data: bytes) -> None:
-        with refusals():
-            write_all(handle, data)
-
-    try:
-        try:
-            yield write
-            if target:
-                with refusals():
-                    os.fchmod(handle, stat.S_IMODE(mode) if mode else 0o666 & ~_umask())
-                    os.fsync(handle)
-        finally:
-            os.close(handle)
-        if target:
-            with refusals():
-                os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def _refusals(path: Path, mode: int = 0) -> Iterator[None]:
-    """What the operating system refuses of writing is said; `mode` is that of what is there."""
-    special = bool(mode) and not stat.S_ISREG(mode)
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except (OSError, ValueError) as error:
-        if special and error.errno == errno.ENXIO and stat.S_ISFIFO(mode):
-            raise ContentError(
-                f"cannot write {path}: nothing reads from this FIFO", "start its reader first"
-            ) from None
-        missing = _missing_folder(path) if isinstance(error, FileNotFoundError) else None
-        if missing:
-            import shlex
-
-            raise ContentError(
-                f"cannot write {path}: there is no folder {missing}",
-                f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
-            ) from None
-        hint = "" if special else _NOTHING_WRITTEN
-        raise ContentError(f"cannot write {path}: {reason(error)}", hint) from None
-
-
-def _missing_folder(path: Path) -> Path | None:
-    """The first folder on the way to a file that is not there."""
-    return next((p for p in reversed(path.parents) if not os.path.lexists(p)), None)
-
-
-def _special(path: Path) -> int:
-    """Opens a device or FIFO as it was named: /dev/stdout on a pipe leads to no other name."""
-    # Without O_NONBLOCK, opening a FIFO waits for a reader that may never come.
-    handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    os.set_blocking(handle, True)
-    return handle
-
-
-def _mode(path: Path) -> int:
-    try:
-        return os.stat(path).st_mode
-    except FileNotFoundError:
-        return 0
-
-
-def _sibling(target: Path, mode: int) -> tuple[int, str]:
-    """Opens a new file that will take the place of another."""
-    if mode and not os.access(target, os.W_OK):
-        raise PermissionError(13, "Permission denied")
-    import tempfile  # which takes a while, and most runs write no file
-
-    return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.")
-
-
-def write_all(handle: int, data: bytes) -> None:
-    """Writes all of `data`, in as many calls as it takes, waiting where it would block."""
-    left = memoryview(data)
-    while left:
-        try:
-            left = left[os.write(handle, left) :]
-        except BlockingIOError:
-            wait(handle, to_write=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def read_bytes(path: Path, *, limit: int = _MOST) -> bytes:
@@ -315,6 +200,12 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ContentError(f"no file {path}", "check the spelling, or give a full path") from None
     except (OSError, ValueError) as error:
         raise ContentError(f"cannot read {path}: {reason(error)}") from None
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a regular file that can be read. Raises ContentError."""
+    with _opened(path) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def decode(data: bytes, where: str) -> tuple[str, tuple[Note, ...]]:

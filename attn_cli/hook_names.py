@@ -3,11 +3,12 @@
 Names are TransformerLens's, without its batch axis; what it does not name keeps ours.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from attn_cli.records import Attention, Facts, Trace
+from attn_cli.records import Address, Attention, Facts, Trace
 
 _NAMES = {
     "q": "hook_q",
@@ -74,7 +75,7 @@ def kept_in(
     return [int(n) for n in np.ravel(kept)]
 
 
-def hook_name(model: Facts, block: Attention, name: str) -> str:
+def hook_name(model: Facts, block: Attention | Address, name: str) -> str:
     """`blocks.0.attn.hook_pattern` for the weights of layer 0."""
     of_layer, of_attention = _places(model, block)
     # Where a norm or a factor follows, other tools mean by these names what stands before or after.
@@ -92,7 +93,37 @@ def hook_name(model: Facts, block: Attention, name: str) -> str:
     return of_attention + rotary.get(name, _NAMES.get(name, name))
 
 
-def _places(model: Facts, block: Attention) -> tuple[str, str]:
+def names_of(model: Facts, arrays: Iterable[str]) -> tuple[set[str], set[str]]:
+    """The names that these arrays have in all blocks of a model, and those of what is kept of them:
+    of tokens, heads and positions."""
+    names, kept = set[str](), {"tokens", "target_tokens"}
+    for stack, kind in model.attentions:
+        for layer in range(model.layers_of(stack)):
+            block = Address(stack, kind, layer)
+            names |= {hook_name(model, block, name) for name in arrays}
+            kept |= {_places(model, block)[1] + axis for axis in _KEPT.values()}
+    return names, kept
+
+
+# What interpretability code and our own archives keep beside.
+_BESIDE = re.compile(
+    r"attn\.(document|logits)|source|hook_(embed|pos_embed|token_type_embed|tokens)|ln_final\.\w+"
+    r"|(encoder_|decoder_)?blocks\.(?P<layer>[0-9]{1,5})\.(hook_(resid_pre|resid_mid|resid_post"
+    r"|mlp_in|mlp_out|attn_in|attn_out|cross_attn_out|[qkv]_input|normalized_resid_pre"
+    r"|normalized_resid_post)|ln[123](_post)?\.hook_(scale|normalized)"
+    r"|mlp\.(shares|hook_(pre|pre_linear|post|expert_indices|expert_weights|gate|experts))"
+    r"|(attn|self_attn|cross_attn)\.hook_(q|k|v|z|attn_scores|pattern|result|rot_q|rot_k))"
+)
+
+
+def is_beside(model: Facts, name: str) -> bool:
+    """Whether a name is one that such code gives to something else of a model of these layers."""
+    found = _BESIDE.fullmatch(name)
+    most = max(map(model.layers_of, dict(model.attentions)))
+    return found is not None and int(found["layer"] or 0) < most
+
+
+def _places(model: Facts, block: Attention | Address) -> tuple[str, str]:
     """What names begin with: those of a layer, and those of its attention."""
     if not model.encoder:
         return f"blocks.{block.layer}.", f"blocks.{block.layer}.attn."

@@ -1,6 +1,7 @@
 """What a result says beside its numbers: of model and prompt, of settings and arrays."""
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
@@ -138,13 +139,14 @@ def _context_notes(model: Model, prompt: Prompt, added: int) -> tuple[Note, ...]
 
 def _spelt(prompt: Prompt) -> list[str]:
     """The words of the prompt that are cut into tokens of less than two letters on average."""
-    owner = {at: i for i, token in enumerate(prompt.tokens) for at in range(*token.span)}
+    starts = sorted({begin for begin, end in (t.span for t in prompt.tokens) if begin < end})
     found = []
     start = len(prompt.text)
     words = [(word[0], word.start()) for word in _WORD.finditer(prompt.text)]
     words += [(word[0], start + word.start()) for word in _WORD.finditer(prompt.pair)]
     for word, begin in words:
-        pieces = len({owner.get(at) for at in range(begin, begin + len(word))})
+        first, after = (bisect_left(starts, at) for at in (begin, begin + len(word)))
+        pieces = after - first + (starts[first : first + 1] != [begin])
         # Scripts without capitals (Chinese, say) have one token to a character anyway.
         if len(word) < 2 * pieces and pieces > 1 and word.lower() != word.upper():
             found.append(word)
@@ -201,7 +203,7 @@ def block_notes(facts: Facts, block: Attention) -> Iterator[Note]:
     if block.blind:
         key = "note.hidden_row_sink" if facts.sinks else "note.hidden_row"
         yield note(key, where=where, rows=few(block.blind, 8))
-    for name, array in block.arrays.items():
+    for name, array in block.arrays.kept.items():
         count = nonfinite(name, array)
         if count:
             yield note("note.nonfinite", where=where, name=name, count=count)

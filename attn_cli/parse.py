@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from attn_cli import vocabulary
-from attn_cli.errors import UsageError, shorten
+from attn_cli.errors import PromptError, UsageError, shorten
 
 # ASCII digits only: int() would also take 1_000, ٣ and five thousand digits.
 INTEGER = re.compile(r"-?[0-9]{1,9}", re.ASCII)
@@ -209,7 +209,7 @@ def positions(
                 if places:
                     break
             else:
-                raise UsageError(
+                raise PromptError(
                     f"{option} {shorten(parts[0])!r} is no token of this prompt",
                     f"a position from 0 to {len(texts) - 1}, or one of: "
                     f"{shorten(' '.join(texts[:12]))}",

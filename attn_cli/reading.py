@@ -4,14 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import isqrt
 
-from attn_cli import machine
+from attn_cli import machine, parse
 from attn_cli.errors import ContentError, UsageError, plural, shorten
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token, telling
 
-# Of a text so long, only so many characters to a token of the context are read at first.
-_LONG, _FAR = 8_000_000, 32
+# Of a text so long, only so many characters to a token of the context are read at first; where no
+# context bounds it, of one a quarter as long.
+_LONG, _FAR = 5_000_000, 32
 _MOST = 1_000_000  # characters that are read where no context bounds them
 
 
@@ -60,11 +61,13 @@ def tokenise(
         read = replace(read, follow=telling(read.tokens, masks))
     if alone:
         return read
+    _check_rows(model, read)
     _check_reserved(model, read)
     _check_length(model.facts, "the prompt", len(read.tokens), force_context)
     if not model.facts.encoder:
         return read
     read = replace(read, target=_target(model, target, target_ids))
+    _check_rows(model, read.last)
     _check_length(model.facts, "the target", len(read.last.tokens), force_context)
     return read
 
@@ -91,6 +94,18 @@ def _read(
         )  # fmt: skip
     tokens = model.tokenizer.encode(text, special=special)
     return Prompt(text=text, has_text=True, tokens=tokens, special=special)
+
+
+def _check_rows(model: Model, read: Prompt) -> None:
+    """Raises ContentError for a token that the tokenizer gave and the embedding has no row for."""
+    rows = model.facts.vocabulary
+    for token in read.tokens:
+        if token.id >= rows:
+            raise ContentError(
+                f"the tokenizer gives the token {shorten(repr(token.text))} the id {token.id:,}, "
+                f"and the embedding has {rows:,} rows",
+                "the tokenizer belongs to another model",
+            )
 
 
 def _check_reserved(model: Model, read: Prompt) -> None:
@@ -142,17 +157,20 @@ def _check_size(model: Model, what: str, text: str, forced: bool) -> None:
 
     A model that reads any length is bounded by the memory that the weights of one head take.
     """
-    if len(text) <= _LONG // 4:
-        return
     context, name = 0 if forced else model.facts.context, model.facts.name
+    if len(text) <= (_LONG if context else _LONG // 4):
+        return
     fits = isqrt(machine.available() // 4)
     begins = text[: _FAR * (context or fits)]
-    if len(begins) < len(text) > (_LONG if context else _LONG // 4):
+    if len(begins) < len(text):
         count = len(model.tokenizer.encode(begins, special=False))
         if count > (context or fits):
             most = f"reads at most {context:,}" if context else f"could read {fits:,} in its memory"
             who = name if context else "this machine"
             raise ContentError(f"{what} has more than {count:,} tokens, {who} {most}", "shorten it")
+        if len(text) > _LONG:
+            said = f"{what} has {len(text):,} characters, far more than {name} can read"
+            raise ContentError(said, "shorten it")
 
 
 def _check_length(facts: Facts, what: str, count: int, force_context: bool) -> None:
@@ -190,12 +208,16 @@ def _target(model: Model, text: str | None, ids: Sequence[int]) -> Prompt:
 
 def given(model: Model, id: int, option: str) -> Token:
     """The token of an id that an option named. Raises UsageError for one beyond the vocabulary."""
-    if not 0 <= id < model.facts.vocabulary:
-        last = model.facts.vocabulary - 1
-        raise UsageError(
-            f"{option} {id} is out of range", f"{model.facts.name} has ids 0 to {last}"
-        )
-    return token_of(model, id)
+    return token_of(model, typed_id(model, str(id), option))
+
+
+def typed_id(model: Model, digits: str, option: str) -> int:
+    """The id of these digits. Raises UsageError for one that the model has no row for."""
+    last = model.facts.vocabulary - 1
+    if parse.INTEGER.fullmatch(digits.lstrip("+")) and 0 <= (id := int(digits)) <= last:
+        return id
+    hint = f"{model.facts.name} has ids 0 to {last}"
+    raise UsageError(f"{option} {shorten(digits)} is out of range", hint)
 
 
 def token_of(model: Model, id: int) -> Token:

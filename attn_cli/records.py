@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.maths.kept import Blocks
 from attn_cli.maths.masks import Reach
 from attn_cli.prompt import Prompt
 from attn_cli.routing import Experts
@@ -56,14 +57,15 @@ class Attention:
     `scaled` is scores × `scale`, bent by a `soft_cap` if that is not 0, and with `bias` added.
     `removed` are the heads of the layer that `--without-head` took away, `blind` the queries that
     see no key. `measures` (head, query) are of all heads and queries, and with them come
-    `sum_error`, max |Σ head_output + bias − output| over all of these, and `value_lengths` (head,
-    key), ‖v·W_O‖. `shown` are numbers that only pages tell: the `angles` (query, pair) by which q
-    and k rotate and the `attention_factor` that lengthens them, the `query_factor` (query) that q
-    is multiplied by after that, what the norms of queries and keys add (`q_norm_bias`,
-    `k_norm_bias`: head, width), and, if `mlp_output` was asked for, what `attention`, after
-    self-attention `cross`, `convolution` (to `inner`) and `mlp` add to the stream, what the network
-    reads if that is a norm (`middle`), and the next layer's `x`; then `norms` (norm, 2, model) are
-    the weight and the bias of each norm that follows a sum in the layer, in order.
+    `value_lengths` (head, key), ‖v·W_O‖, and, if `head_output` was asked for, `sum_error`, max |Σ
+    head_output + bias − output| over all of these. `shown` are numbers that only pages tell: the
+    `angles` (query, pair) by which q and k rotate and the `attention_factor` that lengthens them,
+    the `query_factor` (query) that q is multiplied by after that, what the norms of queries and
+    keys add (`q_norm_bias`, `k_norm_bias`: head, width), and, if `mlp_output` was asked for, what
+    `attention`, after self-attention `cross`, `convolution` (to `inner`) and `mlp` add to the
+    stream, what the network reads if that is a norm (`middle`), and the next layer's `x`; then
+    `norms` (norm, 2, model) are the weight and the bias of each norm that follows a sum in the
+    layer, in order.
     """
 
     stack: str
@@ -360,8 +362,12 @@ class Trace:
         raise KeyError(wanted)
 
 
-def nonfinite(name: str, array: np.ndarray) -> int:
+def nonfinite(name: str, array: np.ndarray | Blocks) -> int:
     """How many numbers are NaN or infinite, the −∞ of a masked cell not counted."""
+    if isinstance(array, Blocks):
+        if array.finite:
+            return 0
+        array = array.whole()
     if array.dtype == bool:
         return 0
     # A sum is finite only if every number is; numbers too large to add up are counted one by one.

@@ -13,6 +13,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
+from attn_cli.maths.kept import APART
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
 from attn_cli.model.family import Model, output_matrix
@@ -99,6 +100,7 @@ def check(
     times: int = 1,
     beside: Sequence[Run] = (),
     forgotten: bool = False,
+    written: Callable[[Tokens], int] | None = None,
     made: Made = NOTHING_MADE,
 ) -> None:
     """Refuses a run that takes more than it may, before it takes anything.
@@ -106,7 +108,8 @@ def check(
     The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
     the pass records, and all of it is there so many `times`. The passes `beside` go on meanwhile.
     Where each block is `forgotten` when the next one comes, the largest counts. What is `made` in
-    the end comes once. Raises ContentError with what would fit, and UsageError.
+    the end comes once, and so do the bytes that writing the result takes, as `written` says by the
+    tokens that are read. Raises ContentError with what would fit, and UsageError.
     """
     runs = (Run(model, prompt, request), *beside)
     tokens = [_read(run.model, run.prompt) for run in runs]
@@ -115,6 +118,7 @@ def check(
 
     def bytes_of(change: Change) -> int:
         need, working, after, longest = of_tokenizer(model), 0, made.bytes, 0
+        after += written(change(request, tokens[0])[1]) if written else 0
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
@@ -131,9 +135,10 @@ def check(
     if need > have:
         layers = "" if forgotten or not request.blocks else plural(len(request.blocks), "layer")
         reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
+        reading += " and writing the result" if written else ""
         raise ContentError(
-            f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; "
-            f"{size(have)} may be used",
+            f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; {size(have)} may "
+            "be used",
             _ways(runs, tokens, lambda change: bytes_of(change) <= have, need, fixed=times > 1),
         )
 
@@ -328,7 +333,18 @@ def _recorded(
         and (facts.sinks or name not in vocabulary.SINKS.values())
     }
     of_each = {name: (1 if name == "visible" else number) * n for name, n in sizes_of.items()}
+    if "weights" in of_each:
+        of_each["weights"] -= number * _unseen(request, block, square)
     return {**of_each, "": number * measures}
+
+
+def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
+    """How many of the weights are not kept, because the model's own mask hides them."""
+    what_if, heads, queries = request.what_if.at(block), sizes["head"], sizes["query"]
+    hidden = block.causal and not what_if.masks and what_if.mask_value == -np.inf
+    if not hidden or queries != sizes["key"] or 4 * heads * queries * queries < APART:
+        return 0
+    return heads * queries * (queries - min(BLOCK, queries)) // 2
 
 
 def _ways(

@@ -187,7 +187,18 @@ HEAD_COLUMNS = {
     "previous": "previous_share", "self": "self_share", "duplicate": "duplicate_share",
     "induction": "induction_share", "sink": "sink_share", "norm": "norm", "cosine": "cosine",
 }  # fmt: skip
-SMALLEST_FIRST = frozenset({"entropy", "distance", "value", "rest"})
+SMALLEST_FIRST = frozenset({"entropy", "effective", "distance", "value", "rest"})
+# What a scan measures of each query, as `HEAD_COLUMNS` has it; `effective_keys` is 2^entropy, among
+# how many keys as good as each other the query shares its weight out, and `…_weighted_share` a
+# share where every weight is multiplied by its value's length.
+SCAN_COLUMNS = {
+    "entropy": "entropy", "effective": "effective_keys", "distance": "distance",
+    "first": "first_share", "weighted": "first_weighted_share", "previous": "previous_share",
+    "self": "self_share", "duplicate": "duplicate_share", "induction": "induction_share",
+    "weighted-previous": "previous_weighted_share", "weighted-self": "self_weighted_share",
+    "weighted-duplicate": "duplicate_weighted_share",
+    "weighted-induction": "induction_weighted_share", "sink": "sink_share",
+}  # fmt: skip
 # What `--without` leaves out, `mlp:L` in one layer.
 WITHOUT = ("positions", "scale", "mlp:L")
 

@@ -5,18 +5,25 @@ from dataclasses import replace
 from attn_cli import session, vocabulary
 from attn_cli.records import Trace
 from attn_cli.views import html
+from attn_cli.views.html import budget
 
-ARRAYS = vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | {"w_o", "b_o", "mlp_output"}
+ARRAYS = budget.SHOWN_ALWAYS | budget.LEARNED
 HOSTILE = (
     "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "\u202eabc", "<!--",
     "&lt;`b`", "a\x1b[31m\x00",
 )  # fmt: skip
 
 
+_TRACES: dict[str, Trace] = {}
+
+
 def traced(text: str = vocabulary.SAMPLE_PROMPT, **options) -> Trace:
-    """A trace with all that a page takes."""
+    """A trace with all that a page takes, computed once."""
     text = None if "ids" in options or "prompt" in options else text
-    return session.trace(text, arrays=ARRAYS, ending=True, **options)
+    asked = repr((text, sorted(options.items())))
+    if asked not in _TRACES:
+        _TRACES[asked] = session.trace(text, arrays=ARRAYS, ending=True, **options)
+    return _TRACES[asked]
 
 
 def page_of(trace: Trace) -> str:

@@ -1,5 +1,6 @@
 """Workbooks read, changed and computed again, without the library that wrote them."""
 
+import csv
 import io
 import re
 import shutil
@@ -15,6 +16,7 @@ SOFFICE = shutil.which("soffice")
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _LINK = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _ESCAPE = "_x([0-9A-F]{4})_"
+_WORDS = {"−∞": -np.inf, "∞": np.inf, "NaN": np.nan}
 _ALWAYS = """<?xml version="1.0" encoding="UTF-8"?>
 <oor:items xmlns:oor="http://openoffice.org/2001/registry">
 <item oor:path="/org.openoffice.Office.Calc/Formula/Load">
@@ -30,7 +32,13 @@ class Cell:
         found = element.find(f"{_MAIN}v")
         text = "" if found is None or found.text is None else found.text
         self.formula = "" if formula is None else formula.text
-        self.value = strings[int(text)] if kind == "s" else text if kind == "str" else float(text)
+        self.value = (
+            strings[int(text)]
+            if kind == "s"
+            else text
+            if kind == "str" or not text
+            else float(text)
+        )
 
 
 def read(data: bytes) -> dict[str, dict[str, Cell]]:
@@ -63,8 +71,7 @@ def matrix(cells: Mapping[str, Cell], columns: int) -> np.ndarray:
 
 
 def number(value: str | float) -> float:
-    words = {"−∞": -np.inf, "∞": np.inf, "NaN": np.nan}
-    return words[value] if isinstance(value, str) else value
+    return _WORDS[value] if isinstance(value, str) else value
 
 
 def letters(column: int) -> str:
@@ -92,20 +99,37 @@ def changed(data: bytes, changes: Mapping[str, Mapping[str, float]]) -> bytes:
     return out.getvalue()
 
 
-def recalculated(files: Mapping[str, bytes], folder: Path) -> dict[str, dict[str, dict[str, Cell]]]:
-    """What LibreOffice makes of workbooks when it computes every formula anew."""
+# Every sheet as a file, comma and quotes, UTF-8, numbers with all their digits.
+_CSV = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1"
+
+
+def recalculated(files: Mapping[str, bytes], folder: Path) -> dict[str, dict[str, Path]]:
+    """What LibreOffice saves as CSV, sheet by sheet, when it computes every formula of workbooks
+    anew: it is started once for all of them."""
     settings = folder / "profile" / "user"
     settings.mkdir(parents=True)
     (settings / "registrymodifications.xcu").write_text(_ALWAYS)
     paths = [folder / f"{name}.xlsx" for name in files]
     for path, data in zip(paths, files.values(), strict=True):
         path.write_bytes(data)
+    out = folder / "out"
     subprocess.run(
         [SOFFICE, f"-env:UserInstallation={(folder / 'profile').as_uri()}", "--headless",
-         "--convert-to", "xlsx", "--outdir", folder / "out", *paths],
+         "--convert-to", _CSV, "--outdir", out, *paths],
         check=True, capture_output=True, timeout=300,
     )  # fmt: skip
-    return {name: read((folder / "out" / f"{name}.xlsx").read_bytes()) for name in files}
+    return {
+        name: {sheet: out / f"{name}-{sheet}.csv" for sheet in read(data)}
+        for name, data in files.items()
+    }
+
+
+def saved_matrix(path: Path, columns: int) -> np.ndarray:
+    """As `matrix`, of a sheet that was saved as CSV."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row[1 : columns + 1] for row in csv.reader(file)][2:]
+    return np.array([[_WORDS[value] if value in _WORDS else float(value) for value in row]
+                     for row in rows])  # fmt: skip
 
 
 # --- a spreadsheet, as far as these formulas go --------------------------------------------------

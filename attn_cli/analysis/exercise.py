@@ -61,6 +61,15 @@ class Sheet(NamedTuple):
     tables: tuple[Table, ...]
     blanks: tuple[Blank, ...]
 
+    @property
+    def keyed(self) -> bool:
+        """Whether it holds answers."""
+        return not all(np.isnan(blank.answer) for blank in self.blanks)
+
+    def without_key(self) -> "Sheet":
+        """The sheet as it is handed out."""
+        return self._replace(blanks=tuple(one._replace(answer=NONE) for one in self.blanks))
+
 
 class Solved(NamedTuple):
     """A sheet with its key, and what it was made from: the head as it is computed and as it is
@@ -112,11 +121,6 @@ def solved(
         tables=tables, blanks=numbered,
     )  # fmt: skip
     return Solved(sheet, head, shown, units)
-
-
-def without_key(sheet: Sheet) -> Sheet:
-    """The sheet as it is handed out."""
-    return sheet._replace(blanks=tuple(blank._replace(answer=NONE) for blank in sheet.blanks))
 
 
 def _chosen(head: Head, steps: frozenset[int]) -> list[Recipe]:

@@ -232,19 +232,10 @@ def _summary(
     """One head, whose `measured` numbers are those of each query."""
     place, at = block.heads.index(head), block.queries.index(query)
     pull, output = block.head_output[place, at], block.output[at]
-    rows, at_Q = np.ones(of.queries, bool), np.arange(of.queries)
-    rows[0] = not of.causal or of.queries == 1
-    left = rows & (measured["rest_share"] != 0) if of.past_first else rows
-    # What is split off is nobody's previous token, nor itself.
-    asking = {
-        "previous_share": (at_Q > of.past_first) & (not of.crosses),
-        "self_share": (at_Q >= of.past_first) & (not of.crosses),
-        "duplicate_share": of.duplicates,
-        "induction_share": of.followers,
-    }
+    left = measured["rest_share"] != 0 if of.past_first else np.ones(of.queries, bool)
 
     def mean(name: str) -> float:
-        chosen = (left if name in PARTS else rows) & asking.get(name, True)
+        chosen = of.counts(name) & left if name in PARTS else of.counts(name)
         return float(measured[name][chosen].mean()) if chosen.any() else _NONE
 
     means = [*PARTS, "first_share", "first_weighted_share", "rest_share"]

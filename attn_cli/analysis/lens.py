@@ -21,14 +21,14 @@ from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.notes import no_mask_notes
-from attn_cli.reading import given, looked_up
+from attn_cli.reading import looked_up, typed_id
 from attn_cli.records import Candidate, Passed, Prompt
 from attn_cli.words import Note, note
 
 _LOGITS = 1 << 24  # numbers of one product
 _OF_LOGIT = 2 * 4  # bytes: itself, and what a bias, a scale or a cap makes of it
 _NONE = float("nan")
-_ID = re.compile(r"([0-9]{1,9})|<([0-9]{1,9})>", re.ASCII)
+_ID = re.compile(r"([0-9]+)|<([0-9]+)>", re.ASCII)
 _SUMMED = ("embedding", "attention", "cross", "mlp", "biases")
 _OF_LAYER = ("attention", "cross", "mlp")
 # What each kind of writer counts as in the sum of a logit.
@@ -285,14 +285,14 @@ def watched(
     """
     number = _ID.fullmatch(typed)
     if number and (number[2] or model.tokenizer.problem):
-        return given(model, int(number[2] or number[1]), option).id, ()
+        return typed_id(model, number[2] or number[1], option), ()
     forms = [" " + typed, typed]
     if typed[:1].isspace() or prompt.last.text[-1:].isspace():
         forms = [typed]
     spelt = looked_up(model, forms) if typed.strip() else []
     alone = [tokens[0] for tokens in spelt if len(tokens) == 1]
     if number and not alone:
-        return given(model, int(number[1]), option).id, ()
+        return typed_id(model, number[1], option), ()
     if not spelt:
         raise UsageError(
             f"{option} {shorten(typed)!r}: {model.facts.name} has no token for it",

@@ -32,7 +32,7 @@ class Reading:
         place = Address(stack, kind, 0)
         self.causal, self.crosses, self.past_first = place.causal, place.crosses, past_first
         self.queries, self.keys = len(queries.tokens), len(keys.tokens)
-        self.ids_K = np.array(keys.ids)
+        self.ids_Q, self.ids_K = np.array(queries.ids), np.array(keys.ids)
 
     @cached_property
     def duplicates(self) -> np.ndarray:
@@ -57,6 +57,20 @@ class Reading:
             else:
                 found[at] = seen[id] - (at in places) > 0
         return found
+
+    def counts(self, name: str) -> np.ndarray:
+        """The queries that a measure is of (query): in a decoder not the first, which sees itself
+        alone, unless it is the only one; and those that have such a key at all. What is split off
+        is nobody's previous token, nor itself."""
+        name = name.replace("_weighted_", "_")
+        rows, at_Q = np.ones(self.queries, bool), np.arange(self.queries)
+        rows[0] = not self.causal or self.queries == 1
+        if name == "previous_share":
+            return rows & (at_Q > self.past_first) & (not self.crosses)
+        if name == "self_share":
+            return rows & (at_Q >= self.past_first) & (not self.crosses)
+        twins = {"duplicate_share": "duplicates", "induction_share": "followers"}
+        return rows & getattr(self, twins[name]) if name in twins else rows
 
     def share(self, after: int) -> Measure:
         """The weight of the keys that stand so many positions after another of the same token."""
@@ -96,6 +110,16 @@ def measures(reading: Reading) -> dict[str, Measure]:
     }  # fmt: skip
 
 
+def weighted(reading: Reading) -> dict[str, Measure]:
+    """Shares of `measures` where every weight is multiplied by its value's length, by name."""
+    return {
+        "previous_weighted_share": _weighted(share_back(1)),
+        "self_weighted_share": _weighted(share_back(0)),
+        "duplicate_weighted_share": _weighted(reading.share(0)),
+        "induction_weighted_share": _weighted(reading.share(1)),
+    }
+
+
 def taken(block: Attention, reading: Reading) -> dict[int, dict[str, np.ndarray]]:
     """The measures (query) of each of a block's heads, by its number and their names.
 
@@ -103,23 +127,30 @@ def taken(block: Attention, reading: Reading) -> dict[int, dict[str, np.ndarray]
     depends on the length of values is NaN then. A sink is one choice more in the entropy, unless
     the first key is split off: then all is of the other keys alone.
     """
-    if block.measures:
-        of_shown = {name: of[list(block.heads)] for name, of in block.measures.items()}
-    else:
-        at = np.array(block.queries), np.array(block.keys)
-        wanted = measures(reading)
-        of_shown = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
-        if "sink_share" in block.arrays:
-            of_shown["sink_share"] = block.sink_share
-    if "sink_share" in of_shown and not reading.past_first:
-        of_shown["entropy"] = of_shown["entropy"] + entropy(of_shown["sink_share"][..., None])
-    of_heads = {
+    of_shown = of_heads(block, reading)
+    of_each = {
         head: {name: of[place] for name, of in of_shown.items()}
         for place, head in enumerate(block.heads)
     }
     if not reading.past_first:
-        return of_heads
-    return {head: _renormalised(measured) for head, measured in of_heads.items()}
+        return of_each
+    return {head: _renormalised(measured) for head, measured in of_each.items()}
+
+
+def of_heads(block: Attention, reading: Reading) -> dict[str, np.ndarray]:
+    """The measures (head, query) of a block's heads, by name, of the keys past the first still as
+    parts of the whole. See `taken`."""
+    if block.measures:
+        found = {name: of[list(block.heads)] for name, of in block.measures.items()}
+    else:
+        at = np.array(block.queries), np.array(block.keys)
+        wanted = measures(reading)
+        found = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
+    if "sink_share" in block.arrays:
+        found["sink_share"] = block.sink_share
+        if not reading.past_first:
+            found["entropy"] = found["entropy"] + entropy(block.sink_share[..., None])
+    return found
 
 
 @np.errstate(all="ignore")
@@ -198,11 +229,28 @@ def _first_weighted_share(
     """The first key's share of Σ w·‖v·W_O‖, 0 where that is 0. Kobayashi et al. 2020."""
     if not lengths.size:
         return np.full(weights.shape[:-1], np.nan)
-    all_of_it = np.matmul(weights, lengths.swapaxes(-1, -2))[..., 0]
     if at_K[0]:
         return np.zeros(weights.shape[:-1])
-    first = weights[..., 0] * lengths[..., 0]
-    return np.divide(first, all_of_it, out=np.zeros_like(first), where=all_of_it != 0)
+    return _of_sum(weights[..., 0] * lengths[..., 0], weights, lengths)
+
+
+def _weighted(share: Measure) -> Measure:
+    """A share of Σ w·‖v·W_O‖ in place of Σ w, 0 where that is 0. Kobayashi et al. 2020."""
+
+    def measure(
+        weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, lengths: np.ndarray
+    ) -> np.ndarray:
+        if not lengths.size:
+            return np.full(weights.shape[:-1], np.nan)
+        return _of_sum(share(weights * lengths, at_Q, at_K, lengths), weights, lengths)
+
+    return measure
+
+
+def _of_sum(part: np.ndarray, weights: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """A part of Σ w·‖v·W_O‖ over this sum."""
+    all_of_it = np.matmul(weights, lengths.swapaxes(-1, -2))[..., 0]
+    return np.divide(part, all_of_it, out=np.zeros_like(part), where=all_of_it != 0)
 
 
 def _past_first(measure: Measure) -> Measure:

@@ -1,16 +1,14 @@
 """How exact a trace is: against float64, and against activations made elsewhere."""
 
-import io
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli import room, session, vocabulary
+from attn_cli.analysis.activations import COMPARED, is_of
 from attn_cli.errors import ContentError
-from attn_cli.files import read_input
 from attn_cli.hook_names import find, hook_name, kept_in
 from attn_cli.maths import attention as steps
 from attn_cli.maths.gaps import SUSPECT, row_error
@@ -19,7 +17,6 @@ from attn_cli.records import Attention, Facts, Passed, Prompt, Trace
 
 NORMAL = 5e-5
 SUSPECT_VERDICT = "suspect"
-_DATA = Path(__file__).parent.parent / "data" / "reference"
 
 
 class StepError(NamedTuple):
@@ -71,12 +68,11 @@ def verify_steps(
     model: Model, prompt: Prompt, reference: Mapping[str, np.ndarray], source: str, max_memory: int
 ) -> Generator[Passed, None, Verification]:
     """`verify`, which yields each layer that is done."""
-    names = vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"}
     every = {
-        "prompt": prompt, "stack": "all", "kind": "all", "arrays": names, "next": False,
+        "prompt": prompt, "stack": "all", "kind": "all", "arrays": COMPARED, "next": False,
         "max_memory": max_memory,
     }  # fmt: skip
-    _check_memory(model, prompt, names, max_memory)
+    _check_memory(model, prompt, max_memory)
     found = yield from session.tracing(session.ask(model=model, **every))
     double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
     exact = yield from session.tracing(session.ask(model=double, **every))
@@ -94,12 +90,12 @@ def verify_steps(
     )
 
 
-def _check_memory(model: Model, prompt: Prompt, names: frozenset[str], max_memory: int) -> None:
+def _check_memory(model: Model, prompt: Prompt, max_memory: int) -> None:
     """Refuses what has no room for the trace and, twice as large, its recomputation."""
     where = model.facts.attentions
     blocks, heads = session.chosen(model.facts, where, "all", "all")
     request = session.request_for(
-        prompt, blocks=frozenset(blocks), heads=heads, arrays=names, whole=False
+        prompt, blocks=frozenset(blocks), heads=heads, arrays=COMPARED, whole=False
     )
     # A block is recomputed in float64 and subtracted from both.
     made = room.Made(of_block=4)
@@ -175,7 +171,7 @@ def _shares(masked_HQK: np.ndarray, sink_H: np.ndarray) -> dict[str, np.ndarray]
 def _against_file(
     found: Trace, reference: Mapping[str, np.ndarray], source: str
 ) -> Iterator[tuple[str, Attention, float]]:
-    if not _is_of(reference, found.prompt):
+    if not is_of(reference, found.prompt):
         raise ContentError(f"{source} holds another prompt", "--ids takes its token ids")
     some = False
     for block in found.attention:
@@ -195,15 +191,6 @@ def _against_file(
         raise ContentError(f"{source} holds no array of this model", "names as in --format npz")
 
 
-def _is_of(reference: Mapping[str, np.ndarray], prompt: Prompt) -> bool:
-    """Whether activations are of this prompt, as far as they say of which they are."""
-    read = {"tokens": prompt, "target_tokens": prompt.target}
-    return all(
-        tokens is None or tuple(np.ravel(reference.get(name, tokens.ids)).tolist()) == tokens.ids
-        for name, tokens in read.items()
-    )
-
-
 def _kept_of(
     array: np.ndarray,
     name: str,
@@ -217,30 +204,3 @@ def _kept_of(
         if kept:
             array = array.take([n for n in kept if 0 <= n < array.shape[place]], place)
     return array
-
-
-def read_reference(
-    path: str | None, model: Model, prompt: Prompt
-) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays of a given file; else those stored for this model, if they are of this prompt.
-
-    Returns them with the name of their source, or nothing. Raises ContentError.
-    """
-    stored = _DATA / f"{model.facts.name}.npz"
-    if path is not None:
-        return _read_npz(Path(path)), path
-    if model.facts.source == "package" and stored.exists():
-        arrays = _read_npz(stored)
-        if _is_of(arrays, prompt):
-            return arrays, str(arrays.pop("source"))
-    return {}, ""
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(read_input(str(path))), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except ContentError:
-        raise
-    except Exception:  # numpy and zipfile raise a dozen kinds for a damaged archive
-        raise ContentError(f"{path} is not a readable npz archive") from None

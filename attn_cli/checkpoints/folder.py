@@ -1,18 +1,15 @@
 """A checkpoint as published on Hugging Face: a folder with config.json and its weights."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, shorten, some
-from attn_cli.files import decode, read_bytes
+from attn_cli.strict import INDEX, read_json_object
 
-# Lists of nothing take 21 times the memory of their text: less than a gigabyte of these.
-_MAX_JSON = 32_000_000
 INCOMPLETE = "the download may be incomplete"
 _GENERATION = "generation_config.json"
 _OTHER_WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".h5", ".msgpack", ".onnx")
@@ -40,7 +37,7 @@ def open_shards(index: Path, opener: Opener) -> dict[str, Tensor]:
 
     Raises ContentError for an index that leaves the folder or disagrees with its files.
     """
-    where = read_json_object(index).get("weight_map")
+    where = read_json_object(index, INDEX).get("weight_map")
     if not isinstance(where, dict) or not all(isinstance(f, str) for f in where.values()):
         raise ContentError(f"{index} has no weight_map from tensors to files")
     files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
@@ -107,19 +104,3 @@ def _opener(name: str) -> Opener:
     from attn_cli.checkpoints.torch import open_torch
 
     return open_torch
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds one object, without NaN or Infinity. Raises ContentError."""
-    text, _ = decode(read_bytes(path, limit=_MAX_JSON), str(path))
-    try:
-        values = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise ContentError(f"{path} is not strict JSON", "the file may be damaged") from None
-    if not isinstance(values, dict):
-        raise ContentError(f"{path} is not a JSON object")
-    return values
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from attn_cli.checkpoints.dequantise import TYPES, dequantise
-from attn_cli.checkpoints.mapped import looks_like, map_file
+from attn_cli.checkpoints.mapped import map_file
 from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError
+from attn_cli.strict import looks_like
 
 Value = int | float | bool | str | list["Value"]
 T = TypeVar("T", int, float, bool, str, list)
@@ -29,6 +30,8 @@ _LEAST = _SIZES | {_STRING: 8, _ARRAY: 12}
 _LEAST_ENTRY, _LEAST_TENSOR = 13, 24
 _MAX_HEADER = 100_000_000
 _MAX_ENTRIES = 1 << 17
+# Of an array: vocabularies have 300,000 tokens, and twice as many merges. It takes 100 MB decoded.
+_MAX_VALUES = 1 << 21
 _MAX_NAME, _MAX_NESTING, _MAX_DIMENSIONS = 65_535, 4, 4
 _ALIGNMENTS = {1 << n for n in range(3, 21)}
 
@@ -62,6 +65,7 @@ class _Header:
 
     def __init__(self, data: mmap.mmap, path: Path) -> None:
         self._data, self._path, self._at = data, path, 0
+        self._inner = 0  # arrays within arrays so far
         self._end = min(len(data), _MAX_HEADER)
 
     def broken(self, what: str, hint: str = "the file is damaged or incomplete") -> ContentError:
@@ -126,9 +130,11 @@ class _Header:
         for name, (offset, size, *_) in sorted(read.items(), key=lambda item: item[1][:2]):
             if offset < last:
                 raise self.broken(f"tensor {name} overlaps another")
-            last = offset + size
+            hole, last = offset >= last + alignment, offset + size
             if start + last > len(self._data):
                 raise self.broken(f"tensor {name} runs past the end of the file")
+            if hole:
+                raise self.broken(f"a hole before tensor {name}")
         tensors: dict[str, Tensor] = {}
         for name, (offset, *stored) in read.items():
             where = f"{self._path}: tensor {name}:"
@@ -190,11 +196,14 @@ class _Header:
         if inner not in _LEAST:
             raise self.broken(f"unknown value type {inner} in {key}")
         begin = self.claim(count, _LEAST[inner], key)
+        if count > _MAX_VALUES:
+            raise self.broken(f"{key} has {count:,} values")
         if inner in _SIZES:
             return
         self._at = begin
         if inner != _STRING:
-            self._few(count, _LEAST[inner], f"arrays within {key}")
+            self._inner += count
+            self._few(self._inner, 0, f"arrays within {key}")
             for _ in range(count):
                 self._skip(inner, key, depth)
             return

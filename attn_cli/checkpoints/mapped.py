@@ -1,4 +1,4 @@
-"""The first look at a checkpoint file: map it, name what it seems to be, let go of its pages."""
+"""A checkpoint file in memory: map it, and let go of its pages."""
 
 import mmap
 import os
@@ -23,21 +23,6 @@ def map_file(path: Path, kind: str, least: int) -> mmap.mmap:
         raise ContentError(f"no file {path}") from None
     except (OSError, ValueError) as error:
         raise ContentError(f"cannot read {path}: {reason(error)}") from None
-
-
-def looks_like(start: bytes) -> str:
-    """What a file that begins so seems to be, with an article, or nothing."""
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file itself: run `git lfs pull`"
-    if start[8:10] == b'{"':
-        return "a safetensors file"
-    if start.lstrip()[:1] == b"<":
-        return "an HTML page, perhaps a failed download"
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        return "a PyTorch pickle"
-    if start.startswith((b"lmgg", b"fmgg", b"tjgg")):
-        return "a GGML file, the format before GGUF: convert the model again"
-    return "a GGUF file" if start.startswith(b"GGUF") else ""
 
 
 def forget(mapped: mmap.mmap, begin: int, end: int) -> None:

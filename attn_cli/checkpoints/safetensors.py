@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from attn_cli.checkpoints.floats import FLOATS
-from attn_cli.checkpoints.mapped import looks_like, map_file
+from attn_cli.checkpoints.mapped import map_file
 from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError, shorten
+from attn_cli.strict import Limit, looks_like, too_many
 
 _MAX_HEADER = 100_000_000
+_LIMIT = Limit(_MAX_HEADER, 1 << 21)  # some eight for a tensor
 _MAX_SIZE = 2**63
 _MAX_AXES = 64  # numpy has no more
 _DTYPES = FLOATS | {
@@ -42,8 +44,11 @@ def open_safetensors(path: Path) -> dict[str, Tensor]:
     length = int.from_bytes(data[:8], "little")
     if length > _MAX_HEADER or length > len(data) - 8:
         raise broken(f"its header claims {length:,} bytes")
+    written = data[8 : 8 + length]
+    if problem := too_many(written, _LIMIT):
+        raise broken(f"its header {problem}")
     try:
-        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_no_twice)
+        header = json.loads(written.decode("utf-8"), object_pairs_hook=_no_twice)
     except _Twice as error:
         raise broken(f"{shorten(str(error))} stands twice in the header") from None
     except (ValueError, RecursionError):

@@ -5,10 +5,10 @@ the values of a storage. Before, it was a row of pickles, followed by the storag
 https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
 """
 
-import io
 import mmap
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -17,17 +17,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.checkpoints.mapped import looks_like, map_file
+from attn_cli.checkpoints import zips
+from attn_cli.checkpoints.mapped import map_file
 from attn_cli.checkpoints.pickles import MOST, Broken, Cursor, View, walk
 from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError, shorten
+from attn_cli.strict import looks_like
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # A pickle's version; or, in the oldest, a name or a mark: then it is refused by what it asks for.
 _BEGINNINGS = (b"\x80", b"c", b"(")
 _LOCAL = struct.Struct("<4s22xHH")
 _U64 = struct.Struct("<Q")
-_ENCRYPTED = 1
+_UTF8 = 1 << 11
 
 
 class _Place(NamedTuple):
@@ -101,13 +103,11 @@ def _state(table: Any, path: Path) -> dict[str, View]:
 
 def _zip(data: mmap.mmap, path: Path) -> tuple[Any, dict[str, _Place]]:
     """What the pickle holds, and where each storage is."""
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in _members(path):
-        if info.filename in members:
-            raise Broken(f"two members {shorten(info.filename)!r}")
-        if info.flag_bits & _ENCRYPTED:
-            raise Broken(f"an encrypted member {shorten(info.filename)!r}")
-        members[info.filename] = info
+    try:
+        with path.open("rb") as file:
+            members = zips.members(file)
+    except zips.Damaged as problem:
+        raise Broken(str(problem)) from None
     tables = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
     if len(tables) != 1:
         raise Broken(f"{len(tables) or 'no'} members data.pkl")
@@ -138,23 +138,6 @@ def _views(table: Any) -> list[View]:
     return [value for value in values if type(value) is View]
 
 
-class _Sparing(io.FileIO):
-    """Hands out a directory as long as a pickle may be: zipfile reads whatever length it claims."""
-
-    def read(self, size: int | None = -1, /) -> bytes | None:
-        if size is not None and size > MOST:
-            raise Broken("a directory too long")
-        return super().read(size)
-
-
-def _members(path: Path) -> list[zipfile.ZipInfo]:
-    try:
-        with _Sparing(path) as file, zipfile.ZipFile(file) as archive:
-            return archive.infolist()
-    except Exception:  # zipfile raises a dozen kinds for a damaged directory
-        raise Broken("its directory is damaged") from None
-
-
 def _begin(data: mmap.mmap, info: zipfile.ZipInfo) -> int:
     """Where a stored member's bytes begin: after its local header, which is of its own length."""
     at = info.header_offset
@@ -162,6 +145,17 @@ def _begin(data: mmap.mmap, info: zipfile.ZipInfo) -> int:
         raise Broken("a member that runs past the end")
     magic, name, extra = _LOCAL.unpack_from(data, at)
     begin = at + _LOCAL.size + name + extra
+    encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
+    if data[begin - name - extra : begin - extra] != info.orig_filename.encode(encoding, "replace"):
+        raise Broken(f"a member {shorten(info.filename)!r} that is another")
+    place, end = begin - extra, begin + info.file_size
+    while place < begin:  # records of their own length each, between the name and the bytes
+        place += 4 + int.from_bytes(data[place + 2 : place + 4], "little")
+    if place != begin:
+        raise Broken(f"a member {shorten(info.filename)!r} whose header is damaged")
+    # Behind the bytes another header begins, or the sizes without one and then that.
+    if not any(data[end + n : end + n + 2] == b"PK" for n in (0, 12, 20)):
+        raise Broken("a member that runs past the end, or ends before it")
     if magic != b"PK\x03\x04" or begin + info.file_size > len(data):
         raise Broken("a member that runs past the end")
     return begin
@@ -173,7 +167,10 @@ def _contents(data: mmap.mmap, path: Path, info: zipfile.ZipInfo, limit: int) ->
     if info.compress_type != zipfile.ZIP_STORED:
         return _unpack(path, info.filename)
     begin = _begin(data, info)
-    return data[begin : begin + info.file_size]
+    found = data[begin : begin + info.file_size]
+    if info.CRC not in (0, zlib.crc32(found)):
+        raise Broken(f"a member {shorten(info.filename)!r} with a wrong checksum")
+    return found
 
 
 def _unpack(path: Path, name: str) -> bytes:

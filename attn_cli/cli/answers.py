@@ -1,36 +1,41 @@
 """Answers to a sheet, as a file gives them: numbers by their blanks, or a sheet filled in."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attn_cli import files, parse
+from attn_cli.cli import forms
 from attn_cli.cli.options import MOST
 from attn_cli.cli.schema import document_schema, kinds_of
 from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import AttnError, ContentError, UsageError, shorten
+from attn_cli.strict import Limit, too_many
+from attn_cli.views.handout import as_ids, opens
 from attn_cli.vocabulary import KINDS, STACKS
 
 if TYPE_CHECKING:
-    from attn_cli.analysis.exercise import Sheet
+    from attn_cli.analysis.exercise import Blank, Sheet
     from attn_cli.records import Prompt, Trace
     from attn_cli.views.saved import Saved
 
-_LONGEST = 1 << 24  # bytes
+_LIMIT = Limit(1 << 24, 1 << 20)
 MOST_BLANKS, MOST_DIGITS = 100, 9
-_FORM = '{"1": 0.5, "2": -2}, or a sheet that --json has written, filled in'
+_FORM = '{"1": 0.5, "2": -2}, or a sheet that --json or --format csv has written, filled in'
 _ITSELF = "leave it out: the sheet says it itself"
 
 
 class Given(NamedTuple):
-    """The answers of a file (None where one is left empty), and the sheet it is, if it is one."""
+    """The answers of a file (None where one is left empty), and the sheet it is, if it is one.
+
+    `places` are the arrays, rows and columns that it says its blanks are, as far as it does."""
 
     where: str
     numbers: Mapping[str, float | None]
     sheet: "Saved | None" = None
+    places: Mapping[str, tuple[str, ...]] = {}
 
     def options(self, prompt: Any, attention: Any, asked: Any) -> tuple[Any, Any, Any]:
         """What was typed, with what a sheet says itself. Raises UsageError for what differs."""
@@ -70,12 +75,11 @@ class Given(NamedTuple):
 
     def _prompt(self, prompt: Any) -> Any:
         """The prompt's options, with the model and the reading of the sheet."""
-        facts, own = self.sheet.model, self.sheet.settings
-        named = facts.source == "package" or not os.path.lexists(facts.source)
+        own = self.sheet.settings
         typed = prompt.model if prompt.model != CURRENT.get().environ.get("ATTN_MODEL") else ""
         target = self.sheet.prompt.target
         return replace(
-            prompt, model=typed or (facts.name if named else facts.source), text="a sheet",
+            prompt, model=typed or opens(self.sheet.model), text="a sheet",
             no_special=not own["special"], pair=own.get("pair"),
             target_ids=",".join(map(str, target.ids)) if target else None,
         )  # fmt: skip
@@ -85,8 +89,8 @@ class Given(NamedTuple):
         if self.sheet is None:
             return None
         prompt = self.sheet.prompt
-        as_ids = prompt.chat or not prompt.has_text
-        return lambda **_: read(**({"ids": prompt.ids} if as_ids else {"text": prompt.text}))
+        given = {"ids": prompt.ids} if as_ids(prompt) else {"text": prompt.text}
+        return lambda **_: read(**given)
 
     def of(self, sheet: "Sheet", trace: "Trace") -> dict[int, float]:
         """The answers by number to the blanks of a sheet. Raises ContentError for another's."""
@@ -100,9 +104,18 @@ class Given(NamedTuple):
                     f"{self.where}: there is no blank {shorten(name)!r}",
                     f'the sheet has "1" to "{count}"' if count > 1 else 'the sheet has "1"',
                 )
+            self._check_place(name, sheet.blanks[number - 1])
             if value is not None:
                 found[number] = value
         return found
+
+    def _check_place(self, name: str, blank: "Blank") -> None:
+        """Raises ContentError for an answer to a blank of another sheet."""
+        theirs, ours = self.places.get(name, ()), (blank.array, str(blank.row), str(blank.column))
+        if theirs and theirs != ours:
+            told, own = (" ".join(place) for place in (theirs, ours))
+            what = f"{self.where} has {shorten(told)} as blank {name}; on this sheet it is {own}"
+            raise ContentError(what, "give --seed and the other options of its sheet")
 
     def _check_sheet(self, sheet: "Sheet", trace: "Trace") -> None:
         if self.sheet is None:
@@ -142,10 +155,21 @@ def given_in(name: str) -> Given:
 
     data = files.read_input(name)
     where = "standard input" if files.is_stdin(name) else name
-    if len(data) > _LONGEST:
-        raise ContentError(f"{where} has more than {_LONGEST >> 20} MiB", _FORM)
+    if problem := too_many(data, _LIMIT):
+        raise ContentError(f"{where} {problem}", _FORM)
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.startswith(b"PK\x03\x04"):
+        what = f"{where} is a workbook; its answers are read as CSV"
+        raise ContentError(what, "open its sheet `answers`, save that as answers.csv and check it")
+    if forms.is_form(name, data):
+        rows = forms.rows(where, data)
+        return Given(
+            where,
+            {blank: forms.number(where, blank, answer) for blank, answer, _ in rows},
+            places={blank: place for blank, _, place in rows},
+        )
     try:
-        found = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+        found = orjson.loads(data)
     except orjson.JSONDecodeError as problem:
         at = f" (at line {problem.lineno}, column {problem.colno})" if data.strip() else ""
         raise ContentError(f"{where} is not JSON{at}", _FORM) from None
@@ -169,7 +193,7 @@ def _number(where: str, name: str, value: Any) -> float | None:
 _MOST = {"layer": MOST, "head": MOST, "blanks": MOST_BLANKS, "digits": MOST_DIGITS, "seed": MOST}
 
 
-def _check_settings(own: Mapping[str, Any]) -> None:
+def check_settings(own: Mapping[str, Any]) -> None:
     """Raises ValueError or LookupError, and UsageError, for settings that no sheet has."""
     for key, most in _MOST.items():
         if type(own[key]) is not int or not 0 <= own[key] <= most:
@@ -196,7 +220,7 @@ def _sheet(where: str, document: dict[str, Any]) -> Given:
         cells = [tables[one.array][one.row, one.column] for one in sheet.blanks]
         numbers = [one.answer if isfinite(one.answer) else float(cell)
                    for one, cell in zip(sheet.blanks, cells, strict=True)]  # fmt: skip
-        _check_settings(settings)
+        check_settings(settings)
     except AttnError as problem:
         raise ContentError(f"{where}: {problem.message}", problem.hint) from None
     except (LookupError, TypeError, ValueError):

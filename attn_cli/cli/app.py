@@ -1,8 +1,6 @@
 """The `attn` command: the group of commands, and the boundary where errors become messages."""
 
 import io
-import os
-import signal
 import sys
 import warnings
 from contextlib import redirect_stdout
@@ -14,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from attn_cli import __version__, machine
+from attn_cli import __version__, machine, signals
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.help import Helped
@@ -24,8 +22,6 @@ from attn_cli.errors import AttnError, ContentError, Terminated, UsageError, sho
 from attn_cli.files import begin_inputs
 from attn_cli.maths import cores
 from attn_cli.words import LANGUAGES, speaking
-
-_TERMINATED = 143
 
 
 class Commands(Helped, TyperGroup):
@@ -99,19 +95,15 @@ def root(
         typer.echo(ctx.get_help())
 
 
-def _terminate(*_: Any) -> None:
-    raise Terminated
-
-
 def main() -> None:
-    """The console script. Exits 0; 1 for content, 2 for what was typed, 130, 143 or 141."""
+    """The console script. Exits 0; 1 for content, 2 for what was typed, 130, 143, 129 or 141."""
     # A library's remarks on numbers that overflow are not for the user; notes count them.
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGTERM, _terminate)
+    signals.listen()
     cores.before_numpy()
     code = run(sys.argv[1:])
     # Everything is flushed; taking the interpreter apart would cost 10 ms and could only complain.
-    os._exit(code)
+    signals.leave(code)
 
 
 def run(arguments: list[str], streams: Streams | None = None) -> int:
@@ -136,8 +128,8 @@ def run(arguments: list[str], streams: Streams | None = None) -> int:
         return output.error(_from_typer(problem))
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except Terminated:
-        return _TERMINATED
+    except Terminated as problem:
+        return problem.exit_code
     except MemoryError:
         return output.error(ContentError("not enough memory", "a shorter prompt, or one --layer"))
     except BrokenPipeError:

@@ -23,9 +23,10 @@ class Command(NamedTuple):
 
 
 _VIEWS = tuple(DRAWERS)
+_OF_TRACE = tuple(name for name, form in FORMATS.items() if not form.scans)
 COMMANDS = {
     "trace": Command("The six steps of attention, then the next-token prediction.",
-                     ("attn_cli.records:Trace",), tuple(FORMATS), views=_VIEWS),
+                     ("attn_cli.records:Trace",), _OF_TRACE, views=_VIEWS),
     "heads": Command("Every head of a layer side by side, and what each one adds.",
                      ("attn_cli.analysis.heads:Heads", "attn_cli.analysis.heads:Layers",
                       "attn_cli.analysis.prove:Proof", "attn_cli.analysis.circuit:Circuit"),
@@ -43,7 +44,8 @@ COMMANDS = {
     "lens": Command("What each layer would predict; what each part adds to a logit.",
                     ("attn_cli.analysis.lens:Lens",), lacks=("layout",)),
     "compare": Command("Two prompts, two models or a what-if, step by step.",
-                       ("attn_cli.analysis.compare:Comparison",), lacks=("layout",),
+                       ("attn_cli.analysis.compare:Comparison", "attn_cli.scanning.compare:Shifts"),
+                       lacks=("layout",),
                        views=_VIEWS),
     "why": Command("The arithmetic of one cell; who wrote what a head matched.",
                    ("attn_cli.analysis.why:Cell", "attn_cli.analysis.entry:Entry",
@@ -60,15 +62,20 @@ COMMANDS = {
                              "layout", "adapter")),
     "exercise": Command("A sheet with numbers left blank; what is wrong with an answer.",
                         ("attn_cli.analysis.exercise:Sheet", "attn_cli.analysis.marking:Marked"),
-                        lacks=("full", "layout")),
+                        ("table", "json", "ndjson", "svg", "html", "xlsx", "csv"),
+                        lacks=("digits", "full", "layout")),
     "cost": Command("What a context length costs: parameters, memory, operations.",
                     ("attn_cli.analysis.cost:Cost",), lacks=("digits", "full", "layout")),
     "models": Command("What can be opened here; what is inside one checkpoint.",
                       ("attn_cli.opening.listing:Listing", "attn_cli.opening.listing:Contents"),
                       lacks=("digits", "full", "layout")),
     "show": Command("A saved document as a page again, in any view.",
-                    formats=tuple(n for n, form in FORMATS.items() if not form.drawn),
+                    formats=_OF_TRACE,
                     views=_VIEWS),
+    "scan": Command("Every head over files of prompts: statistics and examples.",
+                    ("attn_cli.scanning.results:Scan",),
+                    ("table", "json", "ndjson", "csv", "svg", "parquet"),
+                    lacks=("text", "file", "each", "strict", "ids", "layout")),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip
 

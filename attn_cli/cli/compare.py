@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from attn_cli import parse, vocabulary
-from attn_cli.cli import options, output
+from attn_cli.cli import compare_scans, options, output
 from attn_cli.cli.prompts import answers, kept, positions, reader, refuse_two, single
 from attn_cli.errors import UsageError, shorten, told_where
 
@@ -24,6 +24,7 @@ EXAMPLES = (
     'attn compare "the king is" "the king is a man"',
     'attn compare "the king is" --model ./base --adapter ./lora',
     "attn compare --ids 5,6,7 --model ./model.gguf --model ./folder",
+    "attn compare before.parquet after.parquet",
     "attn compare --without-head 0.1 --json | jq '.result.prediction[0].divergence'",
 )
 
@@ -103,12 +104,16 @@ def command(
 
     Left: TEXT, the first --model, its own settings. Right: OTHER, the second --model, the
     --adapter, every what-if option. What is not given is the same on both sides; --adapter twice is
-    one for each.
+    one for each. TEXT and OTHER may be the files of two results of attn scan.
     """
     from attn_cli import session
     from attn_cli.analysis.compare import compare_steps
     from attn_cli.views import compare as view
 
+    if compare_scans.are_results(prompt.text, prompt.other):
+        own = {"layer": layer != "all", "head": head != "all", "query": query, "key": key,
+               "step": step, "top": top != 5}  # fmt: skip
+        return compare_scans.command(prompt, (attention, what_if), own, out)
     typed = what_if.settings()
     mine, other = prompt.sides(changes=bool(vocabulary.changes(typed)))
     left, right = prompt.models()
@@ -152,7 +157,7 @@ def _right(
     """What the right model reads beside what the left one does."""
     if other is not None:
         with told_where("right"):
-            read = reader(other, right)(**single(other, right.facts.sample))
+            read = reader(other, right)(**single(other, right))
         return lambda _: read
     if len(mine.model) < 2:  # an adapter has no tokenizer of its own
         return lambda same: same

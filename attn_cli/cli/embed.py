@@ -9,7 +9,7 @@ from attn_cli import vocabulary
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions, Top, WhatIfOptions
 from attn_cli.cli.prompts import answers, checked
-from attn_cli.errors import UsageError
+from attn_cli.errors import UsageError, shorten
 
 if TYPE_CHECKING:
     from attn_cli.model.family import Model
@@ -52,7 +52,7 @@ def command(
         result = _in_texts(model, prompt, what_if, list(texts), list(token), top)
         return output.deliver("embed", out, [result], quiet=prompt.quiet)
     if typed := vocabulary.changes(what_if.settings()):
-        what = f"{' '.join(typed)} changes no row of the embedding"
+        what = f"{' '.join(map(shorten, typed))} changes no row of the embedding"
         raise UsageError(what, "it acts on texts: --in TEXT --in TEXT --token WORD")
     from attn_cli.analysis.embed import SAMPLE, embed_notes, expression, nearest
     from attn_cli.views import embed as view

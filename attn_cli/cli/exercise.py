@@ -26,6 +26,7 @@ from attn_cli.cli.prompts import answers, reader
 from attn_cli.errors import UsageError
 from attn_cli.files import is_stdin
 from attn_cli.views.formats import FORMATS
+from attn_cli.views.handout import BLANKS, DIGITS
 from attn_cli.words import note
 
 if TYPE_CHECKING:
@@ -41,18 +42,18 @@ EXAMPLES = (
     'attn exercise "the king is" --model tiny --blanks 4 --digits 3',
 )
 _PENCIL = "pencil"
-_BLANKS = 8
 
 Blanks = number(int | None, "--blanks", "N", 1, MOST_BLANKS, "How many numbers are left blank.",
-                show_default=str(_BLANKS))  # fmt: skip
+                show_default=str(BLANKS))  # fmt: skip
 Decimals = number(int, "--digits", "N", 0, MOST_DIGITS, "Decimals of the sheet.")
 Seed = number(int | None, "--seed", "N", 0, MOST, "The same seed gives the same sheet.", "-s")
 Key = Annotated[bool, Option("--key", help="With the answers.")]
 Check = Annotated[
     str | None,
     Option("--check", metavar="FILE", show_default=False,
-           help='Answers to check: {"1": 0.5, …} to the sheet of these options, or a saved sheet '
-           "with its answers filled in, which needs no others. Exits with 1 unless all are right."),
+           help='Answers to check: {"1": 0.5, …} or CSV to the sheet of these options, or a saved '
+           "sheet with its answers filled in, which needs no others. Exits with 1 unless all are "
+           "right."),
 ]  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def command(
     head: Head = "0",
     step: Steps = (),
     blanks: Blanks = None,
-    decimals: Decimals = 2,
+    decimals: Decimals = DIGITS,
     seed: Seed = None,
     key: Key = False,
     check: Check = None,
@@ -104,8 +105,10 @@ def command(
     where = attention.of(model.facts)
     block, at = one_head(model.facts, where, asked.layer, asked.head, "exercise")
     kind = output.chosen_format("exercise", out)
-    if not FORMATS[kind].documents:
-        out = replace(out, digits=asked.digits)
+    form = FORMATS[kind]
+    out = out if form.documents or form.sheet else replace(out, digits=asked.digits)
+    if check is not None and form.sheet:
+        raise UsageError(f"--check cannot be written as {kind}", "--format table, json or svg")
     asked = asked._replace(seed=_drawn_seed() if asked.seed is None else asked.seed)
 
     def answer(read: "Prompt"):
@@ -116,7 +119,7 @@ def command(
             prompt=read, model=model, stack=block.stack, kind=block.kind, layer=block.layer,
             head=at, arrays=NEEDS, next=False, max_memory=prompt.max_memory,
         )  # fmt: skip
-        return _result(trace, asked, given, key=key)
+        return _result(trace, asked, given, key=key, kind=kind)
 
     read = given.reader(reader(prompt, model)) if given else None
     results, each = answers(prompt, model, answer, read), bool(prompt.each)
@@ -137,13 +140,15 @@ def _chosen_model(prompt: SheetPromptOptions, check: str | None) -> SheetPromptO
     return prompt
 
 
-def _result(trace: "Trace", asked: _Asked, given: "Given | None", *, key: bool) -> output.Result:
+def _result(
+    trace: "Trace", asked: _Asked, given: "Given | None", *, key: bool, kind: str
+) -> output.Result:
     from attn_cli.analysis import exercise
     from attn_cli.analysis.marking import marked
     from attn_cli.views import exercise as view
     from attn_cli.views.numbers import as_written
 
-    count = asked.blanks or _BLANKS
+    count = asked.blanks or BLANKS
     found = exercise.solved(
         trace, partial(as_written, digits=asked.digits), blanks=count, seed=asked.seed,
         steps=parse.steps(asked.step) if asked.step else frozenset(range(1, 7)),
@@ -155,10 +160,12 @@ def _result(trace: "Trace", asked: _Asked, given: "Given | None", *, key: bool) 
         page = partial(view.marked_page, *shared, marks)
         failed = marks.right < len(marks.marks)
         return output.Result(page, marks, *shared, settings, trace.notes, failed=failed)
-    sheet = found.sheet if key else exercise.without_key(found.sheet)
+    sheet = found.sheet if key else found.sheet.without_key()
     page = partial(view.page, *shared, sheet, settings)
+    written = view.written(kind, *shared, sheet, settings)
     fewer = () if len(sheet.blanks) >= count else (_fewer(found),)
-    return output.Result(page, sheet, *shared, settings, trace.notes + fewer)
+    notes = trace.notes + fewer
+    return output.Result(page, sheet, *shared, settings, notes, written=written)
 
 
 def _settings(trace: "Trace", asked: _Asked, count: int) -> Mapping[str, Any]:

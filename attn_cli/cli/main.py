@@ -2,7 +2,9 @@
 
 import gc
 import os
-import signal
+
+from attn_cli import signals
+from attn_cli.errors import Terminated
 
 
 def main() -> None:
@@ -13,19 +15,22 @@ def main() -> None:
     """
     # The process ends before a collection could pay for itself; the imports alone cause many.
     gc.disable()
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-    # A shell's background job ignores SIGINT and goes on doing so.
-    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if interruptible:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signals.end_at_once()
+    _fill_standard_streams()
     from attn_cli.cli import app
-    from attn_cli.errors import Terminated
 
     try:
-        if interruptible:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         app.main()
     except KeyboardInterrupt:
-        os._exit(130)
-    except Terminated:
-        os._exit(143)
+        signals.leave(130)
+    except Terminated as problem:
+        signals.leave(problem.exit_code)
+
+
+def _fill_standard_streams() -> None:
+    """Where one is closed, no file opened later may get its number: libraries write to it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from attn_cli.cli.commands import COMMANDS, check_format
 from attn_cli.cli.streams import CURRENT, write_all
-from attn_cli.errors import AttnError, ContentError, UsageError
-from attn_cli.files import is_read, reason, writing
+from attn_cli.errors import AttnError, ContentError, UsageError, bounded
+from attn_cli.files import is_read, reason
 from attn_cli.views.formats import FORMATS
 from attn_cli.words import Note, sentence
+from attn_cli.writing import check_name, handle_named, writing
 
 if TYPE_CHECKING:
     from attn_cli.cli.options import OutputOptions
@@ -148,7 +149,7 @@ def chosen_format(command: str, options: "OutputOptions") -> str:
     """The format asked for: --json, --format, or the suffix of --out. Raises UsageError."""
     if options.json and options.format not in ("", "json"):
         raise UsageError(f"--json and --format {options.format} contradict each other")
-    _refuse_empty(options.out)
+    check_name(options.out)
     known = COMMANDS[command].formats
     found = "json" if options.json else options.format or _of_suffix(options.out, known)
     check_format(command, found)
@@ -221,9 +222,7 @@ def _writing(out: str | None) -> Iterator[Callable[[bytes], None]]:
     if _is_stdout(out):
         yield _to_stdout
         return
-    _refuse_empty(out)
-    if is_read(Path(out)):
-        raise UsageError(f"--out {out} is a file that this command reads", "choose another")
+    check_out(out)
     with writing(Path(out)) as write:
         yield write
 
@@ -239,12 +238,14 @@ def _to_stdout(data: bytes) -> None:
 
 
 def _is_stdout(out: str | None) -> bool:
-    return out in (None, "-")
+    return out in (None, "-") or handle_named(out) == 1
 
 
-def _refuse_empty(out: str | None) -> None:
-    if out == "":
-        raise UsageError("--out is empty", "give a file name: --out FILE; - is standard output")
+def check_out(out: str) -> None:
+    """Raises UsageError or ContentError for a name of an output that cannot be one."""
+    check_name(out)
+    if is_read(Path(out)):
+        raise UsageError(f"--out {out} is a file that this command reads", "choose another")
 
 
 # --- remarks -------------------------------------------------------------------------------------
@@ -258,23 +259,24 @@ def note(key: str, /, *, quiet: bool = False, **values: object) -> None:
 def tell(remark: Note, *, quiet: bool = False) -> None:
     """A remark of a record, on stderr."""
     if not quiet:
-        _to_stderr(sentence("note.said", said=remark))
+        to_stderr(sentence("note.said", said=remark))
 
 
 def error(problem: AttnError) -> int:
     """Tells what went wrong in at most three lines and returns the exit code."""
-    _to_stderr(f"attn: {problem.message}")
+    to_stderr(f"attn: {problem.message}")
     if problem.hint:
-        _to_stderr(f"hint: {problem.hint}")
+        to_stderr(f"hint: {problem.hint}")
     return problem.exit_code
 
 
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """A line for the person, on stderr."""
     from attn_cli.views.text import visible
 
     stream = CURRENT.get().stderr
     try:
-        write_all(stream, (visible(text) + "\n").encode("utf-8", "replace"))
+        write_all(stream, (bounded(visible(bounded(text))) + "\n").encode("utf-8", "replace"))
     except (OSError, ValueError, AttributeError):
         return  # nobody can be told
 
@@ -292,7 +294,7 @@ def follow(
         for record in records:
             history.append(record)
             if not quiet and (record.step % 100 == 0 or record.step == record.steps):
-                _to_stderr(train.line(record))
+                to_stderr(train.line(record))
         return history
     from rich.console import Console, Group
     from rich.live import Live
@@ -305,8 +307,9 @@ def follow(
             now = time.monotonic()
             if now - drawn > _REFRESH:
                 page = train.page(record, history, settings)
-                items = table.renderables(page, Look(width=console.width))
-                live.update(Group(*items), refresh=True)
+                live.update(
+                    Group(*table.renderables(page, Look(width=console.width))), refresh=True
+                )
                 drawn = now
     return history
 
@@ -325,7 +328,7 @@ def watched(steps: "Generator[Passed, None, T]", *, quiet: bool) -> T:
             except StopIteration as end:
                 return end.value
             if waiting and pace.at - pace.began > _PATIENCE:
-                shown.enter_context(_drawn_anew(pace.line))
+                shown.enter_context(drawn_anew(pace.line))
                 waiting = False
 
 
@@ -351,7 +354,7 @@ class _Pace:
 
 
 @contextmanager
-def _drawn_anew(line: Callable[[], str]) -> Iterator[None]:
+def drawn_anew(line: Callable[[], str]) -> Iterator[None]:
     """A line on stderr that follows what it says until the end, and then goes."""
     from threading import Event, Thread
 

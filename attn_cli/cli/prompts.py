@@ -1,14 +1,13 @@
 """Where prompts come from: TEXT, a file, standard input, ids, or the sample prompt."""
 
 import gc
-import json
 import re
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from attn_cli import files, parse
+from attn_cli import files, lines, parse
 from attn_cli.cli import output
 from attn_cli.cli.options import PromptOptions
 from attn_cli.cli.streams import CURRENT
@@ -26,9 +25,7 @@ Answer = Callable[["Prompt"], "output.Result | Generator[Question, Trace, output
 # Prompts that go through a model together, up to so many tokens, where it has so many bytes: to
 # read these for each prompt would take longer than to compute.
 _TOGETHER, _SHORT, _WORTH = 16, 256, 1 << 23
-_LONGEST = 1 << 24  # bytes of a line; JSON that says nothing takes twenty times its size
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_JSON_LINES = (".jsonl", ".ndjson")
 _IDS = "ids are whole numbers with a comma between them: {option} 5,6,7"
 
 
@@ -36,7 +33,7 @@ def reader(options: PromptOptions, model: "Model") -> "Callable[..., Prompt]":
     """What makes a prompt for a model of a text or ids, with the options on how to read it."""
     from attn_cli.reading import tokenise
 
-    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids")
+    targets = () if options.target_ids is None else _ids(options.target_ids, "--target-ids", model)
     typed = {"--pair": options.pair, "--target": options.target}
     return partial(
         tokenise, model, special=not options.no_special, chat=options.chat, target_ids=targets,
@@ -68,7 +65,7 @@ def answers(
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**single(options, sample or model.facts.sample)))
+        found = _begun(answer, read(**single(options, model, sample)))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
@@ -196,14 +193,14 @@ def kept(
     }
 
 
-def single(options: PromptOptions, sample: str) -> dict[str, Any]:
-    """The prompt as it was given: a text, or ids."""
+def single(options: PromptOptions, model: "Model", sample: str = "") -> dict[str, Any]:
+    """The prompt as it was given: a text, or ids. Without one the `sample`, or the model's own."""
     refuse_two(options)
     if options.ids is not None:
-        return {"ids": _ids(options.ids, "--ids")}
+        return {"ids": _ids(options.ids, "--ids", model)}
     if options.text not in (None, "-"):
         return {"text": checked(options.text, "TEXT")}
-    parts, where = _source(options, sample)
+    parts, where = _source(options, sample or model.facts.sample)
     text, notes = files.decode(files.joined(parts, where), where)
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
@@ -228,7 +225,9 @@ def checked(text: str, what: str) -> str:
     return text
 
 
-def _ids(text: str, option: str) -> tuple[int, ...]:
+def _ids(text: str, option: str, model: "Model") -> tuple[int, ...]:
+    from attn_cli.reading import typed_id
+
     parts = [part.strip() for part in text.split(",")]
     if not any(parts):
         raise UsageError(f"{option} holds no ids", f"for example {option} 5,6,7")
@@ -236,7 +235,7 @@ def _ids(text: str, option: str) -> tuple[int, ...]:
         if not re.fullmatch(r"[+-]?[0-9]+", part, re.ASCII):
             what = f"{shorten(part)!r} is no id" if part else "an id is missing between two commas"
             raise UsageError(f"{option} {shorten(text)}: {what}", _IDS.format(option=option))
-    return tuple(parse.integer(part, option, 0, 10**9 - 1) for part in parts)
+    return tuple(typed_id(model, part, option) for part in parts)
 
 
 def _source(options: PromptOptions, sample: str = "") -> tuple[Iterator[bytes], str]:
@@ -261,7 +260,7 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
     parts, where = _source(options)
     number = blank = 0
     read = None
-    for number, (line, more) in enumerate(files.lines(parts, _LONGEST), 1):
+    for number, (line, more) in enumerate(files.lines(parts, lines.LONGEST), 1):
         place = f"{where}: line {number}"
         if line is None:
             yield place, _too_long, more
@@ -274,8 +273,7 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
                 yield place, None, False
             continue
         if read is None:
-            as_json = where.endswith(_JSON_LINES) or _object(line) is not None
-            read = _of_json if as_json else _of_text
+            read = _of_json if lines.are_json(where, line) else _of_text
         yield place, partial(read, line, options.quiet), more
     if number == blank:
         raise ContentError(f"{where} holds no prompt", "one prompt per line")
@@ -285,11 +283,11 @@ def _lines(options: PromptOptions) -> Iterator[tuple[str, Line | None, bool]]:
 
 
 def _too_long() -> NoReturn:
-    raise ContentError(f"it has more than {_LONGEST >> 20} MiB", "shorten it")
+    raise lines.too_long()
 
 
 def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
-    text, notes = files.decode(line.removesuffix(b"\r"), "it")
+    text, notes = lines.text_of(line)
     for remark in notes:
         output.tell(remark, quiet=quiet)
     return text, {}
@@ -298,30 +296,11 @@ def _of_text(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
 def _of_json(line: bytes, quiet: bool) -> tuple[str, dict[str, Any]]:
     from attn_cli.views.json import encode
 
-    found = _object(line)
-    if found is None:
-        raise ContentError("it is not a JSON object", "each line is one, with the key text")
-    if not isinstance(found.get("text"), str):
-        keys = shorten(", ".join(found)) or "none"
-        what = "is not a text" if "text" in found else "is missing"
-        raise ContentError(f"the key text {what}", f"it holds the prompt; the keys here: {keys}")
-    text = found.pop("text")
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise ContentError("it holds half a surrogate pair, not text")
+    text, others = lines.json_of(line)
     try:
-        encode([[found]])  # as deep as it will be in a document
+        encode([[others]])  # as deep as it will be in a document
     except (TypeError, RecursionError):
         what = "the keys beside text hold what cannot be given back"
         hint = "whole numbers have at most 64 bits there, and lists are at most 200 deep"
         raise ContentError(what, hint) from None
-    return text, found
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    if not line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return None
-    try:
-        value = json.loads(line.decode("utf-8-sig"), parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return text, others

@@ -33,10 +33,10 @@ def command(
 
 def document_schema(name: str, *, line: bool = False) -> dict:
     """The schema of a command's document, or of one of its ndjson lines, as a dictionary."""
-    from attn_cli.views.schema import line_schema, schema
+    from attn_cli.views.schema import line_schema, scan_line_schema, schema
 
-    found = schema(name, kinds_of(name))
-    return line_schema(found) if line and name == "trace" else found
+    found, lines = schema(name, kinds_of(name)), {"trace": line_schema, "scan": scan_line_schema}
+    return lines[name](found) if line and name in lines else found
 
 
 def kinds_of(name: str) -> tuple[type, ...]:

@@ -1,7 +1,6 @@
 """`attn show`: a saved document as a page again."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -10,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
-from attn_cli import files, machine, parse
+from attn_cli import files, parse
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
-from attn_cli.cli.options import OutputOptions, Quiet, Steps
+from attn_cli.cli.documents import documents, told_of
+from attn_cli.cli.options import AttentionOptions, OutputOptions, Quiet, Steps
 from attn_cli.cli.schema import document_schema, kinds_of
+from attn_cli.cli.show_scan import Asked, ScanShown, result
 from attn_cli.cli.streams import CURRENT
-from attn_cli.errors import AttnError, ContentError, UsageError, size
+from attn_cli.errors import AttnError, ContentError, UsageError, some
 from attn_cli.views.formats import FORMATS
 from attn_cli.vocabulary import ARRAYS
 from attn_cli.words import Note, note
@@ -30,28 +31,21 @@ EXAMPLES = (
     "attn trace --json | attn show --view heatmap",
     "attn show trace.json --step 5 --view lines",
     "attn show trace.json --format csv --out trace.csv",
+    "attn show results.parquet --sort induction",
+    "attn show results.parquet --head 1.3 --sort induction",
 )
 
-Document = Callable[[], dict[str, Any]]  # reads one
-_LONGEST = 1 << 30  # bytes of a document
-_MARK = b"\xef\xbb\xbf"
-# Bytes that Python takes for a list, an object and a number or a text, about.
-_LIST, _OBJECT, _VALUE = 64, 232, 40
-# So many of the first two a document may have, or one for so many bytes.
-_LISTS, _BYTES = 1 << 20, 16
-_MISFITS = (
-    ArithmeticError, AttributeError, LookupError, RecursionError, StopIteration, TypeError,
-    ValueError,
-)  # fmt: skip
 _ASKED = "attn trace --json | attn show"
 
 
 def command(
     out: OutputOptions,
+    shown: ScanShown,
+    attention: AttentionOptions,
     file: Annotated[
         str | None,
-        Argument(metavar="[FILE]", help="What --json or --format ndjson has written; without it, "
-                 "or for -, standard input.", show_default=False),
+        Argument(metavar="[FILE]", help="What --json or --format ndjson has written, or attn scan; "
+                 "without it, or for -, standard input.", show_default=False),
     ] = None,
     step: Steps = (),
     quiet: Quiet = False,
@@ -67,132 +61,33 @@ def command(
     if file is None and not CURRENT.get().is_fed:
         raise UsageError("there is nothing to show", _ASKED)
     where = "standard input" if files.is_stdin(name) else name
-    documents = _documents(files.prompt_parts(name), where, quiet=quiet)
-    first, second = next(documents), next(documents, None)
+    each = documents(files.prompt_parts(name), where, quiet=quiet)
+    first, second = next(each), next(each, None)
     several = second is not None
-    draw = partial(_result, steps=steps, out=out, quiet=quiet, kind=kind, several=several)
+    asked = Asked(shown, attention, out, quiet=quiet)
+    draw = partial(_result, steps=steps, asked=asked, kind=kind, several=several)
 
     def results() -> "Iterator[output.Result | None]":
-        for number, read in chain([first], [second] if several else [], documents):
+        for number, read in chain([first], [second] if several else [], each):
             place = f"{where}: line {number}" if several else where
             try:
-                with _told_of(place):
-                    result = draw(read())
+                with told_of(place):
+                    found = draw(read())
             except AttnError as problem:
                 if not several:
                     raise
                 output.error(problem)
-                result = None
-            yield result
+                found = None
+            yield found
 
     return output.deliver("show", out, results(), quiet=quiet, each=several)
-
-
-@contextmanager
-def _told_of(place: str) -> "Iterator[None]":
-    """Errors of a document say which it is; what does not fit together in it is one too."""
-    try:
-        yield
-    except AttnError as problem:
-        raise type(problem)(f"{place}: {problem.message}", problem.hint) from None
-    except _MISFITS:
-        if CURRENT.get().environ.get("ATTN_DEBUG"):
-            raise
-        hint = "it is damaged, or was changed since attn wrote it"
-        raise ContentError(f"{place}: its parts do not fit together", hint) from None
-
-
-# --- reading -------------------------------------------------------------------------------------
-
-
-def _documents(
-    parts: Iterator[bytes], where: str, *, quiet: bool
-) -> Iterator[tuple[int, Document]]:
-    """The documents of a file with the numbers of their lines: one to a line, or one in all of
-    them. Raises ContentError where there is none."""
-    lines = files.lines(parts, _LONGEST)
-    filled = ((n, line) for n, (line, _) in enumerate(lines, 1) if line is None or line.strip())
-    number, line = next(filled, (0, b""))
-    if line and line.startswith(_MARK):
-        output.note("note.mark", where=where, quiet=quiet)
-        line = line.removeprefix(_MARK)
-    try:
-        with _told_of(where):
-            document = _parsed(line)
-    except ContentError as problem:
-        yield from _otherwise([(number, line), *_within(filled, where)], problem, where)
-        return
-    held = [document]
-    del document, line  # or they would be kept while it is shown, and others are read
-    yield number, held.pop
-    for number, line in filled:
-        yield number, partial(_parsed, line)
-
-
-def _within(lines: "Iterator[tuple[int, bytes | None]]", where: str) -> "Iterator[Any]":
-    """The same lines, as long as a document may be."""
-    left = _LONGEST
-    for number, line in lines:
-        left -= len(line or b"")
-        if left < 0:
-            raise ContentError(f"{where} has more than 1 GiB, and its first line is no document")
-        yield number, line
-
-
-def _otherwise(
-    lines: "list[tuple[int, bytes | None]]", problem: AttnError, where: str
-) -> Iterator[tuple[int, Document]]:
-    """What lines hold of which the first is no document: one over all of them, or a damaged one
-    before others. Raises the problem of the first if neither."""
-    if any(_is_document(line) for _, line in lines[1:]):
-        yield from ((number, partial(_parsed, line)) for number, line in lines)
-        return
-    if len(lines) == 1 or any(line is None for _, line in lines):
-        raise problem
-    last = lines[-1][0]
-    texts = dict(lines)
-    with _told_of(where):
-        held = [_parsed(b"\n".join(texts.get(n, b"") for n in range(1, last + 1)))]
-    yield 1, held.pop
-
-
-def _is_document(line: bytes | None) -> bool:
-    """Whether a line alone is JSON with a schema."""
-    if not line or line[:1] != b"{" or line.rstrip()[-1:] != b"}":
-        return False
-    try:
-        return "schema" in _parsed(line)
-    except ContentError:
-        return False
-
-
-def _parsed(line: bytes | None) -> dict[str, Any]:
-    from attn_cli.views.saved import parsed
-
-    if line is None:
-        raise ContentError("it has more than 1 GiB")
-    lists, objects, values = (line.count(mark) for mark in (b"[", b"{", b","))
-    if lists + objects > max(_LISTS, len(line) // _BYTES):
-        raise ContentError("it has too many lists and objects for a document of attn")
-    needed = lists * _LIST + objects * _OBJECT + values * _VALUE
-    if needed > machine.available() // 2:
-        raise ContentError(
-            f"it would take {size(needed)} of memory, more than half of what is free"
-        )
-    return parsed(line)
 
 
 # --- what is written -----------------------------------------------------------------------------
 
 
 def _result(
-    document: dict[str, Any],
-    *,
-    steps: frozenset[int],
-    out: OutputOptions,
-    kind: str,
-    several: bool,
-    quiet: bool,
+    document: dict[str, Any], *, steps: frozenset[int], asked: Asked, kind: str, several: bool
 ) -> output.Result:
     from attn_cli.views import saved as reading
     from attn_cli.views.json import encode
@@ -201,8 +96,16 @@ def _result(
     found = reading.read(document, name, document_schema(name), kinds_of(name))
     if steps and name != "trace":
         raise UsageError(f"attn.{name}/1 has no steps", "leave --step out")
-    form, notes = FORMATS[kind], found.notes
-    if form.arrays and name == "trace" and not several:
+    if name == "scan" and not several:
+        return result(document, found, asked, kind)
+    asked.refuse(name)
+    form, notes, out, quiet = FORMATS[kind], found.notes, asked.out, asked.quiet
+    sheet = hasattr(found.result, "blanks") and bool(form.sheet) and not several
+    if sheet:
+        written = _sheet(found, kind)
+    elif form.drawn and name == "trace" and not several:
+        written = _drawn(found.result, steps, kind, quiet=quiet)
+    elif form.arrays and name == "trace" and not several:
         written = import_module(form.arrays).render(
             _of_steps(found.result, steps) if steps else found.result
         )
@@ -222,6 +125,44 @@ def _result(
         written = [output.drawn(items, out, kind)]
         notes += output.unused_view(items, out)
     return output.Result(page=list, found=None, notes=notes, written=written)
+
+
+def _drawn(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -> "Iterable[bytes]":
+    """A trace in a format that computes from its arrays, and tells of all its tokens."""
+    from attn_cli.views import show_trace
+
+    if steps:
+        output.note("note.unused", option="--step", format=kind, quiet=quiet)
+    module = import_module(FORMATS[kind].arrays)
+    if not show_trace.whole(trace):
+        what = f"it lacks some queries or keys, and {kind} is made of all"
+        raise ContentError(what, "save a trace without --query and --key")
+    lacks = [
+        name for name in ARRAYS
+        if name in module.NEEDED and any(name not in block.arrays for block in trace.attention)
+    ]  # fmt: skip
+    if lacks:
+        raise ContentError(
+            f"it lacks {some(lacks)}, from which {kind} is made",
+            "attn trace --parameters --json, without --step, keeps all",
+        )
+    try:
+        module.needed(show_trace.drawing(trace))
+    except UsageError as problem:  # its hint is of options that chose what was traced
+        raise ContentError(problem.message, "save a trace of one head") from None
+    missing = show_trace.trace_lacks(trace, frozenset(range(1, 7)))
+    return list(module.render(replace(trace, notes=(show_trace.lacking(missing), *trace.notes))))
+
+
+def _sheet(found: "Saved", kind: str) -> "Iterable[bytes]":
+    """A saved sheet in a format in which it can be filled in."""
+    from attn_cli.cli.answers import check_settings
+    from attn_cli.views import exercise
+
+    check_settings(found.settings)
+    exercise.saved_page(found.model, found.prompt, found.result, found.settings)
+    parts = (found.model, found.prompt, found.result, found.settings)
+    return list(exercise.written(kind, *parts))  # all of it, where errors are told of the document
 
 
 def _page(found: "Saved", out: OutputOptions, *, picture: bool) -> "Page":
@@ -248,21 +189,21 @@ def _picture(trace: "Trace", steps: frozenset[int], kind: str, *, quiet: bool) -
 def _trace(trace: "Trace", steps: frozenset[int], out: OutputOptions, *, quiet: bool) -> "Page":
     """The page of a trace: the one of `attn trace`, as far as the document goes."""
     from attn_cli.cli.trace import page_of
-    from attn_cli.views import show
+    from attn_cli.views import show_trace
 
     shown = _known(trace, steps)
-    lacks = show.trace_lacks(trace, shown)
-    trace = _of_steps(trace, steps, show.explained(shown)) if steps else trace
-    if show.whole(trace):
+    lacks = show_trace.trace_lacks(trace, shown)
+    trace = _of_steps(trace, steps, show_trace.explained(shown)) if steps else trace
+    if show_trace.whole(trace):
         items = page_of(trace, out, quiet=quiet, steps=shown, shown={}, after=True)
     else:
-        items = show.parts(trace, shown, full=out.full)
-    return show.told(items, lacks)
+        items = show_trace.parts(trace, shown, full=out.full)
+    return show_trace.told(items, lacks)
 
 
 def _known(trace: "Trace", steps: frozenset[int]) -> frozenset[int]:
     """The steps to show: those asked for, or else all that the document has."""
-    from attn_cli.views.show import steps_of
+    from attn_cli.views.show_trace import steps_of
 
     known = steps_of(trace)
     if steps and not steps & known:

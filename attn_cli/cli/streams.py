@@ -12,12 +12,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from attn_cli import files
+from attn_cli import files, writing
 from attn_cli.errors import ContentError
 
 _WAIT = 1.0  # seconds
 _PART = 1 << 16  # bytes: what a pipe holds
-_NO_PAGER = (126, 127)  # a shell's word for a command that is not there
+# A pager that fails, or a shell's word for one that is not there; what is interrupted has shown.
+_NO_PAGER = frozenset(range(1, 128)) - {2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ def write_all(stream: TextIO, data: bytes) -> None:
         stream.buffer.write(data)
         stream.buffer.flush()
         return
-    files.write_all(handle, data)
+    writing.write_all(handle, data)
 
 
 class _Closed(io.RawIOBase):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from attn_cli.model.family import Model
     from attn_cli.records import Prompt, Trace
+    from attn_cli.session import Question
 
 EXAMPLES = (
     'attn trace "the greatest thinker in China is"',
@@ -70,8 +71,7 @@ def command(
     from attn_cli import session
 
     model = prompt.load()
-    where = attention.of(model.facts)
-    kind = output.shown_as("trace", out)
+    where, kind = attention.of(model.facts), output.shown_as("trace", out)
     layer, head = FORMATS[kind].chosen(layer, head)
     blocks, heads = session.chosen(model.facts, where, layer, head)
     steps, picture = _steps(step, kind, quiet=prompt.quiet), bool(FORMATS[kind].page)
@@ -86,12 +86,13 @@ def command(
         longer, settings, notes = _continued(model, read, asked, where, typed, prompt)
         places = {place: positions(longer, place, query, key) for place in where}
         drawing = Drawing(model.facts, longer, blocks, heads, places, parameters, after)
-        found = yield session.ask(
+        asks = session.ask(
             prompt=longer, model=model, layer=layer, head=head,
             **_asked(kind, arrays, drawing),
             next=not (no_next or picture), top=top, ending=whole or FORMATS[kind].drawn,
-            **typed, stack=attention.stack, kind=attention.kind, max_memory=prompt.max_memory,
+            **typed, stack=attention.stack, kind=attention.kind, max_memory=None,
         )  # fmt: skip
+        found = yield _with_room(asks, prompt.max_memory, kind, drawing)
         found = replace(found, settings={**found.settings, **settings}, notes=found.notes + notes)
         shown = {block.address: places[block.address[:2]] for block in found.attention}
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
@@ -116,7 +117,7 @@ def _tell_idle(given: "Mapping[str, object]", kind: str, arrays: set[str], *, qu
     parameters belong to steps."""
     form = FORMATS[kind]
     if form.page or form.places:
-        idle = given if form.page else ("--parameters", "--after", "--key")
+        idle = given if form.page else ("--key",)
         said = "note.no_picture" if form.page else "note.unused"
         for option in (option for option in idle if given[option]):
             output.note(said, option=option, format=kind, quiet=quiet)
@@ -158,6 +159,16 @@ def _asked(kind: str, arrays: set[str], drawing: Drawing) -> dict[str, Any]:
         arrays = import_module(form.page or form.arrays).needed(drawing)
     rows = {at: some for at, (some, _) in chosen.items() if some}
     return {"arrays": arrays, "rows": rows, "made": made}
+
+
+def _with_room(asks: "Question", max_memory: int, kind: str, drawing: Drawing) -> "Question":
+    """The question, if there is room for its pass and for what a format takes to be written."""
+    from attn_cli import room
+
+    module = import_module(FORMATS[kind].arrays) if FORMATS[kind].drawn else None
+    weight = module.weight(drawing) if hasattr(module, "weight") else None
+    room.check(asks.model, asks.prompt, asks.request, max_memory, written=weight)
+    return asks
 
 
 def _continued(

@@ -1,5 +1,6 @@
 """`attn train`: trains a small model on a text file and shows attention forming."""
 
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -13,9 +14,10 @@ from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, complete, number, one_of
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import read_text
+from attn_cli.signals import held, let_through, waiting
 
 if TYPE_CHECKING:
-    from attn_cli.training.loop import Run
+    from attn_cli.training.loop import Run, StepRecord
 
 EXAMPLES = (
     "attn train samples/corpus.txt --out my-model --steps 300",
@@ -113,14 +115,46 @@ def command(
     moving.
     Ctrl-C saves the run; --resume goes on as if nothing had happened.
     """
-    from attn_cli.training import checkpoint, loop
-    from attn_cli.training.objectives import OBJECTIVES, acting, refuse_idle
-    from attn_cli.training.settings import TrainingSettings
+    from attn_cli.training import loop
+    from attn_cli.training.folder import claimed
+    from attn_cli.training.objectives import acting
     from attn_cli.views import train as view
 
+    directory = _folder(out, resume)
+    with claimed(directory) as alone:
+        if not alone:
+            output.note("training.unlocked", directory=directory, quiet=quiet)
+        run = _begun(corpus, directory, training, resume)
+        history = _trained(run, corpus, directory, quiet)
+    found = loop.result_of(run, history, str(directory))
+    result = output.Result(
+        page=lambda: [
+            *(item for last in history[-1:] for item in view.page(last, history, run.settings)),
+            *view.result(found, run.settings, _beginning(run)),
+        ],
+        found=found,
+        settings=acting(run.settings),
+    )
+    output.deliver("train", OutputOptions(json=json or format == "json"), [result])
+
+
+def _folder(out: str, resume: bool) -> Path:
+    """The folder of the checkpoint. Raises UsageError, and ContentError if it has to be there."""
     if not out:
         raise UsageError("--out is empty", "give the folder of the checkpoint: --out DIR")
-    directory = Path(out)
+    if resume and not os.path.isdir(out):
+        raise ContentError(f"{out} holds no unfinished training", "there is no such folder")
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise UsageError(f"{out} is a file, not a folder", "choose another --out")
+    return Path(out)
+
+
+def _begun(corpus: str, directory: Path, training: TrainingOptions, resume: bool) -> "Run":
+    """The run that was asked for, before its first step here."""
+    from attn_cli.training import checkpoint, loop
+    from attn_cli.training.objectives import OBJECTIVES, refuse_idle
+    from attn_cli.training.settings import TrainingSettings
+
     if not resume:
         checkpoint.refuse_to_overwrite(directory)
     given = training.given()
@@ -131,24 +165,26 @@ def command(
     settings = replace(saved, **given) if resume else loop.settings_for(text, given)
     loop.check_memory(settings, text)
     state = checkpoint.resume(directory, settings, text) if resume else None
-    run = loop.start(settings, text, state)
-    # Before the first step, so that no run ends with nowhere to go.
-    checkpoint.make_folder(directory)
-    try:
-        history = output.follow(loop.train(run), settings, quiet=quiet)
-    except BaseException as problem:
-        _rescue(problem, run, corpus, directory)
-    checkpoint.save(directory, run)
-    found = loop.result_of(run, history, str(directory))
-    result = output.Result(
-        page=lambda: [
-            *(item for last in history[-1:] for item in view.page(last, history, settings)),
-            *view.result(found, settings, _beginning(run)),
-        ],
-        found=found,
-        settings=acting(settings),
-    )
-    output.deliver("train", OutputOptions(json=json or format == "json"), [result])
+    return loop.start(settings, text, state)
+
+
+def _trained(run: "Run", corpus: str, directory: Path, quiet: bool) -> "list[StepRecord]":
+    """Makes the run's steps and saves what they come to; a signal ends the steps, not the saving.
+
+    Returns what each step did.
+    """
+    from attn_cli.training import checkpoint, loop
+
+    with held():
+        try:
+            with let_through():
+                history = output.follow(loop.train(run), run.settings, quiet=quiet)
+        except BaseException as problem:
+            _rescue(problem, run, corpus, directory)
+        checkpoint.save(directory, run)
+        if waiting():
+            output.note("training.saved_model", step=run.state.step, directory=directory)
+    return history
 
 
 def _read(corpus: str, read: Callable[[str], Any]) -> Any:

@@ -30,7 +30,7 @@ class Single(Helped, TyperCommand):
     def _check(self, args: list[str]) -> None:
         words = self._words(args)
         arguments = [param for param in self.params if param.param_type_name == "argument"]
-        if len(words) <= len(arguments):
+        if len(words) <= len(arguments) or any(param.nargs < 0 for param in arguments):
             return
         if arguments and arguments[0].name == "text":
             rest = [arg for n, arg in enumerate(args) if n not in words and arg != "--"]

@@ -8,6 +8,7 @@ from typer import Option
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, PromptOptions
 from attn_cli.cli.prompts import answers
+from attn_cli.words import note
 
 EXAMPLES = (
     "attn verify",
@@ -28,18 +29,22 @@ def command(
 
     Exits with 1 where an error is suspect.
     """
-    from attn_cli.analysis.verify import SUSPECT_VERDICT, read_reference, verify_steps
+    from attn_cli.analysis.activations import read_reference
+    from attn_cli.analysis.verify import SUSPECT_VERDICT, verify_steps
+    from attn_cli.errors import some
     from attn_cli.notes import prompt_notes
     from attn_cli.views import verify as view
 
     model = prompt.load()
 
     def answer(read):
-        reference, name = read_reference(against, model, read)
+        reference, name, others = read_reference(against, model, read)
         steps = verify_steps(model, read, reference, name, prompt.max_memory)
         found = output.watched(steps, quiet=prompt.quiet)
         settings = {"against": against, **read.settings}
         notes = prompt_notes(model, read)
+        if others:
+            notes += (note("note.not_compared", names=some(others), where=name),)
         page = partial(view.page, model.facts, read, found)
         bad = found.verdict == SUSPECT_VERDICT
         return output.Result(page, found, model.facts, read, settings, notes, failed=bad)

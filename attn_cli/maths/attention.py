@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli.maths import cores
-from attn_cli.maths.kept import BEFORE_SUM, EVERYTHING, Keep, Kept, Part, of_part, parts_of
+from attn_cli.maths.kept import BEFORE_SUM, EVERYTHING, Blocks, Keep, Kept, Part, of_part
 from attn_cli.maths.layers import linear, linear_vjp, soft_cap
 from attn_cli.maths.masks import Look, Visible, looks
 from attn_cli.maths.scratch import room
@@ -35,7 +35,7 @@ class Attended(NamedTuple):
     scores: np.ndarray  # HQK
     scaled: np.ndarray  # HQK
     masked: np.ndarray  # HQK
-    weights: np.ndarray  # HQK
+    weights: np.ndarray | Blocks  # HQK
     z: np.ndarray  # HQV
     terms: Mapping[str, np.ndarray]  # each HQK
     measures: Mapping[str, np.ndarray]  # each HQ
@@ -254,7 +254,8 @@ def attend(
     first = keys - queries if start < 0 else start
     names = (*terms, PRODUCT, *BEFORE_SUM) if terms else BEFORE_SUM
     shape = (*batch, groups, heads // groups, queries, keys)
-    kept = Kept(keep, names, shape, q_HQW.dtype, hidden=mask_value)
+    at = at or looks(visible, first, queries, keys)
+    kept = Kept(keep, names, shape, q_HQW.dtype, at, hidden=mask_value)
     z_QHV = np.zeros((*batch, queries, heads, width), q_HQW.dtype)  # as merging heads will want it
     blocks = _Blocks(
         # A key and its value serve all heads of their group.
@@ -265,7 +266,7 @@ def attend(
         mask_value=mask_value, temperature=attention_temperature,
         finite=bool(np.isfinite(v_GKV).all()), kept=kept, **_sinks(sink, shape),
     )  # fmt: skip
-    blocks.compute_all(at or looks(visible, first, queries, keys), shape)
+    blocks.compute_all(at)
     return blocks.attended(z_QHV.swapaxes(-3, -2))
 
 
@@ -303,18 +304,17 @@ class _Blocks(NamedTuple):
     sink_GJ1S: np.ndarray
     share_GJQS: np.ndarray
 
-    def compute_all(self, at: Sequence[Look], shape: tuple[int, ...]) -> None:
-        """Every block of queries; `shape` is (…, kv_head, head of the group, query, key)."""
-        parts = parts_of(shape)
+    def compute_all(self, at: Sequence[Look]) -> None:
+        """Every block of queries."""
         # What depends on positions is asked for once for all heads.
-        whole = self.bias is not no_bias or self.terms
+        parts, whole = self.kept.parts, self.bias is not no_bias or self.terms
         together = [parts] if whole else [[part] for part in parts]
         # The last queries see most keys: what takes longest is begun first.
         cores.each(self.compute, [(look, some) for look in reversed(at) for some in together])
 
     def attended(self, z_HQV: np.ndarray) -> Attended:
         """What was kept, and the sums; an array that was not kept has size 0."""
-        kept, none = self.kept.arrays, np.zeros((0,) * z_HQV.ndim, z_HQV.dtype)
+        kept, none = self.kept.all(z_HQV), np.zeros((0,) * z_HQV.ndim, z_HQV.dtype)
         measures, share = self.kept.measures, self.share_GJQS
         share = share.reshape(z_HQV.shape[:-1]) if share.size else NO_SINK
         if measures and share.size:

@@ -41,9 +41,14 @@ def use(count: int) -> None:
 @cache
 def cores() -> int:
     """The cores that this process may use: its affinity, its container's share, BLAS's limit."""
+    return max(1, min([of_machine(), *_of_environment(os.environ)]))
+
+
+def of_machine() -> int:
+    """The cores that this process may use, whatever BLAS may."""
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min([count, *of_container(Path("/")), *_of_environment(os.environ)]))
+    return max(1, min([count, *of_container(Path("/"))]))
 
 
 def _of_environment(environ: Mapping[str, str]) -> list[int]:

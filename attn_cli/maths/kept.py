@@ -4,13 +4,15 @@ Axes, as suffixes: G kv_head, J head of a group, Q query, K key.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+import mmap
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.maths.masks import block_of
+from attn_cli.maths.masks import Look, block_of
 
 # Threads wait for each other at every step of a part: it has as many cells as are worth a thread,
 # and more where there would be many parts, as far as a core's own cache holds them.
@@ -20,14 +22,15 @@ BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 _UNKNOWN = np.zeros(0, np.float32)
+# Bytes from which weights may be kept in blocks.
+APART = 1 << 20
 
 
 class Keep(NamedTuple):
     """What to keep: the arrays of these names, and of them these heads, queries and keys (None:
     all), counted from the first that is computed. `measures` are taken of all weights, which then
     need not be kept; `lengths` (head, key) is how long each value is where it ends, after the
-    output projection. Arrays are made by `zeros`, and what no query sees of the weights stays as it
-    was made.
+    output projection. `apart`: large weights may be `Blocks`.
     """
 
     names: Collection[str] = BEFORE_SUM
@@ -36,7 +39,7 @@ class Keep(NamedTuple):
     keys: tuple[int, ...] | None = None
     measures: Mapping[str, Measure] = MappingProxyType({})
     lengths: np.ndarray = _UNKNOWN
-    zeros: Callable[..., np.ndarray] = np.zeros
+    apart: bool = False
 
 
 EVERYTHING = Keep()
@@ -76,12 +79,83 @@ def of_part(array_HQK: np.ndarray, part: Part, grouped: tuple[int, ...]) -> np.n
     return split[..., part.groups, part.heads, :, :]
 
 
+class Blocks:
+    """An array (…, head, query, key) of which only blocks of queries are there, each with the keys
+    from its first visible one to its last: elsewhere it is 0. Half of a causal one takes no memory.
+
+    `looks` say where the blocks stand; `shape` is (…, kv_head, head of the group, query, key).
+    `finite`: every number is known to be.
+    """
+
+    def __init__(self, looks: Sequence[Look], shape: tuple[int, ...], dtype: np.dtype) -> None:
+        *before, _, _ = shape
+        *batch, groups, group = before
+        self.shape, self.dtype = (*batch, groups * group, *shape[-2:]), dtype
+        self.size, self.finite = math.prod(shape), False
+        sizes = [(at.queries.stop - at.queries.start, at.keys.stop - at.keys.start) for at in looks]
+        counts = [math.prod((*before, *size)) for size in sizes]
+        # One piece of memory is asked for and given back, rather than many.
+        pieces = np.split(_memory(sum(counts), dtype), np.cumsum(counts)[:-1])
+        self._looks = {look.queries.start: look for look in looks}
+        self._blocks = {
+            look.queries.start: piece.reshape(*before, *size)
+            for look, piece, size in zip(looks, pieces, sizes, strict=True)
+        }
+        self._whole: Callable[[], np.ndarray | None] = lambda: None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the blocks take."""
+        return sum(block.nbytes for block in self._blocks.values())
+
+    def of(self, part: Part, queries: slice) -> np.ndarray:
+        """Where a part's block of these queries is."""
+        return self._blocks[queries.start][..., part.groups, part.heads, :, :]
+
+    def whole(self) -> np.ndarray:
+        """The array, read-only, which is made anew unless one is still in use."""
+        array = self._whole()
+        if array is None:
+            array = np.zeros(self.shape, self.dtype)
+            for start, block in self._blocks.items():
+                at = self._looks[start]
+                rows = block.reshape(*self.shape[:-2], *block.shape[-2:])
+                array[..., at.queries, at.keys] = rows
+            array.flags.writeable = False
+            self._whole = weakref.ref(array)
+        return array
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """Arrays by their names; one that is `kept` in blocks becomes whole when it is asked for."""
+
+    def __init__(self, kept: Mapping[str, np.ndarray | Blocks]) -> None:
+        self.kept = kept
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found = self.kept[name]
+        return found.whole() if isinstance(found, Blocks) else found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def having(self, name: str, array: np.ndarray) -> "Arrays":
+        """These, and one more."""
+        return Arrays({**self.kept, name: array})
+
+
 class Kept:
     """The arrays that a `Keep` asks for, filled from blocks.
 
-    `shape` is that of the whole, (…, kv_head, head of the group, query, key); the arrays have heads
-    on one axis, (…, head, query, key), and measures (…, head, query). `masked` is `hidden` where no
-    block comes.
+    `shape` is that of the whole, (…, kv_head, head of the group, query, key), whose queries look at
+    `looks`; the arrays have heads on one axis, (…, head, query, key), and measures (…, head,
+    query). `masked` is `hidden` where no block comes. `parts` are the heads of a block of queries.
     """
 
     def __init__(
@@ -90,11 +164,12 @@ class Kept:
         names: Collection[str],
         shape: tuple[int, ...],
         dtype: np.dtype,
+        looks: Sequence[Look],
         *,
         hidden: float,
     ) -> None:
         *batch, groups, group, queries, keys = shape
-        self._keep, self._group = keep, group
+        self._keep, self._group, self.parts = keep, group, parts_of(shape)
         chosen = keep.heads, keep.queries, keep.keys
         self._part_only = any(positions is not None for positions in chosen)
         self._chosen = [
@@ -102,10 +177,13 @@ class Kept:
             for positions, count in zip(chosen, (groups * group, queries, keys), strict=True)
         ]
         shape_kept = (*batch, *map(len, self._chosen))
+        size = math.prod(shape_kept) * dtype.itemsize
+        apart = keep.apart and size >= APART and not self._part_only and hidden == -np.inf
+        self.blocks = Blocks(looks, shape, dtype) if apart and "weights" in keep.names else None
         self.arrays = {
-            name: (keep.zeros if name == "weights" else np.empty)(shape_kept, dtype)
+            name: (np.zeros if name == "weights" else np.empty)(shape_kept, dtype)
             for name in names
-            if name in keep.names
+            if name in keep.names and not (name == "weights" and self.blocks)
         }
         if "masked" in self.arrays:
             self.arrays["masked"].fill(hidden)
@@ -116,6 +194,13 @@ class Kept:
             name: array.reshape(shape) for name, array in self.arrays.items()
         }  # fmt: skip
 
+    def all(self, sums: np.ndarray) -> dict[str, np.ndarray | Blocks]:
+        """What was kept, by its name, once the `sums` of the values are there too."""
+        if not self.blocks:
+            return dict(self.arrays)
+        self.blocks.finite = bool(np.isfinite(sums).all())  # a NaN among a row's weights is in both
+        return {**self.arrays, "weights": self.blocks}
+
     def wants(self, *names: str) -> bool:
         """Whether any of these arrays is kept."""
         return not self.arrays.keys().isdisjoint(names)
@@ -125,6 +210,8 @@ class Kept:
     ) -> np.ndarray:
         """Where a block of an array may be made: in the array, if all of it is kept."""
         fits = otherwise.shape[-1] == keys.stop - keys.start  # which has no column for a sink
+        if fits and name == "weights" and self.blocks:
+            return self.blocks.of(part, queries)
         if self._part_only or not fits or name not in self.arrays:
             return otherwise
         return self._grouped[name][..., part.groups, part.heads, queries, keys]
@@ -133,6 +220,8 @@ class Kept:
         self, name: str, block_GJQK: np.ndarray, part: Part, queries: slice, keys: slice
     ) -> None:
         """A block of an array, if it is kept: these heads, queries and keys."""
+        if name == "weights" and self.blocks:
+            self.blocks.of(part, queries)[...] = block_GJQK
         if name not in self.arrays:
             return
         if not self._part_only:
@@ -164,6 +253,15 @@ class Kept:
             *batch, heads, count = array.shape
             array = array.reshape(*batch, heads // self._group, self._group, count)
             array[..., part.groups, part.heads, rows] = measure(block_GJQK, at_Q, at_K, lengths)
+
+
+def _memory(count: int, dtype: np.dtype) -> np.ndarray:
+    """So many numbers of any value, in pages of the usual size: to clear huge ones takes longer."""
+    if not count or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.empty(count, dtype)
+    pages = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, dtype)
 
 
 def _heads_of(part: Part, group: int) -> set[int]:

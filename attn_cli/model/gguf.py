@@ -1,5 +1,6 @@
 """How GGUF files have a family: tables that the families hold, and the one opener of them."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from attn_cli.checkpoints.gguf import Gguf as File
 
 Arrange = Callable[[np.ndarray], np.ndarray]
+_LAYER = re.compile(r"\.\d+\.")
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
@@ -128,15 +130,16 @@ def _config_values(
 
 def _unknown(where: str, key: str) -> ContentError:
     return ContentError(
-        f"{where}: the key {key} is unknown and could change the numbers",
-        f"if you know that it does not: --ignore-config {key}",
+        f"{where}: the key {shorten(key)} is unknown and could change the numbers",
+        f"if you know that it does not: --ignore-config {shorten(key)}",
     )
 
 
 def file_names(form: Gguf, config: Any, tensors: Mapping[str, Any]) -> dict[str, str]:
     """The file's name for each of the family's tensors, layer by layer."""
     names, fused = {**form.tensors, **form.more(config)}, form.fused(config)
-    there = [theirs for theirs in fused.names if theirs.replace("*", "0") in tensors]
+    kinds = {_LAYER.sub(".*.", place, count=1) for place in tensors} if fused.names else set()
+    there = [theirs for theirs in fused.names if theirs in kinds]  # the first layers may have none
     if there:
         names |= fused.places(there)
     return {

@@ -1,6 +1,5 @@
 """Which heads, queries and keys of a block are recorded, and its arrays with these alone."""
 
-import mmap
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -8,16 +7,15 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.maths.attention import BEFORE_SUM, Attended, Relation
-from attn_cli.maths.kept import Keep, Measure
+from attn_cli.maths.kept import Arrays, Blocks, Keep, Measure
 from attn_cli.maths.masks import Visible
 from attn_cli.maths.products import Map, pulls
 from attn_cli.records import Address
 
 # An array, or what makes it if it is wanted.
-Lazy = np.ndarray | Callable[[], np.ndarray]
+Lazy = np.ndarray | Blocks | Callable[[], np.ndarray]
 # Queries and keys by their positions; None: all.
 Positions = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
-_LARGE = 1 << 22
 
 
 class Selection(NamedTuple):
@@ -57,7 +55,7 @@ class Selection(NamedTuple):
             keys=None if "key" in self.whole else self.keys,
             measures=self.measures,
             lengths=lengths,
-            zeros=_untouched,
+            apart=True,
         )
 
     def pick(self, name: str, array: np.ndarray) -> np.ndarray:
@@ -75,7 +73,7 @@ class Selection(NamedTuple):
 
     def arrays(
         self, wanted: frozenset[str], whole: Mapping[str, Lazy], picked: Mapping[str, Lazy]
-    ) -> dict[str, np.ndarray]:
+    ) -> Arrays:
         """The wanted arrays in computing order, read-only; of `picked` no more is there."""
         found = {}
         for name in vocabulary.ARRAYS:
@@ -83,11 +81,13 @@ class Selection(NamedTuple):
             if name not in wanted or name not in of:
                 continue
             made = of[name]() if callable(of[name]) else of[name]
-            if made.size:
+            if isinstance(made, Blocks):
+                found[name] = made
+            elif made.size:
                 array = made.view() if of is picked else self.pick(name, made.view())
                 array.flags.writeable = False
                 found[name] = array
-        return found
+        return Arrays(found)
 
 
 def selected(
@@ -142,16 +142,3 @@ def made_late(
         "w_o": w_o,
         "head_output": lambda: pulls(z[heads], w_o(), np.array(chosen.queries) - chosen.start),
     }
-
-
-def _untouched(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros whose pages take memory only once they are written.
-
-    numpy asks for huge pages, of which one written number makes 2 MiB resident.
-    """
-    size = int(np.prod(shape)) * dtype.itemsize
-    if size < _LARGE or not hasattr(mmap, "MADV_NOHUGEPAGE"):
-        return np.zeros(shape, dtype)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, dtype).reshape(shape)

@@ -207,7 +207,7 @@ class Stack:
             whole = rows == list(range(len(gives)))
             yield replace(
                 record,
-                arrays={**record.arrays, "mlp_output": gives if whole else gives[rows]},
+                arrays=record.arrays.having("mlp_output", gives if whole else gives[rows]),
                 what_if=record.what_if | (frozenset({"mlp_output"}) if touched else frozenset()),
                 shown={**record.shown, **shown},
                 norms=norms,
@@ -288,11 +288,17 @@ class Stack:
                 **chosen.named, **block._asdict(), scale=scale, soft_cap=soft_cap, removed=removed,
                 arrays=found, what_if=touched & frozenset(found), measures=steps.measures,
                 **self._what_is_seen(sight),
-                sum_error=sum_error(z, out.matrix, out.bias, output) if lengths.size else math.nan,
+                sum_error=self._sum_error(z, out, output) if lengths.size else math.nan,
                 shown={n: arrays[n] for n in arrays.keys() & _SHOWN}, value_lengths=lengths,
             )  # fmt: skip
             yield from self._now_or_later(record)
         return output
+
+    def _sum_error(self, z: np.ndarray, out: Map, output: np.ndarray) -> float:
+        """How far the output is from the sum of the heads' outputs, NaN where these are not asked
+        for."""
+        asked = "head_output" in self._request.arrays
+        return sum_error(z, out.matrix, out.bias, output) if asked else math.nan
 
     def _now_or_later(self, record: Attention) -> Iterator[Attention]:
         """Yields a block's record, or lets it wait for what the feed-forward network gives."""

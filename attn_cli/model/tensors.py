@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
-from attn_cli.errors import ContentError, shorten, some
+from attn_cli.errors import ContentError, shorten
 from attn_cli.model.weights import OF_EXPERTS, Part, Stored, Weights, as_stored, transposed
 
 # Names and shapes are made for every layer before the file is asked for any.
@@ -109,7 +109,7 @@ class Fused(NamedTuple):
         apart = prod(shape) if turned else outputs  # what the bytes divide by
         if ours and (not fits or not apart or outputs % shares or tensor.size % apart):
             raise ContentError(
-                f"{where}: the tensor {place} is {_by(shape)}, the config asks for "
+                f"{where}: the tensor {place} is {_by(shape)}, its settings ask for "
                 f"{self.experts} experts"
             )
 
@@ -169,11 +169,15 @@ class Naming(NamedTuple):
         return self.older.get(name, name)
 
     def older_in(self, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-        """A file's names for today's, if it has any of the older ones."""
-        if not any(self.without_prefix(place) in self.older for place in tensors):
+        """A file's names for today's, if it has any of the older ones: of several that mean the
+        same, the one that it has in some layer."""
+        there = {re.sub(r"\d+", "*", self.without_prefix(place)) for place in tensors}
+        kinds = {older: re.sub(r"\d+", "*", older) for older in self.older}
+        if there.isdisjoint(kinds.values()):
             return {}
         prefix = self.prefix_in(tensors)
-        return {today: prefix + older for older, today in self.older.items()}
+        by_use = sorted(kinds, key=lambda older: kinds[older] in there)
+        return {self.older[older]: prefix + older for older in by_use}
 
     def fused_in(self, tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, str]:
         """A file's names for those of `names` that it has, or should have, for all experts at once.
@@ -293,21 +297,22 @@ def bind(
     """
     missing = [name for name in shapes if name not in stored]
     if missing:
-        names = some(dict.fromkeys(named.get(name, prefix + name) for name in missing), 1)
-        raise ContentError(f"{where}: the tensor {names} is missing")
+        first, *others = dict.fromkeys(named.get(name, prefix + name) for name in missing)
+        more = f" and {len(others)} more" if others else ""
+        raise ContentError(f"{where}: the tensor {first}{more} is missing")
     for name, kept in stored.items():
         place = kept.name
         if name not in shapes:
             raise ContentError(
                 f"{where}: the tensor {shorten(place)} has no place in this family",
-                "the config and the weights may belong to different models",
+                "the settings and the weights may belong to different models",
             )
         found, wanted = kept.of(tensors).shape, shapes[name]
         if kept.arrange is transposed:
             wanted = wanted[::-1]
         if found != wanted:
             raise ContentError(
-                f"{where}: the tensor {place} is {_by(found)}, the config asks for {_by(wanted)}"
+                f"{where}: the tensor {place} is {_by(found)}, its settings ask for {_by(wanted)}"
             )
     return Weights(tensors=tensors, stored=stored)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError, UsageError, plural, shorten, told_where
+from attn_cli.errors import ContentError, PromptError, UsageError, plural, shorten, told_where
 from attn_cli.files import read_text
 from attn_cli.maths import masks
 from attn_cli.maths.attention import Relation
@@ -16,6 +16,8 @@ from attn_cli.maths.masks import Visible
 from attn_cli.parse import INTEGER, index, positions, selection, within
 from attn_cli.records import Address
 from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
+
+_LONGEST = 1 << 22  # characters of a row in a mask file
 
 
 class Mask(NamedTuple):
@@ -173,7 +175,7 @@ def _numbers(mask: Mask, limits: dict[str, int]) -> tuple[int, ...]:
             queries, keys = limits["query"] + 1, limits["keys"]
             sides = {"token": keys} if queries == keys else {"query": queries, "key": keys}
             here = " and ".join(plural(count, what) for what, count in sides.items())
-            raise UsageError(
+            raise PromptError(
                 f"--mask {mask.word}: {number} is out of range for this prompt of {here}",
                 f"give 0 to {limits[name]}",
             )
@@ -217,7 +219,7 @@ def read_what_if(
         without_head=frozenset(
             (layer, head)
             for word in without_head
-            for layer, head in _removed_heads(word, most_layers, most_heads)
+            for layer, head in removed_heads(word, most_layers, most_heads)
             if layer < layers and head < heads
         ),
         without_mlp=frozenset(
@@ -258,7 +260,7 @@ def _left_out(word: str) -> str:
     return word
 
 
-def _removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
+def removed_heads(word: str, layers: int, heads: int) -> list[tuple[int, int]]:
     """The (layer, head) pairs of `0.3`, `0.1,2`, `1.0-2` or `0.all`."""
     layer, dot, chosen = word.partition(".")
     if not (dot and INTEGER.fullmatch(layer) and chosen):
@@ -273,7 +275,8 @@ def parse_mask(word: str, queries: Sequence[str] = (), keys: Sequence[str] = ())
     """One word of `--mask`. Raises UsageError, and ContentError for an unreadable mask file."""
     texts = {"query": queries, "key": keys}
     name, colon, rest = word.partition(":")
-    if name in MASKS and name != "file":
+    path = path_of(word)
+    if path is None:
         known = MASKS[name]
         count = known.usage.count(":")
         parts = _split(rest, count, queries, keys) if colon else []
@@ -289,11 +292,18 @@ def parse_mask(word: str, queries: Sequence[str] = (), keys: Sequence[str] = ())
             )
         empty = np.zeros((0, 0), bool)
         return Mask(word=word, kind=name, numbers=tuple(numbers), rows=empty)
-    path = rest if name == "file" and rest else word
     if path == word and not _exists(path):
         known = ", ".join(word.usage for word in MASKS.values())
         raise UsageError(f"--mask {shorten(word)!r} is no mask and no file", f"known: {known}")
     return Mask(word=word, kind="file", rows=_mask_rows(Path(path)))
+
+
+def path_of(word: str) -> str | None:
+    """The file that a word of `--mask` names, None where it is another mask."""
+    name, _, rest = word.partition(":")
+    if name in MASKS and name != "file":
+        return None
+    return rest if name == "file" and rest else word
 
 
 def _split(text: str, count: int, queries: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -327,18 +337,22 @@ def _exists(path: str) -> bool:
 
 def _mask_rows(path: Path) -> np.ndarray:
     text, _ = read_text(path)
-    rows = [line.split() for line in text.splitlines() if line.strip()]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]):
+    rows: list[np.ndarray] = []
+    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+        if len(line) > _LONGEST:
+            raise ContentError(f"{path}: row {number} has more than {_LONGEST:,} characters")
+        row = line.split()
+        if rows and len(row) != len(rows[0]):
             raise ContentError(
                 f"{path}: row {number} has {len(row)} cells, row 1 has {len(rows[0])}",
                 "rows of 0/1 separated by white space, all of one length",
             )
-        for cell in row:
-            if cell not in ("0", "1"):
-                raise ContentError(
-                    f"{path}: row {number} has the cell {shorten(cell)!r}", "cells are 0 or 1"
-                )
+        if {*row} - {"0", "1"}:
+            cell = next(cell for cell in row if cell not in ("0", "1"))
+            raise ContentError(
+                f"{path}: row {number} has the cell {shorten(cell)!r}", "cells are 0 or 1"
+            )
+        rows.append(np.array(row) == "1")
     if not rows:
         raise ContentError(f"{path} holds no rows", "rows of 0/1 separated by white space")
-    return np.array(rows) == "1"
+    return np.array(rows)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attn_cli.checkpoints.folder import read_json_object
 from attn_cli.checkpoints.lora import LowRank, added
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
@@ -25,6 +24,7 @@ from attn_cli.model.tensors import OUTPUT, of_layers
 from attn_cli.model.weights import Stored, as_stored, transposed
 from attn_cli.opening import hub
 from attn_cli.opening.patterns import matches
+from attn_cli.strict import read_json_object
 
 CONFIG = "adapter_config.json"
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

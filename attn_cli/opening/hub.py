@@ -6,7 +6,7 @@ links) and blobs/ (what the links lead to). https://huggingface.co/docs/huggingf
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attn_cli.checkpoints.parts import of_one_model
@@ -25,6 +25,10 @@ _WEIGHTS = frozenset(
 )
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
 _NEEDED = (".json", ".safetensors", ".bin", ".model", ".txt")
+# What only a tokenizer is read from: a model opens for ids without it.
+_OF_TOKENIZERS = re.compile(
+    r".*\.(model|txt)|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab)\.json"
+)
 
 
 def root() -> Path:
@@ -111,7 +115,7 @@ def again(repository: str) -> str:
 def _snapshot(entry: Path, repository: str, revision: str) -> Path:
     reference = entry / "refs" / (revision or "main")
     commits = [name for name in _names(entry / "snapshots") if _COMMIT.fullmatch(name)]
-    if os.path.isfile(reference):
+    if os.path.lexists(reference):
         commit = read_bytes(reference, limit=1000).decode("ascii", "replace").strip()
         if commit not in commits:
             raise ContentError(
@@ -211,12 +215,28 @@ def _is_half_downloaded(entry: Path) -> bool:
     return any(name.endswith(".incomplete") for name in _names(entry / "blobs"))
 
 
+def check_tokenizer(snapshot: Path) -> None:
+    """Raises ContentError where a link of the tokenizer's files leads out of a repository."""
+    entry = snapshot.parent.parent
+    if snapshot.parent.name == "snapshots" and entry.name.startswith(_PREFIX):
+        names = filter(_OF_TOKENIZERS.fullmatch, _names(snapshot))
+        _follow(entry, (snapshot / name for name in names), entry.name)
+
+
 def _check_links(entry: Path, found: Path, repository: str) -> None:
+    """The same for a model's own files."""
+    if found.is_dir():
+        names = (name for name in _names(found) if name.endswith(_NEEDED))
+        paths = [found / name for name in names if not _OF_TOKENIZERS.fullmatch(name)]
+    else:
+        paths = list(filter(os.path.lexists, of_one_model(found)))
+    _follow(entry, paths, repository)
+
+
+def _follow(entry: Path, paths: Iterable[Path], repository: str) -> None:
     """Raises ContentError for a file whose blob is missing or that leads out of the repository."""
     home = os.path.realpath(entry)
-    needed = [found / name for name in _names(found) if name.endswith(_NEEDED)]
-    names = needed if found.is_dir() else list(filter(os.path.lexists, of_one_model(found)))
-    for path in names:
+    for path in paths:
         target = os.path.realpath(path)
         if os.path.commonpath([home, target]) != home:
             raise ContentError(f"{path} is a link that leaves the cache's {repository}")

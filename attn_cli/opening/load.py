@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attn_cli import parse, vocabulary
-from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder, read_json_object
+from attn_cli.checkpoints.folder import INCOMPLETE, is_model, open_folder
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.families import UNTRAINED
 from attn_cli.model.composite import text_alone
@@ -32,6 +32,7 @@ from attn_cli.model.tensors import (
 from attn_cli.opening import places, quantised, refusals
 from attn_cli.opening.configs import end_ids, family_named, ids, read_config
 from attn_cli.records import Facts
+from attn_cli.strict import read_json_object
 from attn_cli.tokens import wordpiece
 from attn_cli.tokens.absent import Absent, deferred
 from attn_cli.tokens.token import Tokenizer
@@ -160,6 +161,9 @@ def _of_text(facts: Facts, where: str) -> Facts:
 
 def tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
+    from attn_cli.opening import hub
+
+    hub.check_tokenizer(folder)
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
         try:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from attn_cli.checkpoints.folder import read_json_object
 from attn_cli.errors import ContentError, NoModelError, shorten
 from attn_cli.files import reason
+from attn_cli.strict import MANIFEST, read_json_object
 
 PREFIX = "ollama:"
 _HOST, _LIBRARY, _TAG = "registry.ollama.ai", "library", "latest"
@@ -85,6 +85,7 @@ def find(name: str) -> tuple[Path, ...]:
     for place in roots():
         manifest = place.joinpath("manifests", *parts)
         if _is_there(manifest):
+            _check_inside(manifest, place / "manifests")
             return _blobs(place, manifest, shown)
     where = ", ".join(map(str, roots())) or "there is no store of Ollama on this machine"
     raise NoModelError(
@@ -108,7 +109,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _blobs(place: Path, manifest: Path, shown: str) -> tuple[Path, ...]:
     pull = f"ollama pull {shown} goes on where it stopped"
-    layers = read_json_object(manifest).get("layers")
+    layers = read_json_object(manifest, MANIFEST).get("layers")
     kinds = [_layer(layer, manifest) for layer in layers] if isinstance(layers, list) else []
     if any(kind == _ADAPTER for kind, *_ in kinds):
         raise ContentError(f"{shown} is a model with an adapter, which would change its numbers",
@@ -127,11 +128,19 @@ def _blob(place: Path, digest: str, size: int, shown: str, pull: str) -> Path:
         partly = any(p.name.startswith(f"{blob.name}-partial") for p in blob.parent.glob("*-part*"))
         what = "is half-downloaded" if partly else f"lacks its blob {blob.name[:20]}…"
         raise ContentError(f"{PREFIX}{shown} {what}", pull)
+    _check_inside(blob, place / "blobs")
     if os.path.isfile(blob) and os.path.getsize(blob) != size:
         raise ContentError(
             f"{blob} has {os.path.getsize(blob):,} bytes, its manifest says {size:,}", pull
         )
     return blob
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    """Raises ContentError for a link out of a folder of the store, which may be one itself."""
+    home = os.path.realpath(folder)
+    if os.path.commonpath([home, os.path.realpath(path)]) != home:
+        raise ContentError(f"{path} is a link that leaves the store")
 
 
 def _layer(layer: Any, manifest: Path) -> tuple[str, str, int]:

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attn_cli.checkpoints.folder import is_model, read_json_object
+from attn_cli.checkpoints.folder import is_model
 from attn_cli.errors import ContentError, shorten, some
 from attn_cli.families import KIN
 from attn_cli.opening import hybrids
+from attn_cli.strict import read_json_object
 
 _UNQUANTISED = "open a GGUF file of it, or the folder that it was quantised from"
 SECTIONS = ("quantization_config", "quantization", "compression_config")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError
-from attn_cli.tokens import classes, special
+from attn_cli.tokens import classes, guarded, special
 from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, charsmap_of, load, parse
 
 _NONE: Mapping[int, Any] = {}
@@ -38,19 +38,22 @@ def read(path: Path, rows: int = sys.maxsize) -> LibraryTokenizer:
     kind = classes.KINDS.get(name or "")
     kind = kind if kind and kind.model == type(parsed.model).__name__ else None
     try:
-        # Its model is shared, unless the class wants another kind of model.
-        same = kind is None or all(getattr(parsed.model, k) == v for k, v in kind.options.items())
-        raw = special.config(path.parent, "tokenizer_config.json")
-        newer = raw.get("tokenizer_class") == "TokenizersBackend"
-        newer = newer or isinstance(raw.get("extra_special_tokens"), list)
-        other = parsed if same else parse(path)[0]
-        older = None if newer else _older(other, config, architecture)
-        names = special.named(config, kind.names if kind else {})
-        made = _made(parsed, kind, config, names)
-        if made.get_vocab_size() > rows:  # no room for tokens that only the class has
-            made = _made(parsed, kind, config, special.named(config, {}))
-        says = classes.answers(name, config, names)
-        return LibraryTokenizer(made, older and LibraryTokenizer(older), **says)
+        with guarded.quiet():
+            # Its model is shared, unless the class wants another kind of model.
+            same = kind is None or all(
+                getattr(parsed.model, k) == v for k, v in kind.options.items()
+            )
+            raw = special.config(path.parent, "tokenizer_config.json")
+            newer = raw.get("tokenizer_class") == "TokenizersBackend"
+            newer = newer or isinstance(raw.get("extra_special_tokens"), list)
+            other = parsed if same else parse(path)[0]
+            older = None if newer else _older(other, config, architecture)
+            names = special.named(config, kind.names if kind else {})
+            made = _made(parsed, kind, config, names)
+            if made.get_vocab_size() > rows:  # no room for tokens that only the class has
+                made = _made(parsed, kind, config, special.named(config, {}))
+            says = classes.answers(name, config, names)
+            return LibraryTokenizer(made, older and LibraryTokenizer(older), **says)
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own

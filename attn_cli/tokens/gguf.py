@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
 
-from attn_cli.tokens import gguf_unigram, gguf_words
+from attn_cli.tokens import gguf_unigram, gguf_words, guarded
 from attn_cli.tokens.gguf_keys import CONTROL, UNKNOWN, USER_DEFINED, Keys
 from attn_cli.tokens.library import LibraryTokenizer, load, spell
 from attn_cli.tokens.origins import Algorithm, by_rank, by_score
@@ -34,7 +34,11 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> Tokenizer:
     if model not in _KINDS:
         known = ", ".join((*_KINDS, *_PLAIN))
         raise data.broken(f"is of the kind {model[:40]!r}; attn reads {known}")
-    return _GgmlTokenizer(data, _KINDS[model](data))
+    try:
+        with guarded.quiet():
+            return _GgmlTokenizer(data, _KINDS[model](data))
+    except guarded.Panicked as problem:
+        raise data.broken("is none that the library can make") from problem
 
 
 class _Kind(NamedTuple):

@@ -6,19 +6,26 @@ The package is in the extra `models`, and is imported where it is needed.
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten, size
 from attn_cli.files import read_bytes
-from attn_cli.tokens import origins
+from attn_cli.strict import Limit, json_object, too_many
+from attn_cli.tokens import guarded, origins
 from attn_cli.tokens.token import MASKS, Token, no_pairs
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
-IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
-_LARGEST_FILE = 500_000_000
+IDS_HINT = guarded.IDS_HINT
+# Bytes of a file, and of the memory that the library takes for it: about so many for each list,
+# object and value. Gemma's file has 33 MB and takes half as much memory as this.
+_SMALL, _LARGEST_FILE, _MOST = 2_000_000, 200_000_000, 600_000_000
+_COSTS = {b"[": 400, b"{": 1000, b",": 90}
+_CHECKED = Limit(64_000_000, 1 << 20)  # what is read once more to say what is wrong with it
+_MOST_IDS = 1 << 24
 _SEEN = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _UNSEEN = [byte for byte in range(0x100) if byte not in _SEEN]
 # GPT-2's alphabet: a visible Latin-1 character stands for its byte, the others follow from U+0100.
@@ -26,10 +33,13 @@ ALPHABET = {byte: byte for byte in _SEEN} | {byte: 0x100 + n for n, byte in enum
 _BYTES = {chr(char): byte for byte, char in ALPHABET.items()}
 _FALLBACK = re.compile("<0x([0-9A-F]{2})>")
 # Merges that lack such a prefix make the library end the process; no published model has one. An
-# escape in the key would hide it, so that keys of strings and lists may have none.
+# escape in the key would hide it, so that keys of strings and lists may have none; all escaped, it
+# has 150 characters.
 _FATAL = re.compile(rb'"continuing_subword_prefix"\s*:\s*"[^"]')
 _MERGES = re.compile(rb'"merges"\s*:\s*\[')
-_HIDDEN = re.compile(rb'\\u[0-9A-Fa-f]{4}([^"]*[^"\\])?"\s*:\s*["[]')
+_ADDED = re.compile(rb'"added_tokens"\s*:\s*\[')
+_BEGINNING, _JSON = 1 << 20, json.JSONDecoder()
+_HIDDEN = re.compile(rb'\\u[0-9A-Fa-f]{4}([^"]{0,150}[^"\\])?"\s*:\s*["[]')
 
 
 def spell(text: str) -> str:
@@ -74,6 +84,7 @@ class LibraryTokenizer:
         self._added = library.get_added_tokens_decoder()
         self._decoder = library.decoder
         steps = _steps(library.decoder) + _steps(library.pre_tokenizer)
+        self._is_risky = guarded.is_risky(steps + _steps(library.normalizer), library.model)
         kinds = {step["type"] for step in steps}
         self._byte_level, self._has_fallback = "ByteLevel" in kinds, "ByteFallback" in kinds
         marks = [step.get("replacement") for step in steps if step["type"] == "Metaspace"]
@@ -83,7 +94,10 @@ class LibraryTokenizer:
 
     @cached_property
     def size(self) -> int:
-        return max(self._library.get_vocab().values(), default=-1) + 1
+        ids = self._library.get_vocab()
+        if len(set(ids.values())) < len(ids):
+            _refuse_twice(ids)
+        return max(ids.values(), default=-1) + 1
 
     @cached_property
     def unknown(self) -> int:
@@ -111,9 +125,10 @@ class LibraryTokenizer:
     ) -> tuple[tuple[Token, ...], tuple[int, ...]]:
         """In the form that the file or the class has for pairs. There is none where nothing would
         stand between the two."""
-        count = self._library.num_special_tokens_to_add
-        if count(True) <= count(False):
-            raise no_pairs()
+        with guarded.quiet():
+            count = self._library.num_special_tokens_to_add
+            if count(True) <= count(False):
+                raise no_pairs()
         tokens, types = self._encode((text, second) if second else (text,), special)
         return tokens, types if self._typed else (0,) * len(tokens)
 
@@ -134,13 +149,29 @@ class LibraryTokenizer:
 
     def _found(self, texts: tuple[str, ...], special: bool) -> Any:
         """What the library gives. Raises ContentError where that is nothing."""
+
+        def encode() -> Any:
+            library = self._library_for(" ".join(texts))
+            return library.encode(*texts, add_special_tokens=special)
+
         try:
-            return self._library_for(" ".join(texts)).encode(*texts, add_special_tokens=special)
+            return self._asked(encode, sum(map(len, texts)), "read this prompt")
         except ContentError:
             raise
         except Exception as error:  # the library has no class of its own; half a surrogate pair
             what = "the tokenizer has no tokens for this prompt, and no unknown token"
             raise ContentError(what) from error
+
+    def _asked(self, call: Callable[[], Any], characters: int, what: str) -> Any:
+        """What a call of the library gives. Raises ContentError where it cannot do `what` it is."""
+        try:
+            if self._is_risky:
+                guarded.try_out(call, characters, what)
+            with guarded.quiet():
+                return call()
+        except guarded.Panicked as problem:
+            said = f"the model's tokenizer cannot {what}: the library gave up over it"
+            raise ContentError(said, IDS_HINT) from problem
 
     def explain(self, text: str) -> tuple[origins.Part, ...]:
         found = self._found((text,), False)
@@ -163,11 +194,23 @@ class LibraryTokenizer:
 
     @cached_property
     def _algorithm(self) -> origins.Algorithm:
-        return explaining(self._library.model)
+        if self.size > _MOST_IDS:  # the library writes a list of all ids below
+            what = f"the tokenizer has ids up to {self.size - 1:,}: what merges into what"
+            raise ContentError(f"{what} cannot be told", "attn trace shows the tokens")
+        return self._asked(lambda: explaining(self._library.model), 0, "say how it makes tokens")
 
     def decode(self, ids: Iterable[int]) -> str:
         entries = [entry for id in ids if (entry := self._entry(id)) is not None]
-        return self._decoder.decode(entries) if self._decoder else " ".join(entries)
+        if not self._decoder:
+            return " ".join(entries)
+        what = "write these tokens as a text"
+        try:
+            count = sum(map(len, entries))
+            return self._asked(lambda: self._decoder.decode(entries), count, what)
+        except ContentError:
+            raise
+        except Exception as error:  # the library has no class of its own
+            raise ContentError(f"the model's tokenizer cannot {what}") from error
 
     def token(self, id: int) -> Token:
         if self._entry(id) is None:
@@ -215,9 +258,12 @@ class LibraryTokenizer:
         return entry.replace(self._space, " ").encode()
 
     def _refuse_lost_bytes(self, texts: tuple[str, ...], tokens: list[Token]) -> None:
-        normalizer = self._library.normalizer
-        read = map(normalizer.normalize_str, texts) if normalizer else texts
-        raw = "".join(read).encode()
+        normalizer, size = self._library.normalizer, sum(map(len, texts))
+        if normalizer:
+            texts = self._asked(
+                lambda: tuple(map(normalizer.normalize_str, texts)), size, "read this prompt"
+            )
+        raw = "".join(texts).encode()
         for byte in set(raw):
             if self._id(chr(ALPHABET[byte])) is None:
                 inside = (token for token in tokens if token.span[0] < token.span[1])
@@ -256,15 +302,61 @@ def parse(path: Path) -> tuple[Any, bytes]:
     """
     library = load()
     contents = read_bytes(Path(path), limit=_LARGEST_FILE)
+    counted = _COSTS if len(contents) > _SMALL else {}
+    memory = sum(cost * contents.count(mark) for mark, cost in counted.items())
+    if memory > _MOST:
+        what = f"{path} has more values than a tokenizer's file can have"
+        raise ContentError(f"{what}: reading it would take {size(memory)}", IDS_HINT)
     try:
         if _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents)):
             raise ValueError
-        found = library.Tokenizer.from_buffer(contents)
-        _check_post_processor(found.post_processor)
-    except ValueError as error:
+        with guarded.quiet():
+            found = library.Tokenizer.from_buffer(contents)
+            _check_post_processor(found.post_processor)
+    except (ValueError, guarded.Panicked) as error:
+        if not too_many(contents, _CHECKED):
+            json_object(contents, str(path), _CHECKED)
         hint = f"the package tokenizers {library.__version__} does not know its contents"
         raise ContentError(f"{path} is not a tokenizer.json that can be read", hint) from error
+    if chance := getattr(found.model, "dropout", None):
+        what = f"{path} leaves out merges by chance (dropout {chance:g})"
+        raise ContentError(f"{what}: no two readings need agree", IDS_HINT)
+    _check_added(path, found, contents)
     return found, contents
+
+
+def _check_added(path: Path, found: Any, contents: bytes) -> None:
+    """Raises ContentError for an added token whose id, as the file has it, is another token's."""
+    start = _ADDED.search(contents)
+    try:
+        rest = contents[start.end() - 1 :] if start else b"[]"
+        # The whole of a large file need not be decoded.
+        for part in (rest[:_BEGINNING].decode(errors="ignore"), rest.decode()):
+            with suppress(ValueError):
+                told = {token["content"]: token["id"] for token in _JSON.raw_decode(part)[0]}
+                break
+        else:
+            return
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return
+    _refuse_twice(told, f"{path}: ")
+    for content, id in told.items():
+        other = found.id_to_token(id) if type(id) is int and 0 <= id < 2**32 else None
+        if other not in (None, content) and found.token_to_id(content) != id:
+            _refuse_twice({other: id, content: id}, f"{path}: ")
+
+
+def _refuse_twice(ids: Mapping[str, int], where: str = "") -> None:
+    """Raises ContentError that names two tokens of one id."""
+    first: dict[int, str] = {}
+    for token, id in sorted(ids.items()):  # the library's order is by chance
+        if id in first:
+            names = f"{shorten(first[id])!r} and {shorten(token)!r}"
+            raise ContentError(
+                f"{where}the tokenizer gives the id {id} to two tokens, {names}",
+                "the file may be damaged",
+            )
+        first[id] = token
 
 
 def _moved(span: tuple[int, int], by: int) -> tuple[int, int]:

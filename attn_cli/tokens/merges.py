@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError
-from attn_cli.files import read_text
-from attn_cli.tokens import classes, special
+from attn_cli.files import decode, read_bytes
+from attn_cli.strict import VOCABULARY
+from attn_cli.tokens import classes, guarded, special
 from attn_cli.tokens.library import IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("vocab.json", "merges.txt")
@@ -23,20 +24,22 @@ def read(folder: Path) -> LibraryTokenizer:
     if name not in _CLASSES:
         raise special.unread_class(folder, name, architecture.get("model_type"))
     kind = classes.KINDS[name]
-    vocabulary = special.config(folder, NAMES[0])
-    lines, _ = read_text(folder / NAMES[1])
+    vocabulary = special.config(folder, NAMES[0], VOCABULARY)
+    place = folder / NAMES[1]
+    lines, _ = decode(read_bytes(place, limit=VOCABULARY.bytes), str(place))
     pairs = [line.split(" ") for line in lines.splitlines() if line and line[:8] != "#version"]
     try:
-        merges = [(left, right) for left, right in pairs]
-        _check(vocabulary, merges)
-        made = package.Tokenizer(package.models.BPE(vocabulary, merges))
-        for part, value in kind.parts(package, config, None).items():
-            setattr(made, part, value)
-        names = special.named(config, kind.names)
-        special.add(made, config, names)
-        form = kind.around(names) if kind.around else special.ends(config, names)
-        made.post_processor = special.around(made, form)
-        return LibraryTokenizer(made, **classes.answers(name, config, names))
+        with guarded.quiet():
+            merges = [(left, right) for left, right in pairs]
+            _check(vocabulary, merges)
+            made = package.Tokenizer(package.models.BPE(vocabulary, merges))
+            for part, value in kind.parts(package, config, None).items():
+                setattr(made, part, value)
+            names = special.named(config, kind.names)
+            special.add(made, config, names)
+            form = kind.around(names) if kind.around else special.ends(config, names)
+            made.post_processor = special.around(made, form)
+            return LibraryTokenizer(made, **classes.answers(name, config, names))
     except Exception as error:  # the library has no class of its own
         what = f"{folder} has a {NAMES[0]} and a {NAMES[1]} that do not go together"
         raise ContentError(what, IDS_HINT) from error

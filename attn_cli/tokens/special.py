@@ -1,34 +1,26 @@
 """What stands beside a vocabulary: the configs of its tokenizer, and the special tokens in them."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError, shorten
-from attn_cli.files import read_bytes
+from attn_cli.strict import CONFIG, Limit, read_json_object
 from attn_cli.tokens.library import IDS_HINT, load
 from attn_cli.tokens.token import Around
 
-_LARGEST = 32_000_000
 _NONE: Mapping[int, Any] = {}
 _FLAGS, _AS_TYPED = ("normalized", "single_word", "lstrip", "rstrip"), {"normalized": False}
 _NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
-def config(folder: Path, name: str) -> dict[str, Any]:
+def config(folder: Path, name: str, limit: Limit = CONFIG) -> dict[str, Any]:
     """A JSON object of the folder, empty if there is no such file. Raises ContentError."""
     place = folder / name
     if not os.path.lexists(place):
         return {}
-    try:
-        values = json.loads(read_bytes(place, limit=_LARGEST))
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise ContentError(f"{place} is not a JSON object", "the file may be damaged")
-    return values
+    return read_json_object(place, limit)
 
 
 def unread_class(folder: Path, name: str | None, model: Any) -> ContentError:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
-from attn_cli.tokens import classes, special
+from attn_cli.tokens import classes, guarded, special
 from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load
 
 NAMES = ("tokenizer.model", "spm.model", "spiece.model", "sentencepiece.bpe.model")
@@ -53,24 +53,27 @@ def read(path: Path) -> LibraryTokenizer:
         known = ", ".join(filter(None, _KINDS))
         raise ContentError(f"{path.parent} names {what} of tokenizer; attn knows {known}", IDS_HINT)
     try:
-        if not name and file.is_bpe:
-            file = _renamed(file, config)
-        made, kind = _KINDS[name](file, name, config, package), classes.KINDS.get(name)
-        # Without a class, the file's symbols are cut out before merging, and no text is normalised.
-        names = special.named(config, kind.names if kind else file.named)
-        further = [(text, True) for text in file.control]
-        further += [(text, False) for text in (file.user_defined if kind else ())]
-        if name == "T5Tokenizer":
-            further += [(f"<extra_id_{n}>", True) for n in range(_extra_ids(config))]
-        if kind and isinstance(config.get("extra_special_tokens", {}), list | None):
-            further = []  # the config's list is the whole one, even if empty
-        elif kind:
-            config.pop("additional_special_tokens", None)
-        special.add(made, classes.spaced(config, name, names), names, further, normalize=bool(kind))
-        around = kind.around if kind else None
-        form = around(names) if around else special.ends(config, names)
-        made.post_processor = special.around(made, form)
-        return LibraryTokenizer(made, **classes.answers(name, config, names))
+        with guarded.quiet():
+            if not name and file.is_bpe:
+                file = _renamed(file, config)
+            made, kind = _KINDS[name](file, name, config, package), classes.KINDS.get(name)
+            # Without a class, the file's symbols are cut out before merging, no text normalised.
+            names = special.named(config, kind.names if kind else file.named)
+            further = [(text, True) for text in file.control]
+            further += [(text, False) for text in (file.user_defined if kind else ())]
+            if name == "T5Tokenizer":
+                further += [(f"<extra_id_{n}>", True) for n in range(_extra_ids(config))]
+            if kind and isinstance(config.get("extra_special_tokens", {}), list | None):
+                further = []  # the config's list is the whole one, even if empty
+            elif kind:
+                config.pop("additional_special_tokens", None)
+            special.add(
+                made, classes.spaced(config, name, names), names, further, normalize=bool(kind)
+            )
+            around = kind.around if kind else None
+            form = around(names) if around else special.ends(config, names)
+            made.post_processor = special.around(made, form)
+            return LibraryTokenizer(made, **classes.answers(name, config, names))
     except ContentError:
         raise
     except Exception as error:  # the library has no class of its own
@@ -172,6 +175,8 @@ def _parts(data: bytes) -> tuple[dict[int, list[int]], dict[int, Any], dict[int,
             id += 1
         elif number in specs:
             specs[number] |= dict(_fields(value))
+    if not all(specs.values()):  # every model has both, after the pieces: the file is cut off
+        raise ValueError
     return kinds, specs[2], specs[3]
 
 

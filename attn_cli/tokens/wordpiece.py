@@ -5,19 +5,21 @@ Ids and offsets are those of the `tokenizers` library, to which a file of any ot
 
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attn_cli.errors import ContentError, shorten, some
 from attn_cli.files import read_bytes
+from attn_cli.strict import DAMAGED, Limit, json_object
 from attn_cli.tokens.plain import Plain
 from attn_cli.tokens.token import MASKS, NOTHING, PREFIX, Around, Token
 
 UNKNOWN = "[UNK]"
 _LONGEST_WORD = 100
 _LARGEST_FILE, _LARGEST_ID = 4 << 20, 2**32 - 1
-_HINT = "the file may be damaged"
+_LIMIT = Limit(_LARGEST_FILE, 1 << 20)
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 # Unicode's White_Space. str.isspace would not do: it also takes U+001C to U+001F.
@@ -180,7 +182,7 @@ class WordPiece(Plain):
             raise AnotherForm("it is not as training writes it")
         self._vocab: dict[str, int] = contents["model"]["vocab"]
         if len(set(self._vocab.values())) < len(self._vocab):
-            raise ContentError("the vocabulary gives one id to two words", _HINT)
+            raise ContentError("the vocabulary gives one id to two words", DAMAGED)
         special = {token["content"]: token["special"] for token in contents["added_tokens"]}
         ids = _numbered(self._vocab, special)
         self._longest = max(map(len, self._vocab))
@@ -267,13 +269,11 @@ def read(path: Path) -> WordPiece:
     """
     large = os.path.isfile(path) and os.path.getsize(path) > _LARGEST_FILE
     data = b"" if large else read_bytes(path)
-    if b'"WordPiece"' not in data:
+    if b'"WordPiece"' not in data or data.startswith(BOM_UTF8):  # the library refuses a mark
         raise AnotherForm(f"{path} is not as training writes it")
+    contents = json_object(data, str(path), _LIMIT)
     try:
-        return WordPiece(json.loads(data.decode()))
-    except (ValueError, RecursionError):
-        # ValueError is bad UTF-8, bad JSON, or a number too long for int.
-        raise ContentError(f"{path} is not a JSON file that can be read", _HINT) from None
+        return WordPiece(contents)
     except ContentError as error:
         raise type(error)(f"{path}: {error.message}", error.hint) from None
 

@@ -110,6 +110,7 @@ class Run:
     watched: Watch
     state: State
     before: State  # the state of the step before, at first the one that the run began with
+    began: int  # the step of that one
     start_embeddings: np.ndarray  # (vocabulary, model), before step 1
 
     @property
@@ -140,6 +141,7 @@ def start(settings: TrainingSettings, corpus: Corpus, state: State | None = None
         watched=watched,
         state=state or beginning,
         before=state or beginning,
+        began=(state or beginning).step,
         start_embeddings=beginning.parameters[objective.embedding],
     )
 
@@ -213,10 +215,7 @@ def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
         computed = run.objective.learn(state.parameters, batch, settings)
         gradients, length = adamw.clip(computed.gradients, settings.gradient_limit)
         if not np.isfinite([computed.loss, length]).all():
-            raise UsageError(
-                f"training diverged at step {step}: the loss is no longer a number",
-                f"use a smaller learning rate than {settings.peak_learning_rate:g}",
-            )
+            raise _diverged(step, "the loss", settings)
         parameters, moments = adamw.update(
             state.parameters,
             gradients,
@@ -228,7 +227,24 @@ def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
             epsilon=settings.epsilon,
             weight_decay=settings.weight_decay,
         )
-    return State(step, parameters, moments), computed.loss, length
+    after = State(step, parameters, moments)
+    # Of any other step the next one's loss says it.
+    if step == settings.steps and not is_sound(after):
+        raise _diverged(step, "a parameter", settings)
+    return after, computed.loss, length
+
+
+def _diverged(step: int, what: str, settings: TrainingSettings) -> UsageError:
+    return UsageError(
+        f"training diverged at step {step}: {what} is no longer a number",
+        f"use a smaller learning rate than {settings.peak_learning_rate:g}",
+    )
+
+
+def is_sound(state: State) -> bool:
+    """Whether all that a state holds is finite, so that it may be saved."""
+    parts = (state.parameters, state.moments.first, state.moments.second)
+    return all(np.isfinite(array).all() for part in parts for array in part.values())
 
 
 def watched_attention(run: Run) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import UsageError
+from attn_cli.errors import UsageError, shorten
 from attn_cli.maths.directions import compared, cosines, length
 from attn_cli.maths.products import of_matrix
 from attn_cli.tokens.token import Token
@@ -47,7 +47,7 @@ def watch(corpus: Corpus, settings: TrainingSettings) -> Watch:
     wanted = [(token.text, token.id) for token in tokens] + ([(word, word_id)] if word else [])
     for text, id in wanted:
         if id not in used:
-            what = f"the corpus has no {text!r}, so it cannot be watched"
+            what = f"the corpus has no {shorten(text)!r}, so it cannot be watched"
             raise UsageError(what, "watch words that the corpus has")
     key = place(tokens, settings.watched_key)
     query = place(tokens, settings.watched_query) if settings.watched_query else len(tokens) - 1
@@ -66,7 +66,7 @@ def place(tokens: Sequence[Token], text: str) -> int:
     places = [at for at, token in enumerate(tokens) if token.text == text]
     if tokens and not places:
         raise UsageError(
-            f"the watched prompt has no token {text!r}",
+            f"the watched prompt has no token {shorten(text)!r}",
             "its tokens are " + " ".join(token.text for token in tokens),
         )
     return places[-1] if places else -1

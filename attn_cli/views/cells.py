@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from rich.cells import cell_len
 from rich.padding import Padding
 from rich.text import Text
 
@@ -24,6 +23,7 @@ from attn_cli.views.matrix import (
     titled,
 )
 from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
+from attn_cli.views.width import cell_len
 from attn_cli.words import sentence
 
 # Rows and columns that are shown before any is left out.

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from rich.cells import cell_len
 from rich.padding import Padding
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from attn_cli.views.cells import SHADES, Marks, marked
 from attn_cli.views.items import GRID, Chart, Gauges, Grids, Picture, Progress, Rankings, axes_of
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.strips import INDENT, Drawn, Strip, fitted, pad, side_by_side, widest
+from attn_cli.views.width import cell_len
 from attn_cli.words import sentence
 
 _CHART_ROWS = 5

@@ -1,11 +1,15 @@
-"""Whether a document follows its schema: exactly as much of JSON Schema as `schema.py` writes."""
+"""Whether a document follows its schema: exactly as much of JSON Schema as `schema.py` writes; and
+whether its lists of numbers are arrays."""
 
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 
-from attn_cli.errors import shorten
+import numpy as np
 
+from attn_cli.errors import ContentError, shorten
+
+DAMAGED = "it is damaged, or was changed since attn wrote it"
 _NAMES = {
     "object": "an object", "array": "a list", "string": "a text", "boolean": "true or false",
     "null": "null", "integer": "a whole number", "number": "a number",
@@ -98,3 +102,35 @@ def _told(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return named[value]
     return shorten(repr(value))
+
+
+def array_of(value: Any) -> np.ndarray:
+    """Nested lists as float32, null as NaN, or as truth values. Raises ContentError."""
+    first = value
+    while isinstance(first, list) and first:
+        first = first[0]
+    kind = bool if isinstance(first, bool) else np.float64
+    _check_cells(value, {bool} if kind is bool else {int, float, type(None)})
+    try:
+        found = np.array(value, kind)
+    except (ValueError, TypeError, OverflowError):
+        raise ContentError("its lists of numbers have rows of different lengths", DAMAGED) from None
+    if kind is bool:
+        return found
+    with np.errstate(all="ignore"):
+        small = found.astype(np.float32)
+    if np.isinf(small).any():
+        raise ContentError("it holds numbers that are too large for float32", DAMAGED)
+    return small
+
+
+def _check_cells(value: Any, allowed: set[type]) -> None:
+    """Numbers and truth values do not stand together."""
+    if isinstance(value, list):
+        kinds = set(map(type, value))
+        if list not in kinds and kinds <= allowed:
+            return
+        for inner in value:
+            _check_cells(inner, allowed)
+    elif type(value) not in allowed:
+        raise ContentError("its lists of numbers hold something else", DAMAGED)

@@ -26,14 +26,14 @@ def render(trace: Trace) -> Iterator[bytes]:
     Rows and columns of queries and keys are numbered by position; of a mixture `shares` has a row
     for each token and a column for each expert that it was sent to.
     """
-    yield _text([HEADER])
+    yield written([HEADER])
     for block in trace.attention:
         sides = trace.prompt.sides(block.stack, block.kind)
-        queries, keys = ([_cell(text) for text in side.labels] for side in sides)
+        queries, keys = ([cell(text) for text in side.labels] for side in sides)
         for name in block.arrays:
             yield from _written(_rows(block, name, {"query": queries, "key": keys}))
     for of in trace.experts:
-        tokens = [_cell(text) for text in trace.prompt.of(of.stack).labels]
+        tokens = [cell(text) for text in trace.prompt.of(of.stack).labels]
         yield from _written(_shares(of, tokens))
 
 
@@ -47,16 +47,17 @@ def _shares(of: Experts, tokens: list[str]) -> Iterator[tuple[Any, ...]]:
 def _written(rows: Iterator[tuple[Any, ...]]) -> Iterator[bytes]:
     """Rows as text, some at a time: all of an array's take ten times as much as the array."""
     while some := list(islice(rows, _TOGETHER)):
-        yield _text(some)
+        yield written(some)
 
 
-def _text(rows: Iterable[tuple[Any, ...]]) -> bytes:
+def written(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Rows as lines of CSV."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
     shown = visible(text)
     return f"'{shown}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else shown

@@ -175,7 +175,7 @@ def project(view: HeadView) -> Items:
     if any(view.has(name) for name in _PARAMETERS if name.startswith("w_")):
         yield from (view.parameter(name) for name in _PARAMETERS if view.has(name))
     elif view.has("b_q"):
-        yield say("project.bias")
+        yield say("project.bias", hidden=note("project.hidden_bias"))
     heads_norm = note(f"norm.one_{facts.norm}")
     if facts.head_norm in ("each", "all"):
         yield say(f"project.heads_{facts.head_norm}", norm=heads_norm)

@@ -1,6 +1,7 @@
 """The pages of `attn exercise`: a sheet with numbers left blank, and what was made of answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from attn_cli import vocabulary
 from attn_cli.notes import place
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
+from attn_cli.views.formats import FORMATS
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, StepTitle, Words, say
 from attn_cli.views.text import labels
 from attn_cli.words import note
@@ -24,6 +26,16 @@ Items = Iterator[NamedTuple]
 
 def page(model: Facts, prompt: Prompt, sheet: "Sheet", settings: Mapping[str, Any]) -> Page:
     """The sheet, step by step; at its end the key, if it holds one, or how to check answers."""
+    items = questions(model, prompt, sheet, settings)
+    if sheet.keyed:
+        return [*items, key(prompt, sheet)]
+    few = [blank.number for blank in sheet.blanks][:2]
+    example = ", ".join(f'"{number}": {number / 2:g}' for number in few)
+    return [*items, say("exercise.how", "lead", example=example, seed=settings["seed"])]
+
+
+def questions(model: Facts, prompt: Prompt, sheet: "Sheet", settings: Mapping[str, Any]) -> Page:
+    """The sheet, step by step."""
     items: Page = [
         Heading(model, prompt, _where(model, sheet)),
         say("exercise.one") if len(sheet.blanks) == 1 else
@@ -38,16 +50,34 @@ def page(model: Facts, prompt: Prompt, sheet: "Sheet", settings: Mapping[str, An
             title = _equation(step, model, sheet) if asked else note("exercise.given")
             items.append(StepTitle(step, title))
             items.extend(_matrix(table, prompt, sheet) for table in tables)
-    names = {blank.number: _cell(blank, prompt, sheet) for blank in sheet.blanks}
-    if all(np.isnan(blank.answer) for blank in sheet.blanks):
-        example = ", ".join(f'"{number}": {number / 2:g}' for number in list(names)[:2])
-        return [*items, say("exercise.how", "lead", example=example, seed=settings["seed"])]
+    return items
+
+
+def key(prompt: Prompt, sheet: "Sheet") -> Columns:
+    """Every blank with its answer."""
     columns = [
-        Column(note("exercise.blank"), [note("exercise.number", number=n) for n in names], "left"),
-        Column(note("exercise.where"), list(names.values()), "left"),
+        Column(note("exercise.blank"), [_number(blank) for blank in sheet.blanks], "left"),
+        Column(note("exercise.where"), named(prompt, sheet), "left"),
         Column(note("exercise.answer"), _written(b.answer for b in sheet.blanks), "right"),
     ]
-    return [*items, Columns(note("exercise.key"), columns)]
+    return Columns(note("exercise.key"), columns)
+
+
+def named(prompt: Prompt, sheet: "Sheet") -> list[Words]:
+    """What each blank is: its array, row and column."""
+    return [_cell(blank, prompt, sheet) for blank in sheet.blanks]
+
+
+def _number(at: "Cell") -> Words:
+    return note("exercise.number", number=at.number)
+
+
+def written(
+    kind: str, model: Facts, prompt: Prompt, sheet: "Sheet", settings: Mapping[str, Any]
+) -> Iterable[bytes]:
+    """The sheet in a format that has a module for it; nothing in one that has not."""
+    module = FORMATS[kind].sheet
+    return import_module(module).render(model, prompt, sheet, settings) if module else ()
 
 
 def marked_page(model: Facts, prompt: Prompt, found: "Marked") -> Page:
@@ -58,9 +88,8 @@ def marked_page(model: Facts, prompt: Prompt, found: "Marked") -> Page:
     else:
         key = "exercise.right_one" if count == 1 else "exercise.all_right"
         headline = say(key, "headline", count=count)
-    numbered = [note("exercise.number", number=mark.number) for mark in found.marks]
     columns = [
-        Column(note("exercise.blank"), numbered, "left"),
+        Column(note("exercise.blank"), [_number(mark) for mark in found.marks], "left"),
         Column(note("exercise.where"), [_cell(m, prompt, found) for m in found.marks], "left"),
         Column(note("exercise.yours"), _written(m.given for m in found.marks), "right"),
         Column(note("exercise.verdict"), [_verdict(mark) for mark in found.marks], "left"),
@@ -74,12 +103,15 @@ def marked_page(model: Facts, prompt: Prompt, found: "Marked") -> Page:
 
 def saved_page(model: Facts, prompt: Prompt, found: "Found", settings: Mapping[str, Any]) -> Page:
     """The page of a saved sheet, or of answers. Raises ValueError, and LookupError, where cells are
-    named that are not there."""
+    named that are not there, or blanks are not counted from 1."""
     marks = type(found).__name__ == "Marked"
     sides = (len(side.tokens) for side in prompt.sides(found.stack, found.kind))
     tokens = dict(zip(("query", "key"), sides, strict=True))
     shapes = {} if marks else {one.array: one.values.shape for one in found.tables}
-    for one in found.marks if marks else found.blanks:
+    every = found.marks if marks else found.blanks
+    if [one.number for one in every] != list(range(1, len(every) + 1)):
+        raise ValueError
+    for one in every:
         place, shape = (one.row, one.column), () if marks else shapes[one.array]
         counts = [tokens.get(axis) for axis in vocabulary.sides_of(one.array)]
         for at, counted in zip(place * 2, (*counts, *shape), strict=not marks):

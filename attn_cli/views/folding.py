@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
-from rich.cells import cell_len, chop_cells
 from rich.text import Text
+
+from attn_cli.views.width import cell_len, chop_cells
 
 # Han, kana, hangul and full-width marks: a line may end on either side of each.
 _WIDE = (
@@ -28,7 +29,7 @@ def is_wide(text: str) -> bool:
 
 def wrapped(text: Text, width: int) -> Iterator[Text]:
     """The lines of a text, none wider than `width` columns of the screen."""
-    if not is_wide(text.plain):
+    if not is_wide(text.plain) and cell_len(text.plain) == text.cell_len:
         yield from text.wrap(None, width)  # it asks the console only to justify
         return
     for paragraph in text.split("\n", allow_blank=True):

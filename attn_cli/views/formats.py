@@ -13,6 +13,8 @@ class Format(NamedTuple):
     which arrays that takes, or refuses (see `Drawing`). `places`: the layers and heads that are
     drawn where none are chosen. `page`: the module whose `render` draws the items of a page as
     bytes: its picture, or in a view that was asked for the page as on a screen; `needed` as above.
+    `scans`: a table of what a scan has found, and of nothing else.
+    `sheet`: the module whose `render` writes a sheet of `attn exercise` to be filled in.
     `takes`: the memory that writing a trace takes, as `room.Made` has it.
     """
 
@@ -23,6 +25,8 @@ class Format(NamedTuple):
     drawn: bool = False
     places: str = ""
     page: str = ""
+    scans: bool = False
+    sheet: str = ""
     takes: tuple[float, ...] = ()
 
     def chosen(self, layer: str | None, head: str | None) -> tuple[str | None, str]:
@@ -49,9 +53,12 @@ FORMATS = {
     "table": Format((".txt",)),
     "json": Format((".json",), documents=True, takes=(0, 0, 3.2)),
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
-    "csv": Format((".csv",), arrays="attn_cli.views.csv"),
+    "csv": Format((".csv",), arrays="attn_cli.views.csv", sheet="attn_cli.views.form"),
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz", takes=(1,)),
     "svg": Format((".svg",), page="attn_cli.views.svg"),
-    "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all"),
-    "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True),
-}
+    "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all",
+                   sheet="attn_cli.views.html.sheet"),
+    "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True,
+                   sheet="attn_cli.views.workbook.exercise"),
+    "parquet": Format((".parquet",), binary=True, arrays="attn_cli.views.parquet", scans=True),
+}  # fmt: skip

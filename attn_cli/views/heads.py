@@ -42,7 +42,8 @@ def grids(trace: Trace, found: "Heads") -> list[Grids | Say]:
     """The kept weights of a layer's heads, and a sentence where a sink is one of the keys."""
     names, keys = (labels(side.labels) for side in trace.prompt.sides(found.stack, found.kind))
     heads = [head.head for head in found.heads]
-    item = Grids(names, heads, found.weights, ~found.visible, keys)
+    crosses = found.kind == "cross"
+    item = Grids(names, heads, found.weights, ~found.visible, keys, crosses=crosses)
     return sinks.grids(item, found.sink_share)
 
 

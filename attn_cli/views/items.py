@@ -88,6 +88,7 @@ class Matrix(NamedTuple):
     crosses: bool = False
     blanks: np.ndarray = NO_BLANKS
     whole: bool = False
+    most: float = 1.0
 
 
 class Shares(NamedTuple):
@@ -138,7 +139,7 @@ GRID = 24
 class Grids(NamedTuple):
     """The weights (head, query, key) of several heads, small and side by side; a cell that is
     `hidden` (query, key) has a mark of its own. `names` are the queries', and the keys' unless
-    `keys` names these; `titles` are the heads', if not their numbers."""
+    `keys` names these; `titles` are the heads', if not their numbers; `crosses` as in `Matrix`."""
 
     names: Sequence[str]
     heads: Sequence[int]
@@ -146,6 +147,7 @@ class Grids(NamedTuple):
     hidden: np.ndarray = NOTHING
     keys: Sequence[str] = ()
     titles: Sequence[Words] = ()
+    crosses: bool = False
 
     @property
     def called(self) -> list[str]:

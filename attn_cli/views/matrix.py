@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from rich.cells import cell_len
 from rich.padding import Padding
 from rich.text import Text
 
@@ -13,6 +12,7 @@ from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Matrix, axes_of
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.strips import INDENT, Drawn, Strip, fitted, folded, packed, side_by_side, widest
+from attn_cli.views.width import cell_len
 from attn_cli.words import sentence
 
 FINE = 2

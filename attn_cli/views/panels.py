@@ -21,6 +21,9 @@ _RUN = 28  # bytes of a run of cells in a path, about
 INK, PAPER, TEXT, LINE = "#08306b", "#ffffff", "#1a1a1a", "#6b6b6b"
 BLACK = "#000000"
 HIDDEN, BROKEN = "url(#attn-hidden)", "url(#attn-nan)"
+# What a mark stands for where cells are too small for it: a pattern of such marks.
+CHANGED = {"−": "url(#attn-closed)", "+": "url(#attn-opened)"}
+_LEGIBLE = 10  # pixels of a cell that has a mark of its own
 # Hatched, so that what is hidden is told apart without colour.
 PATTERNS = (
     element(
@@ -34,6 +37,17 @@ PATTERNS = (
         element("path", d="M0,0L6,6M0,6L6,0", stroke=TEXT),
         id="attn-nan", width=6, height=6, patternUnits="userSpaceOnUse",
     ),
+    *(
+        element(
+            "pattern",
+            element("rect", width=8, height=8, fill=PAPER),
+            element("path", d=shape, stroke=color, stroke_width=1.5),
+            id=f"attn-{name}", width=8, height=8, patternUnits="userSpaceOnUse",
+        )
+        for name, shape, color in (
+            ("closed", "M1.5,4H6.5", "#8a1f11"), ("opened", "M1.5,4H6.5M4,1.5V6.5", "#0b4f2a")
+        )
+    ),
 )  # fmt: skip
 
 
@@ -41,7 +55,8 @@ class Squares(NamedTuple):
     """Matrices (square, row, column) side by side, under a caption and a title each.
 
     Numbers are shares of 1; `hidden` has their shape. `flat`: what is not hidden has one shade and
-    no number. `marks` (square, row, column) stand in cells. Rows are queries unless `turned`.
+    no number. `marks` (square, row, column) stand in cells. Rows are queries unless `turned`. The
+    darkest shade is that of the number `most`.
     """
 
     caption: str
@@ -53,6 +68,7 @@ class Squares(NamedTuple):
     turned: bool = False
     flat: bool = False
     marks: np.ndarray | None = None
+    most: float = 1.0
 
 
 class Cell(NamedTuple):
@@ -93,17 +109,32 @@ def drawn(one: Squares, cell: Cell, digits: int, *, rects: bool) -> Iterator[str
         if texts is not None:
             parts += _rects(one, place, cell, texts[place])
         else:
-            shades = values * SEES if one.flat else values
+            shades = values * SEES if one.flat else values / one.most
             parts.append(element("image", **shape, **_SHARP, href=_png(shades, hidden)))
             broken = ~np.isfinite(values) & ~hidden
             for where, fill in ((hidden, HIDDEN), (broken, BROKEN)):
                 if where.any():
                     parts.append(element("path", fill=fill, d=_runs(where, cell)))
+        if patterned(cell, rects=rects):
+            parts += _changes(one, place, cell)
         parts.append(element("rect", class_="frame", **shape))
         yield element("g", *parts, fill=INK)
 
 
 _SHARP = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated"}
+
+
+def patterned(cell: Cell, *, rects: bool) -> bool:
+    """Whether a mark is a pattern, since the cell is too small for it or has no rect."""
+    return not rects or cell.height < _LEGIBLE
+
+
+def _changes(one: Squares, place: int, cell: Cell) -> Iterator[str]:
+    """A pattern over each run of cells with the same mark."""
+    for mark, fill in CHANGED.items():
+        where = one.marks[place] == mark if one.marks is not None else np.zeros((0, 0), bool)
+        if where.any():
+            yield element("path", fill=fill, d=_runs(where, cell), pointer_events="none")
 
 
 def _texts(one: Squares, digits: int) -> np.ndarray:
@@ -118,7 +149,7 @@ def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             value, there = float(values[i, j]), not hidden[i, j]
-            shade = _shade(value) if not one.flat else SEES * there
+            shade = _shade(value / one.most) if not one.flat else SEES * there
             pair = {"row": column, "column": row} if one.turned else {"row": row, "column": column}
             said = {**pair, "number": texts[i, j]}
             where = {"x": j * cell.width, "y": i * cell.height}
@@ -134,7 +165,7 @@ def _rects(one: Squares, place: int, cell: Cell, texts: np.ndarray) -> Iterator[
             mark = one.marks[place, i, j] if one.marks is not None else ""
             if cell.told and there and not one.flat:
                 mark = texts[i, j]
-            if mark and cell.height >= 10:
+            if mark and not patterned(cell, rects=True):
                 yield _mark(mark, j, i, cell, 0.0 if broken or not there else shade)
 
 

@@ -1,14 +1,13 @@
 """Which experts a mixture's tokens were sent to, at the end of the page of `attn trace`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from attn_cli.records import Address, Facts, Trace
 from attn_cli.routing import Experts
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Words, paragraph, say
+from attn_cli.views.items import Column, Columns, Say, Words, paragraph, say
 from attn_cli.views.text import labels
 from attn_cli.words import counted, note
 
@@ -29,22 +28,26 @@ def routing(
     followed `query` alone. Either way how often each expert was used by all tokens."""
     if not trace.experts:
         return
-    first = trace.experts[0]
-    changed = any(of.what_if for of in trace.experts)
-    used, names = first.chosen.shape[1], labels(trace.prompt.last.labels)
-    yield say("routing.title_what_if" if changed else "routing.title", "title",
-              used=used, count=first.count)  # fmt: skip
-    yield paragraph(*_said(trace.model, trace.experts))
+    names = labels(trace.prompt.last.labels)
+    yield title(trace.experts)
+    yield paragraph(*said(trace.model, trace.experts))
     rows = [_rows(of, shown) for of in trace.experts]
     if full or sum(map(len, rows)) <= _MOST_ROWS:
         for of, queries in zip(trace.experts, rows, strict=True):
             yield _of_tokens(of, queries, names)
-            yield say("routing.used", tokens=_tokens(of), used=_used(of), layer=of.layer)
+            yield say("routing.used", tokens=_tokens(of), used=used(of), layer=of.layer)
     else:
         yield _of_layers(trace.experts, query, names)
 
 
-def _said(facts: Facts, layers: Sequence[Experts]) -> Iterator[NamedTuple]:
+def title(layers: Sequence[Experts]) -> Say:
+    """How many experts of how many a token passes."""
+    changed = any(of.what_if for of in layers)
+    key = "routing.title_what_if" if changed else "routing.title"
+    return say(key, "title", used=layers[0].chosen.shape[1], count=layers[0].count)
+
+
+def said(facts: Facts, layers: Sequence[Experts]) -> Iterator[Say]:
     """What a router does, as far as the model is known."""
     count, used = layers[0].count, layers[0].chosen.shape[1]
     yield say("routing.what", count=count, experts=counted(used, "routing.one", "routing.many"))
@@ -80,7 +83,7 @@ def _of_layers(layers: Sequence[Experts], query: int, names: Sequence[str]) -> C
     columns = [
         Column(note("routing.layers"), [str(of.layer) for of in layers], "right"),
         Column(name, [_pairs(of, row) for of, row in zip(layers, rows, strict=True)], "left"),
-        Column(note("routing.often"), [_used(of) for of in layers], "left"),
+        Column(note("routing.often"), [used(of) for of in layers], "left"),
     ]
     return Columns(note("routing.table", query=name, tokens=_tokens(layers[0])), columns, "ends")
 
@@ -95,7 +98,7 @@ def _pairs(of: Experts, row: int) -> Words:
     return _joined(pairs, "routing.gap")
 
 
-def _used(of: Experts) -> Words:
+def used(of: Experts) -> Words:
     """How many tokens used each expert, the most used first."""
     times = np.bincount(of.chosen.ravel(), minlength=of.count)
     order = np.argsort(-times, kind="stable")

@@ -12,10 +12,11 @@ import orjson
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.maths import masks
+from attn_cli.model.what_if import removed_heads
 from attn_cli.records import Address, Attention, Facts, Prediction, Prompt, Trace
 from attn_cli.routing import Experts
 from attn_cli.tokens.token import MASKS, Token, telling
-from attn_cli.views.check import fault
+from attn_cli.views.check import DAMAGED, array_of, fault
 from attn_cli.views.json import MODEL, field_names
 from attn_cli.views.text import visible
 from attn_cli.words import Note, note
@@ -25,7 +26,6 @@ _FROM = "attn COMMAND --json writes what can be read here"
 _MOST = 10**9
 # What a document begins with, and what it says of a pass beside its own.
 _FIRST = ("model", "prompt", "settings")
-_DAMAGED = "it is damaged, or was changed since attn wrote it"
 
 
 class Saved(NamedTuple):
@@ -82,7 +82,7 @@ def read(
     """
     problem = fault(schema, document)
     if problem:
-        raise ContentError(f"it does not follow attn.{command}/1: {problem}", _DAMAGED)
+        raise ContentError(f"it does not follow attn.{command}/1: {problem}", DAMAGED)
     facts, prompt, settings = _told_first(document)
     for one in _placed(document) if facts else ():
         _check_address(facts, one)
@@ -118,7 +118,7 @@ def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
     if kind is str:
         return text(value)
     if kind is np.ndarray:
-        return _array(value)
+        return array_of(value)
     if kind is float:
         return _number(value)
     return int(value) if kind is int else _frozen(value)
@@ -138,40 +138,6 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _frozen(inner) for key, inner in value.items()}
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _array(value: Any) -> np.ndarray:
-    """Nested lists as float32, null as NaN, or as truth values. Raises ContentError."""
-    first = value
-    while isinstance(first, list) and first:
-        first = first[0]
-    kind = bool if isinstance(first, bool) else np.float64
-    _check_cells(value, {bool} if kind is bool else {int, float, type(None)})
-    try:
-        found = np.array(value, kind)
-    except (ValueError, TypeError, OverflowError):
-        raise ContentError(
-            "its lists of numbers have rows of different lengths", _DAMAGED
-        ) from None
-    if kind is bool:
-        return found
-    with np.errstate(all="ignore"):
-        small = found.astype(np.float32)
-    if np.isinf(small).any():
-        raise ContentError("it holds numbers that are too large for float32", _DAMAGED)
-    return small
-
-
-def _check_cells(value: Any, allowed: set[type]) -> None:
-    """Numbers and truth values do not stand together."""
-    if isinstance(value, list):
-        kinds = set(map(type, value))
-        if list not in kinds and kinds <= allowed:
-            return
-        for inner in value:
-            _check_cells(inner, allowed)
-    elif type(value) not in allowed:
-        raise ContentError("its lists of numbers hold something else", _DAMAGED)
 
 
 # --- the model and the prompt --------------------------------------------------------------------
@@ -214,7 +180,7 @@ def _with(document: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, Any]
 def _check_address(facts: Facts, one: Mapping[str, Any]) -> None:
     """Raises ContentError for a block that the model does not have."""
     if (one["stack"], one["kind"]) not in facts.attentions:
-        raise ContentError("it names an attention that its model does not have", _DAMAGED)
+        raise ContentError("it names an attention that its model does not have", DAMAGED)
     _check_places([one["layer"]], facts.layers_of(one["stack"]), "layers")
 
 
@@ -223,9 +189,9 @@ def _facts(model: Mapping[str, Any], stack: str) -> Facts:
     encoder = model["encoder"] or {}
     counts = [*(model[name] for name in sizes), *encoder.values()]
     if not 1 <= min(counts) <= max(counts) < _MOST:
-        raise ContentError("its model has sizes that none can have", _DAMAGED)
+        raise ContentError("its model has sizes that none can have", DAMAGED)
     if model["heads"] % model["kv_heads"]:
-        raise ContentError("its model's heads are not divided among its kv_heads", _DAMAGED)
+        raise ContentError("its model's heads are not divided among its kv_heads", DAMAGED)
     whole = {n: int(v) if isinstance(v, float) else v for n in MODEL for v in (model[n],)}
     counts = tuple(int(encoder[name]) for name in ("layers", "heads")) if encoder else ()
     whole["context"] = whole["context"] or 0
@@ -237,10 +203,19 @@ def _facts(model: Mapping[str, Any], stack: str) -> Facts:
     told = {"stack": stack, "masked": stack == "encoder", "mixers": mixers, "partial": True}
     if "facts" in model:
         hints = get_type_hints(Facts)
-        told = {name: of_json(hints[name], value) for name, value in model["facts"].items()}
+        told = {
+            name: _frozen(value) if _of_config(value) else of_json(hints[name], value)
+            for name, value in model["facts"].items()
+        }
         if list(map(bool, told.get("mixers", ()))) != list(map(bool, mixers)):
-            raise ContentError("its model's mixers are not of its other layers", _DAMAGED)
+            raise ContentError("its model's mixers are not of its other layers", DAMAGED)
     return Facts(**whole, encoder=counts, **told)
+
+
+def _of_config(value: Any) -> bool:
+    """Whether these are numbers, which keep the digits that the model's config gave them."""
+    every = value if isinstance(value, list) else [value]
+    return {type(one) for one in every} <= {int, float}
 
 
 def _prompt(
@@ -270,17 +245,17 @@ def _tokens(found: Mapping[str, Any]) -> tuple[Token, ...]:
     tokens = []
     for place, token in enumerate(found["tokens"]):
         if token["position"] != place:
-            raise ContentError("its tokens are not in the order of their positions", _DAMAGED)
+            raise ContentError("its tokens are not in the order of their positions", DAMAGED)
         try:
             raw = b64decode(token["bytes"] or "", validate=True)
         except ValueError:
-            raise ContentError(f"the bytes of its token {place} are not base64", _DAMAGED) from None
+            raise ContentError(f"the bytes of its token {place} are not base64", DAMAGED) from None
         tokens.append(Token(
             id=int(token["id"]), text=token["text"], span=(0, 0), bytes=raw,
             special=token["special"],
         ))  # fmt: skip
     if not tokens:
-        raise ContentError("its prompt has no tokens", _DAMAGED)
+        raise ContentError("its prompt has no tokens", DAMAGED)
     return tuple(tokens)
 
 
@@ -292,38 +267,38 @@ def _trace(
 ) -> Trace:
     missing = [name for name in vocabulary.WHAT_IFS if name not in settings]
     if missing:
-        raise ContentError(f"its settings lack {missing[0]}", _DAMAGED)
-    blocks = tuple(_block(found, facts, prompt) for found in document["attention"])
+        raise ContentError(f"its settings lack {missing[0]}", DAMAGED)
+    blocks = tuple(_block(found, facts, prompt, settings) for found in document["attention"])
     if len({block.address for block in blocks}) < len(blocks) or not blocks:
-        raise ContentError("its attention has no block, or one twice", _DAMAGED)
+        raise ContentError("its attention has no block, or one twice", DAMAGED)
     next = of_json(tuple[Prediction, ...], document["next"], str)
     _check_places([entry.position for entry in next], len(prompt.last.tokens), "next")
     experts = tuple(_experts(one, blocks) for one in document.get("experts", ()))
     if len({(of.stack, of.layer) for of in experts}) < len(experts):
-        raise ContentError("its experts have a layer twice", _DAMAGED)
+        raise ContentError("its experts have a layer twice", DAMAGED)
     shared = {"model": facts, "prompt": prompt, "settings": settings}
     return Trace(**shared, attention=blocks, experts=experts, next=next)
 
 
 def _experts(found: Mapping[str, Any], blocks: Sequence[Attention]) -> Experts:
     """Where a layer's tokens were sent. Raises ContentError for what no router can say."""
-    layer, count, shares = int(found["layer"]), int(found["count"]), _array(found["shares"])
+    layer, count, shares = int(found["layer"]), int(found["count"]), array_of(found["shares"])
     own = [b for b in blocks if (b.stack, b.kind, b.layer) == (found["stack"], "self", layer)]
     queries, chosen = tuple(map(int, found["queries"])), found["chosen"]
     if not own or queries != own[0].queries:
-        raise ContentError(f"its experts of layer {layer} are of other tokens", _DAMAGED)
+        raise ContentError(f"its experts of layer {layer} are of other tokens", DAMAGED)
     shape = len(chosen), *{len(row) for row in chosen}
     if shares.dtype == bool or shares.shape != shape or shape[:1] != (len(queries),):
-        raise ContentError(f"its experts of layer {layer} have no share each", _DAMAGED)
+        raise ContentError(f"its experts of layer {layer} have no share each", DAMAGED)
     for query, row in zip(queries, chosen, strict=True):
         if len(set(row)) < len(row):
             raise ContentError(
-                f"in layer {layer} it sends token {query} to the same expert twice", _DAMAGED
+                f"in layer {layer} it sends token {query} to the same expert twice", DAMAGED
             )
         if not 0 <= min(row, default=-1) <= max(row) < count:
             raise ContentError(
                 f"in layer {layer} it sends token {query} to an expert that is not one of {count}",
-                _DAMAGED,
+                DAMAGED,
             )
     return Experts(
         stack=found["stack"], layer=layer, count=count, queries=queries,
@@ -337,10 +312,27 @@ def _check_places(numbers: Sequence[int], count: int, what: str) -> None:
     if len({*numbers}) < len(numbers) or (
         numbers and not 0 <= min(numbers) <= max(numbers) < count
     ):
-        raise ContentError(f"its {what} are out of range, or one stands there twice", _DAMAGED)
+        raise ContentError(f"its {what} are out of range, or one stands there twice", DAMAGED)
 
 
-def _block(found: Mapping[str, Any], facts: Facts, prompt: Prompt) -> Attention:
+def _removed(
+    at: Address, heads: Sequence[int], arrays: Mapping[str, np.ndarray], facts: Facts,
+    settings: Mapping[str, Any],
+) -> tuple[int, ...]:  # fmt: skip
+    """The heads of a block that --without-head took away: they were named, and pull nowhere."""
+    sizes = [(facts.layers_of(stack), facts.heads_of(stack)) for stack, _ in facts.attentions]
+    layers, count = map(max, zip(*sizes, strict=True))
+    named = {one for word in settings["without_head"] for one in removed_heads(word, layers, count)}
+    output = arrays.get("head_output", np.zeros((len(heads), 0)))
+    return tuple(
+        head for place, head in enumerate(heads)
+        if (at.layer, head) in named and not output[place].any()
+    )  # fmt: skip
+
+
+def _block(
+    found: Mapping[str, Any], facts: Facts, prompt: Prompt, settings: Mapping[str, Any]
+) -> Attention:
     at = Address(found["stack"], found["kind"], int(found["layer"]))
     heads, kv_heads, queries, keys = (
         tuple(map(int, found[name])) for name in ("heads", "kv_heads", "queries", "keys")
@@ -352,7 +344,7 @@ def _block(found: Mapping[str, Any], facts: Facts, prompt: Prompt) -> Attention:
     for (name, numbers), count in zip(named.items(), counts, strict=True):
         _check_places(numbers, count, name)
     if not (heads and queries and keys) or {head // group for head in heads} - {*kv_heads}:
-        raise ContentError("a block of it has no heads, queries or keys", _DAMAGED)
+        raise ContentError("a block of it has no heads, queries or keys", DAMAGED)
     sizes = {
         "head": len(heads), "kv_head": len(kv_heads), "query": len(queries), "key": len(keys),
     }  # fmt: skip
@@ -362,7 +354,8 @@ def _block(found: Mapping[str, Any], facts: Facts, prompt: Prompt) -> Attention:
     scale, soft_cap = (float(np.float32(found.get(name, 0))) for name in ("scale", "soft_cap"))
     return Attention(
         **at._asdict(), **named, scale=scale, soft_cap=soft_cap, arrays=arrays,
-        what_if=frozenset(changed), reach=_reach(arrays["visible"]) if whole else None,
+        removed=_removed(at, heads, arrays, facts, settings), what_if=frozenset(changed),
+        reach=_reach(arrays["visible"]) if whole else None,
     )  # fmt: skip
 
 
@@ -375,7 +368,7 @@ def _arrays(found: Mapping[str, Any], sizes: dict[str, int], facts: Facts) -> di
     """The arrays of a block, whose axes agree. Raises ContentError."""
     arrays, sizes = {}, {**sizes, "model": facts.model_width}
     for name in filter(found.__contains__, vocabulary.ARRAYS):
-        values = _array(found[name]["values"])
+        values = array_of(found[name]["values"])
         shape = list(values.shape)
         axes = vocabulary.ARRAYS[name].axes
         free = {"bucket"} | ({"model"} if name in vocabulary.EMBEDDING_PARTS else set())
@@ -385,7 +378,7 @@ def _arrays(found: Mapping[str, Any], sizes: dict[str, int], facts: Facts) -> di
         for axis, size in zip(axes, shape, strict=False):
             fits = fits and (axis in free or sizes.setdefault(axis, size) == size)
         if not fits or (values.dtype == bool) != (name == "visible"):
-            raise ContentError(f"the values of {name} do not have its shape", _DAMAGED)
+            raise ContentError(f"the values of {name} do not have its shape", DAMAGED)
         arrays[name] = values
     if "masked" in arrays:
         _restore_masked(arrays, found["masked"].get("nonfinite", 0))

@@ -86,6 +86,28 @@ def line_schema(document: dict[str, Any]) -> dict[str, Any]:
     return {**head, "title": f"a line of {document['title']}", "anyOf": found}
 
 
+def scan_row(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a row of a scan, a line of ndjson, by that of its document."""
+    result = document["properties"]["result"]["anyOf"][0]["properties"]
+    head = result["heads"]["items"]["properties"]
+    measure, text = (of["items"]["properties"] for of in (head["measures"], result["texts"]))
+    example = measure["examples"]["items"]["properties"]
+    one = {name: example[name] for name in ("value", "query", "key")} | text
+    own = {name: v for name, v in {**head, **measure}.items() if name != "measures"}
+    return _object({**own, "examples": {"type": "array", "items": _object(one)}})
+
+
+def scan_line_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an ndjson line of a scan: a row, or last what a document says beside them."""
+    head = {key: document[key] for key in ("$schema", "$defs")}
+    whole = {key: document[key] for key in document if key not in (*head, "title")}
+    (result,) = whole["properties"]["result"]["anyOf"]
+    known = {n: v for n, v in result["properties"].items() if n not in ("texts", "heads")}
+    beside = {**whole, "properties": {**whole["properties"], "result": _object(known)}}
+    found = [scan_row(document), beside]
+    return {**head, "title": f"a line of {document['title']}", "anyOf": found}
+
+
 def of_type(kind: Any) -> dict[str, Any]:
     """The schema of a record, a tuple of records, or a simple value."""
     if kind in _SIMPLE:
@@ -94,6 +116,8 @@ def of_type(kind: Any) -> dict[str, Any]:
         return _facts()
     if kind is Prompt:
         return _prompt(target=_prompt())
+    if kind == Prompt | None:
+        return {"anyOf": [{"type": "null"}, of_type(Prompt)]}
     if names := field_names(kind):
         hints = get_type_hints(kind)
         shown = {name: of_type(hints[name]) for name in names}

@@ -54,8 +54,9 @@ def _parts(line: str) -> Iterator[_Part]:
     """The parts of a line that was written for a terminal."""
     # It is slow to import, and other pages need none of it.
     from rich.ansi import AnsiDecoder
-    from rich.cells import cell_len
     from rich.style import Style
+
+    from attn_cli.views.width import cell_len
 
     if not line:
         return
@@ -79,7 +80,7 @@ def _parts(line: str) -> Iterator[_Part]:
 
 
 def _line(parts: list[_Part], number: int, inks: list[str]) -> str:
-    from rich.cells import cell_len
+    from attn_cli.views.width import cell_len
 
     top = _MARGIN + number * _LEADING
     papers, written = [], []

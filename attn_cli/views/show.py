@@ -11,17 +11,14 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.analysis.heads import Heads, Layers
-from attn_cli.notes import place
 from attn_cli.records import Attention, Prediction, Trace
 from attn_cli.views import (
-    bare,
     circuit,
     compare,
     components,
     contexts,
     cost,
     embed,
-    ending,
     entry,
     exercise,
     heads,
@@ -32,14 +29,15 @@ from attn_cli.views import (
     prove,
     ranking,
     sample,
+    scan,
+    shifts,
+    show_trace,
     tokens,
     train,
     verify,
     why,
 )
-from attn_cli.views import trace as six_steps
-from attn_cli.views.head_view import HeadView
-from attn_cli.views.items import Grids, Heading, Page, Say, Words, say, what_ifs
+from attn_cli.views.items import Grids, Page, Say, Words
 from attn_cli.views.look import Look
 from attn_cli.views.saved import Saved, masks_of, of_json
 from attn_cli.words import note
@@ -61,82 +59,7 @@ def page(saved: Saved, look: Look, *, picture: bool = False) -> Page:
     What raises an error of Python here is a document whose parts do not fit together.
     """
     pages = {**PAGES, **PICTURES} if picture else PAGES
-    return told(*pages[saved.command](saved, look))
-
-
-def told(items: Page, lacks: Sequence[Words]) -> Page:
-    """The page, and after its heading what the document lacks."""
-    if not lacks:
-        return items
-    at = next((i for i, item in enumerate(items, 1) if isinstance(item, Heading)), 0)
-    lacking = say("show.lacks", "aside", lacks=ending.listed(lacks))
-    return [*items[:at], lacking, *items[at:]]
-
-
-# --- the trace -----------------------------------------------------------------------------------
-
-
-def steps_of(trace: Trace) -> frozenset[int]:
-    """The steps of which a document has arrays."""
-    names = {name for block in trace.attention for name in block.arrays}
-    return frozenset(vocabulary.ARRAYS[name].step for name in names) - {0}
-
-
-def whole(trace: Trace) -> bool:
-    """Whether every query and every key is there."""
-    return all(
-        shown == tuple(range(len(side.tokens)))
-        for block in trace.attention
-        for shown, side in zip(
-            (block.queries, block.keys), trace.prompt.sides(block.stack, block.kind), strict=True
-        )
-    )
-
-
-def explained(steps: frozenset[int]) -> frozenset[str]:
-    """The arrays of other steps that the pages of these need."""
-    return frozenset(n for step in steps for n in six_steps.EXPLAINED_WITH.get(step, ()))
-
-
-def trace_lacks(trace: Trace, steps: frozenset[int]) -> list[Words]:
-    """What the page of these steps has that the document lacks."""
-    if not whole(trace):
-        return [note("show.positions")]
-    names = {name for block in trace.attention for name in block.arrays}
-    wanted, of_sinks = explained(steps - {1, 2}), {*vocabulary.SINKS.values()}
-    if not names & of_sinks:  # few models have any
-        wanted -= of_sinks
-    missing = [name for name in vocabulary.ARRAYS if name in wanted - names]
-    lacks: list[Words] = [f"`{name}`" for name in missing]
-    unknown = trace.model.positions == "none"  # of a model that adds a bias
-    of_bias = 4 in steps and "bias" in names and unknown
-    lacks += [note("show.model")] * bool(steps & {1, 2, 6} or of_bias)
-    return lacks + [note("show.ending")] * (steps == _ALL)
-
-
-@np.errstate(all="ignore")
-def parts(trace: Trace, steps: frozenset[int], *, full: bool) -> Page:
-    """The page of a trace that lacks queries or keys: its arrays, and nothing said of the whole."""
-    found: Page = [Heading(trace.model, trace.prompt), *what_ifs(trace.settings)]
-    for block in trace.attention:
-        for at in range(len(block.heads)):
-            view = _part(trace, block, at, full=full)
-            where = note("page.head", where=place(trace.model, block), head=view.head)
-            found.append(Say(where, "block"))
-            for number in sorted(steps):
-                if not at or number > 1:
-                    found.extend(bare.step(view, number))
-    return [*found, *six_steps.predictions(trace, full=full)]
-
-
-def _part(trace: Trace, block: Attention, at: int, *, full: bool) -> HeadView:
-    """A head whose rows and columns are counted among those that are there, and none followed."""
-    view = six_steps.view_of(trace, block, at, (block.queries, block.keys), follow=False, full=full)
-    return view._replace(
-        queries=list(range(len(block.queries))), keys=list(range(len(block.keys))),
-        kept=range(len(block.queries)), query=-1, names=[view.names[i] for i in block.queries],
-        key_names=[view.key_names[i] for i in block.keys],
-    )  # fmt: skip
+    return show_trace.told(*pages[saved.command](saved, look))
 
 
 # --- the other commands --------------------------------------------------------------------------
@@ -290,6 +213,12 @@ def _embed(saved: Saved, _: Look) -> Shown:
 
 
 def _compare(saved: Saved, _: Look) -> Shown:
+    if type(saved.result).__name__ == "Shifts":
+        if not saved.result.shifts:
+            raise ValueError
+        for one in saved.result.shifts:
+            _check_places([one.head], saved.model.heads_of(one.stack))
+        return Shown(shifts.page(saved.model, saved.result))
     found, prompts = saved.result, (saved.prompt, saved.result.right.prompt)
     for one in found.alignment:
         for read, places in zip(prompts, (one.left, one.right), strict=True):
@@ -350,6 +279,11 @@ def _tokens(saved: Saved, _: Look) -> Shown:
     return Shown(tokens.page(found, tokens.Choice(), saved.model))
 
 
+def _scan(saved: Saved, _: Look) -> Shown:
+    scan.check(saved.model, saved.result)
+    return Shown(scan.page(saved.model, saved.result, saved.settings))
+
+
 def _check_counts(found: Any) -> None:
     """Raises ValueError for a whole number below 0 anywhere in these."""
     if isinstance(found, tuple | list):
@@ -374,6 +308,7 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
     "cost": _cost,
     "tokens": _tokens,
     "models": _models,
+    "scan": _scan,
     "exercise": lambda s, _: Shown(exercise.saved_page(s.model, s.prompt, s.result, s.settings)),
 }
 # What of the page is a picture.

@@ -3,12 +3,12 @@
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
-from rich.cells import cell_len, chop_cells
 from rich.padding import Padding
 from rich.text import Span, Text
 
 from attn_cli.views import folding
 from attn_cli.views.look import STYLES
+from attn_cli.views.width import cell_len, chop_cells
 
 Drawn = Text | Padding  # around a text
 INDENT = 4

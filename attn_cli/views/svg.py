@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 
 import numpy as np
-from rich.cells import cell_len
 
 from attn_cli.views import numbers, panels, table
 from attn_cli.views.formats import Drawing
@@ -13,6 +12,7 @@ from attn_cli.views.look import Look
 from attn_cli.views.markup import document, element, text
 from attn_cli.views.matrix import FINE, as_laid_out, titled
 from attn_cli.views.panels import INK, LINE, PAPER, TEXT, Cell, Squares
+from attn_cli.views.width import cell_len
 from attn_cli.words import sentence
 
 _COLUMNS, _ADVANCE = 96, 0.6  # columns of a line of text; a column's width over its height
@@ -20,7 +20,6 @@ _FONT, _SMALL, _LEADING, _GAP = 13, 11, 18, 14  # pixels
 _MARGIN, _ACROSS = 16, 1100
 _LITTLE, _ABREAST = 120, 1920  # so wide squares may take so many pixels, for a layer in one line
 _TOLD = 16  # rows and columns of a square alone whose cells have their numbers in them
-_MARKED = 32  # rows and columns of a mask whose changed cells have marks
 _LOOKS = 200  # rows of which a picture's description says where they look
 _ONE = 1 + 1e-5  # a share of 1, rounded
 _ROLES = {"headline": "strong", "title": "strong", "block": "strong", "what-if": "what-if"}
@@ -50,7 +49,10 @@ def _is_picture(page: Page) -> bool:
     shown = [item for item in page if not isinstance(item, Say | Heading)]
     return bool(shown) and all(
         isinstance(item, Grids | Picture)
-        or (isinstance(item, Matrix) and not ((item.values < 0) | (item.values > _ONE)).any())
+        or (
+            isinstance(item, Matrix)
+            and not ((item.values < 0) | (item.values > _ONE * item.most)).any()
+        )
         for item in shown
     )
 
@@ -81,7 +83,7 @@ class _Drawing:
                 one = next(squares)
                 self._draw(one, before, rects=rects)
                 before = one
-        self._legend(found)
+        self._legend(found, [one for one in found if self._patterned(one, rects=rects)])
         self.said += _looks(found, self.digits)
         return self._whole()
 
@@ -154,15 +156,24 @@ class _Drawing:
                 turned = f"translate({x + 4:g},{self.y - 4:g})rotate(-90)"
                 self.parts.append(element("text", text(names[i]), class_="name", transform=turned))
 
-    def _legend(self, found: Sequence[Squares]) -> None:
+    def _patterned(self, one: Squares, *, rects: bool) -> bool:
+        """Whether marks are patterns there."""
+        return one.marks is not None and panels.patterned(_cell(one, self.digits), rects=rects)
+
+    def _legend(self, found: Sequence[Squares], patterned: Sequence[Squares]) -> None:
         """What the shades and the hatches mean, as far as there are any."""
         keys: list[tuple[dict[str, object], str]] = []
         if not all(one.flat for one in found):
-            keys += [({"fill_opacity": n}, f"{n:g}") for n in (0, 0.25, 0.5, 0.75, 1)]
+            most = max(one.most for one in found)
+            keys += [({"fill_opacity": n}, f"{n * most:.3g}") for n in (0, 0.25, 0.5, 0.75, 1)]
         if any(one.flat for one in found):
             keys.append(({"fill_opacity": panels.SEES}, sentence("svg.key_sees")))
         if any(one.hidden.any() for one in found):
             keys.append(({"fill": panels.HIDDEN}, sentence("svg.key_hidden")))
+        for mark, fill in panels.CHANGED.items():
+            if any((one.marks == mark).any() for one in patterned):
+                told = "svg.key_closed" if mark == "−" else "svg.key_opened"
+                keys.append(({"fill": fill}, sentence(told)))
         if any((~np.isfinite(one.values) & ~one.hidden).any() for one in found):
             keys.append(({"fill": panels.BROKEN}, sentence("svg.key_nan")))
         words = sentence("svg.scale")
@@ -205,12 +216,12 @@ def _squares(item: Grids | Matrix | Picture, look: Look) -> Squares:
     caption, values = titled(item, turned).renderable.plain, item.values[None]
     hidden = item.hidden[None] if item.hidden.size else np.zeros(values.shape, bool)
     rows, columns = list(map(str, item.rows)), list(map(str, item.columns))
-    return Squares(caption, ("",), values, hidden, rows, columns, turned)
+    return Squares(caption, ("",), values, hidden, rows, columns, turned, most=item.most)
 
 
 def _of_grids(item: Grids, look: Look) -> Squares:
     turned = look.columns_are_queries
-    axes = axes_of(crosses=False, columns_are_queries=turned)
+    axes = axes_of(crosses=item.crosses, columns_are_queries=turned)
     values, rows, columns = item.weights, list(item.names), list(item.keys or item.names)
     hidden = item.hidden if item.hidden.size else np.zeros(values.shape[1:], bool)
     hidden = np.broadcast_to(hidden, values.shape)
@@ -226,7 +237,7 @@ def _of_mask(item: Picture, look: Look) -> Squares:
     sees = np.stack([item.before, item.after])
     rows, columns = list(item.names), list(item.keys or item.names)
     marks = np.full(sees.shape, "", object)
-    marked = max(item.after.shape) <= _MARKED and (item.before != item.after).any()
+    marked = (item.before != item.after).any()
     if marked:
         marks[1, item.before & ~item.after] = "−"
         marks[1, item.after & ~item.before] = "+"

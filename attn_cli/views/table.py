@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import StringIO
 
-from rich.cells import cell_len
 from rich.padding import Padding
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import FINE
 from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
 from attn_cli.views.text import label, visible
+from attn_cli.views.width import cell_len
 from attn_cli.words import counted, sentence
 
 Kinds = Mapping[type, Callable[..., Iterator[Drawn]]]

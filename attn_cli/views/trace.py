@@ -117,7 +117,8 @@ def picture(
         found.append(Say(of_layer(trace.model, block), "block"))
         told = [block.queries.index(query) for query in rows]
         share = block.sink_share[:, told] if "sink_share" in block.arrays else NOTHING
-        grids = Grids(names, block.heads, block.weights[:, *at], ~block.visible[at], keys)
+        weights, crosses = block.weights[:, *at], block.address.crosses
+        grids = Grids(names, block.heads, weights, ~block.visible[at], keys, crosses=crosses)
         found.extend(sinks.grids(grids, share))
     return found
 
@@ -288,7 +289,9 @@ def _kind_of_mask(view: HeadView) -> list[Say]:
     if reach.fills(count, count - 1, 0):
         pair = _hidden_pair(view)
         example = note("mask.example", query=pair[0], key=pair[1]) if pair else ""
-        return [say("mask.causal_alone" if both else "mask.causal", example=example)]
+        if both:
+            return [say("mask.causal_alone", example=example)]
+        return [say("mask.causal", example=example), say("mask.layout")]
     if before and reach.fills(count, before, before if both else 0):
         tokens = counted(before, "mask.window_one", "mask.window_many")
         return [say("mask.window_both" if both else "mask.window", before=tokens)]

@@ -4,10 +4,8 @@ It is the writer that keeps what each formula comes to beside it, so that a view
 nothing shows the numbers. The same trace gives the same bytes.
 """
 
-import io
 import math
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +13,14 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError, UsageError, some
 from attn_cli.records import Facts, Trace
-from attn_cli.views import numbers
 from attn_cli.views.formats import Drawing
-from attn_cli.views.items import Words
-from attn_cli.views.text import visible
 from attn_cli.views.trace import view_of
 from attn_cli.views.workbook.front import SETTINGS, Cell, Link, Live, Setting, Title, lines
 from attn_cli.views.workbook.front import settings_of as used_settings
 from attn_cli.views.workbook.head import Head
 from attn_cli.views.workbook.sheets import LEFT, MOST_COLUMNS, TOP, Sheet
 from attn_cli.views.workbook.steps import STEPS
+from attn_cli.views.workbook.writing import Book, load, pattern, shown, written
 from attn_cli.words import note, sentence
 
 # A workbook of so many cells takes a quarter of a minute to write, and as long to open; matrices of
@@ -32,14 +28,19 @@ from attn_cli.words import note, sentence
 MOST_CELLS, MOST_PARAMETERS = 1_000_000, 400_000
 _BESIDE = 4  # columns that stand beside an array's
 _OF_QUERY_AND_KEY = 8  # sheets that have a cell for each pair
-_LONGEST = 32_767  # characters of a cell
 _DIGITS = 3
+# Bytes that the writer takes for the cells of a query and a key on all sheets, for a formula of
+# another sheet and for a number, measured.
+_PAIR, _FORMULA, _PLAIN = 3_870, 380, 290
 _KEPT = frozenset({
     "x", "key_x", "w_norm", "b_norm", "normed", "q_unrotated", "k_unrotated", "q", "k", "v",
     "q_position", "k_position", *vocabulary.TERMS, "scores", "scaled", "bias", "visible", "masked",
     "sink", "weights", "sink_share", "z", "w_o", "head_output",
 })  # fmt: skip
-_MADE = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+# Without these in a saved trace there is no workbook of it.
+NEEDED = frozenset({
+    "x", "q", "k", "v", "scores", "scaled", "visible", "masked", "weights", "z",
+})  # fmt: skip
 
 
 def needed(drawing: Drawing) -> frozenset[str]:
@@ -64,26 +65,30 @@ def needed(drawing: Drawing) -> frozenset[str]:
     return _KEPT | {f"{start}_{letter}" for letter in letters for start in "wb"}
 
 
+def weight(drawing: Drawing) -> Callable[[Mapping[str, int]], int]:
+    """About how many bytes it takes to write a workbook, by the tokens that each stack reads."""
+    (at,), facts = drawing.blocks, drawing.model
+    shown, matrices = len(drawing.shown[at.stack, at.kind][0]), _matrix_cells(facts)
+    matrices = matrices if drawing.parameters or matrices <= MOST_PARAMETERS else 0
+    width, value, head = facts.model_width, facts.of_values, facts.head_width
+
+    def of(tokens: Mapping[str, int]) -> int:
+        own, keys = tokens[at.stack], tokens[at.key_stack]
+        queries = min(own, shown)
+        projected = queries * head + keys * (head + value)
+        formulas = queries * (width + value) + own * width + projected * bool(matrices)
+        plain = own * width + value * width + matrices + projected * (not matrices)
+        return queries * keys * _PAIR + formulas * _FORMULA + plain * _PLAIN
+
+    return of
+
+
 def render(trace: Trace) -> Iterator[bytes]:
     """The workbook in one piece. Raises UsageError where the trace has several heads."""
-    library = load()
+    load()
     _one_head([(block.address, head) for block in trace.attention for head in block.heads])
     head = _computed(trace)
-    out = io.BytesIO()
-    book = library.Workbook(out, {"in_memory": True})
-    book.set_properties({"created": _MADE})
-    _Writer(book).write(trace, head)
-    book.close()
-    yield out.getvalue()
-
-
-def load() -> Any:
-    """The package that writes; a ContentError with the command that installs it."""
-    try:
-        import xlsxwriter
-    except ImportError:
-        raise ContentError(sentence("xlsx.lacks"), sentence("xlsx.lacks_hint")) from None
-    return xlsxwriter
+    yield written(lambda book: _Writer(book).write(trace, head))
 
 
 def _one_head(heads: Sequence[tuple[Any, int]]) -> None:
@@ -148,16 +153,8 @@ def _computed(trace: Trace) -> Head:
     return head
 
 
-class _Writer:
-    """Writes sheets into a workbook. Text is always written as text, whatever it begins with."""
-
-    def __init__(self, book: Any) -> None:
-        self.book = book
-        quoted = {"quote_prefix": True}
-        self.text = book.add_format(quoted)
-        self.heading = book.add_format({**quoted, "bold": True, "bottom": 1})
-        self.title = book.add_format({**quoted, "bold": True})
-        self.formats: dict[tuple[str, bool], Any] = {}
+class _Writer(Book):
+    """Writes the sheets of a head."""
 
     def write(self, trace: Trace, head: Head) -> None:
         """The first sheet, the settings and the arrays."""
@@ -182,8 +179,8 @@ class _Writer:
         for row, (name, value) in enumerate(settings, TOP):
             self._cell(page, row, 0, name)
             for column in (1, 2):
-                self._number(page, row, column, -math.inf if value is None else value,
-                             self._format("", changes=column == 1))  # fmt: skip
+                self.number(page, row, column, -math.inf if value is None else value,
+                             self.format("", changes=column == 1))  # fmt: skip
             self._cell(page, row, 3, note(f"xlsx.setting_{name}"))
             self.book.define_name(name, f"={SETTINGS}!$B${row + 1}")
             if name == "attention_temperature":
@@ -193,20 +190,23 @@ class _Writer:
 
     def _sheet(self, sheet: Sheet) -> None:
         page = self.book.add_worksheet(sheet.name)
-        self._text(page, 0, 0, sheet.says, self.title)
-        self._text(page, 1, 0, sheet.corner, self.heading)
+        self.text(page, 0, 0, sheet.says, self.title)
+        self.text(page, 1, 0, sheet.corner, self.heading)
         for column, word in enumerate(sheet.columns, LEFT):
-            self._text(page, 1, column, word, self.heading)
-        form = self._format("0" if sheet.switch else _pattern(sheet), changes=not sheet.formula)
+            self.text(page, 1, column, word, self.heading)
+        form = self.format(
+            "0" if sheet.switch else pattern(sheet.values[:, : sheet.own], _DIGITS),
+            changes=not sheet.formula,
+        )
         for row, values in enumerate(sheet.values.tolist()):
-            self._text(page, TOP + row, 0, sheet.rows[row], self.text)
+            self.text(page, TOP + row, 0, sheet.rows[row], self.plain)
             for column, value in enumerate(values):
                 text = sheet.formula(row, column) if sheet.formula else ""
                 at = TOP + row, LEFT + column
                 if text:
-                    page.write_formula(*at, f"={text}", form, _shown(value))
+                    page.write_formula(*at, f"={text}", form, shown(value))
                 else:
-                    self._number(page, *at, value, form)
+                    self.number(page, *at, value, form)
         page.set_column(0, 0, 24)
         page.freeze_panes(TOP, LEFT)
         area = TOP, LEFT, TOP + len(sheet.values) - 1, LEFT + sheet.own - 1
@@ -220,44 +220,13 @@ class _Writer:
 
     def _cell(self, page: Any, row: int, column: int, cell: Cell) -> None:
         if isinstance(cell, Title):
-            self._text(page, row, column, cell.words, self.title)
+            self.text(page, row, column, cell.words, self.title)
         elif isinstance(cell, Link):
             page.write_url(row, column, f"internal:'{cell.sheet}'!A1", string=cell.sheet)
         elif isinstance(cell, Live):
-            page.write_formula(row, column, f"={cell.formula}", self._format("0.000"), cell.value)
+            page.write_formula(row, column, f"={cell.formula}", self.format("0.000"), cell.value)
         elif isinstance(cell, int | float):
-            form = self._format("0.000" if isinstance(cell, float) else "")
-            self._number(page, row, column, cell, form)
+            form = self.format("0.000" if isinstance(cell, float) else "")
+            self.number(page, row, column, cell, form)
         elif cell:
-            self._text(page, row, column, cell, self.text)
-
-    def _text(self, page: Any, row: int, column: int, words: Words, form: Any) -> None:
-        text = visible(str(words))
-        text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-        page.write_string(row, column, text, form)
-
-    def _number(self, page: Any, row: int, column: int, value: float, form: Any) -> None:
-        if math.isfinite(value):
-            page.write_number(row, column, value, form)
-        else:
-            page.write_string(row, column, _shown(value), form)
-
-    def _format(self, pattern: str, *, changes: bool = False) -> Any:
-        """How numbers look; what may be changed is marked."""
-        if (pattern, changes) not in self.formats:
-            look = {"num_format": pattern} if pattern else {}
-            look |= {"bg_color": "#FFF8DC"} if changes else {}
-            self.formats[pattern, changes] = self.book.add_format({**look, "align": "right"})
-        return self.formats[pattern, changes]
-
-
-def _shown(value: float) -> float | str:
-    """A number, or what stands for one that is none."""
-    return value if math.isfinite(value) else numbers.decimal(value, 0)
-
-
-def _pattern(sheet: Sheet) -> str:
-    """How many decimals a sheet shows; its cells hold all."""
-    sizes = np.abs(sheet.values[:, : sheet.own])
-    largest = float(sizes[np.isfinite(sizes)].max(initial=0))
-    return "0." + "0" * numbers.decimals(largest, _DIGITS)
+            self.text(page, row, column, cell, self.plain)

@@ -6,14 +6,14 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
-from attn_cli.errors import shorten
+from attn_cli.errors import bounded, shorten
 
 # The first one is that of documents, and of who has said nothing else.
 LANGUAGES = ("en", "zh")
 # The modules of each language, one for each part of what is said.
 PARTS = (
     "commands", "common", "compare", "cost", "embed", "exercise", "heads", "html", "inside", "lens",
-    "parts", "routing", "steps", "svg", "tokens", "trace", "views", "why", "xlsx",
+    "parts", "routing", "scan", "steps", "svg", "tokens", "trace", "views", "why", "xlsx",
 )  # fmt: skip
 _LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 
@@ -65,9 +65,9 @@ def sentence(key: str, /, **values: object) -> str:
 def in_english(said: object) -> str:
     """A remark as documents have it, whose bytes do not depend on who reads them."""
     if not isinstance(said, Note):
-        return str(said)
+        return bounded(str(said))
     filled = {name: in_english(v) if isinstance(v, Note) else v for name, v in said.values.items()}
-    return table(LANGUAGES[0])[said.key].format(**filled)
+    return bounded(table(LANGUAGES[0])[said.key].format(**filled))
 
 
 def helped(text: str) -> str:

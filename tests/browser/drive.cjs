@@ -1,6 +1,7 @@
 // Drives a browser for the tests: a request per line of standard input, an answer per line.
 // A request opens a page and takes steps on it; the answer has what they gave, and every word of the
 // console, every error and every address that was asked for.
+const fs = require("node:fs");
 const readline = require("node:readline");
 const [modules, executablePath] = process.argv.slice(2);
 const { chromium } = require(`${modules}/playwright-core`);
@@ -8,6 +9,10 @@ const axe = `${modules}/axe-core/axe.min.js`;
 
 const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+// When the second frame after the load event is due, in milliseconds since the page was asked for.
+const watch = `addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame(
+  () => { globalThis.drawnAt = performance.now(); })))`;
 
 const STEPS = {
   fill: (page, selector, value) => page.fill(selector, value),
@@ -21,6 +26,10 @@ const STEPS = {
       await page.waitForTimeout(25);
     }
   },
+  download: async (page, selector) => {
+    const [file] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
+    return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), "utf8") };
+  },
   axe: async (page) => {
     await page.addScriptTag({ path: axe });
     const { violations } = await page.evaluate("axe.run()");
@@ -28,19 +37,33 @@ const STEPS = {
   },
 };
 
-async function answer(browser, { path, scheme = "light", width = 1280, steps }) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 900 } });
-  const page = await context.newPage();
-  const found = { results: [], said: [], asked: [] };
-  page.on("console", (message) => found.said.push(message.text()));
-  page.on("pageerror", (error) => found.said.push(error.message));
-  page.on("request", (request) => found.asked.push(request.url()));
-  await page.goto(`file://${path}`);
-  for (const [name, ...rest] of steps) {
-    const result = await STEPS[name](page, ...rest);
-    if (name === "read" || name === "axe") found.results.push(result);
+const tabs = new Map(); // one for each look: a tab is dear, another page in it is not
+
+async function tab(browser, scheme, width) {
+  const look = `${scheme} ${width}`;
+  if (!tabs.has(look)) {
+    const viewport = { width, height: 900 };
+    const page = await (await browser.newContext({ colorScheme: scheme, viewport })).newPage();
+    await page.addInitScript(watch);
+    const found = { page, heard: null };
+    page.on("console", (message) => found.heard.said.push(message.text()));
+    page.on("pageerror", (error) => found.heard.said.push(error.message));
+    page.on("request", (request) => found.heard.asked.push(request.url()));
+    tabs.set(look, found);
   }
-  await context.close();
+  return tabs.get(look);
+}
+
+async function answer(browser, { path, scheme = "light", width = 1280, steps }) {
+  const own = await tab(browser, scheme, width);
+  const found = { results: [], said: [], asked: [] };
+  own.heard = found;
+  await own.page.goto(`file://${path}`);
+  for (const [name, ...rest] of steps) {
+    const result = await STEPS[name](own.page, ...rest);
+    if (["read", "axe", "download"].includes(name)) found.results.push(result);
+  }
+  await own.page.mouse.move(0, 0);
   return found;
 }
 

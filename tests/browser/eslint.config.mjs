@@ -1,5 +1,6 @@
 // For the modules of the page, from the root: eslint --config tests/browser/eslint.config.mjs
-const browser = ["document", "Node", "globalThis", "atob", "setTimeout", "clearTimeout"];
+const browser = ["document", "Node", "globalThis", "atob", "setTimeout", "clearTimeout",
+  "Blob", "URL"];
 const rules = {
   "constructor-super": "error", "eqeqeq": "error", "no-const-assign": "error",
   "no-dupe-args": "error", "no-dupe-keys": "error", "no-empty": "error", "no-eval": "error",

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from attn_cli import session
-from attn_cli.checkpoints.folder import open_folder, open_shards, read_json_object
+from attn_cli.checkpoints.folder import open_folder, open_shards
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
+from attn_cli.strict import read_json_object
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ONE, TWO, THREE = (f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3))
@@ -351,8 +352,8 @@ def test_a_config_that_is_no_file_is_refused_at_once(sharded, kind):
 
 def test_a_config_too_large_to_be_one_is_not_read(sharded):
     with (sharded / "config.json").open("wb") as file:
-        file.truncate(32_000_001)
-    assert "more than 32,000,000 bytes" in refusal(sharded)
+        file.truncate(16_000_001)
+    assert "more than 16,000,000 bytes" in refusal(sharded)
 
 
 def test_numbers_and_text_of_a_json_object_are_kept(tmp_path):

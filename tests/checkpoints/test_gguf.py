@@ -9,6 +9,24 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from gguf_bytes import (
+    ARRAY,
+    BOOL,
+    HUGE,
+    Q4_0,
+    Q8_0,
+    STRING,
+    U8,
+    U32,
+    U64,
+    aligned,
+    array,
+    entry,
+    tensor,
+    text,
+    whole,
+    word,
+)  # fmt: skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,50 +37,7 @@ from attn_cli.checkpoints.mapped import forget
 from attn_cli.errors import ContentError
 from measure import counted
 
-HUGE = 2**64 - 1
-U8, U32, BOOL, STRING, ARRAY, U64 = 0, 4, 7, 8, 9, 10
-F32, Q4_0, Q8_0 = 0, 2, 8
 READ = sorted(set(BY_NAME) - {"I8", "I16", "I32", "I64", "F64", "Q1_0", "Q8_1", "Q8_K"})
-
-
-def text(value: str | bytes) -> bytes:
-    raw = value.encode() if isinstance(value, str) else value
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def array(kind: int, count: int, items: bytes = b"") -> bytes:
-    return struct.pack("<IQ", kind, count) + items
-
-
-def entry(key: str | bytes, kind: int, value: bytes) -> bytes:
-    return text(key) + struct.pack("<I", kind) + value
-
-
-def word(key: str, value: str | bytes) -> bytes:
-    return entry(key, STRING, text(value))
-
-
-def tensor(name: str | bytes, dims: tuple[int, ...], kind: int = F32, offset: int = 0) -> bytes:
-    sizes = struct.pack(f"<I{len(dims)}Q", len(dims), *dims)
-    return text(name) + sizes + struct.pack("<IQ", kind, offset)
-
-
-def whole(
-    entries: tuple[bytes, ...] = (),
-    tensors: tuple[bytes, ...] = (),
-    data: bytes = b"",
-    *,
-    version: int = 3,
-    alignment: int = 32,
-) -> bytes:
-    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(entries))
-    head += b"".join(entries) + b"".join(tensors)
-    return head + bytes(-len(head) % alignment) + data
-
-
-def aligned(value: bytes, kind: int = U32) -> bytes:
-    return entry("general.alignment", kind, value)
-
 
 PAIR = (tensor("a", (8,)), tensor("b", (4, 2), offset=32))
 SMALL = whole(
@@ -199,8 +174,8 @@ def test_four_dimensions_and_none(path: Path) -> None:
 @pytest.mark.parametrize("alignment", [8, 64, 1 << 20])
 def test_other_alignments(path: Path, alignment: int) -> None:
     head = (aligned(struct.pack("<I", alignment)),)
-    data = bytes(alignment) + struct.pack("<f", 1.5)
-    tensors = (tensor("a", (1,), offset=alignment),)
+    data = struct.pack("<f", 2.5).ljust(alignment, b"\0") + struct.pack("<f", 1.5)
+    tensors = (tensor("b", (1,)), tensor("a", (1,), offset=alignment))
     file = opened(path, whole(head, tensors, data, alignment=alignment))
     assert file.tensors["a"].read().tolist() == [1.5]
 
@@ -360,6 +335,10 @@ MALFORMED = {
     "misaligned": (whole((), (tensor("a", (1,), offset=4),), bytes(64)), "misaligned offset 4"),
     "overlap": (
         whole((), (tensor("a", (9,)), tensor("b", (1,), offset=32)), bytes(64)), "tensor b overlaps"
+    ),
+    "hole": (
+        whole((), (tensor("a", (1,)), tensor("b", (1,), offset=64)), bytes(96)),
+        "a hole before tensor b",
     ),
     "same place": (whole((), (PAIR[0], tensor("b", (8,))), bytes(64)), "tensor b overlaps"),
     "offset": (whole((), (tensor("a", (1,), offset=HUGE - 31),), bytes(64)), "tensor a runs past"),

@@ -1,7 +1,6 @@
 """Two ways to run the command: inside this process, which is fast, and as a real process."""
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pytest
+from promises import PYTHON, controls, strict
 
 from attn_cli.cli import app
 from attn_cli.cli.streams import Streams
@@ -20,11 +20,6 @@ _UNSET = (
     "ATTN_DEBUG", "ATTN_MODEL", "ATTN_THREADS", "CLICOLOR_FORCE", "COLORTERM", "COLUMNS",
     "FORCE_COLOR", "LINES",
     "NO_COLOR", "PAGER", "PYTHONUNBUFFERED", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE",
-)  # fmt: skip
-# Words of Python and its libraries that no user should have to read.
-_PYTHON = (
-    "Traceback", "Errno", "Exception", "object at 0x", "NoneType", "codec", "could not convert",
-    "invalid literal", "Warning", "this should not have happened",
 )  # fmt: skip
 
 
@@ -52,34 +47,19 @@ class Result(NamedTuple):
         return [strict(line) for line in self.out.splitlines()]
 
 
-def strict(data: bytes | str) -> Any:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(data, parse_constant=refuse)
-
-
 def check(result: Result, terminal: bool = False, partial: bool = False) -> Result:
     """What is promised of every run, whatever it was asked; `partial`: 1 may come with results."""
     assert result.code in (0, 1, 2, 130, 141, 143), result
     if result.code and not (partial and result.code == 1):
         assert result.out == b"", result
         assert len(result.said.splitlines()) <= 3, result.said
-    for word in _PYTHON:
+    for word in PYTHON:
         assert word not in result.said, result.said
     allowed = "\n\x1b" if terminal else "\n"
-    if not result.out.startswith(b"PK\x03\x04"):
+    if not result.out.startswith((b"PK\x03\x04", b"PAR1")):
         assert not controls(result.text, allowed), controls(result.text, allowed)
     assert not controls(result.said), controls(result.said)
     return result
-
-
-def controls(text: str, allowed: str = "\n") -> list[str]:
-    """Characters that a screen would obey or hide instead of showing them."""
-    bad = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\xad\u061c\u200b\u200c\u200d"}
-    bad |= {*map(chr, range(0x200E, 0x2010)), *map(chr, range(0x2028, 0x202F)), "\ufeff"}
-    bad |= {*map(chr, range(0x2060, 0x2070))}
-    return [f"U+{ord(char):04X}" for char in text if char in bad and char not in allowed]
 
 
 class _Stream(io.BytesIO):

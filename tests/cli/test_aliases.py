@@ -148,7 +148,7 @@ def test_a_mistral_with_layer_types_is_read_as_the_reference_reads_it(attn, chan
     ("gemma-a", {"use_bidirectional_attention": True}, "use_bidirectional_attention is true"),
     ("granite-a", {"residual_multiplier": 0}, "residual_multiplier is 0, not a number above 0"),
     ("granite-a", {"logits_scaling": "8"}, "logits_scaling is '8', not a number above 0"),
-    ("helium-a", {"num_attention_heads": 2}, "o_proj.weight is 24 × 24, the config asks for"),
+    ("helium-a", {"num_attention_heads": 2}, "o_proj.weight is 24 × 24, its settings ask for"),
     ("arcee-a", {"hidden_act": "xielu"}, "hidden_act is 'xielu'"),
     ("cwm-a", {"sliding_window": None}, "sliding_window is missing"),
     ("cwm-a", {"layer_types": ["full_attention"]}, "layer_types is not a list of 2 words"),

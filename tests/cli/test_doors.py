@@ -218,6 +218,7 @@ def test_a_page_longer_than_the_screen_goes_through_the_pager(on_a_screen, page)
         (("trace", PROMPT, "--no-pager"), {"PAGER": UNTIL_HERE}, 24),
         (("trace", PROMPT), {"PAGER": ""}, 24),
         (("trace", PROMPT), {"PAGER": "cat"}, 24),
+        (("trace", PROMPT), {"PAGER": "false"}, 24),
         (("trace", PROMPT), {"PAGER": "no-such-pager -R"}, 24),
         (("trace", PROMPT), {"PAGER": "X=1 no-such-pager 2> /dev/null"}, 24),
         (("trace", PROMPT), {"PAGER": UNTIL_HERE}, 1000),

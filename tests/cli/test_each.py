@@ -62,7 +62,7 @@ def test_a_line_is_there_before_what_follows_it_is_read():
 
 def test_a_line_that_is_too_long_is_named_and_the_others_go_on(attn, monkeypatch):
     """Sixteen MiB of brackets would be twenty times that as lists."""
-    monkeypatch.setattr(prompts, "_LONGEST", 40)
+    monkeypatch.setattr("attn_cli.lines.LONGEST", 40)
     given = [json.dumps({"text": "the king", "x": [[]] * 20}), json.dumps({"text": "the queen"})]
     result = attn("trace", *EACH, *SHORT, stdin="\n".join(given).encode(), partial=True)
     assert result.code == 1

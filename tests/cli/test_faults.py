@@ -314,7 +314,7 @@ def test_an_empty_out_is_refused_and_a_dash_is_stdout(attn, tmp_path, monkeypatc
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["x.pdf", "x.parquet", "x.JSONN"])
+@pytest.mark.parametrize("name", ["x.pdf", "x.arrow", "x.JSONN"])
 def test_an_unknown_suffix_is_refused_unless_a_format_is_given(attn, tmp_path, name):
     path = tmp_path / name
     refused(attn("trace", PROMPT, "--out", path), 2, path.suffix, ".json .ndjson", ".npz", ".txt")

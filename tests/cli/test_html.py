@@ -30,12 +30,6 @@ def test_what_does_nothing_is_said(attn):
     assert "--step changes nothing here" in said and "--digits changes nothing here" in said
 
 
-def test_a_saved_document_is_no_page(attn):
-    document = attn("trace", "--json").out
-    found = attn("show", "--format", "html", stdin=document)
-    assert found.code == 2 and "attn show cannot write html" in found.said
-
-
 def test_many_prompts_are_no_page(attn):
     found = attn("trace", "--file", "-", "--each", "line", "--format", "html", stdin=b"a\nb\n")
     assert found.code == 2 and "html" in found.said

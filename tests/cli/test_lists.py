@@ -16,6 +16,8 @@ from attn_cli.cli.options import WhatIfOptions
 from attn_cli.views.formats import FORMATS
 from attn_cli.vocabulary import MASKS, WHAT_IFS
 
+# Those that a trace can be written in.
+OF_TRACE = [name for name, form in FORMATS.items() if not form.scans]
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PROMPT = "the greatest thinker in China is"
 USAGES = [word.usage for word in MASKS.values()]
@@ -68,7 +70,7 @@ def test_the_lists_need_the_standard_library_only():
 # --- formats -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", OF_TRACE)
 def test_every_suffix_chooses_its_format(attn, tmp_path, kind):
     expected = attn("trace", PROMPT, "--format", kind).out
     for suffix in (*FORMATS[kind].suffixes, *map(str.upper, FORMATS[kind].suffixes)):
@@ -86,6 +88,7 @@ def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, nam
     assert attn("trace", PROMPT, "--out", saved).code == 0
     others = {
         "train": training, "models": (), "cost": (), "compare": (PROMPT, PROMPT), "show": (saved,),
+        "scan": (corpus,),
     }  # fmt: skip
     asked = others.get(name, (PROMPT,))
     known = COMMANDS[name].formats
@@ -98,9 +101,9 @@ def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, nam
 
 
 def test_formats_are_named_in_help_hints_completion_and_readme(attn):
-    assert f"{', '.join(FORMATS)}." in flat(attn("trace", "--help"))
-    assert completed("trace", "--format", "") == list(FORMATS)
-    suffixes = [suffix for form in FORMATS.values() for suffix in form.suffixes]
+    assert f"{', '.join(OF_TRACE)}." in flat(attn("trace", "--help"))
+    assert completed("trace", "--format", "") == OF_TRACE
+    suffixes = [suffix for name in OF_TRACE for suffix in FORMATS[name].suffixes]
     said = attn("trace", PROMPT, "--out", "x.pdf").said
     assert sorted(re.findall(r"\.\w+", said.partition("hint: ")[2])) == sorted(suffixes)
     table = README.partition("| document | holds |")[2].partition("\n\n")[0]
@@ -113,6 +116,7 @@ def test_the_suffixes_that_people_have_typed_stay():
     assert suffixes == {
         ".txt": "table", ".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".csv": "csv",
         ".npz": "npz", ".svg": "svg", ".html": "html", ".htm": "html", ".xlsx": "xlsx",
+        ".parquet": "parquet",
     }  # fmt: skip
 
 
@@ -123,7 +127,7 @@ def test_with_each_line_ndjson_is_one_whole_document_to_a_line(attn):
     assert lines.out == attn(*asked, "json", stdin=b"the king\nthe queen\n").out
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", OF_TRACE)
 def test_notes_are_told_in_every_format(attn, kind):
     asked = ("trace", "the \u2603", "--format", kind)
     assert attn(*asked).said.startswith("note: not in the vocabulary of tiny")

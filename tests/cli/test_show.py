@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import workbooks
 from made_folders import made_folder
 
 from attn_cli.cli.commands import COMMANDS
@@ -547,3 +548,60 @@ def test_without_anything_to_show_it_says_what_to_type(attn, tmp_path):
     assert found.code == 2 and "attn trace --json | attn show" in found.said
     assert attn("show", tmp_path / "none.json").code == 1
     assert attn("show", tmp_path).code == 1
+
+
+# --- drawn formats -------------------------------------------------------------------------------
+
+DRAWN = (PROMPT, "--head", "1", "--parameters", "--json")
+
+
+def data_of(page):
+    return json.loads(re.search(r'type="application/json">(.*?)</script>', page)[1])
+
+
+def test_a_saved_trace_is_a_page_of_the_same_numbers(attn):
+    asked = ("the king is", "--layer", "all", "--head", "all")
+    for more in ((), ("--attention-temperature", "0.5", "--without-head", "1.2")):
+        plain = data_of(attn("trace", *asked, *more, "--format", "html").text)
+        saved = attn("trace", *asked, *more, "--parameters", "--after", "--json").out
+        found = data_of(attn("show", "--format", "html", stdin=saved).text)
+        for name in ("temperature", "mask_value", "sides", "masks", "changes", "what_if"):
+            assert found[name] == plain[name], name
+        for theirs, ours in zip(found["blocks"], plain["blocks"], strict=True):
+            for name in ("arrays", "out", "heads", "kv", "removed", "scale", "cap", "what_if"):
+                assert theirs[name] == ours[name], name
+        assert any("does not hold" in note for note in found["notes"]), found["notes"]
+
+
+def test_a_saved_trace_is_a_workbook_of_the_same_numbers_and_formulas(attn):
+    saved = attn("trace", *DRAWN).out
+    found = workbooks.read(attn("show", "--format", "xlsx", stdin=saved).out)
+    plain = workbooks.read(attn("trace", *DRAWN[:3], "--format", "xlsx").out)
+    for name in ("q", "k", "v", "scores", "scaled", "masked", "weights", "z", "head_output"):
+        cells = {at: (c.formula, c.value) for at, c in found[name].items()}
+        assert cells == {at: (c.formula, c.value) for at, c in plain[name].items()}, name
+
+
+def test_a_head_that_was_removed_stays_removed(attn):
+    asked = ("trace", PROMPT, "--head", "0,1", "--without-head", "0.1", "--step", "6")
+    page = attn(*asked).text
+    assert page.count("removed this head") == 1
+    shown = attn("show", "--step", "6", stdin=attn(*asked[:-2], "--json").out).text
+    assert shown.count("removed this head") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        (("--step", "5"), "html", "it lacks x, q, k, v, scores and"),
+        ((), "html", "it lacks w_o, from which html is made"),
+        (("--step", "5"), "xlsx", "it lacks x, q, k, v, scores and"),
+        (("--query", "1", "--parameters"), "html", "it lacks some queries or keys"),
+        (("--head", "0,1", "--parameters"), "xlsx", "one head of one layer"),
+        (("--step", "3"), "svg", "it lacks `weights` or `visible`"),
+    ],
+)
+def test_what_a_saved_trace_lacks_is_said(attn, options, kind, said):
+    run = attn("show", "--format", kind, stdin=attn("trace", PROMPT, *options, "--json").out)
+    assert (run.code, run.out) == (1, b"")
+    assert said in run.said

@@ -146,7 +146,9 @@ def test_an_interrupt_before_the_first_step_has_nothing_to_save(train, tmp_path,
         yield
 
     monkeypatch.setattr(loop, "train", broken)
-    assert (train("m").code, list((tmp_path / "m").iterdir())) == (130, [])
+    assert (train("m").code, (tmp_path / "m").exists()) == (130, False)
+    (tmp_path / "mine").mkdir()
+    assert (train("mine").code, list((tmp_path / "mine").iterdir())) == (130, [])
 
 
 @pytest.mark.parametrize(

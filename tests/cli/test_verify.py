@@ -1,5 +1,8 @@
 """`attn verify`: verdicts on the models that ship, on given files, and on what does not fit."""
 
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -73,3 +76,53 @@ def test_a_file_with_some_rows_and_columns_is_compared_with_those(attn, tmp_path
     result = attn("verify", PROMPT, "--against", str(file), "--json").json["result"]
     errors = {row["name"]: row["error"] for row in result["reference"]}
     assert errors["weights"] == errors["q"] == errors["k"] == errors["x"] == 0
+
+
+RESID = "blocks.0.hook_resid_pre"
+NO_REFERENCE = {
+    "nothing": ({}, "holds no arrays"),
+    "one number": ({"tokens": 5}, "holds another prompt"),
+    "other tokens": ({"tokens": [1.5] * 6}, "tokens holds numbers that are not whole"),
+    "objects": ({RESID: np.array([1, None], object)}, f"{RESID} holds Python objects"),
+    "complex": ({RESID: np.zeros((6, 32), complex)}, f"{RESID} holds complex numbers"),
+    "dates": ({RESID: np.zeros((6, 32), "M8[s]")}, f"{RESID} holds dates"),
+    "empty": ({RESID: np.zeros((6, 0))}, f"{RESID} is empty"),
+    "large": ({RESID: np.zeros((9999, 99))}, f"{RESID} holds 989,901 numbers, more than"),
+    "words": (
+        {RESID: np.zeros((6, 32)), "blocks.0.attn.heads": ["x"]}, "attn.heads holds text",
+    ),
+    "unknown": ({"blocks.0.attn.hook_patern": np.zeros(3)}, "'blocks.0.attn.hook_patern', which"),
+    "layer": ({"blocks.2.hook_resid_pre": np.zeros((6, 32))}, "'blocks.2.hook_resid_pre', which"),
+    "link": ({"../x": np.zeros(3)}, "'../x', which is no array of tiny"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_REFERENCE)
+@pytest.mark.parametrize("packed", [np.savez, np.savez_compressed])
+def test_what_no_reference_holds_is_refused_by_name(attn, tmp_path, name, packed):
+    arrays, said = NO_REFERENCE[name]
+    packed(tmp_path / "there.npz", **arrays)
+    refused = attn("verify", PROMPT, "--against", tmp_path / "there.npz")
+    assert refused.code == 1 and said in refused.said
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(attn, tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", **{RESID: np.zeros((1 << 12, 1 << 12), np.uint8)})
+    with zipfile.ZipFile(tmp_path / "bomb.npz") as archive:
+        assert archive.infolist()[0].compress_size < 1 << 17
+    tracemalloc.start()
+    assert (
+        "holds 16,777,216 numbers"
+        in attn("verify", PROMPT, "--against", tmp_path / "bomb.npz").said
+    )
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+def test_what_is_not_compared_is_told(attn, tmp_path):
+    file = tmp_path / "there.npz"
+    x = attn("trace", PROMPT, "--json").json["attention"][0]["arrays"]["x"]["values"]
+    np.savez(file, **{RESID: x, "blocks.1.mlp.hook_post": np.zeros(3), "hook_embed": [[1j]]})
+    result = attn("verify", PROMPT, "--against", file)
+    assert result.code == 0
+    assert "also holds what is not compared: blocks.1.mlp.hook_post, hook_embed\n" in result.said

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from attn_cli.maths import attention as steps
 from attn_cli.maths import cores, masks
-from attn_cli.maths.kept import Keep
+from attn_cli.maths.kept import Blocks, Keep
 from measure import row_error
 
 F32 = np.float32
@@ -492,16 +492,49 @@ def test_what_no_query_sees_poisons_neither(block):
         assert row_error(found.z, wanted.z) <= 1e-6
 
 
-def test_weights_that_no_query_of_a_block_could_have_are_never_written_to():
-    """So that half of a causal mask takes no memory where `zeros` gives untouched pages."""
-    q, k, v = drawn(6, queries=5)
-    keep = Keep(("weights",), zeros=lambda shape, dtype: np.full(shape, 9, dtype))
-    at = masks.looks(masks.causal, 0, 5, 5, 2)
-    found = steps.attend(q, k, v, masks.causal, keep=keep, at=at).weights
-    # Blocks of two queries: 0 and 1, 2 and 3, 4. Each writes up to its own last key.
-    last = [2, 2, 4, 4, 5]
-    assert all((found[:, i, end:] == 9).all() for i, end in enumerate(last))
-    assert all((found[:, i, :end] <= 1).all() for i, end in enumerate(last))
+SEEN_IN_BLOCKS = {
+    "causal": masks.causal,
+    "window": lambda at_Q, at_K: masks.window(at_Q, at_K, 150),
+    "both sides": masks.none,
+    "one that sees nothing": lambda at_Q, at_K: masks.causal(at_Q, at_K) & (at_Q != 300)[:, None],
+    "none that see anything": lambda at_Q, at_K: masks.none(at_Q, at_K) & False,
+}
+
+
+@pytest.mark.parametrize("visible", SEEN_IN_BLOCKS.values(), ids=SEEN_IN_BLOCKS)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("sink", [False, True])
+def test_weights_in_blocks_are_those_of_the_whole_array(visible, groups, sink):
+    rng = np.random.default_rng(groups)
+    q, k, v = normal(rng, 4, 400, 8), normal(rng, groups, 400, 8), normal(rng, groups, 400, 8)
+    more = {"sink": normal(rng, 4)} if sink else {}
+    whole = steps.attend(q, k, v, visible, keep=Keep(("weights",)), **more)
+    apart = steps.attend(q, k, v, visible, keep=Keep(("weights",), apart=True), **more)
+    assert isinstance(apart.weights, Blocks)
+    assert apart.weights.shape == whole.weights.shape
+    assert apart.weights.whole().tobytes() == whole.weights.tobytes()
+    assert apart.z.tobytes() == whole.z.tobytes()
+
+
+def test_blocks_of_a_causal_mask_hold_no_more_than_their_queries_see():
+    q, k, v = drawn(6, queries=640, keys=640)
+    keep = Keep(("weights",), apart=True)
+    found = steps.attend(q, k, v, masks.causal, keep=keep).weights
+    # Five blocks of 128 queries, which see 1, 2, … 5 times 128 keys.
+    assert found.nbytes == 3 * 128 * 128 * (1 + 2 + 3 + 4 + 5) * found.dtype.itemsize
+    assert found.whole() is found.whole()
+    assert not found.whole().flags.writeable
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_blocks_know_whether_all_of_their_numbers_are_finite(place):
+    arrays = drawn(6, queries=640, keys=640)
+    keep = Keep(("weights",), apart=True)
+    assert steps.attend(*arrays, masks.causal, keep=keep).weights.finite
+    arrays[place][0, -1] = np.nan
+    found = steps.attend(*arrays, masks.causal, keep=keep).weights
+    assert not found.finite
+    assert np.isnan(found.whole()).any()
 
 
 def test_queries_may_begin_before_the_last_positions():

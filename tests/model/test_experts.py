@@ -331,9 +331,9 @@ def test_what_holds_all_experts_is_named_as_files_of_the_type_do(tmp_path, name,
 
 def test_another_count_of_experts_in_the_file_is_refused(folder):
     found = refusal(folder(fused, num_local_experts=5))
-    assert "gate_up_proj is 6 × 128 × 32, the config asks for 5 experts" in found
+    assert "gate_up_proj is 6 × 128 × 32, its settings ask for 5 experts" in found
     found = refusal(folder(num_local_experts=5))
-    assert "mlp.gate.weight is 6 × 32, the config asks for 5 × 32" in found
+    assert "mlp.gate.weight is 6 × 32, its settings ask for 5 × 32" in found
 
 
 @pytest.mark.parametrize("shape", [(6, 32), (6, 127, 32), (6, 0, 32), (6, 128, 32, 1), (768, 32)])

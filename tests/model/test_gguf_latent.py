@@ -2,6 +2,7 @@
 converter writes them."""
 
 import re
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -210,6 +211,15 @@ def test_what_the_reference_has_no_number_for_is_refused(convert, name, change, 
     path, _ = convert(name, keys=keys)
     with pytest.raises(ContentError, match=message):
         session.load(path)
+
+
+@pytest.mark.parametrize("part", ["gate", "up", "down"])
+def test_experts_that_are_missing_have_the_files_own_name(convert, tmp_path, part):
+    path, _ = convert("deepseek-v3-a")
+    data, name = Path(path).read_bytes(), f"ffn_{part}_exps.weight".encode()
+    (tmp_path / "other.gguf").write_bytes(data.replace(name, name[:-1] + b"X", 1))
+    with pytest.raises(ContentError, match=rf"the tensor blk\.\d+\.{name.decode()} is missing"):
+        session.load(str(tmp_path / "other.gguf"))
 
 
 def test_layers_whose_kv_heads_differ_are_refused(convert):

@@ -134,7 +134,7 @@ def refused(base, adapter):
     ({"peft_type": "IA3"}, "peft_type is 'IA3' | attn knows LORA"),
     ({"r": 4}, "lora_A of the adapter is 3 × 13, the config and the model ask for 4"),
     ({"r": 0}, "r is 0, not a whole number from 1"),
-    ({"lora_alpha": float("inf")}, "is not strict JSON"),
+    ({"lora_alpha": float("inf")}, "lora_alpha is Infinity"),
     ({"lora_alpha": "8"}, "lora_alpha is '8', not a number above 0"),
     ({"rank_pattern": {"q_proj": "x"}}, "q_proj has no number above 0"),
     ({"target_modules": ["q_proj"]}, "the config does not name model.layers.0.mlp.down_proj"),

@@ -30,10 +30,23 @@ def test_opening_reads_no_tensor_at_all(golden_copy, monkeypatch, name):
     assert asked == []
 
 
-NO_NUMBERS = ('{"hidden_size": NaN}', '{"n_embd": NaN}', '{"a": Infinity}', '{"a": -Infinity}')
+NO_NUMBERS = {
+    '{"hidden_size": NaN}': "hidden_size is NaN", '{"b": 1, "a": Infinity}': "a is Infinity",
+    '{"a": {"b": [0, -Infinity]}}': "a.b[1] is -Infinity",
+    '{"a": NaN, "a": 1}': "a value is NaN",  # its key stands twice
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("text", [*NO_NUMBERS, "{", "[]", "7", ""])
+@pytest.mark.parametrize(("text", "said"), NO_NUMBERS.items())
+def test_the_key_of_what_is_no_number_is_named(golden_copy, text, said):
+    folder = golden_copy("llama-plain")
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ContentError) as caught:
+        session.load(str(folder))
+    assert caught.value.message.endswith(f"config.json: {said}, which JSON does not have")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "7", ""])
 def test_a_config_that_is_no_strict_json_object_is_refused(golden_copy, text):
     folder = golden_copy("llama-plain")
     (folder / "config.json").write_text(text)

@@ -206,6 +206,25 @@ def test_a_link_that_leaves_the_repository_is_refused(hub_store, folder_files, t
         session.load("a/b")
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "vocab.txt"])
+@pytest.mark.parametrize("to", ["itself", "nothing", "elsewhere", "pipe"])
+def test_ids_need_no_link_of_a_tokenizer(hub_store, folder_files, tmp_path, name, to):
+    snapshot = hub_store.add("a/b", folder_files)
+    path = snapshot / name
+    path.unlink(missing_ok=True)
+    if to == "pipe":
+        os.mkfifo(path)
+    else:
+        (tmp_path / "secret").write_text("{}")
+        places = {"itself": name, "nothing": "../../blobs/none", "elsewhere": tmp_path / "secret"}
+        path.symlink_to(places[to])
+    model = session.load("a/b")
+    assert session.trace(model=model, ids=[1, 2]).logits.size
+    # Beside a tokenizer.json vocab.txt is not read, and still may not lead elsewhere.
+    if name != "vocab.txt" or to != "pipe":
+        assert str(path) in model.tokenizer.problem
+
+
 @pytest.mark.parametrize("name", [
     "../a", "a/../b", "a/b@../../x", "/no/such", "a//b", "a/b/c", "a b", "a/b:", "-a/b",
     "a/b\n", "", "a/b@refs/../../../x", "a/..gguf", "é/b", "a" * 5000,
@@ -377,6 +396,25 @@ def test_blobs_of_the_first_versions_have_a_colon(ollama_store, gguf_bytes):
     ollama_store.add("tiny", gguf_bytes)
     (blob,) = [b for b in (ollama_store.root / "blobs").iterdir() if b.stat().st_size > 100]
     blob.rename(blob.with_name(blob.name.replace("-", ":")))
+    assert session.load("ollama:tiny").facts.layers == 1
+
+
+@pytest.mark.parametrize("what", ["blob", "manifest"])
+def test_a_link_that_leaves_the_store_is_refused(ollama_store, gguf_bytes, tmp_path, what):
+    path = ollama_store.add("tiny", gguf_bytes)
+    if what == "blob":
+        path = next(b for b in (ollama_store.root / "blobs").iterdir() if b.stat().st_size > 100)
+    elsewhere = path.rename(tmp_path / "elsewhere")
+    path.symlink_to(elsewhere)
+    with pytest.raises(ContentError, match="is a link that leaves the store"):
+        session.load("ollama:tiny")
+
+
+def test_a_store_whose_folders_are_links_is_read(ollama_store, gguf_bytes, tmp_path):
+    ollama_store.add("tiny", gguf_bytes)
+    for name in ("blobs", "manifests"):
+        (ollama_store.root / name).rename(tmp_path / name)
+        (ollama_store.root / name).symlink_to(tmp_path / name)
     assert session.load("ollama:tiny").facts.layers == 1
 
 

@@ -264,7 +264,7 @@ def refused(path: Path) -> ContentError:
     with pytest.raises(ContentError) as raised:
         read(path)
     assert str(path) in raised.value.message
-    for word in ("line", "column", "Error", "Errno", "invalid", "expected"):
+    for word in ("Error", "Errno", "invalid", "expected"):
         assert word not in raised.value.message
     return raised.value
 

@@ -1,5 +1,6 @@
 """Saved folders: ordinary when finished, resumable bit for bit while not, refused when unfit."""
 
+import errno
 import json
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 
 from attn_cli.checkpoints.safetensors import encode, open_safetensors
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.training import checkpoint, decoder, layers, loop, next_token
+from attn_cli.training import checkpoint, decoder, folder, layers, loop, next_token
 from attn_cli.training.objectives import OBJECTIVES
 from measure import logits_of
 
@@ -160,18 +161,99 @@ def test_a_state_of_other_tensors_is_refused(stopped, corpus, settings, name, ar
 
 def test_another_runs_settings_never_meet_this_runs_state(stopped, corpus, settings, monkeypatch):
     other = run_until(loop.start(replace(settings, seed=1), corpus), 2)
-    real = checkpoint.write_bytes
+    before, real = files(stopped), folder.write_bytes
 
-    def fail_on_settings(path, content):
+    def fail_on_settings(path, content, **more):
         if path.name == "training.json":
             raise ContentError("the disk is full")
-        real(path, content)
+        real(path, content, **more)
 
-    monkeypatch.setattr(checkpoint, "write_bytes", fail_on_settings)
+    monkeypatch.setattr(folder, "write_bytes", fail_on_settings)
     with pytest.raises(ContentError, match="disk is full"):
         checkpoint.save(stopped, other)
-    with pytest.raises(ContentError, match="no unfinished training"):
+    assert files(stopped) == before
+    assert checkpoint.resume(stopped, settings, corpus).step == 5
+
+
+def changed(stopped, name, change):
+    """The state of a folder with something done to the values of one array."""
+    path = stopped / "training.safetensors"
+    state = open_safetensors(path)
+    tensors = {key: np.array(state[key].read()) for key in state}
+    change(tensors[name].reshape(-1))
+    path.write_bytes(encode(tensors, {}))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(np.nan, "not finite: 1"), (np.inf, "not finite"), (-1.0, "its checksum differs")],
+)
+@pytest.mark.parametrize("name", ["parameter.wte.weight", "second.wte.weight"])
+def test_a_damaged_array_is_named_with_its_file(stopped, corpus, settings, name, value, words):
+    changed(stopped, name, lambda values: values.__setitem__(3, value))
+    with pytest.raises(ContentError) as refused:
         checkpoint.resume(stopped, settings, corpus)
+    said = refused.value.message
+    assert f"{stopped / 'training.safetensors'}: the array {name}" in said and words in said
+    assert "learning rate" not in said + refused.value.hint
+
+
+def test_no_flipped_bit_of_a_saved_training_goes_unseen(stopped, settings, corpus):
+    path = stopped / "training.json"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 7
+        path.write_bytes(damaged)
+        try:
+            checkpoint.resume(stopped, settings, corpus)
+        except (ContentError, UsageError):
+            continue
+        assert json.loads(damaged) == json.loads(whole)  # a blank between two keys
+
+
+def test_a_link_in_the_place_of_an_unfinished_save_is_not_followed(stopped, tmp_path_factory):
+    mine = tmp_path_factory.mktemp("mine")
+    (mine / "config.json").write_text("mine")
+    for name in (".attn-saving", ".attn-saved"):
+        (stopped / name).symlink_to(mine)
+        with pytest.raises(ContentError, match="not a directory"):
+            folder.recover(stopped)
+        (stopped / name).unlink()
+    assert (mine / "config.json").read_text() == "mine"
+
+
+def test_a_parameter_that_is_no_number_is_not_a_finished_model(corpus, settings):
+    run = loop.start(replace(settings, peak_learning_rate=1e300, steps=1), corpus)
+    with pytest.raises(UsageError, match="step 1: a parameter is no longer a number"):
+        list(loop.train(run))
+    assert (run.finished, loop.is_sound(run.state)) == (False, True)
+
+
+def test_what_is_interrupted_while_it_diverges_is_saved_as_it_was(tmp_path, corpus, settings):
+    run = run_until(loop.start(settings, corpus), 4)
+    good = run.state
+    spoilt = {name: array + np.inf for name, array in good.parameters.items()}
+    run.before, run.state = good, good._replace(step=5, parameters=spoilt)
+    assert checkpoint.rescue(tmp_path, run, KeyboardInterrupt()) is True
+    assert checkpoint.resume(tmp_path, settings, corpus).step == 4
+
+
+def test_a_second_training_into_a_folder_is_refused(tmp_path):
+    with folder.claimed(tmp_path / "m") as alone, pytest.raises(ContentError, match="another"):
+        assert alone
+        with folder.claimed(tmp_path / "m"):
+            pass
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_that_knows_no_locks_is_trained_in_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOTSUP, "")
+
+    monkeypatch.setattr(folder.fcntl, "flock", refuse)
+    with folder.claimed(tmp_path) as alone:
+        assert not alone
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, corpus, settings):
@@ -208,3 +290,26 @@ def test_without_a_watched_prompt_no_head_moves(corpus):
     parameters = decoder.initial(shape, np.random.default_rng(0))
     ordered = layers.order_heads(parameters, np.zeros((0, 0)), 4)
     assert all(ordered[name] is parameters[name] for name in parameters)
+
+
+@pytest.mark.parametrize("name", ["width", "layers", "context"])
+def test_settings_of_another_size_make_no_such_model(stopped, corpus, monkeypatch, name):
+    path = stopped / "training.json"
+    saved = json.loads(path.read_text())
+    most = {"width": 12288, "layers": 96, "context": 4096}[name]
+    saved["settings"][name] = most
+    del saved["sha256"]
+    path.write_text(json.dumps(saved | {"sha256": checkpoint._sha256(saved)}))
+    monkeypatch.setattr(checkpoint, "initial_state", lambda *_: pytest.fail("made"))
+    with pytest.raises(ContentError, match="does not hold this training's tensors"):
+        checkpoint.resume(stopped, checkpoint.saved_settings(stopped), corpus)
+
+
+@pytest.mark.parametrize("name", ["layers", "objective"])
+def test_a_long_value_of_a_setting_is_shortened(stopped, name):
+    path = stopped / "training.json"
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps(saved | {"settings": saved["settings"] | {name: "x" * 10**5}}))
+    with pytest.raises(ContentError) as refused:
+        checkpoint.saved_settings(stopped)
+    assert len(refused.value.message) < 400

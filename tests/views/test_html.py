@@ -126,7 +126,7 @@ def test_more_than_a_page_holds_is_refused_with_what_fits():
 def test_what_is_reckoned_is_what_a_page_has(monkeypatch):
     monkeypatch.setattr(payload, "plan", lambda trace: "length")
     trace = traced()
-    reckoned = budget.sizes(drawing(trace, 6))[1]
+    reckoned = budget.sizes(drawing(trace, 6)._replace(parameters=True))[1]
     assert abs(reckoned - len(page_of(trace))) < 0.2 * reckoned
 
 
@@ -143,6 +143,24 @@ def test_the_modules_are_javascript(tmp_path):
     assert "import " not in re.sub(r"//.*|/\*[\s\S]*?\*/", "", html.script())
     if shutil.which("node"):
         subprocess.run(["node", "--check", path], check=True)
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny-encoder", "tiny-translator"])
+def test_no_sentence_tells_of_what_only_a_terminal_can(model):
+    data = read(page_of(traced(model=model, stack="all", kind="all")))
+    told = [block["told"] for block in data["blocks"]] + data["next"] + data["opening"]
+    assert "--" not in json.dumps(told, ensure_ascii=False).replace("—", "")
+
+
+def test_parameters_are_there_where_they_leave_the_page_small_or_are_asked_for(monkeypatch):
+    plain = drawing(traced(), 6)
+    assert {"w_q", "key_x", "q_position"} <= html.needed(plain)
+    monkeypatch.setattr(budget, "_COMFORTABLE", budget.sizes(plain)[1] + 1000)
+    assert "w_q" not in html.needed(plain)
+    assert "w_q" in html.needed(plain._replace(parameters=True))
+    monkeypatch.setattr(budget, "BYTES", budget.sizes(plain)[1] + 1000)
+    with pytest.raises(ContentError):
+        html.needed(plain._replace(parameters=True))
 
 
 def test_masks_are_stored_once():

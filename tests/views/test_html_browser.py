@@ -11,6 +11,7 @@ from made_folders import made_folder
 
 from attn_cli import session, vocabulary
 from attn_cli.records import Trace
+from attn_cli.views.text import labels
 from measure import row_error
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -291,10 +292,110 @@ def test_one_token_and_many_work(shown):
     long = traced(ids=list(range(5, 105)))
     text = page_of(long)
     found, rows = shown(long, NUMBERS, ("read", "attn.numbers().weights[0].length"))
-    assert rows == 100 and len(found["z"]) == 64 and len(text) < 3_000_000
+    assert rows == 100 and len(found["z"]) == 100 and len(text) < 3_000_000
+    count, ends, pager = shown(
+        long,
+        ("read", "document.querySelectorAll('[data-name=weights] td').length"),
+        ("click", at("weights", 0, 0)),
+        ("press", "Control+Home"),
+        FOCUS,
+        ("read", "document.activeElement.closest('tr').cells[0].textContent + "
+                 "document.activeElement.textContent"),
+    )  # fmt: skip
+    assert count == 24 * 32 + 1 and ends == ["weights", 0, 0]
+    assert pager == f"{labels(long.prompt.labels)[0]}1.00"
     block = long.attention[0]
     weights = np.array(found["weights"], float)
-    assert row_error(weights, block.weights[0, 36:]) < 1e-5
+    assert row_error(weights, block.weights[0]) < 1e-5
+
+
+def test_a_large_grid_is_turned_by_buttons_and_walked_by_keys(shown):
+    trace = traced(ids=list(range(5, 105)))
+    weights, names = trace.attention[0].weights[0], labels(trace.prompt.labels)
+    own = ".grid:has([data-name=z])"
+    seen = ("read", f"[...document.querySelectorAll('{own} tbody th')].map(th => th.textContent)")
+    told = ("read", f"document.querySelector('{own} [role=status]').textContent")
+    steps = [seen, told, ("click", f"{own} .turn button"), seen, told,
+             ("click", at("z", 0, 0)), ("press", "ArrowUp"), seen]  # fmt: skip
+    last, where, before, there, half = shown(trace, *steps)
+    assert (last, where) == (names[76:], "rows 77–100 of 100")
+    assert (before, there) == (names[52:76], "rows 53–76 of 100")
+    assert half == names[40:64]
+    cell = ("read", "document.activeElement.textContent")
+    found = shown(trace, ("click", at("weights", 0, 0)), ("press", "Home"), cell,
+                  ("press", "PageUp"), cell, ("press", "Control+End"), cell)  # fmt: skip
+    wanted = [weights[76, 0], weights[52, 0], weights[99, 99]]
+    assert np.array(found, float) == pytest.approx(wanted, abs=0.0051)
+
+
+# The last number that each panel ends with, beside the number of its cell, wherever that is a sum.
+ENDS = (
+    "read",
+    """(() => { const found = []; const names = ["visible", "masked", "scaled", "bias",
+      "candidates", "experts", "weights",
+      "content_to_content", "content_to_position", "position_to_content"];
+    for (const cell of document.querySelectorAll("[role=grid] tbody td")) {
+      const { name } = cell.closest("table").dataset;
+      if (names.includes(name)) continue;
+      cell.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
+      const parts = [...document.getElementById("why").children].slice(2);
+      const told = parts.map((part) => part.textContent).join(" ");
+      const last = /(−?[0-9]+[.]?[0-9]*)[^0-9]*$/.exec(told);
+      found.push([name, cell.textContent, told.includes("Σ") || / = /.test(told) ? last[1] : null]);
+    } return found; })()""",
+)
+MADE = ("tiny", "llama-plain", "deberta-both", "bloom", "deepseek-v2-a", "hunyuan_v1_dense-a",
+        "qwen3-yarn", "falcon-a", "minicpm3-a", "t5-gelu")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_arithmetic_of_every_vector_ends_in_its_number(shown, name, tmp_path):
+    folder = GOLDEN / name
+    if name != "tiny" and not folder.exists():
+        folder = made_folder(tmp_path / name, name)
+    model = name if name == "tiny" else str(folder)
+    trace = traced(ids=IDS, model=model, stack="all", kind="all", layer="all")
+    last = len(trace.attention) - 1
+    (found,) = shown(trace, ("pick", "#layer", last), ENDS)
+    read = [(array, float(cell.replace("−", "-")), float(end.replace("−", "-")))
+            for array, cell, end in found if end is not None]  # fmt: skip
+    assert {"q", "k", "v", "z", "output"} <= {array for array, *_ in read}
+    assert [one for one in read if abs(one[1] - one[2]) > 0.0051] == []
+
+
+def test_what_a_document_does_not_say_of_a_model_is_not_guessed(shown):
+    trace = traced()
+    panel = ("read", "document.getElementById('why').innerText")
+    told = shown(
+        replace(trace, model=replace(trace.model, partial=True)),
+        ("hover", at("q", 5, 1)),
+        panel,
+        ("hover", at("output", 5, 1)),
+        panel,
+    )
+    assert "The document does not say how" in told[0] and "·W" not in told[0]
+    assert f"{trace.attention[0].output[5, 1]:.4f}".replace("-", "−") in told[1]
+    assert "head 3" in told[1]
+
+
+def test_experts_and_the_network_are_shown(shown, tmp_path):
+    folder = made_folder(tmp_path / "mixtral-a", "mixtral-a")
+    trace = traced(ids=IDS, model=str(folder), layer="all")
+    rows = (
+        "read",
+        "[...document.querySelectorAll('[data-name=experts] tbody tr')]"
+        ".map(row => [...row.cells].slice(1).map(cell => cell.textContent))",
+    )
+    network = ("read", "[...document.querySelectorAll('[data-name=mlp_output] tbody tr')]"
+                       ".map(row => row.cells[1].textContent)")  # fmt: skip
+    found, values = shown(trace, ("pick", "#layer", 1), rows, network)
+    of = trace.experts[1]
+    assert found == [
+        [f"{e}: {s:.2f}" for e, s in zip(*one, strict=True)]
+        for one in zip(of.chosen.tolist(), of.shares.tolist(), strict=True)
+    ]
+    wanted = trace.attention[1].arrays["mlp_output"][:, 0]
+    assert np.abs(np.array([v.replace("−", "-") for v in values], float) - wanted).max() < 0.006
 
 
 def test_words_of_a_step_are_those_of_the_terminal(shown):

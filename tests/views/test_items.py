@@ -7,8 +7,9 @@ import pytest
 
 import attn_cli
 from attn_cli import session, vocabulary
+from attn_cli.analysis.activations import read_reference
 from attn_cli.analysis.sample import Sampling
-from attn_cli.analysis.verify import read_reference, verify
+from attn_cli.analysis.verify import verify
 from attn_cli.opening.listing import Listed, Listing, contents, listing
 from attn_cli.views import heads, loss, mask, models, numbers, sample, table, trace
 from attn_cli.views import verify as verify_view
@@ -29,7 +30,7 @@ def pages():
     warm = Sampling(temperature=1.5)
     drawn = attn_cli.sample(model, prompt, warm, seed=1, draws=5, sweep=[0.5])
     settings = {"temperature": 1.5, "seed": 1, "draws": 5}
-    checked = verify(model, prompt, *read_reference(None, model, prompt))
+    checked = verify(model, prompt, *read_reference(None, model, prompt)[:2])
     return {
         "trace": trace.page(after, **EVERY),
         "heads": heads.page(before, attn_cli.heads(before)),

@@ -173,6 +173,23 @@ def test_a_mask_has_a_mark_where_it_changes():
     assert not any("newly" in line for line in words(same)) and "sees" in words(same)
 
 
+@pytest.mark.parametrize("count", [40, 150])
+def test_changes_of_a_large_mask_are_marked_with_patterns(count):
+    before = np.tri(count, dtype=bool)
+    after = before.copy()
+    after[9, :4], after[3, 20:22] = False, True
+    root = rendered([Picture([str(i) for i in range(count)], before, after)])
+    _, changed = squares(root)
+    paths = {one.get("fill"): one.get("d") for one in changed.iter(f"{SPACE}path")}
+    assert paths[panels.CHANGED["−"]].count("M") == 1 == paths[panels.CHANGED["+"]].count("M")
+    assert {"newly hidden", "newly opened"} <= {*words(root)}
+
+
+def test_axes_of_cross_attention_say_which_side_they_are():
+    item = Grids(NAMES, [0], np.full((1, 3, 3), 1 / 3), crosses=True)
+    assert "rows: queries (target)   columns: keys (source)" in " ".join(words(rendered([item])))
+
+
 # --- many cells ----------------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 """The workbook: its formulas give what attn computed, and follow what is changed."""
 
+import json
 import re
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 
@@ -14,6 +16,7 @@ from attn_cli.cli import app
 from attn_cli.maths.attention import attend
 from attn_cli.tokens.token import Token
 from attn_cli.views import xlsx
+from attn_cli.views.formats import Drawing
 from measure import row_error
 
 PROMPT = "the greatest thinker in China is"
@@ -242,9 +245,23 @@ def test_a_changed_query_moves_all_that_follows():
     assert row_error(of_head(wanted, "weights"), of_head(trace, "weights")) > 0.01
 
 
+SHEET = ("exercise", "--model", "pencil", "--seed", "7", "--quiet")
+
+
+def filled_sheet(attn):
+    """The workbook of a sheet with a number typed into each blank, one of which is wrong."""
+    data = attn(*SHEET, "--format", "xlsx")[1]
+    key = json.loads(attn(*SHEET, "--key", "--json")[1])["result"]["blanks"]
+    answers = {blank["number"]: blank["answer"] for blank in key} | {6: 24}
+    cells = workbooks.read(data)["exercise"].items()
+    places = {str(cell.value): at for at, cell in cells}
+    typed = {places[f"({number})"]: answer for number, answer in answers.items()}
+    return workbooks.changed(data, {"exercise": typed})
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not workbooks.SOFFICE, reason="apt-get install libreoffice-calc")
-def test_libreoffice_computes_the_same(tmp_path, golden_path, type_folder):
+def test_libreoffice_computes_the_same(attn, tmp_path, golden_path, type_folder):
     plain = traced()
     cases = {
         "query": (plain, {"q": {"D8": 3}}, after_query(plain)),
@@ -257,13 +274,19 @@ def test_libreoffice_computes_the_same(tmp_path, golden_path, type_folder):
         there = traced(str(path), ids=(5, 6, 7, 5, 9), next=False)
         cases[name] = there, {}, there
     files = {n: workbooks.changed(book(trace), cells) for n, (trace, cells, _) in cases.items()}
-    found = workbooks.recalculated(files, tmp_path)
+    found = workbooks.recalculated({**files, "exercise": filled_sheet(attn)}, tmp_path)
     for name, (_, _, wanted) in cases.items():
 
         def matrix(n, count, sheets=found[name]):
-            return workbooks.matrix(sheets[n], count)
+            return workbooks.saved_matrix(sheets[n], count)
 
         assert max(errors(wanted, matrix).values()) < 1e-5, name
+    # The sheet of answers is what is checked: (6) is not scaled, the others are right.
+    code, out, _ = attn(*SHEET, "--check", found["exercise"]["answers"], "--json")
+    marks = json.loads(out)["result"]["marks"]
+    assert code == 1
+    assert [mark["verdict"] for mark in marks] == ["right"] * 5 + ["wrong"] + ["right"] * 2
+    assert marks[5]["mistakes"] == ["not_scaled"]
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -350,3 +373,40 @@ def test_a_step_changes_nothing_and_is_said_to(attn):
     code, data, said = attn("trace", PROMPT, "--step", 5, "--format", "xlsx")
     assert (code, data) == (0, attn("trace", PROMPT, "--format", "xlsx")[1])
     assert said == b"note: --step changes nothing here: xlsx is written in full\n"
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "parameters"),
+    [("tiny", 36, False), ("random:layers=1,heads=2,model_width=96", 4, True)],
+)
+def test_what_a_workbook_takes_is_known_before(monkeypatch, model, tokens, parameters):
+    if not parameters:
+        monkeypatch.setattr(xlsx, "MOST_PARAMETERS", 0)
+    arrays = {"arrays": xlsx._KEPT} if not parameters else {}
+    trace = traced(model, ids=tuple(5 + n % 20 for n in range(tokens)), next=False, **arrays)
+    (block,) = trace.attention
+    at = block.address
+    shown = {at[:2]: (block.queries, block.keys)}
+    drawing = Drawing(trace.model, trace.prompt, (at,), {}, shown, parameters, after=False)
+    tracemalloc.start()
+    try:
+        book(trace)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert xlsx.weight(drawing)({at.stack: tokens}) == pytest.approx(peak, rel=0.2)
+
+
+def test_a_workbook_that_needs_too_much_is_refused_with_what_fits(attn):
+    ids = ",".join(str(5 + n % 20) for n in range(60))
+    asked = ("trace", "--format", "xlsx", "--max-memory", "16MiB", "--no-next", "--ids")
+    code, out, said = attn(*asked, ids)
+    assert (code, out) == (1, b"")
+    assert b"reading 60 tokens and writing the result takes" in said
+    fits = int(re.search(rb"a prompt of (\d+) tokens", said)[1])
+    assert 40 < fits < 60
+    for count, code in ((fits, 0), (fits + 1, 1)):
+        assert attn(*asked, ",".join(ids.split(",")[:count]))[0] == code

@@ -15,6 +15,7 @@ import numpy as np
 from attn_cli.checkpoints.floats import FLOATS
 from attn_cli.checkpoints.packed.modules import Format, Module, Rows, scales, values
 from attn_cli.checkpoints.tensor import Tensor
+from attn_cli.errors import shorten
 
 _STATE = ".weight.quant_state.bitsandbytes__"
 _KINDS = ("nf4", "fp4")
@@ -93,7 +94,7 @@ def _shape(module: Module, state: dict[str, Any]) -> tuple[int, int]:
 
 def _size(module: Module, state: dict[str, Any], key: str, known: tuple[int, ...]) -> int:
     if state.get(key) not in known or type(state[key]) is not int:
-        what = f"{module.name}: the {key} of its quant_state is {state.get(key)!r}"
+        what = f"{module.name}: the {key} of its quant_state is {shorten(repr(state.get(key)))}"
         raise module.error(what, f"attn knows {', '.join(map(str, known))}")
     return state[key]
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-from attn_cli import vocabulary
 from attn_cli.errors import ContentError
 from attn_cli.records import Trace
 from attn_cli.views.formats import Drawing
@@ -19,10 +19,13 @@ from attn_cli.words import grouped, language, sentence, table
 
 # In the order in which they need one another.
 MODULES = (
-    "numbers", "attention", "words", "state", "dom", "grid", "why", "steps", "ending", "main",
+    "numbers", "attention", "words", "state", "dom", "grid", "why", "made", "steps", "ending",
+    "main",
 )  # fmt: skip
 _IMPORT = re.compile(r'^import (?:\* as )?(\w+|\{[^}]*\})\s+from "\./(\w+)\.mjs";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:function|class|const) (\w+))", re.MULTILINE)
+# Without these in a saved trace there is no page of it.
+NEEDED = frozenset({"x", "q", "k", "v", "scores", "scaled", "visible", "weights", "z", "w_o"})
 # A sentence's key, or how those of several begin.
 _KEYS = re.compile(r'"([a-z_]+\.[a-z0-9_]+)"|`([a-z]+\.[a-z0-9_]+_)\$\{')
 
@@ -31,9 +34,7 @@ def needed(drawing: Drawing) -> frozenset[str]:
     """The arrays that the page takes. Raises ContentError for what would be too large."""
     tokens, size = budget.sizes(drawing)
     if tokens <= budget.TOKENS and size <= budget.BYTES:
-        return vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {
-            "w_o", "b_o", "mlp_output",
-        }  # fmt: skip
+        return budget.SHOWN_ALWAYS | (budget.LEARNED if budget.explains(drawing) else frozenset())
     counted = grouped(tokens, "page.tokens_one", "page.tokens_many")
     words = {"tokens": counted, "size": budget.megabytes(size)}
     most = {"most": budget.megabytes(budget.BYTES), "most_tokens": f"{budget.TOKENS:,}"}
@@ -44,32 +45,37 @@ def needed(drawing: Drawing) -> frozenset[str]:
 
 def render(trace: Trace) -> Iterator[bytes]:
     """The page in pieces."""
-    before, between, after = re.split(r"<!-- (?:data|script) -->\n", _file("page.html"))
-    before = before.replace('lang="en"', f'lang="{language()}"', 1)
-    before = before.replace("<!-- noscript -->", sentence("html.noscript"), 1)
-    yield before.replace("/* style */", _file("page.css")).encode()
+    page = file("page.html").replace("<!-- noscript -->", sentence("html.noscript"), 1)
+    page = page.replace("/* style */", file("page.css"), 1)
+    yield from whole(page, {**payload.data(trace), "words": _sentences()}, script())
+
+
+def whole(page: str, data: Any, script: str) -> Iterator[bytes]:
+    """A page in pieces: its `data` and its script stand where comments say so."""
+    before, between, after = re.split(r"<!-- (?:data|script) -->\n", page)
+    yield before.replace('lang="en"', f'lang="{language()}"', 1).encode()
     yield b'<script id="data" type="application/json">'
-    yield embedded({**payload.data(trace), "words": _sentences()})
+    yield embedded(data)
     yield f"</script>{between}<script>\n".encode()
-    yield f'"use strict";\n{script()}'.encode()
+    yield f'"use strict";\n{script}'.encode()
     yield f"</script>\n{after}".encode()
 
 
 @cache
-def script() -> str:
+def script(modules: tuple[str, ...] = MODULES) -> str:
     """The modules as one script: each a function's result, which those after it take names from."""
-    return "\n".join(map(_module, MODULES))
+    return "\n".join(map(_module, modules))
 
 
 def _module(name: str) -> str:
-    source = _IMPORT.sub(r"const \1 = \2_;", _file(f"{name}.mjs"))
+    source = _IMPORT.sub(r"const \1 = \2_;", file(f"{name}.mjs"))
     exports = ", ".join(_EXPORT.findall(source))
     return f"const {name}_ = (() => {{\n{_EXPORT.sub('', source)}return {{ {exports} }};\n}})();"
 
 
 def keys() -> frozenset[str]:
     """The sentences that the page names."""
-    named = _KEYS.findall(script() + _file("page.html"))
+    named = _KEYS.findall(script() + file("page.html"))
     starts = tuple(start for _, start in named if start)
     return frozenset(key for key, _ in named if key) | {
         key for key in table(language()) if starts and key.startswith(starts)
@@ -82,5 +88,6 @@ def _sentences() -> dict[str, str]:
     return {key: known[key] for key in sorted(keys() & known.keys())}
 
 
-def _file(name: str) -> str:
+def file(name: str) -> str:
+    """One of the files that pages are put together from."""
     return files(__package__).joinpath(name).read_text("utf-8")

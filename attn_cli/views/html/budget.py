@@ -1,14 +1,14 @@
 """How large a page is, and how much of its vectors it can hold."""
 
-from collections.abc import Iterable
 from math import prod
 
+from attn_cli import vocabulary
 from attn_cli.records import Address, Facts, Prompt, Trace
 from attn_cli.views.formats import Drawing
 
 BYTES, TOKENS = 15_000_000, 1024  # at most
 _COMFORTABLE = 3_000_000  # up to which vectors are float32
-_OWN = 70_000  # the page without its numbers
+_OWN = 96_000  # the page without its numbers
 _TOKEN = 60  # for its names
 _FLOAT = 4 * 4 / 3  # bytes in base64
 # What the page computes from, by its axes; the other arrays are shown as they are.
@@ -17,9 +17,14 @@ COMPUTED_FROM = (
 )  # fmt: skip
 # Vectors that are shown in their step, and not computed from.
 SHOWN = (
-    "token_embedding", "position_embedding", "type_embedding", "x", "normed", "q_latent",
-    "kv_latent", "q_unrotated", "k_unrotated", "output",
+    "token_embedding", "position_embedding", "type_embedding", "x", "key_x", "normed", "q_latent",
+    "kv_latent", "q_unrotated", "k_unrotated", "output", "mlp_output",
 )  # fmt: skip
+# What was learned: it stands in a page that it leaves small, or where it was asked for.
+SHOWN_ALWAYS = vocabulary.DEFAULT_ARRAYS | vocabulary.EMBEDDING_PARTS | vocabulary.LATENTS | {
+    "key_x", "w_o", "b_o", "mlp_output",
+}  # fmt: skip
+LEARNED = (vocabulary.PARAMETERS - {"w_o"}) | vocabulary.OF_DISTANCES
 
 
 def megabytes(size: float) -> str:
@@ -31,14 +36,21 @@ def sizes(drawing: Drawing) -> tuple[int, float]:
     """The most tokens of a side, and the least bytes of the page."""
     sides = [drawing.prompt.sides(at.stack, at.kind) for at in drawing.blocks]
     most = max(len(side.tokens) for pair in sides for side in pair)
-    return most, _size(drawing.model, drawing.prompt, drawing.blocks, drawing.heads)
+    return most, _size(drawing, drawing.prompt, parameters=drawing.parameters)
 
 
-def _size(facts: Facts, prompt: Prompt, blocks: Iterable[Address], heads: dict) -> float:
+def explains(drawing: Drawing) -> bool:
+    """Whether the page also holds what was learned."""
+    return drawing.parameters or _size(drawing, drawing.prompt, parameters=True) <= _COMFORTABLE
+
+
+def _size(drawing: Drawing, prompt: Prompt, *, parameters: bool) -> float:
+    facts, blocks, heads = drawing.model, drawing.blocks, drawing.heads
     total, masks = _OWN, 0.0
     for at in blocks:
         queries, keys = (len(side.tokens) for side in prompt.sides(at.stack, at.kind))
         total += _FLOAT * _block(facts, at, len(heads[at.stack]), queries, keys)
+        total += _FLOAT * _learned(facts, at, len(heads[at.stack])) * parameters
         masks = max(masks, queries * keys / 6)
     return total + masks + _TOKEN * len(prompt.tokens)
 
@@ -53,13 +65,20 @@ def _block(facts: Facts, at: Address, heads: int, queries: int, keys: int) -> in
     return found + grids * heads * queries * keys
 
 
+def _learned(facts: Facts, at: Address, heads: int) -> int:
+    """About how many numbers make queries, keys and values."""
+    shared = -(-heads // facts.group_of(at.stack))
+    own = heads * facts.head_width + shared * (facts.head_width + facts.of_values)
+    return facts.model_width * (own + facts.q_latent + facts.kv_latent)
+
+
 def fitting(drawing: Drawing) -> int:
     """How many tokens would fit with the same layers and heads; 0 if not even two."""
 
     def fits(tokens: int) -> bool:
         read = drawing.prompt.tokens[:1] * tokens
         prompt = _of(drawing.prompt, read)
-        return _size(drawing.model, prompt, drawing.blocks, drawing.heads) <= BYTES
+        return _size(drawing, prompt, parameters=drawing.parameters) <= BYTES
 
     low, high = 0, TOKENS
     while low < high:
@@ -80,7 +99,7 @@ def plan(trace: Trace) -> str:
     least = wide = maps = 0.0
     for block in trace.attention:
         for name, values in block.arrays.items():
-            if name in COMPUTED_FROM:
+            if name in COMPUTED_FROM or name in LEARNED:
                 least += prod(values.shape)
             elif name == "w_o":
                 maps += values.size

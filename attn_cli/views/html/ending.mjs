@@ -44,19 +44,61 @@ function candidates(entry) {
   const grid = new Grid("candidates", say("html.candidates"), names, columns, { show: (i, j) => {
     const title = say("html.candidate", { token: names[i], column: columns[j] });
     const told = ended && j === 0 && i < rows.length;
-    why.tell(title, told ? why.logit(entry, numbersOf(entry.final), numbersOf(entry.vectors), i)
-      : [paragraph(say("html.share"))]);
+    const [final, vectors] = [entry.final, entry.vectors].map((one) => one && numbersOf(one));
+    if (told) why.tell(title, why.logit(entry, final, vectors, i));
+    else why.tell(title, ended ? why.shareOf(entry, i, j) : [paragraph(say("html.share"))]);
   } });
-  grid.fill(values.map((line) => line.map((value) => value ?? NaN)));
-  values.forEach((line, i) => line.forEach((value, j) => {
-    grid.cells[i][j].textContent = value === null ? "" : writers[j](value);
-  }));
+  grid.fill((i) => values[i], { text: (value, i, j) => (value === null ? "" : writers[j](value)) });
   return grid.node;
+}
+
+/** What the layer's feed-forward network gives. */
+function network() {
+  const array = block().vectors.mlp_output;
+  if (!array) return [];
+  const values = numbersOf(array);
+  const [count, width] = array.length ? [array.shape.at(-1), 1] : array.shape;
+  const columns = array.length ? [say("column.length")]
+    : Array.from({ length: width }, (_, i) => i);
+  const names = side().queries.slice(0, count);
+  const row = (i) => values.subarray(i * width, (i + 1) * width);
+  const marks = block().what_if.includes("mlp_output") ? ` · ${say("html.what_if")}` : "";
+  const grid = new Grid("mlp_output", `mlp_output${marks} · ${say("html.tokens")}`, names, columns,
+    { show: (i, j) => {
+      const cell = { name: "mlp_output", token: names[i], column: columns[j],
+        value: number(row(i)[j]) };
+      why.tell(say("html.entry", cell),
+        [paragraph(say(array.length ? "html.lengths" : "html.of_mlp_output"))]);
+    } }, [state.query, 0]);
+  grid.fill(row, { marked: state.query });
+  return [grid.node];
+}
+
+/** Which experts the tokens of the layer were sent to. */
+function routing() {
+  const { routing: told } = data();
+  const own = told?.layers[`${block().stack}.${block().layer}`];
+  if (!own) return [];
+  const names = own.queries.map((query) => told.names[query]);
+  const [chosen, shares] = [own.chosen, own.shares].map(numbersOf);
+  const used = own.chosen.shape[1];
+  const columns = Array.from({ length: used }, (_, i) => say("html.choice", { rank: i + 1 }));
+  const row = (i) => Array.from(shares.subarray(i * used, (i + 1) * used));
+  const write = column(Array.from(shares), 2);
+  const pair = (i, j, value) => say("routing.pair",
+    { expert: chosen[i * used + j], share: write(value) });
+  const grid = new Grid("experts", own.title, names, columns, { show: (i, j) => {
+    const words = { token: names[i], expert: chosen[i * used + j], share: write(row(i)[j]) };
+    why.tell(say("html.expert", words), [paragraph(say("html.expert_share", words))]);
+  } }, [own.queries.indexOf(state.query), 0]);
+  grid.fill(row, { marked: own.queries.indexOf(state.query),
+    text: (value, i, j) => pair(i, j, value) });
+  return [el("h3", {}, told.title), ...told.said.map(paragraph), grid.node, paragraph(own.used)];
 }
 
 /** The section behind the six steps. */
 export function ending() {
-  const parts = [el("h2", {}, say("html.ending")), ...stream()];
+  const parts = [el("h2", {}, say("html.ending")), ...stream(), ...network(), ...routing()];
   for (const entry of data().next) {
     const mark = entry.what_if ? ` · ${say("html.what_if")}` : "";
     parts.push(el("h3", {}, entry.said.title + mark), ...entry.said.plain.map(paragraph));
@@ -69,7 +111,3 @@ export function ending() {
   return parts;
 }
 
-/** The length of the followed query's pull, where a number says it all. */
-export function lengths(found) {
-  return number(found.pull.length, 2);
-}

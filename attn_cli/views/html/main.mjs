@@ -13,6 +13,7 @@ const steps = new Steps(at("steps"), { onFlip: (query, key) => {
   flip(query, key);
   changed();
 } });
+const SHORT = 8; // tokens that need no room to scroll
 let waiting = 0;
 
 function options(select, names, own) {
@@ -115,7 +116,9 @@ function labelled() {
   document.title = at("title").textContent;
   at("model").textContent = say("html.model", model);
   at("texts").replaceChildren(...data().texts.map((tokens) => (
-    el("ol", { class: "tokens" }, tokens.map((text) => el("li", {}, text)))
+    el("ol", tokens.length > SHORT
+      ? { class: "tokens many", tabindex: "0", "aria-label": say("html.all_tokens") }
+      : { class: "tokens" }, tokens.map((text) => el("li", {}, text)))
   )));
   at("opening").replaceChildren(...data().opening.map(paragraph));
   at("notes").replaceChildren(...[...data().what_if, ...data().notes].map(paragraph));

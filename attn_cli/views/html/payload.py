@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from attn_cli import __version__, vocabulary
+from attn_cli.errors import bounded
 from attn_cli.notes import place
 from attn_cli.records import Attention, Ending, Prediction, Prompt, Trace
 from attn_cli.views import numbers
 from attn_cli.views import trace as page
+from attn_cli.views.html import learned
 from attn_cli.views.html.budget import COMPUTED_FROM, SHOWN, plan
 from attn_cli.views.html.embedding import array
 from attn_cli.views.items import Say, StepTitle, what_ifs
@@ -22,6 +24,7 @@ _STREAM = ("attention", "cross", "middle", "mlp", "inner", "convolution", "x")
 # Values of a sentence that is about one query or one head, and so not about the whole block.
 _OF_ONE = frozenset({"query", "slope", "sink", "share"})
 _OF_CHANGES = ("mask.", "sum.pull", "sum.removed", "softmax.", "scale.value")
+_TYPED = ("norm.hidden", "project.hidden", "project.hidden_bias")
 _LITTLE, _LEAST = 1e-14, 1e-30
 _PREDICTIONS = page.MOST_PREDICTIONS
 
@@ -44,7 +47,8 @@ def data(trace: Trace) -> dict[str, Any]:
         "blocks": [_block(trace, block, told, masks) for block in trace.attention],
         "masks": masks.found,
         "next": list(_predictions(trace)),
-        "notes": [visible(str(said)) for said in trace.notes],
+        "routing": learned.routing(trace),
+        "notes": [visible(bounded(str(said))) for said in trace.notes],
     }
 
 
@@ -59,6 +63,7 @@ def _model(trace: Trace) -> dict[str, Any]:
         "head_width": facts.head_width,
         "stack": facts.stack,
         "vocabulary": facts.vocabulary,
+        **learned.facts(facts),
         "terms": [n for n in vocabulary.TERMS if n in trace.attention[0].arrays],
     }
 
@@ -114,6 +119,9 @@ def _block(trace: Trace, block: Attention, told: str, masks: _Masks) -> dict[str
         "layer": block.layer,
         "name": str(place(trace.model, block)),
         "heads": list(block.heads),
+        "crosses": block.address.crosses,
+        "first": not block.layer,
+        "every": len(block.heads) == trace.model.heads_of(block.stack),
         "kv": [block.kv_heads.index(head // group) for head in block.heads],
         "removed": list(block.removed),
         "rows": rows,
@@ -124,6 +132,7 @@ def _block(trace: Trace, block: Attention, told: str, masks: _Masks) -> dict[str
         "arrays": stored,
         "out": _out(arrays["w_o"], told),
         "vectors": {n: _vectors(arrays[n], told) for n in SHOWN if n in arrays},
+        **learned.of_block(trace, block, told),
         "stream": _stream(trace, block),
         "told": _told(trace, block),
     }
@@ -193,11 +202,21 @@ def _sentences(words: Note) -> Iterator[Note]:
 
 
 def _of_mask(said: Note) -> bool:
-    return said.key.startswith("mask.") and said.key not in ("mask.what", "mask.infinite")
+    apart = ("mask.what", "mask.infinite", "mask.layout")
+    return said.key.startswith("mask.") and said.key not in apart
 
 
 def _words(said: Note) -> str:
-    return numbers.in_words(said, 2)
+    return numbers.in_words(_without_options(said), 2)
+
+
+def _without_options(said: Any) -> Any:
+    """A remark without what is there for who types in a terminal."""
+    if not isinstance(said, Note):
+        return said
+    if said.key in _TYPED:
+        return ""
+    return Note(said.key, {name: _without_options(value) for name, value in said.values.items()})
 
 
 def _predictions(trace: Trace) -> Iterator[dict[str, Any]]:
@@ -235,6 +254,8 @@ def _ending(end: Ending, found: Prediction) -> dict[str, Any]:
         "final": array(end.final),
         "vectors": array(end.vectors),
         "biases": end.biases.tolist(),
+        "top": float(end.top),
+        "total": float(end.total),
         "powers": [*powers, end.share * end.total],
         "others": {
             "text": sentence("column.others", count=numbers.count(end.others)),

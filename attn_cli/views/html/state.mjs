@@ -4,7 +4,6 @@ import { decode, real } from "./numbers.mjs";
 import { attend } from "./attention.mjs";
 import { data } from "./words.mjs";
 
-const WINDOW = 64; // queries, and keys, that a grid shows at once
 const decoded = new Map();
 
 export const state = { block: 0, place: 0, query: 0, temperature: null, scale: null,
@@ -30,8 +29,8 @@ function part(array, place) {
   return values.subarray(place * size, (place + 1) * size);
 }
 
-/** The chosen head: its arrays, and what they are computed with. */
-export function head() {
+/** A head of the chosen block: its arrays, and what they are computed with. */
+export function headAt(place) {
   const of = block();
   const { q, k, v, bias, sink } = of.arrays;
   const names = ["content_to_position", "position_to_content"];
@@ -42,21 +41,26 @@ export function head() {
     keys: k.shape[1],
     width: q.shape[2],
     value: v.shape[2],
-    q: part(q, state.place),
-    k: part(k, of.kv[state.place]),
-    v: part(v, of.kv[state.place]),
-    terms: terms.map((name) => ({ name, values: part(of.arrays[name], state.place) })),
-    bias: bias ? part(bias, state.place) : null,
-    sink: sink ? numbersOf(sink)[state.place] : null,
+    q: part(q, place),
+    k: part(k, of.kv[place]),
+    v: part(v, of.kv[place]),
+    terms: terms.map((name) => ({ name, values: part(of.arrays[name], place) })),
+    bias: bias ? part(bias, place) : null,
+    sink: sink ? numbersOf(sink)[place] : null,
     mask: numbersOf(data().masks[of.mask]),
     hidden: hidden === null ? -Infinity : Math.fround(hidden),
     cap: of.cap,
     scale: real(of.scale),
     whole: of.out.whole,
     model: of.out.shape[2],
-    out: part(of.out, state.place),
-    removed: of.removed.includes(of.heads[state.place]),
+    out: part(of.out, place),
+    removed: of.removed.includes(of.heads[place]),
   };
+}
+
+/** The chosen head. */
+export function head() {
+  return headAt(state.place);
 }
 
 /** The settings that the weights are computed with. */
@@ -89,20 +93,11 @@ export function flip(query, key) {
   if (!state.flips.delete(cell)) state.flips.set(cell, true);
 }
 
-function around(count, at) {
-  const first = Math.max(0, Math.min(at - WINDOW / 2, count - WINDOW));
-  return Array.from({ length: Math.min(count, WINDOW) }, (_, i) => first + i);
-}
-
-/** The places of the queries, and the keys, that grids show: near the followed query. */
-export function shown() {
-  const { rows } = block();
-  const at = rows.indexOf(state.query);
-  const keys = side().keys.length;
-  return { rows: around(rows.length, at), keys: around(keys, Math.min(state.query, keys - 1)) };
-}
-
-/** Steps 3 to 6 of the shown queries, by their places. */
+/** Steps 3 to 6 of each query, by its place, computed when it is asked for. */
 export function computed(of, settings) {
-  return new Map(shown().rows.map((row) => [row, attend(of, row, settings)]));
+  const found = new Map();
+  return { get(row) {
+    if (!found.has(row)) found.set(row, attend(of, row, settings));
+    return found.get(row);
+  } };
 }

@@ -2,15 +2,15 @@
 
 import { el, marked, paragraph, table } from "./dom.mjs";
 import { Grid } from "./grid.mjs";
+import * as made from "./made.mjs";
 import { column, number, typed } from "./numbers.mjs";
-import { block, change, computed, head, isChanged, numbersOf, shown, side, state, unchanged }
+import { block, change, computed, head, isChanged, numbersOf, side, state, unchanged }
   from "./state.mjs";
 import * as why from "./why.mjs";
 import { data, say } from "./words.mjs";
 
-const FIRST = ["token_embedding", "position_embedding", "type_embedding", "x"];
+const FIRST = ["token_embedding", "position_embedding", "type_embedding", "x", "key_x"];
 const SECOND = ["normed", "q_latent", "kv_latent", "q_unrotated", "k_unrotated"];
-const CELLS = 2048; // of vectors: of more only the followed token's are shown
 
 /** The sections of the page, and how to fill them. */
 export class Steps {
@@ -25,8 +25,8 @@ export class Steps {
     this.grids = {};
     this.sections = [1, 2, 3, 4, 5, 6].map((step) => this.section(step));
     this.root.replaceChildren(...this.sections.map((section) => section.node));
-    this.vectors(1, FIRST);
-    this.vectors(2, SECOND);
+    for (const name of FIRST) this.vectors(1, name);
+    for (const name of SECOND) this.vectors(2, name);
     this.projections();
     this.squares();
     this.sums();
@@ -44,181 +44,154 @@ export class Steps {
     return { node, equation, said, body, told };
   }
 
-  put(step, name, caption, rows, columns, on) {
-    const grid = new Grid(name, caption, rows, columns, on);
+  put(step, name, axes, rows, columns, on, start) {
+    const marks = block().what_if.includes(name) ? ` · ${say("html.what_if")}` : "";
+    const grid = new Grid(name, `${name}${marks} · ${axes}`, rows, columns, on, start);
     this.grids[name] = grid;
     this.sections[step - 1].body.append(grid.node);
     return grid;
   }
 
-  caption(name, axes) {
-    const marks = block().what_if.includes(name) ? ` · ${say("html.what_if")}` : "";
-    return `${name}${marks} · ${axes}`;
+  /** The names of the queries that the block has rows of. */
+  queries() {
+    return this.head.rows.map((row) => side().queries[row]);
   }
 
-  /** Arrays of vectors as they were computed: of the shown tokens, or of the followed one. */
-  vectors(step, names) {
-    for (const name of names) {
-      const array = block().vectors[name];
-      if (array) this.vector(step, name, array);
-    }
-  }
-
-  vector(step, name, array) {
-    const { queries, keys } = side();
-    const values = numbersOf(array);
-    const headed = name.endsWith("unrotated");
+  /** An array of vectors as it was computed, or their lengths. */
+  vectors(step, name) {
+    const array = block().vectors[name];
+    if (!array) return;
     const ofKeys = name.startsWith("k");
-    const place = ofKeys ? block().kv[state.place] : state.place;
+    const values = numbersOf(array);
     const [count, width] = array.length ? [array.shape.at(-1), 1] : array.shape.slice(-2);
-    const start = headed ? place * count * width : 0;
-    const tokens = ofKeys ? keys : queries;
-    const own = ofKeys ? shown().keys : shown().rows.map((row) => block().rows[row]);
-    const few = own.length * width > CELLS;
-    const rows = few ? own.filter((at) => at === state.query || own.length === 1) : own;
-    const lines = (rows.length ? rows : own.slice(-1)).map((at) => (
-      [at, Array.from(values.subarray(start + at * width, start + (at + 1) * width))]
-    ));
-    const columns = array.length ? [say("column.length")] : lines[0][1].map((_, i) => i);
-    const axes = few ? say("html.one", { query: tokens[lines[0][0]] }) : say("html.tokens");
-    const grid = this.put(step, name, this.caption(name, axes), lines.map(([at]) => tokens[at]),
-      columns, { show: (i, j) => {
-        const cell = { name, token: tokens[lines[i][0]], column: columns[j],
-          value: number(lines[i][1][j]) };
-        why.tell(say("html.entry", cell), array.length ? [paragraph(say("html.lengths"))] : []);
-      } });
-    const followed = lines.findIndex(([at]) => at === state.query);
-    grid.fill(lines.map(([, line]) => line), { marked: followed });
+    const place = ofKeys ? block().kv[state.place] : state.place;
+    const start = name.endsWith("unrotated") ? place * count * width : 0;
+    const tokens = ofKeys ? side().keys : side().queries;
+    const own = ofKeys ? tokens.map((_, i) => i) : this.head.rows;
+    const row = (i) => values.subarray(start + own[i] * width, start + (own[i] + 1) * width);
+    const columns = array.length ? [say("column.length")]
+      : Array.from({ length: width }, (_, i) => i);
+    this.told(step, name, { row, own, tokens, columns, parts: array.length
+      ? () => [paragraph(say("html.lengths"))] : (at, j) => made.entry(name, this.head, at, j) });
+  }
+
+  /** The grid of vectors of tokens; a cell tells of itself in `parts` of position and column. */
+  told(step, name, { row, own, tokens, columns, parts }) {
+    const followed = own.indexOf(state.query);
+    const show = (i, j) => {
+      const cell = { name, token: tokens[own[i]], column: columns[j], value: number(row(i)[j]) };
+      why.tell(say("html.entry", cell), parts(own[i], j));
+    };
+    const grid = this.put(step, name, say("html.tokens"), own.map((at) => tokens[at]), columns,
+      { show }, [followed < 0 ? own.length : followed, 0]);
+    grid.fill(row, { marked: followed });
   }
 
   projections() {
     const { queries, keys } = side();
-    const own = { q: [shown().rows.map((row) => this.head.rows[row]), queries, this.head.width],
-      k: [shown().keys, keys, this.head.width], v: [shown().keys, keys, this.head.value] };
+    const every = keys.map((_, i) => i);
+    const own = { q: [this.head.rows, queries, this.head.width],
+      k: [every, keys, this.head.width], v: [every, keys, this.head.value] };
     for (const [name, [at, tokens, width]] of Object.entries(own)) {
-      const lines = at.map((i) => this.head[name].subarray(i * width, (i + 1) * width));
       const columns = Array.from({ length: width }, (_, i) => i);
-      const grid = this.put(2, name, this.caption(name, say("html.tokens")),
-        at.map((i) => tokens[i]), columns, { show: (i, j) => {
-          const cell = { name, token: tokens[at[i]], column: j, value: number(lines[i][j]) };
-          why.tell(say("html.entry", cell), [paragraph(say(`html.of_${name}`))]);
-        } });
-      grid.fill(lines, { marked: at.indexOf(state.query) });
+      const row = (i) => this.head[name].subarray(at[i] * width, (at[i] + 1) * width);
+      this.told(2, name, { row, own: at, tokens, columns, parts: (position, j) => (
+        [paragraph(say(`html.of_${name}`)), ...made.entry(name, this.head, position, j)]) });
     }
   }
 
   /** The arrays (query, key). */
   squares() {
-    const { rows, keys } = shown();
-    const names = side();
-    const queries = rows.map((row) => names.queries[this.head.rows[row]]);
-    const columns = keys.map((key) => names.keys[key]);
-    const sunk = this.head.sink === null ? columns : [...columns, say("column.sink")];
-    const axes = say("html.square");
-    const cell = (name, parts) => (i, j) => {
-      const key = j < keys.length ? keys[j] : this.head.keys; // the sink stands last
-      const title = say("html.cell", { name, query: queries[i], key: sunk[j] });
-      const found = this.found.get(rows[i]);
-      why.tell(title, parts(this.head, found, rows[i], key));
+    const { keys } = side();
+    const queries = this.queries();
+    const sunk = this.head.sink === null ? keys : [...keys, say("column.sink")];
+    const axes = say(block().crosses ? "html.square_cross" : "html.square");
+    const start = [this.head.rows.indexOf(state.query), state.query];
+    const put = (step, name, columns, parts, on = {}) => {
+      const show = (row, key) => {
+        const title = say("html.cell", { name, query: queries[row], key: sunk[key] });
+        why.tell(title, parts(this.head, this.found.get(row), row, key));
+      };
+      this.put(step, name, axes, queries, columns, { show, ...on }, start);
     };
     const two = (...args) => [...why.score(...args), ...why.masked(...args)];
     if (this.head.terms.length) {
-      for (const name of data().model.terms) {
-        this.put(3, name, this.caption(name, axes), queries, columns,
-          { show: cell(name, why.score) });
-      }
+      for (const name of data().model.terms) put(3, name, keys, why.score);
     }
-    this.put(3, "scores", this.caption("scores", axes), queries, columns,
-      { show: cell("scores", why.score) });
-    if (this.head.bias) {
-      this.put(4, "bias", this.caption("bias", axes), queries, columns,
-        { show: cell("bias", why.masked) });
-    }
-    this.put(4, "scaled", this.caption("scaled", axes), queries, columns,
-      { show: cell("scaled", two) });
+    put(3, "scores", keys, why.score);
+    if (this.head.bias) put(4, "bias", keys, why.biased);
+    put(4, "scaled", keys, two);
     this.sections[3].body.append(paragraph(say("html.press")));
-    this.put(4, "visible", this.caption("visible", axes), queries, columns,
-      { show: cell("visible", why.masked),
-        press: (i, j) => this.onFlip(this.head.rows[rows[i]], keys[j]) });
+    put(4, "visible", keys, why.masked,
+      { press: (row, key) => this.onFlip(this.head.rows[row], key) });
     const inRow = (...args) => (args[3] < this.head.keys ? why.masked(...args)
       : [paragraph(say("html.sink"))]);
-    this.put(4, "masked", this.caption("masked", axes), queries, sunk,
-      { show: cell("masked", inRow) });
-    this.put(5, "weights", this.caption("weights", axes), queries, sunk,
-      { show: cell("weights", why.weight) });
+    put(4, "masked", sunk, inRow);
+    put(5, "weights", sunk, why.weight);
     this.looks = el("div");
     this.sections[4].body.append(this.looks);
   }
 
   sums() {
-    const { rows } = shown();
-    const names = rows.map((row) => side().queries[this.head.rows[row]]);
-    const entry = (name, parts) => (i, j) => why.tell(
-      say("html.entry", { name, token: names[i], column: this.columns[name][j],
-        value: number(this.lines[name][i][j]) }),
-      parts(this.head, this.found.get(rows[i]), rows[i], j),
-    );
-    const lengths = [say("column.length")];
+    const names = this.queries();
+    const start = [this.head.rows.indexOf(state.query), 0];
     const whole = Array.from({ length: this.head.model }, (_, i) => i);
-    this.columns = { z: Array.from({ length: this.head.value }, (_, i) => i),
-      head_output: this.head.whole ? whole : lengths };
-    this.put(6, "z", this.caption("z", say("html.tokens")), names, this.columns.z,
-      { show: entry("z", why.sum) });
+    const columns = { z: Array.from({ length: this.head.value }, (_, i) => i),
+      head_output: this.head.whole ? whole : [say("column.length")] };
+    this.lines = { z: (row) => this.found.get(row).z, head_output: (row) => {
+      const { vector, length } = this.found.get(row).pull;
+      return vector ?? [length];
+    } };
+    const entry = (name, parts) => (row, j) => why.tell(
+      say("html.entry", { name, token: names[row], column: columns[name][j],
+        value: number(this.lines[name](row)[j]) }),
+      parts(this.head, this.found.get(row), row, j),
+    );
+    const ofZ = { show: entry("z", why.weighed) };
+    this.put(6, "z", say("html.tokens"), names, columns.z, ofZ, start);
     this.sections[5].body.append(paragraph(say(this.head.removed ? "sum.removed" : "sum.pull")));
-    this.put(6, "head_output", this.caption("head_output", say("html.tokens")), names,
-      this.columns.head_output, { show: entry("head_output", why.output) });
-    const output = block().vectors.output;
+    this.put(6, "head_output", say("html.tokens"), names, columns.head_output,
+      { show: entry("head_output", why.output) }, start);
     this.sections[5].body.append(el("p", { id: "rest" }));
-    if (output) this.vector(6, "output", output);
+    this.vectors(6, "output");
   }
 
   /** The numbers of steps 3 to 6, under the settings as they are. */
   fill() {
-    this.found = computed(this.head, change());
-    this.real = isChanged() ? computed(this.head, unchanged()) : this.found;
-    const { rows, keys } = shown();
-    const found = rows.map((row) => this.found.get(row));
-    const followed = rows.findIndex((row) => this.head.rows[row] === state.query);
-    const pick = (name) => found.map((one) => keys.map((key) => one[name][key]));
-    const own = (values) => rows.map((row) => (
-      keys.map((key) => values[row * this.head.keys + key])
-    ));
-    const columns = keys.length + (this.head.sink === null ? 0 : 1);
-    const hidden = (i) => i % columns < keys.length && this.head.hidden === -Infinity
-      && !found[Math.floor(i / columns)].visible[keys[i % columns]];
-    const options = { marked: followed };
-    const sunk = (values, last) => (this.head.sink === null ? values
-      : values.map((line, i) => [...line, last(found[i])]));
-    const { grids } = this;
-    if (this.head.terms.length) {
+    const { grids, head: of } = this;
+    this.found = computed(of, change());
+    this.real = isChanged() ? computed(of, unchanged()) : this.found;
+    const options = { marked: of.rows.indexOf(state.query) };
+    const own = (values) => (row) => values.subarray(row * of.keys, (row + 1) * of.keys);
+    const pick = (name) => (row) => this.found.get(row)[name];
+    const sunk = (name, last) => (of.sink === null ? pick(name)
+      : (row) => [...this.found.get(row)[name], last(this.found.get(row))]);
+    const hidden = (row, key) => key < of.keys && of.hidden === -Infinity
+      && !this.found.get(row).visible[key];
+    if (of.terms.length) {
       grids.content_to_content.fill(pick("content"), options);
-      for (const term of this.head.terms) grids[term.name].fill(own(term.values), options);
+      for (const term of of.terms) grids[term.name].fill(own(term.values), options);
     }
     grids.scores.fill(pick("scores"), options);
-    if (this.head.bias) grids.bias.fill(own(this.head.bias), options);
+    if (of.bias) grids.bias.fill(own(of.bias), options);
     grids.scaled.fill(pick("scaled"), options);
     this.fillMask(pick("visible"), options);
-    grids.masked.fill(sunk(pick("masked"), () => this.head.sink), { ...options, hidden });
-    grids.weights.fill(sunk(pick("weights"), (one) => one.share), { ...options, hidden });
-    this.lines = { z: found.map((one) => one.z),
-      head_output: found.map((one) => one.pull.vector ?? [one.pull.length]) };
+    grids.masked.fill(sunk("masked", () => of.sink), { ...options, hidden });
+    grids.weights.fill(sunk("weights", (one) => one.share), { ...options, hidden });
     grids.z.fill(this.lines.z, options);
     grids.head_output.fill(this.lines.head_output, options);
     this.sentences();
   }
 
   fillMask(visible, options) {
-    const { rows, keys } = shown();
     const names = side();
+    const { rows } = this.head;
     this.grids.visible.fill(visible, { ...options, text: (value) => (value ? "●" : "·"),
-      label: (i, j, value) => {
-        const words = { query: names.queries[this.head.rows[rows[i]]], key: names.keys[keys[j]] };
+      label: (row, key, value) => {
+        const words = { query: names.queries[rows[row]], key: names.keys[key] };
         return say(value ? "html.sees" : "html.sees_not", words);
-      } });
-    rows.forEach((row, i) => keys.forEach((key, j) => {
-      const flipped = state.flips.has(`${this.head.rows[row]},${key}`);
-      this.grids.visible.cells[i][j].classList.toggle("flipped", flipped);
-    }));
+      },
+      also: { name: "flipped", at: (row, key) => state.flips.has(`${rows[row]},${key}`) } });
   }
 
   sentences() {
@@ -301,9 +274,9 @@ export class Steps {
       length: number(found.pull.length, 2), length_before: number(real.pull.length, 2) });
   }
 
-  /** Arrays (query, …) of the shown queries. */
+  /** Arrays (query, …) of all queries that there are. */
   numbers() {
-    const found = [...this.found.values()];
+    const found = this.head.rows.map((_, row) => this.found.get(row));
     const names = ["scores", "scaled", "masked", "weights", "z"];
     const arrays = names.map((name) => [name, found.map((one) => Array.from(one[name]))]);
     const lengths = found.map((one) => one.pull.length);

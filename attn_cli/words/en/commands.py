@@ -132,6 +132,8 @@ SENTENCES = {
     "no loss punishes that. When the model writes, that token is not there yet. See: {command}",
     "training.saved": "saved after step {step}; go on with: {again}",
     "training.saved_model": "the model after step {step} is saved in {directory}",
+    "training.unlocked": "{directory} cannot be locked: start no other training in it "
+    "until this one ends",
     # verify
     "verify.headline": "{verdict}: the largest error in {layers} layers is {error}.",
     "verify.what": "The error of a row a against its reference b is max |a − b| / max(1, max |b|). "

@@ -3,6 +3,7 @@
 SENTENCES = {
     # notes
     "note.mark": "a byte order mark at the start of {where} was dropped",
+    "note.not_compared": "{where} also holds what is not compared: {names}",
     "note.unknown": "not in the vocabulary of {model}, read as {unknown}: {words}",
     "note.letters": "not in the vocabulary of {model}, cut into pieces: {words}; {case}another "
     "--model may have them",
@@ -64,6 +65,14 @@ SENTENCES = {
     # while a pass goes on
     "progress.line": "{where} {done} of {layers} · {elapsed} ({left} left) · {tokens} · "
     "{read} of {size} read",
+    "progress.scan": "{parts} · {read} of {size} · {tokens}, {speed} a second · "
+    "{elapsed} ({left} left) · {workers}",
+    "progress.scan_begun": "{parts} · {tokens}, {speed} a second · {elapsed} · {size} to "
+    "read · {workers}",
+    "progress.parts_one": "{count} part",
+    "progress.parts_many": "{count} parts",
+    "progress.workers_one": "{count} worker",
+    "progress.workers_many": "{count} workers",
     "progress.encoder": "encoder layer",
     "progress.decoder": "layer",
     "progress.passes": "passes without heads: layer",

@@ -14,6 +14,22 @@ SENTENCES = {
     "exercise.how": "To check: write the answers into a file, {{{example}}}, and type the command "
     "of this sheet with --seed {seed} --check FILE. Or save the sheet (--json --out sheet.json), "
     "fill in each `answer`, and: attn exercise --check sheet.json",
+    "exercise.fill": "Type each number into its field, and save the answers at the end. They are "
+    "checked with: `attn exercise --check answers.json`",
+    "exercise.save": "save the answers",
+    "exercise.saved": "{filled} of {count} answers are in {file}.",
+    "exercise.no_number": "({number}) is no number: write it as 0.5, −3 or 1e-4.",
+    "exercise.noscript": "Without JavaScript this sheet can be printed, but not saved.",
+    # the workbook
+    "exercise.read_me": "read me",
+    "exercise.sheet": "exercise",
+    "exercise.title": "Attention by hand: {where}, {model}",
+    "exercise.yellow": "Yellow cells on the sheet `exercise` are blank. Type a number over each, "
+    "or a formula; the sheet `answers` collects them.",
+    "exercise.as_csv": "To check: open the sheet `answers`, save it as CSV (answers.csv), and "
+    "type:",
+    "exercise.only_number": "a number",
+    "exercise.number_here": "blank ({number})",
     "exercise.key": "the key",
     "exercise.blank": "blank",
     "exercise.where": "where",

@@ -30,7 +30,6 @@ SENTENCES = {
     "html.step_5": "Softmax: shares of 1",
     "html.step_6": "Weighted sum: what is taken",
     "html.tokens": "a row for each token",
-    "html.one": "of `{query}` alone",
     "html.square": "rows: queries, columns: keys",
     "html.cell": "{name}: query `{query}`, key `{key}`",
     "html.entry": "{name} of `{token}`, {column}: {value}",
@@ -88,8 +87,69 @@ SENTENCES = {
     "html.share": "A probability is a token's power of e as a share of all tokens' powers.",
     "html.logit": "final · the row of {token} in the output matrix, the largest products first",
     "html.dot": "dot product",
+    "html.square_cross": "rows: queries (target), columns: keys (source)",
+    "html.all_tokens": "the tokens",
+    "html.rows_shown": "rows {first}–{last} of {count}",
+    "html.columns_shown": "columns {first}–{last} of {count}",
+    "html.turn_rows_back": "{name}: earlier rows",
+    "html.turn_rows_on": "{name}: later rows",
+    "html.turn_columns_back": "{name}: earlier columns",
+    "html.turn_columns_on": "{name}: later columns",
+    "html.value": "value",
+    "html.of_token_embedding": "What this token's row of the embedding table holds here.",
+    "html.of_position_embedding": "What the vector of this position holds here.",
+    "html.of_type_embedding": "What the vector of this token's segment holds here.",
+    "html.of_key_x": "What the encoder gave for this token of the source: keys and values are "
+    "made of it.",
+    "html.of_mlp_output": "What the layer's feed-forward network gives for this token, before "
+    "any norm that follows.",
+    "html.sum_of": "{name}, column {column}: a sum",
+    "html.no_facts": "The document does not say how the model makes this number.",
+    "html.no_angles": "It is rotated by angles that the document does not hold.",
+    "html.x_of": "x of {place}",
+    "html.x_given": "This entry of x is what the part of the model before this one gave.",
+    "html.x_made": "This entry of x is made of the embedding by a matrix that the page does not "
+    "hold.",
+    "html.no_map": "It is multiplied with a learned matrix that this page does not hold: one of "
+    "fewer layers and heads, or of a smaller model, does.",
+    "html.product": "product",
+    "html.mapped": "{name} × column {column} of the matrix, the largest products first",
+    "html.clipped": "Clipped, to stay between −{clip} and {clip}: {value}",
+    "html.then_rotated": "This is rotated by the position and then normalised.",
+    "html.norm": "{name} = ({of}{minus}) ÷ root{times}{plus} = {sum} = {value}",
+    "html.norm_mean": " − mean",
+    "html.norm_weight": " × weight",
+    "html.norm_bias": " + bias",
+    "html.norm_unknown": "A norm makes of this {sum}, and then, by what it has learned for this "
+    "column and the page does not hold, {value}",
+    "html.norm_then_clipped": "This model normalises it and then clips the result, which does not "
+    "follow from what the page holds.",
+    "html.norm_of_all": "A norm of all heads together follows, and this page holds only some of "
+    "them.",
+    "html.unrotated": "Dimension {column} is not rotated: it is as it was.",
+    "html.output_of_all": "It is the sum of every head's head_output at this column, and of the "
+    "bias if there is one. This page does not hold all of these numbers.",
+    "html.of_distance": "{name}: a product with the vector of the distance, the largest first",
+    "html.bias_learned": "bias = {value}: what this head has learned for the distance between "
+    "the two.",
+    "html.bias_position": "bias = {slope} × the key's position {key} = {value}",
+    "html.bias_rounded": "bias = {slope} × the key's position {key} = {value}, position and "
+    "product rounded to bfloat16",
+    "html.bias_distance": "bias = {slope} × (the key's position {key} − {last}) = {value}",
+    "html.logit_is": "logit = {x}{scale}{bias} = {value}",
+    "html.logit_scale": " × {scale}",
+    "html.logit_bias": " + {bias}",
+    "html.logit_capped": "logit = {cap} · tanh(({x}{scale}{bias}) ÷ {cap}) = {value}",
+    "html.power": "e^(logit − largest) = e^({logit} − {top}) = {power}",
+    "html.share_is": "probability = power ÷ sum of all powers = {power} ÷ {total} = {value}",
+    "html.others": "All other tokens together: their powers add up to {power}, and {power} ÷ "
+    "{total} = {value}.",
+    "html.choice": "choice {rank}",
+    "html.expert": "`{token}` passes expert {expert}",
+    "html.expert_share": "The output of expert {expert} is multiplied by {share} before those of "
+    "all chosen experts are added.",
     "html.vectors": "Vectors of the model's width are told by their lengths, so that the page "
-    "stays small. Fewer --layer or --head show their numbers.",
+    "stays small. A page of fewer layers or heads shows their numbers.",
     "html.halves": "Vectors of the model's width are kept in half precision here, about three "
     "digits; q, k and v are float32.",
     "html.too_large": "{tokens} of these layers and heads make a page of {size} MB; it holds at "

@@ -17,6 +17,8 @@ SENTENCES = {
     "svg.scale": "shade:",
     "svg.key_sees": "sees",
     "svg.key_hidden": "masked",
+    "svg.key_closed": "newly hidden",
+    "svg.key_opened": "newly opened",
     "svg.key_nan": "not a finite number",
     "svg.looks": "{head}: {rows}.",
     "svg.too_large": "the picture would take up to {size}, more than {most}",

@@ -77,7 +77,8 @@ SENTENCES = {
     "norm.bias": " + b_norm",
     "norm.one_more": "; w_norm is 1 + the weight in the file",
     "norm.hidden": " (--parameters shows the learned numbers)",
-    "project.bias": "Each map adds its bias to the product (--parameters shows W and b).",
+    "project.bias": "Each map adds its bias to the product{hidden}.",
+    "project.hidden_bias": " (--parameters shows W and b)",
     "project.title_each": "q, k = norm({x}·W_Q, {x}·W_K)   v = {x}·W_V",
     "project.title_all": "q, k = norm({x}·W_Q, {x}·W_K)   v = {x}·W_V",
     "project.title_rotated": "q, k = norm(rotated {x}·W_Q, {x}·W_K)   v = {x}·W_V",
@@ -149,7 +150,8 @@ SENTENCES = {
     "scale.title_terms": "scaled = scores ÷ √({width} × {terms})   masked = {masked} where hidden",
     "mask.what": "The mask hides {hidden} of {cells} cells.",
     "mask.causal": "It hides later tokens from earlier ones: this model writes from left to "
-    "right{example}. (--layout columns draws queries as columns, as some animations do.)",
+    "right{example}.",
+    "mask.layout": "(--layout columns draws queries as columns, as some animations do.)",
     "mask.window": "A window: each query sees itself and, at most, {before} before it.",
     "mask.nothing": "Nothing is hidden: every query sees every key.",
     "mask.may_decoder": "A decoder reads from left to right: each query may see itself and what "

@@ -122,6 +122,7 @@ SENTENCES = {
     "模型写作时，那个词元还不存在。参见：{command}",
     "training.saved": "已在第 {step} 步之后保存；继续训练：{again}",
     "training.saved_model": "第 {step} 步之后的模型已保存到 {directory}",
+    "training.unlocked": "无法锁定 {directory}：这次训练进行期间，不要在其中启动第二次训练",
     # verify
     "verify.headline": "{verdict}：{layers} 层中最大的误差是 {error}。",
     "verify.what": "一行 a 对其参考 b 的误差是 max |a − b| / max(1, max |b|)。对 float32，小于 "

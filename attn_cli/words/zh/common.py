@@ -3,6 +3,7 @@
 SENTENCES = {
     # notes
     "note.mark": "已去掉{where}开头的字节顺序标记",
+    "note.not_compared": "{where} 中还有未作比较的内容：{names}",
     "note.unknown": "不在 {model} 的词表中，按 {unknown} 读取：{words}",
     "note.letters": "不在 {model} 的词表中，被切成碎片：{words}；可换用{case}其他 --model",
     "note.older": "这些词元与 transformers 5 一致；transformers 4 对这个分词器的读法不同，得到的 "
@@ -56,6 +57,13 @@ SENTENCES = {
     # while a pass goes on
     "progress.line": "{where} {done}/{layers} · {elapsed}（还剩 {left}）· {tokens} · 已读 {read}，"
     "共 {size}",
+    "progress.scan": "{parts} · 已读 {read}，共 {size} · {tokens}，每秒 {speed} · "
+    "{elapsed}（还剩 {left}）· {workers}",
+    "progress.scan_begun": "{parts} · {tokens}，每秒 {speed} · {elapsed} · 共 {size} · {workers}",
+    "progress.parts_one": "{count} 个部分",
+    "progress.parts_many": "{count} 个部分",
+    "progress.workers_one": "{count} 个进程",
+    "progress.workers_many": "{count} 个进程",
     "progress.encoder": "编码器层",
     "progress.decoder": "层",
     "progress.passes": "去掉各头的计算：层",

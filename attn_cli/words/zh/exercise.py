@@ -13,6 +13,21 @@ SENTENCES = {
     "exercise.how": "批改：把答案写入文件，{{{example}}}，再输入本题纸的命令并加上 --seed {seed} "
     "--check FILE。或保存题纸（--json --out sheet.json），填写每个 `answer`，再输入：attn exercise "
     "--check sheet.json",
+    "exercise.fill": "把每个数填入它的空格，最后保存答案。批改用："
+    "`attn exercise --check answers.json`",
+    "exercise.save": "保存答案",
+    "exercise.saved": "{count} 个答案中已有 {filled} 个存入 {file}。",
+    "exercise.no_number": "({number}) 不是数：请写成 0.5、−3 或 1e-4。",
+    "exercise.noscript": "没有 JavaScript，本题纸可以打印，但不能保存。",
+    # the workbook
+    "exercise.read_me": "说明",
+    "exercise.sheet": "习题",
+    "exercise.title": "手算注意力：{where}，{model}",
+    "exercise.yellow": "工作表“习题”中黄色的单元格是空。在每一格中填入一个数或一个公式；"
+    "工作表 `answers` 收集它们。",
+    "exercise.as_csv": "批改：打开工作表 `answers`，存为 CSV（answers.csv），再输入：",
+    "exercise.only_number": "一个数",
+    "exercise.number_here": "空 ({number})",
     "exercise.key": "答案",
     "exercise.blank": "空",
     "exercise.where": "位置",

@@ -87,6 +87,10 @@ _SHARED = (
         "这里能打开什么；一个检查点里有什么。",
     ),
     ("A saved document as a page again, in any view.", "把保存的文档重新显示为页面，视图任选。"),
+    (
+        "Every head over files of prompts: statistics and examples.",
+        "每个头在提示文件上：统计和例子。",
+    ),
     ("The JSON Schema of a command's document.", "某个命令的文档的 JSON Schema。"),
     # shared options
     ("The prompt; - reads standard input.", "提示；- 表示读取标准输入。"),

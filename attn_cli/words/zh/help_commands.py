@@ -259,9 +259,9 @@ OF_COMMANDS = (
     ("The same seed gives the same sheet.", "同一个种子得到同一张题纸。"),
     ("With the answers.", "附上答案。"),
     (
-        'Answers to check: {"1": 0.5, …} to the sheet of these options, or a saved sheet with its '
-        "answers filled in, which needs no others. Exits with 1 unless all are right.",
-        '要批改的答案：针对这些选项的题纸的 {"1": 0.5, …}，'
+        'Answers to check: {"1": 0.5, …} or CSV to the sheet of these options, or a saved sheet '
+        "with its answers filled in, which needs no others. Exits with 1 unless all are right.",
+        '要批改的答案：针对这些选项的题纸的 {"1": 0.5, …} 或 CSV，'
         "或填好答案的已保存题纸（此时不需要其他选项）。除非全对，否则以 1 退出。",
     ),
     # cost
@@ -296,8 +296,46 @@ OF_COMMANDS = (
         "页面会说明这一点。",
     ),
     (
-        "What --json or --format ndjson has written; without it, or for -, standard input.",
+        "What --json or --format ndjson has written, or attn scan; without it, or for -, standard "
+        "input.",
         "--json 或 --format ndjson 写出的内容；不给或给 - 时是标准输入。",
+    ),
+    # scan
+    (
+        "Statistics of every head over files of prompts: where it looks, how sharply, with "
+        "examples.",
+        "每个头在提示文件上的统计：看哪里、有多集中，并附例子。",
+    ),
+    (
+        "Finished parts are kept beside --out until it is written: a scan that was ended goes on.",
+        "完成的部分保存在 --out 旁边，直到结果写完：中断的扫描可以继续。",
+    ),
+    (
+        "Text, one prompt per line, or JSON lines with a text key, also as .gz or .zst; a folder "
+        "or a pattern of them.",
+        "文本，每行一个提示，或带 text 键的 JSON 行，也可以是 .gz 或 .zst；或文件夹、通配模式。",
+    ),
+    (
+        "Read each file, or the text of each JSON line, as a document, cut to N tokens.",
+        "把每个文件或每个 JSON 行的文本当作一篇文档，切成 N 个词元一段。",
+    ),
+    ("Also the pairs of tokens that each head joins most.", "还给出每个头最常连接的词元对。"),
+    (
+        "What the page ranks heads by: entropy, effective, distance, first, weighted, previous, "
+        "self, duplicate, induction, sink.",
+        "页面按什么给头排名：entropy、effective、distance、first、weighted、previous、self、"
+        "duplicate、induction、sink。",
+    ),
+    ("Processes that share the work, and the threads.", "分担工作和线程的进程数。"),
+    (
+        "Measure on the workers of a Dask cluster: tcp://HOST:PORT, or the file that its scheduler "
+        "has written.",
+        "在 Dask 集群的工作进程上测量：tcp://HOST:PORT，或其调度器写出的文件。",
+    ),
+    ("Stop at the first line that cannot be read.", "遇到第一个无法读取的行就停止。"),
+    (
+        "Forget the parts that an earlier run has left beside --out.",
+        "丢弃先前运行留在 --out 旁边的部分。",
     ),
     # schema
     (
@@ -306,7 +344,7 @@ OF_COMMANDS = (
     ),
     (
         "One of trace, heads, mask, sample, loss, embed, lens, compare, why, train, verify, "
-        "tokens, exercise, cost, models.",
+        "tokens, exercise, cost, models, scan.",
         "trace、heads、mask、sample、loss、embed、lens、compare、why、train、verify、tokens、"
         "exercise、cost、models 之一。",
     ),

@@ -16,6 +16,8 @@ SENTENCES = {
     "svg.scale": "深浅：",
     "svg.key_sees": "可见",
     "svg.key_hidden": "遮住",
+    "svg.key_closed": "新遮住",
+    "svg.key_opened": "新打开",
     "svg.key_nan": "不是有限的数",
     "svg.looks": "{head}：{rows}。",
     "svg.too_large": "这幅图会大到 {size}，超过 {most}",

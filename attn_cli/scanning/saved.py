@@ -1,0 +1,159 @@
+"""Parts that are done, beside a scan's output: a scan that was ended goes on from there.
+
+The folder has `scan.json`, which says of what they are, and records, each under the number of a
+part; now and then `all.part` takes the place of those it knows.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from attn_cli import files
+from attn_cli.errors import ContentError, shorten
+from attn_cli.scanning.corpus import Corpus
+from attn_cli.scanning.job import Job
+from attn_cli.scanning.records import Record, Shape, read
+from attn_cli.writing import write_bytes
+
+_SCHEMA = "attn.scan.parts/1"
+_FRESH = "--fresh starts over, or choose another --out"
+TOGETHER = 64  # parts until they are put together
+_ALL = "all.part"
+
+
+class Parts:
+    """The folder of the parts of one job over one corpus. Raises ContentError where it holds
+    something else, or another scan is at work in it; `fresh` forgets what is there."""
+
+    def __init__(self, path: Path, job: Job, corpus: Corpus, shape: Shape, *, fresh: bool) -> None:
+        self._path, self._job, self._shape = path, job, shape
+        self._single: list[Path] = []
+        told = {
+            "schema": _SCHEMA, "model": job.model, "version": job.version, "job": job.digest,
+            "model_digest": job.model_digest, "files": list(corpus.files), "size": corpus.size,
+        }  # fmt: skip
+        if os.path.lexists(path) and not path.is_dir():
+            raise ContentError(
+                f"{path} is no folder, and parts are kept there", "choose another --out"
+            )
+        with self._refusals():
+            try:
+                path.mkdir(exist_ok=True)
+            except FileNotFoundError:
+                what = f"cannot write beside {path}: there is no folder {path.parent}"
+                raise ContentError(
+                    what, f"make it first: mkdir -p {quote(str(path.parent))}"
+                ) from None
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._claim()
+            if fresh:
+                self._forget()
+            self._check(told)
+            data = json.dumps(told, indent=1).encode() + b"\n"
+            write_bytes(path / "scan.json", data)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def load(self) -> Record:
+        """All that is done. Raises ContentError for a part that is another scan's or damaged."""
+        found = Record(self._job.digest, self._shape)
+        names = [path for path in sorted(self._path.glob("*.part")) if path.name != _ALL]
+        for path in [*self._path.glob(_ALL), *names]:
+            try:
+                record = read(files.read_bytes(path), self._job.digest, self._shape)
+                if record.parts.keys() <= found.parts.keys():
+                    continue  # it was put together with others, and left there
+                found.merge(record)
+            except ContentError as problem:
+                raise ContentError(f"{path}: {problem.message}", _FRESH) from None
+            except ValueError:
+                raise ContentError(f"{path}: its parts are those of another file", _FRESH) from None
+            self._single += [path] * (path.name != _ALL)
+        return found
+
+    def save(self, data: bytes, number: int, whole: Record) -> None:
+        """Keeps the record of a part, which is in the `whole` too. Raises ContentError."""
+        path = self._path / f"{number:09d}.part"
+        write_bytes(path, data)
+        self._single.append(path)
+        if len(self._single) >= TOGETHER:
+            write_bytes(self._path / _ALL, whole.to_bytes())
+            while self._single:
+                self._remove(self._single.pop())
+
+    def done(self) -> None:
+        """Forgets the parts: the result is written."""
+        self._forget()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path / "lock")
+            os.rmdir(self._path)
+
+    def __enter__(self) -> "Parts":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Lets another scan go on with them."""
+        os.close(self._lock)
+
+    def _claim(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ContentError(f"another scan is at work in {self._path}", "wait for it") from None
+
+    def _forget(self) -> None:
+        """Removes what a scan has written here, and nothing else."""
+        for path in (*self._path.glob("*.part"), self._path / "scan.json"):
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError), self._refusals():
+            os.unlink(path)
+
+    def _check(self, told: dict[str, Any]) -> None:
+        """Raises ContentError where what is there is of something else."""
+        path = self._path / "scan.json"
+        if not path.exists():
+            if any(self._path.glob("*.part")):
+                raise ContentError(f"{self._path} has parts, and not what they are of", _FRESH)
+            return
+        try:
+            there = json.loads(files.read_bytes(path, limit=1 << 26))
+            same = there["schema"] == _SCHEMA
+        except (ValueError, LookupError, TypeError, RecursionError):
+            same = False
+        if not same:
+            raise ContentError(f"{path} is damaged", _FRESH)
+        for name, what in _OTHERS.items():
+            if there.get(name) != told[name]:
+                told_by = {"version": "version", "model_digest": "model"}.get(name, "")
+                said = f": {shorten(str(there.get(told_by)))}" if told_by else ""
+                raise ContentError(f"{self._path} has parts of {what}{said}", _FRESH)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as problem:
+            why = files.reason(problem)
+            raise ContentError(f"cannot keep parts in {self._path}: {why}") from None
+
+
+_OTHERS = {
+    "version": "another version of attn", "model_digest": "another model",
+    "files": "another corpus", "size": "another corpus", "job": "a scan with other settings",
+}  # fmt: skip
+
+
+def folder_of(out: str) -> Path:
+    """Where the parts of a scan that writes to this file are kept."""
+    return Path(f"{out}.parts")
