@@ -173,8 +173,7 @@ def of_file(model: Model, request: Request, positions: int) -> int:
     untrained, networks = _untrained(model), _has_networks(request)
     if weights.hold or (positions <= POSITIONS and not untrained):
         return 0
-    sizes: Counter[str] = Counter()
-    pages: Counter[str] = Counter()
+    sizes, pages = Counter[str](), Counter[str]()  # of networks; of layers
     for name in weights.stored:
         network, *parts = name.rsplit(".", 2)
         if len(parts) < 2 or not any(map(str.isdigit, network.split("."))):
