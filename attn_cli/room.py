@@ -128,11 +128,10 @@ def check(
             own = times * (parts.working + kept) + of_file(run.model, asked, longest)
             working = max(working, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
-            after += int(made.of_all * times * parts.recorded)
+            after += int(made.of_all * times * parts.whole)
         return need + max(working, after + int(made.of_pair * longest**2))
 
-    need = bytes_of(lambda *given: given)
-    if need > have:
+    if (need := bytes_of(lambda *given: given)) > have:
         layers = "" if forgotten or not request.blocks else plural(len(request.blocks), "layer")
         reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
         reading += " and writing the result" if written else ""
@@ -242,10 +241,11 @@ def needed(model: Model, request: Request, tokens: Tokens, *, forgotten: bool = 
 
 
 class _Parts(NamedTuple):
-    """Bytes: of all that is recorded, of the largest block and the largest array of it, and of what
-    one layer works with."""
+    """Bytes: of all that is recorded, and as it is written, of the largest block and the largest
+    array of it, and of what one layer works with."""
 
     recorded: int
+    whole: int
     block: int
     array: int
     working: int
@@ -255,13 +255,13 @@ def _parts(model: Model, request: Request, tokens: Tokens, *, forgotten: bool) -
     number = np.dtype(model.weights.dtype).itemsize
     arrays = [_recorded(model.facts, request, block, tokens, number) for block in request.blocks]
     blocks = [sum(sizes.values()) for sizes in arrays]
-    largest = max(blocks, default=0)
-    most, facts = max(tokens.values()), model.facts
+    largest, most, facts = max(blocks, default=0), max(tokens.values()), model.facts
     working = cores.threads() * _BLOCKS * BLOCK * most
     if facts.positions in _OF_ALL_HEADS:
         working *= max(1, facts.heads)
     return _Parts(
         largest if forgotten else sum(blocks),
+        sum(size for sizes in arrays for size in sizes.values() if size > 0),
         largest,
         max((size for sizes in arrays for size in sizes.values()), default=0),
         number * (most * _of_layer(model, networks=_has_networks(request)) + working),
@@ -301,7 +301,8 @@ def _inner(model: Model) -> int:
 def _recorded(
     facts: Facts, request: Request, block: Address, tokens: Tokens, number: int
 ) -> dict[str, int]:
-    """How many bytes each array of a block holds, of so many for a `number`."""
+    """How many bytes each array of a block holds, of so many for a `number`; what is `unseen` of
+    the weights, less than none, is there only while they are written."""
     every = facts.heads_of(block.stack)
     heads = request.heads.get(block.stack, range(every))
     # The other stack's may be wider, if it has fewer of them.
@@ -332,9 +333,8 @@ def _recorded(
         and (facts.sinks or name not in vocabulary.SINKS.values())
     }
     of_each = {name: (1 if name == "visible" else number) * n for name, n in sizes_of.items()}
-    if "weights" in of_each:
-        of_each["weights"] -= number * _unseen(request, block, square)
-    return {**of_each, "": number * measures}
+    unseen = _unseen(request, block, square) if "weights" in of_each else 0
+    return {**of_each, "measures": number * measures, "unseen": -number * unseen}
 
 
 def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
