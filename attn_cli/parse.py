@@ -158,6 +158,13 @@ def head(given: str, layers: int, heads: int, option: str) -> tuple[int, int]:
     return int(layer) % layers, int(number) % heads
 
 
+def form_of_head(given: str, option: str) -> None:
+    """Raises UsageError for what is no head of any model."""
+    layer, dot, number = given.partition(".")
+    if not (dot and INTEGER.fullmatch(layer) and INTEGER.fullmatch(number)):
+        raise UsageError(f"{option} {shorten(given)!r} is not L.H", "layer and head, as in 1.3")
+
+
 def _range_hint(count: int) -> str:
     return f"0 to {count - 1}, -1 for the last, 0,{count - 1} for several, 0-{count - 1}, or all"
 

@@ -13,7 +13,7 @@ from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
-from attn_cli.maths.kept import APART
+from attn_cli.maths.kept import APART, BEFORE_SUM
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
 from attn_cli.model.family import Model, output_matrix
@@ -341,6 +341,7 @@ def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
     """How many of the weights are not kept, because the model's own mask hides them."""
     what_if, heads, queries = request.what_if.at(block), sizes["head"], sizes["query"]
     hidden = block.causal and not what_if.masks and what_if.mask_value == -np.inf
+    hidden = hidden and request.arrays.isdisjoint(BEFORE_SUM[:-1])
     if not hidden or queries != sizes["key"] or 4 * heads * queries * queries < APART:
         return 0
     return heads * queries * (queries - min(BLOCK, queries)) // 2

@@ -5,21 +5,38 @@ import pytest
 from attn_cli import machine, session
 from attn_cli.errors import ContentError
 
+TOKENS, HEADS, WIDTH = 200, 4, 32
 
-@pytest.mark.parametrize(("layers", "arrays"), [
-    ([0], {"weights"}), ([0, 1], {"weights"}), ([0, 1], {"weights", "scores", "q"}), ([0], {"q"}),
-])  # fmt: skip
-def test_a_prompt_needs_what_is_kept_and_what_a_layer_works_with(monkeypatch, layers, arrays):
-    """Of 4 bytes a number; half of what is free may be taken."""
-    tokens, heads, width = 200, 4, 32
-    kept = sum(tokens * heads * (width // heads if name == "q" else tokens) for name in arrays)
-    working = tokens * 14 * width + session.room.cores.threads() * 2 * 128 * tokens
-    need = 4 * (len(layers) * kept + working)
-    free = [2 * need]
+
+def least(monkeypatch, layers, arrays):
+    """The fewest bytes with which a trace is not refused; half of what is free may be taken."""
+    free = [0]
     monkeypatch.setattr(machine, "available", lambda: free[0])
-    given = {"ids": [5] * tokens, "layer": layers, "arrays": arrays}
-    assert len(session.trace(**given).attention) == len(layers)
-    free[0] -= 2
-    count = "1 layer" if len(layers) == 1 else "2 layers"
-    with pytest.raises(ContentError, match=f"reading 200 tokens takes .* for {count}; "):
-        session.trace(**given)
+
+    def fits(need):
+        free[0] = 2 * need
+        try:
+            found = session.trace(ids=[5] * TOKENS, layer=layers, arrays=arrays)
+        except ContentError as error:
+            count = "1 layer" if len(layers) == 1 else "2 layers"
+            assert f"reading {TOKENS} tokens takes " in error.message
+            assert f" for {count}; " in error.message
+            return False
+        assert len(found.attention) == len(layers)
+        return True
+
+    below, above = 0, 1 << 24
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (below, middle) if fits(middle) else (middle, above)
+    return above
+
+
+@pytest.mark.parametrize("arrays", [{"weights"}, {"weights", "scores", "q"}, {"q"}])
+def test_a_further_layer_takes_what_is_kept_of_it(monkeypatch, arrays):
+    """Four bytes a number."""
+    kept = sum(TOKENS * HEADS * (WIDTH // HEADS if n == "q" else TOKENS) for n in arrays)
+    one, two = (least(monkeypatch, layers, arrays) for layers in ([0], [0, 1]))
+    assert two - one == 4 * kept
+    # What one layer works with comes on top: at least the stream and what a network makes of it.
+    assert one >= 4 * (kept + 5 * TOKENS * WIDTH)

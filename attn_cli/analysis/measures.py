@@ -146,10 +146,10 @@ def of_heads(block: Attention, reading: Reading) -> dict[str, np.ndarray]:
         at = np.array(block.queries), np.array(block.keys)
         wanted = measures(reading)
         found = {name: of(block.weights, *at, NOTHING) for name, of in wanted.items()}
-    if "sink_share" in block.arrays:
-        found["sink_share"] = block.sink_share
-        if not reading.past_first:
-            found["entropy"] = found["entropy"] + entropy(block.sink_share[..., None])
+        if "sink_share" in block.arrays:
+            found["sink_share"] = block.sink_share
+    if "sink_share" in found and not reading.past_first:
+        found["entropy"] = found["entropy"] + entropy(found["sink_share"][..., None])
     return found
 
 

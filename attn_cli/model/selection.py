@@ -55,7 +55,8 @@ class Selection(NamedTuple):
             keys=None if "key" in self.whole else self.keys,
             measures=self.measures,
             lengths=lengths,
-            apart=True,
+            # Beside whole squares blocks would save little, and documents want all of them whole.
+            apart=names.isdisjoint(BEFORE_SUM[:-1]),
         )
 
     def pick(self, name: str, array: np.ndarray) -> np.ndarray:

@@ -161,9 +161,10 @@ def _of_text(facts: Facts, where: str) -> Facts:
 
 def tokenizer_of(folder: Path, rows: int = sys.maxsize) -> Tokenizer:
     """What training writes is read by our own reader, any other by the library."""
-    from attn_cli.opening import hub
+    if folder.parent.name == "snapshots":  # of the Hugging Face cache, whose files are links
+        from attn_cli.opening import hub
 
-    hub.check_tokenizer(folder)
+        hub.check_tokenizer(folder)
     path = folder / "tokenizer.json"
     if os.path.lexists(path):
         try:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import session, vocabulary
-from attn_cli.analysis.measures import Reading, measures, of_heads
+from attn_cli.analysis.measures import Reading, measures, of_heads, weighted
 from attn_cli.analysis.verify import NORMAL
 from attn_cli.errors import AttnError
 from attn_cli.model.family import Model
@@ -73,7 +73,7 @@ def _one(
     (block,) = session.trace(
         prompt=prompt, model=model, stack=at.stack, kind=at.kind, layer=at.layer, head=head.head,
         arrays={"weights", "visible", "sink_share"}, next=False,
-        measures={at[:2]: measures(reading)}, **changes,
+        measures={at[:2]: measures(reading) | weighted(reading)}, **changes,
     ).attention  # fmt: skip
     values = of_heads(block, reading)
     entropy = values["entropy"]

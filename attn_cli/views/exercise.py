@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.errors import bounded
 from attn_cli.notes import place
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.formats import FORMATS
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, StepTitle, Words, say
-from attn_cli.views.text import labels
+from attn_cli.views.text import labels, visible
 from attn_cli.words import note
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def page(model: Facts, prompt: Prompt, sheet: "Sheet", settings: Mapping[str, An
         return [*items, key(prompt, sheet)]
     few = [blank.number for blank in sheet.blanks][:2]
     example = ", ".join(f'"{number}": {number / 2:g}' for number in few)
-    return [*items, say("exercise.how", "lead", example=example, seed=settings["seed"])]
+    seed = visible(bounded(str(settings["seed"])))
+    return [*items, say("exercise.how", "lead", example=example, seed=seed)]
 
 
 def questions(model: Facts, prompt: Prompt, sheet: "Sheet", settings: Mapping[str, Any]) -> Page:

@@ -58,11 +58,11 @@ def test_so_many_threads_compute_in_this_run_alone(attn, monkeypatch, text, coun
 
 
 def test_a_prompt_above_the_memory_is_refused_with_what_it_needs(attn, monkeypatch):
-    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 600}
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1200}
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     long = "the " * 256
     result = attn("trace", long)
-    refused(result, 1, "reading 256 tokens takes ", " MiB for 1 layer; 1.2 MiB may be used")
+    refused(result, 1, "reading 256 tokens takes ", " MiB for 1 layer; 2.3 MiB may be used")
     refused(result, 1, "hint: what fits: fewer rows (attn trace --query A-B), a prompt of ")
     assert attn("trace", PROMPT).code == 0
 

@@ -85,7 +85,7 @@ def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, nam
     corpus.write_text("the king is a man\n")
     training = (corpus, "--out", tmp_path / "m", "--steps", 1, "--width", 4, "--context", 8)
     saved = tmp_path / "saved.json"
-    assert attn("trace", PROMPT, "--out", saved).code == 0
+    assert attn("trace", PROMPT, "--parameters", "--out", saved).code == 0
     others = {
         "train": training, "models": (), "cost": (), "compare": (PROMPT, PROMPT), "show": (saved,),
         "scan": (corpus,),

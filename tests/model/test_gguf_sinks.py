@@ -227,7 +227,7 @@ def test_what_a_config_leaves_out_is_as_in_the_largest_model(more, golden_path):
 # --- what is refused -----------------------------------------------------------------------------
 
 UNFIT = {
-    "num_local_experts": (7, "asks for 7 experts"),
+    "num_local_experts": (7, "ask for 7 experts"),
     "num_experts_per_tok": (7, "num_experts_per_tok 7 is more than num_local_experts 6"),
     "sliding_window": (None, "the key sliding_window is missing"),
     "layer_types": (["full_attention"], "layer_types is not a list of 2 words"),

@@ -166,7 +166,7 @@ GPT2 = [
     (added("transformer.h.0.attn.q_norm.weight", 1), ("h.0.attn.q_norm.weight", "no place")),
     (added("transformer.h.2.ln_1.weight", 21), ("h.2.ln_1.weight", "no place")),
     (turned(WIDE), (WIDE, "31 × 21", "21 × 31")),
-    (added("transformer.ln_f.weight"), ("ln_f.weight", "a single number", "asks for 21")),
+    (added("transformer.ln_f.weight"), ("ln_f.weight", "a single number", "ask for 21")),
     (again("wpe.weight", "transformer.wpe.weight"), ("wpe.weight", "twice")),
 ]
 LLAMA = [

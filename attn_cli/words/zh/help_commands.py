@@ -137,9 +137,10 @@ OF_COMMANDS = (
     (
         "Left: TEXT, the first --model, its own settings. Right: OTHER, the second --model, the "
         "--adapter, every what-if option. What is not given is the same on both sides; --adapter "
-        "twice is one for each.",
+        "twice is one for each. TEXT and OTHER may be the files of two results of attn scan.",
         "左边：TEXT、第一个 --model 和它自己的设置。右边：OTHER、第二个 --model、--adapter "
-        "和所有假设选项。没有给出的，两边相同；给两个 --adapter 则各用一个。",
+        "和所有假设选项。没有给出的，两边相同；给两个 --adapter 则各用一个。"
+        "TEXT 和 OTHER 可以是 attn scan 的两个结果文件。",
     ),
     (
         "Token ids instead of a text; a second time for the right side.",
@@ -298,8 +299,20 @@ OF_COMMANDS = (
     (
         "What --json or --format ndjson has written, or attn scan; without it, or for -, standard "
         "input.",
-        "--json 或 --format ndjson 写出的内容；不给或给 - 时是标准输入。",
+        "--json、--format ndjson 或 attn scan 写出的内容；不给或给 - 时是标准输入。",
     ),
+    ("as it was scanned", "与扫描时相同"),
+    (
+        "Of a scan: what ranks heads, entropy, effective, distance, first, weighted, previous, "
+        "self, duplicate, induction, weighted-previous, weighted-self, weighted-duplicate, "
+        "weighted-induction, sink.",
+        "扫描结果：按什么给头排名，entropy、effective、distance、first、weighted、previous、self、"
+        "duplicate、induction、weighted-previous、weighted-self、weighted-duplicate、"
+        "weighted-induction、sink。",
+    ),
+    ("Of a scan: one head, with its examples.", "扫描结果：一个头及其例子。"),
+    ("the one that was scanned, if it has a name", "被扫描的那个，如果它有名称"),
+    ("With --head, the model that draws its examples.", "与 --head 同用：画出其例子的模型。"),
     # scan
     (
         "Statistics of every head over files of prompts: where it looks, how sharply, with "
@@ -322,9 +335,11 @@ OF_COMMANDS = (
     ("Also the pairs of tokens that each head joins most.", "还给出每个头最常连接的词元对。"),
     (
         "What the page ranks heads by: entropy, effective, distance, first, weighted, previous, "
-        "self, duplicate, induction, sink.",
+        "self, duplicate, induction, weighted-previous, weighted-self, weighted-duplicate, "
+        "weighted-induction, sink.",
         "页面按什么给头排名：entropy、effective、distance、first、weighted、previous、self、"
-        "duplicate、induction、sink。",
+        "duplicate、induction、weighted-previous、weighted-self、weighted-duplicate、"
+        "weighted-induction、sink。",
     ),
     ("Processes that share the work, and the threads.", "分担工作和线程的进程数。"),
     (
