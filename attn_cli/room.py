@@ -25,8 +25,7 @@ from attn_cli.records import Address, Facts, Prompt
 # Vectors of the model's width that a token has at a time beside what is inside attention, or inside
 # a feed-forward network: the stream, what a norm makes of it, what the block gives.
 _BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
-# Two blocks of so many queries and all keys are at work on each thread.
-_BLOCKS = 2
+_BLOCKS = 2  # of queries, with all their keys, that each thread works with
 _OF_TOKEN = 500  # bytes of each token that a tokenizer knows
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
