@@ -1,4 +1,4 @@
-"""The memory that this process may use. Imports only the standard library."""
+"""The memory that this process may use. Imports little but the standard library."""
 
 import os
 import resource
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from attn_cli.errors import ContentError, size
 from attn_cli.maths.cores import groups, text
 
 _NO_LIMIT = 1 << 63
+_START = 120 << 20  # bytes of addresses that numpy and its BLAS take on a few cores
 # What a group uses, and what of that is files, which make room when it is needed.
 _OLD = (
     "memory.limit_in_bytes",
@@ -24,6 +26,19 @@ def available(root: Path = Path("/")) -> int:
     The smallest of what is known of them; `root` has the files of the system.
     """
     return max(0, min(_of_machine(root), *_of_container(root), _of_process(root)))
+
+
+def check_start() -> None:
+    """Raises ContentError where a limit on addresses leaves too few for the libraries to load.
+
+    BLAS ends the process in its own words where it does not find them.
+    """
+    left = _of_process(Path("/"))
+    if left < _START:
+        raise ContentError(
+            f"not enough memory: a limit (ulimit -v) leaves {size(max(0, left))}",
+            f"attn needs {size(_START)} to begin with",
+        )
 
 
 def _of_machine(root: Path) -> int:

@@ -25,8 +25,7 @@ from attn_cli.records import Address, Facts, Prompt
 # Vectors of the model's width that a token has at a time beside what is inside attention, or inside
 # a feed-forward network: the stream, what a norm makes of it, what the block gives.
 _BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
-# Two blocks of so many queries and all keys are at work on each thread.
-_BLOCKS = 2
+_BLOCKS = 2  # of queries, with all their keys, that each thread works with
 _OF_TOKEN = 500  # bytes of each token that a tokenizer knows
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
@@ -55,12 +54,13 @@ class Made(NamedTuple):
     """What is made of the records of a pass when it is over, a document say.
 
     It takes so many times the bytes of all that is recorded, of the largest block and of the
-    largest array, and so many `bytes` whatever that is.
+    largest array, so many bytes for each pair of tokens, and so many `bytes` whatever that is.
     """
 
     of_all: float = 0
     of_block: float = 0
     of_array: float = 0
+    of_pair: float = 0
     bytes: int = 0
 
 
@@ -116,21 +116,21 @@ def check(
     have = allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
-        need, working, after = of_tokenizer(model), 0, made.bytes
+        need, working, after, longest = of_tokenizer(model), 0, made.bytes, 0
         after += written(change(request, tokens[0])[1]) if written else 0
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
             parts = _parts(run.model, asked, fewer, forgotten=forgotten)
             need += times * parts.recorded + _held(run.model)
-            own = times * (parts.working + kept) + of_file(run.model, asked, max(fewer.values()))
+            longest = max(fewer.values())
+            own = times * (parts.working + kept) + of_file(run.model, asked, longest)
             working = max(working, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
-            after += int(made.of_all * times * parts.recorded)
-        return need + max(working, after)
+            after += int(made.of_all * times * parts.whole)
+        return need + max(working, after + int(made.of_pair * longest**2))
 
-    need = bytes_of(lambda *given: given)
-    if need > have:
+    if (need := bytes_of(lambda *given: given)) > have:
         layers = "" if forgotten or not request.blocks else plural(len(request.blocks), "layer")
         reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
         reading += " and writing the result" if written else ""
@@ -171,8 +171,7 @@ def of_file(model: Model, request: Request, positions: int) -> int:
     untrained, networks = _untrained(model), _has_networks(request)
     if weights.hold or (positions <= POSITIONS and not untrained):
         return 0
-    sizes: Counter[str] = Counter()
-    pages: Counter[str] = Counter()
+    sizes, pages = Counter[str](), Counter[str]()  # of networks; of layers
     for name in weights.stored:
         network, *parts = name.rsplit(".", 2)
         if len(parts) < 2 or not any(map(str.isdigit, network.split("."))):
@@ -241,10 +240,11 @@ def needed(model: Model, request: Request, tokens: Tokens, *, forgotten: bool = 
 
 
 class _Parts(NamedTuple):
-    """Bytes: of all that is recorded, of the largest block and the largest array of it, and of what
-    one layer works with."""
+    """Bytes: of all that is recorded, and as it is written, of the largest block and the largest
+    array of it, and of what one layer works with."""
 
     recorded: int
+    whole: int
     block: int
     array: int
     working: int
@@ -254,13 +254,13 @@ def _parts(model: Model, request: Request, tokens: Tokens, *, forgotten: bool) -
     number = np.dtype(model.weights.dtype).itemsize
     arrays = [_recorded(model.facts, request, block, tokens, number) for block in request.blocks]
     blocks = [sum(sizes.values()) for sizes in arrays]
-    largest = max(blocks, default=0)
-    most, facts = max(tokens.values()), model.facts
+    largest, most, facts = max(blocks, default=0), max(tokens.values()), model.facts
     working = cores.threads() * _BLOCKS * BLOCK * most
     if facts.positions in _OF_ALL_HEADS:
         working *= max(1, facts.heads)
     return _Parts(
         largest if forgotten else sum(blocks),
+        sum(size for sizes in arrays for size in sizes.values() if size > 0),
         largest,
         max((size for sizes in arrays for size in sizes.values()), default=0),
         number * (most * _of_layer(model, networks=_has_networks(request)) + working),
@@ -300,7 +300,8 @@ def _inner(model: Model) -> int:
 def _recorded(
     facts: Facts, request: Request, block: Address, tokens: Tokens, number: int
 ) -> dict[str, int]:
-    """How many bytes each array of a block holds, of so many for a `number`."""
+    """How many bytes each array of a block holds, of so many for a `number`; what is `unseen` of
+    the weights, less than none, is there only while they are written."""
     every = facts.heads_of(block.stack)
     heads = request.heads.get(block.stack, range(every))
     # The other stack's may be wider, if it has fewer of them.
@@ -331,9 +332,8 @@ def _recorded(
         and (facts.sinks or name not in vocabulary.SINKS.values())
     }
     of_each = {name: (1 if name == "visible" else number) * n for name, n in sizes_of.items()}
-    if "weights" in of_each:
-        of_each["weights"] -= number * _unseen(request, block, square)
-    return {**of_each, "": number * measures}
+    unseen = _unseen(request, block, square) if "weights" in of_each else 0
+    return {**of_each, "measures": number * measures, "unseen": -number * unseen}
 
 
 def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:

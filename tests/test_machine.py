@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from attn_cli import machine
-from attn_cli.errors import size
+from attn_cli.errors import ContentError, size
 
 MIB = 1 << 20
 PAGE = 4096
@@ -107,6 +107,14 @@ def test_a_limit_on_addresses_leaves_what_is_not_mapped(system, monkeypatch, sta
     limits = {resource.RLIMIT_AS: (300 * MIB, resource.RLIM_INFINITY)}
     monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
     assert system({"proc/meminfo": MEMINFO, "proc/self/statm": statm}) == left * MIB
+
+
+def test_a_limit_too_low_to_begin_with_is_said(monkeypatch):
+    monkeypatch.setattr(machine, "_of_process", lambda root: (120 << 20) - 1)
+    with pytest.raises(ContentError, match=r"not enough memory: a limit \(ulimit -v\) leaves"):
+        machine.check_start()
+    monkeypatch.setattr(machine, "_of_process", lambda root: 120 << 20)
+    machine.check_start()
 
 
 def test_this_machine_has_some_and_not_more_than_there_is():

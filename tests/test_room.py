@@ -184,7 +184,7 @@ def test_a_verification_has_room_for_the_trace_and_its_double(tiny, monkeypatch)
     need = room.of_tokenizer(tiny) + 3 * room.needed(tiny, request, tokens)
     # What a block is recomputed in, where that is more than what a layer works with.
     one = room._parts(tiny, request, tokens, forgotten=False)
-    need += max(0, 4 * one.block - 3 * one.working)
+    need += max(0, 6 * one.block - 3 * one.working)
     assert verify(tiny, prompt, {}, max_memory=need).verdict == "normal"
     monkeypatch.setattr(session, "records", lambda *given: dtypes.append(given))
     with pytest.raises(ContentError, match="reading 50 tokens takes"):

@@ -85,7 +85,8 @@ def made(before: Question, after: Question, block: Address, *, document: bool) -
         hidden.append(queries * keys - seen)
         valued = valued or what_if.mask_value != -np.inf
     cells = abs(hidden[0] - hidden[1]) + valued * min(hidden)
-    return room.Made(bytes=cells * (_OF_CELL + _WRITTEN * document))
+    share = cells / max(queries, keys) ** 2
+    return room.Made(of_pair=share * (_OF_CELL + _WRITTEN * document))
 
 
 @np.errstate(all="ignore")

@@ -98,7 +98,7 @@ def _check_memory(model: Model, prompt: Prompt, max_memory: int) -> None:
         prompt, blocks=frozenset(blocks), heads=heads, arrays=COMPARED, whole=False
     )
     # A block is recomputed in float64 and subtracted from both.
-    made = room.Made(of_block=4)
+    made = room.Made(of_block=6)
     room.check(model, prompt, request, max_memory, times=3, made=made)
 
 

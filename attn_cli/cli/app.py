@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from attn_cli import __version__, signals
+from attn_cli import __version__, machine, signals
 from attn_cli.cli import output
 from attn_cli.cli.commands import COMMANDS
 from attn_cli.cli.help import Helped
@@ -57,6 +57,7 @@ def build(name: str) -> Any:
     from attn_cli.cli.options import flatten
     from attn_cli.cli.typed import Single
 
+    machine.check_start()
     module = import_module(f"attn_cli.cli.{name}")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)

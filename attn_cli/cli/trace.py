@@ -149,16 +149,12 @@ def _arrays(kind: str, steps: frozenset[int], parameters: bool, after: bool) -> 
 def _asked(kind: str, arrays: set[str], drawing: Drawing) -> dict[str, Any]:
     """What a format keeps of a pass: what is drawn tells of every token, a document just of those
     that were asked for."""
-    from attn_cli import room
-
     form, chosen = FORMATS[kind], kept(drawing.prompt, drawing.shown)
-    made = room.Made(*form.takes)
     if kind != "table" and not (form.drawn or form.page):
-        return {"arrays": arrays, "positions": chosen, "made": made}
+        return {"arrays": arrays, "positions": chosen}
     if kind != "table":
         arrays = import_module(form.page or form.arrays).needed(drawing)
-    rows = {at: some for at, (some, _) in chosen.items() if some}
-    return {"arrays": arrays, "rows": rows, "made": made}
+    return {"arrays": arrays, "rows": {at: some for at, (some, _) in chosen.items() if some}}
 
 
 def _with_room(asks: "Question", max_memory: int, kind: str, drawing: Drawing) -> "Question":
@@ -167,7 +163,8 @@ def _with_room(asks: "Question", max_memory: int, kind: str, drawing: Drawing) -
 
     module = import_module(FORMATS[kind].arrays) if FORMATS[kind].drawn else None
     weight = module.weight(drawing) if hasattr(module, "weight") else None
-    room.check(asks.model, asks.prompt, asks.request, max_memory, written=weight)
+    more = {"written": weight, "made": room.Made(*FORMATS[kind].takes)}
+    room.check(asks.model, asks.prompt, asks.request, max_memory, **more)
     return asks
 
 

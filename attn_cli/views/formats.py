@@ -54,7 +54,7 @@ FORMATS = {
     "json": Format((".json",), documents=True, takes=(0, 0, 3.2)),
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv", sheet="attn_cli.views.form"),
-    "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz", takes=(1,)),
+    "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz", takes=(1, 0, 1)),
     "svg": Format((".svg",), page="attn_cli.views.svg"),
     "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all",
                    sheet="attn_cli.views.html.sheet"),

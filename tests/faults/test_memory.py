@@ -190,9 +190,8 @@ def measured(tmp_path_factory):
         out = place / "peak"
         texts = [str(one).replace("OUT", str(place / "out")) for one in arguments]
         done = subprocess.run(
-            [sys.executable, str(WORKER), str(out), *texts], env=environment,
-            check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            [sys.executable, str(WORKER), str(out), *texts], env=environment, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         code, peak = map(int, out.read_text().split())
         return code, peak, done.stderr.decode()
