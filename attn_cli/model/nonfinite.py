@@ -39,7 +39,8 @@ def begins(weights: Weights, ids: tuple[int, ...], found: Attention | Mixed | Pa
 
 def _tells(found: Attention | Mixed) -> bool:
     """Whether what a block gives shows such numbers, or else what enters it, or its weights."""
-    arrays = found.arrays if isinstance(found, Attention) else {}
+    # As they are kept: to make large weights whole for each layer would cost more than the pass.
+    arrays = found.arrays.kept if isinstance(found, Attention) else {}
     there = [name for name in ("output", "x", "weights") if name in arrays]
     return bool(there) and nonfinite(there[0], arrays[there[0]]) > 0
 
