@@ -52,6 +52,7 @@ def render(trace: Trace) -> Iterator[bytes]:
 
 def whole(page: str, data: Any, script: str) -> Iterator[bytes]:
     """A page in pieces: its `data` and its script stand where comments say so."""
+    page = page.replace("<!-- head -->\n", head(), 1)
     before, between, after = re.split(r"<!-- (?:data|script) -->\n", page)
     yield before.replace('lang="en"', f'lang="{language()}"', 1).encode()
     yield b'<script id="data" type="application/json">'
@@ -86,6 +87,11 @@ def _sentences() -> dict[str, str]:
     """The page's sentences, with their `{names}`."""
     known = table(language())
     return {key: known[key] for key in sorted(keys() & known.keys())}
+
+
+def head() -> str:
+    """What every page begins with: it may ask for nothing, and fits a phone."""
+    return file("head.html")
 
 
 def file(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attn_cli import vocabulary
 from attn_cli.records import Facts
-from attn_cli.views import numbers
+from attn_cli.views import html, numbers
 from attn_cli.views.markup import element, text
 from attn_cli.views.scan import at, name_of, of, ranked, where
 from attn_cli.views.text import label, visible
@@ -63,11 +63,8 @@ def _head(model: Facts, found: "Scan", settings: Mapping[str, Any], notes: Seque
     changes = visible(" ".join(vocabulary.changes(settings)))
     what_if = [element("p", text(sentence("page.what_if", changes=changes)), class_="what-if")]
     told = [element("p", text(str(one)), class_="aside") for one in notes]
-    top = element(
-        "head", element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width,initial-scale=1"),
-        element("title", text(f"{model.name}: {headline}")), element("style", css),
-    )  # fmt: skip
+    title = element("title", text(f"{model.name}: {headline}"))
+    top = element("head", html.head(), title, element("style", css))
     heading = (
         element("h1", text(model.name)), element("p", text(headline)), *what_if * bool(changes),
         *told, element("p", text(sentence("scan.what")), class_="aside"),
