@@ -1,10 +1,9 @@
 """An engine of the workers of a Dask cluster: parts go to those that have answered that they can.
 
 Each has at most `_HELD` parts, so that what is on the way does not grow with the corpus. A part
-whose worker is lost is done again by another, up to `TRIES` times.
+whose worker is lost is done again by another, up to `engines.TRIES` times.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,10 +11,9 @@ from attn_cli import __version__
 from attn_cli.errors import AttnError, ContentError, some
 from attn_cli.scanning import member, scheduler, worker
 from attn_cli.scanning.corpus import Part
-from attn_cli.scanning.engines import Done, Engine, Events, Working
+from attn_cli.scanning.engines import Done, Engine, Events, OnceMore, Working
 from attn_cli.scanning.job import Job
 from attn_cli.scanning.scheduler import Answer, Scheduler
-from attn_cli.scanning.workers import TRIES
 
 _HELD = 2  # parts of a worker: one that it measures, one that waits
 _INSTALL = f'pip install "attn-cli[scan]=={__version__}" there'
@@ -63,8 +61,7 @@ class _Cluster:
     def __init__(self, job: Job, at: Scheduler) -> None:
         self._job, self._at = job.to_json(), at
         self._members: dict[str, _Member] = {}
-        self._again: list[Part] = []
-        self._tries: Counter[int] = Counter()
+        self._again = OnceMore()
         self._idle = 0
         self._told = -1
 
@@ -73,15 +70,16 @@ class _Cluster:
         yield from self._assemble()
         waiting = next(parts, None)
         while True:
-            while (waiting or self._again) and (free := self._free()):
-                part = self._again.pop(0) if self._again else waiting
+            again = self._again.left
+            while (waiting or again) and (free := self._free()):
+                part = again.pop(0) if again else waiting
                 task = self._at.ask(
                     free.address, member.measure, self._job, part.to_json(), self._sharing(free)
                 )
                 free.parts[task] = part
                 if part is waiting:
                     waiting = next(parts, None)
-            if not (waiting or self._again or any(m.parts for m in self._members.values())):
+            if not (waiting or again or any(m.parts for m in self._members.values())):
                 return self._disperse()
             yield from self._hear()
             self._look_for_any()
@@ -214,16 +212,8 @@ class _Cluster:
             counted = False
 
     def _once_more(self, part: Part, *, counted: bool) -> None:
-        self._tries[part.number] += counted
-        if self._tries[part.number] < TRIES:
-            self._again.append(part)
-            return
-        first = part.pieces[0]
-        raise ContentError(
-            f"workers were lost {TRIES} times at the part that begins at {first.file}: "
-            f"line {first.line}",
-            "what is done is kept beside --out; their own logs say why they ended",
-        )
+        hint = "their own logs say why they ended"
+        self._again.add(part, "workers were lost", hint, counted=counted)
 
 
 def _of(one: _Member, problem: AttnError) -> AttnError:

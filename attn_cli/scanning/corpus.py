@@ -162,10 +162,7 @@ def _files_of(name: str) -> list[str]:
 def _of_folder(name: str) -> Iterator[str]:
     for place, _, inside in os.walk(name):
         for file in inside:
-            bare = file
-            for suffix in _PACKED:
-                bare = bare.removesuffix(suffix)
-            if bare.endswith(_SUFFIXES) and not file.startswith("."):
+            if _bare(file).endswith(_SUFFIXES) and not file.startswith("."):
                 yield os.path.join(place, file)
 
 
@@ -284,9 +281,6 @@ def _zstd(name: str) -> Callable[[], Any]:
     try:
         import zstandard
     except ImportError:
-        hint = 'pip install "attn-cli[scan]"'
-        raise ContentError(
-            f"to read {shorten(name)} the package zstandard is needed", hint
-        ) from None
-    unpacker = zstandard.ZstdDecompressor()
-    return unpacker.decompressobj
+        what = f"to read {shorten(name)} the package zstandard is needed"
+        raise ContentError(what, 'pip install "attn-cli[scan]"') from None
+    return zstandard.ZstdDecompressor().decompressobj

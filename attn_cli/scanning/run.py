@@ -11,9 +11,7 @@ from attn_cli.errors import ContentError
 from attn_cli.scanning.corpus import Corpus, Part
 from attn_cli.scanning.engines import Engine, Working
 from attn_cli.scanning.records import Failed, Record, Shape, read
-from attn_cli.scanning.saved import Parts
-
-_FRESH = "--fresh starts over, or choose another --out"
+from attn_cli.scanning.saved import FRESH, Parts
 
 
 class State(NamedTuple):
@@ -87,13 +85,13 @@ def _left(corpus: Corpus, known: dict[int, str], seen: _Seen) -> Iterator[Part]:
             seen.before += size
             if digest != part.digest:
                 raise ContentError(
-                    f"{part.pieces[0].file} is not what it was when its part was saved", _FRESH
+                    f"{part.pieces[0].file} is not what it was when its part was saved", FRESH
                 )
         else:
             seen.of[part.number] = size
             yield part
     if known:
-        raise ContentError("more parts are saved than the corpus has", _FRESH)
+        raise ContentError("more parts are saved than the corpus has", FRESH)
 
 
 def _refuse(record: Record) -> None:

@@ -21,7 +21,7 @@ from attn_cli.scanning.records import Record, Shape, read
 from attn_cli.writing import write_bytes
 
 _SCHEMA = "attn.scan.parts/1"
-_FRESH = "--fresh starts over, or choose another --out"
+FRESH = "--fresh starts over, or choose another --out"
 TOGETHER = 64  # parts until they are put together
 _ALL = "all.part"
 
@@ -72,9 +72,9 @@ class Parts:
                     continue  # it was put together with others, and left there
                 found.merge(record)
             except ContentError as problem:
-                raise ContentError(f"{path}: {problem.message}", _FRESH) from None
+                raise ContentError(f"{path}: {problem.message}", FRESH) from None
             except ValueError:
-                raise ContentError(f"{path}: its parts are those of another file", _FRESH) from None
+                raise ContentError(f"{path}: its parts are those of another file", FRESH) from None
             self._single += [path] * (path.name != _ALL)
         return found
 
@@ -122,7 +122,7 @@ class Parts:
         path = self._path / "scan.json"
         if not path.exists():
             if any(self._path.glob("*.part")):
-                raise ContentError(f"{self._path} has parts, and not what they are of", _FRESH)
+                raise ContentError(f"{self._path} has parts, and not what they are of", FRESH)
             return
         try:
             there = json.loads(files.read_bytes(path, limit=1 << 26))
@@ -130,12 +130,12 @@ class Parts:
         except (ValueError, LookupError, TypeError, RecursionError):
             same = False
         if not same:
-            raise ContentError(f"{path} is damaged", _FRESH)
+            raise ContentError(f"{path} is damaged", FRESH)
         for name, what in _OTHERS.items():
             if there.get(name) != told[name]:
                 told_by = {"version": "version", "model_digest": "model"}.get(name, "")
                 said = f": {shorten(str(there.get(told_by)))}" if told_by else ""
-                raise ContentError(f"{self._path} has parts of {what}{said}", _FRESH)
+                raise ContentError(f"{self._path} has parts of {what}{said}", FRESH)
 
     @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:

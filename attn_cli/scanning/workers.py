@@ -1,23 +1,20 @@
 """An engine of processes on this machine, each with the model open and its share of the threads.
 
-A worker that ends is replaced and its part is done again, up to `TRIES` times.
+A worker that ends is replaced and its part is done again, up to `engines.TRIES` times.
 """
 
 import multiprocessing
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import connection
 from typing import Any
 
-from attn_cli.errors import ContentError
 from attn_cli.scanning import worker
 from attn_cli.scanning.corpus import Part
-from attn_cli.scanning.engines import Done, Engine, Events, Working
+from attn_cli.scanning.engines import Done, Engine, Events, OnceMore, Working
 from attn_cli.scanning.job import Job
 
-TRIES = 3
 _PATIENCE = 2.0  # seconds for a worker to go
 
 
@@ -64,15 +61,15 @@ class _House:
     def __init__(self, job: Job, count: int, threads: int) -> None:
         self._job, self._count, self._threads = job.to_json(), count, threads
         self._workers: list[_Worker] = []
-        self._again: list[Part] = []
-        self._tries: Counter[int] = Counter()
+        self._again = OnceMore()
 
     def run(self, parts: Iterator[Part]) -> Events:
         """Starts no more workers than there are parts."""
         waiting = next(parts, None)
         while True:
-            while (waiting or self._again) and (free := self._free()):
-                free.give(self._again.pop() if self._again else waiting)
+            again = self._again.left
+            while (waiting or again) and (free := self._free()):
+                free.give(again.pop() if again else waiting)
                 if free.part is waiting:
                     waiting = next(parts, None)
             at_work = [one for one in self._workers if one.part]
@@ -116,18 +113,9 @@ class _House:
         self._workers.remove(one)
         one.end()
         yield Working(sum(each.ready for each in self._workers))
-        if one.part is None:
-            return
-        self._tries[one.part.number] += 1
-        if self._tries[one.part.number] < TRIES:
-            self._again.append(one.part)
-            return
-        first = one.part.pieces[0]
-        raise ContentError(
-            f"a worker ended {TRIES} times ({_how(one.process.exitcode)}) at the part that begins "
-            f"at {first.file}: line {first.line}",
-            "what is done is kept beside --out; fewer --workers take less memory",
-        )
+        if one.part:
+            how, hint = f" ({_how(one.process.exitcode)})", "fewer --workers take less memory"
+            self._again.add(one.part, "a worker ended", hint, how=how)
 
     def end(self) -> None:
         """Ends every worker, by force if need be."""

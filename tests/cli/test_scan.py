@@ -19,7 +19,7 @@ from scanning.conftest import job
 
 from attn_cli import __version__, vocabulary
 from attn_cli.errors import ContentError
-from attn_cli.scanning import saved, workers
+from attn_cli.scanning import engines, saved, workers
 from attn_cli.scanning.corpus import corpus
 from attn_cli.scanning.measuring import Scanner
 from attn_cli.scanning.workers import on_workers
@@ -282,7 +282,7 @@ def test_workers_give_the_same_even_if_one_is_killed(attn, monkeypatch, tmp_path
 
 @pytest.mark.slow
 def test_a_part_that_ends_every_worker_is_named(monkeypatch, long):
-    monkeypatch.setattr(workers, "TRIES", 2)
+    monkeypatch.setattr(engines, "TRIES", 2)
     engine, ended = on_workers(job("tiny"), 1, 1), 0
     with pytest.raises(ContentError, match=r"a worker ended 2 times \(SIGKILL\) at the part that "
                        r"begins at .*long.txt: line 1"):  # fmt: skip
