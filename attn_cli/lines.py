@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from attn_cli import files
+from attn_cli import files, strict
 from attn_cli.errors import ContentError, shorten
 from attn_cli.words import Note
 
@@ -28,7 +28,7 @@ def text_of(line: bytes) -> tuple[str, tuple[Note, ...]]:
 
 def json_of(line: bytes) -> tuple[str, dict[str, Any]]:
     """The key text of a JSON line, and its other keys. Raises ContentError."""
-    if sum(map(line.count, (b"[", b"{", b","))) > _VALUES:
+    if strict.values_of(line) > _VALUES:
         raise ContentError(f"it holds more than {_VALUES:,} values", "leave out what is not needed")
     found = as_object(line)
     if found is None:

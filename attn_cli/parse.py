@@ -145,24 +145,23 @@ def one(given: str, count: int, option: str) -> int:
 
 def head(given: str, layers: int, heads: int, option: str) -> tuple[int, int]:
     """One head as `L.H`, its layer and its number, negative from the end. Raises UsageError."""
-    layer, dot, number = given.partition(".")
-    if not (dot and INTEGER.fullmatch(layer) and INTEGER.fullmatch(number)):
-        raise UsageError(
-            f"{option} {shorten(given)!r} is not L.H", f"0.0 to {layers - 1}.{heads - 1}"
-        )
-    if not (-layers <= int(layer) < layers and -heads <= int(number) < heads):
+    layer, number = layer_and_head(given, option, f"0.0 to {layers - 1}.{heads - 1}")
+    if not (-layers <= layer < layers and -heads <= number < heads):
         raise UsageError(
             f"{option} {given}: there is no such head",
             f"layer 0 to {layers - 1}, head 0 to {heads - 1}, as in 0.{heads - 1}",
         )
-    return int(layer) % layers, int(number) % heads
+    return layer % layers, number % heads
 
 
-def form_of_head(given: str, option: str) -> None:
-    """Raises UsageError for what is no head of any model."""
+def layer_and_head(
+    given: str, option: str, hint: str = "layer and head, as in 1.3"
+) -> tuple[int, int]:
+    """The two numbers of `L.H`, of whatever model. Raises UsageError."""
     layer, dot, number = given.partition(".")
     if not (dot and INTEGER.fullmatch(layer) and INTEGER.fullmatch(number)):
-        raise UsageError(f"{option} {shorten(given)!r} is not L.H", "layer and head, as in 1.3")
+        raise UsageError(f"{option} {shorten(given)!r} is not L.H", hint)
+    return int(layer), int(number)
 
 
 def _range_hint(count: int) -> str:

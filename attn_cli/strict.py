@@ -65,9 +65,14 @@ def too_many(data: bytes, limit: Limit) -> str:
     """What is wrong with JSON of more bytes or values than its kind may have; empty if nothing."""
     if len(data) > limit.bytes:
         return f"has more than {limit.bytes:,} bytes"
-    if len(data) > limit.values and sum(map(data.count, (b"[", b"{", b","))) > limit.values:
+    if values_of(data) > limit.values:
         return f"has more than {limit.values:,} values, which no such file has"
     return ""
+
+
+def values_of(data: bytes) -> int:
+    """The commas and opening brackets of JSON: about as many as it has values."""
+    return sum(map(data.count, (b"[", b"{", b",")))
 
 
 def _place(error: Exception) -> str:

@@ -58,7 +58,7 @@ def command(
     kind = output.chosen_format("show", out)
     steps = parse.steps(step) if step else frozenset()
     if shown.head is not None:  # what was typed is at fault before any file is
-        parse.form_of_head(shown.head, "--head")
+        parse.layer_and_head(shown.head, "--head")
     name = "-" if file is None else file
     if file is None and not CURRENT.get().is_fed:
         raise UsageError("there is nothing to show", _ASKED)

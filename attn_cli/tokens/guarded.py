@@ -16,6 +16,7 @@ from threading import RLock
 from typing import Any
 
 from attn_cli.errors import ContentError
+from attn_cli.signals import ENDING
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 
 IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
@@ -121,13 +122,7 @@ def _tried(call: Callable[[], Any], seconds: int, room: int) -> None:
         import resource
 
         faulthandler.disable()
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-            signal.SIGHUP,
-            signal.SIGALRM,
-            signal.SIGXCPU,
-        ):
+        for number in (*ENDING, signal.SIGALRM, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)
         for handle in range(3):
