@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import session, vocabulary
-from attn_cli.analysis.measures import Reading, measures, of_heads, weighted
+from attn_cli.analysis.measures import Reading
 from attn_cli.analysis.verify import NORMAL
 from attn_cli.errors import AttnError
 from attn_cli.model.family import Model
 from attn_cli.reading import tokenise
 from attn_cli.records import Address, Prompt
+from attn_cli.scanning.measuring import all_measures, of_block
 from attn_cli.scanning.results import Example, Head, Scan
 from attn_cli.words import Note, note
 
@@ -73,11 +74,9 @@ def _one(
     (block,) = session.trace(
         prompt=prompt, model=model, stack=at.stack, kind=at.kind, layer=at.layer, head=head.head,
         arrays={"weights", "visible", "sink_share"}, next=False,
-        measures={at[:2]: measures(reading) | weighted(reading)}, **changes,
+        measures={at[:2]: all_measures(reading)}, **changes,
     ).attention  # fmt: skip
-    values = of_heads(block, reading)
-    entropy = values["entropy"]
-    (value_Q,) = np.exp2(entropy) if measure == "effective_keys" else values[measure]
+    (value_Q,) = of_block(block, reading)[measure]
     queries, keys = len(block.queries), len(block.keys)
     if not (0 <= example.query < queries and 0 <= example.key < keys):
         raise Other(note("scan.again_lengths"))

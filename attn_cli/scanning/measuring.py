@@ -31,6 +31,17 @@ def shape_of(model: Model, job: Job) -> Shape:
     return Shape(len(rows(model.facts, job).each), measured(model.facts), job.by_token)
 
 
+def all_measures(reading: Reading) -> dict[str, Measure]:
+    """What is taken of weights while they pass, by name."""
+    return measures(reading) | weighted(reading)
+
+
+def of_block(block: Attention, reading: Reading) -> dict[str, np.ndarray]:
+    """The measures (head, query) of a block that was computed with `all_measures`, by name."""
+    found = of_heads(block, reading)
+    return found | {"effective_keys": np.exp2(found["entropy"])}
+
+
 def _held(model: Model, max_memory: int) -> Model:
     """The same model, keeping what it reads where half of what may be used has room for it."""
     tensors = model.weights.tensors.values()
@@ -152,16 +163,14 @@ class Scanner:
         return request
 
     def _measures(self, prompt: Prompt, place: tuple[str, str]) -> dict[str, Measure]:
-        reading = Reading(prompt, *place)
-        known = measures(reading) | weighted(reading)
+        known = all_measures(Reading(prompt, *place))
         return {name: known[name] for name in (*self._names, _LOOKS) if name in known}
 
     def _take(self, blocks: list[Attention], reading: Reading, record: Record, place: int) -> None:
         """Takes in the measures of the blocks of one attention."""
         heads = np.concatenate([self._rows[block.address] for block in blocks])
-        of_each = [of_heads(block, reading) for block in blocks]
+        of_each = [of_block(block, reading) for block in blocks]
         found = {name: np.concatenate([of[name] for of in of_each]) for name in of_each[0]}
-        found["effective_keys"] = np.exp2(found["entropy"])
         values_MHQ = np.stack([found[name] for name in self._names])
         asked_MQ = np.array([reading.counts(name) for name in self._names])
         used_MHQ = record.statistics.add(heads, values_MHQ, asked_MQ[:, None])

@@ -6,7 +6,7 @@ changes nothing.
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -211,11 +211,3 @@ def _fill_examples(
     if at.size and not -1 <= at.min() <= at.max() < len(lengths):
         raise ValueError
     examples.prompts = [ids[end - n : end] for end, n in zip(ends, lengths, strict=True)]
-
-
-def merged(records: Iterable[Record], job: str, shape: Shape) -> Record:
-    """All of them together."""
-    found = Record(job, shape)
-    for record in records:
-        found.merge(record)
-    return found

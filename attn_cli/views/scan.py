@@ -1,6 +1,6 @@
 """The page of `attn scan`: all heads in one ranking, each number with its spread."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,17 +39,25 @@ def picture(model: Facts, found: "Scan", settings: Mapping[str, Any]) -> Page:
     """The means of a measure: of each attention a square of layers and heads."""
     column = settings["sort"]
     items: Page = [Heading(model), *what_ifs(settings), _headline(found)]
-    for stack, kind in dict.fromkeys((head.stack, head.kind) for head in found.heads):
-        own = [head for head in found.heads if (head.stack, head.kind) == (stack, kind)]
-        layers, numbers = (sorted({getattr(head, n) for head in own}) for n in ("layer", "head"))
-        means = np.full((len(layers), len(numbers)), np.nan)
-        for head in own:
-            means[layers.index(head.layer), numbers.index(head.head)] = of(head, column).mean
+    means = {head[:4]: of(head, column).mean for head in found.heads}
+    return [*items, *squares(model, means, "scan.picture", column=column)]
+
+
+def squares(
+    model: Facts, values: Mapping[tuple[str, str, int, int], float], key: str, **said: str
+) -> Iterator[Matrix]:
+    """Numbers of heads, by stack, kind, layer and head: of each attention a square, with the title
+    of this key."""
+    for stack, kind in dict.fromkeys(at[:2] for at in values):
+        own = {at[2:]: value for at, value in values.items() if at[:2] == (stack, kind)}
+        layers, heads = (sorted(set(some)) for some in zip(*own, strict=True))
+        square = np.full((len(layers), len(heads)), np.nan)
+        for (layer, head), value in own.items():
+            square[layers.index(layer), heads.index(head)] = value
         which = note(f"scan.of_{stack}_{kind}") if model.encoder else ""
-        name = note("scan.picture", column=column, which=which)
-        most = float(np.nanmax(means, initial=1.0))
-        items.append(Matrix(name, means, layers, numbers, note("scan.axes"), most=most))
-    return items
+        most = float(np.nanmax(square, initial=1.0))
+        name = note(key, which=which, **said)
+        yield Matrix(name, square, layers, heads, note("scan.axes"), most=most)
 
 
 def check(model: Facts, found: "Scan") -> None:

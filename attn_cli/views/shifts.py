@@ -6,8 +6,8 @@ import numpy as np
 
 from attn_cli.records import Facts
 from attn_cli.views import numbers
-from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Say, say
-from attn_cli.views.scan import at, name_of
+from attn_cli.views.items import Column, Columns, Heading, Page, Say, say
+from attn_cli.views.scan import at, name_of, squares
 from attn_cli.views.text import visible
 from attn_cli.words import grouped, note
 
@@ -33,17 +33,10 @@ def page(model: Facts, found: "Shifts") -> Page:
 def picture(model: Facts, found: "Shifts") -> Page:
     """The largest size of each head, of each attention a square of layers and heads."""
     items: Page = [Heading(model), *_headline(model, found)]
-    for stack, kind in dict.fromkeys(one[:2] for one in found.shifts):
-        own = [one for one in found.shifts if one[:2] == (stack, kind)]
-        layers, heads = (sorted({getattr(one, n) for one in own}) for n in ("layer", "head"))
-        sizes = np.full((len(layers), len(heads)), np.nan)
-        for one in reversed(own):  # the largest last
-            sizes[layers.index(one.layer), heads.index(one.head)] = abs(one.size)
-        which = note(f"scan.of_{stack}_{kind}") if model.encoder else ""
-        most = float(np.nanmax(sizes, initial=1.0))
-        name = note("shifts.picture", which=which)
-        items.append(Matrix(name, sizes, layers, heads, note("scan.axes"), most=most))
-    return items
+    largest: dict[tuple[str, str, int, int], float] = {}
+    for one in found.shifts:  # the largest first
+        largest.setdefault(one[:4], abs(one.size))
+    return [*items, *squares(model, largest, "shifts.picture")]
 
 
 def _headline(model: Facts, found: "Shifts") -> list[Say]:

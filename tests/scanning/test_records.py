@@ -12,7 +12,7 @@ from scanning.conftest import TEXTS, job, parts_of, record_of
 from attn_cli.errors import ContentError
 from attn_cli.scanning.measuring import Scanner
 from attn_cli.scanning.pairs import Pairs
-from attn_cli.scanning.records import Record, merged, read
+from attn_cli.scanning.records import Record, read
 
 SCANNER = Scanner(job("tiny", by_token=True))
 JOB, SHAPE = SCANNER.job.digest, SCANNER.shape
@@ -35,10 +35,18 @@ def said(record):
     return record.to_bytes()
 
 
+def merged(every):
+    """All of them together."""
+    found = Record(JOB, SHAPE)
+    for data in every:
+        found.merge(read(data, JOB, SHAPE))
+    return found
+
+
 @pytest.mark.parametrize("counts", [(3, 4), (6, 1)], ids=str)
 def test_two_parts_in_either_order_are_the_whole(counts):
     for order in permutations(cut(*counts)):
-        assert said(merged((read(data, JOB, SHAPE) for data in order), JOB, SHAPE)) == WHOLE_SAID
+        assert said(merged(order)) == WHOLE_SAID
 
 
 WHOLE_SAID = said(read(WHOLE.to_bytes(), JOB, SHAPE))
