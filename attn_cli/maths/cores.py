@@ -8,6 +8,7 @@ that it can be asked before numpy is imported.
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
@@ -120,6 +121,7 @@ def each(work: Callable[[T], Any], parts: Sequence[T]) -> None:
 def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:
     left, failed, pool = iter(parts), False, _pool()
     done: Any = pool.queue()
+    invited: deque[None] = deque()
 
     def drain() -> None:
         nonlocal failed
@@ -137,21 +139,30 @@ def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:
 
     def help_out() -> None:
         try:
+            invited.pop()
+        except IndexError:  # all was done before this thread awoke, and no one waits for it
+            return
+        try:
             drain()
         except BaseException as error:
             done.put(error)
         else:
             done.put(None)
 
-    begun = 0
+    asked = 0
     try:
         for _ in range(min(helpers, pool.grown(helpers))):
+            invited.append(None)
+            asked += 1
             # What numpy does about an overflow belongs to the context, not to the thread.
             pool.tasks.put((copy_context(), help_out))
-            begun += 1
         drain()
     finally:  # none goes on after this
-        errors = [done.get() for _ in range(begun)]
+        with suppress(IndexError):
+            while True:
+                invited.pop()
+                asked -= 1
+        errors = [done.get() for _ in range(asked)]
     for error in filter(None, errors):
         raise error
 

@@ -16,7 +16,7 @@ from attn_cli.maths.masks import Look, block_of
 
 # Threads wait for each other at every step of a part: it has as many cells as are worth a thread,
 # and more where there would be many parts, as far as a core's own cache holds them.
-_FEWEST, _MOST, _PARTS = 1 << 16, 1 << 18, 12
+_FEWEST, _MOST, _PARTS = 1 << 17, 1 << 18, 12
 BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # A number for each query of weights (…, query, key), given the positions of both and the lengths
 # (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.

@@ -241,7 +241,8 @@ def erf(x: np.ndarray) -> np.ndarray:
 
     In blocks: of a large array each of the many steps would wait for fresh memory.
     """
-    flat, result = x.reshape(-1), np.empty(x.size, x.dtype)
+    found = np.empty_like(x)
+    flat, result = x.ravel(order="K"), found.ravel(order="K")
     for at in range(0, x.size, _BLOCK):
         part = flat[at : at + _BLOCK]
         t = 1 / (1 + 0.3275911 * np.abs(part, dtype=np.float64))
@@ -250,7 +251,7 @@ def erf(x: np.ndarray) -> np.ndarray:
         )
         exponential = np.exp(-np.square(part, dtype=np.float64))
         result[at : at + _BLOCK] = np.sign(part) * (1 - t * series * exponential)
-    return result.reshape(x.shape)
+    return found
 
 
 def soft_cap(x: np.ndarray, cap: float) -> np.ndarray:

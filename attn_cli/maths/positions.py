@@ -13,7 +13,7 @@ import numpy as np
 
 from attn_cli.maths import cores
 from attn_cli.maths.masks import distance
-from attn_cli.maths.scratch import room
+from attn_cli.maths.scratch import room_like
 
 _BLOCK = 256  # positions that rotate together
 
@@ -111,7 +111,9 @@ def rotate(
     width, rotated = 2 * cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
     ones, others = pairs(width, interleaved)
     # Whole heads at a time: each of a pair times the cosine, and the other one times ± the sine.
-    cos_PW, sin_PW = (np.empty((len(cos_PR), width), cos_PR.dtype) for _ in range(2))
+    by_columns = all(x_HPW.strides[-1] > x_HPW.strides[-2] for x_HPW in vectors)
+    order = "F" if by_columns else "C"
+    cos_PW, sin_PW = (np.empty((len(cos_PR), width), cos_PR.dtype, order) for _ in range(2))
     cos_PW[:, ones] = cos_PW[:, others] = cos_PR
     sin_PW[:, others] = sin_PR
     np.negative(sin_PR, out=sin_PW[:, ones])
@@ -119,7 +121,7 @@ def rotate(
     def work(part: tuple[int, slice]) -> None:
         which, rows = part
         x, out = (arrays[which][..., rows, :] for arrays in (vectors, rotated))
-        other = room((*x.shape[:-1], width), x.dtype, "rotated")
+        other = room_like(x[..., :width], "rotated")
         other[..., ones], other[..., others] = x[..., others], x[..., ones]
         other *= sin_PW[rows]
         np.multiply(x[..., :width], cos_PW[rows], out=out[..., :width])

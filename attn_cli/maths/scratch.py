@@ -18,3 +18,10 @@ def room(shape: tuple[int, ...], dtype: np.dtype, use: str = "") -> np.ndarray:
     if use not in rooms or rooms[use].size < size:
         rooms[use] = np.empty(size, np.uint8)
     return rooms[use][:size].view(dtype).reshape(shape)
+
+
+def room_like(array: np.ndarray, use: str) -> np.ndarray:
+    """As `room`, for what is like an array, its axes in the same order in memory."""
+    axes = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    found = room(tuple(array.shape[axis] for axis in axes), array.dtype, use)
+    return found.transpose([axes.index(axis) for axis in range(array.ndim)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths.layers import layer_norm
-from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, through
+from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, laid_out, through
 from attn_cli.maths.scratch import room
 from attn_cli.records import Passed
 
@@ -104,14 +104,15 @@ class Weights:
         return array
 
     def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
-        """Only these rows along the first axis of a tensor that is stored as it is used."""
+        """Only these rows along the first axis of a tensor that is stored as it is used, in the
+        order in which products read them."""
         if name in self.held:
-            return self.held[name][list(indices)]
+            return laid_out(self.held[name][list(indices)])
         tensor = self.tensor(name)
         found = tensor.rows(indices).astype(self.dtype, copy=False)
         if not self.hold:
             tensor.release()
-        return found
+        return laid_out(found)
 
     def map(self, name: str, *, few: bool = True, columns: bool = False) -> Map:
         """The linear map of this name, its matrix and its bias, if it has one.

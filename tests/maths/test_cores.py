@@ -46,6 +46,26 @@ def test_several_threads_work_at_once(several):
     assert not together.broken
 
 
+def test_a_thread_that_has_not_begun_is_not_waited_for():
+    cores.use(2)
+    inside, free, ended = threading.Event(), threading.Event(), []
+    both = threading.Barrier(2, timeout=60)
+
+    def hold(_):
+        both.wait()
+        inside.set()
+        free.wait(60)
+
+    other = threading.Thread(target=cores.each, args=(hold, [1, 2]))
+    other.start()  # it and the only helper are busy until they are free
+    assert inside.wait(60)
+    cores.each(ended.append, [1, 2, 3])
+    assert ended == [1, 2, 3] and not free.is_set() and other.is_alive()
+    free.set()
+    other.join()
+    cores.use(0)
+
+
 def test_an_error_is_raised_and_no_further_part_is_begun(several):
     begun = []
 

@@ -29,11 +29,18 @@ def some_angles(rng, start, count, half):
 # --- the laws of a rotation ----------------------------------------------------------------------
 
 
-@given(seed=SEEDS, count=st.integers(1, 9), half=st.integers(1, 6), start=st.integers(0, 50))
-def test_a_rotation_is_the_product_with_a_complex_number_of_length_one(seed, count, half, start):
+@given(
+    seed=SEEDS, count=st.integers(1, 9), half=st.integers(1, 6), start=st.integers(0, 50),
+    by_columns=st.booleans(),
+)  # fmt: skip
+def test_a_rotation_is_the_product_with_a_complex_number_of_length_one(
+    seed, count, half, start, by_columns
+):
     rng = np.random.default_rng(seed)
     turns, (cosine, sine) = some_angles(rng, start, count, half)
     x = rng.standard_normal((3, count, 2 * half)).astype(np.float32)
+    if by_columns:  # as products of some positions are stored
+        x = x.swapaxes(1, 2).copy().swapaxes(1, 2)
     turned = positions.rotate([x], cosine, sine)[0]
     assert turned.dtype == np.float32
     for head, position, pair in np.ndindex(3, count, half):

@@ -79,7 +79,7 @@ def test_a_matrix_with_inputs_first_gives_the_same(monkeypatch):
     assert row_error(found, x.astype(np.float64) @ columns + b) <= 1e-5
 
 
-@pytest.mark.parametrize("positions", [3, 300])
+@pytest.mark.parametrize("positions", [3, 40, 300])
 def test_feed_forward_networks_are_their_formulas(positions):
     x, wide, b = drawn(positions, 333)
     _, up, _ = drawn(positions, 333, seed=1)
