@@ -41,7 +41,7 @@ export class Grid {
   }
 
   title(caption) {
-    this.caption.replaceChildren(...marked(caption));
+    this.caption.replaceChildren(el("span", {}, ...marked(caption)));
   }
 
   build() {
