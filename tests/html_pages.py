@@ -26,8 +26,8 @@ def traced(text: str = vocabulary.SAMPLE_PROMPT, **options) -> Trace:
     return _TRACES[asked]
 
 
-def page_of(trace: Trace) -> str:
-    return b"".join(html.render(trace)).decode()
+def page_of(trace: Trace, keys: dict | None = None) -> str:
+    return b"".join(html.render(trace, keys or {})).decode()
 
 
 def hostile(trace: Trace) -> Trace:

@@ -15,7 +15,7 @@ from attn_cli.views.formats import FORMATS, Drawing
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from attn_cli.model.family import Model
     from attn_cli.records import Prompt, Trace
@@ -77,9 +77,8 @@ def command(
     steps, picture = _steps(step, kind, quiet=prompt.quiet), bool(FORMATS[kind].page)
     whole = kind == "table" and len(steps) == len(vocabulary.STEPS)
     arrays = _arrays(kind, steps, parameters, after or whole)
-    idle = {"--step": step, "--after": after, "--no-next": no_next, "--top": top != _TOP}
-    idle |= {"--parameters": parameters, "--key": key and not picture}
-    _tell_idle(idle, kind, arrays, quiet=prompt.quiet)
+    _tell_idle({"--step": step, "--after": after, "--no-next": no_next, "--top": top != _TOP,
+                "--parameters": parameters}, kind, arrays, quiet=prompt.quiet)  # fmt: skip
 
     def answer(read):
         asked, typed = max_tokens or (0 if no_next else None), what_if.settings()
@@ -98,7 +97,8 @@ def command(
         more = {"steps": steps, "shown": shown, "follow": bool(query), "after": after}
         page = partial(page_of, found, out, quiet=prompt.quiet, **more)
         page = partial(picture_of, found, shown) if picture else page
-        return output.Result(page, found, notes=_beside(found.notes, whole))
+        written = _interactive(found, kind, places) if key else ()
+        return output.Result(page, found, notes=_beside(found.notes, whole), written=written)
 
     results, each = answers(prompt, model, answer), bool(prompt.each)
     return output.deliver("trace", out, results, quiet=prompt.quiet, each=each)
@@ -115,12 +115,9 @@ def _steps(step: "Sequence[str]", kind: str, *, quiet: bool) -> frozenset[int]:
 def _tell_idle(given: "Mapping[str, object]", kind: str, arrays: set[str], *, quiet: bool) -> None:
     """Says which of the options that were given do nothing: a picture shows weights alone, and
     parameters belong to steps."""
-    form = FORMATS[kind]
-    if form.page or form.places:
-        idle = given if form.page else ("--key",)
-        said = "note.no_picture" if form.page else "note.unused"
-        for option in (option for option in idle if given[option]):
-            output.note(said, option=option, format=kind, quiet=quiet)
+    if FORMATS[kind].page:
+        for option in (option for option, typed in given.items() if typed):
+            output.note("note.no_picture", option=option, format=kind, quiet=quiet)
     elif given["--parameters"] and not arrays & vocabulary.PARAMETERS - {"b_q", "b_o"}:
         output.note("note.no_step", quiet=quiet)
 
@@ -201,6 +198,12 @@ def _continued(
         *stop_note(model, longer, added, asked),
     )
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes
+
+
+def _interactive(trace: "Trace", kind: str, shown: dict[Any, Any]) -> "Iterable[bytes]":
+    """A trace in a format that computes from all keys and shows just some, nothing in another."""
+    form, keys = FORMATS[kind], {place: keys for place, (_, keys) in shown.items()}
+    return import_module(form.arrays).render(trace, keys) if form.places else ()
 
 
 def picture_of(trace: "Trace", shown: dict[Any, Any]) -> list[Any]:

@@ -272,14 +272,15 @@ def _column_tables(
     full = [widest([header, *cells]) for header, cells in zip(headers, columns, strict=True)]
     widths = [min(full[0], room // 2)]
     widths += [min(width, room - widths[0] - 2) for width in full[1:]]
-    strips = [
-        Strip(folded(header, width), cells, on_left)
-        for header, cells, on_left, width in zip(
-            headers, _folded(columns, widths), left, widths, strict=True
-        )
-    ]
     for panel in packed([width + 2 for width in widths[1:]], room - widths[0]):
-        yield side_by_side([strips[0], *(strips[i + 1] for i in panel)])
+        own = [0, *(i + 1 for i in panel)]
+        cells = _folded([columns[i] for i in own], [widths[i] for i in own])
+        yield side_by_side(
+            [
+                Strip(folded(headers[i], widths[i]), lines, left[i])
+                for i, lines in zip(own, cells, strict=True)
+            ]
+        )
 
 
 def _folded(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> list[list[str]]:

@@ -34,9 +34,12 @@ def widest(texts: Iterable[str]) -> int:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """The lines of `text`, none wider than `width` columns."""
+    """The lines of `text`, none wider than `width` columns; they end between words if there are."""
     room = max(1, width)
-    return (folding.lines(text, room) if folding.is_wide(text) else chop_cells(text, room)) or [""]
+    prose = " " in text.strip() or folding.is_wide(text)
+    if prose:
+        return [line.rstrip() for line in folding.lines(text, room)]
+    return chop_cells(text, room) or [""]
 
 
 def packed(widths: Iterable[int], room: int) -> list[list[int]]:

@@ -12,9 +12,11 @@ def test_the_suffix_chooses_the_page_with_every_layer_and_head(attn, tmp_path):
     assert re.findall(r'"layer":(\d+),"name":"[^"]*","heads":\[([\d,]+)\]', one) == [("1", "2")]
 
 
-def test_chosen_queries_are_the_rows(attn):
-    text = attn("trace", "--format", "html", "--query", "China,is", "--quiet").text
-    assert text.count('"rows":[4,5]') == 2
+def test_chosen_queries_are_the_rows_and_chosen_keys_the_columns(attn):
+    found = attn("trace", "the king is", "--format", "html", "--query", "king,is", "--key", "is,0")
+    assert found.said == "" and found.text.count('"rows":[1,2]') == 2
+    assert '"shown":[2,0]' in found.text
+    assert '"shown":[0,1,2]' in attn("trace", "the king is", "--format", "html").text
 
 
 def test_too_many_tokens_are_refused_before_anything_is_computed(attn, golden_path):

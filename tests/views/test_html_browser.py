@@ -25,6 +25,13 @@ NUMBERS = (
     "JSON.parse(JSON.stringify(attn.numbers(), (key, value) => "
     "Number.isFinite(value) || typeof value !== 'number' ? value : String(value)))",
 )
+PANEL = ("read", "document.getElementById('why').innerText")
+RESULT = ("read", "document.getElementById('result').textContent")
+MARKED = (
+    "read",
+    "[...document.querySelectorAll('[role=grid]')].filter(table => "
+    "table.caption.textContent.includes('what-if')).map(table => table.dataset.name)",
+)
 BADGE = ("read", "document.getElementById('badge').checkVisibility()")
 FOCUS = (
     "read",
@@ -43,9 +50,9 @@ def browser():
 def shown(browser, tmp_path):
     """Opens the page of a trace and takes steps on it."""
 
-    def show(trace: Trace, *steps, **look):
+    def show(trace: Trace, *steps, keys=None, **look):
         path = tmp_path / "page.html"
-        path.write_text(page_of(trace))
+        path.write_text(page_of(trace, keys or {}))
         return browser.open(path, *steps, **look)
 
     return show
@@ -106,17 +113,23 @@ def test_a_changed_temperature_is_attn_s_own(shown):
     results = shown(
         traced(),
         BADGE,
+        ("click", at("weights", 5, 4)),
         ("fill", "#temperature", "0.5"),
         BADGE,
         NUMBERS,
+        PANEL,
+        MARKED,
         ("fill", "#temperature", "0"),
         NUMBERS,
         ("click", "#reset"),
         BADGE,
         NUMBERS,
+        MARKED,
     )
-    before, now, half, cold, after, real = results
+    before, now, half, panel, marked, cold, after, real, none = results
     assert (before, now, after) == (False, True, False)
+    assert (marked, none) == (["weights", "z", "head_output"], [])
+    assert f"= {traced(attention_temperature=0.5).attention[0].weights[0, 5, 4]:.4f}" in panel
     same(half, traced(attention_temperature=0.5).attention[0], 0)
     same(cold, traced(attention_temperature=0).attention[0], 0)
     same(real, traced().attention[0], 0)
@@ -229,9 +242,15 @@ def test_arrows_walk_in_a_grid_and_enter_changes_the_mask(shown):
 
 def test_a_what_if_is_told_to_who_cannot_see_it(shown):
     said = "document.getElementById('result').textContent"
-    steps = [("fill", "#temperature", "3"), ("until", said), ("read", said),
-             ("read", "document.getElementById('result').getAttribute('aria-live')")]  # fmt: skip
-    *_, words, live = shown(traced(), *steps)
+    steps = [("fill", "#temperature", "3"), ("until", said), RESULT,
+             ("read", "document.getElementById('result').getAttribute('aria-live')"),
+             ("click", at("visible", 0, 0)), ("pick", "#query", 0),
+             ("until", f"{said}.includes('no key')"), RESULT, MARKED]  # fmt: skip
+    *_, words, live, blind, marked = shown(traced(), *steps)
+    length = np.linalg.norm(traced().attention[0].head_output[0, 0])
+    assert blind.startswith("what-if: the now sees no key, so it takes nothing")
+    assert blind.endswith(f"head_output is 0.00, before {length:.2f}.")
+    assert marked == ["visible", "masked", "weights", "z", "head_output"]
     weights = traced(attention_temperature=3.0).attention[0].weights[0, 5]
     assert words.startswith("what-if: is now looks at China most") and live == "polite"
     assert f"weight {weights[4]:.2f}, before {traced().attention[0].weights[0, 5, 4]:.2f}" in words
@@ -281,10 +300,15 @@ def test_nan_is_called_nan(shown):
         "[...document.querySelectorAll('[data-name=weights] tbody tr')]"
         ".map(row => row.textContent)",
     )
+    said = ("read", "document.getElementById('step-5').textContent")
     found = shown(replace(trace, attention=(changed, *trace.attention[1:])), cells,
-                  ("click", at("weights", 2, 1)), ("fill", "#temperature", "2"), cells)  # fmt: skip
-    for rows in (found[0], found[-1]):
+                  ("click", at("weights", 2, 1)), ("pick", "#query", 2),
+                  ("fill", "#temperature", "2"), cells, said,
+                  ("until", f"{RESULT[1]}.includes('NaN')"), RESULT)  # fmt: skip
+    for rows in found[:2]:
         assert "NaN" in rows[2] and "NaN" not in rows[1] + rows[3]
+    assert "the powers of e add up to NaN" in found[2]
+    assert found[3].startswith("what-if: the weights of thinker are NaN")
 
 
 def test_one_token_and_many_work(shown):
@@ -307,6 +331,51 @@ def test_one_token_and_many_work(shown):
     block = long.attention[0]
     weights = np.array(found["weights"], float)
     assert row_error(weights, block.weights[0]) < 1e-5
+
+
+def test_keys_that_were_chosen_are_columns_and_all_are_computed_with(shown):
+    """In the order that was typed, as in every format."""
+    trace, keys = traced(), (4, 0)
+    cells = ("read", "['k', 'weights'].map(name => [...document.querySelectorAll("
+                     "`[data-name=${name}] tr`)].map(row => [...row.cells].map("
+                     "cell => cell.textContent)))")  # fmt: skip
+    found, panel, numbers = shown(
+        trace, cells, ("hover", at("weights", 5, 0)), PANEL, ("click", at("visible", 5, 0)),
+        NUMBERS, keys={("decoder", "self"): keys},
+    )  # fmt: skip
+    names = labels(trace.prompt.labels)
+    assert [row[0] for row in found[0]] == ["", *(names[key] for key in keys)]
+    weights = trace.attention[0].weights[0]
+    assert found[1][0] == ["", *(names[key] for key in keys)]
+    assert found[1][6] == [names[5], *(f"{weights[5, key]:.2f}" for key in keys)]
+    assert f"weight = 1.0000 ÷ {1 / weights[5, 4]:.4f}" in panel
+    same(numbers, traced(mask=["causal", "block:5:4"]).attention[0], 0)
+
+
+def test_a_changed_mask_is_of_the_layers_that_have_it(shown):
+    trace = traced(ids=IDS, model=str(GOLDEN / "gemma2"), layer="all")
+    masks = [block.visible for block in trace.attention]
+    other = next(n for n, mask in enumerate(masks) if not np.array_equal(mask, masks[0]))
+    click = ("click", at("visible", 6, 0))
+    assert shown(trace, click, BADGE, ("pick", "#layer", other), BADGE) == [True, False]
+
+
+def test_what_has_the_focus_is_not_covered(shown):
+    seen = (
+        "read",
+        "(() => { const { left, right, top, bottom } = document.activeElement"
+        ".getBoundingClientRect(); return document.activeElement.contains("
+        "document.elementFromPoint(left + 4, top + 4)) && document.activeElement.contains("
+        "document.elementFromPoint(right - 4, bottom - 4)); })()",
+    )
+    keys = ["Control+End", "Control+Home", *["ArrowRight"] * 5, *["ArrowLeft"] * 4,
+            *["ArrowDown"] * 3]  # fmt: skip
+    steps = [step for key in keys for step in (("press", key), seen)]
+    start = ("read", "document.querySelector('[data-name=normed] td[tabindex=\"0\"]').focus()")
+    edge = ("read", "void scrollBy(0, document.activeElement.getBoundingClientRect().bottom"
+                    " - document.getElementById('why').getBoundingClientRect().top)")  # fmt: skip
+    _, *found = shown(traced(), start, *steps, edge, ("press", "ArrowDown"), seen, width=360)
+    assert found == [*[True] * len(keys), None, True]
 
 
 def test_a_large_grid_is_turned_by_buttons_and_walked_by_keys(shown):

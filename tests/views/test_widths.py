@@ -84,6 +84,11 @@ def test_a_word_is_as_wide_as_it_is_counted(word):
         assert all(columns(part) <= max(width, 2) for part in parts)
 
 
+def test_a_cell_is_folded_between_words():
+    assert folded("the mask was forgotten", 9) == ["the mask", "was", "forgotten"]
+    assert folded("forgotten", 4) == ["forg", "otte", "n"] and folded("", 4) == [""]
+
+
 def test_every_line_of_a_table_is_as_wide_as_the_others():
     draw = random.Random(1)
     for _ in range(150):

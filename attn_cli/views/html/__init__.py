@@ -5,9 +5,10 @@ The page is `page.html`, `page.css` and the modules of `MODULES`, put together; 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 from attn_cli.errors import ContentError
@@ -43,11 +44,14 @@ def needed(drawing: Drawing) -> frozenset[str]:
     raise ContentError(sentence("html.too_large", **words, **most), hint)
 
 
-def render(trace: Trace) -> Iterator[bytes]:
-    """The page in pieces."""
+def render(
+    trace: Trace, keys: Mapping[tuple[str, str], tuple[int, ...]] = MappingProxyType({})
+) -> Iterator[bytes]:
+    """The page in pieces; of an attention (stack, kind) it shows these `keys`, or all, and computes
+    from all."""
     page = file("page.html").replace("<!-- noscript -->", sentence("html.noscript"), 1)
     page = page.replace("/* style */", file("page.css"), 1)
-    yield from whole(page, {**payload.data(trace), "words": _sentences()}, script())
+    yield from whole(page, {**payload.data(trace, keys), "words": _sentences()}, script())
 
 
 def whole(page: str, data: Any, script: str) -> Iterator[bytes]:

@@ -19,12 +19,17 @@ export function marked(text) {
   return text.split("`").map((part, i) => (i % 2 ? el("code", {}, part) : part));
 }
 
+/** The same where nothing can be set apart. */
+export function spoken(text) {
+  return text.replaceAll("`", "");
+}
+
 /** A plain table: headers, and rows whose first cell names them. */
 export function table(caption, headers, rows) {
   const cells = (row) => row.map((cell, i) => (
     i ? el("td", {}, cell) : el("th", { scope: "row" }, cell)
   ));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": spoken(caption) },
     el("table", {},
       el("caption", {}, ...marked(caption)),
       el("thead", {}, el("tr", {}, headers.map((text) => el("th", { scope: "col" }, text)))),

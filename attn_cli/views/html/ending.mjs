@@ -45,8 +45,8 @@ function candidates(entry) {
     const title = say("html.candidate", { token: names[i], column: columns[j] });
     const told = ended && j === 0 && i < rows.length;
     const [final, vectors] = [entry.final, entry.vectors].map((one) => one && numbersOf(one));
-    if (told) why.tell(title, why.logit(entry, final, vectors, i));
-    else why.tell(title, ended ? why.shareOf(entry, i, j) : [paragraph(say("html.share"))]);
+    const shares = () => (ended ? why.shareOf(entry, i, j) : [paragraph(say("html.share"))]);
+    why.tell(() => [title, told ? why.logit(entry, final, vectors, i) : shares()]);
   } });
   grid.fill((i) => values[i], { text: (value, i, j) => (value === null ? "" : writers[j](value)) });
   return grid.node;
@@ -57,20 +57,21 @@ function network() {
   const array = block().vectors.mlp_output;
   if (!array) return [];
   const values = numbersOf(array);
-  const [count, width] = array.length ? [array.shape.at(-1), 1] : array.shape;
+  const width = array.length ? 1 : array.shape.at(-1);
   const columns = array.length ? [say("column.length")]
     : Array.from({ length: width }, (_, i) => i);
-  const names = side().queries.slice(0, count);
-  const row = (i) => values.subarray(i * width, (i + 1) * width);
+  const own = block().rows;
+  const names = own.map((at) => side().queries[at]);
+  const row = (i) => values.subarray(own[i] * width, (own[i] + 1) * width);
   const marks = block().what_if.includes("mlp_output") ? ` · ${say("html.what_if")}` : "";
   const grid = new Grid("mlp_output", `mlp_output${marks} · ${say("html.tokens")}`, names, columns,
     { show: (i, j) => {
       const cell = { name: "mlp_output", token: names[i], column: columns[j],
         value: number(row(i)[j]) };
-      why.tell(say("html.entry", cell),
-        [paragraph(say(array.length ? "html.lengths" : "html.of_mlp_output"))]);
-    } }, [state.query, 0]);
-  grid.fill(row, { marked: state.query });
+      why.tell(() => [say("html.entry", cell),
+        [paragraph(say(array.length ? "html.lengths" : "html.of_mlp_output"))]]);
+    } }, [own.indexOf(state.query), 0]);
+  grid.fill(row, { marked: own.indexOf(state.query) });
   return [grid.node];
 }
 
@@ -89,7 +90,7 @@ function routing() {
     { expert: chosen[i * used + j], share: write(value) });
   const grid = new Grid("experts", own.title, names, columns, { show: (i, j) => {
     const words = { token: names[i], expert: chosen[i * used + j], share: write(row(i)[j]) };
-    why.tell(say("html.expert", words), [paragraph(say("html.expert_share", words))]);
+    why.tell(() => [say("html.expert", words), [paragraph(say("html.expert_share", words))]]);
   } }, [own.queries.indexOf(state.query), 0]);
   grid.fill(row, { marked: own.queries.indexOf(state.query),
     text: (value, i, j) => pair(i, j, value) });

@@ -27,8 +27,10 @@ export class Grid {
     this.current = [0, 0]; // in the window
     this.body = el("tbody");
     this.head = el("tr", {}, el("td"));
+    this.caption = el("caption");
+    this.title(caption);
     const table = el("table", { role: "grid", "data-name": name },
-      el("caption", {}, ...marked(caption)), el("thead", {}, this.head), this.body);
+      this.caption, el("thead", {}, this.head), this.body);
     this.node = el("div", { class: "grid" }, el("div", { class: "scroll" }, table));
     if (this.size.some((size, axis) => size < this.names[axis].length)) this.turner(table);
     this.build();
@@ -36,6 +38,10 @@ export class Grid {
     table.addEventListener("focusin", (event) => this.enter(event.target));
     table.addEventListener("pointerover", (event) => this.tell(event.target));
     table.addEventListener("click", (event) => this.press(event.target));
+  }
+
+  title(caption) {
+    this.caption.replaceChildren(el("span", {}, ...marked(caption)));
   }
 
   build() {
@@ -184,7 +190,9 @@ export class Grid {
   focus(row, place) {
     const at = [row, place].map((one, axis) => clamp(one, 0, this.names[axis].length - 1));
     at.forEach((one, axis) => this.reach(axis, one, Math.ceil(this.size[axis] / 2)));
-    this.cells[at[0] - this.first[0]][at[1] - this.first[1]].focus({ preventScroll: false });
+    const cell = this.cells[at[0] - this.first[0]][at[1] - this.first[1]];
+    cell.focus({ preventScroll: true });
+    cell.scrollIntoView({ block: "nearest", inline: "nearest" }); // the whole of it
   }
 
   key(event) {

@@ -15,6 +15,7 @@ const steps = new Steps(at("steps"), { onFlip: (query, key) => {
 } });
 const SHORT = 8; // tokens that need no room to scroll
 let waiting = 0;
+let resting = ""; // what is said where nothing is changed
 
 function options(select, names, own) {
   select.replaceChildren(...names.map((name, i) => (
@@ -38,6 +39,14 @@ function chosen() {
   at("ending").replaceChildren(...ending());
   why.invite();
   settings();
+  result();
+}
+
+/** What the change has done, once the typing rests. */
+function result() {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => at("result").replaceChildren(
+    ...marked(isChanged() ? steps.summary() : resting)), 250);
 }
 
 function settings() {
@@ -57,14 +66,12 @@ function settings() {
 }
 
 function changed() {
+  resting = say("html.restored");
   steps.fill();
+  why.again();
   settings();
   at("ending").replaceChildren(...ending());
-  clearTimeout(waiting);
-  waiting = setTimeout(() => {
-    const said = isChanged() ? steps.summary() : say("html.restored");
-    at("result").replaceChildren(...marked(said));
-  }, 250);
+  result();
 }
 
 function read(id, own) {
@@ -78,9 +85,10 @@ function read(id, own) {
 
 function listen() {
   at("layer").addEventListener("change", (event) => {
-    const before = block().at;
+    const before = block();
     state.block = Number(event.target.value);
-    if (block().at !== before) reset();
+    if (block().at !== before.at) reset();
+    if (block().mask !== before.mask) state.flips.clear(); // they were changes of that mask
     state.place = Math.min(state.place, block().heads.length - 1);
     chosen();
   });

@@ -1,7 +1,7 @@
 """What the HTML page tells of, as plain data: blocks with the arrays that attention is computed
 from, sentences about each step, and how the prediction comes about."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,8 @@ _PREDICTIONS = page.MOST_PREDICTIONS
 
 
 @np.errstate(all="ignore")
-def data(trace: Trace) -> dict[str, Any]:
-    """The data of the page."""
+def data(trace: Trace, keys: Mapping[tuple[str, str], tuple[int, ...]]) -> dict[str, Any]:
+    """The data of the page, which shows these `keys` of each attention, or all."""
     told, masks = plan(trace), _Masks()
     return {
         "version": __version__,
@@ -43,7 +43,7 @@ def data(trace: Trace) -> dict[str, Any]:
         "vectors": told,
         "texts": [labels(read.labels) for read in _texts(trace)],
         "opening": _opening(trace),
-        "sides": _sides(trace),
+        "sides": _sides(trace, keys),
         "blocks": [_block(trace, block, told, masks) for block in trace.attention],
         "masks": masks.found,
         "next": list(_predictions(trace)),
@@ -96,14 +96,16 @@ class _Masks:
         return self._places[key]
 
 
-def _sides(trace: Trace) -> dict[str, Any]:
-    """The names of queries and keys of each attention, and which query to begin with."""
+def _sides(trace: Trace, shown: Mapping[tuple[str, str], tuple[int, ...]]) -> dict[str, Any]:
+    """The names of queries and keys of each attention, which keys to show, and which query to begin
+    with."""
     found = {}
     for stack, kind in dict.fromkeys(block.address[:2] for block in trace.attention):
         queries, keys = trace.prompt.sides(stack, kind)
         found[f"{stack}.{kind}"] = {
             "queries": labels(queries.labels),
             "keys": labels(keys.labels),
+            "shown": list(shown.get((stack, kind), range(len(keys.tokens)))),
             "follow": trace.prompt.of(stack).followed,
         }
     return found

@@ -81,6 +81,14 @@ export function isChanged() {
   return state.temperature !== null || state.scale !== null || state.flips.size > 0;
 }
 
+/** The arrays that a change here touches: all from the first one on. */
+export function touched() {
+  const arrays = ["scaled", "visible", "masked", "weights", "z", "head_output"];
+  if (state.scale !== null) return arrays;
+  if (state.flips.size) return arrays.slice(1);
+  return state.temperature === null ? [] : arrays.slice(3);
+}
+
 export function reset() {
   state.temperature = null;
   state.scale = null;

@@ -4,13 +4,18 @@ import { el, marked, paragraph, table } from "./dom.mjs";
 import { Grid } from "./grid.mjs";
 import * as made from "./made.mjs";
 import { column, number, typed } from "./numbers.mjs";
-import { block, change, computed, head, isChanged, numbersOf, side, state, unchanged }
+import { block, change, computed, head, isChanged, numbersOf, side, state, touched, unchanged }
   from "./state.mjs";
 import * as why from "./why.mjs";
 import { data, say } from "./words.mjs";
 
 const FIRST = ["token_embedding", "position_embedding", "type_embedding", "x", "key_x"];
 const SECOND = ["normed", "q_latent", "kv_latent", "q_unrotated", "k_unrotated"];
+
+/** The weights of a row, and behind them the share of the sink if there is one. */
+function shares(found) {
+  return [...found.weights, ...(found.share === null ? [] : [found.share])];
+}
 
 /** The sections of the page, and how to fill them. */
 export class Steps {
@@ -45,11 +50,16 @@ export class Steps {
   }
 
   put(step, name, axes, rows, columns, on, start) {
-    const marks = block().what_if.includes(name) ? ` · ${say("html.what_if")}` : "";
-    const grid = new Grid(name, `${name}${marks} · ${axes}`, rows, columns, on, start);
+    const grid = new Grid(name, this.caption(name, axes), rows, columns, on, start);
+    grid.axes = axes;
     this.grids[name] = grid;
     this.sections[step - 1].body.append(grid.node);
     return grid;
+  }
+
+  caption(name, axes) {
+    const what = touched().includes(name) || block().what_if.includes(name);
+    return `${name}${what ? ` · ${say("html.what_if")}` : ""} · ${axes}`;
   }
 
   /** The names of the queries that the block has rows of. */
@@ -67,7 +77,7 @@ export class Steps {
     const place = ofKeys ? block().kv[state.place] : state.place;
     const start = name.endsWith("unrotated") ? place * count * width : 0;
     const tokens = ofKeys ? side().keys : side().queries;
-    const own = ofKeys ? tokens.map((_, i) => i) : this.head.rows;
+    const own = ofKeys ? side().shown : this.head.rows;
     const row = (i) => values.subarray(start + own[i] * width, start + (own[i] + 1) * width);
     const columns = array.length ? [say("column.length")]
       : Array.from({ length: width }, (_, i) => i);
@@ -80,7 +90,7 @@ export class Steps {
     const followed = own.indexOf(state.query);
     const show = (i, j) => {
       const cell = { name, token: tokens[own[i]], column: columns[j], value: number(row(i)[j]) };
-      why.tell(say("html.entry", cell), parts(own[i], j));
+      why.tell(() => [say("html.entry", cell), parts(own[i], j)]);
     };
     const grid = this.put(step, name, say("html.tokens"), own.map((at) => tokens[at]), columns,
       { show }, [followed < 0 ? own.length : followed, 0]);
@@ -88,10 +98,9 @@ export class Steps {
   }
 
   projections() {
-    const { queries, keys } = side();
-    const every = keys.map((_, i) => i);
+    const { queries, keys, shown } = side();
     const own = { q: [this.head.rows, queries, this.head.width],
-      k: [every, keys, this.head.width], v: [every, keys, this.head.value] };
+      k: [shown, keys, this.head.width], v: [shown, keys, this.head.value] };
     for (const [name, [at, tokens, width]] of Object.entries(own)) {
       const columns = Array.from({ length: width }, (_, i) => i);
       const row = (i) => this.head[name].subarray(at[i] * width, (at[i] + 1) * width);
@@ -100,17 +109,19 @@ export class Steps {
     }
   }
 
-  /** The arrays (query, key). */
+  /** The arrays (query, key), of the keys that are shown; the sink stands behind all keys. */
   squares() {
-    const { keys } = side();
+    const { keys: names, shown } = side();
     const queries = this.queries();
+    this.places = this.head.sink === null ? shown : [...shown, this.head.keys];
+    const keys = shown.map((key) => names[key]);
     const sunk = this.head.sink === null ? keys : [...keys, say("column.sink")];
     const axes = say(block().crosses ? "html.square_cross" : "html.square");
-    const start = [this.head.rows.indexOf(state.query), state.query];
+    const start = [this.head.rows.indexOf(state.query), Math.max(0, shown.indexOf(state.query))];
     const put = (step, name, columns, parts, on = {}) => {
-      const show = (row, key) => {
-        const title = say("html.cell", { name, query: queries[row], key: sunk[key] });
-        why.tell(title, parts(this.head, this.found.get(row), row, key));
+      const show = (row, place) => {
+        const title = say("html.cell", { name, query: queries[row], key: sunk[place] });
+        why.tell(() => [title, parts(this.head, this.found.get(row), row, this.places[place])]);
       };
       this.put(step, name, axes, queries, columns, { show, ...on }, start);
     };
@@ -123,7 +134,7 @@ export class Steps {
     put(4, "scaled", keys, two);
     this.sections[3].body.append(paragraph(say("html.press")));
     put(4, "visible", keys, why.masked,
-      { press: (row, key) => this.onFlip(this.head.rows[row], key) });
+      { press: (row, place) => this.onFlip(this.head.rows[row], shown[place]) });
     const inRow = (...args) => (args[3] < this.head.keys ? why.masked(...args)
       : [paragraph(say("html.sink"))]);
     put(4, "masked", sunk, inRow);
@@ -142,11 +153,11 @@ export class Steps {
       const { vector, length } = this.found.get(row).pull;
       return vector ?? [length];
     } };
-    const entry = (name, parts) => (row, j) => why.tell(
+    const entry = (name, parts) => (row, j) => why.tell(() => [
       say("html.entry", { name, token: names[row], column: columns[name][j],
         value: number(this.lines[name](row)[j]) }),
       parts(this.head, this.found.get(row), row, j),
-    );
+    ]);
     const ofZ = { show: entry("z", why.weighed) };
     this.put(6, "z", say("html.tokens"), names, columns.z, ofZ, start);
     this.sections[5].body.append(paragraph(say(this.head.removed ? "sum.removed" : "sum.pull")));
@@ -162,12 +173,13 @@ export class Steps {
     this.found = computed(of, change());
     this.real = isChanged() ? computed(of, unchanged()) : this.found;
     const options = { marked: of.rows.indexOf(state.query) };
-    const own = (values) => (row) => values.subarray(row * of.keys, (row + 1) * of.keys);
-    const pick = (name) => (row) => this.found.get(row)[name];
+    const { shown } = side();
+    const own = (values) => (row) => shown.map((key) => values[row * of.keys + key]);
+    const pick = (name) => (row) => shown.map((key) => this.found.get(row)[name][key]);
     const sunk = (name, last) => (of.sink === null ? pick(name)
-      : (row) => [...this.found.get(row)[name], last(this.found.get(row))]);
-    const hidden = (row, key) => key < of.keys && of.hidden === -Infinity
-      && !this.found.get(row).visible[key];
+      : (row) => [...pick(name)(row), last(this.found.get(row))]);
+    const hidden = (row, place) => place < shown.length && of.hidden === -Infinity
+      && !this.found.get(row).visible[shown[place]];
     if (of.terms.length) {
       grids.content_to_content.fill(pick("content"), options);
       for (const term of of.terms) grids[term.name].fill(own(term.values), options);
@@ -180,18 +192,20 @@ export class Steps {
     grids.weights.fill(sunk("weights", (one) => one.share), { ...options, hidden });
     grids.z.fill(this.lines.z, options);
     grids.head_output.fill(this.lines.head_output, options);
+    for (const [name, grid] of Object.entries(grids)) grid.title(this.caption(name, grid.axes));
     this.sentences();
   }
 
   fillMask(visible, options) {
-    const names = side();
+    const { queries, keys, shown } = side();
     const { rows } = this.head;
     this.grids.visible.fill(visible, { ...options, text: (value) => (value ? "●" : "·"),
-      label: (row, key, value) => {
-        const words = { query: names.queries[rows[row]], key: names.keys[key] };
+      label: (row, place, value) => {
+        const words = { query: queries[rows[row]], key: keys[shown[place]] };
         return say(value ? "html.sees" : "html.sees_not", words);
       },
-      also: { name: "flipped", at: (row, key) => state.flips.has(`${rows[row]},${key}`) } });
+      also: { name: "flipped",
+        at: (row, place) => state.flips.has(`${rows[row]},${shown[place]}`) } });
   }
 
   sentences() {
@@ -235,9 +249,7 @@ export class Steps {
     const said = [say(this.head.sink === null ? "softmax.what" : "softmax.what_sink")];
     if (temperature === 0) return [...said, say("softmax.cold")];
     if (temperature !== 1) said.push(say("softmax.heat", { temperature: typed(temperature) }));
-    if (![...found.masked].some((value) => value > -Infinity)) {
-      return [...said, say("why.no_row", { query })];
-    }
+    if (why.blind(found)) return [...said, say("why.no_row", { query })];
     const sink = this.head.sink === null ? ""
       : say("softmax.sink", { power: number(found.powers[this.head.keys], 2) });
     return [...said, say("softmax.row", { query, top: number(found.top, 2),
@@ -250,8 +262,7 @@ export class Steps {
     const at = this.head.rows.indexOf(state.query);
     const [found, real] = [this.found.get(at), this.real.get(at)];
     const names = found.share === null ? keys : [...keys, say("column.sink")];
-    const list = (one) => [...one.weights, ...(one.share === null ? [] : [one.share])];
-    const [now, before] = [list(found), list(real)];
+    const [now, before] = [found, real].map(shares);
     const order = now.map((_, i) => i)
       .filter((i) => now[i] > 0 || before[i] > 0 || Number.isNaN(now[i]))
       .sort((a, b) => now[b] - now[a] || a - b).slice(0, 12);
@@ -264,14 +275,18 @@ export class Steps {
       rows));
   }
 
-  /** The change in one sentence: the key that the followed query looks at most. */
+  /** The change in one sentence: the key, or the sink, that the followed query looks at most. */
   summary() {
     const at = this.head.rows.indexOf(state.query);
     const [found, real] = [this.found.get(at), this.real.get(at)];
-    const key = found.weights.indexOf(Math.max(...found.weights));
-    return say("html.result", { query: side().queries[state.query], key: side().keys[key],
-      now: number(found.weights[key], 2), before: number(real.weights[key], 2),
-      length: number(found.pull.length, 2), length_before: number(real.pull.length, 2) });
+    const words = { query: side().queries[state.query], length: number(found.pull.length, 2),
+      length_before: number(real.pull.length, 2) };
+    if (why.blind(found)) return say("html.result_none", words);
+    const [now, before] = [found, real].map(shares);
+    const most = now.indexOf(Math.max(...now));
+    if (most < 0) return say("html.result_nan", words);
+    return say("html.result", { ...words, key: side().keys[most] ?? say("column.sink"),
+      now: number(now[most], 2), before: number(before[most], 2) });
   }
 
   /** Arrays (query, …) of all queries that there are. */

@@ -129,6 +129,11 @@ export function masked(head, found, row, key) {
   return said.map(paragraph);
 }
 
+/** Whether a query sees no key at all. */
+export function blind(found) {
+  return found.masked.every((value) => value === -Infinity);
+}
+
 /** The softmax of a query's row, and where one of its keys stands in it. */
 export function weight(head, found, row, key) {
   const { queries, keys } = side();
@@ -223,15 +228,23 @@ export function shareOf(entry, place, column_) {
   return [paragraph(say(column_ === 1 ? "html.power" : "html.share_is", words))];
 }
 
-/** Shows the arithmetic of a cell under its name. */
-export function tell(title, parts) {
-  const panel = document.getElementById("why");
+let last = null;
+
+/** Shows the arithmetic of a cell under its name: `make` gives both. */
+export function tell(make) {
+  last = make;
+  again();
+}
+
+/** The same cell with the numbers that there are now. */
+export function again() {
+  const [title, parts] = last();
   const cell = el("p", { class: "cell" }, ...marked(title));
-  panel.replaceChildren(el("h2", {}, say("html.why")), cell, ...parts);
+  document.getElementById("why").replaceChildren(el("h2", {}, say("html.why")), cell, ...parts);
 }
 
 /** What the panel holds before a cell is chosen. */
 export function invite() {
   const keys = data().next.length ? say("html.invite_next") : "";
-  tell("", [paragraph(say("html.invite") + keys)]);
+  tell(() => ["", [paragraph(say("html.invite") + keys)]]);
 }

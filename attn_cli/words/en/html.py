@@ -22,6 +22,10 @@ SENTENCES = {
     "html.set_mask": "cells of the mask changed: {count}",
     "html.result": "what-if: `{query}` now looks at `{key}` most, with weight {now}, before "
     "{before}; the length of its head_output is {length}, before {length_before}.",
+    "html.result_none": "what-if: `{query}` now sees no key, so it takes nothing; the length of "
+    "its head_output is {length}, before {length_before}.",
+    "html.result_nan": "what-if: the weights of `{query}` are NaN; the length of its head_output "
+    "is {length}, before {length_before}.",
     "html.restored": "Everything is as it was.",
     "html.step_1": "Embed: what enters",
     "html.step_2": "Project: queries, keys, values",
@@ -41,7 +45,7 @@ SENTENCES = {
     "to show it.",
     "html.sees": "{query} may look at {key}",
     "html.sees_not": "{query} may not look at {key}",
-    "html.flipped": "what-if: {count} cells of this mask are not the model's.",
+    "html.flipped": "what-if: cells of this mask that were changed here: {count}.",
     "html.scaled": "scaled = scores × {scale} (what-if)",
     "html.hidden": "The mask hides `{key}` from `{query}`, so masked = {masked}.",
     "html.sink": "The sink is one more score that the head has learned. It is neither scaled nor "

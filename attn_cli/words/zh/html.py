@@ -21,6 +21,10 @@ SENTENCES = {
     "html.set_mask": "改变的掩码格子：{count}",
     "html.result": "假设：`{query}` 现在看得最多的是 `{key}`，权重 {now}，之前 {before}；其 "
     "head_output 的长度是 {length}，之前 {length_before}。",
+    "html.result_none": "假设：`{query}` 现在看不到任何键，因此什么也不取走；其 head_output "
+    "的长度是 {length}，之前 {length_before}。",
+    "html.result_nan": "假设：`{query}` 的权重是 NaN；其 head_output 的长度是 {length}，之前 "
+    "{length_before}。",
     "html.restored": "一切恢复原样。",
     "html.step_1": "嵌入：进入的向量",
     "html.step_2": "投影：查询、键、值",
@@ -39,7 +43,7 @@ SENTENCES = {
     "html.press": "点击 `visible` 的格子，或在上面按回车，就可以对一个查询遮住或打开一个键。",
     "html.sees": "{query} 可以看 {key}",
     "html.sees_not": "{query} 不可以看 {key}",
-    "html.flipped": "假设：这个掩码有 {count} 个格子与模型的不同。",
+    "html.flipped": "假设：这个掩码在这里被改变的格子：{count}。",
     "html.scaled": "scaled = scores × {scale}（假设）",
     "html.hidden": "掩码对 `{query}` 遮住了 `{key}`，所以 masked = {masked}。",
     "html.sink": "汇点是这个头学到的又一个分数。它既不缩放也不受掩码影响，不属于任何键。",
