@@ -2,7 +2,6 @@
 
 import re
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.errors import ContentError, shorten
 from attn_cli.model.family import Model
+from attn_cli.model.nonfinite import found_in
 from attn_cli.model.what_if import Changes
 from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Facts, Prompt, Trace, nonfinite
@@ -66,10 +66,7 @@ def model_notes(model: Model) -> tuple[Note, ...]:
 
 def _tensor_notes(model: Model) -> Iterator[Note]:
     """Which tensors hold numbers that are not finite, as far as that was looked at."""
-    counts: Counter[str] = Counter()
-    for name, count in dict(model.weights.nonfinite.tensors).items():
-        counts[model.weights.stored[name].name] += count
-    found = {name: count for name, count in counts.items() if count}
+    found = found_in(model.weights)
     for name in list(found)[:_TENSORS]:
         numbers = prod(model.weights.tensors[name].shape)
         yield note(TENSOR, name=shorten(name), count=found[name], all=numbers)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from attn_cli import candidates, room, session, vocabulary
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, some
 from attn_cli.maths.attention import softmax
 from attn_cli.model.cache import Cache, Ids
 from attn_cli.model.family import Model, in_memory
+from attn_cli.model.nonfinite import found_in
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.reading import token_of
 from attn_cli.records import Candidate, Passed, Prompt
@@ -222,7 +223,20 @@ class _Reader:
             self._ids = ids
         _, end = yield from session.running(self.model, ids, self._request, cache)
         self.touched = self.touched or end.touched
-        return session.predict(self.model, end.x[-1:])[0]
+        logits_V = session.predict(self.model, end.x[-1:])[0]
+        _check(logits_V, self.model)
+        return logits_V
+
+
+def _check(logits_V: np.ndarray, model: Model) -> None:
+    """Raises ContentError where the logits leave nothing to draw from."""
+    if np.isnan(logits_V).any() or np.isposinf(logits_V).any() or np.isneginf(logits_V).all():
+        known = found_in(model.weights)
+        where = f" ({some(known)} of the file hold{'s' * (len(known) == 1)} such numbers)"
+        raise ContentError(
+            f"the logits hold NaN or infinity{where if known else ''}: nothing can be drawn",
+            "attn trace counts what is not finite, step by step",
+        )
 
 
 def continued(
@@ -280,14 +294,8 @@ def stages_of(logits_V: np.ndarray, sampling: Sampling) -> Iterator[np.ndarray]:
     """The probabilities after temperature and after each filter that acts, in float64.
 
     Temperature 0 takes the likeliest token, the lowest id on a tie. Filters rank by the logits,
-    which no temperature rounds to ties. Raises ContentError where the logits leave nothing to draw
-    from.
+    which no temperature rounds to ties.
     """
-    if np.isnan(logits_V).any() or np.isposinf(logits_V).any() or np.isneginf(logits_V).all():
-        raise ContentError(
-            "the logits hold NaN or infinity: nothing can be drawn",
-            "attn trace counts what is not finite, step by step",
-        )
     if sampling.temperature == 0:
         probabilities = np.zeros(logits_V.size)
         probabilities[candidates.likeliest(logits_V, 1)] = 1

@@ -13,7 +13,7 @@ from attn_cli.hook_names import find, hook_name, kept_in
 from attn_cli.maths import attention as steps
 from attn_cli.maths.gaps import SUSPECT, row_error
 from attn_cli.model.family import Model
-from attn_cli.records import Attention, Facts, Passed, Prompt, Trace
+from attn_cli.records import Attention, Facts, Passed, Prompt, Trace, nonfinite
 
 NORMAL = 5e-5
 SUSPECT_VERDICT = "suspect"
@@ -57,7 +57,8 @@ def verify(
     """Traces a prompt in float32 and checks every array of every layer.
 
     Steps 1 and 2 are compared with a whole pass in float64; steps 3 to 6 are recomputed in float64
-    each from the float32 arrays before it. `reference` holds arrays under hook names and may
+    each from the float32 arrays before it. What the last layer gives and the logits are only looked
+    at for NaN and infinity, which make the largest error NaN. `reference` holds arrays under hook names and may
     be empty. Raises ContentError if it is of another prompt or fits nowhere, and for what needs
     more than `max_memory` (see `session.trace`).
     """
@@ -73,12 +74,18 @@ def verify_steps(
         "max_memory": max_memory,
     }  # fmt: skip
     _check_memory(model, prompt, max_memory)
-    found = yield from session.tracing(session.ask(model=model, **every))
     double = replace(model, weights=replace(model.weights, dtype=np.float64, hold=False, held={}))
     exact = yield from session.tracing(session.ask(model=double, **every))
+    # The last one is what notes are of. It goes on to the prediction: NaN may begin there.
+    asked = session.ask(model=model, **every)
+    asked = asked._replace(request=replace(asked.request, whole=True), top=1)
+    found = yield from session.tracing(asked)
     float64 = _worst(_against_float64(found, exact))
     compared = _worst(_against_file(found, reference, source)) if reference else ()
-    largest = max((entry.error for entry in (*float64, *compared)), key=_badness)
+    errors = [entry.error for entry in (*float64, *compared)]
+    if prompt.last.ids in model.weights.nonfinite.passes or nonfinite("logits", found.logits):
+        errors.append(np.nan)
+    largest = max(errors, key=_badness)
     return Verification(
         provenance=vocabulary.DERIVED,
         layers=len({(block.stack, block.layer) for block in found.attention}),
@@ -95,7 +102,7 @@ def _check_memory(model: Model, prompt: Prompt, max_memory: int) -> None:
     where = model.facts.attentions
     blocks, heads = session.chosen(model.facts, where, "all", "all")
     request = session.request_for(
-        prompt, blocks=frozenset(blocks), heads=heads, arrays=COMPARED, whole=False
+        prompt, blocks=frozenset(blocks), heads=heads, arrays=COMPARED, whole=True
     )
     # A block is recomputed in float64 and subtracted from both.
     made = room.Made(of_block=6)

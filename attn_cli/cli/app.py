@@ -86,7 +86,7 @@ app = typer.Typer(
 def root(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    lang: Language = "",
+    lang: Language = None,
 ) -> None:
     """Shows what attention computes, number by number."""
     if version:

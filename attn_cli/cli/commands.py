@@ -84,6 +84,6 @@ def check_format(command: str, kind: str) -> str:
     """A format that the command writes. Raises UsageError for another."""
     known = COMMANDS[command].formats
     if kind not in known:
-        what = f"attn {command} cannot write {shorten(kind)}"
+        what = f"attn {command} cannot write {shorten(kind) or repr(kind)}"
         raise UsageError(what, f"one of {', '.join(known)}")
     return kind

@@ -27,7 +27,7 @@ def chosen(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
 
 
 def _known(text: Any) -> str:
-    if text and text not in LANGUAGES:
+    if text not in LANGUAGES:
         raise UsageError(
             f"{_OPTION} {shorten(str(text))!r} is unknown", f"one of {', '.join(LANGUAGES)}"
         )

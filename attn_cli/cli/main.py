@@ -1,7 +1,9 @@
 """Where the process starts: signals first, so that one that comes during the imports is silent."""
 
+import contextlib
 import gc
 import os
+import sys
 
 from attn_cli import signals
 from attn_cli.errors import Terminated
@@ -16,6 +18,7 @@ def main() -> None:
     # The process ends before a collection could pay for itself; the imports alone cause many.
     gc.disable()
     signals.end_at_once()
+    _read_names_as_utf8()
     _fill_standard_streams()
     from attn_cli.cli import app
 
@@ -25,6 +28,14 @@ def main() -> None:
         signals.leave(130)
     except Terminated as problem:
         signals.leave(problem.exit_code)
+
+
+def _read_names_as_utf8() -> None:
+    """Starts anew where Python was told to take texts and file names for ASCII (`LC_ALL=C` with
+    `PYTHONUTF8=0`): it could neither read nor open what has other letters."""
+    if sys.getfilesystemencoding() == "ascii" and sys.executable:
+        with contextlib.suppress(OSError):
+            os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _fill_standard_streams() -> None:

@@ -37,10 +37,10 @@ def number(
 
 
 def one_of(option: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
-    """A parser for typer: one of a few words, or none."""
+    """A parser for typer: one of a few words."""
 
     def parse(text: Any) -> str:
-        if text and text not in choices:
+        if text not in choices:
             raise UsageError(
                 f"{option} {shorten(str(text))!r} is unknown", f"one of {', '.join(choices)}"
             )
@@ -343,7 +343,7 @@ def _format(name: str) -> Any:
     known = COMMANDS[name].formats
 
     def parser(text: Any) -> str:
-        return check_format(name, str(text)) if text else ""
+        return check_format(name, str(text))
 
     return Annotated[
         str,
@@ -368,8 +368,16 @@ def flatten(command: Callable[..., int | None], name: str) -> Callable[..., int 
     spread = [p.replace(annotation=_format(name)) if p.name == "format" else p for p in spread]
     kind = inspect.Parameter.KEYWORD_ONLY
     spread.append(inspect.Parameter("lang", kind, default="", annotation=Language))
+    # What was not typed is None to typer: a parser would be given it as if it were.
+    unasked = {p.name for p in spread if p.default == ""}
+    spread = [p.replace(default=None) if p.name in unasked else p for p in spread]
 
     def call(**values: Any) -> int | None:
+        for option in sorted(unasked):
+            if values[option] == "":
+                what = f"--{option.replace('_', '-')} is empty"
+                raise UsageError(what, "leave it out, or give it a value")
+            values[option] = values[option] or ""
         values.pop("lang")  # the run has looked for it before
         if COMMANDS[name].formats:  # the others compute nothing
             cores.use(parse.threads(CURRENT.get().environ))

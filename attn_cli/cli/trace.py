@@ -12,7 +12,7 @@ from attn_cli import parse, vocabulary
 from attn_cli.cli import options, output
 from attn_cli.cli.prompts import answers, kept, positions
 from attn_cli.views.formats import FORMATS, Drawing
-from attn_cli.words import Note, note
+from attn_cli.words import Note, grouped, note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -194,7 +194,11 @@ def _continued(
     added = longer.last.ids[len(read.last.tokens) :]
     key = "note.continued_what_if" if vocabulary.changes(typed) else "note.continued"
     notes = (
-        note(key, count=len(added), read="target" if read.target else "prompt"),
+        note(
+            key,
+            tokens=grouped(len(added), "page.tokens_one", "page.tokens_many"),
+            read="target" if read.target else "prompt",
+        ),
         *stop_note(model, longer, added, asked),
     )
     return longer, {"max_tokens": asked, "added_tokens": len(added)}, notes

@@ -1,6 +1,7 @@
 """`attn verify`: how exact a trace is."""
 
 from functools import partial
+from math import isnan
 from typing import Annotated
 
 from typer import Option
@@ -45,6 +46,8 @@ def command(
         notes = prompt_notes(model, read)
         if others:
             notes += (note("note.not_compared", names=some(others), where=name),)
+        if isnan(found.largest) and not any(isnan(one.error) for one in found.float64):
+            notes += (note("verify.ending"),)
         page = partial(view.page, model.facts, read, found)
         bad = found.verdict == SUSPECT_VERDICT
         return output.Result(page, found, model.facts, read, settings, notes, failed=bad)

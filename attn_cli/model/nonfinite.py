@@ -4,6 +4,7 @@ A layer's vectors are looked at when it is done, which costs one sum of them; th
 layer are read once more only if there is something to find.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -66,6 +67,14 @@ def count_in(weights: Weights, names: Iterable[str]) -> None:
             known[name] = _count(tensor.read())
         if not weights.hold:
             tensor.release()
+
+
+def found_in(weights: Weights) -> dict[str, int]:
+    """How many such numbers the tensors hold that were looked at, by their names in the file."""
+    counts: Counter[str] = Counter()
+    for name, count in dict(weights.nonfinite.tensors).items():
+        counts[weights.stored[name].name] += count
+    return {name: count for name, count in counts.items() if count}
 
 
 def _count(array: np.ndarray) -> int:

@@ -117,7 +117,7 @@ def fixed(value: float, decimals: int = 2) -> str:
 
 def power(value: float) -> str:
     """An error, of which only the size matters."""
-    return f"{value:.1e}"
+    return _one(value, "%.1e")
 
 
 def clock(seconds: float) -> str:

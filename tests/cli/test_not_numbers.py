@@ -47,7 +47,19 @@ def test_numbers_that_are_none_are_noted(attn, broken, matrix, asked):
 @pytest.mark.parametrize("format", ["csv", "npz", "html", "xlsx", "svg", "ndjson", "json"])
 def test_every_format_has_them_noted_beside_it(attn, broken, tmp_path, format):
     run = attn("trace", *IDS, "--model", broken("embed_tokens"), "--out", tmp_path / f"a.{format}")
-    assert run.code == 0 and "embed_tokens.weight of the file holds 3 numbers of" in run.said
+    assert run.code == 0 and "embed_tokens.weight of the file: 3 of" in run.said
+
+
+def test_what_leaves_nothing_to_draw_from_is_named(attn, broken):
+    run = attn("sample", *IDS, "--model", broken("layers.1.mlp.down_proj"))
+    assert run.code == 1 and "layers.1.mlp.down_proj.weight of the file holds such" in run.said
+
+
+@pytest.mark.parametrize("matrix", ["layers.1.mlp.down_proj", "lm_head"])
+def test_no_trace_is_normal_whose_end_is_not(attn, broken, matrix):
+    run = attn("verify", *IDS, "--model", broken(matrix), "--json", partial=True)
+    assert run.code == 1 and run.json["result"]["verdict"] == "suspect"
+    assert f"{matrix}.weight" in run.json["nonfinite"][0]["name"]
 
 
 def test_a_document_counts_them_by_name(attn, broken):

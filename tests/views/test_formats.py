@@ -138,7 +138,7 @@ def test_not_finite_is_null_counted_and_noted(poisoned):
     assert (counted["q"], counted["v"]) == (6, 6)
     assert {"scores", "weights", "z", "head_output", "output"} <= set(counted)
     assert not {"x", "normed", "k"} & set(counted)
-    assert f"layer 0: {counted['q']} numbers of q are NaN or infinite" in document["notes"]
+    assert f"layer 0: NaN or infinite numbers in q: {counted['q']}" in document["notes"]
 
 
 @pytest.mark.parametrize("command", ["trace", "heads", "mask", "loss"])

@@ -13,8 +13,8 @@ SENTENCES = {
     "note.full": "{count} of {asked} tokens: the context of {context} tokens is full",
     "note.beyond": "{tokens}, {more} more than the context that {model} was trained on",
     "note.within": "--force-context changes nothing here: nothing is beyond the context of {model}",
-    "note.continued": "the {count} tokens after the {read} were added by the unchanged model",
-    "note.continued_what_if": "the {count} tokens after the {read} were added under the what-ifs",
+    "note.continued": "the unchanged model added {tokens} after the {read}",
+    "note.continued_what_if": "{tokens} after the {read}: added by the model under the what-ifs",
     "note.no_window": "{mask} has no effect: there is no window (--mask window:N)",
     "note.no_effect": "{changes} changes nothing that is shown here",
     "note.ignored": "the config key {key} counts as absent, as --ignore-config asks",
@@ -35,18 +35,18 @@ SENTENCES = {
     "note.chat": "the prompt is a user's turn in the chat format {format}, without a system turn",
     "note.untied": "{copy} differs from {original}, so it is the output matrix, although the "
     "config ties the two (tie_word_embeddings): transformers 5 does the same",
-    "note.logits": "{count} logits are NaN or infinite: the prediction cannot be trusted",
+    "note.logits": "NaN or infinite logits: {count:,}; the prediction cannot be trusted",
     "note.no_tokenizer": "{problem}; tokens are shown as their ids",
     "note.hidden_row": "{where}: no visible key for query {rows}; weights and z are 0",
     "note.hidden_row_sink": "{where}: no visible key for query {rows}; weights and z are 0, the "
     "sink has all",
-    "note.tensor": "{name} of the file holds {count:,} numbers of {all:,} that are NaN or infinite",
+    "note.tensor": "NaN or infinite numbers in {name} of the file: {count:,} of {all:,}",
     "note.more_tensors": "{count} further tensors hold such numbers too",
-    "note.layer": "{where} is the first whose vectors hold NaN or infinity: {count:,} numbers of "
-    "{all:,}",
-    "note.nonfinite": "{where}: {count} numbers of {name} are NaN or infinite",
-    "note.numbers": "{count} of the {all} numbers of this result are NaN or infinite: attn trace "
-    "says where they begin",
+    "note.layer": "{where} is the first whose vectors hold NaN or infinity: {count:,} of {all:,} "
+    "numbers",
+    "note.nonfinite": "{where}: NaN or infinite numbers in {name}: {count:,}",
+    "note.numbers": "NaN or infinite numbers in this result: {count:,} of {all:,}; attn trace says "
+    "where they begin",
     "note.sample_prompt": "no text given: using the sample prompt",
     "note.waiting": "reading the prompt from standard input; Ctrl-D ends it",
     "note.unused": "{option} changes nothing here: {format} is written in full",

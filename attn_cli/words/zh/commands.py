@@ -129,6 +129,7 @@ SENTENCES = {
     "5e-5 正常，从 1e-4 起可疑，两者之间偏高。",
     "verify.float64": "与 float64 比较：第 1、2 步由一次完整的计算得到，第 3 至 6 步各由前一步得到",
     "verify.reference": "与 {source} 比较",
+    "verify.ending": "各数组的误差如表所示，但最后一层的输出或 logit 是 NaN 或无穷大",
     "verify.column_error": "最大误差",
     "verify.column_layer": "所在层",
     "verify.column_verdict": "结论",
