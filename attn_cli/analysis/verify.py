@@ -58,9 +58,9 @@ def verify(
 
     Steps 1 and 2 are compared with a whole pass in float64; steps 3 to 6 are recomputed in float64
     each from the float32 arrays before it. What the last layer gives and the logits are only looked
-    at for NaN and infinity, which make the largest error NaN. `reference` holds arrays under hook names and may
-    be empty. Raises ContentError if it is of another prompt or fits nowhere, and for what needs
-    more than `max_memory` (see `session.trace`).
+    at for NaN and infinity, which make the largest error NaN. `reference` holds arrays under hook
+    names and may be empty. Raises ContentError if it is of another prompt or fits nowhere, and for
+    what needs more than `max_memory` (see `session.trace`).
     """
     return session.finished(verify_steps(model, prompt, reference, source, max_memory))
 

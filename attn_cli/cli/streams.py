@@ -17,6 +17,9 @@ from attn_cli.errors import ContentError
 
 _WAIT = 1.0  # seconds
 _PART = 1 << 16  # bytes: what a pipe holds
+# Columns of a page at the least: in fewer, numbers would not stand whole on their lines. A screen
+# that has less folds the lines itself, and nothing is lost.
+_NARROWEST = 20
 # A pager that fails, or a shell's word for one that is not there; what is interrupted has shown.
 _NO_PAGER = frozenset(range(1, 128)) - {2}
 
@@ -109,8 +112,8 @@ class Streams:
         """Columns to draw in: COLUMNS if given, else the terminal's, else 80."""
         given = self.environ.get("COLUMNS", "")
         if given.isascii() and given.isdigit() and 0 < int(given[:5]) <= 10_000:
-            return max(int(given[:5]), 20)
-        return max(self._size[0] or 80, 20)
+            return max(int(given[:5]), _NARROWEST)
+        return max(self._size[0] or 80, _NARROWEST)
 
     @property
     def height(self) -> int:

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
 
+from attn_cli.errors import ContentError
 from attn_cli.tokens import gguf_unigram, gguf_words, guarded
 from attn_cli.tokens.gguf_keys import CONTROL, UNKNOWN, USER_DEFINED, Keys
 from attn_cli.tokens.library import LibraryTokenizer, load, spell
@@ -31,6 +32,10 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> Tokenizer:
     model = data.get("model", "")
     if model in _PLAIN:
         return _PLAIN[model](data)
+    if not model:
+        raise ContentError(
+            f"{where} has no tokenizer.ggml.model, so no tokenizer", guarded.IDS_HINT
+        )
     if model not in _KINDS:
         known = ", ".join((*_KINDS, *_PLAIN))
         raise data.broken(f"is of the kind {model[:40]!r}; attn reads {known}")

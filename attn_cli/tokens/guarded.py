@@ -8,6 +8,7 @@ out in a process of its own, which has its limits and prints nothing.
 
 import base64
 import os
+import re
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,9 @@ _HARMLESS = {split for each in PRE_TOKENIZERS.values() for split in each.splits}
     " {2,}", r"\A +| +\z", r"\A▁", r"\s{2,}|[\n\r\t]", r"\s+", r"\d", r"\d+", r"\p{N}", r"\p{N}+",
     r"\p{N}{1,3}", "[0-9]", "[\r\n]", "\n", r"\n+", "[一-龥぀-ゟ゠-ヿ]+", r"\s?\p{L}+", r"\s?\p{P}+",
 }  # fmt: skip
+# Characters one after the other, or one of several such rows: there is only one way to match.
+_ROW = r"(?:[^\\.^$*+?{}()\[\]|]|\\[^0-9A-Za-z])+"
+_LITERAL = re.compile(rf"{_ROW}(?:\|{_ROW})*")
 # A text may become so many times as long, and a character so many bytes; the time of a word piece
 # grows with the square of the longest word.
 _GROWTH, _BYTES, _WORD = 16, 64, 200
@@ -67,7 +71,8 @@ def is_risky(steps: Iterable[Mapping[str, Any]], model: Any) -> bool:
     for step in steps:
         pattern = step.get("pattern")
         pattern = pattern if isinstance(pattern, dict) else {}
-        if "Regex" in pattern and pattern["Regex"] not in _HARMLESS:
+        regex = pattern.get("Regex")
+        if not (regex is None or regex in _HARMLESS or _LITERAL.fullmatch(regex)):
             return True
         if step["type"] == "Replace":
             growth *= max(1.0, len(step["content"]) / max(1, len(pattern.get("String", "1"))))

@@ -133,7 +133,7 @@ def _state(run: Run) -> Iterator[tuple[str, bytes]]:
 
 def _read_settings(directory: Path) -> tuple[TrainingSettings, str, Mapping[str, Any]]:
     path = directory / SETTINGS
-    if not path.exists():
+    if not os.path.lexists(path):
         raise ContentError(
             f"{directory} holds no unfinished training", f"resuming needs {SETTINGS} and {STATE}"
         )

@@ -323,7 +323,7 @@ def test_what_to_try_next_leads_to_the_source(attn):
 
 def test_what_was_written_on_is_said_of_the_target(attn):
     run = attn("trace", SOURCE, *MODEL, "--target", "中国", "--max-tokens", 2, "--json")
-    assert any("2 tokens after the target were added" in said for said in run.json["notes"])
+    assert any("added 2 tokens after the target" in said for said in run.json["notes"])
 
 
 def test_a_text_far_beyond_this_machines_memory_is_refused_by_its_beginning(attn, monkeypatch):

@@ -307,7 +307,12 @@ def test_an_unknown_pre_tokenizer_is_refused_by_name(folder: Path):
     assert raised.value.hint == "--ids 1,2,3 needs no tokenizer and always works"
 
 
-@pytest.mark.parametrize("model", ["", "rwkv", "plamo2"])
+def test_no_kind_is_no_tokenizer(folder: Path):
+    with pytest.raises(ContentError, match="x.gguf has no tokenizer.ggml.model, so no tokenizer"):
+        from_metadata(changed(converted("gpt2", folder), model=""), "x.gguf")
+
+
+@pytest.mark.parametrize("model", ["rwkv", "plamo2"])
 def test_other_kinds_are_refused_by_name(model: str, folder: Path):
     with pytest.raises(ContentError, match=f"of the kind {model!r}"):
         from_metadata(changed(converted("gpt2", folder), model=model), "x.gguf")

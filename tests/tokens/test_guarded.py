@@ -146,7 +146,7 @@ def test_no_published_tokenizer_needs_a_process_of_its_own(name, monkeypatch):
 def test_a_pattern_of_ones_own_that_behaves_cuts_as_it_says(tmp_path, monkeypatch):
     forks, fork = [], os.fork
     monkeypatch.setattr(os, "fork", lambda: forks.append(1) or fork())
-    tokenizer = read(written(tmp_path, pre_tokenizer=split("a|b")))
+    tokenizer = read(written(tmp_path, pre_tokenizer=split("[ab]")))
     assert [token.id for token in tokenizer.encode("abba")] == [1, 2, 2, 1]
     assert forks == [1]
 
@@ -197,3 +197,14 @@ def test_a_signal_ends_the_wait_and_what_is_tried(number, tmp_path):
         running.send_signal(number)
         assert (running.wait(60), running.stderr.read()) == (130, b"")
     assert not Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "risky"),
+    [
+        ("<s>", False), (r"<\|end\|>|<\|user\|>", False), ("▁", False), ("[INST]", True),
+        (r"\d", False), (r"a|", True), ("a+", True), (r"\1", True), ("(a)", True), (r"a\\", False),
+    ],
+)  # fmt: skip
+def test_only_a_pattern_that_can_match_in_several_ways_is_tried_out(pattern, risky):
+    assert guarded.is_risky([split(pattern)], None) == risky

@@ -141,8 +141,8 @@ SENTENCES = {
     "verify.float64": "against float64: steps 1 and 2 by a whole pass, steps 3 to 6 each from the "
     "step before",
     "verify.reference": "against {source}",
-    "verify.ending": "the arrays are as exact as their rows say, but what the last layer gives, or the "
-    "logits, are NaN or infinite",
+    "verify.ending": "the arrays are as exact as their rows say, but what the last layer gives, or "
+    "the logits, are NaN or infinite",
     "verify.column_error": "largest error",
     "verify.column_layer": "in layer",
     "verify.column_verdict": "verdict",
