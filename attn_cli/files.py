@@ -33,12 +33,20 @@ def is_stdin(name: str) -> bool:
     return name in _STDIN
 
 
+def check_given(name: str) -> None:
+    """Raises UsageError for no name, which a path takes for the folder that one is in."""
+    if not name:
+        raise UsageError("the name of a file is empty", "give a file name, or - for standard input")
+
+
 def prompt_parts(name: str) -> Iterator[bytes]:
     """What a file that a user names holds, part by part as it comes.
 
-    If it is a pipe or standard input, nothing else can be read from it. Raises ContentError.
+    If it is a pipe or standard input, nothing else can be read from it. Raises ContentError, and
+    UsageError for no name.
     """
     stdin, kept = _inputs.get()
+    check_given(name)
     if is_stdin(name):
         kept["-"] = None
         return stdin()
@@ -51,9 +59,10 @@ def prompt_parts(name: str) -> Iterator[bytes]:
 def read_input(name: str) -> bytes:
     """The bytes of a file that a user names: a regular one, a pipe, or standard input.
 
-    Raises ContentError, and UsageError where the prompt came through it.
+    Raises ContentError, and UsageError for no name or where the prompt came through it.
     """
     stdin, kept = _inputs.get((lambda: iter(()), {}))
+    check_given(name)
     key = "-" if _inputs.get(None) and is_stdin(name) else name
     said = "standard input" if key == "-" else name
     if key not in kept:

@@ -8,7 +8,7 @@ import numpy as np
 
 from attn_cli.checkpoints.npz import Array, open_npz
 from attn_cli.errors import ContentError, shorten
-from attn_cli.files import read_input
+from attn_cli.files import is_stdin, read_input
 from attn_cli.hook_names import is_beside, names_of
 from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
@@ -37,22 +37,26 @@ def read_reference(path: str | None, model: Model, prompt: Prompt) -> Reference:
     """
     stored = _DATA / f"{model.facts.name}.npz"
     if path is not None:
-        arrays, others = _read(path, model.facts, prompt)
+        data, where = read_input(path), "standard input" if is_stdin(path) else path
+        arrays, others = _read(data, where, model.facts, prompt)
         if not arrays:
             what = "array of this model" if others else "arrays"
-            raise ContentError(f"{path} holds no {what}", _NAMES)
-        return Reference(arrays, path, others)
+            raise ContentError(f"{where} holds no {what}", _NAMES)
+        return Reference(arrays, where, others)
     if model.facts.source == "package" and stored.exists():
-        arrays, _ = _read(str(stored), model.facts, prompt)
+        data, where = stored.read_bytes(), str(stored)
+        arrays, _ = _read(data, where, model.facts, prompt)
         if is_of(arrays, prompt):
-            source = open_npz(stored.read_bytes(), str(stored))["source"].read()
+            source = open_npz(data, where)["source"].read()
             return Reference(arrays, str(source))
     return Reference({}, "")
 
 
-def _read(path: str, model: Facts, prompt: Prompt) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def _read(
+    data: bytes, path: str, model: Facts, prompt: Prompt
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     compared, kept = names_of(model, COMPARED - {"visible"})
-    own, found = names_of(model, ARRAYS)[0], open_npz(read_input(path), path)
+    own, found = names_of(model, ARRAYS)[0], open_npz(data, path)
     most, others = _most(model, prompt), []
     for name, array in found.items():
         if name in compared | kept:

@@ -232,7 +232,7 @@ def _check(logits_V: np.ndarray, model: Model) -> None:
     """Raises ContentError where the logits leave nothing to draw from."""
     if np.isnan(logits_V).any() or np.isposinf(logits_V).any() or np.isneginf(logits_V).all():
         known = found_in(model.weights)
-        where = f" ({some(known)} of the file hold{'s' * (len(known) == 1)} such numbers)"
+        where = f" ({some(known)} hold{'s' * (len(known) == 1)} such numbers)"
         raise ContentError(
             f"the logits hold NaN or infinity{where if known else ''}: nothing can be drawn",
             "attn trace counts what is not finite, step by step",

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from attn_cli.cli import output
 from attn_cli.cli.options import OutputOptions, complete, number, one_of
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.files import read_text
+from attn_cli.files import check_given, read_text
 from attn_cli.signals import held, let_through, waiting
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ def _trained(run: "Run", corpus: str, directory: Path, quiet: bool) -> "list[Ste
 
 def _read(corpus: str, read: Callable[[str], Any]) -> Any:
     """What an objective makes of the corpus. Raises ContentError."""
+    check_given(corpus)
     text, _ = read_text(Path(corpus))
     try:
         return read(text)

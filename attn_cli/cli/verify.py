@@ -46,7 +46,9 @@ def command(
         notes = prompt_notes(model, read)
         if others:
             notes += (note("note.not_compared", names=some(others), where=name),)
-        if isnan(found.largest) and not any(isnan(one.error) for one in found.float64):
+        if isnan(found.largest) and not any(
+            isnan(one.error) for one in (*found.float64, *found.reference)
+        ):
             notes += (note("verify.ending"),)
         page = partial(view.page, model.facts, read, found)
         bad = found.verdict == SUSPECT_VERDICT

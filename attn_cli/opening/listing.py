@@ -99,7 +99,8 @@ def listing() -> Listing:
 def inside(name: str) -> Listing:
     """The models, by path, within a folder that is none itself; none where `name` is another's."""
     folder = Path(name)
-    other = name in (*EMBEDDED, *PACKAGES) or not folder.is_dir() or is_model(folder)
+    named = name in ("", *EMBEDDED, *PACKAGES)
+    other = named or not folder.is_dir() or is_model(folder)
     paths = () if other else islice(_inside(folder), _MOST)
     return Listing(tuple(_listed(str(path), INSIDE, "") for path in paths), (name,))
 

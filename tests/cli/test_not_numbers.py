@@ -47,12 +47,12 @@ def test_numbers_that_are_none_are_noted(attn, broken, matrix, asked):
 @pytest.mark.parametrize("format", ["csv", "npz", "html", "xlsx", "svg", "ndjson", "json"])
 def test_every_format_has_them_noted_beside_it(attn, broken, tmp_path, format):
     run = attn("trace", *IDS, "--model", broken("embed_tokens"), "--out", tmp_path / f"a.{format}")
-    assert run.code == 0 and "embed_tokens.weight of the file: 3 of" in run.said
+    assert run.code == 0 and "embed_tokens.weight: 3 of" in run.said
 
 
 def test_what_leaves_nothing_to_draw_from_is_named(attn, broken):
     run = attn("sample", *IDS, "--model", broken("layers.1.mlp.down_proj"))
-    assert run.code == 1 and "layers.1.mlp.down_proj.weight of the file holds such" in run.said
+    assert run.code == 1 and "layers.1.mlp.down_proj.weight holds such" in run.said
 
 
 @pytest.mark.parametrize("matrix", ["layers.1.mlp.down_proj", "lm_head"])

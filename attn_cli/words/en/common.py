@@ -40,7 +40,7 @@ SENTENCES = {
     "note.hidden_row": "{where}: no visible key for query {rows}; weights and z are 0",
     "note.hidden_row_sink": "{where}: no visible key for query {rows}; weights and z are 0, the "
     "sink has all",
-    "note.tensor": "NaN or infinite numbers in {name} of the file: {count:,} of {all:,}",
+    "note.tensor": "NaN or infinite numbers in {name}: {count:,} of {all:,}",
     "note.more_tensors": "{count} further tensors hold such numbers too",
     "note.layer": "{where} is the first whose vectors hold NaN or infinity: {count:,} of {all:,} "
     "numbers",

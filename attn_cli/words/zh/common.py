@@ -34,7 +34,7 @@ SENTENCES = {
     "note.no_tokenizer": "{problem}；词元以 id 显示",
     "note.hidden_row": "{where}：查询 {rows} 没有可见的键；weights 和 z 为 0",
     "note.hidden_row_sink": "{where}：查询 {rows} 没有可见的键；weights 和 z 为 0，汇点占全部份额",
-    "note.tensor": "文件中的张量 {name} 有 {count:,} 个数（共 {all:,} 个）是 NaN 或无穷大",
+    "note.tensor": "张量 {name} 有 {count:,} 个数（共 {all:,} 个）是 NaN 或无穷大",
     "note.more_tensors": "另有 {count} 个张量也含有这样的数",
     "note.layer": "{where}是第一个给出 NaN 或无穷大的层：{all:,} 个数中有 {count:,} 个",
     "note.nonfinite": "{where}：{name} 中有 {count:,} 个数是 NaN 或无穷大",
