@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.views.text import visible
 from attn_cli.words import Note, sentence
 
 _BLOCKS = " ▏▎▍▌▋▊▉"
@@ -27,13 +28,17 @@ def together(*values: float) -> tuple[Number, ...]:
 
 
 def in_words(said: object, digits: int) -> str:
-    """A sentence, a number or ready text as a user reads it."""
+    """A sentence, a number or ready text as a user reads it.
+
+    No value of a document moves the screen: what would is shown, but for the ends of lines.
+    """
     if isinstance(said, Note):
         return sentence(said.key, **{k: in_words(v, digits) for k, v in said.values.items()})
     if isinstance(said, Number):
         pattern = _pattern(np.asarray(said.all, np.float64), max(digits, said.least))
         return _one(said.value, pattern)
-    return number(said, digits) if isinstance(said, float) else str(said)
+    text = number(said, digits) if isinstance(said, float) else str(said)
+    return text if text.isprintable() else "\n".join(map(visible, text.split("\n")))
 
 
 def exact(value: float) -> str:

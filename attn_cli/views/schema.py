@@ -148,6 +148,7 @@ def _settings(command: str) -> dict[str, Any]:
         for name, setting in vocabulary.WHAT_IFS.items()
     }
     chat = {"type": ["string", "null"]}
+    typed |= {key: {"type": ["integer", "null"]} for key in ("seed", "draws", "max_tokens")}
     return {**typed, "special": {"type": "boolean"}, "chat": chat, "pair": {"type": "string"}}
 
 

@@ -120,7 +120,7 @@ def _table(found: "Tokens", full: bool) -> Columns:
     for row in found.tokens:
         how = _how(row, found, "" if isnan(row.score) else next(scores))
         beyond = "✗ " if 0 < found.context <= row.position else ""
-        text, raw = _cut(_whole(row.text), _TOKEN, full), _bytes(row.bytes, full)
+        text, raw = _cut(_whole(row.text), _TOKEN, full), _bytes(visible(row.bytes), full)
         where = f"{beyond}{row.position}"
         rows.append((where, str(row.id), text, raw, _span(row, places), how))
     headers = ("", note("tokens.column_id"), note("column.token"), note("tokens.column_bytes"),

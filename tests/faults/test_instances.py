@@ -184,6 +184,14 @@ MEMORY = [
 ]
 REFERENCE = [
     row(
+        "gguf-without-a-tokenizer",
+        "trace -m m.gguf --ids 5",
+        0,
+        "so no tokenizer",
+        make=gguf(gpt2()),
+        lacks=("''",),
+    ),
+    row(
         "reference-of-another-name",
         "verify the --against b.npz",
         1,
@@ -264,6 +272,14 @@ TRAINING = [
         )
         for at in SAVING
         for number in (2, 15)
+    ),
+    row(
+        "state-is-a-loop",
+        RESUME,
+        1,
+        "training.json",
+        lacks=("no unfinished",),
+        make=(corpus, folder("o"), link("o/training.json", "training.json")),
     ),
     row(
         "nan-in-a-state",

@@ -92,22 +92,6 @@ MATRIX = [
     for at, (command, name) in enumerate(OPTIONS)
     for nth, (kind, value) in enumerate(NUMBERS.items())
     if (nth + at) % 11 == 0 or (command, name) in (("trace", "--top"), ("sample", "--temperature"))
-    if not (
-        kind in ("empty",)
-        and name
-        in (
-            "--format",
-            "--view",
-            "--stack",
-            "--kind",
-            "--by",
-            "--sweep",
-            "--objective",
-            "--array",
-            "--sort",
-            "--layout",
-        )
-    )
 ]
 RANGES = [
     row(
@@ -253,6 +237,7 @@ WORLD = {
     "encoding-ascii": {"PYTHONIOENCODING": "ascii"},
     "encoding-utf16": {"PYTHONIOENCODING": "utf-16"},
     "utf8-off": {"PYTHONUTF8": "0"},
+    "ascii": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "home-gone": {"HOME": "/nonexistent"},
     "home-empty": {"HOME": ""},
     "hub-empty": {"HF_HUB_CACHE": ""},
@@ -282,6 +267,9 @@ ROWS = (
     ),
     row("model-of-environment-bad", "trace the", 1, "none", env={"ATTN_MODEL": "none"}),
     row("model-of-environment-control", "trace the", 1, "\\x1b", env={"ATTN_MODEL": "\x1b[2J"}),
+    row("file-name-empty", "trace --file ''", 2, "the name of a file is empty"),
+    row("reference-name-empty", "verify the --against ''", 2, "the name of a file is empty"),
+    row("listing-of-no-name", "models ''", 1, "no model ''"),
     row("model-empty", ["trace", "the", "-m", ""], (1, 2)),
 )
 test_runs = suite(ROWS)
