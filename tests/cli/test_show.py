@@ -605,3 +605,24 @@ def test_what_a_saved_trace_lacks_is_said(attn, options, kind, said):
     run = attn("show", "--format", kind, stdin=attn("trace", PROMPT, *options, "--json").out)
     assert (run.code, run.out) == (1, b"")
     assert said in run.said
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        (("sample", "the", "--seed", "1", "--draws", "5"), ("settings", "draws")),
+        (("sample", "the", "--seed", "1"), ("settings", "seed")),
+        (("tokens", "the"), ("result", "tokens", 0, "bytes")),
+    ],
+)
+def test_no_value_of_a_document_moves_the_screen(attn, tmp_path, asked, place):
+    document = attn(*asked, "--json").json
+    *way, last = place
+    holder = document
+    for key in way:
+        holder = holder[key]
+    holder[last] = "\x1b[2J\u202e"
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(document))
+    run = attn("show", path)  # which looks at every run for such characters
+    assert run.code in (0, 1) and "\x1b" not in run.text

@@ -109,7 +109,7 @@ def test_nothing_is_cut_inside_a_number_at_any_width(width, full):
 @pytest.mark.parametrize("width", [20, 33, 80, 160])
 def test_a_page_is_set_as_rich_would_set_it(width, colour):
     terminal = {"TERM": "xterm-256color"}
-    long = say("page.on", "aside", first=" ".join(["wörter"] * 30), rest="國王\tis a\n\nman  ")
+    long = say("page.on", "aside", first=" ".join(["wörter"] * 30), rest="國王 is a\n\nman  ")
     page = [*items_of(["is", "\u4e2d\u56fd", "[MASK]"]), long, say("page.on", first="", rest="")]
     console = Console(
         file=io.StringIO(), width=width, force_terminal=colour, no_color=not colour,
