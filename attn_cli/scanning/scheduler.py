@@ -10,6 +10,7 @@ import os
 import queue
 import re
 import socket
+import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from attn_cli.errors import ContentError, UsageError, shorten
 TICK = 1.0  # seconds between looks at who is there
 PATIENCE = 30  # looks until what does not answer is given up
 _CONNECT = 5.0  # seconds
+_GREETING = 1 << 20  # bytes that a scheduler begins with at most
 _LARGEST = 1 << 26  # bytes of a scheduler file
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.%]+\]|[^\[\]/:\s]+):([0-9]{1,5})/?")
 # What runs where there may be no attn: what it needs has to be in Python itself.
@@ -32,6 +34,7 @@ _VERSIONS = (
     " __import__('distributed').__version__]"
 )
 OF_WORKER = f"[*{_VERSIONS}, __import__('attn_cli').__version__]"
+_CERTIFICATES = "distributed.comm.tls: ca-file, client.cert and client.key; see dask config"
 _LACKS = "to scan on a cluster the packages dask and distributed are needed"
 
 
@@ -163,10 +166,12 @@ class Scheduler:
 
 
 def _reach(address: str) -> None:
-    """Raises ContentError where nobody listens."""
+    """Raises ContentError where nobody listens, or what listens is no scheduler: one greets at
+    once, and the library would wait for that without end."""
     host, _, port = address.partition("://")[2].rpartition(":")
+    secure = _security(address)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
+        line = socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT)
     except (OSError, UnicodeError) as problem:
         unknown = isinstance(problem, socket.gaierror | UnicodeError)
         why = "no such host" if unknown else files.reason(problem)
@@ -174,24 +179,75 @@ def _reach(address: str) -> None:
             f"the scheduler at {address} cannot be reached: {why}",
             "is it running, and is this its address?",
         ) from None
+    try:
+        with line, secure.wrap_socket(line) if secure else line as safe:
+            size = safe.makefile("rb").read(8)
+    except ssl.SSLCertVerificationError as problem:
+        what = f"the scheduler at {address} shows a certificate that is not trusted"
+        raise ContentError(f"{what}: {problem.verify_message}", _CERTIFICATES) from None
+    except OSError:
+        size = b""
+    if len(size) < 8 or int.from_bytes(size, "little") > _GREETING:
+        raise _no_scheduler(address)
 
 
-def _client(address: str) -> Any:
+def _no_scheduler(address: str) -> ContentError:
+    secure = address.startswith("tls")
+    what = f"what listens at {address} does not answer as a scheduler of dask"
+    other = "tcp:// for tls://, or it does not trust your certificate"
+    return ContentError(what, f"another port, {other if secure else 'or tls:// for tcp://'}")
+
+
+def _security(address: str) -> ssl.SSLContext | None:
+    """The certificates of Dask's configuration, where the address asks for them. Raises
+    ContentError where there are none, or not such."""
+    if not address.startswith("tls"):
+        return None
+    library = _library()
+    try:
+        found = library.Security().get_connection_args("client")["ssl_context"]
+    except ssl.SSLError as problem:
+        why = (problem.reason or "no certificate").replace("_", " ").lower()
+        told = f"the certificates of Dask's configuration cannot be used: {why}"
+        raise ContentError(told, _CERTIFICATES) from None
+    except OSError as problem:
+        told = f"the certificates of Dask's configuration cannot be read: {files.reason(problem)}"
+        raise ContentError(told, _CERTIFICATES) from None
+    except Exception as problem:
+        raise _of_configuration(problem) from None
+    if found is None:
+        raise ContentError(
+            "tls:// needs certificates, and Dask's configuration has none", _CERTIFICATES
+        )
+    return found
+
+
+def _library() -> Any:
+    """The package distributed. Raises ContentError where it is not there."""
     try:
         import distributed
     except ImportError:
         raise ContentError(_LACKS, 'pip install "attn-cli[scan]"') from None
-    except Exception as problem:  # of its configuration files
-        told = shorten(" ".join(str(problem).split()))
-        raise ContentError(f"dask cannot be started: {told}", "its configuration files") from None
+    except Exception as problem:
+        raise _of_configuration(problem) from None
+    return distributed
+
+
+def _of_configuration(problem: Exception) -> ContentError:
+    told = shorten(" ".join(str(problem).split()))
+    return ContentError(f"dask cannot be started: {told}", "its configuration files")
+
+
+def _client(address: str) -> Any:
+    library = _library()
     try:
-        return distributed.Client(
+        return library.Client(
             address, timeout=_CONNECT, set_as_default=False, direct_to_workers=False, name="attn"
         )
     except Exception:
-        what = f"what listens at {address} does not answer as a scheduler of dask"
-        hint = f"another port, another version than {distributed.__version__}, or tls:// for tcp://"
-        raise ContentError(what, hint) from None
+        problem = _no_scheduler(address)
+        problem.hint = f"another version than {library.__version__}?"
+        raise problem from None
 
 
 def own_versions() -> list[str]:
