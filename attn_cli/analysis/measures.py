@@ -19,6 +19,8 @@ PARTS = (
     "entropy", "distance", "previous_share", "self_share", "duplicate_share", "induction_share",
 )  # fmt: skip
 
+_REMEMBERED = 1 << 20  # cells of a prompt
+
 
 class Reading:
     """The tokens that queries and keys of one attention stand for, and which of them come again.
@@ -33,6 +35,7 @@ class Reading:
         self.causal, self.crosses, self.past_first = place.causal, place.crosses, past_first
         self.queries, self.keys = len(queries.tokens), len(keys.tokens)
         self.ids_Q, self.ids_K = np.array(queries.ids), np.array(keys.ids)
+        self._known: dict[tuple[int, int, int], Cells] = {}
 
     @cached_property
     def duplicates(self) -> np.ndarray:
@@ -72,24 +75,33 @@ class Reading:
         twins = {"duplicate_share": "duplicates", "induction_share": "followers"}
         return rows & getattr(self, twins[name]) if name in twins else rows
 
-    def share(self, after: int) -> Measure:
-        """The weight of the keys that stand so many positions after another of the same token."""
+    def after(self, after: int) -> "Which":
+        """The keys that stand so many positions after another of the query's own token."""
         asking = self.followers if after else self.duplicates
+        if not asking.any():
+            return lambda *_: _NO_CELLS
+        return lambda at_Q, at_K: self._remembered(asking, at_Q, at_K, after)
 
-        def measure(
-            weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray
-        ) -> np.ndarray:
-            shares = np.zeros(weights.shape[:-1])
-            rows, columns = np.flatnonzero(asking[at_Q]), np.flatnonzero(at_K >= after)
-            if rows.size and columns.size:
-                at_Q, at_K = at_Q[rows, None], at_K[columns] - after
-                same = self.ids_K[at_Q] == self.ids_K[at_K]
-                same &= at_K < at_Q if self.causal else at_K != at_Q
-                chosen = weights[..., rows[:, None], columns]
-                shares[..., rows] = np.einsum("...qk,qk->...q", chosen, same.astype(weights.dtype))
-            return shares
+    def _remembered(
+        self, asking: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, after: int
+    ) -> "Cells":
+        """They are the same for every head and layer."""
+        block = after, hash(at_Q.tobytes()), hash(at_K.tobytes())
+        found = self._known.get(block)
+        if found is None:
+            found = self._same(asking, at_Q, at_K, after)
+            if sum(map(len, self._known.values())) + len(found) > _REMEMBERED:
+                self._known = {}
+            self._known[block] = found
+        return found
 
-        return measure
+    def _same(self, asking: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, after: int) -> "Cells":
+        rows, columns = np.flatnonzero(asking[at_Q]), np.flatnonzero(at_K >= after)
+        at_Q, at_K = at_Q[rows, None], at_K[columns] - after
+        same = self.ids_K[at_Q] == self.ids_K[at_K]
+        same &= at_K < at_Q if self.causal else at_K != at_Q
+        of_row, of_column = np.nonzero(same)
+        return Cells(rows[of_row], columns[of_column], np.flatnonzero(np.diff(of_row, prepend=-1)))
 
 
 def measures(reading: Reading) -> dict[str, Measure]:
@@ -100,7 +112,7 @@ def measures(reading: Reading) -> dict[str, Measure]:
     found: dict[str, Measure] = {
         "entropy": entropy, "looks_at": _looks_at, "distance": _distance,
         "previous_share": share_back(1), "self_share": share_back(0),
-        "duplicate_share": reading.share(0), "induction_share": reading.share(1),
+        "duplicate_share": _sum_of(reading.after(0)), "induction_share": _sum_of(reading.after(1)),
     }  # fmt: skip
     if reading.past_first:
         found = {name: _past_first(measure) for name, measure in found.items()}
@@ -113,10 +125,10 @@ def measures(reading: Reading) -> dict[str, Measure]:
 def weighted(reading: Reading) -> dict[str, Measure]:
     """Shares of `measures` where every weight is multiplied by its value's length, by name."""
     return {
-        "previous_weighted_share": _weighted(share_back(1)),
-        "self_weighted_share": _weighted(share_back(0)),
-        "duplicate_weighted_share": _weighted(reading.share(0)),
-        "induction_weighted_share": _weighted(reading.share(1)),
+        "previous_weighted_share": _weighted(_back(1)),
+        "self_weighted_share": _weighted(_back(0)),
+        "duplicate_weighted_share": _weighted(reading.after(0)),
+        "induction_weighted_share": _weighted(reading.after(1)),
     }
 
 
@@ -191,29 +203,64 @@ def _distance(weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.nda
     return np.einsum("...qk,qk->...q", weights, np.abs(apart, out=apart))
 
 
+class Cells:
+    """Cells of a block of weights: places of queries, in order, and of keys. Those of a query begin
+    at one of `starts`; None: each has one."""
+
+    def __init__(
+        self, rows: np.ndarray, columns: np.ndarray, starts: np.ndarray | None = None
+    ) -> None:
+        self._rows, self._columns, self._starts = rows, columns, starts
+
+    def __len__(self) -> int:
+        return self._rows.size
+
+    def sum(self, weights: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """What they sum to for each query, each times the length of its value if there are any."""
+        found = np.zeros(weights.shape[:-1])
+        if self._rows.size:
+            rows, sums = self._rows, weights[..., self._rows, self._columns]
+            if lengths is not None:
+                sums *= lengths[..., 0, self._columns]
+            if self._starts is not None:
+                rows = rows[self._starts]
+                sums = np.add.reduceat(sums, self._starts, axis=-1, dtype=np.float64)
+            found[..., rows] = sums
+        return found
+
+
+_NO_CELLS = Cells(np.zeros(0, np.intp), np.zeros(0, np.intp))
+# The cells of some queries and keys, by their positions.
+Which = Callable[[np.ndarray, np.ndarray], Cells]
+
+
 def share_back(back: int) -> Measure:
     """The weight of the key so many positions back."""
-    return _share(lambda at_Q: at_Q - back)
+    return _sum_of(_back(back))
 
 
 def share_at(keys_Q: np.ndarray) -> Measure:
     """The weight of one key of each query; −1: of none."""
-    return _share(keys_Q.__getitem__)
+    return _sum_of(_one(keys_Q.__getitem__))
 
 
-def _share(key: Callable[[np.ndarray], np.ndarray]) -> Measure:
-    """The weight of one key of each query, 0 where it is none; by the queries' positions."""
+def _back(back: int) -> Which:
+    return _one(lambda at_Q: at_Q - back)
 
-    def measure(
-        weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, _: np.ndarray
-    ) -> np.ndarray:
-        shares = np.zeros(weights.shape[:-1])
+
+def _one(key: Callable[[np.ndarray], np.ndarray]) -> Which:
+    """One key of each query, where there is such a one; by the queries' positions."""
+
+    def cells(at_Q: np.ndarray, at_K: np.ndarray) -> Cells:
         places = (keys := key(at_Q)) - at_K[0]
         rows = np.flatnonzero((keys >= 0) & (places >= 0) & (places < len(at_K)))
-        shares[..., rows] = weights[..., rows, places[rows]]
-        return shares
+        return Cells(rows, places[rows])
 
-    return measure
+    return cells
+
+
+def _sum_of(which: Which) -> Measure:
+    return lambda weights, at_Q, at_K, _: which(at_Q, at_K).sum(weights)
 
 
 def first_share(
@@ -234,15 +281,15 @@ def _first_weighted_share(
     return _of_sum(weights[..., 0] * lengths[..., 0], weights, lengths)
 
 
-def _weighted(share: Measure) -> Measure:
-    """A share of Σ w·‖v·W_O‖ in place of Σ w, 0 where that is 0. Kobayashi et al. 2020."""
+def _weighted(which: Which) -> Measure:
+    """The share of these cells in Σ w·‖v·W_O‖, 0 where that is 0. Kobayashi et al. 2020."""
 
     def measure(
         weights: np.ndarray, at_Q: np.ndarray, at_K: np.ndarray, lengths: np.ndarray
     ) -> np.ndarray:
         if not lengths.size:
             return np.full(weights.shape[:-1], np.nan)
-        return _of_sum(share(weights * lengths, at_Q, at_K, lengths), weights, lengths)
+        return _of_sum(which(at_Q, at_K).sum(weights, lengths), weights, lengths)
 
     return measure
 
