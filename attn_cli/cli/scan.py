@@ -128,6 +128,8 @@ def command(
         steps = scan(read, job.digest, scanner.shape, engine, parts, strict=asked.stop)
         record = scan_progress.watched(steps, quiet=prompt.quiet)
         if not record.prompts:
+            if parts:
+                parts.done()
             failed = plural(record.failed, "line")
             raise ContentError(f"nothing could be measured: {failed} failed")
         found = result(record, model, scanner.rows, len(read.files))

@@ -27,6 +27,8 @@ _SMALLEST, _LARGEST, _PARTS = 1 << 12, 1 << 16, 256
 _LINES = 1 << 12  # of a part at most
 _MOST = 1 << 20  # bytes that are unpacked at once
 _UNPACKED = 4  # times as many bytes, as a guess
+_COUNTED = 1 << 10  # bytes: a part that is smaller than a read is known to be
+_ZSTD_TOGETHER = 1 << 8  # bytes, of which three can stand for 128 KiB
 
 
 class Piece(NamedTuple):
@@ -114,7 +116,7 @@ class _Count:
         self.bytes = 0
 
     def of(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        for part in parts:
+        for part in _sliced(parts, _COUNTED):
             self.bytes += len(part)
             yield part
 
@@ -229,7 +231,7 @@ def unpacked(parts: Iterator[bytes], name: str) -> Iterator[bytes]:
     if first.startswith(_GZIP):
         yield from _members(_chain(first, parts), partial(zlib.decompressobj, wbits=31), "gzip")
     elif first.startswith(_ZSTD):
-        yield from _members(_sliced(_chain(first, parts)), _zstd(name), "zstd")
+        yield from _members(_sliced(_chain(first, parts), _ZSTD_TOGETHER), _zstd(name), "zstd")
     elif name.endswith(_PACKED) and first:
         kind = "gzip" if name.endswith(".gz") else "zstd"
         raise ContentError(f"it does not begin like a {kind} file", "give it its right name")
@@ -243,11 +245,10 @@ def _chain(first: bytes, parts: Iterator[bytes]) -> Iterator[bytes]:
     yield from parts
 
 
-def _sliced(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """So little at a time that what a few bytes can stand for is bounded: 128 KiB to each three."""
+def _sliced(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
     for part in parts:
-        for start in range(0, len(part), 256):
-            yield part[start : start + 256]
+        for start in range(0, len(part), size):
+            yield part[start : start + size]
 
 
 def _members(parts: Iterator[bytes], new: Callable[[], Any], kind: str) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ class Parts:
     def __init__(self, path: Path, job: Job, corpus: Corpus, shape: Shape, *, fresh: bool) -> None:
         self._path, self._job, self._shape = path, job, shape
         self._single: list[Path] = []
+        self._gone = False
         told = {
             "schema": _SCHEMA, "model": job.model, "version": job.version, "job": job.digest,
             "model_digest": job.model_digest, "files": list(corpus.files), "size": corpus.size,
@@ -91,6 +92,7 @@ class Parts:
     def done(self) -> None:
         """Forgets the parts: the result is written."""
         self._forget()
+        self._gone = True
         with contextlib.suppress(OSError):
             os.unlink(self._path / "lock")
             os.rmdir(self._path)
@@ -99,8 +101,14 @@ class Parts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Lets another scan go on with them."""
+        """Lets another scan go on with them, if there are any."""
+        if not (self._gone or self._has_parts):
+            self.done()
         os.close(self._lock)
+
+    @property
+    def _has_parts(self) -> bool:
+        return any(self._path.glob("*.part"))
 
     def _claim(self) -> None:
         try:
@@ -120,10 +128,10 @@ class Parts:
     def _check(self, told: dict[str, Any]) -> None:
         """Raises ContentError where what is there is of something else."""
         path = self._path / "scan.json"
-        if not path.exists():
-            if any(self._path.glob("*.part")):
-                raise ContentError(f"{self._path} has parts, and not what they are of", FRESH)
+        if not self._has_parts:
             return
+        if not path.exists():
+            raise ContentError(f"{self._path} has parts, and not what they are of", FRESH)
         try:
             there = json.loads(files.read_bytes(path, limit=1 << 26))
             same = there["schema"] == _SCHEMA

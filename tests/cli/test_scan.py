@@ -251,6 +251,20 @@ def test_parts_are_put_together_now_and_then(attn, monkeypatch, tmp_path, long, 
     assert out.read_bytes() == whole
 
 
+def test_a_scan_that_has_no_part_leaves_nothing_and_is_in_nobody_s_way(attn, tmp_path, lines):
+    out, folder = tmp_path / "x.json", tmp_path / "x.json.parts"
+    bad = tmp_path / "bad.txt"
+    bad.write_text("the king " * 200)
+    for more, said in (((bad,), "nothing could be measured"), ((bad, "--strict"), "has 400 tokens"),
+                       ((lines, "--scheduler", "tcp://127.0.0.1:1"), "refused")):  # fmt: skip
+        found = attn("scan", "--out", out, "--quiet", *more)
+        assert found.code == 1 and said in found.said and not folder.exists()
+    folder.mkdir()  # as one leaves it that is killed
+    (folder / "scan.json").write_text('{"schema": "attn.scan.parts/1", "model_digest": "another"}')
+    assert attn("scan", lines, "--out", out, "--quiet").code == 0
+    assert out.exists() and not folder.exists()
+
+
 def test_two_scans_into_one_output(attn, tmp_path, lines):
     scanner = Scanner(job("tiny"))
     with saved.Parts(saved.folder_of(str(tmp_path / "x.json")), scanner.job, corpus([str(lines)]),

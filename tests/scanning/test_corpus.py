@@ -5,6 +5,7 @@ import json
 import os
 import tracemalloc
 
+import numpy as np
 import pytest
 import zstandard
 
@@ -137,6 +138,9 @@ def test_parts_are_of_one_size_and_the_same_every_time(tmp_path):
     assert [part.number for part in parts] == list(range(len(parts)))
     sizes = [sum(len(piece.text) for piece in part.pieces) for part in parts]
     assert max(sizes) < read.of_part + 100 and min(sizes[:-1]) >= read.of_part
+    ends = np.cumsum([sum(len(piece.text) + 1 for piece in part.pieces) for part in parts])
+    ahead = [part.read for part in parts] - ends  # how far a scan is said to be
+    assert ahead.min() >= 0 and ahead.max() <= 1 << 10 and parts[-1].read == read.size
     assert [Part.from_json(part.to_json()) for part in parts] == parts
     path.write_text(path.read_text().replace("queen", "Queen", 1))
     assert [a == b for a, b in zip(parts, read.parts(), strict=True)].count(False) == 1
