@@ -20,6 +20,8 @@ from attn_cli.scanning.statistics import Statistics
 
 _MAGIC = b"attn.scan.part/1\n"
 _PAYLOAD = 1 << 34  # bytes at most
+_STANDS_FOR = 1100  # bytes, more than a packed one can
+_TOGETHER, _UNPACKED = 1 << 16, 1 << 22  # bytes that are unpacked at once, and come of it at most
 _FAILED = 20  # lines that are named
 _TYPES = {"<i8", "<i4", "<f8"}
 
@@ -86,7 +88,8 @@ class Record:
         """As `read` takes it; equal records have equal bytes."""
         self.examples.settle()
         arrays = self._arrays()
-        data = b"".join(array.tobytes() for array in arrays.values())
+        packer = zlib.compressobj(1)  # array by array: all of them are large
+        packed = [packer.compress(array) for array in arrays.values() if array.size]
         counts = ("prompts", "tokens", "failed", "blind", "failures")
         header = {
             "job": self.job,
@@ -96,7 +99,7 @@ class Record:
             "arrays": [[n, a.dtype.str, a.shape] for n, a in arrays.items()],
         }
         told = json.dumps(header, ensure_ascii=True, separators=(",", ":")).encode()
-        rest = len(told).to_bytes(4, "big") + told + zlib.compress(data, 1)
+        rest = b"".join((len(told).to_bytes(4, "big"), told, *packed, packer.flush()))
         return _MAGIC + _digest(rest) + rest
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -160,17 +163,31 @@ def _unpacked(header: Mapping[str, Any], payload: bytes) -> dict[str, np.ndarray
             count *= side
         sizes[name] = count * np.dtype(kind).itemsize
     whole = sum(sizes.values())
-    if whole > _PAYLOAD:
+    if whole > min(_PAYLOAD, _STANDS_FOR * len(payload)):
         raise ValueError
-    unpacker = zlib.decompressobj()
-    data = unpacker.decompress(payload, whole + 1)
-    if len(data) != whole:
-        raise ValueError
-    found, start = {}, 0
+    data, start, found = _inflated(payload, whole), 0, {}
     for name, (kind, shape) in shapes.items():
-        end = start + sizes[name]
-        found[name] = np.frombuffer(data[start:end], kind).reshape(shape).astype(kind[1:])
-        start = end
+        count = sizes[name] // np.dtype(kind).itemsize
+        array = np.frombuffer(data, kind, count, start).reshape(shape)
+        found[name] = array.astype(kind[1:], copy=False)
+        start += sizes[name]
+    return found
+
+
+def _inflated(payload: bytes, size: int) -> bytearray:
+    """So many bytes, never twice in memory. Raises ValueError, zlib.error."""
+    unpacker, found, end = zlib.decompressobj(), bytearray(size), 0
+    for start in range(0, len(payload), _TOGETHER):
+        rest = payload[start : start + _TOGETHER]
+        while rest:
+            some = unpacker.decompress(rest, _UNPACKED)
+            rest = unpacker.unconsumed_tail
+            if end + len(some) > size:
+                raise ValueError
+            found[end : end + len(some)] = some
+            end += len(some)
+    if end != size or not unpacker.eof:
+        raise ValueError
     return found
 
 
