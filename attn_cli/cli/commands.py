@@ -45,7 +45,7 @@ COMMANDS = {
                     ("attn_cli.analysis.lens:Lens",), lacks=("layout",)),
     "compare": Command("Two prompts, two models or a what-if, step by step.",
                        ("attn_cli.analysis.compare:Comparison", "attn_cli.scanning.compare:Shifts"),
-                       lacks=("layout",),
+                       ("table", "json", "ndjson", "svg", "csv", "html"), lacks=("layout",),
                        views=_VIEWS),
     "why": Command("The arithmetic of one cell; who wrote what a head matched.",
                    ("attn_cli.analysis.why:Cell", "attn_cli.analysis.entry:Entry",
@@ -74,7 +74,7 @@ COMMANDS = {
                     views=_VIEWS),
     "scan": Command("Every head over files of prompts: statistics and examples.",
                     ("attn_cli.scanning.results:Scan",),
-                    ("table", "json", "ndjson", "csv", "svg", "parquet"),
+                    ("table", "json", "ndjson", "csv", "svg", "html", "parquet"),
                     lacks=("text", "file", "each", "strict", "ids", "layout")),
     "schema": Command("The JSON Schema of a command's document.", formats=()),
 }  # fmt: skip

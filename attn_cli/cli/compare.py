@@ -114,6 +114,11 @@ def command(
         own = {"layer": layer != "all", "head": head != "all", "query": query, "key": key,
                "step": step, "top": top != 5}  # fmt: skip
         return compare_scans.command(prompt, (attention, what_if), own, out)
+    if compare_scans.is_table(kind := output.chosen_format("compare", out)):
+        raise UsageError(
+            f"two prompts cannot be written as {kind}",
+            "two results of attn scan can; of prompts --format json has all",
+        )
     typed = what_if.settings()
     mine, other = prompt.sides(changes=bool(vocabulary.changes(typed)))
     left, right = prompt.models()

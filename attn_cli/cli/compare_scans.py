@@ -14,6 +14,7 @@ from attn_cli.cli.options import OutputOptions
 from attn_cli.cli.schema import document_schema, kinds_of
 from attn_cli.cli.streams import CURRENT
 from attn_cli.errors import ContentError, UsageError
+from attn_cli.views.formats import FORMATS
 from attn_cli.words import note
 
 if TYPE_CHECKING:
@@ -55,8 +56,14 @@ def command(prompt: Any, groups: Sequence[Any], own: Mapping[str, Any], out: Out
     draw = view.picture if output.is_picture(kind, out) else view.page
     page = partial(draw, one.model, found)
     settings = {**one.settings, "left": left, "right": right}
-    answer = output.Result(page, found, one.model, None, settings, notes)
+    written = view.written(kind, one.model, found, notes) if is_table(kind) else ()
+    answer = output.Result(page, found, one.model, None, settings, notes, written=written)
     return output.deliver("compare", out, [answer], quiet=quiet)
+
+
+def is_table(kind: str) -> bool:
+    """Whether a format is of two results and no two prompts."""
+    return bool(FORMATS[kind].arrays) and not FORMATS[kind].documents
 
 
 def _read(name: str, *, quiet: bool) -> "Saved":

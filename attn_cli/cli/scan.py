@@ -213,6 +213,10 @@ def _answer(kind: str, found: "Scan", model: "Model", settings: dict[str, Any]) 
     facts, said = model.facts, (*model_notes(model), *_notes(found, settings))
     page = partial(view.page, facts, found, settings)
     answer = output.Result(page, found, facts, None, settings, said, failed=bool(found.failed))
+    if kind == "html":
+        from attn_cli.views import scan_html
+
+        return answer._replace(written=scan_html.render(facts, found, settings, said))
     if FORMATS[kind].arrays:
         from attn_cli.views import scan_rows
 

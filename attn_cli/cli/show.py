@@ -114,6 +114,11 @@ def _result(
         notes += _own_names(found.result) if kind == "npz" else ()
     elif form.documents:
         written = [encode(document, line=True)]
+    elif kind in COMMANDS["compare"].formats and hasattr(found.result, "shifts") and form.arrays:
+        from attn_cli.views import shifts
+
+        _page(found, out, picture=False)  # which looks at what the document says
+        written = list(shifts.written(kind, found.model, found.result, notes))
     elif form.arrays:
         raise UsageError(f"attn.{name}/1 cannot be written as {kind}", "--format json")
     else:

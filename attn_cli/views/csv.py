@@ -50,6 +50,12 @@ def _written(rows: Iterator[tuple[Any, ...]]) -> Iterator[bytes]:
         yield written(some)
 
 
+def table(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[bytes]:
+    """Rows of texts and numbers, some at a time, under these names."""
+    yield written([names])
+    yield from _written(tuple(cell(v) if isinstance(v, str) else v for v in row) for row in rows)
+
+
 def written(rows: Iterable[Iterable[Any]]) -> bytes:
     """Rows as lines of CSV."""
     out = io.StringIO()

@@ -3,13 +3,11 @@
 `COLUMNS` are the columns of every form of it; examples are left out of CSV.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attn_cli.records import Facts
-from attn_cli.views.csv import cell
+from attn_cli.views import csv
 from attn_cli.views.json import document, encode, record
 from attn_cli.words import Note
 
@@ -30,7 +28,7 @@ def written(
     beside = {name: getattr(found, name) for name in found_without_rows()}
     about = document("scan", model, None, settings, beside, notes)
     if kind == "csv":
-        return _csv(found)
+        return csv.table(COLUMNS, ([row[name] for name in COLUMNS] for row in rows(found)))
     if kind == "ndjson":
         return _lines(found, about)
     from attn_cli.views import parquet
@@ -62,15 +60,6 @@ def rows(found: "Scan") -> Iterator[dict[str, Any]]:
             shown = {name: both[name] for name in COLUMNS}
             yield {**shown, "examples": examples, "pairs": pairs}
             pairs = []
-
-
-def _csv(found: "Scan") -> Iterator[bytes]:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(COLUMNS)
-    for row in rows(found):
-        told = [cell(v) if isinstance(v, str) else v for v in (row[name] for name in COLUMNS)]
-        csv.writer(out, lineterminator="\n").writerow(told)
-    yield out.getvalue().encode()
 
 
 def _lines(found: "Scan", about: Mapping[str, Any]) -> Iterator[bytes]:

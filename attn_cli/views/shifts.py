@@ -1,15 +1,16 @@
 """The page of `attn compare` with two results of scans: which heads have moved most."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from attn_cli.records import Facts
-from attn_cli.views import numbers
+from attn_cli.views import csv, numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, say
 from attn_cli.views.scan import at, name_of, squares
 from attn_cli.views.text import visible
-from attn_cli.words import grouped, note
+from attn_cli.words import Note, grouped, note
 
 if TYPE_CHECKING:
     from attn_cli.scanning.compare import Shift, Shifts
@@ -39,6 +40,22 @@ def picture(model: Facts, found: "Shifts") -> Page:
     return [*items, *squares(model, largest, "shifts.picture")]
 
 
+def written(
+    kind: str, model: Facts, found: "Shifts", notes: Sequence[Note] = ()
+) -> Iterator[bytes]:
+    """What has moved in a format that has a row for each mean."""
+    if kind == "csv":
+        return csv.table(found.shifts[0]._fields, found.shifts)
+    from attn_cli.views.scan_html import shifts
+
+    return shifts.render(model, found, notes)
+
+
+def differing(found: "Shifts") -> list[list[str]]:
+    """What is not the same, of A and of B."""
+    return [[visible(cell) or "–" for cell in row] for row in found.differs]
+
+
 def _headline(model: Facts, found: "Shifts") -> list[Say]:
     """The largest shift of all, and how many are how large."""
     first = found.shifts[0]
@@ -60,7 +77,7 @@ def _headline(model: Facts, found: "Shifts") -> list[Say]:
 def _differs(found: "Shifts") -> Page:
     if not found.differs:
         return [say("shifts.same")]
-    told = [[visible(text) for text in row] for row in found.differs]
+    told = differing(found)
     names = (note("shifts.setting"), note("compare.column_a"), note("compare.column_b"))
     columns = [Column(name, list(cells), "left")
                for name, cells in zip(names, zip(*told, strict=True), strict=True)]  # fmt: skip

@@ -236,6 +236,13 @@ def _compare(saved: Saved, _: Look) -> Shown:
     return Shown(compare.page(saved.model, saved.prompt, found))
 
 
+def _compare_picture(saved: Saved, look: Look) -> Shown:
+    shown = _compare(saved, look)
+    if type(saved.result).__name__ == "Shifts":
+        return Shown(shifts.picture(saved.model, saved.result))
+    return shown
+
+
 def _cost(saved: Saved, _: Look) -> Shown:
     _check_counts(saved.result)
     return Shown(cost.page(saved.model, saved.result))
@@ -313,6 +320,7 @@ PAGES: Mapping[str, Callable[[Saved, Look], Shown]] = {
 }
 # What of the page is a picture.
 PICTURES: Mapping[str, Callable[[Saved, Look], Shown]] = {
+    "compare": _compare_picture,
     "heads": _heads_picture,
     "mask": lambda s, look: (one := _mask(s, look))._replace(page=mask.without_columns(one.page)),
 }

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 
 import duckdb
 import numpy as np
@@ -263,6 +264,34 @@ def test_two_results_by_hand(attn, forms):
     saved = attn("compare", forms / "a.json", forms / "b.json", "--json").out
     assert attn("show", stdin=saved).out == page.out
     assert fault(document_schema("compare"), found) == ""
+
+
+def test_two_results_as_a_table_and_as_a_page_that_can_be_sorted(attn, forms, tmp_path):
+    asked = ("compare", forms / "a.json", forms / "b.json")
+    document = attn(*asked, "--json")
+    shifts = document.json["result"]["shifts"]
+    table, out = attn(*asked, "--format", "csv").text, tmp_path / "x.html"
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [list(row) for row in rows] == [list(one) for one in shifts]
+    for row, one in zip(rows, shifts, strict=True):
+        assert (row["measure"], int(row["head"])) == (one["measure"], one["head"])
+        assert float(row["size"]) == pytest.approx(one["size"], rel=1e-6)
+    assert attn(*asked, "--out", out).code == 0
+    page = out.read_text()
+    assert page.count("<tr>") == len(shifts) + 3 and "window:2" in page  # two heads, one setting
+    change = f">{shifts[0]['difference']:.2f}<".replace("-", "−")
+    assert page.count("data-first") == 6 and change in page
+    for kind, made in (("csv", table), ("html", page)):  # of numbers that are shorter
+        shown = attn("show", "--format", kind, stdin=document.out).text
+        assert re.sub(r"\d+", "", shown) == re.sub(r"\d+", "", made)
+    refused = attn("compare", "the king", "the queen", "--format", "csv")
+    assert refused.code == 2 and "two prompts cannot be written as csv" in refused.said
+
+
+def test_a_scan_writes_the_page_that_show_draws(attn, forms):
+    page = attn("scan", forms / "x.txt", "--by", "token", "--format", "html").text
+    assert page.count("<details") == 8
+    assert len(page.split()) == len(attn("show", forms / "a.json", "--format", "html").text.split())
 
 
 def test_a_result_beside_itself_has_not_moved(attn, forms):

@@ -38,11 +38,11 @@ def render(
         part = _one(model, found, head, column, tops, drawn if own else (), why if own else None,
                     shown=own)  # fmt: skip
         yield part.encode("utf-8", "replace")
-    script = _file("sorting", "mjs")
+    script = file("sorting", "mjs")
     yield f"</main>{element('script', script)}</body></html>\n".encode()
 
 
-def _file(name: str, kind: str) -> str:
+def file(name: str, kind: str) -> str:
     return files(__package__).joinpath(f"{name}.{kind}").read_text("utf-8")
 
 
@@ -53,7 +53,7 @@ def _top(head: "Head", place: int) -> float:
 
 
 def _head(model: Facts, found: "Scan", settings: Mapping[str, Any], notes: Sequence[Note]) -> str:
-    css = _file("looks", "css")
+    css = file("looks", "css")
     headline = sentence(
         "scan.headline", heads=len(found.heads),
         prompts=grouped(found.prompts, "scan.prompts_one", "scan.prompts_many"),
@@ -80,16 +80,15 @@ def _table(model: Facts, found: "Scan", column: str, tops: Mapping[str, float]) 
     order = sentence("heads.smallest" if column in vocabulary.SMALLEST_FIRST else "heads.largest")
     caption = element("caption", text(sentence("scan.ranking", column=column, order=order)))
     names = {name: short for short, name in vocabulary.SCAN_COLUMNS.items()}
-    cells = [_sorter(str(note("column.head_number")), "up")]
+    cells = [sorter(str(note("column.head_number")), "up")]
     for name in first:
         up = names[name] in vocabulary.SMALLEST_FIRST
         sort = ("ascending" if up else "descending") if name == own else ""
-        cells.append(_sorter(str(name_of(name)), "up" if up else "down", sort))
+        cells.append(sorter(str(name_of(name)), "up" if up else "down", sort))
         if name == own:
-            cells += [_sorter(str(note("scan.deviation")), "down"),
+            cells += [sorter(str(note("scan.deviation")), "down"),
                       element("th", text(sentence("scan.spread_short")), scope="col")]  # fmt: skip
-    body = [_row(model, head, number, first, own, tops)
-            for number, head in enumerate(ranked(found, column))]  # fmt: skip
+    body = [_row(model, head, first, own, tops) for head in ranked(found, column)]
     table = element(
         "table", caption, element("thead", element("tr", *cells)), element("tbody", *body),
         id="ranking",
@@ -98,27 +97,26 @@ def _table(model: Facts, found: "Scan", column: str, tops: Mapping[str, float]) 
     return element("div", table, class_="wide", tabindex="0", role="region", aria_label=name)
 
 
-def _sorter(words: str, first: str, sort: str = "") -> str:
+def sorter(words: str, first: str, sort: str = "") -> str:
     button = element("button", text(words), type="button", data_first=first)
     return element("th", button, scope="col", aria_sort=sort or "none")
 
 
 def _row(
-    model: Facts, head: "Head", number: int, names: Sequence[str], own: str,
-    tops: Mapping[str, float],
-) -> str:  # fmt: skip
+    model: Facts, head: "Head", names: Sequence[str], own: str, tops: Mapping[str, float]
+) -> str:
     known = {one.measure: one for one in head.measures}
     link = element("a", text(str(at(model, head))), href=f"#{_id(head)}")
     cells = [element("th", link, scope="row", data_value=f"{head.layer * 10**6 + head.head}")]
     for name in names:
         one = known[name]
-        cells.append(_number(one.mean))
+        cells.append(number(one.mean))
         if name == own:
-            cells += [_number(one.deviation), element("td", _spread(one, tops[name]))]
+            cells += [number(one.deviation), element("td", _spread(one, tops[name]))]
     return element("tr", *cells)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     told = numbers.decimal(value, 2) if isfinite(value) else "–"
     return element("td", text(told), data_value=repr(value) if isfinite(value) else "")
 
@@ -160,7 +158,7 @@ def _one(
         element(
             "tr", element("th", text(str(name_of(one.measure))), scope="row"),
             element("td", _spread(one, tops[one.measure])), element("td", text(f"{one.count:,}")),
-            *(_number(getattr(one, name)) for name in _NUMBERS),
+            *(number(getattr(one, name)) for name in _NUMBERS),
         )
         for one in head.measures
     ]  # fmt: skip
