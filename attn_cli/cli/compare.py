@@ -110,15 +110,10 @@ def command(
     from attn_cli.analysis.compare import compare_steps
     from attn_cli.views import compare as view
 
-    if compare_scans.are_results(prompt.text, prompt.other):
+    if compare_scans.are_results(prompt.text, prompt.other, out):
         own = {"layer": layer != "all", "head": head != "all", "query": query, "key": key,
                "step": step, "top": top != 5}  # fmt: skip
         return compare_scans.command(prompt, (attention, what_if), own, out)
-    if compare_scans.is_table(kind := output.chosen_format("compare", out)):
-        raise UsageError(
-            f"two prompts cannot be written as {kind}",
-            "two results of attn scan can; of prompts --format json has all",
-        )
     typed = what_if.settings()
     mine, other = prompt.sides(changes=bool(vocabulary.changes(typed)))
     left, right = prompt.models()

@@ -26,11 +26,17 @@ _NAMES = ("text", "other", "quiet")
 _FROM = "attn scan FILE… --out results.parquet writes them"
 
 
-def are_results(left: str | None, right: str | None) -> bool:
-    """Whether two prompts are names of results: both, or of tables even one."""
+def are_results(left: str | None, right: str | None, out: OutputOptions) -> bool:
+    """Whether two prompts are names of results: both, or of tables even one. Raises UsageError for
+    a format that only results have."""
     suffixes = [Path(name).suffix.lower() if name else "" for name in (left, right)]
     known = [suffix in _SUFFIXES for suffix in suffixes]
-    return all(known) or any(suffix in _TABLES for suffix in suffixes)
+    if all(known) or any(suffix in _TABLES for suffix in suffixes):
+        return True
+    if _is_table(kind := output.chosen_format("compare", out)):
+        hint = "two results of attn scan can; of prompts --format json has all"
+        raise UsageError(f"two prompts cannot be written as {kind}", hint)
+    return False
 
 
 def command(prompt: Any, groups: Sequence[Any], own: Mapping[str, Any], out: OutputOptions) -> int:
@@ -56,12 +62,12 @@ def command(prompt: Any, groups: Sequence[Any], own: Mapping[str, Any], out: Out
     draw = view.picture if output.is_picture(kind, out) else view.page
     page = partial(draw, one.model, found)
     settings = {**one.settings, "left": left, "right": right}
-    written = view.written(kind, one.model, found, notes) if is_table(kind) else ()
+    written = view.written(kind, one.model, found, notes) if _is_table(kind) else ()
     answer = output.Result(page, found, one.model, None, settings, notes, written=written)
     return output.deliver("compare", out, [answer], quiet=quiet)
 
 
-def is_table(kind: str) -> bool:
+def _is_table(kind: str) -> bool:
     """Whether a format is of two results and no two prompts."""
     return bool(FORMATS[kind].arrays) and not FORMATS[kind].documents
 

@@ -86,8 +86,10 @@ def test_a_command_offers_its_formats_and_refuses_the_others(attn, tmp_path, nam
     training = (corpus, "--out", tmp_path / "m", "--steps", 1, "--width", 4, "--context", 8)
     saved = tmp_path / "saved.json"
     assert attn("trace", PROMPT, "--parameters", "--out", saved).code == 0
+    found = tmp_path / "found.json"
+    assert attn("scan", corpus, "--out", found).code == 0
     others = {
-        "train": training, "models": (), "cost": (), "compare": (PROMPT, PROMPT), "show": (saved,),
+        "train": training, "models": (), "cost": (), "compare": (found, found), "show": (saved,),
         "scan": (corpus,),
     }  # fmt: skip
     asked = others.get(name, (PROMPT,))

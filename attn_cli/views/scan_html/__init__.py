@@ -43,6 +43,7 @@ def render(
 
 
 def file(name: str, kind: str) -> str:
+    """A file beside this one."""
     return files(__package__).joinpath(f"{name}.{kind}").read_text("utf-8")
 
 
@@ -53,7 +54,6 @@ def _top(head: "Head", place: int) -> float:
 
 
 def _head(model: Facts, found: "Scan", settings: Mapping[str, Any], notes: Sequence[Note]) -> str:
-    css = file("looks", "css")
     headline = sentence(
         "scan.headline", heads=len(found.heads),
         prompts=grouped(found.prompts, "scan.prompts_one", "scan.prompts_many"),
@@ -63,13 +63,18 @@ def _head(model: Facts, found: "Scan", settings: Mapping[str, Any], notes: Seque
     changes = visible(" ".join(vocabulary.changes(settings)))
     what_if = [element("p", text(sentence("page.what_if", changes=changes)), class_="what-if")]
     told = [element("p", text(str(one)), class_="aside") for one in notes]
-    title = element("title", text(f"{model.name}: {headline}"))
-    top = element("head", html.head(), title, element("style", css))
     heading = (
         element("h1", text(model.name)), element("p", text(headline)), *what_if * bool(changes),
         *told, element("p", text(sentence("scan.what")), class_="aside"),
     )  # fmt: skip
-    return f'<!DOCTYPE html><html lang="{language()}">{top}<body><main>{"".join(heading)}'
+    return start(f"{model.name}: {headline}", *heading)
+
+
+def start(title: str, *content: str) -> str:
+    """How a page begins, with what it has at first."""
+    css = element("style", file("looks", "css"))
+    head = element("head", html.head(), element("title", text(title)), css)
+    return f'<!DOCTYPE html><html lang="{language()}">{head}<body><main>{"".join(content)}'
 
 
 def _table(model: Facts, found: "Scan", column: str, tops: Mapping[str, float]) -> str:
@@ -98,6 +103,7 @@ def _table(model: Facts, found: "Scan", column: str, tops: Mapping[str, float]) 
 
 
 def sorter(words: str, first: str, sort: str = "") -> str:
+    """The header of a column by which a table can be sorted, `first` up or down."""
     button = element("button", text(words), type="button", data_first=first)
     return element("th", button, scope="col", aria_sort=sort or "none")
 
@@ -117,6 +123,7 @@ def _row(
 
 
 def number(value: float) -> str:
+    """A cell with a number."""
     told = numbers.decimal(value, 2) if isfinite(value) else "–"
     return element("td", text(told), data_value=repr(value) if isfinite(value) else "")
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attn_cli.records import Facts
-from attn_cli.views import html, shifts
+from attn_cli.views import shifts
 from attn_cli.views.items import Say
 from attn_cli.views.markup import element, text
 from attn_cli.views.scan import at, name_of
-from attn_cli.views.scan_html import file, number, sorter
-from attn_cli.words import Note, language, note, sentence
+from attn_cli.views.scan_html import file, number, sorter, start
+from attn_cli.words import Note, note, sentence
 
 if TYPE_CHECKING:
     from attn_cli.scanning.compare import Shifts
@@ -25,11 +25,8 @@ def render(model: Facts, found: "Shifts", notes: Sequence[Note] = ()) -> Iterato
     told = [element("p", text(str(item.words)), class_="" if item.role == "headline" else "aside")
             for item in said]  # fmt: skip
     told += [element("p", text(str(one)), class_="aside") for one in notes]
-    head = element("head", html.head(), element("title", text(title)),
-                   element("style", file("looks", "css")))  # fmt: skip
-    start = f'<!DOCTYPE html><html lang="{language()}">{head}<body><main>'
-    start += "".join((element("h1", text(title)), *told, _differs(found)))
-    yield start.encode("utf-8", "replace")
+    begun = start(title, element("h1", text(title)), *told, _differs(found))
+    yield begun.encode("utf-8", "replace")
     yield _table(model, found).encode("utf-8", "replace")
     script = element("script", file("sorting", "mjs"))
     yield f"</main>{script}</body></html>\n".encode()
