@@ -227,4 +227,5 @@ def _fill_examples(
         raise ValueError
     if at.size and not -1 <= at.min() <= at.max() < len(lengths):
         raise ValueError
-    examples.prompts = [ids[end - n : end] for end, n in zip(ends, lengths, strict=True)]
+    # Copies: what they are merged into keeps them, and would keep all that was unpacked.
+    examples.prompts = [ids[end - n : end].copy() for end, n in zip(ends, lengths, strict=True)]

@@ -1,6 +1,7 @@
 """Records: merged in every order the bytes are the same, and nothing damaged is read."""
 
 import json
+import tracemalloc
 from itertools import combinations, permutations
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_seven_parts_in_every_order_are_the_whole():
     halves[0].merge(halves[1])
     assert halves[1].to_bytes() == before, "merging leaves what it takes in alone"
     assert said(halves[0]) == WHOLE_SAID
+
+
+def test_what_is_merged_keeps_nothing_of_the_records_that_it_came_from():
+    tracemalloc.start()
+    found, seven = Record(JOB, SHAPE), cut(*[1] * 7)
+    before = tracemalloc.get_traced_memory()[0]
+    for data in seven:
+        found.merge(read(data, JOB, SHAPE))
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert held < found.statistics.cells.nbytes // 2
 
 
 def test_a_part_counts_once_and_only_for_its_job():
