@@ -1,6 +1,7 @@
 """What-if settings: another mask, another attention temperature, a head removed."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from attn_cli.parse import INTEGER, index, positions, selection, within
 from attn_cli.records import Address
 from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
 
-_LONGEST = 1 << 22  # characters of a row in a mask file
+# Bytes and rows of a mask file, and characters of a row.
+_BYTES, _ROWS, _LONGEST = 1 << 28, 1 << 17, 1 << 22
+_LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 class Mask(NamedTuple):
@@ -336,9 +339,12 @@ def _exists(path: str) -> bool:
 
 
 def _mask_rows(path: Path) -> np.ndarray:
-    text, _ = read_text(path)
+    text, _ = read_text(path, _BYTES)
     rows: list[np.ndarray] = []
-    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+    lines = (found[0] for found in _LINE.finditer(text))  # one at a time: all may be many
+    for number, line in enumerate(filter(str.strip, lines), 1):
+        if number > _ROWS:
+            raise ContentError(f"{path} has more than {_ROWS:,} rows")
         if len(line) > _LONGEST:
             raise ContentError(f"{path}: row {number} has more than {_LONGEST:,} characters")
         row = line.split()
