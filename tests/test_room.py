@@ -100,7 +100,7 @@ def test_a_layer_works_with_so_much_whatever_is_recorded(tiny):
 )
 def test_half_of_what_is_there_may_be_used_or_what_was_given(free, given, there, may):
     free(there)
-    assert room.allowed(given) == may
+    assert machine.allowed(given) == may
 
 
 @pytest.mark.parametrize("given", [-1, -(1 << 60)])
