@@ -63,14 +63,18 @@ class WhatIf:
 
         Raises UsageError, ContentError.
         """
-        visible, queries, keys = own, self.queries or queries, self.keys or keys
+        base, more = own, list[tuple[bool, Visible]]()
+        queries, keys = self.queries or queries, self.keys or keys
         with told_where(self.place):
             for mask in self.masks:
                 if mask.kind == "file":
-                    visible = _from_file(mask, own, queries, keys)
+                    base, more = _from_file(mask, own, queries, keys), []
+                elif MASKS[mask.kind].base:
+                    base, more = _made(mask, queries, keys, both_sides), []
                 else:
-                    visible = _applied(mask, visible, queries, keys, both_sides)
-        return visible
+                    made = _made(mask, queries, keys, both_sides)
+                    more.append((MASKS[mask.kind].opens, made))
+        return _together(base, more) if more else base
 
     @property
     def looks_ahead(self) -> bool:
@@ -140,17 +144,26 @@ def counted_from(first: int, bias: Relation) -> Relation:
 # --- masks, and what was typed ------------------------------------------------------------------
 
 
-def _applied(mask: Mask, before: Visible, queries: int, keys: int, both_sides: bool) -> Visible:
+def _together(base: Visible, more: Sequence[tuple[bool, Visible]]) -> Visible:
+    """A base and what opens or hides more, in this order: there may be thousands of them."""
+
+    def visible(at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
+        seen = base(at_Q, at_K)
+        for opens, made in more:
+            seen = seen | made(at_Q, at_K) if opens else seen & made(at_Q, at_K)
+        return seen
+
+    return visible
+
+
+def _made(mask: Mask, queries: int, keys: int, both_sides: bool) -> Visible:
+    """What one word says by itself."""
     numbers = _numbers(mask, {"query": queries - 1, "key": keys - 1, "keys": keys})
     make = getattr(masks, mask.kind.replace("-", "_"))
     if mask.kind == "padding":
         numbers = keys - numbers[0], keys
     sides = {"both_sides": both_sides} if mask.kind in ("window", "sinks") else {}
-    if MASKS[mask.kind].base:
-        return lambda at_Q, at_K: make(at_Q, at_K, *numbers, **sides)
-    if MASKS[mask.kind].opens:
-        return lambda at_Q, at_K: before(at_Q, at_K) | make(at_Q, at_K, *numbers, **sides)
-    return lambda at_Q, at_K: before(at_Q, at_K) & make(at_Q, at_K, *numbers)
+    return lambda at_Q, at_K: make(at_Q, at_K, *numbers, **sides)
 
 
 def _from_file(mask: Mask, own: Visible, queries: int, keys: int) -> Visible:

@@ -169,6 +169,16 @@ def test_a_step_above_the_memory_is_refused_with_what_it_needs(
     assert all(word in refused.said for word in words), refused.said
 
 
+def test_what_a_training_may_take_is_typed(train, tmp_path):
+    of_words = train("m", "--max-memory", "1KiB")
+    assert of_words.code == 1 and " words takes " in of_words.said
+    of_step = train("m", "--max-memory", "3MiB", "--heads", 2, "--width", 64, "--steps", 1)
+    assert "a step takes" in of_step.said and "3.0 MiB may be used" in of_step.said
+    found = re.search(r"what fits: .*--width (\d+)", of_step.said)
+    smaller = train("m", "--max-memory", "3MiB", "--heads", 2, "--width", found[1], "--steps", 1)
+    assert (smaller.code, (tmp_path / "m" / "config.json").exists()) == (0, True)
+
+
 @pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}])
 def test_a_terminal_without_colour_gets_lines(train, plain):
     result = train("m", "--steps", 3, terminal=True, env=plain)
