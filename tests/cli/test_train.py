@@ -172,10 +172,10 @@ def test_a_step_above_the_memory_is_refused_with_what_it_needs(
 def test_what_a_training_may_take_is_typed(train, tmp_path):
     of_words = train("m", "--max-memory", "1KiB")
     assert of_words.code == 1 and " words takes " in of_words.said
-    of_step = train("m", "--max-memory", "3MiB", "--heads", 2, "--width", 64, "--steps", 1)
-    assert "a step takes" in of_step.said and "3.0 MiB may be used" in of_step.said
+    of_step = train("m", "--max-memory", "32MiB", "--heads", 2, "--width", 512, "--steps", 1)
+    assert "a step takes" in of_step.said and "32.0 MiB may be used" in of_step.said
     found = re.search(r"what fits: .*--width (\d+)", of_step.said)
-    smaller = train("m", "--max-memory", "3MiB", "--heads", 2, "--width", found[1], "--steps", 1)
+    smaller = train("m", "--max-memory", "32MiB", "--heads", 2, "--width", found[1], "--steps", 1)
     assert (smaller.code, (tmp_path / "m" / "config.json").exists()) == (0, True)
 
 

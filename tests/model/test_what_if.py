@@ -413,5 +413,5 @@ def test_thousands_of_masks_are_one():
     words = [f"block:{query % 5}:{query % 3}" for query in range(5000)]
     made = read_what_if(words, layers=1, heads=1)
     at = np.arange(5)
-    seen = made.visible(masks.causal, 5, 5, both_sides=False)(at[:, None], at[None])
+    seen = made.visible(masks.causal, 5, 5, both_sides=False)(at, at)
     assert not seen[:, :3].any() and seen[3, 3] and seen[4, 3]
