@@ -27,6 +27,7 @@ from attn_cli.records import Address, Facts, Prompt
 _BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
 _BLOCKS = 2  # of queries, with all their keys, that each thread works with
 _OF_TOKEN = 500  # bytes of each token that a tokenizer knows
+_GIVEN_BACK = 1 << 25  # bytes of an array that the C library gives back at once
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
@@ -117,8 +118,10 @@ def check(
             working = max(working, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
             after += int(made.of_all * times * parts.whole)
-        # What a layer works with is not given back to the system when it is done.
-        return need + working + after + int(made.of_pair * longest**2)
+        after += int(made.of_pair * longest**2)
+        inside = 4 * longest * max(_inner(run.model) for run in runs)
+        # What a layer worked with is not given back to the system, but for arrays that are large.
+        return need + (max(working, after) if inside > _GIVEN_BACK else working + after)
 
     machine.expect(need := bytes_of(lambda *given: given))
     if need > have:
