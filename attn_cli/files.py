@@ -10,12 +10,14 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from attn_cli import machine
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.words import Note, note
 
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _WAIT = 1.0  # seconds
-_PART, _MOST = 1 << 16, 1 << 30  # bytes
+_PART, _MOST, _ENDLESS = 1 << 16, 1 << 30, 1 << 28  # bytes
+_SHARE = 4  # what a pipe may fill: one part in so many of the memory that is free
 _read: set[str] = set()
 # How a run reads its standard input, and what it has read of that and of pipes, by name.
 _inputs: ContextVar[tuple[Callable[[], Iterator[bytes]], dict[str, bytes | None]]] = ContextVar(
@@ -56,7 +58,7 @@ def prompt_parts(name: str) -> Iterator[bytes]:
     return parts_of_file(Path(name))
 
 
-def read_input(name: str) -> bytes:
+def read_input(name: str, limit: int = _MOST) -> bytes:
     """The bytes of a file that a user names: a regular one, a pipe, or standard input.
 
     Raises ContentError, and UsageError for no name or where the prompt came through it.
@@ -67,22 +69,33 @@ def read_input(name: str) -> bytes:
     said = "standard input" if key == "-" else name
     if key not in kept:
         if key != "-" and not _is_pipe(name):
-            return read_bytes(Path(name))
-        kept[key] = joined(stdin() if key == "-" else _parts_of_pipe(name), said)
+            return read_bytes(Path(name), limit=limit)
+        kept[key] = joined(stdin() if key == "-" else _parts_of_pipe(name), said, limit)
     data = kept[key]
     if data is None:
         raise UsageError(f"{said} is the prompt here", "give the prompt as TEXT or --file")
     return data
 
 
-def joined(parts: Iterable[bytes], where: str) -> bytes:
+def joined(parts: Iterable[bytes], where: str, limit: int = _MOST) -> bytes:
     """What comes in parts as a whole. Raises ContentError where that is too much."""
+    limit = min(limit, machine.available() // _SHARE)
+    data, whole = beginning(parts, limit)
+    if not whole:
+        raise ContentError(f"{where} has more than {limit:,} bytes")
+    return data
+
+
+def beginning(parts: Iterable[bytes], most: int) -> tuple[bytes, bool]:
+    """What comes in parts, and whether that is all: of more bytes than `most` only the whole
+    characters among so many are read."""
     data = bytearray()
     for part in parts:
         data += part
-        if len(data) > _MOST:
-            raise ContentError(f"{where} has more than 1 GiB")
-    return bytes(data)
+        if len(data) > most:
+            end = next((n for n in range(most, most - 4, -1) if data[n] & 0xC0 != 0x80), most)
+            return bytes(data[:end]), False
+    return bytes(data), True
 
 
 def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, bool]]:
@@ -94,8 +107,8 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, 
     begun, too_long, since = bytearray(), False, 0
     for part in parts:
         since = 0 if b"\n" in part else since + len(part)
-        if since > _MOST:
-            raise ContentError("a line has more than 1 GiB")
+        if since > max(longest, _ENDLESS):
+            raise ContentError(f"a line has more than {max(longest, _ENDLESS):,} bytes")
         pieces = part.split(b"\n")
         for place, piece in enumerate(pieces):
             if place:  # a newline stands before it
@@ -234,9 +247,9 @@ def decode(data: bytes, where: str) -> tuple[str, tuple[Note, ...]]:
         ) from None
 
 
-def read_text(path: Path) -> tuple[str, tuple[Note, ...]]:
+def read_text(path: Path, limit: int = _MOST) -> tuple[str, tuple[Note, ...]]:
     """The UTF-8 text of a file, as `read_input` has it, and notes. Raises ContentError."""
-    return decode(read_input(str(path)), str(path))
+    return decode(read_input(str(path), limit), str(path))
 
 
 def reason(error: BaseException) -> str:

@@ -2,11 +2,12 @@
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-from attn_cli.errors import ContentError, size
+from attn_cli.errors import ContentError, UsageError, size
 from attn_cli.maths.cores import groups, text
 
 _NO_LIMIT = 1 << 63
@@ -17,6 +18,7 @@ _OLD = (
     "memory.usage_in_bytes",
     ("total_active_file", "total_inactive_file"),
 )
+_expected: ContextVar[int] = ContextVar("expected", default=0)
 _NEW = "memory.max", "memory.current", ("active_file", "inactive_file")
 
 
@@ -26,6 +28,43 @@ def available(root: Path = Path("/")) -> int:
     The smallest of what is known of them; `root` has the files of the system.
     """
     return max(0, min(_of_machine(root), *_of_container(root), _of_process(root)))
+
+
+def expect(need: int) -> None:
+    """Keeps what a run is said to take, for `run_out`."""
+    _expected.set(need)
+
+
+def run_out(for_what: str = "") -> ContentError:
+    """What is said where memory runs out in the midst of a run."""
+    need, limit = _expected.get(), resource.getrlimit(resource.RLIMIT_AS)[0]
+    said = [f"this run was said to take {size(need)}"] if need else []
+    if limit != resource.RLIM_INFINITY:
+        said.append(f"a limit (ulimit -v) leaves the process {size(limit)} in all")
+    return ContentError(
+        f"not enough memory{for_what}{': ' if said else ''}{', and '.join(said)}",
+        "free some, or ask for less: a shorter input, fewer layers or heads",
+    )
+
+
+def allowed(max_memory: int) -> int:
+    """The bytes that a run may take: what it was given, half of what there is where that is 0.
+
+    Never more than there is. Raises UsageError.
+    """
+    if max_memory < 0:
+        raise UsageError(f"max_memory {max_memory} is out of range", "bytes, 1 or more")
+    there = available()
+    return min(max_memory, there) if max_memory else there // 2
+
+
+def largest(count: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to `count` that fits; 0 where none does."""
+    least = 0
+    while least < count:
+        middle = (least + count + 1) // 2
+        least, count = (middle, count) if fits(middle) else (least, middle - 1)
+    return least
 
 
 def check_start() -> None:

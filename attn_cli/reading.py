@@ -10,10 +10,11 @@ from attn_cli.model.family import Model
 from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token, telling
 
-# Of a text so long, only so many characters to a token of the context are read at first; where no
-# context bounds it, of one a quarter as long.
-_LONG, _FAR = 5_000_000, 32
+# Of a text of so many characters, so many to a token of the context are read at first: all of it is
+# not where that says that it has far too many tokens, nor where it has far more characters.
+_BRIEF, _LONG, _FAR, _MANY = 250_000, 5_000_000, 32, 1_250_000
 _MOST = 1_000_000  # characters that are read where no context bounds them
+_WIDE = 1 << 17  # tokens of context, at least, that a text is kept for
 
 
 def tokenise(
@@ -46,8 +47,7 @@ def tokenise(
     text = model.facts.sample if text is None else text
     forced = force_context and model.facts.reads_on
     if alone and len(text) + len(pair or "") > _MOST:
-        what = f"the prompt has {len(text) + len(pair or ''):,} characters"
-        raise ContentError(f"{what}, more than {_MOST:,}", "shorten it")
+        raise ContentError(f"the prompt has more than {_MOST:,} characters", "shorten it")
     _check_size(model, "the prompt", text + (pair or ""), forced)
     _check_size(model, "the target", target or "", forced)
     read = replace(_read(model, text, ids, special, chat, pair), forced=force_context)
@@ -152,24 +152,30 @@ def _check_inputs(
         )
 
 
+def most_bytes(facts: Facts) -> int:
+    """The bytes of a text of which whatever is longer is refused."""
+    return 4 * max(_LONG, _FAR * max(facts.context, _WIDE))
+
+
 def _check_size(model: Model, what: str, text: str, forced: bool) -> None:
     """Refuses a text far beyond the context by its beginning, before all of it is tokenised.
 
     A model that reads any length is bounded by the memory that the weights of one head take.
     """
     context, name = 0 if forced else model.facts.context, model.facts.name
-    if len(text) <= (_LONG if context else _LONG // 4):
+    if len(text) <= _BRIEF:
         return
     fits = isqrt(machine.available() // 4)
     begins = text[: _FAR * (context or fits)]
     if len(begins) < len(text):
         count = len(model.tokenizer.encode(begins, special=False))
-        if count > (context or fits):
+        many = not context or len(text) > _LONG or count * len(text) > _MANY * len(begins)
+        if count > (context or fits) and many:
             most = f"reads at most {context:,}" if context else f"could read {fits:,} in its memory"
             who = name if context else "this machine"
             raise ContentError(f"{what} has more than {count:,} tokens, {who} {most}", "shorten it")
         if len(text) > _LONG:
-            said = f"{what} has {len(text):,} characters, far more than {name} can read"
+            said = f"{what} has more than {_LONG:,} characters, far more than {name} can read"
             raise ContentError(said, "shorten it")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from attn_cli import machine, vocabulary
 from attn_cli.checkpoints.tensor import Tensor
-from attn_cli.errors import ContentError, UsageError, plural, size
+from attn_cli.errors import ContentError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
 from attn_cli.maths.kept import APART, BEFORE_SUM
@@ -27,6 +27,7 @@ from attn_cli.records import Address, Facts, Prompt
 _BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
 _BLOCKS = 2  # of queries, with all their keys, that each thread works with
 _OF_TOKEN = 500  # bytes of each token that a tokenizer knows
+_GIVEN_BACK = 1 << 25  # bytes of an array that the C library gives back at once
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
@@ -77,17 +78,6 @@ class Run(NamedTuple):
     request: Request
 
 
-def allowed(max_memory: int) -> int:
-    """The bytes that a run may take: what it was given, half of what there is where that is 0.
-
-    Never more than there is. Raises UsageError.
-    """
-    if max_memory < 0:
-        raise UsageError(f"max_memory {max_memory} is out of range", "bytes, 1 or more")
-    there = machine.available()
-    return min(max_memory, there) if max_memory else there // 2
-
-
 def check(
     model: Model,
     prompt: Prompt,
@@ -113,7 +103,7 @@ def check(
     runs = (Run(model, prompt, request), *beside)
     tokens = [_read(run.model, run.prompt) for run in runs]
     tokens[0][model.facts.stack] += added
-    have = allowed(max_memory)
+    have = machine.allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
         need, working, after, longest = of_tokenizer(model), 0, made.bytes, 0
@@ -128,9 +118,13 @@ def check(
             working = max(working, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
             after += int(made.of_all * times * parts.whole)
-        return need + max(working, after + int(made.of_pair * longest**2))
+        after += int(made.of_pair * longest**2)
+        inside = 4 * longest * max(_inner(run.model) for run in runs)
+        # What a layer worked with is not given back to the system, but for arrays that are large.
+        return need + (max(working, after) if inside > _GIVEN_BACK else working + after)
 
-    if (need := bytes_of(lambda *given: given)) > have:
+    machine.expect(need := bytes_of(lambda *given: given))
+    if need > have:
         layers = "" if forgotten or not request.blocks else plural(len(request.blocks), "layer")
         reading = " and ".join(plural(max(read.values()), "token") for read in tokens)
         reading += " and writing the result" if written else ""
@@ -377,9 +371,9 @@ def _ways(
     def shorter(count: int) -> Change:
         return lambda asked, read: (asked, {stack: min(own, count) for stack, own in read.items()})
 
-    few_layers = _most(len(layers) - 1, lambda n: fits(of_layers(n)))
-    few_heads = _most(heads - 1, lambda n: fits(of_heads(n)))
-    few_tokens = _most(longest - 1, lambda n: fits(shorter(n)))
+    few_layers = machine.largest(len(layers) - 1, lambda n: fits(of_layers(n)))
+    few_heads = machine.largest(heads - 1, lambda n: fits(of_heads(n)))
+    few_tokens = machine.largest(longest - 1, lambda n: fits(shorter(n)))
     ways = [
         f"{plural(few_layers, 'layer')} (--layer)" if few_layers else "",
         f"{plural(few_heads, 'head')} (--head)" if few_heads else "",
@@ -389,12 +383,3 @@ def _ways(
     ]
     fitting = [way for way in ways if way]
     return f"what fits: {', '.join(fitting)}" if fitting else "this model needs more memory"
-
-
-def _most(count: int, fits: Callable[[int], bool]) -> int:
-    """The largest number up to `count` that fits; 0 where none does."""
-    least = 0
-    while least < count:
-        middle = (least + count + 1) // 2
-        least, count = (middle, count) if fits(middle) else (least, middle - 1)
-    return least

@@ -24,6 +24,7 @@ from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
 
 SAMPLE = "father - man + woman"
+_LONGEST = 100_000  # characters of an expression
 _SIGNS = re.compile(r"(?<=\w) ?([+-]) ?(?=\w)")
 
 
@@ -92,6 +93,8 @@ def expression(model: Model, text: str = SAMPLE, *, ids: Sequence[int] = ()) -> 
     if ids:
         tokens = tuple(given(model, id, "--ids") for id in ids)
         return Prompt(text="", has_text=False, tokens=tokens)
+    if len(text) > _LONGEST:
+        raise ContentError(f"the expression has more than {_LONGEST:,} characters", "shorten it")
     tokens = tuple(tokens_of(model, term)[-1] for term in parse.terms(text))
     return Prompt(text=text, has_text=True, tokens=tokens)
 

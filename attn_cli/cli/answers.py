@@ -153,7 +153,7 @@ def given_in(name: str) -> Given:
     """The answers of a file, a pipe or standard input. Raises ContentError."""
     import orjson
 
-    data = files.read_input(name)
+    data = files.read_input(name, _LIMIT.bytes)
     where = "standard input" if files.is_stdin(name) else name
     if problem := too_many(data, _LIMIT):
         raise ContentError(f"{where} {problem}", _FORM)

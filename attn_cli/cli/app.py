@@ -131,7 +131,7 @@ def run(arguments: list[str], streams: Streams | None = None) -> int:
     except Terminated as problem:
         return problem.exit_code
     except MemoryError:
-        return output.error(ContentError("not enough memory", "a shorter prompt, or one --layer"))
+        return output.error(machine.run_out())
     except BrokenPipeError:
         return output.BROKEN_PIPE
     except OSError as problem:

@@ -157,7 +157,7 @@ def _right(
     """What the right model reads beside what the left one does."""
     if other is not None:
         with told_where("right"):
-            read = reader(other, right)(**single(other, right))
+            read = single(other, right, reader(other, right))
         return lambda _: read
     if len(mine.model) < 2:  # an adapter has no tokenizer of its own
         return lambda same: same

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 from attn_cli import files, machine
@@ -15,10 +15,14 @@ from attn_cli.errors import AttnError, ContentError, size
 Document = Callable[[], dict[str, Any]]  # reads one
 _LONGEST = 1 << 30  # bytes of a document
 _MARK = b"\xef\xbb\xbf"
-# Bytes that Python takes for a list, an object and a number or a text, about.
-_LIST, _OBJECT, _VALUE = 64, 232, 40
-# So many of the first two a document may have, or one for so many bytes.
+# Bytes that a list, an object and a number or a text take, about: while they are read 16 more than
+# Python's own, and the text of all of them once more.
+_LIST, _OBJECT, _VALUE, _TEXT = 80, 248, 56, 2
+# So many of the first two a document may have, or one for so many bytes; and of values.
 _LISTS, _BYTES = 1 << 20, 16
+_VALUES, _SHORT = 1 << 22, 3
+_SHARE = 8  # a document takes so many times its bytes at the least
+_OTHER = 1 << 22  # bytes of what does not begin like a document, and of a first line that is none
 _MISFITS = (
     ArithmeticError, AttributeError, LookupError, RecursionError, StopIteration, TypeError,
     ValueError,
@@ -45,12 +49,17 @@ def documents(parts: Iterator[bytes], where: str, *, quiet: bool) -> Iterator[tu
     from attn_cli.views import saved_scan
 
     began = b""
-    while len(began) < len(saved_scan.MAGIC) and (part := next(parts, b"")):
+    while len(began.lstrip()) < len(saved_scan.MAGIC) and len(began) < _OTHER:
+        if not (part := next(parts, b"")):
+            break
         began += part
     if began.startswith(saved_scan.MAGIC):
         yield 0, partial(_table, files.joined(chain([began], parts), where))
         return
-    lines = files.lines(chain([began], parts), _LONGEST)
+    longest = max(_OTHER, min(_LONGEST, machine.available() // _SHARE))
+    if not began.removeprefix(_MARK).lstrip().startswith(b"{"):
+        longest = _OTHER
+    lines = files.lines(chain([began], parts), longest)
     filled = ((n, line) for n, (line, _) in enumerate(lines, 1) if line is None or line.strip())
     number, line = next(filled, (0, b""))
     if line and line.startswith(_MARK):
@@ -60,7 +69,7 @@ def documents(parts: Iterator[bytes], where: str, *, quiet: bool) -> Iterator[tu
         with told_of(where):
             document = _parsed(line)
     except ContentError as problem:
-        yield from _otherwise([(number, line), *_within(filled, where)], problem, where)
+        yield from _otherwise(number, line, filled, problem, where, longest)
         return
     if saved_scan.is_row(document):
         rows = chain([document], (_parsed(line) for _, line in _within(filled, where)))
@@ -80,30 +89,44 @@ def _table(data: bytes) -> dict[str, Any]:
 
 
 def _within(lines: "Iterator[tuple[int, bytes | None]]", where: str) -> "Iterator[Any]":
-    """The same lines, as long as a document may be."""
-    left = _LONGEST
+    """The same lines, as many as there is memory for."""
+    most = min(_LONGEST, machine.available() // _SHARE)
     for number, line in lines:
-        left -= len(line or b"")
-        if left < 0:
-            raise ContentError(f"{where} has more than 1 GiB, and its first line is no document")
+        most -= len(line or b"")
+        if most < 0:
+            raise ContentError(f"{where} has more rows than memory can hold")
         yield number, line
 
 
 def _otherwise(
-    lines: "list[tuple[int, bytes | None]]", problem: AttnError, where: str
+    first: int,
+    line: bytes | None,
+    others: "Iterator[tuple[int, bytes | None]]",
+    problem: AttnError,
+    where: str,
+    longest: int,
 ) -> Iterator[tuple[int, Document]]:
     """What lines hold of which the first is no document: one over all of them, or a damaged one
     before others. Raises the problem of the first if neither."""
-    if any(_is_document(line) for _, line in lines[1:]):
-        yield from ((number, partial(_parsed, line)) for number, line in lines)
-        return
-    if len(lines) == 1 or any(line is None for _, line in lines):
+    last, held, kept = first, bytearray(line or b""), line is not None
+    for n, text in others:
+        if _is_document(text):
+            told = zip(count(first), held.split(b"\n") if kept else [None], strict=False)
+            before = ((at, one) for at, one in told if one != b"")
+            every = chain(before, [(n, text)], others)
+            yield from ((at, partial(_parsed, one)) for at, one in every)
+            return
+        kept = kept and text is not None
+        held += b"\n" * (n - last) + text if kept else b""
+        last = n
+        if len(held) > longest:
+            raise problem
+    if not kept or last == first:
         raise problem
-    last = lines[-1][0]
-    texts = dict(lines)
     with told_of(where):
-        held = [_parsed(b"\n".join(texts.get(n, b"") for n in range(1, last + 1)))]
-    yield 1, held.pop
+        whole = [_parsed(b"\n" * (first - 1) + bytes(held))]
+    del held
+    yield 1, whole.pop
 
 
 def _is_document(line: bytes | None) -> bool:
@@ -120,11 +143,13 @@ def _parsed(line: bytes | None) -> dict[str, Any]:
     from attn_cli.views.saved import parsed
 
     if line is None:
-        raise ContentError("it has more than 1 GiB")
+        raise ContentError("it has too many bytes for a document of attn")
     lists, objects, values = (line.count(mark) for mark in (b"[", b"{", b","))
     if lists + objects > max(_LISTS, len(line) // _BYTES):
         raise ContentError("it has too many lists and objects for a document of attn")
-    needed = lists * _LIST + objects * _OBJECT + values * _VALUE
+    if values > max(_VALUES, len(line) // _SHORT):
+        raise ContentError("it has too many values for a document of attn")
+    needed = lists * _LIST + objects * _OBJECT + values * _VALUE + _TEXT * len(line)
     if needed > machine.available() // 2:
         raise ContentError(
             f"it would take {size(needed)} of memory, more than half of what is free"

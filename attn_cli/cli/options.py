@@ -167,6 +167,15 @@ MaxTokens = number(
 )
 
 
+MaxMemory = Annotated[
+    int,
+    Option(
+        "--max-memory", metavar="SIZE", parser=_memory, show_default="half of what is free",
+        help="Refuse what needs more: 2GiB, 500MB, 1.5G.",
+    ),
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptOptions:
     """Where the prompt comes from, and the model that reads it."""
@@ -224,13 +233,7 @@ class PromptOptions:
     model: ModelName = vocabulary.DEFAULT_MODEL
     adapter: Adapter = None
     ignore_config: IgnoreConfig = ()
-    max_memory: Annotated[
-        int,
-        Option(
-            "--max-memory", metavar="SIZE", parser=_memory, show_default="half of what is free",
-            help="Refuse what needs more: 2GiB, 500MB, 1.5G.",
-        ),
-    ] = 0  # fmt: skip
+    max_memory: MaxMemory = 0
     quiet: Quiet = False
 
     def load(self) -> "Model":

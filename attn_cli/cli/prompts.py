@@ -65,7 +65,7 @@ def answers(
     if not options.each:
         if options.strict:
             raise UsageError("--strict needs --each", "it stops at the first line that fails")
-        found = _begun(answer, read(**single(options, model, sample)))
+        found = _begun(answer, single(options, model, read, sample))
         if isinstance(found, _Begun):
             steps = session.tracing(found.asked)
             found = found.end(partial(output.watched, steps, quiet=options.quiet))
@@ -193,18 +193,28 @@ def kept(
     }
 
 
-def single(options: PromptOptions, model: "Model", sample: str = "") -> dict[str, Any]:
-    """The prompt as it was given: a text, or ids. Without one the `sample`, or the model's own."""
+def single(
+    options: PromptOptions, model: "Model", read: "Callable[..., Prompt]", sample: str = ""
+) -> "Prompt":
+    """What is read of the prompt as it was given: a text, or ids. Without one of the `sample`, or
+    the model's own."""
+    from attn_cli.reading import most_bytes
+
     refuse_two(options)
     if options.ids is not None:
-        return {"ids": _ids(options.ids, "--ids", model)}
+        return read(ids=_ids(options.ids, "--ids", model))
     if options.text not in (None, "-"):
-        return {"text": checked(options.text, "TEXT")}
+        return read(text=checked(options.text, "TEXT"))
     parts, where = _source(options, sample or model.facts.sample)
-    text, notes = files.decode(files.joined(parts, where), where)
+    most = most_bytes(model.facts)
+    data, whole = files.beginning(parts, most)
+    text, notes = files.decode(data, where)
     for remark in notes:
         output.tell(remark, quiet=options.quiet)
-    return {"text": re.sub(r"\r?\n\Z", "", text)}
+    found = read(text=re.sub(r"\r?\n\Z", "", text))
+    if not whole:  # unless what is read of the beginning has said it better
+        raise ContentError(f"{where} has more than {most:,} bytes", "shorten it")
+    return found
 
 
 def refuse_two(options: PromptOptions) -> None:

@@ -190,7 +190,7 @@ def _address(asked: ScanOptions) -> str:
 
 
 def _engine(scanner: "Scanner", workers: int, scheduler: str) -> "Engine":
-    from attn_cli import room
+    from attn_cli import machine
     from attn_cli.maths import cores
     from attn_cli.scanning.engines import in_process
     from attn_cli.scanning.workers import on_workers
@@ -202,7 +202,7 @@ def _engine(scanner: "Scanner", workers: int, scheduler: str) -> "Engine":
     if workers == 1:
         return in_process(scanner)
     # Each may take its share of the memory.
-    allowed = room.allowed(scanner.job.max_memory) // workers
+    allowed = machine.allowed(scanner.job.max_memory) // workers
     return on_workers(replace(scanner.job, max_memory=allowed), workers, cores.threads())
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from typer import Argument, Option
 
+from attn_cli import machine
 from attn_cli.cli import output
-from attn_cli.cli.options import OutputOptions, complete, number, one_of
+from attn_cli.cli.options import MaxMemory, OutputOptions, complete, number, one_of
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import check_given, read_text
 from attn_cli.signals import held, let_through, waiting
@@ -30,6 +30,7 @@ EXAMPLES = (
 
 # Of the table in training/objectives.py, which would import numpy here.
 NAMES = ("next", "masked", "translate")
+_LONGEST = 1 << 28  # bytes of a corpus
 
 
 def _whole(name: str, low: int, high: int, shown: str, text: str = "") -> Any:
@@ -103,6 +104,7 @@ def command(
     resume: Resume = False,
     format: str = "",
     json: Annotated[bool, Option("--json", help="Short for --format json.")] = False,
+    max_memory: MaxMemory = 0,
     quiet: Annotated[bool, Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Trains a small model with AdamW; saves an ordinary checkpoint.
@@ -124,7 +126,7 @@ def command(
     with claimed(directory) as alone:
         if not alone:
             output.note("training.unlocked", directory=directory, quiet=quiet)
-        run = _begun(corpus, directory, training, resume)
+        run = _begun(corpus, directory, training, resume, max_memory)
         history = _trained(run, corpus, directory, quiet)
     found = loop.result_of(run, history, str(directory))
     result = output.Result(
@@ -149,10 +151,12 @@ def _folder(out: str, resume: bool) -> Path:
     return Path(out)
 
 
-def _begun(corpus: str, directory: Path, training: TrainingOptions, resume: bool) -> "Run":
+def _begun(
+    corpus: str, directory: Path, training: TrainingOptions, resume: bool, max_memory: int
+) -> "Run":
     """The run that was asked for, before its first step here."""
     from attn_cli.training import checkpoint, loop
-    from attn_cli.training.objectives import OBJECTIVES, refuse_idle
+    from attn_cli.training.objectives import refuse_idle
     from attn_cli.training.settings import TrainingSettings
 
     if not resume:
@@ -161,9 +165,9 @@ def _begun(corpus: str, directory: Path, training: TrainingOptions, resume: bool
     saved = checkpoint.saved_settings(directory) if resume else TrainingSettings()
     objective = given.get("objective", saved.objective)
     refuse_idle(objective, given)
-    text = _read(corpus, OBJECTIVES[objective].read)
+    text = _read(corpus, objective, max_memory)
     settings = replace(saved, **given) if resume else loop.settings_for(text, given)
-    loop.check_memory(settings, text)
+    loop.check_memory(settings, text, max_memory)
     state = checkpoint.resume(directory, settings, text) if resume else None
     return loop.start(settings, text, state)
 
@@ -187,12 +191,16 @@ def _trained(run: "Run", corpus: str, directory: Path, quiet: bool) -> "list[Ste
     return history
 
 
-def _read(corpus: str, read: Callable[[str], Any]) -> Any:
+def _read(corpus: str, objective: str, max_memory: int) -> Any:
     """What an objective makes of the corpus. Raises ContentError."""
+    from attn_cli.training import loop
+    from attn_cli.training.objectives import OBJECTIVES
+
     check_given(corpus)
-    text, _ = read_text(Path(corpus))
+    text, _ = read_text(Path(corpus), _LONGEST)
     try:
-        return read(text)
+        loop.check_corpus(text, objective, max_memory)
+        return OBJECTIVES[objective].read(text)
     except ContentError as error:
         raise ContentError(f"{corpus}: {error.message}", error.hint) from None
 
@@ -218,7 +226,7 @@ def _rescue(problem: BaseException, run: "Run", corpus: str, directory: Path) ->
         output.note("training.saved_model", step=step, directory=directory)
     if isinstance(problem, MemoryError):
         raise ContentError(
-            f"not enough memory for step {step + 1}",
+            machine.run_out(f" for step {step + 1}").message,
             "free some and go on, or choose another --out and a smaller --context or --width",
         ) from None
     raise problem

@@ -1,6 +1,7 @@
 """What-if settings: another mask, another attention temperature, a head removed."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from attn_cli.parse import INTEGER, index, positions, selection, within
 from attn_cli.records import Address
 from attn_cli.vocabulary import MASKS, WITHOUT, MaskWord
 
-_LONGEST = 1 << 22  # characters of a row in a mask file
+# Bytes and rows of a mask file, and characters of a row.
+_BYTES, _ROWS, _LONGEST = 1 << 28, 1 << 17, 1 << 22
+_LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 class Mask(NamedTuple):
@@ -60,14 +63,18 @@ class WhatIf:
 
         Raises UsageError, ContentError.
         """
-        visible, queries, keys = own, self.queries or queries, self.keys or keys
+        base, more = own, list[tuple[bool, Visible]]()
+        queries, keys = self.queries or queries, self.keys or keys
         with told_where(self.place):
             for mask in self.masks:
                 if mask.kind == "file":
-                    visible = _from_file(mask, own, queries, keys)
+                    base, more = _from_file(mask, own, queries, keys), []
+                elif MASKS[mask.kind].base:
+                    base, more = _made(mask, queries, keys, both_sides), []
                 else:
-                    visible = _applied(mask, visible, queries, keys, both_sides)
-        return visible
+                    made = _made(mask, queries, keys, both_sides)
+                    more.append((MASKS[mask.kind].opens, made))
+        return _together(base, more) if more else base
 
     @property
     def looks_ahead(self) -> bool:
@@ -137,17 +144,26 @@ def counted_from(first: int, bias: Relation) -> Relation:
 # --- masks, and what was typed ------------------------------------------------------------------
 
 
-def _applied(mask: Mask, before: Visible, queries: int, keys: int, both_sides: bool) -> Visible:
+def _together(base: Visible, more: Sequence[tuple[bool, Visible]]) -> Visible:
+    """A base and what opens or hides more, in this order: there may be thousands of them."""
+
+    def visible(at_Q: np.ndarray, at_K: np.ndarray) -> np.ndarray:
+        seen = base(at_Q, at_K)
+        for opens, made in more:
+            seen = seen | made(at_Q, at_K) if opens else seen & made(at_Q, at_K)
+        return seen
+
+    return visible
+
+
+def _made(mask: Mask, queries: int, keys: int, both_sides: bool) -> Visible:
+    """What one word says by itself."""
     numbers = _numbers(mask, {"query": queries - 1, "key": keys - 1, "keys": keys})
     make = getattr(masks, mask.kind.replace("-", "_"))
     if mask.kind == "padding":
         numbers = keys - numbers[0], keys
     sides = {"both_sides": both_sides} if mask.kind in ("window", "sinks") else {}
-    if MASKS[mask.kind].base:
-        return lambda at_Q, at_K: make(at_Q, at_K, *numbers, **sides)
-    if MASKS[mask.kind].opens:
-        return lambda at_Q, at_K: before(at_Q, at_K) | make(at_Q, at_K, *numbers, **sides)
-    return lambda at_Q, at_K: before(at_Q, at_K) & make(at_Q, at_K, *numbers)
+    return lambda at_Q, at_K: make(at_Q, at_K, *numbers, **sides)
 
 
 def _from_file(mask: Mask, own: Visible, queries: int, keys: int) -> Visible:
@@ -336,9 +352,12 @@ def _exists(path: str) -> bool:
 
 
 def _mask_rows(path: Path) -> np.ndarray:
-    text, _ = read_text(path)
+    text, _ = read_text(path, _BYTES)
     rows: list[np.ndarray] = []
-    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+    lines = (found[0] for found in _LINE.finditer(text))  # one at a time: all may be many
+    for number, line in enumerate(filter(str.strip, lines), 1):
+        if number > _ROWS:
+            raise ContentError(f"{path} has more than {_ROWS:,} rows")
         if len(line) > _LONGEST:
             raise ContentError(f"{path}: row {number} has more than {_LONGEST:,} characters")
         row = line.split()

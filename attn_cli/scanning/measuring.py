@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from attn_cli import room, session
+from attn_cli import machine, room, session
 from attn_cli.analysis.measures import Reading, measures, of_heads, weighted
 from attn_cli.errors import AttnError, PromptError, UsageError
 from attn_cli.maths.kept import Measure
@@ -46,7 +46,7 @@ def _held(model: Model, max_memory: int) -> Model:
     """The same model, keeping what it reads where half of what may be used has room for it."""
     tensors = model.weights.tensors.values()
     made = 4 * sum(prod(tensor.shape) for tensor in tensors if tensor.dtype != "F32")
-    return family.in_memory(model) if made <= room.allowed(max_memory) // 2 else model
+    return family.in_memory(model) if made <= machine.allowed(max_memory) // 2 else model
 
 
 class Scanner:

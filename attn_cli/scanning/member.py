@@ -8,7 +8,7 @@ import threading
 import warnings
 from dataclasses import replace
 
-from attn_cli import room
+from attn_cli import machine
 from attn_cli.errors import ContentError, shorten
 from attn_cli.maths import cores
 from attn_cli.opening.load import load
@@ -86,5 +86,5 @@ def _share(job: Job, sharing: int) -> int:
     from distributed import get_worker
 
     limit = get_worker().memory_manager.memory_limit
-    allowed = room.allowed(job.max_memory) // sharing
+    allowed = machine.allowed(job.max_memory) // sharing
     return max(1, min(allowed, int(limit) // 2) if limit else allowed)

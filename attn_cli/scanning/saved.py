@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from attn_cli import files
+from attn_cli import files, strict
 from attn_cli.errors import ContentError, shorten
 from attn_cli.scanning.corpus import Corpus
 from attn_cli.scanning.job import Job
@@ -133,9 +133,9 @@ class Parts:
         if not path.exists():
             raise ContentError(f"{self._path} has parts, and not what they are of", FRESH)
         try:
-            there = json.loads(files.read_bytes(path, limit=1 << 26))
+            there = strict.read_json_object(path, strict.INDEX)
             same = there["schema"] == _SCHEMA
-        except (ValueError, LookupError, TypeError, RecursionError):
+        except (ContentError, LookupError):
             same = False
         if not same:
             raise ContentError(f"{path} is damaged", FRESH)

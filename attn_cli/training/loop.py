@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attn_cli import machine
-from attn_cli.errors import ContentError, UsageError
+from attn_cli.errors import ContentError, UsageError, size
 from attn_cli.maths import cores
 from attn_cli.training import adamw
 from attn_cli.training.corpus import Batch, Corpus
@@ -19,7 +19,9 @@ from attn_cli.training.settings import TrainingSettings, require
 from attn_cli.training.watch import Neighbour, Watch, neighbours, watchable
 
 LAST = 100
-_VECTORS = 15  # of the model's width, that a layer keeps of each token for the way back
+# Of each token: vectors of the model's width, that a layer keeps for the way back, and its logits,
+# which their gradient overwrites.
+_VECTORS, _LOGITS = 15, 1.2
 
 
 def settings_for(corpus: Corpus, given: Mapping[str, Any]) -> TrainingSettings:
@@ -33,26 +35,80 @@ def settings_for(corpus: Corpus, given: Mapping[str, Any]) -> TrainingSettings:
     return replace(defaults, **given)
 
 
-def check_memory(settings: TrainingSettings, corpus: Corpus) -> None:
-    """Refuses, before anything is allocated, a run whose largest step cannot fit."""
-    needs = OBJECTIVES[settings.objective].needs(settings, corpus)
-    # Weights of every layer are kept for the way back, which has about five such arrays at a time.
-    attention = 4 * needs.cells * (settings.layers + 5)
-    # Parameters, two moments and gradients, the new ones of the first three, and the state before.
-    parameters = 4 * needs.parameters * 10
-    # Of each token the logits and half of their gradient, and what a layer keeps for the way back.
-    of_token = 1.5 * corpus.tokenizer.size + _VECTORS * settings.layers * settings.width
-    tokens = int(4 * settings.batch_tokens * of_token)
-    have = machine.available()
-    if attention + parameters + tokens > have:
-        smaller = "choose a smaller --width, or fewer --layers"
+def check_corpus(text: str, objective: str, max_memory: int = 0) -> None:
+    """Refuses a text whose words alone take more than may be used, before it is read."""
+    words = 1 + text.count(" ") + text.count("\n")
+    need, have = words * OBJECTIVES[objective].of_word, machine.allowed(max_memory)
+    if need > have:
         raise ContentError(
-            f"a step needs {attention / 2**30:.1f} GiB for the attention of rows of "
-            f"{needs.longest:,} tokens, {parameters / 2**30:.1f} GiB for parameters and "
-            f"{tokens / 2**30:.1f} GiB for logits and the vectors of layers, "
-            f"this machine has {have / 2**30:.1f} GiB",
-            needs.shorter if attention > parameters else smaller,
+            f"reading {words:,} words takes {size(need)}; {size(have)} may be used",
+            f"what fits: {have // OBJECTIVES[objective].of_word:,} words{_more(need)}",
         )
+
+
+def _more(need: int) -> str:
+    return f", --max-memory {-(-need // 2**20)}MiB" if need <= machine.available() else ""
+
+
+class Takes(NamedTuple):
+    """The bytes of a run's largest step: for the attention of rows of so many tokens, for
+    parameters, and for logits and the vectors of layers."""
+
+    attention: int
+    parameters: int
+    tokens: int
+    longest: int
+    shorter: str
+
+    @property
+    def all(self) -> int:
+        return self.attention + self.parameters + self.tokens
+
+
+def takes(settings: TrainingSettings, corpus: Corpus) -> Takes:
+    """What the largest step of a run takes."""
+    needs = OBJECTIVES[settings.objective].needs(settings, corpus)
+    of_token = _LOGITS * corpus.tokenizer.size + _VECTORS * settings.layers * settings.width
+    return Takes(
+        # Weights of every layer are kept for the way back, which has about five such arrays more.
+        attention=4 * needs.cells * (settings.layers + 5),
+        # They, two moments and gradients, the new ones of the first three, and the state before.
+        parameters=4 * needs.parameters * 10,
+        tokens=int(4 * settings.batch_tokens * of_token),
+        longest=needs.longest,
+        shorter=needs.shorter,
+    )
+
+
+def check_memory(settings: TrainingSettings, corpus: Corpus, max_memory: int = 0) -> None:
+    """Refuses, before anything is allocated, a run whose largest step takes more than it may."""
+    need, have = takes(settings, corpus), machine.allowed(max_memory)
+    machine.expect(need.all)
+    if need.all <= have:
+        return
+
+    def fits(**change: int) -> bool:
+        return takes(replace(settings, **change), corpus).all <= have
+
+    heads = settings.heads
+    width = heads * machine.largest(settings.width // heads - 1, lambda n: fits(width=n * heads))
+    layers = machine.largest(settings.layers - 1, lambda n: fits(layers=n))
+    context = 0
+    if not need.shorter:
+        context = machine.largest(settings.context - 1, lambda n: n < 2 or fits(context=n))
+    ways = [
+        f"--context {context}" if context > 1 else "",
+        need.shorter if need.attention > need.parameters else "",
+        f"--width {width}" if width else "",
+        f"--layers {layers}" if layers else "",
+    ]
+    what = f"what fits: {', '.join(filter(None, ways))}{_more(need.all)}"
+    raise ContentError(
+        f"a step takes {size(need.all)}: {size(need.attention)} for the attention of rows of "
+        f"{need.longest:,} tokens, {size(need.parameters)} for parameters and "
+        f"{size(need.tokens)} for logits and the vectors of layers; {size(have)} may be used",
+        what if any(ways) else "a smaller --context, --width or --layers",
+    )
 
 
 class State(NamedTuple):

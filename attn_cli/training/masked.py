@@ -222,7 +222,7 @@ def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
     cells = max(_PARTS, settings.batch_tokens // length) * settings.heads * length**2
     size = 12 * settings.layers * width**2
     size += width * (corpus.tokenizer.size + settings.context + width)
-    return Needs(cells, size, length, "choose a smaller --context, or shorter sentences")
+    return Needs(cells, size, length, "shorter sentences")
 
 
 def _initial(
@@ -297,6 +297,7 @@ MASKED = Objective(
     options=("context", "masking_rate", "watched_query"),
     embedding="wte.weight",
     read=read_corpus,
+    of_word=60,
     needs=_needs,
     initial=_initial,
     draw=_draw,

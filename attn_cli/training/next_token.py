@@ -21,6 +21,7 @@ from attn_cli.training.watch import Watch, shares, watch
 
 END = "<|endoftext|>"
 _SHORTEST_ROW = 16
+_FEW = 500  # steps that may be too few to draw the longest row
 
 
 class Corpus(NamedTuple):
@@ -120,6 +121,19 @@ def row_lengths(context: int) -> np.ndarray:
     return np.array([*(length for length in lengths if length < context), context])
 
 
+def _length(rng: np.random.Generator, context: int) -> int:
+    lengths = row_lengths(context)
+    return int(rng.choice(lengths, p=1 / lengths / (1 / lengths).sum()))
+
+
+def longest_row(*, seed: int, steps: int, context: int) -> int:
+    """The tokens of the longest row that a run draws; the context, where it has many steps."""
+    if steps > _FEW:
+        return context
+    every = (np.random.default_rng([seed, step]) for step in range(1, steps + 1))
+    return max(_length(rng, context) for rng in every)
+
+
 def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: int) -> Batch:
     """Step `step`'s batch: `tokens` positions of sentences drawn uniformly, with replacement.
 
@@ -129,8 +143,7 @@ def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: in
     first token of a sentence, as a prompt does, and is cut at its end.
     """
     rng = np.random.default_rng([seed, step])
-    lengths = row_lengths(context)
-    length = int(rng.choice(lengths, p=1 / lengths / (1 / lengths).sum()))
+    length = _length(rng, context)
     rows = max(1, tokens // length)
     sizes = np.diff(corpus.starts)
     # So many of the shortest sentence fill a row and the one token more that its targets need.
@@ -149,9 +162,10 @@ def draw_batch(corpus: Corpus, *, seed: int, step: int, context: int, tokens: in
 
 def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
     width, context = settings.width, settings.context
-    rows = max(1, settings.batch_tokens // context)
+    longest = longest_row(seed=settings.seed, steps=settings.steps, context=context)
+    rows = max(1, settings.batch_tokens // longest)
     size = 12 * settings.layers * width**2 + width * (corpus.tokenizer.size + context)
-    return Needs(rows * settings.heads * context**2, size, context, "choose a smaller --context")
+    return Needs(rows * settings.heads * longest**2, size, longest)
 
 
 def _initial(
@@ -213,6 +227,7 @@ NEXT = Objective(
     options=("context", "mask", "watched_query"),
     embedding="wte.weight",
     read=read_corpus,
+    of_word=200,
     needs=_needs,
     initial=_initial,
     draw=_draw,

@@ -20,7 +20,7 @@ class Needs(NamedTuple):
     cells: int  # the attention weights of one layer in the largest batch
     parameters: int
     longest: int  # tokens of the longest row
-    shorter: str  # what makes it shorter
+    shorter: str = ""  # what makes it shorter, if not a smaller context alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class Objective:
     options: tuple[str, ...]  # settings that act here, but not in every objective
     embedding: str  # the parameter whose rows are the tokens' vectors
     read: Callable[[str], Any]  # from the text to a Corpus; raises ContentError
+    of_word: int  # bytes that reading a word of it takes, about
     needs: Callable[[TrainingSettings, Any], Needs]
     initial: Callable[[TrainingSettings, Any, np.random.Generator], dict[str, np.ndarray]]
     draw: Callable[[Any, TrainingSettings, int], Any]  # the Batch of a step; no other state

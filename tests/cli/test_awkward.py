@@ -125,7 +125,7 @@ def test_a_prompt_far_beyond_the_context_is_not_read_whole(attn, monkeypatch, ki
     for options in ((), ("--file", "-")):
         result = attn("trace", *options, stdin=text)
         assert (result.code, result.out) == (1, b"")
-        more = "more than 1," if kind == "words" else "6,300,001 characters, far more than tiny"
+        more = "more than 1," if kind == "words" else "5,000,000 characters, far more than tiny"
         assert more in result.said
     assert max(read) < 10_000
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from attn_cli import files, session
+from attn_cli import reading, session
 from attn_cli.cli import app, prompts
 from attn_cli.cli.options import PromptOptions
 from attn_cli.cli.streams import Streams
@@ -111,9 +111,9 @@ def test_odd_keys_come_back_as_strict_json(attn, given, back):
 
 
 @pytest.mark.parametrize("option", ["--file", "-"])
-def test_a_prompt_without_an_end_is_refused_with_what_may_be(attn, monkeypatch, tmp_path, option):
+def test_of_a_prompt_without_an_end_the_beginning_is_read(attn, monkeypatch, tmp_path, option):
     """Not line by line it has to be there as a whole."""
-    monkeypatch.setattr(files, "_MOST", 100_000)
+    monkeypatch.setattr(reading, "most_bytes", lambda facts: 100_001)
     os.mkfifo(tmp_path / "prompt")
     endless = threading.Thread(target=lambda: write_on(tmp_path / "prompt"))
     if option == "--file":
@@ -122,7 +122,7 @@ def test_a_prompt_without_an_end_is_refused_with_what_may_be(attn, monkeypatch, 
         endless.join()
     else:
         result = attn("trace", stdin=b"the " * 50_000)
-    assert (result.code, "has more than 1 GiB" in result.said) == (1, True)
+    assert (result.code, "25,001 tokens, tiny reads at most 256" in result.said) == (1, True)
 
 
 def write_on(path):

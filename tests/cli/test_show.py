@@ -541,6 +541,10 @@ def test_what_a_document_would_take_is_known_before_it_is_read(attn, monkeypatch
     refused(attn, b"[" + b"[]," * 20_000 + b"1]", "would take", "MiB of memory")
     many = b'{"schema": [' + b"[]," * (1 << 20) + b"1]}"
     refused(attn, many, "too many lists and objects")
+    monkeypatch.setattr(machine, "available", lambda: 1 << 30)
+    many = b'{"schema": [0' + b",0" * (1 << 22) + b",1]}"
+    refused(attn, many, "too many values")
+    refused(attn, b"y\n" * (1 << 21) + b"y", "it is not JSON (at line 1")
 
 
 def test_without_anything_to_show_it_says_what_to_type(attn, tmp_path):

@@ -266,7 +266,7 @@ def test_text_that_is_none_and_too_much_text(attn):
     assert "not valid UTF-8" in attn("tokens", stdin=b"a\xff").said
     assert attn("tokens", stdin=b"a\xff").code == 1
     much = attn("tokens", stdin=b"the " * 260_000)
-    assert much.code == 1 and "1,040,000 characters, more than 1,000,000" in much.said
+    assert much.code == 1 and "the prompt has more than 1,000,000 characters" in much.said
 
 
 # --- a tokenizer alone ---------------------------------------------------------------------------

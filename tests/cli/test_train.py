@@ -122,7 +122,7 @@ def test_running_out_of_memory_keeps_what_was_learnt(train, tmp_path, interrupt)
     result = train("parts", "--steps", 9)
     assert result.code == 1
     assert "saved after step 4; go on with: attn train" in result.said
-    assert "attn: not enough memory for step 5\nhint: " in result.said
+    assert "attn: not enough memory for step 5: this run was said to take" in result.said
     assert "--context" in result.said
     assert "prompt" not in result.said
     mend()
@@ -154,8 +154,8 @@ def test_an_interrupt_before_the_first_step_has_nothing_to_save(train, tmp_path,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--context", 65536), ("of 65,536 tokens", "hint: choose a smaller --context")),
-        (("--width", 4096, "--layers", 96), ("GiB for parameters", "choose a smaller --width")),
+        (("--context", 65536), ("of 65,536 tokens", "what fits: --context ")),
+        (("--width", 4096, "--layers", 96), ("GiB for parameters", "what fits: --width ")),
     ],
 )
 def test_a_step_above_the_memory_is_refused_with_what_it_needs(
@@ -165,8 +165,18 @@ def test_a_step_above_the_memory_is_refused_with_what_it_needs(
     monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     refused = train("m", *arguments)
     assert (refused.code, (tmp_path / "m").exists()) == (1, False)
-    assert "this machine has 4.0 GiB" in refused.said
+    assert "2.0 GiB may be used" in refused.said
     assert all(word in refused.said for word in words), refused.said
+
+
+def test_what_a_training_may_take_is_typed(train, tmp_path):
+    of_words = train("m", "--max-memory", "1KiB")
+    assert of_words.code == 1 and " words takes " in of_words.said
+    of_step = train("m", "--max-memory", "32MiB", "--heads", 2, "--width", 512, "--steps", 1)
+    assert "a step takes" in of_step.said and "32.0 MiB may be used" in of_step.said
+    found = re.search(r"what fits: .*--width (\d+)", of_step.said)
+    smaller = train("m", "--max-memory", "32MiB", "--heads", 2, "--width", found[1], "--steps", 1)
+    assert (smaller.code, (tmp_path / "m" / "config.json").exists()) == (0, True)
 
 
 @pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}])

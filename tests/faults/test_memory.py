@@ -4,10 +4,12 @@ import json
 import math
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import gguf_bytes
 import numpy as np
 import pytest
 
@@ -102,6 +104,37 @@ def t5(layers, width, heads, inner, vocabulary):
     return config, shapes, "F32"
 
 
+def gguf(layers, width, heads, kv_heads, inner, vocabulary):
+    """A file of quantised matrices, 4 bits a number in blocks of 256 with two scales."""
+    keys, of_layer = kv_heads * (width // heads), {}
+    for layer in range(layers):
+        maps = {
+            "attn_q": (width, width), "attn_k": (keys, width), "attn_v": (keys, width),
+            "attn_output": (width, width), "ffn_gate": (inner, width), "ffn_up": (inner, width),
+            "ffn_down": (width, inner), "attn_norm": (width,), "ffn_norm": (width,),
+        }  # fmt: skip
+        of_layer |= {f"blk.{layer}.{name}.weight": of for name, of in maps.items()}
+    shapes = {"token_embd.weight": (vocabulary, width), "output_norm.weight": (width,), **of_layer}
+    numbers = {
+        "block_count": layers, "context_length": 8192, "embedding_length": width,
+        "feed_forward_length": inner, "attention.head_count": heads,
+        "attention.head_count_kv": kv_heads, "vocab_size": vocabulary,
+    }  # fmt: skip
+    rates = {"attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 1e5}
+    entries = [gguf_bytes.word("general.architecture", "llama")]
+    for kind, form, values in ((gguf_bytes.U32, "<I", numbers), (6, "<f", rates)):
+        entries += [gguf_bytes.entry(f"llama.{key}", kind, struct.pack(form, value))
+                    for key, value in values.items()]  # fmt: skip
+    tensors, data = [], bytearray()
+    block = np.array([0.0005, 0.0005], "<f2").tobytes() + bytes(range(140))
+    for name, shape in shapes.items():
+        vector = len(shape) == 1
+        tensors.append(gguf_bytes.tensor(name, shape[::-1], 0 if vector else 12, len(data)))
+        data += bytes(4 * width) if vector else block * (math.prod(shape) // 256)
+        data += bytes(-len(data) % 32)
+    return gguf_bytes.whole(tuple(entries), tuple(tensors), bytes(data))
+
+
 MODELS = {
     "smollm2": lambda: llama(6, 576, 9, 3, 1536, 49152),
     "smollm2-bf16": lambda: llama(6, 576, 9, 3, 1536, 49152, "BF16"),
@@ -110,11 +143,13 @@ MODELS = {
     "heads": lambda: llama(2, 512, 64, 64, 1024, 1000, "F16"),
     "bert": lambda: bert(3, 512, 8, 2048, 60_000),
     "t5": lambda: t5(3, 512, 8, 2048, 32_000),
+    "gguf": lambda: gguf(2, 1024, 8, 4, 4096, 32_000),
 }
 # What is asked of 1,000 tokens, of some models of more.
 ASKED = {
     "loss": ("loss",),
     "json": ("trace", "--json", "--head", "all"),
+    "one": ("trace", "--json"),
     "csv": ("trace", "--format", "csv", "--head", "0,1"),
     "npz": ("trace", "--layer", "0,1", "--head", "all", "--out", "OUT.npz"),
     "heads": ("heads", "--json"),
@@ -136,6 +171,7 @@ CASES = [
     ("heads", 600, "json npz heads verify loss sample"),
     ("bert", 1000, "json npz verify mask compare layers"),
     ("t5", 1000, "json npz verify loss sample layers"),
+    ("gguf", 2000, "one"),
 ]
 EVERY = [(model, count, name) for model, count, names in CASES for name in names.split()]
 
@@ -171,12 +207,17 @@ def model(tmp_path_factory):
 
     def made(name):
         if name not in there:
-            there[name] = write(tmp_path_factory.mktemp(name), *MODELS[name]())
+            folder, found = tmp_path_factory.mktemp(name), MODELS[name]()
+            if isinstance(found, bytes):
+                there[name] = str(folder / "model.gguf")
+                Path(there[name]).write_bytes(found)
+            else:
+                there[name] = write(folder, *found)
         return there[name]
 
     yield made
-    for folder in there.values():
-        (Path(folder) / "model.safetensors").unlink()
+    for path in map(Path, there.values()):
+        (path if path.is_file() else path / "model.safetensors").unlink()
 
 
 @pytest.fixture(scope="module")

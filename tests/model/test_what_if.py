@@ -407,3 +407,11 @@ def test_the_parts_of_the_embedding_are_real(trace):
     block = trace(mask=["none"]).block(0)
     for name in ("token_embedding", "position_embedding"):
         assert block.provenance(name) == "real"
+
+
+def test_thousands_of_masks_are_one():
+    words = [f"block:{query % 5}:{query % 3}" for query in range(5000)]
+    made = read_what_if(words, layers=1, heads=1)
+    at = np.arange(5)
+    seen = made.visible(masks.causal, 5, 5, both_sides=False)(at, at)
+    assert not seen[:, :3].any() and seen[3, 3] and seen[4, 3]
