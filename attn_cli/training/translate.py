@@ -136,7 +136,7 @@ def _needs(settings: TrainingSettings, pairs: Pairs) -> Needs:
     # Two linear maps of a feed-forward network, or four of an attention, have 8 or 4 width².
     size = 28 * settings.layers * width**2 + width * pairs.tokenizer.size
     longest = max(max(pair) for pair in lengths)
-    return Needs(3 * settings.heads * max(squares), size, longest, "shorter pairs")
+    return Needs(3 * settings.heads * max(squares), size, longest, "the pairs without the longest")
 
 
 def _initial(

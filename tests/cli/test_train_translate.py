@@ -73,4 +73,4 @@ def test_pairs_too_long_for_this_machine_are_refused(train, pairs):
     refused = train()
     assert refused.code == 1
     assert "of 200,001 tokens" in refused.said
-    assert "hint: leave out the longest pairs" in refused.said
+    assert "hint: what fits: the pairs without the longest" in refused.said
