@@ -160,7 +160,7 @@ def test_there_is_a_command_for_each_question():
 
 
 ASKED = [
-    (command, seen, seen_too)
+    pytest.param(command, seen, seen_too, marks=[pytest.mark.slow] * ("--prove" in command))
     for (command, seen), (_, seen_too) in zip(*map(questions, READMES), strict=True)
 ]
 

@@ -300,6 +300,7 @@ def test_of_one_prompt_nothing_is_left_when_the_next_is_read(attn, monkeypatch, 
     assert seen == [before] * 3
 
 
+@pytest.mark.slow
 def test_hundreds_of_prompts_take_the_memory_of_a_few(attn, monkeypatch):
     """Numpy's arrays are counted too; each line has a word, and so a note, of its own."""
     held, text = {}, prompts._of_text

@@ -58,6 +58,7 @@ def test_a_number_that_is_low_enough_does_what_infinity_does(attn):
     assert "With −1e+09 where hidden, hidden keys get almost no weight" in page
 
 
+@pytest.mark.slow
 def test_the_reason_for_the_mask_is_seen_in_training(attn, tmp_path):
     """At work an open mask hardly moves anything; in training it spoils all."""
     corpus = tmp_path / "corpus.txt"

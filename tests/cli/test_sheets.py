@@ -92,7 +92,6 @@ def test_the_page_asks_for_nothing_and_a_token_is_text(attn):
         assert not re.search(r"(?:src|href)=\"(?!data:)", page)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
 def test_what_is_typed_in_a_browser_is_saved_and_checked(attn, tmp_path, browser):
     path, answers = tmp_path / "sheet.html", key_of(attn, *PENCIL)

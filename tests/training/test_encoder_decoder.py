@@ -39,6 +39,7 @@ def parts(passed, kind):
     return [part.inside for part in every if part.name.endswith(kind)]
 
 
+@pytest.mark.slow
 def test_gradients_against_central_differences(parameters):
     # ReLU has no slope at 0, so that nothing may pass it in a step.
     assert (

@@ -242,6 +242,7 @@ def test_a_row_is_not_longer_than_the_context(corpus, settings):
 # --- runs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_loss_falls_to_near_the_floor(corpus, settings):
     own = replace(settings, steps=300, width=16, warm_up_steps=10, context=8, batch_tokens=512)
     records = list(loop.train(loop.start(own, corpus)))

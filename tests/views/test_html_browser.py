@@ -15,10 +15,7 @@ from attn_cli.views.text import labels
 from measure import row_error
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing()),
-]  # fmt: skip
+pytestmark = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
 IDS = (5, 6, 7, 9, 5, 6, 8)
 NUMBERS = (
     "read",

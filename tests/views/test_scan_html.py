@@ -55,7 +55,6 @@ def test_every_mean_is_there_and_no_token_is_markup(saved):
     assert Parser(page.text).tags == plain.tags and "<script>alert" not in page.text
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
 @pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_it_is_sorted_by_keyboard_and_nothing_is_found_by_axe(saved, scheme, width):

@@ -259,7 +259,6 @@ def filled_sheet(attn):
     return workbooks.changed(data, {"exercise": typed})
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not workbooks.SOFFICE, reason="apt-get install libreoffice-calc")
 def test_libreoffice_computes_the_same(attn, tmp_path, golden_path, type_folder):
     plain = traced()
