@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,6 +22,8 @@ from attn_cli.training import tokenizer as making
 GOLDEN = Path(__file__).parent / "golden"
 SMALLEST_VOCABULARY = 37
 
+# A background job of a shell ignores SIGINT, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A loaded machine must not fail a test that only asks what the answer is.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
