@@ -12,7 +12,7 @@ import numpy as np
 from attn_cli.maths import cores
 from attn_cli.maths.attention import pull
 from attn_cli.maths.layers import sigmoid
-from attn_cli.maths.scratch import room
+from attn_cli.maths.scratch import room_like
 
 T = TypeVar("T")
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -100,12 +100,8 @@ def _by_columns(positions: int) -> bool:
     return _FEW < positions <= POSITIONS
 
 
-def _empty(positions: int, outputs: int, dtype: np.dtype, use: str = "") -> np.ndarray:
-    """Room for a product; of a `use`, what this thread has had before for it."""
-    columns = _by_columns(positions)
-    shape = (outputs, positions) if columns else (positions, outputs)
-    found = room(shape, dtype, use) if use else np.empty(shape, dtype)
-    return found.T if columns else found
+def _empty(positions: int, outputs: int, dtype: np.dtype) -> np.ndarray:
+    return np.empty((positions, outputs), dtype, "F" if _by_columns(positions) else "C")
 
 
 def of_matrix(w_MN: np.ndarray, b_N: np.ndarray = NOTHING) -> Map:
@@ -180,7 +176,7 @@ def gated_feed_forwards(
         x_PM, gate, up, _ = networks[tile.job]
         x, part = x_PM[tile.positions], inner[tile.job][tile.positions, tile.outputs]
         _multiply(x, gate, tile.outputs, part)
-        other = _empty(*part.shape, part.dtype, "gated")
+        other = room_like(part, "gated")
         _multiply(x, up, tile.outputs, other)
         gating(part, other)
 
