@@ -29,7 +29,8 @@ export function table(caption, headers, rows) {
   const cells = (row) => row.map((cell, i) => (
     i ? el("td", {}, cell) : el("th", { scope: "row" }, cell)
   ));
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": spoken(caption) },
+  const region = { role: "region", "aria-label": spoken(caption) };
+  return el("div", { class: "scroll", tabindex: "0", ...region },
     el("table", {},
       el("caption", {}, ...marked(caption)),
       el("thead", {}, el("tr", {}, headers.map((text) => el("th", { scope: "col" }, text)))),
