@@ -9,6 +9,7 @@ out in a process of its own, which has its limits and prints nothing.
 import base64
 import os
 import re
+import select
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from threading import RLock
 from typing import Any
 
 from attn_cli.errors import ContentError
-from attn_cli.signals import ENDING
+from attn_cli.signals import ENDING, held, let_through
 from attn_cli.tokens.pretokenizers import PRE_TOKENIZERS
 
 IDS_HINT = "--ids works without a tokenizer: --ids 5,6,7"
@@ -35,6 +36,7 @@ _GROWTH, _BYTES, _WORD = 16, 64, 200
 _ROOM, _OF_CHARACTER = 1 << 30, 1000  # bytes that a trial may take, and for each character more
 _SECONDS, _PER_SECOND = 3, 200_000  # of the processor's time, and characters for one more
 _LONGEST = 20  # times as many seconds may pass meanwhile
+_LATEST = 0.2  # seconds: a signal just before a wait is answered after the wait
 _LOCK = RLock()
 
 
@@ -99,18 +101,24 @@ def try_out(call: Callable[[], Any], characters: int, what: str) -> None:
     if not hasattr(os, "fork"):
         return
     seconds = _SECONDS + characters // _PER_SECOND
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of threads: the child asks nothing of them
-        child = os.fork()
-    if not child:
-        _tried(call, seconds, _ROOM + _OF_CHARACTER * characters)
-    try:
-        _, status = os.waitpid(child, 0)
-        child = 0
-    finally:
-        if child:
+    with held():  # a signal while the child has no name here would leave it alone
+        ended, end = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of threads: the child asks nothing of them
+            child = os.fork()
+        if not child:
+            _tried(call, seconds, _ROOM + _OF_CHARACTER * characters)
+        os.close(end)  # now the child alone has it, and it is closed as that ends
+        try:
+            with let_through():
+                while not select.select([ended], [], [], _LATEST)[0]:
+                    pass
+        except BaseException:
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            raise
+        finally:
+            os.close(ended)
+            _, status = os.waitpid(child, 0)
     if not os.WIFSIGNALED(status):
         return
     if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGALRM, signal.SIGKILL):

@@ -177,13 +177,12 @@ def test_what_takes_for_ever_is_an_error_in_seconds(changes, tmp_path):
 def test_a_signal_ends_the_wait_and_what_is_tried(number, tmp_path):
     path = written(tmp_path, pre_tokenizer=split(SLOW))
     code = (
-        "import signal, sys\nfrom pathlib import Path\n"
+        "import sys\nfrom pathlib import Path\nfrom attn_cli import signals\n"
         "from attn_cli.tokens import folder, guarded\n"
-        "def stop(*_): raise KeyboardInterrupt\n"
-        "signal.signal(signal.SIGTERM, stop)\nguarded._SECONDS = 600\n"
+        "signals.listen()\nguarded._SECONDS = 600\n"
         f"tokenizer = folder.read(Path({str(path)!r}))\nprint('begun', flush=True)\n"
         "try: tokenizer.encode(('a' * 21 + 'b ') * 200000)\n"
-        "except KeyboardInterrupt: sys.exit(130)\n"
+        "except (KeyboardInterrupt, signals.Terminated): sys.exit(130)\n"
     )
     root = str(Path(__file__).parents[2])
     with subprocess.Popen(
