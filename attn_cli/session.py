@@ -12,6 +12,7 @@ from attn_cli import parse, room, vocabulary
 from attn_cli.blocks import check_attend, chosen, most
 from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
+from attn_cli.maths import cores
 from attn_cli.maths.kept import Measure
 from attn_cli.model import family, nonfinite
 from attn_cli.model.cache import Cache, End, Pass
@@ -42,7 +43,7 @@ def records(
     unknown = True  # where numbers that are not finite begin, if there are some
     while request.whole or left:
         # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), cores.blas_alone():
             try:
                 found = next(passing)
             except StopIteration as stop:
