@@ -95,9 +95,10 @@ def _by_columns(positions: int) -> bool:
     """Whether the vectors of so many positions are stored column by column.
 
     BLAS rearranges both factors, and W·xᵀ, whose second factor has its rows in one piece, takes
-    down to three quarters of the time of x·Wᵀ where a block holds all positions.
+    down to three quarters of the time of x·Wᵀ; of many positions what is done by rows then loses
+    more.
     """
-    return _FEW < positions <= POSITIONS
+    return _FEW < positions <= 2 * POSITIONS
 
 
 def _empty(positions: int, outputs: int, dtype: np.dtype) -> np.ndarray:
@@ -266,9 +267,9 @@ def _width(positions: int, inputs: int, of: Map, alike: int) -> int:
     # To read a number, and to multiply it; to make one of what is stored takes longer.
     work = alike * of.outputs * inputs * (1 + positions / 4) * (3 if of.made else 1)
     threads = cores.threads()
-    if work * (1 - 1 / threads) < _WAKING:
-        threads = 1
-    each = -(-of.outputs // threads)
+    # Each takes twice: the first to be awake takes more.
+    parts = 1 if work * (1 - 1 / threads) < _WAKING else 2 * threads
+    each = -(-of.outputs // parts)
     if of.made:  # the cache holds what is made until it has been multiplied
         each = min(each, MADE // max(1, inputs))
     elif of.release:
