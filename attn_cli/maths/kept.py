@@ -7,6 +7,7 @@ import math
 import mmap
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ class Part(NamedTuple):
     heads: slice
 
 
+@lru_cache
 def parts_of(shape: tuple[int, ...]) -> list[Part]:
     """The heads of (…, kv_head, head of the group, query, key) in parts, as a block of queries
     has them."""

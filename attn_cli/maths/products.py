@@ -5,6 +5,7 @@ after a product (a bias, an activation) is done to each block while the cache st
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -245,34 +246,46 @@ def _tiles(pairs: Sequence[tuple[np.ndarray, Map]], alike: int = 1) -> list[_Til
     Of a few positions, each output is a product by itself, whatever part it is in, so that the
     parts may follow from the count of threads; of more, sizes follow from the shape alone.
     """
-    tiles = []
-    for job, (x_PM, of) in enumerate(pairs):
-        positions, inputs = x_PM.shape
-        if positions <= _FEW:
-            rows, width = max(positions, 1), _width(positions, inputs, of, alike)
-        else:
-            rows, most = POSITIONS, _MOST // (min(POSITIONS, positions) * max(1, inputs))
-            quarter = min(of.outputs // 4, most)
-            width = max(_NARROWEST, quarter - quarter % _STEP)
-        tiles += [
-            _Tile(job, slice(at, at + rows), slice(start, min(start + width, of.outputs)))
-            for at in range(0, positions, rows)
-            for start in range(0, of.outputs, width)
-        ]
-    return tiles
+    return [
+        _Tile(job, positions, outputs)
+        for job, (x_PM, of) in enumerate(pairs)
+        for positions, outputs in _cut(
+            *x_PM.shape, of.outputs, alike, cores.threads(), of.made, bool(of.release)
+        )
+    ]
 
 
-def _width(positions: int, inputs: int, of: Map, alike: int) -> int:
+@lru_cache
+def _cut(
+    positions: int, inputs: int, outputs: int, alike: int, threads: int, made: bool, released: bool
+) -> list[tuple[slice, slice]]:
+    """The parts of one product: see `_tiles`."""
+    if positions <= _FEW:
+        rows = max(positions, 1)
+        width = _width(positions, inputs, outputs, alike, threads, made, released)
+    else:
+        rows, most = POSITIONS, _MOST // (min(POSITIONS, positions) * max(1, inputs))
+        quarter = min(outputs // 4, most)
+        width = max(_NARROWEST, quarter - quarter % _STEP)
+    return [
+        (slice(at, at + rows), slice(start, min(start + width, outputs)))
+        for at in range(0, positions, rows)
+        for start in range(0, outputs, width)
+    ]
+
+
+def _width(
+    positions: int, inputs: int, outputs: int, alike: int, threads: int, made: bool, released: bool
+) -> int:
     """How many outputs of a few positions one thread does at a time."""
     # To read a number, and to multiply it; to make one of what is stored takes longer.
-    work = alike * of.outputs * inputs * (1 + positions / 4) * (3 if of.made else 1)
-    threads = cores.threads()
+    work = alike * outputs * inputs * (1 + positions / 4) * (3 if made else 1)
     # Each takes twice: the first to be awake takes more.
     parts = 1 if work * (1 - 1 / threads) < _WAKING else 2 * threads
-    each = -(-of.outputs // parts)
-    if of.made:  # the cache holds what is made until it has been multiplied
+    each = -(-outputs // parts)
+    if made:  # the cache holds what is made until it has been multiplied
         each = min(each, MADE // max(1, inputs))
-    elif of.release:
+    elif released:
         each = min(each, _VIEWED // max(1, inputs))
     return _VECTORS * max(1, -(-each // _VECTORS))
 
