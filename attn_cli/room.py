@@ -1,6 +1,5 @@
 """How much memory a run takes, asked before it takes any."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -8,18 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import machine, vocabulary
-from attn_cli.checkpoints.tensor import Tensor
+from attn_cli import machine, room_of_file, vocabulary
 from attn_cli.errors import ContentError, plural, size
 from attn_cli.maths import cores
-from attn_cli.maths.experts import TOGETHER
 from attn_cli.maths.kept import APART, BEFORE_SUM
 from attn_cli.maths.masks import BLOCK
 from attn_cli.maths.products import POSITIONS
-from attn_cli.model.family import Model, output_matrix
-from attn_cli.model.roles import EXPERTS, place_of
+from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
-from attn_cli.model.weights import OF_EXPERTS
 from attn_cli.records import Address, Facts, Prompt
 
 # Vectors of the model's width that a token has at a time beside what is inside attention, or inside
@@ -27,7 +22,6 @@ from attn_cli.records import Address, Facts, Prompt
 _BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
 _BLOCKS = 2  # of queries, with all their keys, that each thread works with
 _OF_TOKEN = 500  # bytes of each token that a tokenizer knows
-_GIVEN_BACK = 1 << 25  # bytes of an array that the C library gives back at once
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
@@ -66,6 +60,7 @@ class Made(NamedTuple):
 
 
 NOTHING_MADE = Made()
+ALL = -1  # tokens that are predicted from
 # Another request, for so many tokens.
 Change = Callable[[Request, Tokens], tuple[Request, Tokens]]
 
@@ -86,6 +81,7 @@ def check(
     *,
     added: int = 0,
     per_token: int = 0,
+    logits: int = 0,
     times: int = 1,
     beside: Sequence[Run] = (),
     forgotten: bool = False,
@@ -97,8 +93,9 @@ def check(
     The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
     the pass records, and all of it is there so many `times`. The passes `beside` go on meanwhile.
     Where each block is `forgotten` when the next one comes, the largest counts. What is `made` in
-    the end comes once, and so do the bytes that writing the result takes, as `written` says by the
-    tokens that are read. Raises ContentError with what would fit, and UsageError.
+    the end comes once, and so do the `logits` of so many vectors (ALL: of every token), and the
+    bytes that writing the result takes, as `written` says by the tokens that are read. Raises
+    ContentError with what would fit, and UsageError.
     """
     runs = (Run(model, prompt, request), *beside)
     tokens = [_read(run.model, run.prompt) for run in runs]
@@ -107,21 +104,22 @@ def check(
 
     def bytes_of(change: Change) -> int:
         need, working, after, longest = of_tokenizer(model), 0, made.bytes, 0
-        after += written(change(request, tokens[0])[1]) if written else 0
+        first = change(request, tokens[0])[1]
+        after += written(first) if written else 0
+        after += room_of_file.of_logits(model, first[model.facts.stack] if logits < 0 else logits)
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
             parts = _parts(run.model, asked, fewer, forgotten=forgotten)
-            need += times * parts.recorded + _held(run.model)
+            need += times * parts.recorded + room_of_file.held(run.model)
             longest = max(fewer.values())
-            own = times * (parts.working + kept) + of_file(run.model, asked, longest)
+            own = times * (parts.working + kept) + room_of_file.of_file(run.model, asked, longest)
             working = max(working, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
             after += int(made.of_all * times * parts.whole)
         after += int(made.of_pair * longest**2)
-        inside = 4 * longest * max(_inner(run.model) for run in runs)
-        # What a layer worked with is not given back to the system, but for arrays that are large.
-        return need + (max(working, after) if inside > _GIVEN_BACK else working + after)
+        # What a layer worked with is given back where a pass is long: see `session.records`.
+        return need + (max(working, after) if longest > POSITIONS else working + after)
 
     machine.expect(need := bytes_of(lambda *given: given))
     if need > have:
@@ -138,75 +136,6 @@ def check(
 def of_tokenizer(model: Model) -> int:
     """The bytes of a tokenizer."""
     return 0 if model.tokenizer.problem else _OF_TOKEN * model.facts.vocabulary
-
-
-def _held(model: Model) -> int:
-    """The bytes of the tensors that are kept for many passes, in memory or as pages of the file.
-
-    Of an embedding that is not the output matrix too only rows are read.
-    """
-    weights = model.weights
-    if not weights.hold:
-        return 0
-    rows = model.family.embedding if output_matrix(model) != model.family.embedding else ""
-    kept = [weights.tensor(name) for name in weights.stored if name != rows]
-    # The pages of a tensor are given back once a copy in float32 is made of it.
-    pages = max((tensor.size for tensor in kept if tensor.dtype != "F32"), default=0)
-    return 4 * sum(prod(tensor.shape) for tensor in kept) + pages
-
-
-def of_file(model: Model, request: Request, positions: int) -> int:
-    """The bytes of what is there of a file meanwhile: the pages of a layer, and the matrices that
-    are made of what it stores, of one network at a time.
-
-    For a few positions both are there some rows at a time, and none twice that are kept.
-    """
-    weights, number = model.weights, np.dtype(model.weights.dtype).itemsize
-    untrained, networks = _untrained(model), _has_networks(request)
-    if weights.hold or (positions <= POSITIONS and not untrained):
-        return 0
-    sizes, pages = Counter[str](), Counter[str]()  # of networks; of layers
-    for name in weights.stored:
-        network, *parts = name.rsplit(".", 2)
-        if len(parts) < 2 or not any(map(str.isdigit, network.split("."))):
-            continue  # a vector, or the matrix of all tokens, of which only rows are read
-        part = place_of(name, model.facts, model.family.embedding).part
-        if not networks and part in ("feed_forward", EXPERTS):
-            continue
-        tensor = weights.tensor(name)
-        if not untrained:
-            pages[_layer_of(name)] += tensor.size
-        made = tensor.dtype != "F32" or number != 4 or untrained
-        if OF_EXPERTS not in name and len(tensor.shape) > 1 and made:
-            sizes[network] += prod(tensor.shape)
-    expert, together = _experts(model)
-    if expert and (expert.dtype != "F32" or number != 4):
-        sizes[OF_EXPERTS] = 3 * prod(expert.shape) * min(together, model.facts.experts[0])
-    return number * max(sizes.values(), default=0) + max(pages.values(), default=0) + 8 * untrained
-
-
-def _layer_of(name: str) -> str:
-    """What the names of a layer's tensors begin with."""
-    before = name.partition(OF_EXPERTS)[0].split(".")
-    last = max((i for i, part in enumerate(before) if part.isdecimal()), default=0)
-    return ".".join(before[: last + 1])
-
-
-def _untrained(model: Model) -> int:
-    """The numbers of the largest tensor where none is in a file, but each drawn when it is read."""
-    if model.facts.trained or model.facts.by_hand:
-        return 0
-    return max(prod(tensor.shape) for tensor in model.weights.tensors.values())
-
-
-def _experts(model: Model) -> tuple[Tensor | None, int]:
-    """A matrix of one of the experts, if there are any, and how many of these work together."""
-    weights = model.weights
-    names = (name for name in weights.stored if OF_EXPERTS in name and name.endswith(".weight"))
-    if not (name := next(names, "")):
-        return None, 0
-    tensor = weights.tensor(name)
-    return tensor, -(-TOGETHER // max(1, 3 * prod(tensor.shape)))
 
 
 def _read(model: Model, prompt: Prompt) -> dict[str, int]:
@@ -257,13 +186,8 @@ def _parts(model: Model, request: Request, tokens: Tokens, *, forgotten: bool) -
         sum(size for sizes in arrays for size in sizes.values() if size > 0),
         largest,
         max((size for sizes in arrays for size in sizes.values()), default=0),
-        number * (most * _of_layer(model, networks=_has_networks(request)) + working),
+        number * (most * _of_layer(model, networks=room_of_file.has_networks(request)) + working),
     )
-
-
-def _has_networks(request: Request) -> bool:
-    """Whether a pass comes to a feed-forward network: not where it stops in layer 0 before it."""
-    return request.whole or "mlp_output" in request.arrays or any(b.layer for b in request.blocks)
 
 
 def _of_layer(model: Model, *, networks: bool = True) -> int:
@@ -275,20 +199,12 @@ def _of_layer(model: Model, *, networks: bool = True) -> int:
     if facts.kv_latent:  # a key of its own for each head, and both parts of q and k joined twice
         attention += 4 * every + facts.heads * facts.of_values + facts.kv_latent + facts.q_latent
     # Its queries, keys and values are there until the next layer's are.
-    network = _BESIDE_NETWORK * width + every + of_keys + _inner(model)
-    expert, together = _experts(model)
+    network = _BESIDE_NETWORK * width + every + of_keys + room_of_file.inner(model)
+    expert, together = room_of_file.experts(model)
     if expert:  # of each that is asked, what enters and leaves, the gate and what it opens
         inner, asked = prod(expert.shape) // width, min(facts.experts[1], together)
         network += asked * 2 * (width + inner)
     return max(attention, network * networks)
-
-
-def _inner(model: Model) -> int:
-    """How many numbers a feed-forward network has inside for each token."""
-    weights = model.weights
-    names = (n for n in weights.stored if ".0." in n and OF_EXPERTS not in n)
-    shapes = (weights.tensor(name).shape for name in names if name.endswith(".weight"))
-    return max((max(shape) for shape in shapes if len(shape) == 2), default=0)
 
 
 def _recorded(

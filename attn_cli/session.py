@@ -14,6 +14,8 @@ from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
 from attn_cli.maths import cores
 from attn_cli.maths.kept import Measure
+from attn_cli.maths.products import POSITIONS
+from attn_cli.maths.scratch import give_back
 from attn_cli.model import family, nonfinite
 from attn_cli.model.cache import Cache, End, Pass
 from attn_cli.model.family import Model
@@ -35,7 +37,8 @@ def records(
     """One forward pass: yields each recorded block, and each layer that is done; returns its end.
 
     A pass that is not whole stops at its last record (of a mixture: when that layer is done). With
-    a cache, `ids` follow the positions it holds, and it holds them too afterwards.
+    a cache, `ids` follow the positions it holds, and it holds them too afterwards. What layers
+    worked with is given back in the end, so that it does not count beside what is made of records.
     """
     passing = model.family.forward(model, ids, request, cache)
     left = {*request.blocks, *(block.layer for block in request.blocks if model.facts.experts)}
@@ -47,13 +50,18 @@ def records(
             try:
                 found = next(passing)
             except StopIteration as stop:
-                return stop.value
+                end = stop.value
+                break
         left.discard(found.layer if isinstance(found, Passed) else found.address)
         if unknown and nonfinite.begins(model.weights, ids, found):
             unknown = False
         yield found
-    passing.close()
-    return End(np.zeros((0, model.facts.model_width), np.float32), False)
+    else:
+        passing.close()
+        end = End(np.zeros((0, model.facts.model_width), np.float32), False)
+    if len(ids) > POSITIONS:
+        give_back()
+    return end
 
 
 def run(

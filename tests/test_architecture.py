@@ -27,7 +27,7 @@ ROWS = (
     ("scanning",),
     ("analysis",),
     ("session",),
-    ("reading", "notes", "room", "candidates", "blocks"),
+    ("reading", "notes", "room", "room_of_file", "candidates", "blocks"),
     ("opening",),
     ("training",),
     ("families",),

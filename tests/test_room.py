@@ -8,7 +8,7 @@ import pytest
 from made_folders import made_folder
 
 import attn_cli
-from attn_cli import machine, room, session, vocabulary
+from attn_cli import machine, room, room_of_file, session, vocabulary
 from attn_cli.analysis.verify import verify
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.maths import cores
@@ -114,6 +114,7 @@ def test_a_trace_that_fits_runs_and_one_byte_less_is_refused(tiny):
     arrays = frozenset({"weights", "q"})
     request, tokens = asked(tiny, prompt, arrays=arrays)
     need = room.needed(tiny, request, tokens) + room.of_tokenizer(tiny)
+    need += room_of_file.of_file(tiny, request, 200)
     run = {"prompt": prompt, "model": tiny, "arrays": arrays}
     assert len(session.trace(max_memory=need, **run).attention) == 2
     with pytest.raises(ContentError, match=r"reading 200 tokens takes .* for 2 layers; .* may be"):
@@ -163,7 +164,7 @@ def test_a_long_text_says_how_long_it_may_be(free):
     """Not only a trace: every run has to fit."""
     model = attn_cli.load("random:context=4096,layers=2,heads=2,model_width=16")
     prompt = session.tokenise(model, ids=[5] * 3000)
-    free(2 * MIB)
+    free(3 * MIB)
     for run in (attn_cli.loss, lambda *given, **more: attn_cli.sample(*given, _cold(), **more)):
         with pytest.raises(ContentError, match=r"reading 3,0\d\d tokens takes") as refused:
             run(model, prompt, **({} if run is attn_cli.loss else {"seed": 0}))
@@ -182,6 +183,7 @@ def test_a_verification_has_room_for_the_trace_and_its_double(tiny, monkeypatch)
     prompt, dtypes = session.tokenise(tiny, ids=[5] * 50), []
     request, tokens = asked(tiny, prompt, arrays=vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"})
     need = room.of_tokenizer(tiny) + 3 * room.needed(tiny, request, tokens)
+    need += room_of_file.of_file(tiny, request, 50)
     # What a block is recomputed in, beside what a layer works with.
     need += 6 * room._parts(tiny, request, tokens, forgotten=False).block
     assert verify(tiny, prompt, {}, max_memory=need).verdict == "normal"
@@ -236,8 +238,9 @@ def test_weights_that_are_kept_for_many_passes_count(golden_copy, repack):
     numbers = sum(tensor.size // 2 for tensor in model.weights.tensors.values())
     once += room.of_tokenizer(model)
     # The pages of one tensor are there while the copy is made.
+    rows = room_of_file.of_file(model, request, 2)
     need = once + 4 * numbers + max(t.size for t in model.weights.tensors.values())
-    room.check(model, prompt, request, once)
+    room.check(model, prompt, request, once + rows)
     with pytest.raises(ContentError, match="may be used"):
         room.check(in_memory(model), prompt, request, need - 1)
     room.check(in_memory(model), prompt, request, need)
@@ -246,10 +249,10 @@ def test_weights_that_are_kept_for_many_passes_count(golden_copy, repack):
 def test_pages_of_weights_that_are_kept_count_too(golden_path, tmp_path):
     """All but an embedding that is not the output matrix too, of which rows are read."""
     tied = session.load(str(golden_path / "llama-plain"))
-    assert room._held(in_memory(tied)) == tied.weights.size and room._held(tied) == 0
+    assert room_of_file.held(in_memory(tied)) == tied.weights.size and room_of_file.held(tied) == 0
     untied = session.load(str(made_folder(tmp_path, "llama-a")))
     rows = untied.weights.tensors["model.embed_tokens.weight"].size
-    assert room._held(in_memory(untied)) == untied.weights.size - rows
+    assert room_of_file.held(in_memory(untied)) == untied.weights.size - rows
 
 
 def test_layers_that_nobody_chose_are_not_offered(golden_path):
@@ -306,7 +309,7 @@ def test_matrices_that_are_made_of_the_file_count_one_network_at_a_time(golden_p
     assert max(networks.values()) > 0
 
     def of_file(model, positions, request=Request()):  # noqa: B008
-        return room.of_file(model, request, positions)
+        return room_of_file.of_file(model, request, positions)
 
     pages = sum(
         tensor.size for name, tensor in plain.weights.tensors.items() if "layers.0." in name
@@ -316,11 +319,50 @@ def test_matrices_that_are_made_of_the_file_count_one_network_at_a_time(golden_p
     assert of_file(double, 257) == 2 * max(networks.values()) + pages
     assert of_file(plain, 257) == pages
     kept = replace(half, weights=replace(half.weights, hold=True))
-    assert of_file(half, 256) == of_file(kept, 257) == 0
+    assert of_file(kept, 256) == of_file(kept, 257) == 0
     # A pass that stops at the attention of layer 0 comes to no network.
     blocks, _ = session.chosen(plain.facts, plain.facts.attentions, 0, "all")
     first = Request(blocks=frozenset(blocks), whole=False)
     assert networks["self_attn"] < of_file(half, 257, first) < networks["self_attn"] + pages
+
+
+def test_of_a_few_positions_threads_have_rows_of_a_matrix(golden_path):
+    """As they are stored, and in float32; of logits too, which stand beside them."""
+    plain = attn_cli.load(str(golden_path / "llama-plain"))
+    # As if a layer had a matrix of 40 MB, of which each thread asks for a quarter at a time.
+    big = {name: t._replace(shape=(4096, 2560), size=4096 * 2560 * 4)
+           for name, t in plain.weights.tensors.items() if len(t.shape) == 2}  # fmt: skip
+    large = replace(plain, weights=replace(plain.weights, tensors=plain.weights.tensors | big))
+    halves = {name: t._replace(dtype="F16", size=t.size // 2) for name, t in big.items()}
+    half = replace(plain, weights=replace(plain.weights, tensors=plain.weights.tensors | halves))
+    quarter = 1008 * 2560  # in steps of 48 outputs
+    for threads in (1, 3):
+        cores.use(threads)
+        try:
+            assert room_of_file.of_file(large, Request(), 20) == threads * 4 * quarter
+            assert room_of_file.of_file(half, Request(), 20) == threads * 6 * quarter
+            logits = 4 * 20 * plain.facts.vocabulary
+            assert room_of_file.of_logits(half, 20) == logits + threads * 6 * quarter
+        finally:
+            cores.use(0)
+    assert room_of_file.of_logits(half, 0) == 0
+
+
+def test_a_long_pass_gives_back_what_layers_worked_with(tiny, monkeypatch):
+    """So that what is made in the end comes in its place; a short one keeps it for the next."""
+    given = []
+    monkeypatch.setattr(session, "give_back", lambda: given.append(1))
+    model = attn_cli.load("random:layers=1,heads=1,model_width=8,context=512")
+    for count, times in ((256, 0), (257, 1)):
+        prompt = session.tokenise(model, ids=[5] * count)
+        session.run(model, prompt.ids, Request())
+        assert len(given) == times
+    parts = room._parts(model, Request(), {"decoder": 257}, forgotten=False)
+    held = room_of_file.of_file(model, Request(), 257)
+    need = room.of_tokenizer(model) + max(10**8, parts.working + held)
+    room.check(model, prompt, Request(), need, made=room.Made(bytes=10**8))
+    with pytest.raises(ContentError, match="reading 257 tokens takes"):
+        room.check(model, prompt, Request(), need - 1, made=room.Made(bytes=10**8))
 
 
 def test_a_run_whose_matrices_do_not_fit_is_refused(golden_path):
@@ -329,10 +371,10 @@ def test_a_run_whose_matrices_do_not_fit_is_refused(golden_path):
     stored = replace(plain, weights=replace(plain.weights, tensors=tensors))
     prompt = session.tokenise(plain, ids=[5] * 300, force_context=True)
     need = room.needed(plain, Request(), {"decoder": 300}) + room.of_tokenizer(plain)
-    room.check(plain, prompt, Request(), need + room.of_file(plain, Request(), 300))
+    room.check(plain, prompt, Request(), need + room_of_file.of_file(plain, Request(), 300))
     with pytest.raises(ContentError, match="reading 300 tokens takes"):
-        room.check(stored, prompt, Request(), need + room.of_file(plain, Request(), 300))
-    room.check(stored, prompt, Request(), need + room.of_file(stored, Request(), 300))
+        room.check(stored, prompt, Request(), need + room_of_file.of_file(plain, Request(), 300))
+    room.check(stored, prompt, Request(), need + room_of_file.of_file(stored, Request(), 300))
 
 
 def test_what_is_made_of_the_records_counts_beside_them(tiny):
@@ -348,6 +390,7 @@ def test_what_is_made_of_the_records_counts_beside_them(tiny):
         (room.Made(), 0),
     ):  # fmt: skip
         need = room.of_tokenizer(tiny) + parts.recorded + parts.working + bytes
+        need += room_of_file.of_file(tiny, request, 200)
         room.check(tiny, prompt, request, need, made=made)
         with pytest.raises(ContentError, match="reading 200 tokens takes"):
             room.check(tiny, prompt, request, need - 1, made=made)

@@ -21,6 +21,7 @@ from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm
 from attn_cli.errors import ContentError, UsageError
 from attn_cli.maths.positions import rotate
 from attn_cli.model.family import Model
+from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Address, Attention, Facts, Passed, Prompt
@@ -172,9 +173,13 @@ def components_steps(
     In cross-attention the encoder's end is one part. Yields each layer that is done. Raises
     ContentError for what needs more than `max_memory`.
     """
-    tokens = range(len(prompt.of(where.stack).tokens))
-    parts.entering_request(model, prompt, where, tokens, changes, max_memory)  # the larger pass
-    block = yield from _own(model, prompt, where, head, changes, max_memory)
+    own = session.request_for(
+        prompt, blocks=frozenset({where}), heads={where.stack: (head,)}, arrays=NEEDS,
+        what_if=changes, whole=False,
+    )  # fmt: skip
+    _check(model, prompt, where, changes, max_memory, own)
+    found, _ = yield from session.running(model, prompt.last.ids, own)
+    block = found[where]
     key = int(np.argmax(np.nan_to_num(block.weights[0, query]))) if key is None else key
     seen = np.flatnonzero(block.visible[query])
     at = _At(query, key, np.array(sorted({*seen.tolist(), key}), int))
@@ -184,8 +189,8 @@ def components_steps(
     sums = _Sums(q_side, k_side, at, np.isin(at.keys, other))
     if where.crosses:
         sums.take_keys(Writer("encoder"), block.key_x[at.keys])
-    pieces = _pieces(model, prompt, where, sorted({query, *([] if where.crosses else at.keys)}),
-                     changes, max_memory)  # fmt: skip
+    positions = sorted({query, *([] if where.crosses else at.keys)})
+    pieces = _pieces(model, prompt, where, positions, changes)
     yield from session.taking(pieces, lambda piece: sums.take(*piece, crosses=where.crosses))
     return _found(block, where, head, at, other, sums)
 
@@ -239,17 +244,20 @@ class _Sums:
             self.add_keys(writer, part)
 
 
-def _own(
-    model: Model, prompt: Prompt, where: Address, head: int, changes: Changes, max_memory: int
-) -> Generator[Passed, None, Attention]:
-    """The record of the block in question, of this head."""
-    request = session.request_for(
-        prompt, blocks=frozenset({where}), heads={where.stack: (head,)}, arrays=NEEDS,
-        what_if=changes, whole=False,
+def _check(
+    model: Model, prompt: Prompt, where: Address, changes: Changes, max_memory: int, own: Request
+) -> None:
+    """Raises ContentError where the parts of what enters a block, one in float64, do not fit beside
+    its `own` record. Parts that no later norm acts on are there for one layer at a time."""
+    facts, plain = model.facts, model.facts.residual in parts.PLAIN
+    tokens = range(len(prompt.of(where.stack).tokens))
+    request = parts.entering_request(facts, prompt, where, tokens, changes)
+    writers = (1 if plain else where.layer) * (facts.heads_of(where.stack) + 3) + 3
+    room.check(
+        model, prompt, request, max_memory, forgotten=plain,
+        beside=[room.Run(model, prompt, own)],
+        made=room.Made(bytes=8 * writers * facts.model_width * len(tokens)),
     )  # fmt: skip
-    room.check(model, prompt, request, max_memory)
-    found, _ = yield from session.running(model, prompt.last.ids, request)
-    return found[where]
 
 
 def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int]) -> _Side:
@@ -284,13 +292,12 @@ def _side(facts: Facts, block: Attention, letter: str, positions: Sequence[int])
 
 
 def _pieces(
-    model: Model, prompt: Prompt, where: Address, positions: list[int], changes: Changes,
-    max_memory: int,
-) -> Iterator[Passed | tuple[tuple[Writer, ...], list[int], np.ndarray]]:  # fmt: skip
+    model: Model, prompt: Prompt, where: Address, positions: list[int], changes: Changes
+) -> Iterator[Passed | tuple[tuple[Writer, ...], list[int], np.ndarray]]:
     """The parts of what enters a block, at these positions, as they are made: layer by layer where
     no later norm acts on them, else all in the end."""
     facts, plain = model.facts, model.facts.residual in parts.PLAIN
-    request = parts.entering_request(model, prompt, where, positions, changes, max_memory)
+    request = parts.entering_request(facts, prompt, where, positions, changes)
     stream = Stream()
     for step in split(facts, session.records(model, prompt.last.ids, request), where.stack):
         if isinstance(step, Passed):

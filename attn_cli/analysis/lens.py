@@ -26,7 +26,6 @@ from attn_cli.records import Candidate, Passed, Prompt
 from attn_cli.words import Note, note
 
 _LOGITS = 1 << 24  # numbers of one product
-_OF_LOGIT = 2 * 4  # bytes: itself, and what a bias, a scale or a cap makes of it
 _NONE = float("nan")
 _ID = re.compile(r"([0-9]+)|<([0-9]+)>", re.ASCII)
 _SUMMED = ("embedding", "attention", "cross", "mlp", "biases")
@@ -161,8 +160,7 @@ def lens_steps(
         facts, prompt, facts.stack, positions, range(facts.layers), changes, by_head=per_head
     )
     rows = min(_at_once(model), len(positions) * (facts.layers + 1))
-    of_logits = _OF_LOGIT * facts.vocabulary * rows // len(prompt.last.tokens)
-    room.check(model, prompt, request, max_memory, per_token=of_logits)
+    room.check(model, prompt, request, max_memory, logits=rows)
     x_RPM, stream, end = yield from _passed(model, prompt, request)
     ranked = _ranked(model, x_RPM, top, watch)
     ids = [of_rows[-1][1].id for of_rows in ranked]

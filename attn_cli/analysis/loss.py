@@ -12,8 +12,7 @@ from attn_cli.model.family import Model
 from attn_cli.model.what_if import UNCHANGED, Changes
 from attn_cli.records import Candidate, Passed, Prompt
 
-_OF_LOGIT = 4  # bytes; in float64 few are there at a time
-_LOGITS = 1 << 21
+_LOGITS = 1 << 19  # that are in float64 at a time
 
 
 class PositionLoss(NamedTuple):
@@ -67,7 +66,7 @@ def loss_steps(
         )  # fmt: skip
     targets = np.array(read.ids[1:])
     request = session.request_for(prompt, what_if=changes)
-    room.check(model, prompt, request, max_memory, per_token=_OF_LOGIT * model.facts.vocabulary)
+    room.check(model, prompt, request, max_memory, logits=room.ALL)
     _, end = yield from session.running(model, read.ids, request)
     logits, some = session.predict(model, end.x)[:-1], max(1, _LOGITS // model.facts.vocabulary)
     with np.errstate(all="ignore"):

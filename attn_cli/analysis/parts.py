@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from attn_cli import room, session
+from attn_cli import session
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING
@@ -237,20 +237,11 @@ def request_for(
 
 
 def entering_request(
-    model: Model, prompt: Prompt, where: Address, positions: Sequence[int], changes: Changes,
-    max_memory: int,
-) -> Request:  # fmt: skip
-    """The request of the parts of what enters a block. Raises ContentError where it does not fit.
-
-    Parts that no later norm acts on are there for one layer at a time.
-    """
-    facts, plain = model.facts, model.facts.residual in PLAIN
+    facts: Facts, prompt: Prompt, where: Address, positions: Sequence[int], changes: Changes
+) -> Request:
+    """The request of the parts of what enters a block, at these positions."""
     layers = range(where.layer + 1 if where.crosses else max(where.layer, 1))
-    request = request_for(facts, prompt, where.stack, positions, layers, changes, whole=False)
-    writers = (1 if plain else where.layer) * (facts.heads_of(where.stack) + 3)
-    kept = 8 * writers * facts.model_width * len(positions) // len(prompt.last.tokens)
-    room.check(model, prompt, request, max_memory, per_token=kept, forgotten=plain)
-    return request
+    return request_for(facts, prompt, where.stack, positions, layers, changes, whole=False)
 
 
 def split(

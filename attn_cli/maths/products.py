@@ -264,14 +264,26 @@ def _cut(
         rows = max(positions, 1)
         width = _width(positions, inputs, outputs, alike, threads, made, released)
     else:
-        rows, most = POSITIONS, _MOST // (min(POSITIONS, positions) * max(1, inputs))
-        quarter = min(outputs // 4, most)
-        width = max(_NARROWEST, quarter - quarter % _STEP)
+        rows, width = POSITIONS, _share(positions, inputs, outputs)
     return [
         (slice(at, at + rows), slice(start, min(start + width, outputs)))
         for at in range(0, positions, rows)
         for start in range(0, outputs, width)
     ]
+
+
+def _share(positions: int, inputs: int, outputs: int) -> int:
+    """How many outputs of more positions one thread does at a time."""
+    most = _MOST // (min(POSITIONS, positions) * max(1, inputs))
+    quarter = min(outputs // 4, most)
+    return max(_NARROWEST, quarter - quarter % _STEP)
+
+
+def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
+    """How many numbers of a matrix a thread asks for at a time, at most."""
+    few = positions <= _FEW
+    most = _VIEWED if few else _share(positions, inputs, outputs) * inputs
+    return min(outputs * inputs, most)
 
 
 def _width(

@@ -1,7 +1,10 @@
 """Memory for what is thrown away at once: fresh memory costs more time than to fill it."""
 
+import ctypes
 import math
 import threading
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -25,3 +28,20 @@ def room_like(array: np.ndarray, use: str) -> np.ndarray:
     axes = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
     found = room(tuple(array.shape[axis] for axis in axes), array.dtype, use)
     return found.transpose([axes.index(axis) for axis in range(array.ndim)])
+
+
+def give_back() -> None:
+    """Gives the system what the C library keeps of freed memory, where there is a way to (glibc).
+
+    What is taken later is fresh memory again, so this is for the end of long work.
+    """
+    if trim := _trim():
+        trim(0)
+
+
+@cache
+def _trim() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # another C library, or another system
+        return None

@@ -111,7 +111,8 @@ def predict(model: Model, x: np.ndarray) -> np.ndarray:
     if not weights.hold:
         weights.tensor(name).release()
     bias = output_bias(model)
-    logits = logits + bias if bias.size else logits
+    if bias.size:
+        logits += bias
     cap = model.facts.logit_cap
     return soft_cap(logits, cap) if cap else logits
 

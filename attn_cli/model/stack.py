@@ -219,6 +219,7 @@ class Stack:
         self._mixed = None
         layers, experts = self._model.facts.layers_of(self.name), self.experts
         self._read, self.experts = self._read + self._parts.routed, None
+        self._parts.release()  # before anything is made of the records
         told = self.name, self.layer, layers, len(self.ids), self._read, self._size, experts
         yield Passed(*told, nonfinite("x", x))
         return x

@@ -161,8 +161,9 @@ class Weights:
             of_layer = LayerWeights(self, f"{prefix}{layer}.", tails[str(layer)], positions)
             if layer < last and not self.hold:
                 LayerWeights(self, f"{prefix}{layer + 1}.", tails[str(layer + 1)]).expect()
-            yield of_layer
-            if not self.hold:
+            try:
+                yield of_layer
+            finally:  # of a pass that ends early too
                 of_layer.release()
 
     def _tails(self, prefix: str) -> dict[str, list[str]]:
@@ -220,7 +221,9 @@ class LayerWeights:
             self._weights.tensor(name).expect()
 
     def release(self) -> None:
-        """Gives back the memory of what was read."""
+        """Gives back the memory of what was read, unless it is held for other passes."""
+        if self._weights.hold:
+            return
         self._read.clear()
         for name in {self._weights.stored[self._prefix + tail].name for tail in self._tails}:
             self._weights.tensors[name].release()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attn_cli import room, session
+from attn_cli import room, room_of_file, session
 from attn_cli.analysis.beside import beside, both
 from attn_cli.errors import ContentError
 from attn_cli.records import Attention, Passed
@@ -81,7 +81,7 @@ def needed(questions, forgotten):
         none = replace(one.request, blocks=frozenset())
         alone = room.needed(one.model, none, read)
         kept += room.needed(one.model, one.request, read, forgotten=forgotten) - alone
-        working.append(alone + room.of_file(one.model, one.request, read["decoder"]))
+        working.append(alone + room_of_file.of_file(one.model, one.request, read["decoder"]))
     return room.of_tokenizer(questions[0].model) + kept + max(working)
 
 
