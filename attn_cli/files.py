@@ -112,13 +112,20 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, 
         pieces = part.split(b"\n")
         for place, piece in enumerate(pieces):
             if place:  # a newline stands before it
-                yield None if too_long else bytes(begun), place + 1 < len(pieces)
-                begun, too_long = bytearray(), False
+                yield None if too_long else _taken(begun), place + 1 < len(pieces)
+                too_long = False
             begun += piece
             if len(begun) > longest:
                 begun, too_long = bytearray(), True
     if begun or too_long:
-        yield None if too_long else bytes(begun), False
+        yield None if too_long else _taken(begun), False
+
+
+def _taken(line: bytearray) -> bytes:
+    """The line, which is not kept twice while someone reads it."""
+    taken = bytes(line)
+    line.clear()
+    return taken
 
 
 def _is_pipe(name: str) -> bool:

@@ -13,7 +13,7 @@ from attn_cli.errors import ContentError, UsageError
 from attn_cli.files import reason, wait
 from attn_cli.signals import held, temporaries
 
-_NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
+NOTHING_WRITTEN = "nothing was written; the old file, if there was one, is unchanged"
 # What a file system answers that has nothing to flush, as some network ones do.
 _NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _LINKS = 40  # to follow, as Linux does
@@ -139,7 +139,7 @@ def _refusals(path: Path, *, special: bool = False, fifo: bool = False) -> Itera
                 f"cannot write {path}: there is no folder {missing}",
                 f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
             ) from None
-        hint = "" if special else _NOTHING_WRITTEN
+        hint = "" if special else NOTHING_WRITTEN
         raise ContentError(f"cannot write {path}: {reason(error)}", hint) from None
 
 
@@ -198,7 +198,7 @@ def _sibling(target: str, path: Path, *, private: bool) -> tuple[int, str]:
             continue
         except PermissionError as error:
             what = f"its folder takes no new file ({reason(error)})"
-            raise ContentError(f"cannot write {path}: {what}", _NOTHING_WRITTEN) from None
+            raise ContentError(f"cannot write {path}: {what}", NOTHING_WRITTEN) from None
         temporaries.add(temporary)
         return handle, temporary
     raise FileExistsError(errno.EEXIST, "")

@@ -21,6 +21,7 @@ _LIST, _OBJECT, _VALUE, _TEXT = 80, 248, 56, 2
 # So many of the first two a document may have, or one for so many bytes; and of values.
 _LISTS, _BYTES = 1 << 20, 16
 _VALUES, _SHORT = 1 << 22, 3
+_QUOTES, _QUOTED = 1 << 22, 4  # and of quotation marks: texts and names
 _SHARE = 8  # a document takes so many times its bytes at the least
 _OTHER = 1 << 22  # bytes of what does not begin like a document, and of a first line that is none
 _MISFITS = (
@@ -147,6 +148,8 @@ def _parsed(line: bytes | None) -> dict[str, Any]:
     lists, objects, values = (line.count(mark) for mark in (b"[", b"{", b","))
     if lists + objects > max(_LISTS, len(line) // _BYTES):
         raise ContentError("it has too many lists and objects for a document of attn")
+    if line.count(b'"') > max(_QUOTES, len(line) // _QUOTED):
+        raise ContentError("it has too many texts for a document of attn")
     if values > max(_VALUES, len(line) // _SHORT):
         raise ContentError("it has too many values for a document of attn")
     needed = lists * _LIST + objects * _OBJECT + values * _VALUE + _TEXT * len(line)

@@ -18,7 +18,7 @@ from attn_cli.errors import ContentError, shorten
 from attn_cli.scanning.corpus import Corpus
 from attn_cli.scanning.job import Job
 from attn_cli.scanning.records import Record, Shape, read
-from attn_cli.writing import write_bytes
+from attn_cli.writing import NOTHING_WRITTEN, write_bytes
 
 _SCHEMA = "attn.scan.parts/1"
 FRESH = "--fresh starts over, or choose another --out"
@@ -100,11 +100,15 @@ class Parts:
     def __enter__(self) -> "Parts":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Lets another scan go on with them, if there are any."""
+    def __exit__(self, kind: object, problem: object, *_: object) -> None:
+        """Lets another scan go on with them, if there are any; where writing failed, says so."""
         if not (self._gone or self._has_parts):
             self.done()
         os.close(self._lock)
+        unwritten = isinstance(problem, ContentError) and problem.hint == NOTHING_WRITTEN
+        if unwritten and self._has_parts:
+            kept = f"the parts that are done are kept in {self._path}; the same command goes on"
+            raise ContentError(problem.message, f"{kept} from there") from None
 
     @property
     def _has_parts(self) -> bool:

@@ -18,11 +18,13 @@ from cli.conftest import run, start
 from scanning.conftest import job
 
 from attn_cli import __version__, vocabulary
+from attn_cli.cli import output
 from attn_cli.errors import ContentError
 from attn_cli.scanning import engines, saved, workers
 from attn_cli.scanning.corpus import corpus
 from attn_cli.scanning.measuring import Scanner
 from attn_cli.scanning.workers import on_workers
+from attn_cli.writing import NOTHING_WRITTEN
 
 LINES = [f"the {a} is a {b}\n" for a in ("king", "queen", "man") for b in ("woman", "brother")]
 
@@ -249,6 +251,25 @@ def test_parts_are_put_together_now_and_then(attn, monkeypatch, tmp_path, long, 
     (out.with_name("found.json.parts") / "000000000.part").write_bytes(first[0])
     assert attn("scan", long, "--out", out, "--quiet").code == 0
     assert out.read_bytes() == whole
+
+
+def test_where_writing_fails_it_is_said_what_is_kept(attn, monkeypatch, tmp_path, lines):
+    out = tmp_path / "x.json"
+
+    def full(*given, **more):
+        raise ContentError(f"cannot write {out}: no space left", NOTHING_WRITTEN)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(saved, "write_bytes", full)
+        found = attn("scan", lines, "--out", out, "--quiet")
+    assert found.code == 1 and f"hint: {NOTHING_WRITTEN}" in found.said and not parts_of(out)
+    with monkeypatch.context() as failing:
+        failing.setattr(output, "deliver", full)
+        found = attn("scan", lines, "--out", out, "--quiet")
+    assert found.code == 1 and "no space left" in found.said and parts_of(out)
+    assert f"hint: the parts that are done are kept in {out}.parts" in found.said
+    assert "nothing was written" not in found.said
+    assert attn("scan", lines, "--out", out, "--quiet").code == 0
 
 
 def test_a_scan_that_has_no_part_leaves_nothing_and_is_in_nobody_s_way(attn, tmp_path, lines):

@@ -544,6 +544,8 @@ def test_what_a_document_would_take_is_known_before_it_is_read(attn, monkeypatch
     monkeypatch.setattr(machine, "available", lambda: 1 << 30)
     many = b'{"schema": [0' + b",0" * (1 << 22) + b",1]}"
     refused(attn, many, "too many values")
+    many = b'{"schema": ["a"' + b',"a"' * (1 << 21) + b"]}"
+    refused(attn, many, "too many texts")
     refused(attn, b"y\n" * (1 << 21) + b"y", "it is not JSON (at line 1")
 
 
