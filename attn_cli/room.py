@@ -23,6 +23,7 @@ _BESIDE_ATTENTION, _BESIDE_NETWORK = 3, 5
 _BLOCKS = 2  # of queries, with all their keys, that each thread works with
 _OF_TOKEN = 500  # bytes of each token that a tokenizer knows
 _TOGETHER = 1 << 24  # bytes of prompts that are answered together, beside one
+_TOO_LARGE = "this model needs more memory"
 _ONLY_WITH = {
     **dict.fromkeys((*vocabulary.TERMS, *vocabulary.OF_DISTANCES), ("disentangled",)),
     **dict.fromkeys(("q_unrotated", "k_unrotated"), ("rotary",)),
@@ -130,6 +131,18 @@ def check(
             f"reading {reading} takes {size(need)}{layers and f' for {layers}'}; {size(have)} may "
             "be used",
             _ways(runs, tokens, lambda change: bytes_of(change) <= have, need, fixed=times > 1),
+        )
+
+
+def check_vocabulary(model: Model, of_token: int, max_memory: int = 0) -> None:
+    """Refuses to compare all tokens of a model, if its tokenizer and so many bytes `of_token` are
+    more than may be used. Raises ContentError, and UsageError."""
+    every, have = model.facts.vocabulary, machine.allowed(max_memory)
+    machine.expect(need := of_tokenizer(model) + of_token * every)
+    if need > have:
+        raise ContentError(
+            f"comparing {every:,} tokens takes {size(need)}; {size(have)} may be used",
+            f"what fits: {way}" if (way := _more(need)) else _TOO_LARGE,
         )
 
 
@@ -256,6 +269,10 @@ def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:
     return heads * queries * (queries - min(BLOCK, queries)) // 2
 
 
+def _more(need: int) -> str:
+    return f"--max-memory {-(-need // 2**20)}MiB" if need <= machine.available() else ""
+
+
 def _ways(
     runs: Sequence[Run],
     tokens: Sequence[Tokens],
@@ -295,7 +312,7 @@ def _ways(
         f"{plural(few_heads, 'head')} (--head)" if few_heads else "",
         "fewer rows (attn trace --query A-B)" if layers and fits(of_layers(0)) else "",
         f"a prompt of {plural(few_tokens, 'token')}" if few_tokens else "",
-        f"--max-memory {-(-need // 2**20)}MiB" if need <= machine.available() else "",
+        _more(need),
     ]
     fitting = [way for way in ways if way]
-    return f"what fits: {', '.join(fitting)}" if fitting else "this model needs more memory"
+    return f"what fits: {', '.join(fitting)}" if fitting else _TOO_LARGE

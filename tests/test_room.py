@@ -160,6 +160,20 @@ def test_what_would_not_fit_is_not_offered(free, tiny):
     assert refusal(tiny, ids=[5]).hint == "this model needs more memory"
 
 
+def test_tokens_are_not_compared_where_there_is_no_room_for_them(free, tiny):
+    """A tokenizer, and six numbers in float64 of each."""
+    from attn_cli.analysis.embed import expression, nearest
+
+    sum_of, need = expression(tiny, "father"), (500 + 48) * tiny.facts.vocabulary
+    free(need)
+    assert nearest(tiny, sum_of, max_memory=need).nearest
+    for may, hint in ((need - 1, "what fits: --max-memory 1MiB"), (0, "needs more memory")):
+        free(need - (not may))
+        with pytest.raises(ContentError, match=r"comparing 995 tokens takes .* may be used") as no:
+            nearest(tiny, sum_of, max_memory=may)
+        assert hint in no.value.hint
+
+
 def test_a_long_text_says_how_long_it_may_be(free):
     """Not only a trace: every run has to fit."""
     model = attn_cli.load("random:context=4096,layers=2,heads=2,model_width=16")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli import parse, vocabulary
+from attn_cli import parse, room, vocabulary
 from attn_cli.candidates import likeliest
 from attn_cli.errors import ContentError, UsageError, shorten
 from attn_cli.maths.directions import compared, cosine, cosines, length
@@ -24,6 +24,7 @@ from attn_cli.tokens.token import Token
 from attn_cli.words import Note, note
 
 SAMPLE = "father - man + woman"
+_OF_TOKEN = 6 * 8  # bytes: what it has with the sum, in float64, and what ranks it
 _LONGEST = 100_000  # characters of an expression
 _SIGNS = re.compile(r"(?<=\w) ?([+-]) ?(?=\w)")
 
@@ -131,11 +132,13 @@ def _terms(model: Model, prompt: Prompt, lengths_T: np.ndarray) -> tuple[Term, .
 
 
 @np.errstate(all="ignore")
-def nearest(model: Model, prompt: Prompt, top: int = 5) -> Nearest:
+def nearest(model: Model, prompt: Prompt, top: int = 5, max_memory: int = 0) -> Nearest:
     """The `top` tokens nearest to what an `expression` comes to, by cosine.
 
-    The embedding is read some rows at a time. Raises UsageError where nothing is left of the sum.
+    The embedding is read some rows at a time. Raises UsageError where nothing is left of the sum,
+    ContentError for what needs more than `max_memory` (see `session.trace`).
     """
+    room.check_vocabulary(model, _OF_TOKEN, max_memory)
     family, weights = model.family, model.weights
     vectors_TM = weights.rows(family.embedding, prompt.ids)
     terms = _terms(model, prompt, length(vectors_TM))

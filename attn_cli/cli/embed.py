@@ -58,7 +58,7 @@ def command(
     from attn_cli.views import embed as view
 
     def answer(read):
-        found = nearest(model, read, top)
+        found = nearest(model, read, top, prompt.max_memory)
         page = partial(view.page, model.facts, read, found)
         settings, notes = {"top": top}, embed_notes(model, found)
         return output.Result(page, found, model.facts, read, settings, notes)
