@@ -55,7 +55,7 @@ FORMATS = {
     "ndjson": Format((".ndjson", ".jsonl"), documents=True, arrays="attn_cli.views.ndjson"),
     "csv": Format((".csv",), arrays="attn_cli.views.csv", sheet="attn_cli.views.form"),
     "npz": Format((".npz",), binary=True, arrays="attn_cli.views.npz", takes=(1, 0, 1)),
-    "svg": Format((".svg",), page="attn_cli.views.svg"),
+    "svg": Format((".svg",), page="attn_cli.views.svg", takes=(1, 0, 1)),
     "html": Format((".html", ".htm"), arrays="attn_cli.views.html", drawn=True, places="all",
                    sheet="attn_cli.views.html.sheet"),
     "xlsx": Format((".xlsx",), binary=True, arrays="attn_cli.views.xlsx", drawn=True,

@@ -77,7 +77,9 @@ class HeadView(NamedTuple):
         """An array whose rows are tokens: these positions of it, or the query's and one more."""
         if few and not self.full:
             positions = [n for n in positions if n in (positions[0], self.query)]
-        values, own = self.arrays[name][positions], vocabulary.ARRAYS[name].axes
+        values, own = self.arrays[name], vocabulary.ARRAYS[name].axes
+        if list(positions) != list(range(len(values))):  # or else as it is
+            values = values[positions]
         narrow = own[-1] == "model" and values.shape[1] != self.facts.model_width
         axes = note("axes.tokens", axis=note(f"axis.{'embedding' if narrow else own[-1]}"))
         columns, of_keys = range(values.shape[1]), "key" in own
