@@ -12,12 +12,12 @@ from attn_cli.analysis.low_rank import Matrices
 from attn_cli.candidates import likeliest
 from attn_cli.errors import ContentError
 from attn_cli.maths import cores
+from attn_cli.maths.products import MADE
 from attn_cli.model.family import Model
 from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Passed, Prompt
 
 _DIRECTIONS, _TOP, _PAIRS, _TOKENS = 3, 5, 20, 64
-_ROWS = 2048  # of the embedding at a time
 
 
 class LowRank(NamedTuple):
@@ -190,7 +190,7 @@ def _directions(model: Model, of: low_rank.Svd) -> tuple[Direction, ...]:
         if table.release:
             table.release(some)
 
-    cores.spread(work, table.outputs, _ROWS)
+    cores.spread(work, table.outputs, max(1, MADE // model.facts.model_width))
     whole, found = float((of.s**2).sum()), []
     for place in range(count):
         queries, keys = along_VD[:, place], along_VD[:, count + place]
