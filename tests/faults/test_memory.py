@@ -104,8 +104,8 @@ def t5(layers, width, heads, inner, vocabulary):
     return config, shapes, "F32"
 
 
-def gguf(layers, width, heads, kv_heads, inner, vocabulary):
-    """A file of quantised matrices, 4 bits a number in blocks of 256 with two scales."""
+def gguf(layers, width, heads, kv_heads, inner, vocabulary, kind="Q4_K"):
+    """A file of matrices in float32, or of 4 bits a number in blocks of 256 with two scales."""
     keys, of_layer = kv_heads * (width // heads), {}
     for layer in range(layers):
         maps = {
@@ -122,15 +122,19 @@ def gguf(layers, width, heads, kv_heads, inner, vocabulary):
     }  # fmt: skip
     rates = {"attention.layer_norm_rms_epsilon": 1e-5, "rope.freq_base": 1e5}
     entries = [gguf_bytes.word("general.architecture", "llama")]
-    for kind, form, values in ((gguf_bytes.U32, "<I", numbers), (6, "<f", rates)):
-        entries += [gguf_bytes.entry(f"llama.{key}", kind, struct.pack(form, value))
+    for code, form, values in ((gguf_bytes.U32, "<I", numbers), (6, "<f", rates)):
+        entries += [gguf_bytes.entry(f"llama.{key}", code, struct.pack(form, value))
                     for key, value in values.items()]  # fmt: skip
     tensors, data = [], bytearray()
-    block = np.array([0.0005, 0.0005], "<f2").tobytes() + bytes(range(140))
+    scales = np.array([0.0005, 0.0005], "<f2").tobytes()
+    number, of_block, block = {
+        "F32": (0, 1, np.float32(0.01).tobytes()),
+        "Q4_K": (12, 256, scales + bytes(range(140))),
+    }[kind]
     for name, shape in shapes.items():
         vector = len(shape) == 1
-        tensors.append(gguf_bytes.tensor(name, shape[::-1], 0 if vector else 12, len(data)))
-        data += bytes(4 * width) if vector else block * (math.prod(shape) // 256)
+        tensors.append(gguf_bytes.tensor(name, shape[::-1], 0 if vector else number, len(data)))
+        data += bytes(4 * width) if vector else block * (math.prod(shape) // of_block)
         data += bytes(-len(data) % 32)
     return gguf_bytes.whole(tuple(entries), tuple(tensors), bytes(data))
 
@@ -143,7 +147,8 @@ MODELS = {
     "heads": lambda: llama(2, 512, 64, 64, 1024, 1000, "F16"),
     "bert": lambda: bert(3, 512, 8, 2048, 60_000),
     "t5": lambda: t5(3, 512, 8, 2048, 32_000),
-    "gguf": lambda: gguf(2, 1024, 8, 4, 4096, 32_000),
+    "gguf": lambda: gguf(2, 2048, 16, 4, 8192, 32_000),
+    "gguf-f32": lambda: gguf(2, 512, 8, 4, 1024, 100_000, "F32"),
 }
 # What is asked of 1,000 tokens, of some models of more.
 ASKED = {
@@ -164,14 +169,16 @@ ASKED = {
 }
 CASES = [
     ("smollm2", 1000, "loss json npz heads mask mask-json compare verify lens sample why csv"),
-    ("smollm2", 2500, "layers lens why"),
+    ("smollm2", 2500, "layers why"),
     ("smollm2-bf16", 1000, "json npz verify loss sample"),
     ("vocabulary", 1000, "loss npz mask verify sample lens"),
     ("wide", 1000, "json lens mask verify sample layers loss"),
     ("heads", 600, "json npz heads verify loss sample"),
     ("bert", 1000, "json npz verify mask compare layers"),
     ("t5", 1000, "json npz verify loss sample layers"),
-    ("gguf", 2000, "one"),
+    ("gguf", 300, "one lens"),
+    ("gguf-f32", 600, "loss"),
+    ("gguf-f32", 2000, "why"),
 ]
 EVERY = [(model, count, name) for model, count, names in CASES for name in names.split()]
 
