@@ -6,9 +6,8 @@ import io
 import os
 import pty
 import re
-import resource
+import select
 import shlex
-import signal
 import socket
 import stat
 import subprocess
@@ -41,7 +40,6 @@ _CPU, _WALL = 20, 120  # seconds: of work, and until a run that waits is ended
 _DRAWING = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]|\r")
 _CLASS = re.compile(r"\b[A-Za-z]*[a-z](Error|Exception|Warning|Interrupt)\b")
 EVERY = os.environ.get("ATTN_FAULTS") == "all"
-_LONG = 100  # rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +93,8 @@ def row(
 
 
 def suite(rows: Sequence[Row]) -> Callable[..., None]:
-    """The test of a table: its rows with and without Python's own buffers, in turn; with
-    ATTN_FAULTS=all each in both ways, else of a long table one row in four."""
+    """The test of a table: its rows with and without Python's own buffers, in turn, or with
+    ATTN_FAULTS=all each in both ways."""
     names = [row.name for row in rows]
     assert len({*names}) == len(names), [name for name in names if names.count(name) > 1]
     params = [
@@ -105,7 +103,7 @@ def suite(rows: Sequence[Row]) -> Callable[..., None]:
             marks=() if row.quick and not buffers else pytest.mark.faults,
         )
         for at, row in enumerate(rows) for buffers in ("", "1")
-        if EVERY or (row.quick and not buffers) or _chosen(at, len(rows), buffers)
+        if EVERY or (row.quick and not buffers) or bool(buffers) == bool(at % 2)
     ]  # fmt: skip
 
     @pytest.mark.parametrize(("row", "buffers"), params)
@@ -113,12 +111,6 @@ def suite(rows: Sequence[Row]) -> Callable[..., None]:
         holds(row, buffers, tmp_path)
 
     return test
-
-
-def _chosen(at: int, count: int, buffers: str) -> bool:
-    """Whether a run does this row of so many in this way."""
-    step = 4 if count > _LONG else 1
-    return at % step == 0 and bool(buffers) == bool(at // step % 2)
 
 
 def holds(row: Row, buffers: str, place: Path) -> None:
@@ -253,7 +245,7 @@ def _run(row: Row, buffers: str, here: Path) -> tuple[int, bytes, bytes]:
     env = {name: os.environ[name] for name in _KEPT if name in os.environ}
     env |= {"PYTHONPATH": f"{INSIDE}{os.pathsep}{PACKAGE}", "PYTHONUNBUFFERED": buffers,
             "TERM": "xterm-256color", "HOME": str(here.parent), "OPENBLAS_NUM_THREADS": "1",
-            "ATTN_FAULTS_SIGNAL": row.at}  # fmt: skip
+            "ATTN_FAULTS_SIGNAL": row.at, "ATTN_FAULTS_LIMITS": _limits(row)}  # fmt: skip
     with contextlib.ExitStack() as stack:
         stdin, feed = _input(row, here, stack)
         stdout, printed = _output(row.stdout, stack)
@@ -261,7 +253,7 @@ def _run(row: Row, buffers: str, here: Path) -> tuple[int, bytes, bytes]:
         child = subprocess.Popen(
             [sys.executable, "-m", "attn_cli", *row.arguments], cwd=here, stdin=stdin,
             stdout=stdout, stderr=stderr, env={**env, **row.env}, start_new_session=True,
-            preexec_fn=lambda: _limit(row),  # noqa: PLW1509  it takes no lock
+            preexec_fn=_closer(row),
         )  # fmt: skip
         stack.enter_context(child)
         for handle in {stdin, stdout, stderr} - {None}:
@@ -269,27 +261,39 @@ def _run(row: Row, buffers: str, here: Path) -> tuple[int, bytes, bytes]:
         threads = [Thread(target=work, daemon=True) for work in (feed, printed, told)]
         for thread in threads:
             thread.start()
-        try:
-            child.wait(_WALL)
-        except subprocess.TimeoutExpired:
+        if not _ends(child):
             child.kill()
-            raise AssertionError(f"it hangs: {row}") from None
+            raise AssertionError(f"it hangs: {row}")
         for thread in threads:
             thread.join(10)
-        return child.returncode, bytes(printed.data), bytes(told.data)
+        return child.wait(), bytes(printed.data), bytes(told.data)
 
 
-def _limit(row: Row) -> None:
-    """What the process may use, set before it starts."""
-    resource.setrlimit(resource.RLIMIT_AS, (row.memory, row.memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU, _CPU))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if row.most:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (row.most, row.most))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, kind in ((0, row.stdin), (1, row.stdout), (2, row.stderr)):
-        if kind == "closed":
+def _limits(row: Row) -> str:
+    """What the process may use, as `inside/sitecustomize.py` sets it."""
+    most = {"AS": row.memory, "CPU": _CPU, "CORE": 0, "FSIZE": row.most}
+    return " ".join(f"{name}={size}" for name, size in most.items() if size or name == "CORE")
+
+
+def _closer(row: Row) -> Callable[[], None] | None:
+    """Closes streams before the process starts; without it no copy of this one is made."""
+    kinds = enumerate((row.stdin, row.stdout, row.stderr))
+    closed = [number for number, kind in kinds if kind == "closed"]
+
+    def close() -> None:
+        for number in closed:
             os.close(number)
+
+    return close if closed else None
+
+
+def _ends(child: subprocess.Popen[bytes]) -> bool:
+    """Waits for the end of a process, without the pauses of `Popen.wait` with a limit."""
+    handle = os.pidfd_open(child.pid)
+    try:
+        return bool(select.select([handle], [], [], _WALL)[0])
+    finally:
+        os.close(handle)
 
 
 class _Reader:

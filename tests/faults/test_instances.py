@@ -19,7 +19,6 @@ from faults.test_prompts import DOORS
 from faults.test_training import RESUME, TRAIN, corpus, setting, unfinished
 
 NAN = float("nan")
-NOTHING = b"[" + b"[]," * 20_000_000 + b"[]]"
 TOKENIZER = "m/tokenizer.json"
 _LITTLE = 600 << 20  # bytes: less than Python's own lists of a file of nothing would take
 
@@ -30,9 +29,13 @@ def npz(**arrays):
     return out.getvalue()
 
 
+def nothing(place, before):
+    """A file of 60 MB that says nothing, made when a row is run: this process stays small."""
+    return lambda here: file(place, before + b"[" + b"[]," * 20_000_000 + b"[]]}")(here)
+
+
 def of_nothing(name, arguments, place, *makers, key=b"a", **more):
-    """A file of 60 MB that says nothing, in a process that could not hold it as lists."""
-    data = b'{"' + key + b'": ' + NOTHING + b"}"
+    """A run that reads such a file, in a process that could not hold it as lists."""
     return row(
         f"nothing-in-{name}",
         arguments,
@@ -40,7 +43,7 @@ def of_nothing(name, arguments, place, *makers, key=b"a", **more):
         place.rpartition("/")[2],
         memory=_LITTLE,
         lacks=("not enough memory",),
-        make=(*makers, file(place, data)),
+        make=(*makers, nothing(place, b'{"' + key + b'": ')),
         **more,
     )
 
@@ -175,10 +178,7 @@ MEMORY = [
         lacks=("not enough memory",),
         make=(
             tiny(),
-            file(
-                "m/model.safetensors",
-                (len(NOTHING) + 6).to_bytes(8, "little") + b'{"a":' + NOTHING + b"}",
-            ),
+            nothing("m/model.safetensors", (60_000_010).to_bytes(8, "little") + b'{"a":'),
         ),
     ),
 ]
