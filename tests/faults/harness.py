@@ -253,7 +253,7 @@ def _run(row: Row, buffers: str, here: Path) -> tuple[int, bytes, bytes]:
         child = subprocess.Popen(
             [sys.executable, "-m", "attn_cli", *row.arguments], cwd=here, stdin=stdin,
             stdout=stdout, stderr=stderr, env={**env, **row.env}, start_new_session=True,
-            preexec_fn=_closer(row),
+            preexec_fn=_closer(row),  # noqa: PLW1509  it takes no lock
         )  # fmt: skip
         stack.enter_context(child)
         for handle in {stdin, stdout, stderr} - {None}:

@@ -31,7 +31,11 @@ def npz(**arrays):
 
 def nothing(place, before):
     """A file of 60 MB that says nothing, made when a row is run: this process stays small."""
-    return lambda here: file(place, before + b"[" + b"[]," * 20_000_000 + b"[]]}")(here)
+
+    def make(here):
+        file(place, before + b"[" + b"[]," * 20_000_000 + b"[]]}")(here)
+
+    return make
 
 
 def of_nothing(name, arguments, place, *makers, key=b"a", **more):

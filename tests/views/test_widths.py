@@ -65,9 +65,15 @@ def test_every_character_is_shown_as_wide_as_it_is_or_escaped():
     "around", [("", ""), ("a", ""), ("", "b"), ("中", "文"), ("\u1100", "\u0301")]
 )
 def test_every_character_of_unicode_alone_and_beside_others(around):
-    wrong = []
-    for code in range(0x110000):
-        shown = visible(around[0] + chr(code) + around[1])
+    wrong, judged = [], set()
+    for char in map(chr, range(0x110000)):
+        shown, escape = visible(char.join(around)), ascii(char)[1:-1]
+        assert char in shown or escape in shown, (ascii(char), shown)
+        # Most are escapes: texts that differ in the letters of one are judged once.
+        kind = shown if char == escape else shown.replace(escape, "\\x00")
+        if kind in judged:
+            continue
+        judged.add(kind)
         if sound(shown) or visible(shown) != shown or cell_len(shown) != wcswidth(shown):
             wrong.append((ascii(shown), cell_len(shown), wcswidth(shown)))
     assert wrong == []
