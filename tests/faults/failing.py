@@ -1,15 +1,18 @@
 """Runs of the command in which the N-th call that changes the disk fails, is killed or signalled.
 
 As a program: one case per line of stdin as JSON, one answer per line of stdout. Each runs in a
-process forked from this one, which has everything imported and has computed nothing.
+process forked from this one, which has imported what the runs before imported, and has computed
+nothing.
 """
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
 CALLS = ("open", "write", "fsync", "fchmod", "fchown", "replace", "rename", "mkdir", "close")
@@ -32,7 +35,7 @@ class Runs:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("ATTN_")}
         self._server = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**clean, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**clean, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
         )  # fmt: skip
 
     def __call__(
@@ -91,19 +94,20 @@ def _child(case: dict[str, Any], ends: dict[str, int]) -> None:
     sys.argv = ["attn", *case["arguments"]]
     from attn_cli.cli.main import main
 
+    write, leave = os.write, os._exit
+
+    def end(code: int) -> None:
+        write(ends["modules"], " ".join(sys.modules).encode())
+        leave(code)
+
+    os._exit = end
     _patch(case, ends["mark"])
     main()
 
 
 def _serve() -> None:
-    # Everything a run imports, so that no run waits for it.
-    from attn_cli import session  # noqa: F401
-    from attn_cli.cli import app, trace, train  # noqa: F401
-    from attn_cli.training import checkpoint  # noqa: F401
-    from attn_cli.views import train as _  # noqa: F401
-
     for line in sys.stdin:
-        names = ("in", "out", "err", "mark")
+        names = ("in", "out", "err", "mark", "modules")
         ends = {name: os.memfd_create(name) for name in names}
         child = os.fork()
         if not child:
@@ -114,9 +118,12 @@ def _serve() -> None:
         status = os.waitpid(child, 0)[1]
         for name in names:
             os.lseek(ends[name], 0, os.SEEK_SET)
-        out, err, mark = (os.read(ends[name], 1 << 24).decode() for name in names[1:])
+        out, err, mark, modules = (os.read(ends[name], 1 << 24).decode() for name in names[1:])
         for end in ends.values():
             os.close(end)
+        for module in modules.split():  # so that no later run waits for it
+            with contextlib.suppress(ImportError):
+                import_module(module)
         sys.stdout.write(json.dumps([os.waitstatus_to_exitcode(status), out, err, bool(mark)]))
         sys.stdout.write("\n")
         sys.stdout.flush()

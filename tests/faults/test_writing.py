@@ -25,6 +25,7 @@ SIGNALS = {
 }  # fmt: skip
 PYTHON = ("Traceback", "Errno", "Exception", "fault in attn")
 FORMATS = ("json", "npz", "svg", "html")
+STEPS = 2
 LINES = "the cat sees the dog\nthe dog sees the cat\na mouse runs\na cat runs\n" * 2
 
 
@@ -142,7 +143,7 @@ def is_one_save(held, save):
 
 @pytest.fixture
 def whole(train, tmp_path):
-    assert train("whole", "--steps", 6).code == 0
+    assert train("whole", "--steps", STEPS).code == 0
     return contents(tmp_path / "whole")
 
 
@@ -150,11 +151,11 @@ def whole(train, tmp_path):
 def test_a_finished_training_is_saved_or_undone(train, tmp_path, whole, fails):
     for number in until_done():
         folder = tmp_path / f"m{number}"
-        ended = sound(train(folder.name, "--steps", 6, call=number, how=ERRORS[fails]))
+        ended = sound(train(folder.name, "--steps", STEPS, call=number, how=ERRORS[fails]))
         if ended.code:
             assert (ended.code, ended.out) == (1, "")
             # What counts already is put in its place by the next run.
-            again = train(folder.name, "--steps", 6)
+            again = train(folder.name, "--steps", STEPS)
             assert again.code == 0 or "already holds a model" in again.err
         is_one_save(contents(folder), whole)
         if not ended.came:
@@ -165,9 +166,9 @@ def test_a_finished_training_is_saved_or_undone(train, tmp_path, whole, fails):
 def test_a_kill_at_any_call_of_a_save_leaves_one_save(train, tmp_path, whole):
     for number in until_done():
         folder = tmp_path / f"m{number}"
-        ended = train(folder.name, "--steps", 6, call=number, how="kill")
+        ended = train(folder.name, "--steps", STEPS, call=number, how="kill")
         if ended.came:
-            again = train(folder.name, "--steps", 6)
+            again = train(folder.name, "--steps", STEPS)
             assert again.code == 0 or "already holds a model" in again.err, again
         is_one_save(contents(folder), whole)
         if not ended.came:
@@ -180,14 +181,14 @@ def test_a_signal_at_any_call_of_a_save_is_after_it(train, tmp_path, whole, whic
     told = 0
     for number in until_done():
         folder = tmp_path / f"m{number}"
-        ended = sound(train(folder.name, "--steps", 6, call=number, how=SIGNALS[which],
+        ended = sound(train(folder.name, "--steps", STEPS, call=number, how=SIGNALS[which],
                             calls=(*CALLS, *CLEANING)))  # fmt: skip
         if not ended.came:
             break
         assert ended.code in {128 + n for n in SIGNALS[which]}, ended
         if contents(folder):
             is_one_save(contents(folder), whole)
-        told += "the model after step 6 is saved in" in ended.err
+        told += f"the model after step {STEPS} is saved in" in ended.err
     assert ended.code == 0 and told > 20
 
 
@@ -222,14 +223,14 @@ def contents_of_files(folder):
 
 @pytest.fixture(scope="module")
 def unfinished(tmp_path_factory):
-    """The files of the same training after 3 of its 6 steps."""
+    """The files of the same training after its first step."""
     from attn_cli.training import checkpoint, loop, next_token
 
     corpus = next_token.read_corpus(LINES)
-    given = {"steps": 6, "width": 8, "heads": 2, "context": 16, "layers": 1}
+    given = {"steps": STEPS, "width": 8, "heads": 2, "context": 16, "layers": 1}
     run = loop.start(loop.settings_for(corpus, given), corpus)
     for record in loop.train(run):
-        if record.step == 3:
+        if record.step == 1:
             break
     folder = tmp_path_factory.mktemp("unfinished")
     checkpoint.save(folder, run)
