@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -312,11 +311,10 @@ def test_a_second_training_into_a_folder_is_refused(tmp_path, buffers):
     first = []
 
     def begun(here):
-        words = [*shlex.split(TRAIN.replace("--steps 3", "--steps 1000000")), "--quiet"]
-        first.append(subprocess.Popen([sys.executable, "-m", "attn_cli", *words], cwd=here))
-        while not (here / "o").exists() and first[0].poll() is None:
-            time.sleep(0.05)
-        time.sleep(0.5)
+        words = shlex.split(TRAIN.replace("--steps 3", "--steps 1000000"))
+        command = [sys.executable, "-m", "attn_cli", *words]
+        first.append(subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE))
+        assert b"step 100 of" in first[0].stderr.readline()
 
     second = row("second", TRAIN, (1, 2), "o", make=(corpus, begun))
     try:
@@ -325,5 +323,5 @@ def test_a_second_training_into_a_folder_is_refused(tmp_path, buffers):
     finally:
         for child in first:
             child.send_signal(signal.SIGINT)
-            child.wait(60)
+            child.communicate(timeout=60)
     assert json.loads((tmp_path / "here/o/training.json").read_text())["settings"]["steps"] == 10**6
