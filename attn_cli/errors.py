@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-_WORD, _WHOLE = 400, 2000  # characters of a message; a path may take as many as the first
-_LONG = re.compile(rf"\S{{{_WORD + 1},}}")
+PATH, _WHOLE = 400, 2000  # characters of a path, or of any word, and of a message
+_LONG = re.compile(rf"\S{{{PATH + 1},}}")
 
 
 class AttnError(Exception):
@@ -46,17 +46,19 @@ class Terminated(BaseException):
         self.exit_code = 128 + number
 
 
-def shorten(text: str) -> str:
-    """What was typed, cut to a length that an error message can hold."""
-    return text if len(text) <= 60 else f"{text[:40]}… ({len(text):,} characters)"
+def shorten(text: str, most: int = 60) -> str:
+    """What was typed or read, if longer its ends, which tell names of one folder apart."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most * 4 // 9]}…{text[-most * 2 // 9 :]} ({len(text):,} characters)"
 
 
 def bounded(message: str) -> str:
     """What is told does not grow with what it quotes: a long word, and a long whole, lose their
     middle."""
-    if len(message) <= _WORD:
+    if len(message) <= PATH:
         return message
-    return _ends(_LONG.sub(lambda word: _ends(word[0], _WORD), message), _WHOLE)
+    return _ends(_LONG.sub(lambda word: _ends(word[0], PATH), message), _WHOLE)
 
 
 def _ends(text: str, room: int) -> str:

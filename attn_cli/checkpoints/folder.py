@@ -43,7 +43,9 @@ def open_shards(index: Path, opener: Opener) -> dict[str, Tensor]:
     files = {name: _inside(index.parent, name) for name in dict.fromkeys(where.values())}
     missing = [name for name, path in files.items() if not os.path.exists(path)]
     if missing:
-        raise ContentError(f"the file {some(missing, 1)} of {index.parent} is missing", INCOMPLETE)
+        are = "is" if len(missing) == 1 else "are"
+        what = f"the file {some(missing, 1)} of {index.parent} {are} missing"
+        raise ContentError(what, INCOMPLETE)
     found: dict[str, Tensor] = {}
     for name, path in files.items():
         opened = opener(path)

@@ -298,8 +298,8 @@ def bind(
     missing = [name for name in shapes if name not in stored]
     if missing:
         first, *others = dict.fromkeys(named.get(name, prefix + name) for name in missing)
-        more = f" and {len(others)} more" if others else ""
-        raise ContentError(f"{where}: the tensor {first}{more} is missing")
+        more = f" and {len(others)} more are" if others else " is"
+        raise ContentError(f"{where}: the tensor {shorten(first)}{more} missing")
     for name, kept in stored.items():
         place = kept.name
         if name not in shapes:

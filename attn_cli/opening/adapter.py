@@ -16,7 +16,7 @@ import numpy as np
 from attn_cli.checkpoints.lora import LowRank, added
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.checkpoints.tensor import Tensor
-from attn_cli.errors import ContentError, shorten, some
+from attn_cli.errors import PATH, ContentError, shorten, some
 from attn_cli.model.composite import naming_of_text, text_alone
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model, output_matrix
@@ -157,7 +157,7 @@ def _tensors(path: Path, name: str) -> dict[str, Tensor]:
         hint = "a folder with adapter_config.json"
         if hub.could_be(name):
             hint += f", or a repository that hf download {name} brings here"
-        raise ContentError(f"no adapter {shorten(str(path))}", hint)
+        raise ContentError(f"no adapter {shorten(str(path), PATH)}", hint)
     files = [path / file for file in _WEIGHTS if os.path.lexists(path / file)]
     if not os.path.lexists(path / CONFIG) or not files:
         lacks = CONFIG if files or not os.path.lexists(path / CONFIG) else _WEIGHTS[0]

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from attn_cli.errors import ContentError, NoModelError, shorten
+from attn_cli.errors import PATH, ContentError, NoModelError, shorten
 
 EMBEDDED = ("tiny", "tiny-encoder", "tiny-translator", "pencil")
 # Those whose numbers were chosen instead of trained, and a prompt of the words that they know.
@@ -50,7 +50,7 @@ def find(name: str) -> Place:
         return _given(Path(name))
     path = hub.find(name) if name and len(name) <= 500 else None
     if path is None:
-        raise NoModelError(f"no model {shorten(name)!r} on this machine", _hint(name))
+        raise NoModelError(f"no model {shorten(name, PATH)!r} on this machine", _hint(name))
     repository = name.partition("@")[0].partition(":")[0]
     return Place(path, name, str(path), hub.again("/".join(repository.split("/")[:2])))
 

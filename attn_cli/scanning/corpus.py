@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from attn_cli import files, lines
-from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.errors import PATH, ContentError, UsageError, shorten
 
 _SUFFIXES = (".txt", ".text", ".md", *lines.OF_JSON)
 _PACKED = (".gz", ".zst")
@@ -95,7 +95,7 @@ class Corpus(NamedTuple):
         elif not number:
             one = self.files[0] if len(self.files) == 1 else f"{len(self.files)} files"
             verb = "holds" if len(self.files) == 1 else "hold"
-            raise ContentError(f"{shorten(one)} {verb} no prompt", "one prompt per line")
+            raise ContentError(f"{shorten(one, PATH)} {verb} no prompt", "one prompt per line")
 
     def _pieces(self, read: "_Count") -> Iterator[Piece]:
         for name in self.files:
@@ -156,7 +156,7 @@ def _files_of(name: str) -> list[str]:
     if not os.path.lexists(name) and glob.has_magic(name):
         found = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
         if not found:
-            raise ContentError(f"no file is called {shorten(name)}", "check the pattern")
+            raise ContentError(f"no file is called {shorten(name, PATH)}", "check the pattern")
         return found
     return [name]
 
@@ -282,6 +282,6 @@ def _zstd(name: str) -> Callable[[], Any]:
     try:
         import zstandard
     except ImportError:
-        what = f"to read {shorten(name)} the package zstandard is needed"
+        what = f"to read {shorten(name, PATH)} the package zstandard is needed"
         raise ContentError(what, 'pip install "attn-cli[scan]"') from None
     return zstandard.ZstdDecompressor().decompressobj

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from attn_cli import files
-from attn_cli.errors import ContentError, UsageError, shorten
+from attn_cli.errors import PATH, ContentError, UsageError, shorten
 
 TICK = 1.0  # seconds between looks at who is there
 PATIENCE = 30  # looks until what does not answer is given up
@@ -53,7 +53,7 @@ def address_of(typed: str) -> str:
         found, problem = typed, UsageError
     elif not os.path.lexists(typed):
         hint = "--scheduler tcp://HOST:PORT, or the file that dask scheduler --scheduler-file wrote"
-        raise UsageError(f"{shorten(typed)} is no address of a scheduler and no file", hint)
+        raise UsageError(f"{shorten(typed, PATH)} is no address of a scheduler and no file", hint)
     else:
         found, problem = _of_file(typed), ContentError
     match = _ADDRESS.fullmatch(found)
@@ -71,7 +71,7 @@ def _of_file(name: str) -> str:
         found = None
     if not isinstance(found, str):
         hint = "dask scheduler --scheduler-file writes one"
-        raise ContentError(f"{shorten(name)} is no scheduler file", hint)
+        raise ContentError(f"{shorten(name, PATH)} is no scheduler file", hint)
     return found
 
 

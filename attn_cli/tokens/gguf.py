@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
 
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, shorten
 from attn_cli.tokens import gguf_unigram, gguf_words, guarded
 from attn_cli.tokens.gguf_keys import CONTROL, UNKNOWN, USER_DEFINED, Keys
 from attn_cli.tokens.library import LibraryTokenizer, load, spell
@@ -38,7 +38,7 @@ def from_metadata(metadata: Mapping[str, Any], where: str) -> Tokenizer:
         )
     if model not in _KINDS:
         known = ", ".join((*_KINDS, *_PLAIN))
-        raise data.broken(f"is of the kind {model[:40]!r}; attn reads {known}")
+        raise data.broken(f"is of the kind {shorten(model)!r}; attn reads {known}")
     try:
         with guarded.quiet():
             return _GgmlTokenizer(data, _KINDS[model](data))
@@ -127,7 +127,7 @@ class _GgmlTokenizer(LibraryTokenizer):
 def _byte_level(data: Keys) -> _Kind:
     name, package = data.get("pre", "default"), load()
     if name not in PRE_TOKENIZERS:
-        raise data.broken(f"cuts text in the unknown way {name[:40]!r}")
+        raise data.broken(f"cuts text in the unknown way {shorten(name)!r}")
     pre, merges, cuts = PRE_TOKENIZERS[name], data.items("merges", str), package.pre_tokenizers
     splits = [cuts.Split(package.Regex(regex), "isolated") for regex in pre.splits]
     alphabet = cuts.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -8,7 +8,7 @@ from attn_cli.errors import size
 from attn_cli.records import Facts
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, paragraph, say
-from attn_cli.views.text import visible
+from attn_cli.views.text import named
 from attn_cli.words import Note, counted, note
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def page(model: Facts, found: "Cost") -> Page:
 def _headline(model: Facts, found: "Cost") -> Say:
     last = found.contexts[-1]
     return say(
-        "cost.headline", "headline", model=visible(model.name),
+        "cost.headline", "headline", model=named(model.name),
         parameters=numbers.count(found.parameters), tokens=_tokens(last.tokens),
         matrices=_matrices(found, "headline"), weights=numbers.count(last.weights),
         share=last.share,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, paragraph, say
-from attn_cli.views.text import label, visible
+from attn_cli.views.text import label, named
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _looked_up(terms: "Sequence[Term]") -> Columns:
         note("embed.terms"),
         (
             Column(note("embed.sign"), ["+" if term.sign > 0 else "−" for term in terms], "left"),
-            Column(note("embed.word"), [visible(term.word) for term in terms], "left"),
+            Column(note("embed.word"), [named(term.word) for term in terms], "left"),
             Column(note("column.token"), [label(term.token) for term in terms], "left"),
             Column(note("embed.id"), [str(term.id) for term in terms], "right"),
             Column(note("column.length"), [term.length for term in terms], "fine"),
@@ -82,7 +82,7 @@ def _spaces(terms: "Sequence[Term]") -> Page:
     said = [say("embed.spaces")]
     if others:
         names = _listed([note("embed.quoted", token=label(term.other)) for term in others])
-        said.append(say("embed.bare", tokens=names, word=visible(others[0].word)))
+        said.append(say("embed.bare", tokens=names, word=named(others[0].word)))
     return [paragraph(*said)]
 
 

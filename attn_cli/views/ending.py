@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from attn_cli import vocabulary
+from attn_cli.errors import bounded
 from attn_cli.notes import place
 from attn_cli.records import Address, Attention, Ending, Facts, Prediction, Trace
 from attn_cli.views import numbers
@@ -240,7 +241,7 @@ def _scores(
 def try_next(view: HeadView, key: int) -> Iterator[object]:
     """Commands worth typing next for this sentence."""
     hide, other = again(view, "attn mask"), again(view, "attn heads", head=False)
-    if not hide:
+    if not (hide and other):
         return
     yield say("page.try", "title")
     names = {"query": view.names[view.query], "key": view.key_names[key]}
@@ -284,7 +285,8 @@ def again(
     where += f" --stack {block.stack}" if block.stack != trace.model.stack else ""
     where += f" --kind {block.kind}" if block.kind != "self" else ""
     of_head = f" --head {view.head}" if head and view.head else ""
-    return f"{command}{said}{model}{where if place else more}{of_head}{typed}"
+    whole = f"{command}{said}{model}{where if place else more}{of_head}{typed}"
+    return whole if bounded(whole) == whole else ""
 
 
 def _name(model: Facts) -> str:

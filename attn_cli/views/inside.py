@@ -11,7 +11,7 @@ from typing import Any
 from attn_cli.records import Facts
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Words
-from attn_cli.views.text import visible
+from attn_cli.views.text import named
 from attn_cli.words import note
 
 Config = Mapping[str, Any]
@@ -126,7 +126,7 @@ def _norms(facts: Facts, config: Config) -> Rows:
 
 def _network(facts: Facts, config: Config) -> Rows:
     routed = _routed(facts, config)
-    name = visible(str(config.get("activation", "")))
+    name = named(str(config.get("activation", "")))
     if "alpha" in config and "limit" in config:
         of = {"alpha": numbers.exact(config["alpha"]), "limit": numbers.exact(config["limit"])}
         yield "activation", note("inside.clamped", **of)

@@ -11,7 +11,7 @@ import numpy as np
 
 from attn_cli import vocabulary
 from attn_cli.records import Facts, Prompt
-from attn_cli.views.text import visible
+from attn_cli.views.text import named
 from attn_cli.words import Note, note
 
 Page = list[NamedTuple]
@@ -45,7 +45,7 @@ def paragraph(*sentences: Say) -> Say:
 
 def what_ifs(settings: Mapping[str, Any], key: str = "page.what_if") -> Page:
     """The line at a page's head that says which what-if settings act; nothing if none does."""
-    typed = visible(" ".join(vocabulary.changes(settings)))
+    typed = named(" ".join(vocabulary.changes(settings)))
     return [say(key, "what-if", changes=typed)] if typed else []
 
 

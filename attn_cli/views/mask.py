@@ -10,7 +10,7 @@ from attn_cli.notes import place
 from attn_cli.records import Address, Facts, Trace
 from attn_cli.views import numbers, sinks
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Picture, Say, say, what_ifs
-from attn_cli.views.text import label, labels, visible
+from attn_cli.views.text import label, labels, named
 from attn_cli.words import Note, in_english, note
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def page(trace: Trace, found: "MaskEffect", before: str, after: str) -> Page:
     names, keys = (labels(s.labels) for s in trace.prompt.sides(found.stack, found.kind))
     at = Address(found.stack, found.kind, found.layer)
     where = place(trace.model, at)
-    masks = {"before": visible(before), "after": visible(after)}
+    masks = {"before": named(before), "after": named(after)}
     items: Page = [
         Heading(trace.model, trace.prompt),
         *what_ifs(trace.settings),

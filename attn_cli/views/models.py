@@ -8,7 +8,7 @@ from attn_cli.records import Facts
 from attn_cli.views import inside, numbers
 from attn_cli.views.ending import mixed
 from attn_cli.views.items import Column, Columns, Heading, Page, say
-from attn_cli.views.text import visible
+from attn_cli.views.text import named
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def listing(found: "Listing") -> Page:
         items.append(_opening(note(title), opening) if opening else say(title, "title"))
         for row in rows:
             if not row.opens:
-                family = f" ({visible(row.family)})" if row.family else ""
-                words = {"name": visible(row.name), "reason": visible(row.reason)}
+                family = f" ({named(row.family)})" if row.family else ""
+                words = {"name": named(row.name), "reason": named(row.reason)}
                 items.append(say("models.broken", family=family, **words))
-    folders = ", ".join(map(visible, found.folders))
+    folders = ", ".join(map(named, found.folders))
     return [*items, say("models.looked", folders=folders), say("models.folder")]
 
 
@@ -36,7 +36,7 @@ def _opening(title: Note, rows: "Sequence[Listed]") -> Columns:
     sizes = [size(row.bytes) if row.bytes else "–" for row in rows]
     counts = [numbers.count(n) if (n := row.parameters) else note("models.any") for row in rows]
     columns = [
-        Column(note("column.name"), [visible(row.name) for row in rows], "left"),
+        Column(note("column.name"), [named(row.name) for row in rows], "left"),
         Column(note("models.family"), [row.family for row in rows], "left"),
         Column(note("models.parameters"), counts, "right"),
         Column(note("models.size"), sizes, "right"),
@@ -50,7 +50,7 @@ def _opening(title: Note, rows: "Sequence[Listed]") -> Columns:
 
 def contents(model: Facts, found: "Contents") -> Page:
     """One checkpoint: the model in numbers, its parts and its tensors."""
-    names = [*(visible(part.name) for part in found.parts), note("models.total")]
+    names = [*(named(part.name) for part in found.parts), note("models.total")]
     counts = [*(part.parameters for part in found.parts), found.parameters]
     sizes = [*(part.bytes for part in found.parts), found.bytes]
     parts = (
@@ -60,7 +60,7 @@ def contents(model: Facts, found: "Contents") -> Page:
     )
     shapes = [" × ".join(str(n) for n in tensor.shape) for tensor in found.tensors]
     tensors = (
-        Column(note("column.name"), [visible(tensor.name) for tensor in found.tensors], "left"),
+        Column(note("column.name"), [named(tensor.name) for tensor in found.tensors], "left"),
         Column(note("models.dtype"), [tensor.dtype for tensor in found.tensors], "left"),
         Column(note("models.shape"), shapes, "left"),
     )

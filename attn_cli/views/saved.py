@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from attn_cli import vocabulary
-from attn_cli.errors import ContentError
+from attn_cli.errors import ContentError, bounded
 from attn_cli.maths import masks
 from attn_cli.model.what_if import removed_heads
 from attn_cli.records import Address, Attention, Facts, Prediction, Prompt, Trace
@@ -18,7 +18,7 @@ from attn_cli.routing import Experts
 from attn_cli.tokens.token import MASKS, Token, telling
 from attn_cli.views.check import DAMAGED, array_of, fault
 from attn_cli.views.json import MODEL, field_names
-from attn_cli.views.text import visible
+from attn_cli.views.text import named, visible
 from attn_cli.words import Note, note
 
 _SCHEMA = re.compile(r"attn\.([a-z]{1,20})/([0-9]{1,9})", re.ASCII)
@@ -104,15 +104,19 @@ def _fitting(kinds: Sequence[type], schema: Mapping[str, Any], result: Any) -> t
     return next((kind for kind, own in others if not fault({**own, **defs}, result)), last[0])
 
 
-def of_json(kind: Any, value: Any, text: Callable[[str], str] = visible) -> Any:
+def of_json(kind: Any, value: Any, text: Callable[[str], str] = named) -> Any:
     """The value of a type that `views.json.record` has written. Null was a number that is not
-    finite. Of each `text` what a screen may show is kept, if it is for one."""
+    finite. Of each `text` what a screen may show is kept, if it is for one; names, which are all
+    but what is called text, are no longer than a page may have them."""
     if names := field_names(kind):
         hints = get_type_hints(kind)
         if names == _FIRST:
             return kind(*_told_first(value))
         there = (name for name in names if name in value)
-        return kind(**{name: of_json(hints[name], value[name], text) for name in there})
+        read = {"text": visible if text is named else text}
+        return kind(
+            **{name: of_json(hints[name], value[name], read.get(name, text)) for name in there}
+        )
     if get_origin(kind) is tuple:
         return tuple(of_json(get_args(kind)[0], item, text) for item in value)
     if kind is str:
@@ -134,9 +138,11 @@ def _number(value: float | None) -> float:
 
 
 def _frozen(value: Any) -> Any:
-    """The lists of a mapping as tuples."""
+    """The lists of a mapping as tuples, and its names as long as they may be."""
     if isinstance(value, dict):
         return {key: _frozen(inner) for key, inner in value.items()}
+    if isinstance(value, str):
+        return bounded(value)
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
@@ -192,7 +198,7 @@ def _facts(model: Mapping[str, Any], stack: str) -> Facts:
         raise ContentError("its model has sizes that none can have", DAMAGED)
     if model["heads"] % model["kv_heads"]:
         raise ContentError("its model's heads are not divided among its kv_heads", DAMAGED)
-    whole = {n: int(v) if isinstance(v, float) else v for n in MODEL for v in (model[n],)}
+    whole = {n: int(v) if isinstance(v, float) else _frozen(v) for n in MODEL for v in (model[n],)}
     counts = tuple(int(encoder[name]) for name in ("layers", "heads")) if encoder else ()
     whole["context"] = whole["context"] or 0
     attending = model.get("attention_layers")

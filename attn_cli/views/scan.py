@@ -8,7 +8,7 @@ import numpy as np
 from attn_cli import vocabulary
 from attn_cli.records import Facts
 from attn_cli.views.items import Column, Columns, Heading, Matrix, Page, Say, say, what_ifs
-from attn_cli.views.text import label, visible
+from attn_cli.views.text import label, named
 from attn_cli.words import Note, counted, grouped, note
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def where(model: Facts, head: "Head", rows: "_Rows") -> list[Column]:
         Column(note("scan.key"), [token(model, head, text, "key", one.key)
                                   for one, text in rows], "left"),
         Column(note("scan.line"), [str(text.line) for _, text in rows], "right"),
-        Column(note("scan.file"), [visible(text.file) for _, text in rows], "left"),
+        Column(note("scan.file"), [named(text.file) for _, text in rows], "left"),
     ]  # fmt: skip
 
 

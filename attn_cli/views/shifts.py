@@ -9,7 +9,7 @@ from attn_cli.records import Facts
 from attn_cli.views import csv, numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, say
 from attn_cli.views.scan import at, name_of, squares
-from attn_cli.views.text import visible
+from attn_cli.views.text import named
 from attn_cli.words import Note, grouped, note
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def written(
 
 def differing(found: "Shifts") -> list[list[str]]:
     """What is not the same, of A and of B."""
-    return [[visible(cell) or "–" for cell in row] for row in found.differs]
+    return [[named(cell) or "–" for cell in row] for row in found.differs]
 
 
 def _headline(model: Facts, found: "Shifts") -> list[Say]:

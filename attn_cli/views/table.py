@@ -13,7 +13,7 @@ from attn_cli.views.items import Page
 from attn_cli.views.look import STYLES, Look
 from attn_cli.views.matrix import FINE
 from attn_cli.views.strips import INDENT, Drawn, fitted, packed, pad, widest
-from attn_cli.views.text import label, visible
+from attn_cli.views.text import label, named
 from attn_cli.views.width import cell_len
 from attn_cli.words import counted, sentence
 
@@ -104,23 +104,23 @@ def _heading(item: items.Heading, look: Look) -> Iterator[Drawn]:
 
 def source_of(item: items.Heading) -> Iterator[Drawn]:
     """Where the model is from."""
-    yield Text(f"    {visible(item.model.source)}")
+    yield Text(f"    {named(item.model.source)}")
 
 
 def of_model(item: items.Heading) -> Text:
     """The model in a line or two, and which part of it is meant."""
     model, where = item.model, str(item.where)
     if isinstance(model, str):
-        return Text(f" {visible(model)}", STYLES["strong"])
+        return Text(f" {named(model)}", STYLES["strong"])
     own, stacks = _stack(model.layers, model.heads), ""
     if model.encoder:
         stacks = sentence("page.stacks_of", encoder=_stack(*model.encoder), decoder=own)
     shape = sentence(
-        "page.model_two" if stacks else "page.model", family=visible(model.family), stack=own,
+        "page.model_two" if stacks else "page.model", family=named(model.family), stack=own,
         width=model.model_width, head_width=model.head_width,
     )  # fmt: skip
     stacks = f"\n {stacks}" if stacks else ""
-    text = Text.assemble((f" {visible(model.name)}", STYLES["strong"]), f" · {shape}{stacks}")
+    text = Text.assemble((f" {named(model.name)}", STYLES["strong"]), f" · {shape}{stacks}")
     if where:
         # On a line of its own where it would be torn apart on the usual screen.
         fits = not stacks and text.cell_len + len(where) < 77

@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Sequence
 
+from attn_cli.errors import bounded
+
 # Format characters hide or reorder what stands around them; the rest prints nothing of its own.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # Blank or invisible although their category says letter, symbol or mark.
@@ -83,6 +85,11 @@ def _escape(char: str) -> str:
         return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}[char]
     kind, width = ("x", 2) if code < 0x100 else ("u", 4) if code < 0x10000 else ("U", 8)
     return f"\\{kind}{code:0{width}x}"
+
+
+def named(text: str) -> str:
+    """A name or a command as part of a page: visible, and no longer than a message may be."""
+    return bounded(visible(bounded(text)))
 
 
 def label(text: str, limit: int = 14) -> str:

@@ -8,7 +8,7 @@ from attn_cli.records import Facts, Prompt
 from attn_cli.tokens.token import Token
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, Say, Words, say
-from attn_cli.views.text import label, visible
+from attn_cli.views.text import label, named, visible
 from attn_cli.words import Note, few, note
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _remarkable(found: "Tokens") -> Iterator[Say]:
     if found.beyond:
         first = len(found.tokens) - found.beyond
         yield say(
-            "tokens.beyond", model=visible(found.model), first=first,
+            "tokens.beyond", model=named(found.model), first=first,
             context=numbers.count(found.context), tokens=_tokens(found.beyond),
             token=label(found.tokens[first].text),
         )  # fmt: skip
@@ -306,7 +306,7 @@ def pages(found: "Aligned", choice: Choice) -> Page:
     agree = note("tokens.agree", common=found.common, all=every)
     items: Page = [Heading(one.model, _prompt(one)) for one in found.readings]
     items.append(say(
-        "tokens.two", "headline", first=visible(first.model), second=visible(second.model),
+        "tokens.two", "headline", first=named(first.model), second=visible(second.model),
         characters=_characters(first.characters), tokens=_tokens(first.own),
         others=numbers.count(second.own), agree=agree if every else note("tokens.agree_none"),
     ))  # fmt: skip
@@ -314,7 +314,7 @@ def pages(found: "Aligned", choice: Choice) -> Page:
         items += _remarkable(one)
     items += [_compared(found), *_stretches(found, choice.full)]
     for one in found.readings if choice.full or choice.merges else ():
-        items.append(say("tokens.of_model", "block", model=visible(one.model)))
+        items.append(say("tokens.of_model", "block", model=named(one.model)))
         items += _words(one, choice)
     return items
 
@@ -326,7 +326,7 @@ def _compared(found: "Aligned") -> Columns:
         counts = (one.vocabulary, one.own, len(one.added), inside, inside - found.common)
         cells = list(map(numbers.count, counts))
         cells.insert(2, numbers.number(one.characters_per_token))
-        columns.append(Column(visible(one.model), cells, "right"))
+        columns.append(Column(named(one.model), cells, "right"))
     return Columns(note("tokens.compared"), columns)
 
 
@@ -343,8 +343,8 @@ def _stretches(found: "Aligned", full: bool) -> Iterator[Columns]:
         text, mark = _cut(_whole(row.text), _PART, full), "≠" if _differs(row) else ""
         sides = (_side(row.first, first, full), _side(row.second, second, full))
         rows.append((str(row.start), mark, text, *sides))
-    headers = (note("tokens.column_at"), "", note("tokens.column_text"), visible(first.model),
-               visible(second.model))  # fmt: skip
+    headers = (note("tokens.column_at"), "", note("tokens.column_text"), named(first.model),
+               named(second.model))  # fmt: skip
     if rows:
         yield Columns(title, _columns(headers, rows, right=1), "ends")
 

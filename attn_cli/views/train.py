@@ -11,7 +11,7 @@ import numpy as np
 
 from attn_cli.views import numbers
 from attn_cli.views.items import Chart, Gauges, Page, Progress, Rankings, Say, say
-from attn_cli.views.text import label, visible
+from attn_cli.views.text import label, named, visible
 from attn_cli.words import note, sentence
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def result(found: "TrainingResult", settings: "TrainingSettings", begin: str) ->
     distance = found.loss - found.floor
     loss, above = (numbers.number(n, 3) for n in (found.loss, abs(distance)))
     done = {"steps": found.steps, "time": numbers.clock(found.seconds)}
-    checkpoint, last = visible(found.checkpoint), min(MEAN_OF, len(found.losses))
+    checkpoint, last = named(found.checkpoint), min(MEAN_OF, len(found.losses))
     side = note("training.below" if distance < 0 else "training.above", amount=above)
     items: Page = [
         say("training.result", "lead", checkpoint=checkpoint, **done, loss=loss, last=last,

@@ -7,7 +7,7 @@ from attn_cli.notes import place
 from attn_cli.records import Facts, Prompt
 from attn_cli.views import numbers
 from attn_cli.views.items import Column, Columns, Heading, Page, say
-from attn_cli.views.text import visible
+from attn_cli.views.text import named
 from attn_cli.words import Note, note
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def page(model: Facts, prompt: Prompt, found: "Verification") -> Page:
         _table(model, note("verify.float64"), found.float64),
     ]
     if found.reference:
-        source = note("verify.reference", source=visible(found.reference_source))
+        source = note("verify.reference", source=named(found.reference_source))
         items.append(_table(model, source, found.reference))
     return items
 

@@ -206,9 +206,9 @@ def test_a_missing_shard_is_named(sharded):
 def test_missing_shards_are_named_with_how_many_more(sharded):
     (sharded / TWO).unlink()
     (sharded / THREE).unlink()
-    assert f"{TWO} and 1 more of {sharded} is missing" in refusal(sharded)
+    assert f"{TWO} and 1 more of {sharded} are missing" in refusal(sharded)
     (sharded / ONE).unlink()
-    assert f"{ONE} and 2 more of {sharded} is missing" in refusal(sharded)
+    assert f"{ONE} and 2 more of {sharded} are missing" in refusal(sharded)
 
 
 @pytest.mark.parametrize("name", ["n" * 5000, "n" * 255, "é" * 200])
@@ -228,7 +228,7 @@ def test_a_loop_of_links_is_refused(sharded):
     (sharded / ONE).symlink_to(TWO)
     (sharded / TWO).unlink()
     (sharded / TWO).symlink_to(ONE)
-    assert "is missing" in refusal(sharded)
+    assert "are missing" in refusal(sharded)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,17 @@ def test_a_message_loses_its_middle():
     assert max(len(problem.message), len(problem.hint), len(str(problem))) < 450
 
 
+def test_a_shortened_path_still_says_which_file(attn):
+    path = f"{'folder/' * 30}model.gguf"
+    for asked in ("trace", "the", "-m"), ("trace", "the", "--adapter"), ("trace", "the", "--mask"):
+        assert path in attn(*asked, path).said
+        said = attn(*asked, f"{'folder/' * 500}model.gguf").said
+        assert "folder/model.gguf" in said and "3,510 characters" in said
+    said = attn("embed", f"{'x' * 80}.end").said
+    assert ".end (84 characters)" in said
+    assert "no file is called folder/" in attn("scan", f"{path}*").said
+
+
 def test_a_long_word_is_short_in_notes_on_screen_and_in_documents(attn):
     result = attn("trace", stdin=b"the " + b"q" * 1_000_000, env={"COLUMNS": "80"})
     assert (result.code, len(result.err)) == (0, len(result.err[:300]))

@@ -313,10 +313,10 @@ def test_an_expert_that_is_missing_is_named_as_the_file_would(folder, arrange, n
 @pytest.mark.parametrize(("name", "some", "said"), [
     ("gpt_oss-a", "0.mlp.experts.down_proj", "0.mlp.experts.down_proj is missing"),
     ("gpt_oss-a", "1.mlp.experts.gate_up_proj_bias", "1.mlp.experts.gate_up_proj_bias is missing"),
-    ("gpt_oss-a", ".mlp.experts.", "0.mlp.experts.gate_up_proj_blocks and 7 more is missing"),
+    ("gpt_oss-a", ".mlp.experts.", "0.mlp.experts.gate_up_proj_blocks and 7 more are missing"),
     ("granitemoe-a", "1.block_sparse_moe.output_linear.weight",
      "1.block_sparse_moe.output_linear.weight is missing"),
-    ("mixtral-a", ".experts.", "0.block_sparse_moe.experts.0.w1.weight and 29 more is missing"),
+    ("mixtral-a", ".experts.", "0.block_sparse_moe.experts.0.w1.weight and 29 more are missing"),
 ])  # fmt: skip
 def test_what_holds_all_experts_is_named_as_files_of_the_type_do(tmp_path, name, some, said):
     def without(tensors):

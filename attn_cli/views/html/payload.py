@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from attn_cli import __version__, vocabulary
-from attn_cli.errors import bounded
 from attn_cli.notes import place
 from attn_cli.records import Attention, Ending, Prediction, Prompt, Trace
 from attn_cli.views import numbers
@@ -16,7 +15,7 @@ from attn_cli.views.html import learned
 from attn_cli.views.html.budget import COMPUTED_FROM, SHOWN, plan
 from attn_cli.views.html.embedding import array
 from attn_cli.views.items import Say, StepTitle, what_ifs
-from attn_cli.views.text import label, labels, visible
+from attn_cli.views.text import label, labels, named
 from attn_cli.words import Note, sentence
 
 # What goes onto the stream in a layer, in order.
@@ -36,7 +35,7 @@ def data(trace: Trace, keys: Mapping[tuple[str, str], tuple[int, ...]]) -> dict[
     return {
         "version": __version__,
         "model": _model(trace),
-        "changes": [visible(words) for words in vocabulary.changes(trace.settings)],
+        "changes": [named(words) for words in vocabulary.changes(trace.settings)],
         "what_if": [str(said.words) for said in what_ifs(trace.settings)],
         "temperature": trace.settings["attention_temperature"],
         "mask_value": trace.settings["mask_value"],
@@ -48,15 +47,15 @@ def data(trace: Trace, keys: Mapping[tuple[str, str], tuple[int, ...]]) -> dict[
         "masks": masks.found,
         "next": list(_predictions(trace)),
         "routing": learned.routing(trace),
-        "notes": [visible(bounded(str(said))) for said in trace.notes],
+        "notes": [named(str(said)) for said in trace.notes],
     }
 
 
 def _model(trace: Trace) -> dict[str, Any]:
     facts = trace.model
     return {
-        "name": visible(facts.name),
-        "family": visible(facts.family),
+        "name": named(facts.name),
+        "family": named(facts.family),
         "layers": facts.layers,
         "heads": facts.heads,
         "width": facts.model_width,

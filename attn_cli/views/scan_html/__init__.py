@@ -10,7 +10,7 @@ from attn_cli.records import Facts
 from attn_cli.views import html, numbers
 from attn_cli.views.markup import element, text
 from attn_cli.views.scan import at, name_of, of, ranked, where
-from attn_cli.views.text import label, visible
+from attn_cli.views.text import label, named
 from attn_cli.words import Note, grouped, language, note, sentence
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _head(model: Facts, found: "Scan", settings: Mapping[str, Any], notes: Seque
         tokens=grouped(found.tokens, "page.tokens_one", "page.tokens_many"),
         files=grouped(found.files, "scan.files_one", "scan.files_many"),
     )  # fmt: skip
-    changes = visible(" ".join(vocabulary.changes(settings)))
+    changes = named(" ".join(vocabulary.changes(settings)))
     what_if = [element("p", text(sentence("page.what_if", changes=changes)), class_="what-if")]
     told = [element("p", text(str(one)), class_="aside") for one in notes]
     heading = (
