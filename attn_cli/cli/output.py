@@ -298,6 +298,7 @@ def follow(
         return history
     from rich.console import Console, Group
     from rich.live import Live
+    from rich.text import Text
 
     console = Console(file=streams.stderr, _environ=streams.environ)
     with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -307,9 +308,8 @@ def follow(
             now = time.monotonic()
             if now - drawn > _REFRESH:
                 page = train.page(record, history, settings)
-                live.update(
-                    Group(*table.renderables(page, Look(width=console.width))), refresh=True
-                )
+                shown = table.renderables(page, Look(width=console.width))
+                live.update(Group(*shown, Text()), refresh=True)  # its last line has room for ^C
                 drawn = now
     return history
 
@@ -366,8 +366,9 @@ def drawn_anew(line: Callable[[], str]) -> Iterator[None]:
     console = Console(file=streams.stderr, _environ=streams.environ)
 
     def drawn() -> Text:
-        text = Text(line(), no_wrap=True)
-        text.truncate(console.width - _ECHO, overflow="ellipsis")
+        room = console.width - _ECHO
+        text = Text(line() if room > 0 else "", no_wrap=True)
+        text.truncate(max(room, 0), overflow="ellipsis")
         return text
 
     live = Live(
