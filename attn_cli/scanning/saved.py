@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
@@ -50,6 +51,7 @@ class Parts:
                 raise ContentError(
                     what, f"make it first: mkdir -p {quote(str(path.parent))}"
                 ) from None
+            self._check_kinds()
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             self._claim()
@@ -67,8 +69,9 @@ class Parts:
         found = Record(self._job.digest, self._shape)
         names = [path for path in sorted(self._path.glob("*.part")) if path.name != _ALL]
         for path in [*self._path.glob(_ALL), *names]:
+            data = files.read_bytes(path)
             try:
-                record = read(files.read_bytes(path), self._job.digest, self._shape)
+                record = read(data, self._job.digest, self._shape)
                 if record.parts.keys() <= found.parts.keys():
                     continue  # it was put together with others, and left there
                 found.merge(record)
@@ -128,6 +131,12 @@ class Parts:
     def _remove(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError), self._refusals():
             os.unlink(path)
+
+    def _check_kinds(self) -> None:
+        """Raises ContentError for what no scan leaves here: a link would be written through."""
+        for path in (*self._path.glob("*.part"), self._path / "scan.json", self._path / "lock"):
+            if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+                raise ContentError(f"{path} is not a regular file", "remove it")
 
     def _check(self, told: dict[str, Any]) -> None:
         """Raises ContentError where what is there is of something else."""
