@@ -116,6 +116,7 @@ def _read_file(path: Path) -> _File:
     if trainer.get(3, 1) not in (1, 2):
         what = "is of words or characters; attn reads SentencePiece's unigram and BPE models"
         raise ContentError(f"{path} {what}", IDS_HINT)
+    charsmap = normalizer.get(2)
     named = {"unk": model.unk_id(), "bos": model.bos_id(), "eos": model.eos_id()}
     return _File(
         pieces=pieces,
@@ -127,7 +128,7 @@ def _read_file(path: Path) -> _File:
         named={name: pieces[id] for name, id in named.items() if id >= 0},
         is_bpe=trainer.get(3, 1) == 2,
         byte_fallback=bool(kinds[_BYTE]),
-        charsmap=bytes(normalizer.get(2, b"")),
+        charsmap=charsmap if isinstance(charsmap, bytes) else b"",  # the package passes over others
         dummy_prefix=bool(normalizer.get(3, 1)),
         fewer_spaces=bool(normalizer.get(4, 1)),
         escape_spaces=bool(normalizer.get(5, 1)),

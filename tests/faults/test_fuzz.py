@@ -10,6 +10,7 @@ import pickle
 import struct
 import warnings
 import zipfile
+from contextlib import suppress
 from copy import deepcopy
 from io import BytesIO
 
@@ -242,6 +243,118 @@ def test_pickles_of_other_instructions_are_no_fault(tmp_path, name):
         read(lambda place: torch_file(name, place), tmp_path)
 
     fuzz()
+
+
+def varint(number):
+    out = bytearray()
+    while number > 127:
+        out.append(number % 128 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def fields(data):
+    """[number, type, value] of each field of a message in protobuf's wire format."""
+    found, at = [], 0
+
+    def number():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte, at = data[at], at + 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        key = number()
+        kind = key % 8
+        size = number() if kind == 2 else {1: 8, 5: 4}.get(kind, 0)
+        found.append([key >> 3, kind, data[at : at + size] if kind else number()])
+        at += size
+    return found
+
+
+def message(found):
+    """The bytes of such fields."""
+    out = bytearray()
+    for number, kind, value in found:
+        out += varint(number << 3 | kind)
+        out += varint(value) if kind == 0 else varint(len(value)) * (kind == 2) + value
+    return bytes(out)
+
+
+WIRE = {
+    0: st.one_of(st.integers(0, 9), NUMBERS),
+    1: st.binary(min_size=8, max_size=8),
+    2: st.one_of(st.binary(max_size=9), st.sampled_from([
+        b"", b" ", b"\0", b"\xff", b"<0x41>", b"<0xZZ>", b"<unk>", b"<s>", b"dogs", b"x" * 3000,
+        b"\xe2\x96\x81" * 3, b"\xed\xa0\x80", b"\x04\0\0\0", b"\xff" * 70,
+    ])),
+    5: st.one_of(st.binary(min_size=4, max_size=4), st.sampled_from(
+        [struct.pack("<f", n) for n in (0, -0.0, 1e38, -1e38, 1e-45, np.inf, -np.inf, np.nan)])),
+}  # fmt: skip
+
+
+def other_fields(draw, found):
+    """Fields of which some have other values, numbers or types, are missing, twice or moved."""
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, max(0, len(found) - 1)))
+        if not found:
+            break
+        how = draw(st.sampled_from("value value value number type drop twice move".split()))
+        number, kind, _ = found[at]
+        if how == "value":
+            found[at] = [number, kind, draw(WIRE[kind])]
+        elif how == "number":
+            found[at][0] = draw(st.sampled_from([1, 2, 3, 4, 5, 10, 35, 36, 40, 41, 45, 46, 2**29]))
+        elif how == "type":
+            kind = draw(st.sampled_from([*WIRE]))
+            found[at] = [number, kind, draw(WIRE[kind])]
+        elif how == "drop" and len(found) > 1:
+            del found[at]
+        elif how == "twice":
+            found[at:at] = [list(found[at])] * draw(st.sampled_from([1, 1, 2, 300]))
+        elif how == "move":
+            found.insert(draw(st.integers(0, len(found) - 1)), found.pop(at))
+    return found
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["spm bpe", "spm unigram"])
+def test_sentencepiece_models_of_other_fields_are_no_fault(tmp_path, name):
+    """Pieces, scores, kinds and settings, and the messages that hold them."""
+    kind = KINDS[name]
+    path = kind.make(tmp_path)
+    whole = path.read_bytes()
+    assert message(fields(whole)) == whole
+
+    @BUDGET
+    @given(st.data())
+    def fuzz(data):
+        found = fields(whole)
+        within = data.draw(st.integers(0, len(found) - 1))
+        if data.draw(st.booleans()):
+            found = other_fields(data.draw, found)
+        elif data.draw(st.booleans()):  # one of the few that hold settings
+            within = data.draw(st.sampled_from([i for i, f in enumerate(found) if f[0] > 1]))
+        if within < len(found) and found[within][1] == 2:
+            with suppress(IndexError, KeyError):  # no message any more
+                found[within][2] = message(other_fields(data.draw, fields(found[within][2])))
+        path.write_bytes(message(found))
+        read(kind.read, tmp_path)
+
+    fuzz()
+
+
+def test_a_setting_of_another_type_is_passed_over(tmp_path):
+    """As by the package: a number in place of a map of characters is not so many bytes of it."""
+    kind = KINDS["spm bpe"]
+    path = kind.make(tmp_path)
+    whole = kind.read(tmp_path)
+    path.write_bytes(path.read_bytes() + message([[3, 2, message([[2, 0, 2**40]])]]))
+    assert kind.read(tmp_path) == whole
 
 
 TYPES = ["<f4", ">f8", "<f2", "<i8", "?", "O", "<c8", "M8[s]", "m8", "<U3", "S2", "V4",
