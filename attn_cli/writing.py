@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -245,3 +246,20 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
             left = left[os.write(handle, left) :]
         except BlockingIOError:
             wait(handle, to_write=True)
+
+
+def lock(handle: int) -> bool:
+    """Locks an open file or folder for this process alone, as long as it has it open, however it
+    ends; False where nothing can be locked, as on some network file systems.
+
+    Raises BlockingIOError where another process has it.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except PermissionError as error:  # how some systems say it
+        raise BlockingIOError(*error.args) from None
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True

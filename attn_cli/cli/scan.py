@@ -123,7 +123,7 @@ def command(
         )
     job = _job(model, prompt, attention, what_if, asked, other=kept or bool(address))
     scanner = Scanner(job, model)
-    with _parts(out.out, job, read, scanner, fresh=asked.fresh) if kept else nullcontext() as parts:
+    with _parts(kept, out.out, job, read, scanner, asked, prompt) as parts:
         engine = _engine(scanner, asked.workers, address)
         steps = scan(read, job.digest, scanner.shape, engine, parts, strict=asked.stop)
         record = scan_progress.watched(steps, quiet=prompt.quiet)
@@ -168,11 +168,17 @@ def _is_kept(out: str | None) -> bool:
 
 
 def _parts(
-    out: str, job: "Job", read: "Corpus", scanner: "Scanner", *, fresh: bool
-) -> "AbstractContextManager[Parts]":
+    kept: bool, out: str, job: "Job", read: "Corpus", scanner: "Scanner", asked: ScanOptions,
+    prompt: PromptOptions,
+) -> "AbstractContextManager[Parts | None]":  # fmt: skip
     from attn_cli.scanning.saved import Parts, folder_of
 
-    return Parts(folder_of(out), job, read, scanner.shape, fresh=fresh)
+    if not kept:
+        return nullcontext()
+    parts = Parts(folder_of(out), job, read, scanner.shape, fresh=asked.fresh)
+    if not parts.alone:
+        output.note("scan.unlocked", folder=folder_of(out), quiet=prompt.quiet)
+    return parts
 
 
 def _address(asked: ScanOptions) -> str:

@@ -5,7 +5,6 @@ part; now and then `all.part` takes the place of those it knows.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import stat
@@ -19,7 +18,7 @@ from attn_cli.errors import ContentError, shorten
 from attn_cli.scanning.corpus import Corpus
 from attn_cli.scanning.job import Job
 from attn_cli.scanning.records import Record, Shape, read
-from attn_cli.writing import NOTHING_WRITTEN, write_bytes
+from attn_cli.writing import NOTHING_WRITTEN, lock, write_bytes
 
 _SCHEMA = "attn.scan.parts/1"
 FRESH = "--fresh starts over, or choose another --out"
@@ -29,7 +28,8 @@ _ALL = "all.part"
 
 class Parts:
     """The folder of the parts of one job over one corpus. Raises ContentError where it holds
-    something else, or another scan is at work in it; `fresh` forgets what is there."""
+    something else, or another scan is at work in it; `fresh` forgets what is there. It is known to
+    be `alone` where folders can be locked."""
 
     def __init__(self, path: Path, job: Job, corpus: Corpus, shape: Shape, *, fresh: bool) -> None:
         self._path, self._job, self._shape = path, job, shape
@@ -119,8 +119,8 @@ class Parts:
 
     def _claim(self) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self.alone = lock(self._lock)
+        except BlockingIOError:
             raise ContentError(f"another scan is at work in {self._path}", "wait for it") from None
 
     def _forget(self) -> None:

@@ -7,21 +7,19 @@ this one was stopped. So whenever a run ends, all files are those of one save.
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attn_cli.errors import ContentError
 from attn_cli.files import reason
-from attn_cli.writing import flush_folder, write_bytes
+from attn_cli.writing import flush_folder, lock, write_bytes
 
 STATE, SETTINGS = "training.safetensors", "training.json"
 # In the order in which they are put in their places: a config makes a folder a model.
 NAMES = (STATE, SETTINGS, "tokenizer.json", "model.safetensors", "config.json")
 _BEGUN, _SAVED = ".attn-saving", ".attn-saved"
 _GONE = ".gone"  # stands for a file that there is no more
-_OTHERS = (errno.EWOULDBLOCK, errno.EACCES)  # how a lock that another has is refused
 
 
 @contextlib.contextmanager
@@ -59,22 +57,17 @@ def make_folder(directory: Path) -> None:
 
 
 def _locked(directory: Path) -> int:
-    """An open folder that no other process has locked, or -1 where folders cannot be locked.
-
-    The lock ends with the process, however that ends.
-    """
+    """An open folder that no other process has locked, or -1 where folders cannot be locked."""
     try:
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:  # one that may be written to but not read
         return -1
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), os.stat(directory)):
-            return handle
-    except OSError as error:
-        if error.errno not in (*_OTHERS, errno.ENOENT):
+    with contextlib.suppress(BlockingIOError, FileNotFoundError):
+        if not lock(handle):
             os.close(handle)
             return -1
+        if os.path.samestat(os.fstat(handle), os.stat(directory)):
+            return handle
     os.close(handle)
     raise ContentError(
         f"another training is under way in {directory}", "wait for its end, or choose another --out"

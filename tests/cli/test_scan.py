@@ -1,6 +1,7 @@
 """`attn scan`: what it writes, what it refuses, and that no work is lost."""
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -292,6 +293,17 @@ def test_two_scans_into_one_output(attn, tmp_path, lines):
                scanner.shape, fresh=False):  # fmt: skip
         found = attn("scan", lines, "--out", tmp_path / "x.json", "--fresh")
         assert found.code == 1 and "another scan is at work" in found.said
+
+
+def test_where_nothing_can_be_locked_it_says_so_and_goes_on(attn, monkeypatch, tmp_path):
+    (tmp_path / "lines").write_text("the king\n")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    found = attn("scan", tmp_path / "lines", "--out", tmp_path / "x.json")
+    assert found.code == 0 and "x.json.parts cannot be locked" in found.said
 
 
 # --- workers -------------------------------------------------------------------------------------

@@ -251,7 +251,7 @@ def test_a_folder_that_knows_no_locks_is_trained_in_all_the_same(tmp_path, monke
     def refuse(*_):
         raise OSError(errno.ENOTSUP, "")
 
-    monkeypatch.setattr(folder.fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with folder.claimed(tmp_path) as alone:
         assert not alone
 

@@ -93,4 +93,6 @@ SENTENCES = {
     "scan.example_at": "{value}: {query} → {key}, line {line} of {file}",
     "scan.shaded": "Attention is computed again, and gives every number that was measured: each "
     "key is as dark as the query weighs it; of a long prompt those that it weighs most.",
+    "scan.unlocked": "{folder} cannot be locked: start no other scan with this --out until this "
+    "one ends",
 }

@@ -87,4 +87,5 @@ SENTENCES = {
     "scan.example_at": "{value}：{query} → {key}，{file} 第 {line} 行",
     "scan.shaded": "注意力是重新计算的，给出测得的每个数：键的深浅是查询给它的权重；"
     "提示较长时只有权重最大的键。",
+    "scan.unlocked": "无法锁定 {folder}：这次扫描结束之前，不要用同一个 --out 启动另一次扫描",
 }
