@@ -1,10 +1,13 @@
 """Shared by every test: the golden models, a spy behind a model, and writers not the package's."""
 
+import gc
 import json
+import os
 import shutil
 import signal
 import struct
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,9 @@ from attn_cli.training import tokenizer as making
 GOLDEN = Path(__file__).parent / "golden"
 SMALLEST_VOCABULARY = 37
 
+# Where it is forbidden to keep bytecode, each process that is started compiles everything anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A background job of a shell ignores SIGINT, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # A loaded machine must not fail a test that only asks what the answer is.
@@ -39,6 +45,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     inside = hasattr(config, "workerinput")  # one of the processes that this makes
     if whole and asked is None and not inside and not config.option.usepdb:
         config.option.numprocesses = "auto"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What tests are made of stays to the end: no search for garbage goes through it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 Entry = tuple[str, tuple[int, ...], bytes]
@@ -64,17 +81,15 @@ def small_tokenizer(form: making.Form) -> dict:
     return contents
 
 
-@pytest.fixture(autouse=True)
-def no_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the models that the machine's own user has downloaded."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-hub"))
-    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "no-ollama"))
-
-
-@pytest.fixture(autouse=True)
-def english(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on the language of the machine's own user."""
-    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+@pytest.fixture(scope="session", autouse=True)
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the models that the machine's own user has downloaded, nor his language."""
+    nowhere = tmp_path_factory.mktemp("user")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_CACHE", str(nowhere / "no-hub"))
+        patch.setenv("OLLAMA_MODELS", str(nowhere / "no-ollama"))
+        patch.setenv("LC_ALL", "C.UTF-8")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ such files hold the same float32 numbers, what is computed from them is the same
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import gguf
@@ -81,13 +82,19 @@ def random_matrix(kind, rows, generator):
     """Rows of blocks, as bytes."""
     if kind in WRITTEN:
         return quantised(kind, generator.normal(0, 0.05, (rows, WIDTH)).astype(np.float32))
-    _, block, size = BY_NAME[kind]
-    bytes_ = generator.integers(0, 256, (4096, size), dtype=np.uint8)
+    usual = usual_blocks(kind)
+    chosen = usual[generator.integers(0, len(usual), rows * WIDTH // BY_NAME[kind].block)]
+    return chosen.reshape(rows, -1)
+
+
+@cache
+def usual_blocks(kind):
+    """Random bytes that are read as numbers of a usual size."""
+    size = BY_NAME[kind].size
+    bytes_ = np.random.default_rng(size).integers(0, 256, (4096, size), dtype=np.uint8)
     with np.errstate(all="ignore"):
         distance = np.abs(np.log(np.abs(dequantised(kind, bytes_)).max(axis=1) / 0.1))
-    usual = bytes_[np.argsort(distance)[:64]]  # those that hold NaN or only 0 come last
-    chosen = usual[generator.integers(0, len(usual), rows * WIDTH // block)]
-    return chosen.reshape(rows, -1)
+    return bytes_[np.argsort(distance)[:64]]  # those that hold NaN or only 0 come last
 
 
 def random_model(kind):
