@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ STANDARD_ONLY = (
 )  # fmt: skip
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
@@ -79,6 +81,10 @@ class RunTimeImports(ast.NodeVisitor):
     def __init__(self):
         self.found = set()
 
+    def visit(self, node: ast.AST) -> None:
+        if not isinstance(node, ast.expr):  # which hold no statement
+            super().visit(node)
+
     def visit_If(self, node: ast.If) -> None:
         typing_only = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in node.orelse if typing_only else [node.test, *node.body, *node.orelse]:
@@ -102,12 +108,15 @@ def imported_at_run_time(source: str) -> set[str]:
     return (inside | packages) & NAMES - {"attn_cli"}
 
 
-GRAPH = {module_of(path): imported_at_run_time(path.read_text()) for path in MODULES}
+@cache
+def imports() -> dict[str, set[str]]:
+    """What each module of the package may import."""
+    return {module_of(path): imported_at_run_time(path.read_text()) for path in MODULES}
 
 
-def reached(start: str, graph: dict[str, set[str]] = GRAPH) -> set[str]:
+def reached(start: str, graph: dict[str, set[str]] | None = None) -> set[str]:
     """Every module that importing and using `start` brings in, through others too."""
-    found, left = set(), [start]
+    graph, found, left = graph or imports(), set(), [start]
     while left:
         new = graph.get(left.pop(), set()) - found
         found |= new

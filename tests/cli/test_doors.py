@@ -212,19 +212,22 @@ def test_a_page_longer_than_the_screen_goes_through_the_pager(on_a_screen, page)
     assert said == ""
 
 
+NO_PAGER = [
+    (("trace", PROMPT, "--no-pager"), {"PAGER": UNTIL_HERE}, 24),
+    (("trace", PROMPT), {"PAGER": ""}, 24),
+    (("trace", PROMPT), {"PAGER": "cat"}, 24),
+    (("trace", PROMPT), {"PAGER": "false"}, 24),
+    (("trace", PROMPT), {"PAGER": "no-such-pager -R"}, 24),
+    (("trace", PROMPT), {"PAGER": "X=1 no-such-pager 2> /dev/null"}, 24),
+    (("trace", PROMPT), {"PAGER": UNTIL_HERE}, 1000),
+    (("trace", PROMPT), {"PAGER": UNTIL_HERE, "LINES": "1000"}, 24),
+    (("trace", PROMPT), {"PAGER": UNTIL_HERE}, 0),
+]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "env", "lines"),
-    [
-        (("trace", PROMPT, "--no-pager"), {"PAGER": UNTIL_HERE}, 24),
-        (("trace", PROMPT), {"PAGER": ""}, 24),
-        (("trace", PROMPT), {"PAGER": "cat"}, 24),
-        (("trace", PROMPT), {"PAGER": "false"}, 24),
-        (("trace", PROMPT), {"PAGER": "no-such-pager -R"}, 24),
-        (("trace", PROMPT), {"PAGER": "X=1 no-such-pager 2> /dev/null"}, 24),
-        (("trace", PROMPT), {"PAGER": UNTIL_HERE}, 1000),
-        (("trace", PROMPT), {"PAGER": UNTIL_HERE, "LINES": "1000"}, 24),
-        (("trace", PROMPT), {"PAGER": UNTIL_HERE}, 0),
-    ],
+    ("arguments", "env", "lines", "unbuffered"),
+    [(*row, {"PYTHONUNBUFFERED": "1" * (n % 2)}) for n, row in enumerate(NO_PAGER)],
 )
 def test_where_there_is_no_pager_the_page_is_printed(on_a_screen, page, arguments, env, lines):
     assert on_a_screen(*arguments, lines=lines, **env) == (page("trace", PROMPT), "")
