@@ -47,7 +47,6 @@ STANDARD_ONLY = (
 )  # fmt: skip
 
 
-@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
@@ -56,6 +55,7 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Dotted names of every module that a file imports, wherever in the file."""
     found = set()

@@ -141,10 +141,17 @@ class Golden:
             if value is None:
                 del self.config[key]
         self.logits, self.notes = opened(self.folder, self.config)
+        self.results = {}
 
     def changed(self, values, drop=(), ignored=()):
         """The error's text, the logits and the new notes with these keys changed."""
         config = self.with_changes(values, drop)
+        asked = json.dumps([config, *ignored])
+        if asked not in self.results:
+            self.results[asked] = self.result(config, ignored)
+        return self.results[asked]
+
+    def result(self, config, ignored):
         try:
             logits, notes = opened(self.folder, config, ignored)
         except ContentError as problem:
@@ -183,14 +190,14 @@ class Golden:
         return name in holder
 
 
-@pytest.fixture
-def golden(tmp_path):
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory):
     """Opens each golden model once."""
     known = {}
 
     def find(name):
         if name not in known:
-            known[name] = Golden(name, tmp_path)
+            known[name] = Golden(name, tmp_path_factory.mktemp("golden"))
         return known[name]
 
     return find
@@ -291,11 +298,13 @@ def test_a_null_is_as_good_as_absent_where_the_reference_reads_it_so(family, gol
     wrong = {}
     for key, (entry, name) in own_keys(family).items():
         model = golden(name)
-        none, without = model.changed({key: None}), model.changed({}, drop=[key])
+        if entry["null"] not in ("absent", "other"):
+            continue
+        without = model.changed({}, drop=[key])
         if entry["null"] == "absent" and without[1] is not None and not without[2]:
-            wrong[key] = complaint("same", key, none, without[1])
+            wrong[key] = complaint("same", key, model.changed({key: None}), without[1])
         if entry["null"] == "other" and without[1] is not None:
-            wrong[key] = complaint("other", key, none, without[1])
+            wrong[key] = complaint("other", key, model.changed({key: None}), without[1])
     assert {key: what for key, what in wrong.items() if what} == {}
 
 
