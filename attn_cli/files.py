@@ -113,6 +113,7 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[tuple[bytes | None, 
         for place, piece in enumerate(pieces):
             if place:  # a newline stands before it
                 yield None if too_long else _taken(begun), place + 1 < len(pieces)
+                begun.clear()  # of one that is too long its end may be there
                 too_long = False
             begun += piece
             if len(begun) > longest:
