@@ -157,8 +157,9 @@ def test_a_file_that_may_not_grow_is_an_error(process, tmp_path, arguments):
     def smaller():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
+    no_bytecode = {"PYTHONDONTWRITEBYTECODE": "1"}  # it would be cut off, and kept
     with open(tmp_path / "x", "wb") as file:
-        result = process(*arguments, stdout=file, preexec_fn=smaller)
+        result = process(*arguments, stdout=file, preexec_fn=smaller, env=no_bytecode)
     assert result.code == 1
     assert result.said == "attn: cannot write to standard output: file too large\n"
 
