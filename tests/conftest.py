@@ -19,6 +19,7 @@ from made_folders import document, made_folder
 
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import open_safetensors
+from attn_cli.maths import products
 from attn_cli.model.family import Model
 from attn_cli.training import tokenizer as making
 
@@ -230,3 +231,10 @@ def chatml_folder(golden_copy: Callable[..., Path]) -> Path:
         added.append({**added[0], "id": id, "content": marker})
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
     return path
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Sets a limit of how products are cut, which is then worked out anew."""
+    monkeypatch.setattr(products, "_cut", products._cut.__wrapped__)
+    return lambda name, limit: monkeypatch.setattr(products, name, limit)

@@ -57,6 +57,7 @@ def loss_steps(
 ) -> Generator[Passed, None, Loss]:
     """`loss`, which yields each layer that is done."""
     session.check_writes(model.facts, "the loss")
+    session.check_predicts(model.facts)
     read = prompt.last
     if len(read.tokens) < 2:
         raise UsageError(

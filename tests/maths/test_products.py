@@ -52,8 +52,8 @@ def test_a_product_is_what_float64_says(positions, outputs, made):
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_no_bit_depends_on_how_many_threads_there_are(positions, monkeypatch):
-    monkeypatch.setattr(products, "_WAKING", 0)  # so that even these are shared out
+def test_no_bit_depends_on_how_many_threads_there_are(positions, limits):
+    limits("_WAKING", 0)  # so that even these are shared out
     x, w, b = drawn(positions, 1111)
     _, other, _ = drawn(positions, 300, seed=1)
     results = []

@@ -152,11 +152,11 @@ def test_a_matrix_is_never_there_as_a_whole_for_a_few_tokens(golden_copy, repack
 
 
 @pytest.mark.parametrize("name", ["llama-plain", "llama-bias"])
-def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, monkeypatch, name, spied):
+def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, limits, name, spied):
     folder = golden_copy(name)
     wanted = session.trace(ids=[7, 7, 2], model=str(folder)).logits
     for name_of_limit, limit in {"_VECTORS": 8, "_WAKING": 0}.items():
-        monkeypatch.setattr(products, name_of_limit, limit)
+        limits(name_of_limit, limit)
     cores.use(10)
     model, spy = spied(folder)
     found = session.trace(ids=[7, 7, 2], model=model, layer=0).logits
@@ -226,10 +226,10 @@ def large(kind, matrices=1):
     ("kind", "matrices"), [("F32", 1), ("BF16", 1), ("Q8_0", 1), ("F32", 2), ("BF16", 2)]
 )
 def test_a_large_matrix_is_given_back_while_it_is_multiplied(
-    monkeypatch, kind, matrices, positions, threads
+    monkeypatch, limits, kind, matrices, positions, threads
 ):
     for name, limit in {"_VIEWED": 1 << 14, "MADE": 1 << 14, "_MOST": 0, "_WAKING": 0}.items():
-        monkeypatch.setattr(products, name, limit)
+        limits(name, limit)
     monkeypatch.setattr(module, "_LENT", 1 << 16)
     x = np.random.default_rng(2).standard_normal((positions, INPUTS), np.float32)
     cores.use(threads)
@@ -289,12 +289,12 @@ def test_a_matrix_that_is_held_or_small_is_not(monkeypatch, held, lent):
     [("gpt2-a", "transformer.wte.weight"), ("llama-plain", "model.embed_tokens.weight")],
 )
 def test_a_pass_gives_a_tied_matrix_back_after_its_rows_and_by_parts(
-    golden_copy, monkeypatch, name, matrix
+    golden_copy, monkeypatch, limits, name, matrix
 ):
     folder = golden_copy(name)
     wanted = session.trace(ids=[7, 7, 2], model=str(folder))
     for limit, value in {"_VECTORS": 8, "_VIEWED": 8, "_WAKING": 0}.items():
-        monkeypatch.setattr(products, limit, value)
+        limits(limit, value)
     with forgotten(monkeypatch) as calls:
         embedding = open_safetensors(folder / WEIGHTS)[matrix]
         embedding.release()
