@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attn_cli.errors import ContentError, PromptError, UsageError, plural, shorten, told_where
+from attn_cli.errors import PATH, ContentError, PromptError, UsageError, plural, shorten, told_where
 from attn_cli.files import read_text
 from attn_cli.maths import masks
 from attn_cli.maths.attention import Relation
@@ -310,7 +310,8 @@ def parse_mask(word: str, queries: Sequence[str] = (), keys: Sequence[str] = ())
         return Mask(word=word, kind=name, numbers=tuple(numbers), rows=empty)
     if path == word and not _exists(path):
         known = ", ".join(word.usage for word in MASKS.values())
-        raise UsageError(f"--mask {shorten(word)!r} is no mask and no file", f"known: {known}")
+        said = shorten(word, PATH) if "/" in word else shorten(word)
+        raise UsageError(f"--mask {said!r} is no mask and no file", f"known: {known}")
     return Mask(word=word, kind="file", rows=_mask_rows(Path(path)))
 
 
