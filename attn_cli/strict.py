@@ -45,12 +45,17 @@ def json_object(data: bytes, where: str, limit: Limit) -> dict[str, Any]:
     """The object that JSON holds. Raises ContentError, which names the key of a NaN."""
     if problem := too_many(data, limit):
         raise ContentError(f"{where} {problem}", DAMAGED)
-    text, _ = decode(data, where)
+    looks = looks_like(data[:64])
+    try:
+        text, _ = decode(data, where)
+    except ContentError:
+        if looks:
+            raise ContentError(f"{where} is not strict JSON", f"it looks like {looks}") from None
+        raise
     found: list[str] = []
     try:
         values = json.loads(text, parse_constant=lambda name: found.append(name) or _Constant(name))
     except (ValueError, RecursionError) as error:
-        looks = looks_like(data[:64])
         hint = f"it looks like {looks}" if looks else DAMAGED
         raise ContentError(f"{where} is not strict JSON{_place(error)}", hint) from None
     if found:

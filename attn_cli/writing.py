@@ -248,18 +248,24 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
             wait(handle, to_write=True)
 
 
-def lock(handle: int) -> bool:
-    """Locks an open file or folder for this process alone, as long as it has it open, however it
-    ends; False where nothing can be locked, as on some network file systems.
+def lock(handle: int, path: Path) -> bool:
+    """Locks the open file or folder at `path` for this process alone, as long as it has it open,
+    however it ends; False where nothing can be locked, as on some network file systems.
 
-    Raises BlockingIOError where another process has it.
+    Raises BlockingIOError where another process has it, or had it and took it away.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except PermissionError as error:  # how some systems say it
-        raise BlockingIOError(*error.args) from None
     except BlockingIOError:
         raise
+    except PermissionError as error:  # how some systems say it
+        raise BlockingIOError(*error.args) from None
     except OSError:
         return False
+    try:
+        same = os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise BlockingIOError
     return True

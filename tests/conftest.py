@@ -29,8 +29,10 @@ SMALLEST_VOCABULARY = 37
 # Where it is forbidden to keep bytecode, each process that is started compiles everything anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# A background job of a shell ignores SIGINT, and so would every process that a test starts.
+# A background job of a shell ignores SIGINT, one of nohup SIGHUP, and so would every process that a
+# test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A loaded machine must not fail a test that only asks what the answer is.
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

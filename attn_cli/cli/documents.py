@@ -22,6 +22,7 @@ _LIST, _OBJECT, _VALUE, _TEXT = 80, 248, 56, 2
 _LISTS, _BYTES = 1 << 20, 16
 _VALUES, _SHORT = 1 << 22, 3
 _QUOTES, _QUOTED = 1 << 22, 4  # and of quotation marks: texts and names
+_JUDGED = 1 << 20  # bytes of many lines that are counted together
 _SHARE = 8  # a document takes so many times its bytes at the least
 _OTHER = 1 << 22  # bytes of what does not begin like a document, and of a first line that is none
 _MISFITS = (
@@ -110,6 +111,7 @@ def _otherwise(
     """What lines hold of which the first is no document: one over all of them, or a damaged one
     before others. Raises the problem of the first if neither."""
     last, held, kept = first, bytearray(line or b""), line is not None
+    opened = judged = 0
     for n, text in others:
         if _is_document(text):
             told = zip(count(first), held.split(b"\n") if kept else [None], strict=False)
@@ -120,14 +122,24 @@ def _otherwise(
         kept = kept and text is not None
         held += b"\n" * (n - last) + text if kept else b""
         last = n
-        if len(held) > longest:
+        if len(held) > longest or n - first > _most(_VALUES, held, _SHORT):
             raise problem
+        if len(held) - judged > _JUDGED:
+            opened += held.count(b"[", judged) + held.count(b"{", judged)
+            judged = len(held)
+            if opened > _most(_LISTS, held, _BYTES):
+                raise problem
     if not kept or last == first:
         raise problem
     with told_of(where):
         whole = [_parsed(b"\n" * (first - 1) + bytes(held))]
     del held
     yield 1, whole.pop
+
+
+def _most(few: int, data: bytes | bytearray, share: int) -> int:
+    """So many, or one for so many bytes."""
+    return max(few, len(data) // share)
 
 
 def _is_document(line: bytes | None) -> bool:
@@ -146,11 +158,11 @@ def _parsed(line: bytes | None) -> dict[str, Any]:
     if line is None:
         raise ContentError("it has too many bytes for a document of attn")
     lists, objects, values = (line.count(mark) for mark in (b"[", b"{", b","))
-    if lists + objects > max(_LISTS, len(line) // _BYTES):
+    if lists + objects > _most(_LISTS, line, _BYTES):
         raise ContentError("it has too many lists and objects for a document of attn")
-    if line.count(b'"') > max(_QUOTES, len(line) // _QUOTED):
+    if line.count(b'"') > _most(_QUOTES, line, _QUOTED):
         raise ContentError("it has too many texts for a document of attn")
-    if values > max(_VALUES, len(line) // _SHORT):
+    if values > _most(_VALUES, line, _SHORT):
         raise ContentError("it has too many values for a document of attn")
     needed = lists * _LIST + objects * _OBJECT + values * _VALUE + _TEXT * len(line)
     if needed > machine.available() // 2:

@@ -66,7 +66,8 @@ def deliver(
     kind = chosen_format(command, options)
     form = FORMATS[kind]
     if each and (form.page or (form.arrays and not form.documents)):
-        raise UsageError(f"--each cannot be written as {kind}", "--format ndjson")
+        many = "several documents" if command == "show" else "--each"
+        raise UsageError(f"{many} cannot be written as {kind}", "--format ndjson")
     whole = form.documents and (each or not form.arrays or command != "trace")
     picture = is_picture(kind, options)
     if whole or form.arrays or picture:

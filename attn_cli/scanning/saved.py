@@ -7,6 +7,7 @@ part; now and then `all.part` takes the place of those it knows.
 import contextlib
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,8 @@ from attn_cli.writing import NOTHING_WRITTEN, lock, write_bytes
 _SCHEMA = "attn.scan.parts/1"
 FRESH = "--fresh starts over, or choose another --out"
 TOGETHER = 64  # parts until they are put together
-_ALL = "all.part"
+_ALL, _TOLD, _LOCK = "all.part", "scan.json", "lock"
+_PART = re.compile(r"all\.part|[0-9]{9,}\.part")
 
 
 class Parts:
@@ -43,32 +45,43 @@ class Parts:
             raise ContentError(
                 f"{path} is no folder, and parts are kept there", "choose another --out"
             )
+        made = self._made()
+        new = not os.path.lexists(path / _LOCK)
         with self._refusals():
-            try:
-                path.mkdir(exist_ok=True)
-            except FileNotFoundError:
-                what = f"cannot write beside {path}: there is no folder {path.parent}"
-                raise ContentError(
-                    what, f"make it first: mkdir -p {quote(str(path.parent))}"
-                ) from None
             self._check_kinds()
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
+            try:
+                self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except FileNotFoundError:  # a scan that had the folder has just ended
+                raise self._another() from None
+        with contextlib.ExitStack() as undoing:
+            undoing.callback(os.close, self._lock)
             self._claim()
+            undoing.callback(self._remove_folder, lock=new, folder=made)
             if fresh:
                 self._forget()
             self._check(told)
             data = json.dumps(told, indent=1).encode() + b"\n"
-            write_bytes(path / "scan.json", data)
-        except BaseException:
-            os.close(self._lock)
-            raise
+            write_bytes(path / _TOLD, data)
+            undoing.pop_all()
+
+    def _made(self) -> bool:
+        """Whether the folder was made now: else it was there. Raises ContentError."""
+        with self._refusals():
+            try:
+                self._path.mkdir()
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                parent = self._path.parent
+                what = f"cannot write beside {self._path}: there is no folder {parent}"
+                hint = f"make it first: mkdir -p {quote(str(parent))}"
+                raise ContentError(what, hint) from None
+        return True
 
     def load(self) -> Record:
         """All that is done. Raises ContentError for a part that is another scan's or damaged."""
         found = Record(self._job.digest, self._shape)
-        names = [path for path in sorted(self._path.glob("*.part")) if path.name != _ALL]
-        for path in [*self._path.glob(_ALL), *names]:
+        for path in sorted(self._files, key=lambda path: (path.name != _ALL, path.name)):
             data = files.read_bytes(path)
             try:
                 record = read(data, self._job.digest, self._shape)
@@ -96,9 +109,15 @@ class Parts:
         """Forgets the parts: the result is written."""
         self._forget()
         self._gone = True
+        self._remove_folder()
+
+    def _remove_folder(self, *, lock: bool = True, folder: bool = True) -> None:
+        """Together with the lock, if nothing else is in it."""
         with contextlib.suppress(OSError):
-            os.unlink(self._path / "lock")
-            os.rmdir(self._path)
+            if lock:
+                os.unlink(self._path / _LOCK)
+            if folder:
+                os.rmdir(self._path)
 
     def __enter__(self) -> "Parts":
         return self
@@ -114,18 +133,26 @@ class Parts:
             raise ContentError(problem.message, f"{kept} from there") from None
 
     @property
+    def _files(self) -> list[Path]:
+        """The parts: other names are no scan's."""
+        return [path for path in self._path.glob("*.part") if _PART.fullmatch(path.name)]
+
+    @property
     def _has_parts(self) -> bool:
-        return any(self._path.glob("*.part"))
+        return bool(self._files)
 
     def _claim(self) -> None:
         try:
-            self.alone = lock(self._lock)
+            self.alone = lock(self._lock, self._path / _LOCK)
         except BlockingIOError:
-            raise ContentError(f"another scan is at work in {self._path}", "wait for it") from None
+            raise self._another() from None
+
+    def _another(self) -> ContentError:
+        return ContentError(f"another scan is at work in {self._path}", "wait for it")
 
     def _forget(self) -> None:
         """Removes what a scan has written here, and nothing else."""
-        for path in (*self._path.glob("*.part"), self._path / "scan.json"):
+        for path in (*self._files, self._path / _TOLD):
             self._remove(path)
 
     def _remove(self, path: Path) -> None:
@@ -133,25 +160,33 @@ class Parts:
             os.unlink(path)
 
     def _check_kinds(self) -> None:
-        """Raises ContentError for what no scan leaves here: a link would be written through."""
-        for path in (*self._path.glob("*.part"), self._path / "scan.json", self._path / "lock"):
-            if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        """Raises ContentError for what no scan leaves here: a link would be written through, and
+        a lock holds nothing."""
+        for path in (*self._files, self._path / _TOLD, self._path / _LOCK):
+            if not os.path.lexists(path):
+                continue
+            found = os.lstat(path)
+            if not stat.S_ISREG(found.st_mode):
                 raise ContentError(f"{path} is not a regular file", "remove it")
+            if path.name == _LOCK and found.st_size:
+                raise ContentError(f"{path} is not of a scan", "choose another --out")
 
     def _check(self, told: dict[str, Any]) -> None:
         """Raises ContentError where what is there is of something else."""
-        path = self._path / "scan.json"
-        if not self._has_parts:
-            return
+        path = self._path / _TOLD
         if not path.exists():
-            raise ContentError(f"{self._path} has parts, and not what they are of", FRESH)
+            if self._has_parts:
+                raise ContentError(f"{self._path} has parts, and not what they are of", FRESH)
+            return
         try:
             there = strict.read_json_object(path, strict.INDEX)
             same = there["schema"] == _SCHEMA
         except (ContentError, LookupError):
             same = False
         if not same:
-            raise ContentError(f"{path} is damaged", FRESH)
+            raise ContentError(f"{path} is damaged, or not of a scan", FRESH)
+        if not self._has_parts:
+            return
         for name, what in _OTHERS.items():
             if there.get(name) != told[name]:
                 told_by = {"version": "version", "model_digest": "model"}.get(name, "")

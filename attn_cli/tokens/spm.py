@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from attn_cli.errors import ContentError, shorten
 from attn_cli.files import read_bytes
+from attn_cli.strict import looks_like
 from attn_cli.tokens import classes, guarded, special
 from attn_cli.tokens.library import EXTRA_HINT, IDS_HINT, LibraryTokenizer, load
 
@@ -112,7 +113,10 @@ def _read_file(path: Path) -> _File:
     except ContentError:
         raise
     except Exception:  # the library has no class of its own
-        raise ContentError(f"{path} is not a SentencePiece model", IDS_HINT) from None
+        looks = looks_like(data[:64])
+        hint = f"it looks like {looks}" if looks else IDS_HINT
+        what = f"{path} is not a SentencePiece model{'' if data else ': it is empty'}"
+        raise ContentError(what, hint) from None
     if trainer.get(3, 1) not in (1, 2):
         what = "is of words or characters; attn reads SentencePiece's unigram and BPE models"
         raise ContentError(f"{path} {what}", IDS_HINT)

@@ -62,16 +62,15 @@ def _locked(directory: Path) -> int:
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:  # one that may be written to but not read
         return -1
-    with contextlib.suppress(BlockingIOError, FileNotFoundError):
-        if not lock(handle):
-            os.close(handle)
-            return -1
-        if os.path.samestat(os.fstat(handle), os.stat(directory)):
+    try:
+        if lock(handle, directory):
             return handle
+    except BlockingIOError:
+        os.close(handle)
+        what = f"another training is under way in {directory}"
+        raise ContentError(what, "wait for its end, or choose another --out") from None
     os.close(handle)
-    raise ContentError(
-        f"another training is under way in {directory}", "wait for its end, or choose another --out"
-    )
+    return -1
 
 
 def replace_files(

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from attn_cli import vocabulary
-from attn_cli.errors import ContentError, bounded
+from attn_cli.errors import ContentError
 from attn_cli.maths import masks
 from attn_cli.model.what_if import removed_heads
 from attn_cli.records import Address, Attention, Facts, Prediction, Prompt, Trace
@@ -138,11 +138,9 @@ def _number(value: float | None) -> float:
 
 
 def _frozen(value: Any) -> Any:
-    """The lists of a mapping as tuples, and its names as long as they may be."""
+    """The lists of a mapping as tuples."""
     if isinstance(value, dict):
         return {key: _frozen(inner) for key, inner in value.items()}
-    if isinstance(value, str):
-        return bounded(value)
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
@@ -198,7 +196,7 @@ def _facts(model: Mapping[str, Any], stack: str) -> Facts:
         raise ContentError("its model has sizes that none can have", DAMAGED)
     if model["heads"] % model["kv_heads"]:
         raise ContentError("its model's heads are not divided among its kv_heads", DAMAGED)
-    whole = {n: int(v) if isinstance(v, float) else _frozen(v) for n in MODEL for v in (model[n],)}
+    whole = {n: int(v) if isinstance(v, float) else v for n in MODEL for v in (model[n],)}
     counts = tuple(int(encoder[name]) for name in ("layers", "heads")) if encoder else ()
     whole["context"] = whole["context"] or 0
     attending = model.get("attention_layers")

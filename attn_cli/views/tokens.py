@@ -306,7 +306,7 @@ def pages(found: "Aligned", choice: Choice) -> Page:
     agree = note("tokens.agree", common=found.common, all=every)
     items: Page = [Heading(one.model, _prompt(one)) for one in found.readings]
     items.append(say(
-        "tokens.two", "headline", first=named(first.model), second=visible(second.model),
+        "tokens.two", "headline", first=named(first.model), second=named(second.model),
         characters=_characters(first.characters), tokens=_tokens(first.own),
         others=numbers.count(second.own), agree=agree if every else note("tokens.agree_none"),
     ))  # fmt: skip

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import fcntl
 import gzip
 import io
 import json
@@ -293,6 +294,21 @@ def test_two_scans_into_one_output(attn, tmp_path, lines):
                scanner.shape, fresh=False):  # fmt: skip
         found = attn("scan", lines, "--out", tmp_path / "x.json", "--fresh")
         assert found.code == 1 and "another scan is at work" in found.said
+
+
+def test_a_lock_that_was_taken_away_is_another_scans(attn, monkeypatch, tmp_path):
+    (tmp_path / "lines").write_text("the king\n")
+    real, place = fcntl.flock, tmp_path / "x.json.parts"
+
+    def late(*asked):  # the scan that had it has ended, and a third has begun
+        real(*asked)
+        (place / "lock").unlink()
+        (place / "lock").touch()
+
+    monkeypatch.setattr("fcntl.flock", late)
+    found = attn("scan", tmp_path / "lines", "--out", tmp_path / "x.json")
+    assert found.code == 1 and "another scan is at work" in found.said
+    assert not (tmp_path / "x.json").exists() and (place / "lock").exists()
 
 
 def test_where_nothing_can_be_locked_it_says_so_and_goes_on(attn, monkeypatch, tmp_path):

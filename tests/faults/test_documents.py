@@ -468,5 +468,10 @@ NUMBERS = (
     row("all-hidden", "trace 'the king' --mask padding:2 --json", 0),
     row("digits-9", "trace 'the king' --digits 9", 0),
 )
-ROWS = (*TOKENIZERS, *SHOWN, *CHECKED, *AGAINST, *NUMBERS)
+# Many lines that are no document, of which a second of work is enough.
+LINES = [
+    row(f"show-lines-{name}", "show", 1, given=line * (20_000_000 // len(line)))
+    for name, line in {"objects": b"{\n", "lists": b'{"a":[\n', "numbers": b'{"a":[0\n,0\n'}.items()
+]
+ROWS = (*TOKENIZERS, *SHOWN, *CHECKED, *AGAINST, *NUMBERS, *LINES)
 test_runs = suite(ROWS)

@@ -146,7 +146,18 @@ ROWS = (
       for n in (0, 60)),
     left("part-twice", f"{SCAN} --quiet", 0, leaves=f"r.json {PARTS}/ {PARTS}",
          make=lambda here: shutil.copy(here / PART, here / ALL)),
-    left("part-of-nothing", SCAN, 1, "is no part of a scan", make=file(f"{PARTS}/9.part", "x")),
+    left("part-of-nothing", SCAN, 1, "is no part of a scan",
+         make=file(f"{PARTS}/000000009.part", "x")),
+    *(
+        left(f"name-of-no-part{fresh}", f"{SCAN}{fresh} --quiet", 0,
+             make=file(f"{PARTS}/film.part", "x"),
+             leaves=f"r.json {PART} {PARTS}/scan.json {PARTS}/lock")
+        for fresh in ("", " --fresh")
+    ),
+    row("scan-json-of-someone-else", SCAN, 1, "not of a scan",
+        make=(corpus, file(f"{PARTS}/scan.json", "precious"))),
+    row("lock-of-someone-else", SCAN, 1, "not of a scan",
+        make=(corpus, file(f"{PARTS}/lock", "mine"))),
     left("fresh", f"{SCAN} --fresh --quiet", 0, leaves=f"r.json {PARTS}/ {PARTS}",
          make=flipped(PART, 60)),
     left("others-stay", f"{SCAN} --quiet", 0, make=file(f"{PARTS}/notes.txt", "mine"),
