@@ -181,25 +181,26 @@ def test_an_error_is_told_and_the_prompt_comes_again(pane, width):
     assert said.strip().startswith("attn: no model 'no-such' on this machine\nhint: ")
 
 
+def _interrupted(screen, line, shown):
+    """The exit code of a command that gets Ctrl-C once it has shown a word, and what is left."""
+    screen.start(line)
+    screen.until(lambda seen: shown in seen.rpartition(line)[2])
+    screen.keys("C-c")
+    code, said = screen.end(line)
+    return code, said.replace("^C", "").strip()
+
+
 @pytest.mark.parametrize("width", [20, 80])
 def test_the_line_of_progress_goes_when_a_run_is_interrupted(pane, tmp_path, width):
     (tmp_path / "c.txt").write_text("the greatest thinker in China is\n" * 200_000)
-    screen, line = pane(width, TERM="tmux-256color"), "attn scan c.txt"
-    screen.start(line)
-    screen.until(lambda shown: "part" in shown.rpartition(line)[2])
-    screen.keys("C-c")
-    code, said = screen.end(line)
-    assert (code, said.replace("^C", "").strip()) == (130, "")
+    screen = pane(width, TERM="tmux-256color")
+    assert _interrupted(screen, "attn scan c.txt", "part") == (130, "")
 
 
 @pytest.mark.parametrize("width", [20, 80])
 def test_the_picture_of_a_training_goes_when_it_is_interrupted(pane, tmp_path, width):
     (tmp_path / "c.txt").write_text("the greatest thinker in China is\n" * 20)
     screen, line = pane(width, TERM="tmux-256color"), "attn train c.txt --out m --steps 90000"
-    screen.start(line)
-    screen.until(lambda shown: "floor" in shown.rpartition(line)[2])
-    screen.keys("C-c")
-    code, said = screen.end(line)
-    told = said.replace("^C", "").strip()
+    code, told = _interrupted(screen, line, "floor")
     assert code == 130
     assert re.fullmatch("note: saved after step \\d+; go on with: attn train .* --resume", told)
