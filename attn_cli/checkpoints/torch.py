@@ -29,7 +29,7 @@ _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _BEGINNINGS = (b"\x80", b"c", b"(")
 _LOCAL = struct.Struct("<4s22xHH")
 _U64 = struct.Struct("<Q")
-_UTF8 = 1 << 11
+_STREAMED, _UTF8 = 1 << 3, 1 << 11
 
 
 class _Place(NamedTuple):
@@ -153,8 +153,11 @@ def _begin(data: mmap.mmap, info: zipfile.ZipInfo) -> int:
         place += 4 + int.from_bytes(data[place + 2 : place + 4], "little")
     if place != begin:
         raise Broken(f"a member {shorten(info.filename)!r} whose header is damaged")
-    # Behind the bytes another header begins, or the sizes without one and then that.
-    if not any(data[end + n : end + n + 2] == b"PK" for n in (0, 12, 20)):
+    # Behind the bytes their checksum or the next header begins: where a length above is not true,
+    # it does not.
+    checksum = b"PK\x07\x08" + info.CRC.to_bytes(4, "little")
+    behind = (checksum,) if info.flag_bits & _STREAMED else (b"PK\x01\x02", b"PK\x03\x04")
+    if not data[end : end + 8].startswith(behind):
         raise Broken("a member that runs past the end, or ends before it")
     if magic != b"PK\x03\x04" or begin + info.file_size > len(data):
         raise Broken("a member that runs past the end")

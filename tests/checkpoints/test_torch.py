@@ -530,6 +530,20 @@ def test_a_member_that_is_shorter_than_its_directory_says_is_refused(refused, tm
         open_torch(tmp_path / "m.bin")["a"].read()
 
 
+def test_a_header_of_another_length_is_refused(saved, refused):
+    data = (saved / "zip.bin").read_bytes()
+    with zipfile.ZipFile(saved / "zip.bin") as archive:
+        found = [i for i in archive.infolist() if "/data/" in i.filename and i.file_size]
+    assert len(found) == 12
+    for info in found:
+        for place in (info.header_offset + 26, info.header_offset + 28):  # of the name, the extra
+            for length in range(0, 80, 4):
+                if length != int.from_bytes(data[place : place + 2], "little"):
+                    changed = bytearray(data)
+                    struct.pack_into("<H", changed, place, length)
+                    refused(bytes(changed), "member")
+
+
 def test_one_packed_storage_is_kept_unpacked_and_none_is_released(tmp_path, monkeypatch):
     unpacked, original = [], module._unpack
     monkeypatch.setattr(module, "_unpack", lambda *a: unpacked.append(a[1]) or original(*a))
