@@ -238,5 +238,6 @@ def chatml_folder(golden_copy: Callable[..., Path]) -> Path:
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     """Sets a limit of how products are cut, which is then worked out anew."""
-    monkeypatch.setattr(products, "_cut", products._cut.__wrapped__)
+    for remembered in ("_cut", "_unturned"):
+        monkeypatch.setattr(products, remembered, getattr(products, remembered).__wrapped__)
     return lambda name, limit: monkeypatch.setattr(products, name, limit)

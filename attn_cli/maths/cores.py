@@ -1,8 +1,8 @@
 """Work in blocks, spread over the processor's cores.
 
-A block's size never depends on how many cores there are, and BLAS has one thread while blocks run,
-so that every digit is the same on one core and on sixteen. Imports only the standard library, so
-that it can be asked before numpy is imported.
+Blocks are cut where it changes no digit, and BLAS has one thread while they run: every digit is the
+same on one core and on sixteen. Imports only the standard library, so that it can be asked before
+numpy is imported.
 """
 
 import os
@@ -21,6 +21,8 @@ T = TypeVar("T")
 _LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 # BLAS's own threads are read from these when it is loaded.
 _OF_BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# The processors whose kernels in OpenBLAS take small matrices as they are.
+_WITH_SMALL = ("SkylakeX", "Cooperlake", "SapphireRapids")
 _chosen = 0
 _here = threading.local()
 
@@ -262,3 +264,12 @@ def _libraries() -> list[Any]:
 
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     return [library for library in found if library.num_threads > 1]
+
+
+@cache
+def multiplies_as_it_is() -> bool:
+    """Whether BLAS has kernels that multiply small matrices without rearranging them."""
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(internal_api="openblas").lib_controllers
+    return any(library.architecture in _WITH_SMALL for library in found)

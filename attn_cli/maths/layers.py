@@ -19,10 +19,11 @@ _PART = 1 << 17  # numbers whose norm is worth a thread, which waits for others 
 def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) -> np.ndarray:
     """What `work` makes of x, of the same shape, some positions (the last axis but one) at a time.
 
-    `work` fills its second argument with what it makes of the first.
+    `work` fills its second argument with what it makes of the first. Some positions of an array
+    that is stored by columns are many short pieces: it is done as a whole.
     """
     out = np.empty_like(x_PM)
-    if x_PM.ndim < 2 or x_PM.size <= _PART:
+    if x_PM.ndim < 2 or x_PM.size <= _PART or x_PM.strides[-1] > x_PM.strides[-2]:
         work(x_PM, out)
         return out
     positions = x_PM.shape[-2]

@@ -128,7 +128,9 @@ def rotate(
         out[..., :width] += other
         out[..., width:] = x[..., width:]
 
-    blocks = [slice(at, at + _BLOCK) for at in range(0, len(cos_PR), _BLOCK)]
+    # Some positions of what is stored by columns are many short pieces.
+    block = max(1, len(cos_PR)) if by_columns else _BLOCK
+    blocks = [slice(at, at + block) for at in range(0, len(cos_PR), block)]
     parts = [(which, rows) for rows in blocks for which in range(len(vectors))]
     if len(blocks) > 1:
         cores.each(work, parts)

@@ -20,19 +20,25 @@ Activation = Callable[[np.ndarray], np.ndarray]
 # What a gated network makes of gate(x) and up(x), written to the first; both may be overwritten.
 Gate = Callable[[np.ndarray, np.ndarray], object]
 NOTHING = np.zeros(0, np.float32)
-# Positions so few are multiplied one by one: BLAS rearranges a whole matrix before it multiplies it
-# with several vectors, which costs more than to read it from the cache again.
+# BLAS rearranges a whole matrix before it multiplies it with several vectors, which with so few
+# costs more than to read a part of it from the cache for each: they are multiplied one by one.
 _FEW = 8
-_VECTORS = 64  # rows of a matrix that stay in the innermost cache for the next position
+# With its kernels for AVX-512, OpenBLAS multiplies as it is what takes no more multiplications than
+# so many (sgemm_small_kernel_permit_skylakex.c): so many rows of a matrix at a time with a few
+# vectors, or, where those stand in columns, with up to so many.
+_UNTURNED, _ROWS, _ROWS_OF_COLUMNS, _COLUMNS = 1_000_000, (24, 12, 6), (24, 12), 32
+_VECTORS = 48  # rows of a matrix that stay in the innermost cache for the next position
 POSITIONS = 256  # that share a part of a matrix
 _WAKING = 1e6  # numbers that could be read while another thread is woken
 # Numbers that are made at a time: so many that threads seldom wait for each other between the steps
 # of making them, and not so many that a matrix is shared out unevenly.
 MADE = 1 << 19
 _VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
-# Of more positions a part is a quarter of the outputs, but no more multiplications than so many,
-# and no narrower than pays for rearranging the vectors anew.
-_MOST, _NARROWEST, _STEP = 120_000_000, 144, 48
+# Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
+# same digits wherever it is cut between two; not so what is so small that another kernel takes it.
+_STEP, _LEAST = 48, 4_000_000
+_NARROWEST = 144  # outputs that pay for rearranging the vectors anew
+_TOGETHER = 480  # positions of many in a part: what comes after a product finds them in a cache
 
 
 class Map(NamedTuple):
@@ -172,18 +178,29 @@ def gated_feed_forwards(
 
     The parts of all of them are one work, so that small networks keep every core busy.
     """
-    inner = [_empty(len(x), gate.outputs, x.dtype) for x, gate, _, _ in networks]
+    if all(len(x) <= _FEW for x, *_ in networks):  # too few numbers to gate them on two threads
+        both = _each_through([(x, of) for x, gate, up, _ in networks for of in (gate, up)])
+        inner = both[::2]
+        for gate_PN, up_PN in zip(inner, both[1::2], strict=True):
+            gating(gate_PN, up_PN)
+    else:
+        inner = _gated([network[:3] for network in networks], gating)
+    return _each_through([(x, down) for x, (*_, down) in zip(inner, networks, strict=True)])
+
+
+def _gated(networks: Sequence[tuple[np.ndarray, Map, Map]], gating: Gate) -> tuple[np.ndarray, ...]:
+    inner = tuple(_empty(len(x), gate.outputs, x.dtype) for x, gate, _ in networks)
 
     def work(tile: _Tile) -> None:
-        x_PM, gate, up, _ = networks[tile.job]
+        x_PM, gate, up = networks[tile.job]
         x, part = x_PM[tile.positions], inner[tile.job][tile.positions, tile.outputs]
         _multiply(x, gate, tile.outputs, part)
         other = room_like(part, "gated")
         _multiply(x, up, tile.outputs, other)
         gating(part, other)
 
-    cores.each(work, _tiles([(x, gate) for x, gate, _, _ in networks], alike=2))
-    return _each_through([(x, down) for x, (*_, down) in zip(inner, networks, strict=True)])
+    cores.each(work, _tiles([(x, gate) for x, gate, _ in networks], alike=2))
+    return inner
 
 
 def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarray:
@@ -241,11 +258,7 @@ def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: n
 
 
 def _tiles(pairs: Sequence[tuple[np.ndarray, Map]], alike: int = 1) -> list[_Tile]:
-    """Products cut into parts that are worth a thread, each part of so many products `alike`.
-
-    Of a few positions, each output is a product by itself, whatever part it is in, so that the
-    parts may follow from the count of threads; of more, sizes follow from the shape alone.
-    """
+    """Products cut into parts that are worth a thread, each part of so many products `alike`."""
     return [
         _Tile(job, positions, outputs)
         for job, (x_PM, of) in enumerate(pairs)
@@ -259,30 +272,41 @@ def _tiles(pairs: Sequence[tuple[np.ndarray, Map]], alike: int = 1) -> list[_Til
 def _cut(
     positions: int, inputs: int, outputs: int, alike: int, threads: int, made: bool, released: bool
 ) -> list[tuple[slice, slice]]:
-    """The parts of one product: see `_tiles`."""
+    """The parts of one product: positions and outputs.
+
+    One axis is shared out among the threads, which changes no digit: outputs, of a few positions or
+    by columns; else positions. How the other one is cut follows from the shape alone.
+    """
+    asked, shared = _asked(inputs), outputs // threads
     if positions <= _FEW:
-        rows = max(positions, 1)
         width = _width(positions, inputs, outputs, alike, threads, made, released)
-    else:
-        rows, width = POSITIONS, _share(positions, inputs, outputs)
-    return [
-        (slice(at, at + rows), slice(start, min(start + width, outputs)))
-        for at in range(0, positions, rows)
-        for start in range(0, outputs, width)
-    ]
+        some = [slice(at, min(at + width, outputs)) for at in range(0, outputs, width)]
+        return [(slice(0, positions), part) for part in some]
+    if _by_columns(positions):
+        shared = max(shared, _LEAST // (positions * max(1, inputs)))
+        some = _blocks(outputs, min(shared, asked) if made or released else shared)
+        return [(slice(0, positions), part) for part in some]
+    some = _blocks(outputs, asked)
+    least = _LEAST // max(1, min(part.stop - part.start for part in some) * inputs)
+    rows = _blocks(positions, max(min(positions // threads, _TOGETHER), _NARROWEST, least))
+    return [(block, part) for block in rows for part in some]
 
 
-def _share(positions: int, inputs: int, outputs: int) -> int:
-    """How many outputs of more positions one thread does at a time."""
-    most = _MOST // (min(POSITIONS, positions) * max(1, inputs))
-    quarter = min(outputs // 4, most)
-    return max(_NARROWEST, quarter - quarter % _STEP)
+def _blocks(count: int, size: int) -> list[slice]:
+    """So many in blocks of this size, of which the last has between half and one and a half."""
+    size = max(_STEP, size - size % _STEP)
+    starts = [at for at in range(0, count, size) if not at or count - at >= size // 2]
+    return [slice(*ends) for ends in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def _asked(inputs: int) -> int:
+    """How many rows of a matrix are made, or viewed, at a time for more than a few positions."""
+    return max(_NARROWEST, MADE // max(1, inputs))
 
 
 def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
     """How many numbers of a matrix a thread asks for at a time, at most."""
-    few = positions <= _FEW
-    most = _VIEWED if few else _share(positions, inputs, outputs) * inputs
+    most = _VIEWED if positions <= _FEW else _asked(inputs) * inputs * 3 // 2
     return min(outputs * inputs, most)
 
 
@@ -304,16 +328,40 @@ def _width(
 
 def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:
     w_NM = of.rows(outputs)
-    if out_PN.strides[0] < out_PN.strides[1]:
-        np.matmul(w_NM, x_PM.T, out=out_PN.T)
-    elif len(x_PM) > _FEW:
-        np.matmul(x_PM, w_NM.T, out=out_PN)
-    else:
+    if rows := _unturned(*x_PM.shape):
+        _in_blocks(x_PM, w_NM, out_PN, rows)
+    elif len(x_PM) <= _FEW:
         _one_by_one(x_PM, w_NM, out_PN)
+    elif out_PN.strides[0] < out_PN.strides[1]:
+        np.matmul(w_NM, x_PM.T, out=out_PN.T)
+    else:
+        np.matmul(x_PM, w_NM.T, out=out_PN)
     if of.release:
         of.release(outputs)
     if of.bias.size:
         out_PN += of.bias[outputs]
+
+
+@lru_cache
+def _unturned(positions: int, inputs: int) -> int:
+    """How many rows of a matrix BLAS multiplies without rearranging them; 0: it always does."""
+    if not 1 < positions <= _COLUMNS or not cores.multiplies_as_it_is():
+        return 0
+    fitting = _UNTURNED // (positions * max(1, inputs))
+    choices = _ROWS if positions <= _FEW else _ROWS_OF_COLUMNS
+    return next((rows for rows in choices if rows <= fitting), 0)
+
+
+def _in_blocks(x_PM: np.ndarray, w_NM: np.ndarray, out_PN: np.ndarray, rows: int) -> None:
+    """So many rows of W at a time."""
+    whole = len(w_NM) - len(w_NM) % rows
+    w_BNM = w_NM[:whole].reshape(-1, rows, w_NM.shape[1])
+    out_BPN = out_PN[:, :whole].reshape(len(x_PM), -1, rows).swapaxes(0, 1)
+    for w, out in ((w_BNM, out_BPN), (w_NM[whole:], out_PN[:, whole:])):
+        if _by_columns(len(x_PM)):
+            np.matmul(w, x_PM.T, out=out.swapaxes(-1, -2))
+        else:
+            np.matmul(x_PM, w.swapaxes(-1, -2), out=out)
 
 
 def _one_by_one(x_PM: np.ndarray, w_NM: np.ndarray, out_PN: np.ndarray) -> None:

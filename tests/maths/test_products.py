@@ -42,8 +42,10 @@ def of_rows(w_NM, b_N=products.NOTHING, *, made=False):
 
 @pytest.mark.parametrize("outputs", OUTPUTS)
 @pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("as_it_is", [False, True])
 @pytest.mark.parametrize("made", [False, True])
-def test_a_product_is_what_float64_says(positions, outputs, made):
+def test_a_product_is_what_float64_says(positions, outputs, made, as_it_is, limits, monkeypatch):
+    monkeypatch.setattr(cores, "multiplies_as_it_is", lambda: as_it_is)
     x, w, b = drawn(positions, outputs)
     (found,) = products.through(x, of_rows(w, b, made=made), activation=np.tanh)
     wanted = np.tanh(x.astype(np.float64) @ w.T.astype(np.float64) + b)
@@ -52,19 +54,35 @@ def test_a_product_is_what_float64_says(positions, outputs, made):
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_no_bit_depends_on_how_many_threads_there_are(positions, limits):
+@pytest.mark.parametrize(("outputs", "inputs"), [(1111, 70), (300, 8), (200, 1100)])
+def test_no_bit_depends_on_how_many_threads_there_are(positions, outputs, inputs, limits):
     limits("_WAKING", 0)  # so that even these are shared out
-    x, w, b = drawn(positions, 1111)
-    _, other, _ = drawn(positions, 300, seed=1)
+    x, w, b = drawn(positions, outputs, inputs)
     results = []
-    for count in (1, 2, 3, 7):
+    for count in (1, 2, 3, 7, 16):
         cores.use(count)
-        results.append(products.through(x, of_rows(w, b), of_rows(other, made=True)))
-    for found in results[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(found, results[0], strict=True))
+        results.append(products.through(x, of_rows(w, b), of_rows(w, b, made=True)))
+    for found in results:
+        assert all(np.array_equal(same, results[0][0]) for same in found)
 
 
-def test_of_a_few_positions_none_depends_on_the_others():
+def test_products_are_shared_out_among_the_threads():
+    for positions in (3, 40, 300, 2000):
+        x, w, _ = drawn(positions, 3000, inputs=600)
+        for count in (1, 2, 3, 16):
+            cores.use(count)
+            tiles = products._tiles([(x, of_rows(w))])
+            sizes = [
+                (tile.positions.stop - tile.positions.start)
+                * (tile.outputs.stop - tile.outputs.start)
+                for tile in tiles
+            ]
+            assert sum(sizes) == positions * 3000
+            assert max(sizes) <= max(1.6 / count, 0.2) * positions * 3000
+
+
+def test_multiplied_one_by_one_no_position_depends_on_the_others(limits, monkeypatch):
+    monkeypatch.setattr(cores, "multiplies_as_it_is", lambda: False)
     x, w, b = drawn(8, 1111)
     (together,) = products.through(x, of_rows(w, b))
     for position in range(8):
@@ -106,7 +124,7 @@ def test_parts_and_the_whole_of_a_matrix(made):
     assert np.array_equal(part.matrix, w[110:130].T) and part.made == made
 
 
-@pytest.mark.parametrize("positions", [1, 8, 9, 300])
+@pytest.mark.parametrize("positions", [1, 8, 9, 300, 900])
 def test_what_is_made_is_never_there_as_a_whole(positions):
     """So many rows at a time that they stay in a cache, for however few positions."""
     x, w, _ = drawn(positions, 3000, inputs=1000)
@@ -118,8 +136,7 @@ def test_what_is_made_is_never_there_as_a_whole(positions):
 
     products.through(x, Map(len(w), rows, made=True))
     assert max(asked) * 1000 <= 900 * 1000
-    blocks = -(-positions // 256)
-    assert sum(asked) == blocks * 3000
+    assert sum(asked) == (2 if positions > 512 else 1) * 3000
 
 
 @pytest.mark.parametrize("positions", [1, 8, 9, 300])
@@ -143,7 +160,7 @@ def test_rows_that_have_been_used_are_given_back(positions):
     first, second = (products.through(x, half)[0] for half in of.halves)
     cores.use(0)
     assert most <= 1088 and not there.any()
-    assert sorted(given) == sorted(2 * -(-positions // 256) * [*range(3000)])
+    assert sorted(given) == sorted(2 * [*range(3000)])
     assert row_error(np.concatenate([first, second], axis=-1), whole) <= 1e-6
 
 

@@ -228,8 +228,10 @@ def large(kind, matrices=1):
 def test_a_large_matrix_is_given_back_while_it_is_multiplied(
     monkeypatch, limits, kind, matrices, positions, threads
 ):
-    for name, limit in {"_VIEWED": 1 << 14, "MADE": 1 << 14, "_MOST": 0, "_WAKING": 0}.items():
-        limits(name, limit)
+    for name in ("_VIEWED", "MADE"):
+        limits(name, 1 << 14)
+    for name in ("_NARROWEST", "_LEAST", "_WAKING"):
+        limits(name, 0)
     monkeypatch.setattr(module, "_LENT", 1 << 16)
     x = np.random.default_rng(2).standard_normal((positions, INPUTS), np.float32)
     cores.use(threads)
