@@ -328,7 +328,7 @@ def _width(
 
 def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:
     w_NM = of.rows(outputs)
-    if rows := _unturned(*x_PM.shape):
+    if rows := _unturned(*x_PM.shape, of.outputs):
         _in_blocks(x_PM, w_NM, out_PN, rows)
     elif len(x_PM) <= _FEW:
         _one_by_one(x_PM, w_NM, out_PN)
@@ -343,11 +343,14 @@ def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> 
 
 
 @lru_cache
-def _unturned(positions: int, inputs: int) -> int:
-    """How many rows of a matrix BLAS multiplies without rearranging them; 0: it always does."""
-    if not 1 < positions <= _COLUMNS or not cores.multiplies_as_it_is():
+def _unturned(positions: int, inputs: int, outputs: int) -> int:
+    """How many rows of a matrix BLAS multiplies without rearranging them; 0: it always does, or
+    never for one of so few outputs."""
+    of_row = positions * max(1, inputs)
+    large = 1 < positions <= _COLUMNS and of_row * outputs > _UNTURNED
+    if not large or not cores.multiplies_as_it_is():
         return 0
-    fitting = _UNTURNED // (positions * max(1, inputs))
+    fitting = _UNTURNED // of_row
     choices = _ROWS if positions <= _FEW else _ROWS_OF_COLUMNS
     return next((rows for rows in choices if rows <= fitting), 0)
 

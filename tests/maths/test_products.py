@@ -46,6 +46,7 @@ def of_rows(w_NM, b_N=products.NOTHING, *, made=False):
 @pytest.mark.parametrize("made", [False, True])
 def test_a_product_is_what_float64_says(positions, outputs, made, as_it_is, limits, monkeypatch):
     monkeypatch.setattr(cores, "multiplies_as_it_is", lambda: as_it_is)
+    limits("_UNTURNED", 20_000)
     x, w, b = drawn(positions, outputs)
     (found,) = products.through(x, of_rows(w, b, made=made), activation=np.tanh)
     wanted = np.tanh(x.astype(np.float64) @ w.T.astype(np.float64) + b)
