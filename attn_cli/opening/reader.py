@@ -18,7 +18,8 @@ def load_reader(name: str, **options: Any) -> tuple[Model, tuple[Note, ...]]:
     """What `load` opens; else a model of no layers with the tokenizer that stands there, and a note
     of what the rest lacks.
 
-    Raises NoModelError, UsageError, and ContentError where there is no tokenizer either.
+    Raises NoModelError, UsageError, and ContentError: about a tokenizer that does not open, or
+    about the model where there is none.
     """
     try:
         return load(name, **options), ()
@@ -44,14 +45,11 @@ def load_reader(name: str, **options: Any) -> tuple[Model, tuple[Note, ...]]:
 
 
 def _tokenizer(place: places.Place) -> Tokenizer | None:
-    """The tokenizer of a folder or of a GGUF file, None where that has none that opens."""
-    try:
-        if place.path.is_dir():
-            found = tokenizer_of(place.path)
-        else:
-            from attn_cli.tokens import gguf
+    """The tokenizer of a folder or of a GGUF file, None without one. Raises ContentError."""
+    if place.path.is_dir():
+        found = tokenizer_of(place.path)
+    else:
+        from attn_cli.tokens import gguf
 
-            found = gguf.from_metadata(Gguf(place.path).metadata, str(place.path))
-    except ContentError:
-        return None
+        found = gguf.from_metadata(Gguf(place.path).metadata, str(place.path))
     return None if isinstance(found, Absent) else found

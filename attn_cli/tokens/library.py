@@ -4,6 +4,7 @@ The package is in the extra `models`, and is imported where it is needed.
 """
 
 import base64
+import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 from attn_cli.errors import ContentError, shorten, size
 from attn_cli.files import read_bytes
 from attn_cli.strict import Limit, json_object, too_many
-from attn_cli.tokens import guarded, origins
+from attn_cli.tokens import guarded, origins, refused
 from attn_cli.tokens.token import MASKS, Token, no_pairs
 
 EXTRA_HINT = 'pip install "attn-cli[models]"'
@@ -301,23 +302,28 @@ def parse(path: Path) -> tuple[Any, bytes]:
     Raises ContentError that names the file when it won't do.
     """
     library = load()
-    contents = read_bytes(Path(path), limit=_LARGEST_FILE)
+    contents = read_bytes(Path(path), limit=_LARGEST_FILE).removeprefix(codecs.BOM_UTF8)
     counted = _COSTS if len(contents) > _SMALL else {}
     memory = sum(cost * contents.count(mark) for mark, cost in counted.items())
     if memory > _MOST:
         what = f"{path} has more values than a tokenizer's file can have"
         raise ContentError(f"{what}: reading it would take {size(memory)}", IDS_HINT)
+    ends = _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents))
     try:
-        if _HIDDEN.search(contents) or (_FATAL.search(contents) and _MERGES.search(contents)):
+        if ends:
             raise ValueError
         with guarded.quiet():
             found = library.Tokenizer.from_buffer(contents)
             _check_post_processor(found.post_processor)
     except (ValueError, guarded.Panicked) as error:
+        what = ""
         if not too_many(contents, _CHECKED):
-            json_object(contents, str(path), _CHECKED)
+            what = refused.what(library, json_object(contents, str(path), _CHECKED))
+        if ends and not what:
+            what = "its model has merges and a continuing_subword_prefix"
         hint = f"the package tokenizers {library.__version__} does not know its contents"
-        raise ContentError(f"{path} is not a tokenizer.json that can be read", hint) from error
+        said = f"{path} is not a tokenizer.json that can be read{what and ': '}{what}"
+        raise ContentError(said, hint) from error
     if chance := getattr(found.model, "dropout", None):
         what = f"{path} leaves out merges by chance (dropout {chance:g})"
         raise ContentError(f"{what}: no two readings need agree", IDS_HINT)

@@ -44,6 +44,22 @@ def vocabulary(change):
     return lambda t: {**t, "model": {**t["model"], "vocab": change(t["model"]["vocab"])}}
 
 
+def split(pattern):
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def marked(here):
+    path = here / TOKENIZER
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+BROKEN = file(TOKENIZER, b"{")
+TEMPLATE = {
+    "type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "[X]", "type_id": 0}}],
+    "pair": [],
+    "special_tokens": {},
+}
 RAW = {
     "empty": b"",
     "brace": b"{",
@@ -66,28 +82,41 @@ TOKENIZERS = (
         if name != "nothing"
     ),
     *(token(f"tokenizer-cut-{n}", 1, make=cut(TOKENIZER, n)) for n in (1, 100, 5000, -100)),
-    tokenizer("model-null", lambda t: {**t, "model": None}),
-    tokenizer("model-list", lambda t: {**t, "model": []}),
-    tokenizer("model-unknown", model(type="Newest")),
+    tokenizer("model-null", lambda t: {**t, "model": None}, "its model is missing"),
+    tokenizer("model-list", lambda t: {**t, "model": []}, "its model is not"),
+    tokenizer("model-unknown", model(type="Newest"), "'Newest'"),
     tokenizer("model-type-long", model(type="x" * 10**6)),
-    tokenizer("vocabulary-null", model(vocab=None)),
-    tokenizer("vocabulary-list", model(vocab=["a"])),
+    tokenizer("vocabulary-null", model(vocab=None), "vocab"),
+    tokenizer("vocabulary-list", model(vocab=["a"]), "vocab"),
+    tokenizer(
+        "prefix-number", model(continuing_subword_prefix=5), "continuing_subword_prefix", "5"
+    ),
+    tokenizer("merges-none", model(type="BPE", merges=5), "merges"),
+    tokenizer("merges-unknown", model(type="BPE", merges=["the zzz"]), "merge 0", "'zzz'"),
+    tokenizer("merges-three", model(type="BPE", merges=["a b c"]), "merge 0"),
+    tokenizer("pieces-text", model(type="Unigram", vocab=["a"], unk_id=0), "entry 0"),
+    tokenizer("pieces-unknown", model(type="Unigram", vocab=[["a", 0]], unk_id=7), "unk_id is 7"),
     tokenizer("vocabulary-empty", model(vocab={})),
-    tokenizer("id-text", vocabulary(lambda v: {k: str(i) for k, i in v.items()})),
-    tokenizer("id-float", vocabulary(lambda v: {k: i + 0.5 for k, i in v.items()})),
-    tokenizer("id-negative", vocabulary(lambda v: {k: -i for k, i in v.items()})),
-    tokenizer("id-2^70", vocabulary(lambda v: {k: i + 2**70 for k, i in v.items()})),
+    tokenizer("id-text", vocabulary(lambda v: {k: str(i) for k, i in v.items()}), " the id "),
+    tokenizer("id-float", vocabulary(lambda v: {k: i + 0.5 for k, i in v.items()}), " the id "),
+    tokenizer("id-negative", vocabulary(lambda v: {k: -i for k, i in v.items()}), " the id "),
+    tokenizer("id-2^70", vocabulary(lambda v: {k: i + 2**70 for k, i in v.items()}), " the id "),
     tokenizer("id-beyond-the-rows", vocabulary(lambda v: {k: i + 5000 for k, i in v.items()})),
     tokenizer("added-null", lambda t: {**t, "added_tokens": None}, code=(0, 1)),
-    tokenizer("added-number", lambda t: {**t, "added_tokens": [5]}),
+    tokenizer("added-number", lambda t: {**t, "added_tokens": [5]}, "added_tokens"),
     tokenizer(
         "added-beyond",
         lambda t: {**t, "added_tokens": [{**a, "id": 10**9} for a in t["added_tokens"]]},
         code=(0, 1),
     ),
-    tokenizer("pre-unknown", lambda t: {**t, "pre_tokenizer": {"type": "Newest"}}),
-    tokenizer("normalizer-text", lambda t: {**t, "normalizer": "x"}),
-    tokenizer("post-unknown", lambda t: {**t, "post_processor": {"type": "Newest"}}),
+    *(
+        tokenizer(f"{part}-unknown", lambda t, p=part: {**t, p: {"type": "Newest"}}, part, "Newest")
+        for part in ("normalizer", "pre_tokenizer", "post_processor")
+    ),
+    tokenizer("normalizer-text", lambda t: {**t, "normalizer": "x"}, "its normalizer"),
+    tokenizer("pattern", lambda t: {**t, "pre_tokenizer": split("(")}, "pre_tokenizer", "'('"),
+    tokenizer("template", lambda t: {**t, "post_processor": TEMPLATE}, "post_processor", "'[X]'"),
+    token("tokenizer-bom-whole", 0, make=marked),
     tokenizer("decoder-unknown", lambda t: {**t, "decoder": {"type": "\x1b[31m"}}, code=(0, 1)),
     token("tokenizer-missing", 1, make=gone(TOKENIZER)),
     token("tokenizer-folder", 1, make=(gone(TOKENIZER), folder(TOKENIZER))),
@@ -102,7 +131,14 @@ TOKENIZERS = (
             "words": edited(TOKENIZER, model(vocab={})),
         }.items()
     ),
-    row("tokens-of-a-broken-one", "tokens the -m m", 1, make=(tiny(), file(TOKENIZER, b"{"))),
+    *(
+        row(f"tokens-of-a-broken-one{name}", "tokens the -m m", 1, TOKENIZER, make=(*make, BROKEN))
+        for name, make in {
+            "": (tiny(),),
+            "-without-weights": (tiny(), gone("m/model.safetensors")),
+            "-alone": (tiny(), gone("m/model.safetensors"), gone("m/config.json")),
+        }.items()
+    ),
     *(
         row(
             f"sentencepiece-{name}",
