@@ -248,8 +248,12 @@ def _model(*, facts: Facts, make: Callable[[], Tokenizer], where: str, **parts: 
 
 def _random_model(name: str) -> Model:
     numbers = {key: default for key, (default, _, _) in _RANDOM.items()}
+    given: set[str] = set()
     for part in filter(None, name.partition(":")[2].split(",")):
         key, _, value = part.partition("=")
+        if key in given:
+            raise UsageError(f"--model random: {key} is given twice", "give it once")
+        given.add(key)
         if key not in numbers:
             raise UsageError(
                 f"--model random: the key {shorten(key)!r} is unknown",

@@ -133,11 +133,13 @@ def part_of(number: int, pieces: Sequence[Piece], read: int) -> Part:
 
 
 def corpus(names: Sequence[str], *, documents: bool = False) -> Corpus:
-    """The files that are named, by themselves, by a pattern or by their folder.
+    """The files that are named, by themselves, by a pattern or by their folder; each counts once,
+    by whichever names it is reached.
 
     Raises ContentError for what is not there or cannot be read, UsageError for standard input.
     """
-    found = sorted({path for name in names for path in _files_of(name)})
+    paths = {path for name in names for path in _files_of(name)}
+    found = sorted({os.path.realpath(path): path for path in sorted(paths, reverse=True)}.values())
     sizes = [files.size_of(Path(name)) for name in found]
     return Corpus(tuple(found), sum(sizes), documents)
 

@@ -185,6 +185,7 @@ MODELS = [
 ]
 TWICE = {
     "two-masks": "trace the --mask none --mask causal",
+    "random-layers": "trace the -m random:layers=2,layers=3",
     "json-and-format": "trace the --json --format csv",
     "preset-and-model": "cost --preset gpt2 -m tiny",
     "npz-each": "trace --each line --format npz",

@@ -106,6 +106,15 @@ def test_what_is_not_there_is_refused(tmp_path, name, said):
         corpus([str(tmp_path / name)])
 
 
+def test_a_file_of_several_names_counts_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("the king\n")
+    (tmp_path / "b.txt").symlink_to("a.txt")
+    (tmp_path / "c.txt").write_text("the king\n")
+    names = ("a.txt", "./a.txt", tmp_path / "a.txt", "b.txt", ".", "*.txt")
+    assert len(texts(*names)) == 2 and len(corpus(["a.txt", "./c.txt"]).files) == 2
+
+
 def test_standard_input_cannot_be_read_twice():
     with pytest.raises(UsageError, match="not from standard input"):
         corpus(["-"])
