@@ -5,6 +5,7 @@ file is parsed. Imports only the standard library.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from attn_cli.errors import ContentError, shorten
 from attn_cli.files import decode, read_bytes
 
 DAMAGED = "the file may be damaged"
+# How a pickle begins: with its protocol, with a name that it asks for, or an empty table of text.
+_PICKLE = re.compile(rb"\x80[\x02-\x05]|c[\w.]+\n[\w.]+\n|\([dl]p0\n")
 
 
 class Limit(NamedTuple):
@@ -105,10 +108,14 @@ def looks_like(start: bytes) -> str:
         return "a Git LFS pointer, not the file itself: run `git lfs pull`"
     if start[8:10] == b'{"':
         return "a safetensors file"
-    if start.lstrip()[:1] == b"<":
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<":
         return "an HTML page, perhaps a failed download"
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+    if start.startswith(b"PK\x03\x04") and b".npy" in start:
+        return "an archive of NumPy arrays"
+    if start.startswith(b"PK\x03\x04") or _PICKLE.match(start):
         return "a PyTorch pickle"
+    if start.startswith(b"\x1f\x8b"):
+        return "a gzip file: unpack it first"
     if start.startswith((b"lmgg", b"fmgg", b"tjgg")):
         return "a GGML file, the format before GGUF: convert the model again"
     return "a GGUF file" if start.startswith(b"GGUF") else ""

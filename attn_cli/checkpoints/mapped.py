@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attn_cli.errors import ContentError
 from attn_cli.files import reason, remember
+from attn_cli.strict import looks_like
 
 
 def map_file(path: Path, kind: str, least: int) -> mmap.mmap:
@@ -16,7 +17,9 @@ def map_file(path: Path, kind: str, least: int) -> mmap.mmap:
             raise ContentError(f"{path} is not a regular file")
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < least:
-                raise ContentError(f"{path} is too short for a {kind} file")
+                looks = looks_like(file.read(least))
+                hint = f"it looks like {looks}" if looks else ""
+                raise ContentError(f"{path} is too short for a {kind} file", hint)
             remember(path)
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:

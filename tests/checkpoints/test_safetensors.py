@@ -394,7 +394,11 @@ LFS = (
         (b"<!DOCTYPE html>\n<html><body>404</body></html>", "HTML page"),
         (b"\n  <html><head></head></html>", "HTML page"),
         (b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl", "PyTorch pickle"),
-        *[(pickle.dumps({"weight": [1.0] * 99}, p), "PyTorch pickle") for p in (2, 3, 4, 5)],
+        *[(pickle.dumps({"weight": [1.0] * 99}, p), "PyTorch pickle") for p in (0, 2, 3, 4, 5)],
+        (b"cos\nsystem\n(S'true'\ntR.", "PyTorch pickle"),
+        (b"\xef\xbb\xbf<html>", "HTML page"),
+        (b"PK\x03\x04\x14" + bytes(25) + b"weight.npy", "NumPy arrays"),
+        (b"\x1f\x8b\x08\x08" + bytes(range(1, 9)), "gzip"),
         (b"GGUF" + struct.pack("<IQQ", 3, 123, 7), "GGUF file"),
     ],
 )
@@ -407,6 +411,7 @@ def test_another_kind_of_file_is_named_for_what_it_is(opened, data, kind):
 def test_a_short_file_is_refused(opened):
     for size in range(8):
         assert "too short" in refusal(opened, b"{" * size).message
+    assert "HTML page" in refusal(opened, b"<html>").hint
 
 
 def test_paths_that_are_no_file_are_refused(tmp_path):
