@@ -4,6 +4,7 @@ Each part is given to it alone, beside the smallest model that there is.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,7 +34,6 @@ def _problems(library: Any, document: dict[str, Any]) -> Iterator[str]:
     yield from _of_model(library, document.get("model"))
     for part, module in _PARTS.items():
         if part not in document or _is_read(library, {part: document[part]}):
-            yield from _of_template(document.get(part))
             continue
         for step in _objects(document[part]):
             kind = step.get("type")
@@ -43,6 +43,7 @@ def _problems(library: Any, document: dict[str, Any]) -> Iterator[str]:
             if isinstance(pattern, str) and not _compiles(library, pattern):
                 yield f"the pattern {shorten(pattern)!r} in its {part} does not compile"
         yield f"its {part} cannot be used"
+    yield from _of_template(document.get("post_processor"))
 
 
 def _of_template(part: Any) -> Iterator[str]:
@@ -60,10 +61,8 @@ def _of_model(library: Any, model: Any) -> Iterator[str]:
     if not isinstance(model, dict):
         yield "its model is missing" if model is None else "its model is not a JSON object"
         return
-    kind, vocabulary = (
-        model.get("type", "BPE" if "merges" in model else "WordPiece"),
-        model.get("vocab"),
-    )
+    vocabulary = model.get("vocab")
+    kind = model.get("type", "BPE" if "merges" in model else "WordPiece")
     if not isinstance(kind, str) or kind not in _LEAST:
         yield f"its model is of the type {shorten(str(kind))!r}, none of {', '.join(_LEAST)}"
         return
@@ -141,9 +140,9 @@ def _known(module: Any, kind: Any) -> bool:
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     """Each JSON object in a value, the outer ones first."""
-    left = [value]
+    left = deque([value])
     while left:
-        one = left.pop(0)
+        one = left.popleft()
         if isinstance(one, dict):
             yield one
         left += one.values() if isinstance(one, dict) else one if isinstance(one, list) else []
