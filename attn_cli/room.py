@@ -112,7 +112,7 @@ def check(
             asked, fewer = change(run.request, read)
             kept = per_token * fewer[run.model.facts.stack]
             parts = _parts(run.model, asked, fewer, forgotten=forgotten)
-            need += times * parts.recorded + room_of_file.held(run.model)
+            need += times * parts.recorded + room_of_file.held(run.model, asked)
             longest = max(fewer.values())
             own = times * (parts.working + kept) + room_of_file.of_file(run.model, asked, longest)
             working = max(working, own)  # of passes side by side one goes on while the other waits
@@ -256,7 +256,7 @@ def _recorded(
     }
     of_each = {name: (1 if name == "visible" else number) * n for name, n in sizes_of.items()}
     unseen = _unseen(request, block, square) if "weights" in of_each else 0
-    return {**of_each, "measures": number * measures, "unseen": -number * unseen}
+    return {**of_each, "measures": 8 * measures, "unseen": -number * unseen}
 
 
 def _unseen(request: Request, block: Address, sizes: Mapping[str, int]) -> int:

@@ -1,7 +1,7 @@
 """How much memory a run takes of what a checkpoint stores: its pages, and what is made of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
@@ -11,43 +11,76 @@ from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
 from attn_cli.maths.products import POSITIONS, asked_at_once
 from attn_cli.model.family import Model, output_matrix
-from attn_cli.model.roles import EXPERTS, place_of
+from attn_cli.model.roles import ATTENTION, EXPERTS, FROM_LATENT, FUSED, TO_LATENT, place_of
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import OF_EXPERTS
+from attn_cli.records import Address
+from attn_cli.vocabulary import ARRAYS, STACKS
+
+_NETWORKS = ("feed_forward", EXPERTS)
+_PROJECTIONS = {*ATTENTION, FUSED, TO_LATENT, FROM_LATENT} - {"attention_output"}
+# The matrices of which each head has a part.
+_PICKED = {n for n, of in ARRAYS.items() if n[:2] == "w_" and of.axes[0] in ("head", "kv_head")}
+_PICKED -= {"w_o"}
 
 
-def held(model: Model) -> int:
+def held(model: Model, request: Request) -> int:
     """The bytes of the tensors that are kept for many passes, in memory or as pages of the file.
 
     Of an embedding that is not the output matrix too only rows are read.
     """
     weights = model.weights
-    if not weights.hold:
+    if not weights.hold or weights.shared:
         return 0
     rows = model.family.embedding if output_matrix(model) != model.family.embedding else ""
-    kept = [weights.tensor(name) for name in weights.stored if name != rows]
+    comes_to = _read(model, request)
+    kept = [weights.tensor(name) for name in weights.stored if name != rows and comes_to(name)]
     # The pages of a tensor are given back once a copy in float32 is made of it.
     pages = max((tensor.size for tensor in kept if tensor.dtype != "F32"), default=0)
     return 4 * sum(prod(tensor.shape) for tensor in kept) + pages
+
+
+def _read(model: Model, request: Request) -> Callable[[str], bool]:
+    """Whether a pass comes to a tensor: one that is not whole stops at its last record, before a
+    feed-forward network that it does not wait for."""
+    facts, (*_, end) = model.facts, sorted(request.blocks, key=_order) or [None]
+    waits = bool(facts.experts) or "mlp_output" in request.arrays
+
+    def comes_to(name: str) -> bool:
+        at = place_of(name, facts, model.family.embedding)
+        if request.whole or end is None or at.layer < 0:
+            return request.whole
+        if at.stack != end.stack:
+            return STACKS.index(at.stack) < STACKS.index(end.stack)
+        return at.layer < end.layer + (waits or at.part not in _NETWORKS)
+
+    return comes_to
+
+
+def _order(block: Address) -> tuple[int, int]:
+    return STACKS.index(block.stack), block.layer
 
 
 def of_file(model: Model, request: Request, positions: int) -> int:
     """The bytes of what is there of a file meanwhile: the pages of a layer, and the matrices that
     are made of what it stores, of one network at a time.
 
-    For a few positions both are there some rows at a time, and none twice that are kept.
+    For a few positions both are there some rows at a time, but for what records want as a whole,
+    and none twice that are kept. Passes side by side keep a layer.
     """
     weights, number = model.weights, np.dtype(model.weights.dtype).itemsize
     untrained, networks = _untrained(model), has_networks(request)
-    if weights.hold:
+    if weights.hold and not weights.shared:
         return 0
-    if positions <= POSITIONS and not untrained:
-        return max((_rows(model, name, positions) for name in _of_layers(model)), default=0)
+    few = positions <= POSITIONS and not untrained
+    if few and not weights.shared:
+        rows = max((_rows(model, name, positions) for name in _of_layers(model)), default=0)
+        return max(rows, _of_records(model, request))
     sizes, pages = Counter[str](), Counter[str]()  # of networks; of layers
     for name in _of_layers(model):
-        network = name.rsplit(".", 2)[0]
+        network = _layer_of(name) if weights.shared else name.rsplit(".", 2)[0]
         part = place_of(name, model.facts, model.family.embedding).part
-        if not networks and part in ("feed_forward", EXPERTS):
+        if not networks and part in _NETWORKS:
             continue
         tensor = weights.tensor(name)
         if not untrained:
@@ -61,6 +94,27 @@ def of_file(model: Model, request: Request, positions: int) -> int:
     return number * max(sizes.values(), default=0) + max(pages.values(), default=0) + 8 * untrained
 
 
+def _of_records(model: Model, request: Request) -> int:
+    """The bytes of matrices that records want as a whole, beside what is recorded: the output
+    projection, and where few heads are chosen one of those of which theirs are picked.
+
+    What is stored in float32 is only looked at where it is.
+    """
+    facts, arrays = model.facts, request.arrays
+    few = any(len(some) < facts.heads_of(stack) for stack, some in request.heads.items())
+    pulled = bool(request.measures or arrays & {"w_o", "head_output"}) and bool(request.blocks)
+    picked = bool(arrays & _PICKED) and few and bool(request.blocks)
+    out = others = 0
+    for name in _of_layers(model):
+        tensor = model.weights.tensor(name)
+        part, numbers = place_of(name, facts, model.family.embedding).part, prod(tensor.shape)
+        if part == "attention_output" and pulled and (few or "w_o" not in arrays):
+            out = max(out, tensor.size if tensor.dtype == "F32" else 4 * numbers)
+        elif part in _PROJECTIONS and picked and tensor.dtype != "F32":
+            others = max(others, 4 * numbers)
+    return out + others
+
+
 def of_logits(model: Model, count: int) -> int:
     """The bytes of predicting from so many vectors: logits, thrice where they are capped, and
     rows of the output matrix."""
@@ -68,8 +122,8 @@ def of_logits(model: Model, count: int) -> int:
         return 0
     number = np.dtype(model.weights.dtype).itemsize
     logits = number * count * model.facts.vocabulary * (1 + 2 * bool(model.facts.logit_cap))
-    held = model.weights.hold and not model.weights.shared
-    return logits + (0 if held else _rows(model, output_matrix(model), count))
+    kept = model.weights.hold and not model.weights.shared
+    return logits + (0 if kept else _rows(model, output_matrix(model), count))
 
 
 def _rows(model: Model, name: str, positions: int) -> int:

@@ -65,7 +65,13 @@ class Map(NamedTuple):
         whole[: len(first)] = first
         rest, block = whole[len(first) :], max(1, MADE // max(1, first.shape[1]))
         later = self.part(slice(len(first), self.outputs))
-        cores.spread(lambda some: np.copyto(rest[some], later.rows(some)), len(rest), block)
+
+        def make(some: slice) -> None:
+            np.copyto(rest[some], later.rows(some))
+            if later.release:
+                later.release(some)
+
+        cores.spread(make, len(rest), block)
         return whole.T
 
     def part(self, rows: slice) -> "Map":
@@ -233,23 +239,27 @@ def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarr
 
 def value_lengths(v_GKV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
     """‖v·W_O‖ (head, key): how long each value is once it is in the stream."""
-    heads = len(w_NM) // v_GKV.shape[-1]
-    v_HKV = np.repeat(v_GKV, heads // len(v_GKV), axis=0)
-    found = np.empty(v_HKV.shape[:2], v_HKV.dtype)
+    groups, keys, width = v_GKV.shape
+    w_HVM = w_NM.reshape(len(w_NM) // width, width, -1)
+    found = np.empty((len(w_HVM), keys), v_GKV.dtype)
 
     def work(some: slice) -> None:
-        found[:, some] = np.linalg.norm(pull(v_HKV[:, some], w_NM), axis=-1)
+        for head, w_VM in enumerate(w_HVM):  # of all at once the vectors would take many times more
+            v_1KV = v_GKV[head * groups // len(w_HVM), None, some]
+            found[head, some] = np.linalg.norm(pull(v_1KV, w_VM)[0], axis=-1)
 
-    cores.spread(work, v_HKV.shape[1], POSITIONS // 2)
+    cores.spread(work, keys, POSITIONS // 2)
     return found
 
 
 def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: np.ndarray) -> float:
     """max |Σ z·W over the heads + b − output|: how far a product is from the sum of its parts."""
-    found = np.zeros(len(output_PM))
+    found, w_HVM = np.zeros(len(output_PM)), w_NM.reshape(*z_HPV.shape[::2], -1)
 
     def work(some: slice) -> None:
-        added = pull(z_HPV[:, some], w_NM).sum(axis=0, dtype=np.float64)
+        added = np.zeros(output_PM[some].shape)
+        for z_PV, w_VM in zip(z_HPV, w_HVM, strict=True):
+            added += pull(z_PV[None, some], w_VM)[0]
         added += b_M if b_M.size else 0
         found[some] = np.abs(added - output_PM[some]).max(axis=-1)
 

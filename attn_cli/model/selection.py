@@ -69,7 +69,9 @@ class Selection(NamedTuple):
         }
         for place, axis in enumerate(vocabulary.ARRAYS[name].axes):
             if axis in places and axis not in self.whole:
-                array = array.take(places[axis], place)
+                # `take` would first copy all of an array that has its axes in another order.
+                at = (*[slice(None)] * place, np.array(places[axis], np.intp))
+                array = np.ascontiguousarray(array[at])
         return array
 
     def arrays(
@@ -81,14 +83,19 @@ class Selection(NamedTuple):
             of = picked if name in picked else whole
             if name not in wanted or name not in of:
                 continue
-            made = of[name]() if callable(of[name]) else of[name]
-            if isinstance(made, Blocks):
-                found[name] = made
-            elif made.size:
-                array = made.view() if of is picked else self.pick(name, made.view())
-                array.flags.writeable = False
+            array = self._chosen(name, of[name], picked=of is picked)
+            if isinstance(array, Blocks) or array.size:
                 found[name] = array
         return Arrays(found)
+
+    def _chosen(self, name: str, of: Lazy, *, picked: bool) -> np.ndarray | Blocks:
+        """An array with what is chosen of it alone; a whole one that it is made of is let go."""
+        made = of() if callable(of) else of
+        if isinstance(made, Blocks) or not made.size:
+            return made
+        array = made.view() if picked else self.pick(name, made.view())
+        array.flags.writeable = False
+        return array
 
 
 def selected(

@@ -1,8 +1,9 @@
 """A part of a corpus in, a record of it out: the model is opened once, each prompt measured."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,18 @@ from attn_cli.scanning.records import Record, Shape
 # What is taken of the weights beside the measures that are told: examples and pairs need it.
 _LOOKS = "looks_at"
 _PROBE = 512  # tokens of a prompt in which most settings can act
+_TOGETHER = 1 << 19  # numbers that are counted together: of all blocks, counting them takes memory
+
+
+class _Taken(NamedTuple):
+    """What is taken of a block: the rows of its heads in a record, its measures, in their order
+    (measure, head, query), the keys that queries weigh most, and what notes are of."""
+
+    heads: np.ndarray
+    values_MHQ: np.ndarray
+    keys_HQ: np.ndarray
+    blind: int
+    touched: bool
 
 
 def shape_of(model: Model, job: Job) -> Shape:
@@ -129,17 +142,23 @@ class Scanner:
         """Measures a prompt, or counts it as one that could not be; how many tokens it had."""
         try:
             prompt = read()
+            readings = {of: Reading(prompt, *of) for of in self._where}
             steps = session.records(self.model, prompt.last.ids, self._request(prompt))
-            blocks = [step for step in steps if isinstance(step, Attention)]
+            taken: dict[tuple[str, str], list[_Taken]] = {of: [] for of in self._where}
+            for step in steps:
+                if isinstance(step, Attention):
+                    of = step.stack, step.kind
+                    taken[of].append(self._taken(step, readings[of]))
         except AttnError as problem:
             record.fail(*place, problem.message, problem.hint)
             return 0
         at = len(record.examples.places)
         record.examples.places.append(place)
         record.examples.prompts.append(np.array(prompt.ids, np.int32))
-        for of in self._where:
-            some = [block for block in blocks if (block.stack, block.kind) == of]
-            self._take(some, Reading(prompt, *of), record, at)
+        for of, blocks in taken.items():
+            some = max(1, _TOGETHER // blocks[0].values_MHQ.size)
+            for start in range(0, len(blocks), some):
+                self._count(blocks[start : start + some], readings[of], record, at)
         tokens = len(prompt.tokens) + (len(prompt.target.tokens) if prompt.target else 0)
         record.prompts, record.tokens = record.prompts + 1, record.tokens + tokens
         return tokens
@@ -156,7 +175,11 @@ class Scanner:
         )  # fmt: skip
         tokens = {stack: len(prompt.of(stack).tokens) for stack, _ in self._where}
         if any(count > self._longest.get(stack, 0) for stack, count in tokens.items()):
-            room.check(self.model, prompt, request, self.job.max_memory, forgotten=True)
+            per_token = 8 * (len(self._names) + 1) * len(self.rows.each)  # see `_Taken`
+            room.check(
+                self.model, prompt, request, self.job.max_memory, per_token=per_token,
+                forgotten=True,
+            )  # fmt: skip
             self._longest |= {
                 stack: max(count, self._longest.get(stack, 0)) for stack, count in tokens.items()
             }
@@ -166,22 +189,33 @@ class Scanner:
         known = all_measures(Reading(prompt, *place))
         return {name: known[name] for name in (*self._names, _LOOKS) if name in known}
 
-    def _take(self, blocks: list[Attention], reading: Reading, record: Record, place: int) -> None:
-        """Takes in the measures of the blocks of one attention."""
-        heads = np.concatenate([self._rows[block.address] for block in blocks])
-        of_each = [of_block(block, reading) for block in blocks]
-        found = {name: np.concatenate([of[name] for of in of_each]) for name in of_each[0]}
-        values_MHQ = np.stack([found[name] for name in self._names])
+    def _taken(self, block: Attention, reading: Reading) -> _Taken:
+        """What is taken of a block, of which nothing else is kept."""
+        found = of_block(block, reading)
+        return _Taken(
+            heads=self._rows[block.address],
+            values_MHQ=np.stack([found[name] for name in self._names]),
+            keys_HQ=found[_LOOKS].astype(np.int32),
+            blind=len(block.blind),
+            touched=bool(block.what_if),
+        )
+
+    def _count(
+        self, blocks: Sequence[_Taken], reading: Reading, record: Record, place: int
+    ) -> None:
+        """Takes in the measures of some blocks of one attention."""
+        heads = np.concatenate([block.heads for block in blocks])
+        values_MHQ = np.concatenate([block.values_MHQ for block in blocks], axis=1)
+        keys_HQ = np.concatenate([block.keys_HQ for block in blocks])
         asked_MQ = np.array([reading.counts(name) for name in self._names])
         used_MHQ = record.statistics.add(heads, values_MHQ, asked_MQ[:, None])
-        keys_HQ = found[_LOOKS].astype(np.int32)
         record.examples.offer(heads, values_MHQ, used_MHQ, keys_HQ, place)
         if record.pairs is not None:
             record.pairs.add(heads, reading.ids_Q, reading.ids_K, keys_HQ)
         for block in blocks:
-            record.blind += len(block.blind)
-            if block.what_if:
-                record.touched[self._rows[block.address]] = 1
+            record.blind += block.blind
+            if block.touched:
+                record.touched[block.heads] = 1
 
     def _check_settings(self) -> None:
         """Raises UsageError for settings that are wrong in a short prompt and a long one alike:

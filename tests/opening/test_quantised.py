@@ -12,6 +12,7 @@ from safetensors_files import CODES, read, write
 from attn_cli import room_of_file, session
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.errors import ContentError
+from attn_cli.model.request import Request
 from attn_cli.notes import shape_notes
 from attn_cli.opening.listing import contents
 from attn_cli.opening.quantised import read_scheme
@@ -102,7 +103,10 @@ def test_sizes_are_those_of_the_file_and_room_is_that_of_floats(folders):
     # Of the embedding only rows are read; beside what was made stands the largest of the file's.
     kept = [t for name, t in small.weights.tensors.items() if "embed_tokens" not in name]
     pages = max(tensor.size for tensor in made)
-    assert room_of_file.held(held) == 4 * sum(math.prod(tensor.shape) for tensor in kept) + pages
+    assert (
+        room_of_file.held(held, Request())
+        == 4 * sum(math.prod(tensor.shape) for tensor in kept) + pages
+    )
 
 
 def test_a_module_that_is_said_to_be_left_out_is_refused_if_it_is_not(folders):
