@@ -25,19 +25,24 @@ _PICKED -= {"w_o"}
 
 
 def held(model: Model, request: Request) -> int:
-    """The bytes of the tensors that are kept for many passes, in memory or as pages of the file.
+    """The bytes of the tensors that are kept for many passes, in memory or as pages of the file:
+    those of a layer where the passes go side by side.
 
     Of an embedding that is not the output matrix too only rows are read.
     """
     weights = model.weights
-    if not weights.hold or weights.shared:
+    if not weights.hold:
         return 0
     rows = model.family.embedding if output_matrix(model) != model.family.embedding else ""
     comes_to = _read(model, request)
-    kept = [weights.tensor(name) for name in weights.stored if name != rows and comes_to(name)]
-    # The pages of a tensor are given back once a copy in float32 is made of it.
-    pages = max((tensor.size for tensor in kept if tensor.dtype != "F32"), default=0)
-    return 4 * sum(prod(tensor.shape) for tensor in kept) + pages
+    numbers, pages = Counter[str](), 0
+    for name in _of_layers(model) if weights.shared else weights.stored:
+        if name != rows and comes_to(name):
+            tensor = weights.tensor(name)
+            numbers[_layer_of(name) if weights.shared else ""] += prod(tensor.shape)
+            # Its pages are given back once a copy in float32 is made of it.
+            pages = max(pages, 0 if tensor.dtype == "F32" else tensor.size)
+    return 4 * max(numbers.values(), default=0) + pages
 
 
 def _read(model: Model, request: Request) -> Callable[[str], bool]:
@@ -66,19 +71,18 @@ def of_file(model: Model, request: Request, positions: int) -> int:
     are made of what it stores, of one network at a time.
 
     For a few positions both are there some rows at a time, but for what records want as a whole,
-    and none twice that are kept. Passes side by side keep a layer.
+    and none twice that are kept.
     """
     weights, number = model.weights, np.dtype(model.weights.dtype).itemsize
     untrained, networks = _untrained(model), has_networks(request)
-    if weights.hold and not weights.shared:
+    if weights.hold:
         return 0
-    few = positions <= POSITIONS and not untrained
-    if few and not weights.shared:
+    if positions <= POSITIONS and not untrained:
         rows = max((_rows(model, name, positions) for name in _of_layers(model)), default=0)
         return max(rows, _of_records(model, request))
     sizes, pages = Counter[str](), Counter[str]()  # of networks; of layers
     for name in _of_layers(model):
-        network = _layer_of(name) if weights.shared else name.rsplit(".", 2)[0]
+        network = name.rsplit(".", 2)[0]
         part = place_of(name, model.facts, model.family.embedding).part
         if not networks and part in _NETWORKS:
             continue

@@ -29,7 +29,7 @@ ROLES = ("induction", "duplicate", "previous", "self", "sink")
 BLOCK = 50
 _SMALLEST = 4  # tokens of a block that say anything
 _TOGETHER = 8  # passes that go side by side
-_OF_LOGIT = 4 + 8  # bytes: itself, and while it is in float64
+_OF_LOGIT = 4 * _TOGETHER + 24  # bytes: itself of each pass, and of one in float64
 _NEAR = 3  # queries before this have no key to draw but those with a role
 
 T = TypeVar("T")
@@ -143,11 +143,22 @@ class Passes:
                 f"--prove: {facts.name} has layers without attention, and it looks at every layer",
                 "attn heads --layer all ranks the heads that there are",
             )
-        request = self._request(self._changes(()), self._wanted())
-        prompt = self.probe.prompt
-        logits = _OF_LOGIT * facts.vocabulary * len(prompt.last.tokens) * self.loses
+        prompt, changes = self.probe.prompt, self._changes(())
+        logits = _OF_LOGIT * facts.vocabulary * len(self.probe.block) * self.loses
         made = room.Made(bytes=logits)
-        room.check(self.model, prompt, request, max_memory, times=_TOGETHER, made=made)
+        if self.loses:
+            model, request = family.side_by_side(self.model), self._request(changes)
+            room.check(model, prompt, request, max_memory, times=_TOGETHER, made=made)
+        room.check(
+            self.model, prompt, self._request(changes, self._wanted()), max_memory, made=made
+        )
+        self._check_parameters(max_memory)
+
+    def _check_parameters(self, max_memory: int, heads: int = 0) -> None:
+        """The same for reading parameters, while what reads keys is kept of so many heads."""
+        facts, request = self.model.facts, self._of_parameters(self.layers)
+        kept = room.Made(bytes=8 * heads * facts.model_width * facts.head_width)
+        room.check(self.model, self.probe.short, request, max_memory, forgotten=True, made=kept)
 
     def scores(self) -> Generator[Passed, None, "Scores"]:
         """Each role's mean weight over its queries, the first token's value, and the loss."""
@@ -194,7 +205,7 @@ class Passes:
         return found
 
     def partners(
-        self, heads: Collection[Head], most: int
+        self, heads: Collection[Head], most: int, max_memory: int = 0
     ) -> Generator[Passed, None, dict[Head, list[tuple[float, Head]]]]:
         """The earlier heads of the same attention whose output the keys of these heads read most.
 
@@ -203,6 +214,7 @@ class Passes:
         """
         if self.model.facts.kv_latent:
             return {}
+        self._check_parameters(max_memory, len(heads))
         read: dict[Head, Factor] = {}
         found: dict[Head, list[tuple[float, Head]]] = {head: [] for head in heads}
         last = max((layer for layer, _ in heads), default=-1)
@@ -228,16 +240,19 @@ class Passes:
         self, last: int, work: Callable[[Attention, int], None]
     ) -> Generator[Passed, None, None]:
         """Hands each head of the layers up to `last` to `work`, with a block of its parameters."""
-        short = self.probe.short
-        request = session.request_for(
-            short, blocks=self._blocks(last + 1), arrays=low_rank.NEEDS, whole=False
-        )
-        for step in session.records(self.model, short.last.ids, request):
+        request = self._of_parameters(last + 1)
+        for step in session.records(self.model, self.probe.short.last.ids, request):
             if isinstance(step, Attention):
                 with np.errstate(all="ignore"):
                     cores.each(partial(work, step), step.heads)
             else:
                 yield step
+
+    def _of_parameters(self, layers: int) -> Request:
+        """What asks for the parameters of so many layers."""
+        return session.request_for(
+            self.probe.short, blocks=self._blocks(layers), arrays=low_rank.NEEDS, whole=False
+        )
 
     def _matrices(self, block: Attention, head: int) -> Matrices:
         return low_rank.matrices(block, head, self.model.facts.group_of(block.stack))

@@ -121,7 +121,7 @@ def prove_steps(
         sets += [heads for heads in (of_roles[role], others[role]) if heads]
     losses = (yield from passes.losses(sets)) if passes.loses else [_NONE] * len(sets)
     known = {frozenset(heads): loss for heads, loss in zip(sets, losses, strict=True)}
-    partners = yield from passes.partners(named, PARTNERS)
+    partners = yield from passes.partners(named, PARTNERS, max_memory)
 
     def without(heads: Collection[Head]) -> float:
         return known.get(frozenset(heads), _NONE)

@@ -149,7 +149,7 @@ def abreast(
     while left := [place for place in range(len(passes)) if place not in found]:
         step = advance(left[0])  # reads what the others will want
         cores.each(advance, left[1:])
-        model.weights.held.clear()
+        model.weights.forget()
         if step is not None:
             yield step
     return [found[place] for place in range(len(passes))]

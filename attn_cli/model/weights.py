@@ -103,6 +103,12 @@ class Weights:
                 self.tensor(name).release()
         return array
 
+    def forget(self) -> None:
+        """Gives back the memory of all that is held."""
+        for name in self.held:
+            self.tensor(name).release()
+        self.held.clear()
+
     def rows(self, name: str, indices: Sequence[int]) -> np.ndarray:
         """Only these rows along the first axis of a tensor that is stored as it is used, in the
         order in which products read them."""

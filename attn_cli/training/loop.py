@@ -68,13 +68,15 @@ class Takes(NamedTuple):
 def takes(settings: TrainingSettings, corpus: Corpus) -> Takes:
     """What the largest step of a run takes."""
     needs = OBJECTIVES[settings.objective].needs(settings, corpus)
-    of_token = _LOGITS * corpus.tokenizer.size + _VECTORS * settings.layers * settings.width
+    of_token = _LOGITS * corpus.tokenizer.size * needs.predicted
+    of_token += _VECTORS * settings.layers * settings.width
     return Takes(
         # Weights of every layer are kept for the way back, which has about five such arrays more.
         attention=4 * needs.cells * (settings.layers + 5),
-        # They, two moments and gradients, the new ones of the first three, and the state before.
-        parameters=4 * needs.parameters * 10,
-        tokens=int(4 * settings.batch_tokens * of_token),
+        # They, two moments and gradients, the new ones of the first three, and the state before;
+        # the gradients of every part are there until they are added up.
+        parameters=4 * needs.parameters * (9 + needs.parts),
+        tokens=int(4 * settings.batch_tokens / needs.parts * of_token),
         longest=needs.longest,
         shorter=needs.shorter,
     )

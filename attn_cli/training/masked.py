@@ -219,10 +219,10 @@ def _needs(settings: TrainingSettings, corpus: Corpus) -> Needs:
             "choose a larger --context, or shorter sentences",
         )
     length = min(settings.context, _length([longest, longest]))
-    cells = max(_PARTS, settings.batch_tokens // length) * settings.heads * length**2
+    cells = max(1, settings.batch_tokens // _PARTS // length) * settings.heads * length**2
     size = 12 * settings.layers * width**2
     size += width * (corpus.tokenizer.size + settings.context + width)
-    return Needs(cells, size, length, "shorter sentences")
+    return Needs(cells, size, length, "shorter sentences", _PARTS, settings.masking_rate)
 
 
 def _initial(

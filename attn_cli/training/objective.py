@@ -17,10 +17,12 @@ from attn_cli.training.watch import Watch
 class Needs(NamedTuple):
     """The largest arrays of a run, as numbers of their entries."""
 
-    cells: int  # the attention weights of one layer in the largest batch
+    cells: int  # the attention weights of one layer in the largest part of a batch
     parameters: int
     longest: int  # tokens of the longest row
     shorter: str = ""  # what makes it shorter, if not a smaller context alone
+    parts: int = 1  # of a batch, learned from one after the other
+    predicted: float = 1.0  # the share of tokens that have logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
