@@ -155,9 +155,11 @@ class Passes:
         self._check_parameters(max_memory)
 
     def _check_parameters(self, max_memory: int, heads: int = 0) -> None:
-        """The same for reading parameters, while what reads keys is kept of so many heads."""
+        """The same for reading parameters, while what reads keys is kept of so many heads, and each
+        thread has the four matrices of one, in float64."""
         facts, request = self.model.facts, self._of_parameters(self.layers)
-        kept = room.Made(bytes=8 * heads * facts.model_width * facts.head_width)
+        matrices = heads + 4 * min(cores.threads(), facts.heads_of(self.where[0]))
+        kept = room.Made(bytes=8 * matrices * facts.model_width * facts.head_width)
         room.check(self.model, self.probe.short, request, max_memory, forgotten=True, made=kept)
 
     def scores(self) -> Generator[Passed, None, "Scores"]:

@@ -19,9 +19,9 @@ from attn_cli.training.settings import TrainingSettings, require
 from attn_cli.training.watch import Neighbour, Watch, neighbours, watchable
 
 LAST = 100
-# Of each token: vectors of the model's width, that a layer keeps for the way back, and its logits,
-# which their gradient overwrites.
-_VECTORS, _LOGITS = 15, 1.2
+# Of each token: vectors of the model's width, that a layer keeps for the way back, those that the
+# way back through one takes, and its logits, which their gradient overwrites.
+_VECTORS, _BACK, _LOGITS = 15, 8, 1.2
 
 
 def settings_for(corpus: Corpus, given: Mapping[str, Any]) -> TrainingSettings:
@@ -69,7 +69,7 @@ def takes(settings: TrainingSettings, corpus: Corpus) -> Takes:
     """What the largest step of a run takes."""
     needs = OBJECTIVES[settings.objective].needs(settings, corpus)
     of_token = _LOGITS * corpus.tokenizer.size * needs.predicted
-    of_token += _VECTORS * settings.layers * settings.width
+    of_token += (_VECTORS * settings.layers + _BACK) * settings.width
     return Takes(
         # Weights of every layer are kept for the way back, which has about five such arrays more.
         attention=4 * needs.cells * (settings.layers + 5),

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ MIB = 1 << 20
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30}
 LEAST = 200 * MIB
 NUMBERS = {"F32": 4, "BF16": 2, "F16": 2}
+TOKENIZER = Path(__file__).parents[2] / "attn_cli/data/tiny/tokenizer.json"
 WORKER = Path(__file__).with_name("memory.py")
 
 
@@ -147,6 +149,9 @@ MODELS = {
     "heads": lambda: llama(2, 512, 64, 64, 1024, 1000, "F16"),
     "bert": lambda: bert(3, 512, 8, 2048, 60_000),
     "t5": lambda: t5(3, 512, 8, 2048, 32_000),
+    "attention": lambda: llama(1, 6144, 48, 48, 512, 1000, "BF16"),
+    "named": lambda: llama(2, 2048, 4, 4, 8192, 1000, "BF16"),
+    "read": lambda: llama(6, 768, 12, 12, 3072, 1000),
     "gguf": lambda: gguf(2, 2048, 16, 4, 8192, 32_000),
     "gguf-f32": lambda: gguf(2, 512, 8, 4, 1024, 100_000, "F32"),
 }
@@ -167,6 +172,10 @@ ASKED = {
     "lens": ("lens",),
     "why": ("why", "--by", "component", "--layer", "1"),
     "sample": ("sample", "--max-tokens", "4"),
+    "models": ("compare", "--model", "MODEL/."),
+    "exercise": ("exercise", "--layer", "0"),
+    "prove": ("heads", "--prove"),
+    "scan": ("scan", "TEXT", "--strict"),
 }
 CASES = [
     ("smollm2", 1000, "loss json heads mask lens sample why"),
@@ -180,21 +189,32 @@ CASES = [
     ("vocabulary", 1000, "loss npz mask verify sample lens"),
     ("wide", 1000, "json lens mask verify sample layers loss"),
     ("heads", 600, "heads loss sample"),
-    ("heads", 420, "json npz"),
+    ("heads", 420, "json npz models"),
     ("heads", 250, "verify"),
     ("bert", 1000, "json npz mask compare layers"),
     ("bert", 500, "verify"),
     ("t5", 1000, "json npz loss sample layers"),
     ("t5", 400, "verify"),
+    ("attention", 12, "exercise"),
+    ("named", 0, "prove"),
+    ("read", 1000, "scan"),
     ("gguf", 300, "one lens"),
     ("gguf-f32", 600, "loss"),
     ("gguf-f32", 2000, "why"),
 ]
+# Trainings of a few steps, by their options: wide ones, of long rows, of many words.
+WIDE = ("--width", "512", "--heads", "8")
+TRAININGS = [
+    ("next", 900, 12, WIDE), ("translate", 900, 12, WIDE),
+    ("masked", 900, 200, ("--width", "256", "--heads", "64", "--context", "512")),
+    ("masked", 40_000, 12, ("--width", "128")),
+]  # fmt: skip
 EVERY = [(model, count, name) for model, count, names in CASES for name in names.split()]
 
 
 def write(folder, config, shapes, dtype):
-    """A folder of such a model. Its numbers are small and repeat themselves."""
+    """A folder of such a model. Its numbers are small and repeat themselves, so that queries and
+    keys of a token are alike, and heads have names; the weights of norms are 1."""
     (folder / "config.json").write_text(json.dumps(config))
     rng, header, at = np.random.default_rng(0), {}, 0
     for name, shape in shapes.items():
@@ -203,17 +223,20 @@ def write(folder, config, shapes, dtype):
         at = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    some = rng.standard_normal(1 << 20, np.float32) * np.float32(0.02)
-    stored = {
-        "F32": some, "F16": some.astype(np.float16),
-        "BF16": (some.view(np.uint32) >> 16).astype(np.uint16),
-    }[dtype]  # fmt: skip
+    stored, ones = (
+        {
+            "F32": some, "F16": some.astype(np.float16),
+            "BF16": (some.view(np.uint32) >> 16).astype(np.uint16),
+        }[dtype]
+        for some in (rng.standard_normal(1 << 20, np.float32) * np.float32(0.02),
+                     np.ones(1 << 20, np.float32))
+    )  # fmt: skip
     with (folder / "model.safetensors").open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for shape in shapes.values():
-            count = math.prod(shape)
-            for start in range(0, count, stored.size):
-                file.write(stored[: count - start].tobytes())
+        for name, shape in shapes.items():
+            count, some = math.prod(shape), ones if name.endswith("norm.weight") else stored
+            for start in range(0, count, some.size):
+                file.write(some[: count - start].tobytes())
     return str(folder)
 
 
@@ -268,11 +291,39 @@ def ids(count):
 
 
 @pytest.mark.parametrize(("name", "count", "asked"), EVERY)
-def test_a_run_takes_what_it_is_said_to_take(model, measured, imports, name, count, asked):
+def test_a_run_takes_what_it_is_said_to_take(
+    tmp_path, model, measured, imports, name, count, asked
+):
     command, *more = ASKED[asked]
+    more = [
+        one.replace("MODEL", model(name)).replace("TEXT", str(tmp_path / "text")) for one in more
+    ]
+    if asked == "scan":
+        shutil.copy(TOKENIZER, model(name))
+        (tmp_path / "text").write_text(f"{'the ' * count}\n")
     target = ("--target-ids", ids(count // 2)) if name == "t5" else ()
-    typed = (command, "--model", model(name), "--ids", ids(count), *target, *more)
-    code, _, said = measured(*typed, "--max-memory", "1")
+    prompt = ("--ids", ids(count)) if count and asked != "scan" else ()
+    typed = (command, "--model", model(name), *prompt, *target, *more)
+    compare_takes(measured, imports, typed, "1")
+
+
+@pytest.mark.parametrize(("objective", "words", "length", "options"), TRAININGS)
+def test_a_training_takes_what_it_is_said_to_take(
+    tmp_path, measured, imports, objective, words, length, options
+):
+    rng = np.random.default_rng(0)
+    lines = [" ".join(f"w{n}" for n in row) for row in rng.integers(words, size=(words, length))]
+    if objective == "translate":
+        lines = [f"{line}\t{line}" for line in lines]
+    (tmp_path / "text").write_text("\n".join(lines))
+    typed = ("train", tmp_path / "text", "--objective", objective, "--steps", "2", "--watch", "",
+             "--watch-prompt", "", "--out", tmp_path / "trained", *options)  # fmt: skip
+    compare_takes(measured, imports, typed, "60MiB")
+
+
+def compare_takes(measured, imports, typed, little):
+    """Asserts that a run, refused where it may take only so `little`, takes what that says."""
+    code, _, said = measured(*typed, "--max-memory", little)
     found = re.search(r"takes ([\d.,]+) (\w+)", said)
     assert code == 1 and "may be used" in said and found, said
     estimate = float(found[1].replace(",", "")) * UNITS[found[2]]
