@@ -25,6 +25,9 @@ _QUOTES, _QUOTED = 1 << 22, 4  # and of quotation marks: texts and names
 _JUDGED = 1 << 20  # bytes of many lines that are counted together
 _SHARE = 8  # a document takes so many times its bytes at the least
 _OTHER = 1 << 22  # bytes of what does not begin like a document, and of a first line that is none
+# What every document names, and what shows that a line is a part of one.
+_NAMES = ("schema", "tool", "model", "prompt", "settings", "notes")
+_OF_PARTS = (b'"values"', b'"measure"')
 _MISFITS = (
     ArithmeticError, AttributeError, LookupError, RecursionError, StopIteration, TypeError,
     ValueError,
@@ -74,7 +77,7 @@ def documents(parts: Iterator[bytes], where: str, *, quiet: bool) -> Iterator[tu
         yield from _otherwise(number, line, filled, problem, where, longest)
         return
     if saved_scan.is_row(document):
-        rows = chain([document], (_parsed(line) for _, line in _within(filled, where)))
+        rows = chain([document], (_parsed(line, row=True) for _, line in _within(filled, where)))
         yield 0, partial(saved_scan.of_lines, rows, document_schema("scan"))
         return
     held = [document]
@@ -152,7 +155,7 @@ def _is_document(line: bytes | None) -> bool:
         return False
 
 
-def _parsed(line: bytes | None) -> dict[str, Any]:
+def _parsed(line: bytes | None, *, row: bool = False) -> dict[str, Any]:
     from attn_cli.views.saved import parsed
 
     if line is None:
@@ -169,4 +172,20 @@ def _parsed(line: bytes | None) -> dict[str, Any]:
         raise ContentError(
             f"it would take {size(needed)} of memory, more than half of what is free"
         )
+    if len(line) > _OTHER and not row:
+        _check_names(line)
     return parsed(line)
+
+
+def _check_names(line: bytes) -> None:
+    """Refuses what lacks a name that every document has, before it is read: that takes long, and
+    many times its bytes. Raises ContentError."""
+    from attn_cli.views.check import DAMAGED
+    from attn_cli.views.saved import command_of
+
+    absent = next((name for name in _NAMES if b'"%b"' % name.encode() not in line), "")
+    if not absent or any(mark in line for mark in _OF_PARTS):
+        return
+    if absent == "schema":
+        command_of({}, ())  # says so
+    raise ContentError(f"the document has no {absent}", DAMAGED)

@@ -549,6 +549,15 @@ def test_what_a_document_would_take_is_known_before_it_is_read(attn, monkeypatch
     refused(attn, b"y\n" * (1 << 21) + b"y", "it is not JSON (at line 1")
 
 
+def test_what_lacks_a_name_of_every_document_is_refused_before_it_is_read(attn, monkeypatch):
+    from attn_cli.views import saved
+
+    monkeypatch.setattr(saved, "parsed", lambda data: pytest.fail("it was read"))
+    zeros = b"[0.0" + b",0.0" * (1 << 20) + b"]"
+    refused(attn, b'{"a": ' + zeros + b"}", "it has no schema of attn")
+    refused(attn, b'{"schema": "attn.trace/1", "attention": ' + zeros + b"}", "has no tool")
+
+
 def test_without_anything_to_show_it_says_what_to_type(attn, tmp_path):
     found = attn("show")
     assert found.code == 2 and "attn trace --json | attn show" in found.said
