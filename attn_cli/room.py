@@ -84,6 +84,7 @@ def check(
     per_token: int = 0,
     logits: int = 0,
     times: int = 1,
+    working: int = 0,
     beside: Sequence[Run] = (),
     forgotten: bool = False,
     written: Callable[[Tokens], int] | None = None,
@@ -92,7 +93,8 @@ def check(
     """Refuses a run that takes more than it may, before it takes anything.
 
     The stack that predicts will read `added` tokens more, `per_token` bytes are kept beside what
-    the pass records, and all of it is there so many `times`. The passes `beside` go on meanwhile.
+    the pass records, and all of it is there so many `times`, but what layers work with only as
+    often as `working` says, if it does. The passes `beside` go on meanwhile.
     Where each block is `forgotten` when the next one comes, the largest counts. What is `made` in
     the end comes once, and so do the `logits` of so many vectors (ALL: of every token), and the
     bytes that writing the result takes, as `written` says by the tokens that are read. Raises
@@ -104,7 +106,7 @@ def check(
     have = machine.allowed(max_memory)
 
     def bytes_of(change: Change) -> int:
-        need, working, after, longest = of_tokenizer(model), 0, made.bytes, 0
+        need, most, after, longest = of_tokenizer(model), 0, made.bytes, 0
         first = change(request, tokens[0])[1]
         after += written(first) if written else 0
         after += room_of_file.of_logits(model, first[model.facts.stack] if logits < 0 else logits)
@@ -114,13 +116,15 @@ def check(
             parts = _parts(run.model, asked, fewer, forgotten=forgotten)
             need += times * parts.recorded + room_of_file.held(run.model, asked)
             longest = max(fewer.values())
-            own = times * (parts.working + kept) + room_of_file.of_file(run.model, asked, longest)
-            working = max(working, own)  # of passes side by side one goes on while the other waits
+            own = (working or times) * (parts.working + kept) + room_of_file.of_file(
+                run.model, asked, longest
+            )
+            most = max(most, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
             after += int(made.of_all * times * parts.whole)
         after += int(made.of_pair * longest**2)
         # What a layer worked with is given back where a pass is long: see `session.records`.
-        return need + (max(working, after) if longest > POSITIONS else working + after)
+        return need + (max(most, after) if longest > POSITIONS else most + after)
 
     machine.expect(need := bytes_of(lambda *given: given))
     if need > have:

@@ -196,10 +196,11 @@ def test_a_verification_has_room_for_the_trace_and_its_double(tiny, monkeypatch)
 
     prompt, dtypes = session.tokenise(tiny, ids=[5] * 50), []
     request, tokens = asked(tiny, prompt, arrays=vocabulary.DEFAULT_ARRAYS | {"w_o", "b_o"})
-    need = room.of_tokenizer(tiny) + 3 * room.needed(tiny, request, tokens)
+    parts = room._parts(tiny, request, tokens, forgotten=False)
+    need = room.of_tokenizer(tiny) + 3 * parts.recorded + 2 * parts.working
     need += room_of_file.of_file(tiny, request, 50)
     # What a block is recomputed in, beside what a layer works with.
-    need += 6 * room._parts(tiny, request, tokens, forgotten=False).block
+    need += 6 * parts.block
     assert verify(tiny, prompt, {}, max_memory=need).verdict == "normal"
     monkeypatch.setattr(session, "records", lambda *given: dtypes.append(given))
     with pytest.raises(ContentError, match="reading 50 tokens takes"):
