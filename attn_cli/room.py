@@ -112,13 +112,11 @@ def check(
         after += room_of_file.of_logits(model, first[model.facts.stack] if logits < 0 else logits)
         for run, read in zip(runs, tokens, strict=True):
             asked, fewer = change(run.request, read)
-            kept = per_token * fewer[run.model.facts.stack]
             parts = _parts(run.model, asked, fewer, forgotten=forgotten)
             need += times * parts.recorded + room_of_file.held(run.model, asked)
             longest = max(fewer.values())
-            own = (working or times) * (parts.working + kept) + room_of_file.of_file(
-                run.model, asked, longest
-            )
+            own = (working or times) * (parts.working + per_token * fewer[run.model.facts.stack])
+            own += room_of_file.of_file(run.model, asked, longest)
             most = max(most, own)  # of passes side by side one goes on while the other waits
             after += int(made.of_block * parts.block + made.of_array * parts.array)
             after += int(made.of_all * times * parts.whole)

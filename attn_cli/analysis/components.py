@@ -252,8 +252,7 @@ def _check(
     facts, plain = model.facts, model.facts.residual in parts.PLAIN
     tokens = range(len(prompt.of(where.stack).tokens))
     request = parts.entering_request(facts, prompt, where, tokens, changes)
-    of_layer = facts.heads_of(where.stack) + 3
-    writers = of_layer if plain else where.layer * of_layer + 3
+    writers = (1 if plain else where.layer) * (facts.heads_of(where.stack) + 3) + 3 * (not plain)
     room.check(
         model, prompt, request, max_memory, forgotten=plain,
         beside=[room.Run(model, prompt, own)],
