@@ -13,7 +13,7 @@ from attn_cli.maths.products import POSITIONS, asked_at_once
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.roles import ATTENTION, EXPERTS, FROM_LATENT, FUSED, TO_LATENT, place_of
 from attn_cli.model.stack import Request
-from attn_cli.model.weights import OF_EXPERTS
+from attn_cli.model.weights import OF_EXPERTS, transposed
 from attn_cli.records import Address
 from attn_cli.vocabulary import ARRAYS, STACKS
 
@@ -70,32 +70,39 @@ def of_file(model: Model, request: Request, positions: int) -> int:
     """The bytes of what is there of a file meanwhile: the pages of a layer, and the matrices that
     are made of what it stores, of one network at a time.
 
-    For a few positions both are there some rows at a time, but for what records want as a whole,
-    and none twice that are kept.
+    For a few positions both are there some rows at a time, but for what records want as a whole
+    and what is stored as (input, output), and none twice that are kept.
     """
     weights, number = model.weights, np.dtype(model.weights.dtype).itemsize
     untrained, networks = _untrained(model), has_networks(request)
     if weights.hold:
         return 0
-    if positions <= POSITIONS and not untrained:
-        rows = max((_rows(model, name, positions) for name in _of_layers(model)), default=0)
-        return max(rows, _of_records(model, request))
+    few, rows = positions <= POSITIONS and not untrained, 0
     sizes, pages = Counter[str](), Counter[str]()  # of networks; of layers
     for name in _of_layers(model):
-        network = name.rsplit(".", 2)[0]
+        if few and not _as_a_whole(model, name):
+            rows = max(rows, _rows(model, name, positions))
+            continue
         part = place_of(name, model.facts, model.family.embedding).part
         if not networks and part in _NETWORKS:
             continue
-        tensor = weights.tensor(name)
+        network, tensor = name.rsplit(".", 2)[0], weights.tensor(name)
         if not untrained:
             pages[_layer_of(name)] += tensor.size
         made = tensor.dtype != "F32" or number != 4 or untrained
         if OF_EXPERTS not in name and len(tensor.shape) > 1 and made:
             sizes[network] += prod(tensor.shape)
-    expert, together = experts(model)
+    expert, together = (None, 0) if few else experts(model)
     if expert and (expert.dtype != "F32" or number != 4):
         sizes[OF_EXPERTS] = 3 * prod(expert.shape) * min(together, model.facts.experts[0])
-    return number * max(sizes.values(), default=0) + max(pages.values(), default=0) + 8 * untrained
+    some = max(rows, _of_records(model, request)) if few else 8 * untrained
+    return number * max(sizes.values(), default=0) + max(pages.values(), default=0) + some
+
+
+def _as_a_whole(model: Model, name: str) -> bool:
+    """Whether a matrix is read as a whole, whatever it is multiplied with: see `Weights.map`."""
+    columns = name.endswith(tuple(f".{of}.weight" for of in model.family.columns))
+    return columns != (model.weights.stored[name].arrange is transposed)
 
 
 def _of_records(model: Model, request: Request) -> int:

@@ -152,7 +152,8 @@ def test_what_would_fit_does(free):
 
 
 def test_what_would_not_fit_is_not_offered(free, tiny):
-    free(100_000 + 2 * room.of_tokenizer(tiny))
+    layer = room_of_file.of_file(tiny, Request(), 200)
+    free(100_000 + 2 * (room.of_tokenizer(tiny) + layer))
     said = refusal(tiny, ids=[5] * 200, layer=0, head=0, arrays={"weights"})
     assert said.hint.startswith("what fits: a prompt of ")
     assert not {"--layer", "--head", "--max-memory"} & set(said.hint.split())

@@ -22,6 +22,7 @@ from attn_cli.model.tensors import MOST_LAYERS, Naming, Shapes, copies, maps, no
 from attn_cli.model.weights import LayerWeights, entering, layer_normed, transposed
 from attn_cli.records import Facts
 
+_COLUMNS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 # The reference library's names for these keys in every family.
 _STANDARD = {
     "n_embd": "hidden_size",
@@ -179,13 +180,10 @@ _GGUF = Gguf(
             "h.*.mlp.c_proj": "blk.*.ffn_down",
         }
     ),
-    arrange=lambda config: dict.fromkeys(
-        ("h.*.attn.c_attn.weight", "h.*.attn.c_proj.weight", "h.*.mlp.c_fc.weight",
-         "h.*.mlp.c_proj.weight"),
-        transposed,
-    ),
+    arrange=lambda config: dict.fromkeys((f"h.*.{name}.weight" for name in _COLUMNS), transposed),
 )  # fmt: skip
 
 FAMILY = Family(
-    read_config, shapes, naming, describe, forward, final, "wte.weight", _GGUF, untrained
-)
+    read_config, shapes, naming, describe, forward, final, "wte.weight", _GGUF, untrained,
+    columns=_COLUMNS,
+)  # fmt: skip

@@ -32,7 +32,8 @@ class Family:
     is the `embedding` where the two are tied; `output_bias` is added to its logits, if there is
     one. `head` names (`*` for anything) the tensors without which a checkpoint predicts nothing.
     `complete` has a config say what only the names of the tensors tell. `gguf` is how GGUF files
-    have it; `untrained` makes a config of sizes, for random models.
+    have it; `untrained` makes a config of sizes, for random models. `columns` are the maps of a
+    layer whose matrix the family has as (input, output).
     """
 
     read_config: Callable[[ConfigReader], Any]
@@ -47,6 +48,7 @@ class Family:
     output_bias: str = ""
     head: tuple[str, ...] = (OUTPUT,)
     complete: Callable[[Any, Collection[str]], Any] = lambda config, names: config
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -48,6 +48,27 @@ def llama(layers, width, heads, kv_heads, inner, vocabulary, dtype="F32", tied=T
     return config, shapes, dtype
 
 
+def gpt2(layers, width, heads, vocabulary, dtype="F32"):
+    """Its matrices are stored as (input, output)."""
+    config = {
+        "model_type": "gpt2", "n_layer": layers, "n_embd": width, "n_head": heads,
+        "n_positions": 1024, "vocab_size": vocabulary, "layer_norm_epsilon": 1e-5,
+        "activation_function": "gelu_new",
+    }  # fmt: skip
+    shapes = {"wte.weight": (vocabulary, width), "wpe.weight": (1024, width)}
+    maps = {
+        "attn.c_attn": (width, 3 * width), "attn.c_proj": (width, width),
+        "mlp.c_fc": (width, 4 * width), "mlp.c_proj": (4 * width, width),
+    }  # fmt: skip
+    for layer in range(layers):
+        for name, of in maps.items():
+            shapes |= {f"h.{layer}.{name}.weight": of, f"h.{layer}.{name}.bias": of[1:]}
+    norms = [f"h.{layer}.ln_{n}" for layer in range(layers) for n in (1, 2)]
+    for name in (*norms, "ln_f"):
+        shapes |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+    return config, shapes, dtype
+
+
 def bert(layers, width, heads, inner, vocabulary):
     config = {
         "model_type": "bert", "architectures": ["BertForMaskedLM"], "num_hidden_layers": layers,
@@ -147,6 +168,8 @@ MODELS = {
     "vocabulary": lambda: llama(2, 64, 4, 4, 128, 200_000, tied=False),
     "wide": lambda: llama(3, 512, 4, 4, 16384, 1000, "BF16"),
     "heads": lambda: llama(2, 512, 64, 64, 1024, 1000, "F16"),
+    "gpt2": lambda: gpt2(2, 2304, 36, 1000),
+    "gpt2-f16": lambda: gpt2(2, 2304, 36, 1000, "F16"),
     "bert": lambda: bert(3, 512, 8, 2048, 60_000),
     "t5": lambda: t5(3, 512, 8, 2048, 32_000),
     "attention": lambda: llama(1, 6144, 48, 48, 512, 1000, "BF16"),
@@ -191,6 +214,8 @@ CASES = [
     ("heads", 600, "heads loss sample"),
     ("heads", 420, "json npz models"),
     ("heads", 250, "verify"),
+    ("gpt2", 100, "one"),
+    ("gpt2-f16", 100, "one loss"),
     ("bert", 1000, "json npz mask compare layers"),
     ("bert", 500, "verify"),
     ("t5", 1000, "json npz loss sample layers"),
