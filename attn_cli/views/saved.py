@@ -355,7 +355,9 @@ def _block(
     arrays = _arrays(found["arrays"], sizes, facts)
     whole = "visible" in arrays and [queries, keys] == [tuple(range(count)) for count in sides]
     changed = {n for n, one in found["arrays"].items() if one["provenance"] == vocabulary.WHAT_IF}
-    scale, soft_cap = (float(np.float32(found.get(name, 0))) for name in ("scale", "soft_cap"))
+    scale, soft_cap = (_number(found.get(name, 0)) for name in ("scale", "soft_cap"))
+    if not scale:
+        raise ContentError("a block of it has no scale", DAMAGED)
     return Attention(
         **at._asdict(), **named, scale=scale, soft_cap=soft_cap, arrays=arrays,
         removed=_removed(at, heads, arrays, facts, settings), what_if=frozenset(changed),

@@ -393,6 +393,7 @@ DAMAGE = [
     (("attention", 0, "keys"), [0, 1, 2, 3, 4, 1e300]),
     (("attention", 0, "kind"), "cross"),
     (("attention", 0, "scale"), None),
+    (("attention", 0, "scale"), 0),
     (("attention",), []),
     (("model",), None),
     (("model", "heads"), 0),
@@ -421,6 +422,14 @@ def test_a_damaged_trace_is_refused(attn, document, path, value):
         at = at[step]
     at[path[-1]] = value
     refused(attn, changed, "standard input: ")
+
+
+@pytest.mark.parametrize("scale", [1e308, 5e-324])
+def test_a_scale_that_is_no_float32_is_shown_as_it_is(attn, document, scale):
+    changed = copy.deepcopy(document)
+    changed["attention"][0]["scale"] = scale
+    found = attn("show", stdin=json.dumps(changed).encode())
+    assert found.code == 0 and f"{scale:.6g}" in found.text, found.said
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,15 @@ def test_no_flipped_bit_of_a_saved_training_goes_unseen(stopped, settings, corpu
         assert json.loads(damaged) == json.loads(whole)  # a blank between two keys
 
 
+def test_half_a_character_in_the_settings_is_no_text_that_was_saved(stopped, settings, corpus):
+    path = stopped / "training.json"
+    saved = json.loads(path.read_text())
+    saved["settings"]["watched_prompt"] = "\ud800"
+    path.write_text(json.dumps(saved))
+    with pytest.raises(ContentError, match="is damaged: its checksum"):
+        checkpoint.resume(stopped, settings, corpus)
+
+
 def test_a_link_in_the_place_of_an_unfinished_save_is_not_followed(stopped, tmp_path_factory):
     mine = tmp_path_factory.mktemp("mine")
     (mine / "config.json").write_text("mine")
