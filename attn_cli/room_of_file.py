@@ -116,7 +116,7 @@ def _of_records(model: Model, request: Request) -> int:
     pulled = bool(request.measures or arrays & {"w_o", "head_output"}) and bool(request.blocks)
     picked = bool(arrays & _PICKED) and few and bool(request.blocks)
     out = others = 0
-    for name in _of_layers(model):
+    for name in _of_layers(model) if pulled or picked else ():
         tensor = model.weights.tensor(name)
         part, numbers = place_of(name, facts, model.family.embedding).part, prod(tensor.shape)
         if part == "attention_output" and pulled and (few or "w_o" not in arrays):
