@@ -260,16 +260,18 @@ def _libraries() -> list[Any]:
     """The BLAS libraries that have threads of their own."""
     if all(os.environ.get(name) == "1" for name in _OF_BLAS):
         return []
-    from threadpoolctl import ThreadpoolController
-
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    return [library for library in found if library.num_threads > 1]
+    return [library for library in _loaded() if library.num_threads > 1]
 
 
 @cache
 def multiplies_as_it_is() -> bool:
     """Whether BLAS has kernels that multiply small matrices without rearranging them."""
+    return any(getattr(library, "architecture", "") in _WITH_SMALL for library in _loaded())
+
+
+@cache
+def _loaded() -> list[Any]:
+    """The BLAS libraries that are there."""
     from threadpoolctl import ThreadpoolController
 
-    found = ThreadpoolController().select(internal_api="openblas").lib_controllers
-    return any(library.architecture in _WITH_SMALL for library in found)
+    return ThreadpoolController().select(user_api="blas").lib_controllers

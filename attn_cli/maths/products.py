@@ -28,7 +28,7 @@ _FEW = 8
 # vectors, or, where those stand in columns, with up to so many.
 _UNTURNED, _ROWS, _ROWS_OF_COLUMNS, _COLUMNS = 1_000_000, (24, 12, 6), (24, 12), 32
 _VECTORS = 48  # rows of a matrix that stay in the innermost cache for the next position
-POSITIONS = 256  # that share a part of a matrix
+POSITIONS = 256  # of more, a pass is long: matrices are made as a whole, and given back after it
 _WAKING = 1e6  # numbers that could be read while another thread is woken
 # Numbers that are made at a time: so many that threads seldom wait for each other between the steps
 # of making them, and not so many that a matrix is shared out unevenly.
