@@ -12,7 +12,7 @@ from attn_cli.errors import ContentError, plural, size
 from attn_cli.maths import cores
 from attn_cli.maths.kept import APART, BEFORE_SUM
 from attn_cli.maths.masks import BLOCK
-from attn_cli.maths.products import POSITIONS
+from attn_cli.maths.tiles import POSITIONS
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.records import Address, Facts, Prompt

@@ -9,7 +9,7 @@ import numpy as np
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
-from attn_cli.maths.products import POSITIONS, asked_at_once
+from attn_cli.maths.tiles import POSITIONS, asked_at_once
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.roles import ATTENTION, EXPERTS, FROM_LATENT, FUSED, TO_LATENT, place_of
 from attn_cli.model.stack import Request
@@ -48,13 +48,15 @@ def held(model: Model, request: Request) -> int:
 def _read(model: Model, request: Request) -> Callable[[str], bool]:
     """Whether a pass comes to a tensor: one that is not whole stops at its last record, before a
     feed-forward network that it does not wait for."""
+    if request.whole:
+        return lambda name: True
     facts, (*_, end) = model.facts, sorted(request.blocks, key=_order) or [None]
     waits = bool(facts.experts) or "mlp_output" in request.arrays
 
     def comes_to(name: str) -> bool:
         at = place_of(name, facts, model.family.embedding)
-        if request.whole or end is None or at.layer < 0:
-            return request.whole
+        if end is None or at.layer < 0:
+            return False
         if at.stack != end.stack:
             return STACKS.index(at.stack) < STACKS.index(end.stack)
         return at.layer < end.layer + (waits or at.part not in _NETWORKS)

@@ -14,8 +14,8 @@ from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
 from attn_cli.maths import cores
 from attn_cli.maths.kept import Measure
-from attn_cli.maths.products import POSITIONS
 from attn_cli.maths.scratch import give_back
+from attn_cli.maths.tiles import POSITIONS
 from attn_cli.model import family, nonfinite
 from attn_cli.model.cache import Cache, End, Pass
 from attn_cli.model.family import Model

@@ -19,7 +19,7 @@ from made_folders import document, made_folder
 
 from attn_cli import session
 from attn_cli.checkpoints.safetensors import open_safetensors
-from attn_cli.maths import products
+from attn_cli.maths import products, tiles
 from attn_cli.model.family import Model
 from attn_cli.training import tokenizer as making
 
@@ -238,6 +238,10 @@ def chatml_folder(golden_copy: Callable[..., Path]) -> Path:
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     """Sets a limit of how products are cut, which is then worked out anew."""
-    for remembered in ("_cut", "_unturned"):
-        monkeypatch.setattr(products, remembered, getattr(products, remembered).__wrapped__)
-    return lambda name, limit: monkeypatch.setattr(products, name, limit)
+    for module, remembered in ((tiles, "_apart"), (tiles, "_as_one"), (products, "_unturned")):
+        monkeypatch.setattr(module, remembered, getattr(module, remembered).__wrapped__)
+
+    def limit(name: str, value: int) -> None:
+        monkeypatch.setattr(tiles if hasattr(tiles, name) else products, name, value)
+
+    return limit

@@ -12,7 +12,7 @@ from attn_cli.analysis.low_rank import Matrices
 from attn_cli.candidates import likeliest
 from attn_cli.errors import ContentError
 from attn_cli.maths import cores
-from attn_cli.maths.products import MADE
+from attn_cli.maths.tiles import MADE
 from attn_cli.model.family import Model
 from attn_cli.reading import token_of
 from attn_cli.records import Address, Attention, Passed, Prompt

@@ -6,7 +6,8 @@ Axes, as suffixes: P vector, M model, N row of a matrix.
 import numpy as np
 
 from attn_cli.maths import cores
-from attn_cli.maths.products import MADE, Map
+from attn_cli.maths.products import Map
+from attn_cli.maths.tiles import MADE
 
 
 def compared(x_PM: np.ndarray, of: Map) -> tuple[np.ndarray, np.ndarray]:

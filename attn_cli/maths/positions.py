@@ -13,7 +13,7 @@ import numpy as np
 
 from attn_cli.maths import cores
 from attn_cli.maths.masks import distance
-from attn_cli.maths.scratch import room_like
+from attn_cli.maths.scratch import in_columns, room_like
 
 _BLOCK = 256  # positions that rotate together
 
@@ -111,7 +111,7 @@ def rotate(
     width, rotated = 2 * cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
     ones, others = pairs(width, interleaved)
     # Whole heads at a time: each of a pair times the cosine, and the other one times ± the sine.
-    by_columns = all(x_HPW.strides[-1] > x_HPW.strides[-2] for x_HPW in vectors)
+    by_columns = all(map(in_columns, vectors))
     order = "F" if by_columns else "C"
     cos_PW, sin_PW = (np.empty((len(cos_PR), width), cos_PR.dtype, order) for _ in range(2))
     cos_PW[:, ones] = cos_PW[:, others] = cos_PR

@@ -10,35 +10,21 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from attn_cli.maths import cores
+from attn_cli.maths import cores, tiles
 from attn_cli.maths.attention import pull
 from attn_cli.maths.layers import sigmoid
-from attn_cli.maths.scratch import room_like
+from attn_cli.maths.scratch import in_columns, room_like
+from attn_cli.maths.tiles import Job, Tile
 
 T = TypeVar("T")
 Activation = Callable[[np.ndarray], np.ndarray]
 # What a gated network makes of gate(x) and up(x), written to the first; both may be overwritten.
 Gate = Callable[[np.ndarray, np.ndarray], object]
 NOTHING = np.zeros(0, np.float32)
-# BLAS rearranges a whole matrix before it multiplies it with several vectors, which with so few
-# costs more than to read a part of it from the cache for each: they are multiplied one by one.
-_FEW = 8
 # With its kernels for AVX-512, OpenBLAS multiplies as it is what takes no more multiplications than
 # so many (sgemm_small_kernel_permit_skylakex.c): so many rows of a matrix at a time with a few
 # vectors, or, where those stand in columns, with up to so many.
 _UNTURNED, _ROWS, _ROWS_OF_COLUMNS, _COLUMNS = 1_000_000, (24, 12, 6), (24, 12), 32
-_VECTORS = 48  # rows of a matrix that stay in the innermost cache for the next position
-POSITIONS = 256  # of more, a pass is long: matrices are made as a whole, and given back after it
-_WAKING = 1e6  # numbers that could be read while another thread is woken
-# Numbers that are made at a time: so many that threads seldom wait for each other between the steps
-# of making them, and not so many that a matrix is shared out unevenly.
-MADE = 1 << 19
-_VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
-# Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
-# same digits wherever it is cut between two; not so what is so small that another kernel takes it.
-_STEP, _LEAST = 48, 4_000_000
-_NARROWEST = 144  # outputs that pay for rearranging the vectors anew
-_TOGETHER = 480  # positions of many in a part: what comes after a product finds them in a cache
 
 
 class Map(NamedTuple):
@@ -60,10 +46,10 @@ class Map(NamedTuple):
         """The whole matrix as x is multiplied with it, (input, output)."""
         if not self.made:
             return self.rows(slice(0, self.outputs)).T
-        first = self.rows(slice(0, min(_VECTORS, self.outputs)))
+        first = self.rows(slice(0, min(tiles.VECTORS, self.outputs)))
         whole = np.empty((self.outputs, first.shape[1]), first.dtype)
         whole[: len(first)] = first
-        rest, block = whole[len(first) :], max(1, MADE // max(1, first.shape[1]))
+        rest, block = whole[len(first) :], max(1, tiles.MADE // max(1, first.shape[1]))
         later = self.part(slice(len(first), self.outputs))
 
         def make(some: slice) -> None:
@@ -91,31 +77,17 @@ class Map(NamedTuple):
         return self.part(slice(0, half)), self.part(slice(half, 2 * half))
 
 
-class _Tile(NamedTuple):
-    """Some positions and some outputs of one product."""
-
-    job: int
-    positions: slice
-    outputs: slice
-
-
 def laid_out(x_PM: np.ndarray) -> np.ndarray:
-    """The same numbers in the order in which products read and write them: see `_by_columns`."""
-    return np.asfortranarray(x_PM) if _by_columns(len(x_PM)) else x_PM
+    """The same numbers in the order in which products read and write them (`tiles.by_columns`)."""
+    return np.asfortranarray(x_PM) if tiles.by_columns(len(x_PM)) else x_PM
 
 
-def _by_columns(positions: int) -> bool:
-    """Whether the vectors of so many positions are stored column by column.
-
-    BLAS rearranges both factors, and W·xᵀ, whose second factor has its rows in one piece, takes
-    down to three quarters of the time of x·Wᵀ; of many positions what is done by rows then loses
-    more.
-    """
-    return _FEW < positions <= 2 * POSITIONS
+def _job(x_PM: np.ndarray, of: Map) -> Job:
+    return Job(*x_PM.shape, of.outputs, of.made, bool(of.release))
 
 
 def _empty(positions: int, outputs: int, dtype: np.dtype) -> np.ndarray:
-    return np.empty((positions, outputs), dtype, "F" if _by_columns(positions) else "C")
+    return np.empty((positions, outputs), dtype, "F" if tiles.by_columns(positions) else "C")
 
 
 def of_matrix(w_MN: np.ndarray, b_N: np.ndarray = NOTHING) -> Map:
@@ -136,13 +108,13 @@ def _each_through(
     """Each x through its own map, as one work."""
     products = tuple(_empty(len(x), of.outputs, x.dtype) for x, of in pairs)
 
-    def work(tile: _Tile) -> None:
+    def work(tile: Tile) -> None:
         (x_PM, of), out = pairs[tile.job], products[tile.job][tile.positions, tile.outputs]
         _multiply(x_PM[tile.positions], of, tile.outputs, out)
         if activation:
             out[...] = activation(out)
 
-    cores.each(work, _tiles(pairs))
+    cores.each(work, tiles.cut(_job(x, of) for x, of in pairs))
     return products
 
 
@@ -184,7 +156,9 @@ def gated_feed_forwards(
 
     The parts of all of them are one work, so that small networks keep every core busy.
     """
-    if all(len(x) <= _FEW for x, *_ in networks):  # too few numbers to gate them on two threads
+    if all(
+        len(x) <= tiles.FEW for x, *_ in networks
+    ):  # too few numbers to gate them on two threads
         both = _each_through([(x, of) for x, gate, up, _ in networks for of in (gate, up)])
         inner = both[::2]
         for gate_PN, up_PN in zip(inner, both[1::2], strict=True):
@@ -197,7 +171,7 @@ def gated_feed_forwards(
 def _gated(networks: Sequence[tuple[np.ndarray, Map, Map]], gating: Gate) -> tuple[np.ndarray, ...]:
     inner = tuple(_empty(len(x), gate.outputs, x.dtype) for x, gate, _ in networks)
 
-    def work(tile: _Tile) -> None:
+    def work(tile: Tile) -> None:
         x_PM, gate, up = networks[tile.job]
         x, part = x_PM[tile.positions], inner[tile.job][tile.positions, tile.outputs]
         _multiply(x, gate, tile.outputs, part)
@@ -205,7 +179,7 @@ def _gated(networks: Sequence[tuple[np.ndarray, Map, Map]], gating: Gate) -> tup
         _multiply(x, up, tile.outputs, other)
         gating(part, other)
 
-    cores.each(work, _tiles([(x, gate) for x, gate, _ in networks], alike=2))
+    cores.each(work, tiles.cut((_job(x, gate) for x, gate, _ in networks), alike=2))
     return inner
 
 
@@ -216,9 +190,9 @@ def pulls(z_HPV: np.ndarray, w_NM: np.ndarray, chosen_Q: np.ndarray) -> np.ndarr
     digit which others are.
     """
     heads, positions, width = z_HPV.shape
-    w_HVM, most = w_NM.reshape(heads, width, -1), min(positions, POSITIONS // 2)
+    w_HVM, most = w_NM.reshape(heads, width, -1), min(positions, tiles.POSITIONS // 2)
     found = np.empty((heads, len(chosen_Q), w_NM.shape[-1]), z_HPV.dtype)
-    together = max(1, int(_WAKING / (max(1, w_HVM[0].size) * (1 + most / 4))))
+    together = max(1, int(tiles.WAKING / (max(1, w_HVM[0].size) * (1 + most / 4))))
 
     def work(tile: tuple[int, int]) -> None:
         some = slice(tile[0], tile[0] + together)
@@ -248,7 +222,7 @@ def value_lengths(v_GKV: np.ndarray, w_NM: np.ndarray) -> np.ndarray:
             v_1KV = v_GKV[head * groups // len(w_HVM), None, some]
             found[head, some] = np.linalg.norm(pull(v_1KV, w_VM)[0], axis=-1)
 
-    cores.spread(work, keys, POSITIONS // 2)
+    cores.spread(work, keys, tiles.POSITIONS // 2)
     return found
 
 
@@ -263,86 +237,17 @@ def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: n
         added += b_M if b_M.size else 0
         found[some] = np.abs(added - output_PM[some]).max(axis=-1)
 
-    cores.spread(work, len(output_PM), POSITIONS // 2)
+    cores.spread(work, len(output_PM), tiles.POSITIONS // 2)
     return float(found.max())
-
-
-def _tiles(pairs: Sequence[tuple[np.ndarray, Map]], alike: int = 1) -> list[_Tile]:
-    """Products cut into parts that are worth a thread, each part of so many products `alike`."""
-    return [
-        _Tile(job, positions, outputs)
-        for job, (x_PM, of) in enumerate(pairs)
-        for positions, outputs in _cut(
-            *x_PM.shape, of.outputs, alike, cores.threads(), of.made, bool(of.release)
-        )
-    ]
-
-
-@lru_cache
-def _cut(
-    positions: int, inputs: int, outputs: int, alike: int, threads: int, made: bool, released: bool
-) -> list[tuple[slice, slice]]:
-    """The parts of one product: positions and outputs.
-
-    One axis is shared out among the threads, which changes no digit: outputs, of a few positions or
-    by columns; else positions. How the other one is cut follows from the shape alone.
-    """
-    asked, shared = _asked(inputs), outputs // threads
-    if positions <= _FEW:
-        width = _width(positions, inputs, outputs, alike, threads, made, released)
-        some = [slice(at, min(at + width, outputs)) for at in range(0, outputs, width)]
-        return [(slice(0, positions), part) for part in some]
-    if _by_columns(positions):
-        shared = max(shared, _LEAST // (positions * max(1, inputs)))
-        some = _blocks(outputs, min(shared, asked) if made or released else shared)
-        return [(slice(0, positions), part) for part in some]
-    some = _blocks(outputs, asked)
-    least = _LEAST // max(1, min(part.stop - part.start for part in some) * inputs)
-    rows = _blocks(positions, max(min(positions // threads, _TOGETHER), _NARROWEST, least))
-    return [(block, part) for block in rows for part in some]
-
-
-def _blocks(count: int, size: int) -> list[slice]:
-    """So many in blocks of this size, of which the last has between half and one and a half."""
-    size = max(_STEP, size - size % _STEP)
-    starts = [at for at in range(0, count, size) if not at or count - at >= size // 2]
-    return [slice(*ends) for ends in zip(starts, [*starts[1:], count], strict=True)]
-
-
-def _asked(inputs: int) -> int:
-    """How many rows of a matrix are made, or viewed, at a time for more than a few positions."""
-    return max(_NARROWEST, MADE // max(1, inputs))
-
-
-def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
-    """How many numbers of a matrix a thread asks for at a time, at most."""
-    most = _VIEWED if positions <= _FEW else _asked(inputs) * inputs * 3 // 2
-    return min(outputs * inputs, most)
-
-
-def _width(
-    positions: int, inputs: int, outputs: int, alike: int, threads: int, made: bool, released: bool
-) -> int:
-    """How many outputs of a few positions one thread does at a time."""
-    # To read a number, and to multiply it; to make one of what is stored takes longer.
-    work = alike * outputs * inputs * (1 + positions / 4) * (3 if made else 1)
-    # Each takes twice: the first to be awake takes more.
-    parts = 1 if work * (1 - 1 / threads) < _WAKING else 2 * threads
-    each = -(-outputs // parts)
-    if made:  # the cache holds what is made until it has been multiplied
-        each = min(each, MADE // max(1, inputs))
-    elif released:
-        each = min(each, _VIEWED // max(1, inputs))
-    return _VECTORS * max(1, -(-each // _VECTORS))
 
 
 def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:
     w_NM = of.rows(outputs)
     if rows := _unturned(*x_PM.shape, of.outputs):
         _in_blocks(x_PM, w_NM, out_PN, rows)
-    elif len(x_PM) <= _FEW:
+    elif len(x_PM) <= tiles.FEW:
         _one_by_one(x_PM, w_NM, out_PN)
-    elif out_PN.strides[0] < out_PN.strides[1]:
+    elif in_columns(out_PN):
         np.matmul(w_NM, x_PM.T, out=out_PN.T)
     else:
         np.matmul(x_PM, w_NM.T, out=out_PN)
@@ -361,7 +266,7 @@ def _unturned(positions: int, inputs: int, outputs: int) -> int:
     if not large or not cores.multiplies_as_it_is():
         return 0
     fitting = _UNTURNED // of_row
-    choices = _ROWS if positions <= _FEW else _ROWS_OF_COLUMNS
+    choices = _ROWS if positions <= tiles.FEW else _ROWS_OF_COLUMNS
     return next((rows for rows in choices if rows <= fitting), 0)
 
 
@@ -371,7 +276,7 @@ def _in_blocks(x_PM: np.ndarray, w_NM: np.ndarray, out_PN: np.ndarray, rows: int
     w_BNM = w_NM[:whole].reshape(-1, rows, w_NM.shape[1])
     out_BPN = out_PN[:, :whole].reshape(len(x_PM), -1, rows).swapaxes(0, 1)
     for w, out in ((w_BNM, out_BPN), (w_NM[whole:], out_PN[:, whole:])):
-        if _by_columns(len(x_PM)):
+        if tiles.by_columns(len(x_PM)):
             np.matmul(w, x_PM.T, out=out.swapaxes(-1, -2))
         else:
             np.matmul(x_PM, w.swapaxes(-1, -2), out=out)
@@ -380,9 +285,9 @@ def _in_blocks(x_PM: np.ndarray, w_NM: np.ndarray, out_PN: np.ndarray, rows: int
 def _one_by_one(x_PM: np.ndarray, w_NM: np.ndarray, out_PN: np.ndarray) -> None:
     """As many rows of W at a time as the innermost cache holds, with one position after another."""
     (positions, inputs), count = x_PM.shape, len(w_NM)
-    whole = count - count % _VECTORS
+    whole = count - count % tiles.VECTORS
     if whole:
-        blocks = w_NM[:whole].reshape(-1, 1, _VECTORS, inputs)
+        blocks = w_NM[:whole].reshape(-1, 1, tiles.VECTORS, inputs)
         product = blocks @ x_PM.reshape(1, positions, inputs, 1)
         out_PN[:, :whole] = product[..., 0].swapaxes(0, 1).reshape(positions, whole)
     if whole < count:

@@ -23,6 +23,11 @@ def room(shape: tuple[int, ...], dtype: np.dtype, use: str = "") -> np.ndarray:
     return rooms[use][:size].view(dtype).reshape(shape)
 
 
+def in_columns(array: np.ndarray) -> bool:
+    """Whether the last axis but one is stored in one piece, not the last."""
+    return array.ndim > 1 and array.strides[-1] > array.strides[-2]
+
+
 def room_like(array: np.ndarray, use: str) -> np.ndarray:
     """As `room`, for what is like an array, its axes in the same order in memory."""
     axes = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])

@@ -9,8 +9,9 @@ import numpy as np
 
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths.layers import layer_norm
-from attn_cli.maths.products import NOTHING, POSITIONS, Activation, Map, laid_out, through
+from attn_cli.maths.products import NOTHING, Activation, Map, laid_out, through
 from attn_cli.maths.scratch import room
+from attn_cli.maths.tiles import POSITIONS
 from attn_cli.records import Passed
 
 NO_NORMS = np.zeros((0, 2, 0), np.float32)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attn_cli.maths import cores, products
+from attn_cli.maths import cores, products, tiles
 from attn_cli.maths.layers import silu
 from attn_cli.maths.products import Map
 from measure import row_error
@@ -57,26 +57,47 @@ def test_a_product_is_what_float64_says(positions, outputs, made, as_it_is, limi
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize(("outputs", "inputs"), [(1111, 70), (300, 8), (200, 1100)])
 def test_no_bit_depends_on_how_many_threads_there_are(positions, outputs, inputs, limits):
-    limits("_WAKING", 0)  # so that even these are shared out
+    for name in ("WAKING", "LEAD"):
+        limits(name, 0)  # so that even these are shared out
     x, w, b = drawn(positions, outputs, inputs)
     results = []
     for count in (1, 2, 3, 7, 16):
         cores.use(count)
-        results.append(products.through(x, of_rows(w, b), of_rows(w, b, made=True)))
-    for found in results:
-        assert all(np.array_equal(same, results[0][0]) for same in found)
+        results += products.through(x, of_rows(w, b), of_rows(w, b, made=True))
+        results += products.through(x, of_rows(w, b), of_rows(w, b))
+    assert all(np.array_equal(found, results[0]) for found in results)
+
+
+@pytest.mark.parametrize("lead", [0, tiles.LEAD])
+@pytest.mark.parametrize("threads", [1, 2, 5, 16])
+def test_products_by_columns_are_shared_out_as_one(threads, lead, limits):
+    limits("LEAD", lead)
+    cores.use(threads)
+    for positions in (9, 64, 128, 500):
+        jobs = [tiles.Job(positions, *shape) for shape in ((576, 960), (576, 200), (1536, 577))]
+        cut = tiles.cut(jobs)
+        works = [jobs[at].inputs * (some.stop - some.start) for at, _, some in cut]
+        assert works == sorted(works, reverse=True)
+        for place, job in enumerate(jobs):
+            found = sorted(tile.outputs.indices(10**6) for tile in cut if tile.job == place)
+            inner = [end for _, end, _ in found[:-1]]
+            assert [start for start, *_ in found] == [0, *inner] and found[-1][1] == job.outputs
+            assert not any(end % tiles.STEP for end in inner)
+            each = [job.inputs * positions * (end - start) for start, end, _ in found]
+            assert len(each) == 1 or min(each) >= tiles.LEAST
+        if not lead and positions == 500:
+            assert max(works) <= sum(works) / threads + tiles.STEP * 1536
 
 
 def test_products_are_shared_out_among_the_threads():
     for positions in (3, 40, 300, 2000):
-        x, w, _ = drawn(positions, 3000, inputs=600)
         for count in (1, 2, 3, 16):
             cores.use(count)
-            tiles = products._tiles([(x, of_rows(w))])
+            cut = tiles.cut([tiles.Job(positions, 600, 3000)])
             sizes = [
                 (tile.positions.stop - tile.positions.start)
                 * (tile.outputs.stop - tile.outputs.start)
-                for tile in tiles
+                for tile in cut
             ]
             assert sum(sizes) == positions * 3000
             assert max(sizes) <= max(1.6 / count, 0.2) * positions * 3000
@@ -165,10 +186,10 @@ def test_rows_that_have_been_used_are_given_back(positions):
     assert row_error(np.concatenate([first, second], axis=-1), whole) <= 1e-6
 
 
-@pytest.mark.parametrize("waking", [0, products._WAKING])  # 0: each head is shared out by itself
+@pytest.mark.parametrize("waking", [0, tiles.WAKING])  # 0: each head is shared out by itself
 @pytest.mark.parametrize("count", [1, 3])
 def test_head_outputs_are_the_same_whichever_are_chosen(count, waking, monkeypatch):
-    monkeypatch.setattr(products, "_WAKING", waking)
+    monkeypatch.setattr(tiles, "WAKING", waking)
     cores.use(count)
     rng = np.random.default_rng(0)
     z = rng.standard_normal((3, 300, 5), F32)

@@ -1,0 +1,152 @@
+"""How products are cut into parts, each for one thread, so that no digit depends on the threads.
+
+Vectors (position, input) through a matrix that is stored (output, input).
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from attn_cli.maths import cores
+
+# BLAS rearranges a whole matrix before it multiplies it with several vectors, which with so few
+# costs more than to read a part of it from the cache for each: they are multiplied one by one.
+FEW = 8
+VECTORS = 48  # rows of a matrix that stay in the innermost cache for the next position
+POSITIONS = 256  # of more, a pass is long: matrices are made as a whole, and given back after it
+WAKING = 1e6  # numbers that could be read while another thread is woken
+# Multiplications that a thread does while another one is woken, or wakes to go on.
+LEAD = 6_000_000
+# Numbers that are made at a time: so many that threads seldom wait for each other between the steps
+# of making them, and not so many that a matrix is shared out unevenly.
+MADE = 1 << 19
+VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
+# Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
+# same digits wherever it is cut between two; not so what is so small that another kernel takes it.
+STEP, LEAST = 48, 2_000_000
+NARROWEST = 144  # outputs that pay for rearranging the vectors anew
+TOGETHER = 480  # positions of many in a part: what comes after a product finds them in a cache
+
+
+class Job(NamedTuple):
+    """One product. The rows of its matrix may be `made` when they are asked for, or given back once
+    they have been used (`released`)."""
+
+    positions: int
+    inputs: int
+    outputs: int
+    made: bool = False
+    released: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether the whole matrix is there and stays."""
+        return not self.made and not self.released
+
+
+class Tile(NamedTuple):
+    """Some positions and some outputs of one job."""
+
+    job: int
+    positions: slice
+    outputs: slice
+
+
+def by_columns(positions: int) -> bool:
+    """Whether the vectors of so many positions are stored column by column.
+
+    BLAS rearranges both factors, and W·xᵀ, whose second factor has its rows in one piece, takes
+    down to three quarters of the time of x·Wᵀ; of many positions what is done by rows then loses
+    more.
+    """
+    return FEW < positions <= 2 * POSITIONS
+
+
+def cut(jobs: Iterable[Job], alike: int = 1) -> list[Tile]:
+    """Jobs cut into parts that are worth a thread, each part of so many products `alike`."""
+    jobs, threads = tuple(jobs), cores.threads()
+    if all(by_columns(job.positions) and job.kept for job in jobs):
+        return _as_one(jobs, alike, threads)
+    return [
+        Tile(place, positions, outputs)
+        for place, job in enumerate(jobs)
+        for positions, outputs in _apart(job, alike, threads)
+    ]
+
+
+def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
+    """How many numbers of a matrix a thread asks for at a time, at most."""
+    most = VIEWED if positions <= FEW else _asked(inputs) * inputs * 3 // 2
+    return min(outputs * inputs, most)
+
+
+@lru_cache
+def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> list[Tile]:
+    """Jobs by columns, shared out by their outputs as if they were one.
+
+    The largest part comes first: that of the thread that hands out, which need not be woken.
+    """
+    works = [alike * job.positions * max(1, job.inputs) for job in jobs]
+    total = sum(work * job.outputs for work, job in zip(works, jobs, strict=True))
+    others = max(0, total - LEAD) / threads
+    tiles, share = list[tuple[int, Tile]](), others + LEAD
+    for place, (work, job) in enumerate(zip(works, jobs, strict=True)):
+        least, start = STEP * max(1, -(-LEAST * alike // (work * STEP))), 0
+        while start < job.outputs:
+            end = start + max(least, STEP * round(share / (work * STEP)))
+            end = end if job.outputs - end >= least else job.outputs
+            done = work * (end - start)
+            tiles.append((done, Tile(place, slice(0, job.positions), slice(start, end))))
+            share -= done
+            share += others if share < work * least / 2 else 0
+            start = end
+    return [tile for _, tile in sorted(tiles, key=lambda found: -found[0])]
+
+
+@lru_cache
+def _apart(job: Job, alike: int, threads: int) -> list[tuple[slice, slice]]:
+    """The parts of one product: positions and outputs.
+
+    One axis is shared out among the threads, which changes no digit: outputs, of a few positions or
+    by columns; else positions. How the other one is cut follows from the shape alone.
+    """
+    positions, inputs, outputs = job[:3]
+    asked, shared = _asked(inputs), outputs // threads
+    if positions <= FEW:
+        width = _width(job, alike, threads)
+        some = [slice(at, min(at + width, outputs)) for at in range(0, outputs, width)]
+        return [(slice(0, positions), part) for part in some]
+    if by_columns(positions):
+        shared = max(shared, LEAST // (positions * max(1, inputs)))
+        some = _blocks(outputs, shared if job.kept else min(shared, asked))
+        return [(slice(0, positions), part) for part in some]
+    some = _blocks(outputs, asked)
+    least = LEAST // max(1, min(part.stop - part.start for part in some) * inputs)
+    rows = _blocks(positions, max(min(positions // threads, TOGETHER), NARROWEST, least))
+    return [(block, part) for block in rows for part in some]
+
+
+def _blocks(count: int, size: int) -> list[slice]:
+    """So many in blocks of this size, of which the last has between half and one and a half."""
+    size = max(STEP, size - size % STEP)
+    starts = [at for at in range(0, count, size) if not at or count - at >= size // 2]
+    return [slice(*ends) for ends in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def _asked(inputs: int) -> int:
+    """How many rows of a matrix are made, or viewed, at a time for more than a few positions."""
+    return max(NARROWEST, MADE // max(1, inputs))
+
+
+def _width(job: Job, alike: int, threads: int) -> int:
+    """How many outputs of a few positions one thread does at a time."""
+    # To read a number, and to multiply it; to make one of what is stored takes longer.
+    of_output = alike * job.inputs * (1 + job.positions / 4) * (3 if job.made else 1)
+    # Each takes twice: the first to be awake takes more.
+    parts = 1 if of_output * job.outputs * (1 - 1 / threads) < WAKING else 2 * threads
+    each = -(-job.outputs // parts)
+    if job.made:  # the cache holds what is made until it has been multiplied
+        each = min(each, MADE // max(1, job.inputs))
+    elif job.released:
+        each = min(each, VIEWED // max(1, job.inputs))
+    return VECTORS * max(1, -(-each // VECTORS))
