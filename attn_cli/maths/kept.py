@@ -8,6 +8,7 @@ import mmap
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,8 +24,9 @@ BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 _UNKNOWN = np.zeros(0, np.float32)
-# Bytes from which weights may be kept in blocks.
-APART = 1 << 20
+# Bytes from which weights may be kept in blocks, and from which these are no memory that is freed
+# to be used again.
+APART, _OWN = 1 << 18, 1 << 20
 
 
 class Keep(NamedTuple):
@@ -95,13 +97,13 @@ class Blocks:
         self.shape, self.dtype = (*batch, groups * group, *shape[-2:]), dtype
         self.size, self.finite = math.prod(shape), False
         sizes = [(at.queries.stop - at.queries.start, at.keys.stop - at.keys.start) for at in looks]
-        counts = [math.prod((*before, *size)) for size in sizes]
+        ends = list(accumulate(math.prod((*before, *size)) for size in sizes))
         # One piece of memory is asked for and given back, rather than many.
-        pieces = np.split(_memory(sum(counts), dtype), np.cumsum(counts)[:-1])
+        numbers = _memory(ends[-1] if ends else 0, dtype)
         self._looks = {look.queries.start: look for look in looks}
         self._blocks = {
-            look.queries.start: piece.reshape(*before, *size)
-            for look, piece, size in zip(looks, pieces, sizes, strict=True)
+            look.queries.start: numbers[start:end].reshape(*before, *size)
+            for look, start, end, size in zip(looks, [0, *ends], ends, sizes, strict=False)
         }
         self._whole: Callable[[], np.ndarray | None] = lambda: None
 
@@ -259,7 +261,7 @@ class Kept:
 
 def _memory(count: int, dtype: np.dtype) -> np.ndarray:
     """So many numbers of any value, in pages of the usual size: to clear huge ones takes longer."""
-    if not count or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+    if count * dtype.itemsize < _OWN or not hasattr(mmap, "MADV_NOHUGEPAGE"):
         return np.empty(count, dtype)
     pages = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages.madvise(mmap.MADV_NOHUGEPAGE)

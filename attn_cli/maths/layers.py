@@ -10,6 +10,7 @@ from math import sqrt
 import numpy as np
 
 from attn_cli.maths import cores
+from attn_cli.maths.scratch import in_columns
 
 _TANH_SCALE = sqrt(2 / np.pi)
 _BLOCK = 1 << 15
@@ -23,7 +24,7 @@ def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) ->
     that is stored by columns are many short pieces: it is done as a whole.
     """
     out = np.empty_like(x_PM)
-    if x_PM.ndim < 2 or x_PM.size <= _PART or x_PM.strides[-1] > x_PM.strides[-2]:
+    if x_PM.ndim < 2 or x_PM.size <= _PART or in_columns(x_PM):
         work(x_PM, out)
         return out
     positions = x_PM.shape[-2]
@@ -80,10 +81,13 @@ def causal_convolution(
 def standardise(x_M: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """(x − mean) / √(variance + ε) along the last axis, and 1 / √(variance + ε)."""
     centred = x_M - x_M.mean(axis=-1, keepdims=True)
-    inverse = 1 / np.sqrt(
-        (centred * centred).mean(axis=-1, keepdims=True) + x_M.dtype.type(epsilon)
-    )
+    inverse = 1 / np.sqrt(_mean_square(centred) + x_M.dtype.type(epsilon))
     return centred * inverse, inverse
+
+
+def _mean_square(x_M: np.ndarray) -> np.ndarray:
+    """The mean of x² along the last axis, which stays as one of length 1; no square is stored."""
+    return np.einsum("...m,...m->...", x_M, x_M)[..., None] / x_M.shape[-1]
 
 
 def layer_norm(x_M: np.ndarray, gain_M: np.ndarray, b_M: np.ndarray, epsilon: float) -> np.ndarray:
@@ -116,8 +120,7 @@ def rms_norm(x_M: np.ndarray, gain_M: np.ndarray, epsilon: float) -> np.ndarray:
     """x / √(mean x² + ε) × gain. Zhang and Sennrich 2019."""
 
     def work(x_M: np.ndarray, out_M: np.ndarray) -> None:
-        mean_square = (x_M * x_M).mean(axis=-1, keepdims=True)
-        np.divide(x_M, np.sqrt(mean_square + x_M.dtype.type(epsilon)), out=out_M)
+        np.divide(x_M, np.sqrt(_mean_square(x_M) + x_M.dtype.type(epsilon)), out=out_M)
         out_M *= gain_M
 
     return by_rows(work, x_M)
@@ -127,7 +130,7 @@ def rms_norm_vjp(
     x_M: np.ndarray, gain_M: np.ndarray, epsilon: float, grad_M: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """With r = √(mean x² + ε), n = x / r and g = dy·gain: dx = (g − n·mean(g·n)) / r."""
-    root = np.sqrt((x_M * x_M).mean(axis=-1, keepdims=True) + x_M.dtype.type(epsilon))
+    root = np.sqrt(_mean_square(x_M) + x_M.dtype.type(epsilon))
     normal, g = x_M / root, grad_M * gain_M
     dx = (g - normal * (g * normal).mean(axis=-1, keepdims=True)) / root
     return dx, (grad_M * normal).sum(axis=tuple(range(x_M.ndim - 1)))

@@ -1,6 +1,7 @@
 """Which heads, queries and keys of a block are recorded, and its arrays with these alone."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,9 +80,9 @@ class Selection(NamedTuple):
     ) -> Arrays:
         """The wanted arrays in computing order, read-only; of `picked` no more is there."""
         found = {}
-        for name in vocabulary.ARRAYS:
+        for name in _in_order(wanted):
             of = picked if name in picked else whole
-            if name not in wanted or name not in of:
+            if name not in of:
                 continue
             array = self._chosen(name, of[name], picked=of is picked)
             if isinstance(array, Blocks) or array.size:
@@ -96,6 +97,12 @@ class Selection(NamedTuple):
         array = made.view() if picked else self.pick(name, made.view())
         array.flags.writeable = False
         return array
+
+
+@lru_cache
+def _in_order(names: frozenset[str]) -> tuple[str, ...]:
+    """Arrays in computing order."""
+    return tuple(name for name in vocabulary.ARRAYS if name in names)
 
 
 def selected(

@@ -63,6 +63,8 @@ class WhatIf:
 
         Raises UsageError, ContentError.
         """
+        if not self.masks:
+            return own
         base, more = own, list[tuple[bool, Visible]]()
         queries, keys = self.queries or queries, self.keys or keys
         with told_where(self.place):
