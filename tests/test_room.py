@@ -396,10 +396,10 @@ def test_a_run_whose_matrices_do_not_fit_is_refused(golden_path):
 
 
 def test_what_is_made_of_the_records_counts_beside_them(tiny):
-    prompt = session.tokenise(tiny, ids=[5] * 200)
+    prompt = session.tokenise(tiny, ids=[5] * 100)
     request, tokens = asked(tiny, prompt, arrays=frozenset({"weights", "visible"}))
     parts = room._parts(tiny, request, tokens, forgotten=False)
-    weights, visible = 4 * 4 * 200 * 200, 200 * 200  # of four heads; what is seen is one byte
+    weights, visible = 4 * 4 * 100 * 100, 100 * 100  # of four heads; what is seen is one byte
     assert parts.array == weights and parts.block == weights + visible
     assert parts.recorded == 2 * parts.block
     for made, bytes in (
@@ -408,7 +408,7 @@ def test_what_is_made_of_the_records_counts_beside_them(tiny):
         (room.Made(), 0),
     ):  # fmt: skip
         need = room.of_tokenizer(tiny) + parts.recorded + parts.working + bytes
-        need += room_of_file.of_file(tiny, request, 200)
+        need += room_of_file.of_file(tiny, request, 100)
         room.check(tiny, prompt, request, need, made=made)
-        with pytest.raises(ContentError, match="reading 200 tokens takes"):
+        with pytest.raises(ContentError, match="reading 100 tokens takes"):
             room.check(tiny, prompt, request, need - 1, made=made)

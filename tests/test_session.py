@@ -5,7 +5,7 @@ import pytest
 from attn_cli import machine, session
 from attn_cli.errors import ContentError
 
-TOKENS, HEADS, WIDTH = 200, 4, 32
+TOKENS, HEADS, WIDTH = 100, 4, 32  # of more, weights are kept without what is hidden
 
 
 def least(monkeypatch, layers, arrays):
