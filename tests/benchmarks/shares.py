@@ -7,8 +7,9 @@ Makes a random float32 folder of a Llama shape (SmolLM2-135M's unless options sa
 takes one with --folder. For each count of threads one process traces every layer and keeps its
 weights, and one does nothing but the products, with BLAS's own threads; all take turns. `serial`
 is the share of attn's time on one thread that more threads do not shorten, by Amdahl's law:
-(n·tₙ − t₁) / (n − 1) / t₁. With --memory: the peak memory of a process that traces so many tokens,
-and the exponent with which it grows. Nothing is asserted.
+(n·tₙ − t₁) / (n − 1) / t₁; after the slash the same of the products alone, which is what this
+machine and BLAS leave to be reached. With --memory: the peak memory of a process that traces so
+many tokens, and the exponent with which it grows. Nothing is asserted.
 """
 
 import argparse
@@ -73,7 +74,7 @@ def shares(options: argparse.Namespace, folder: Path, shape: Shape) -> dict[str,
         about = {f"{name}, {count} threads": w.about for (name, count), w in workers.items()}
         print(
             f"{'tokens':>6}{'threads':>9}{'ours':>11}{'products':>11}{'ratio':>8}"
-            f"{'products':>10}{'all else':>10}{'serial':>8}"
+            f"{'products':>10}{'all else':>10}{'serial /':>10}"
         )
         for tokens in options.tokens:
             rows += _of_tokens(options, workers, threads, str(folder), ids_of(shape, tokens))
@@ -113,9 +114,10 @@ def _derived(row: dict[str, Any], rows: Rows) -> dict[str, float]:
     count, found = row["threads"], {"ratio": row["ours"] / row["products"]}
     found["products_share"] = row["products"] / row["ours"]
     found["other_share"] = 1 - found["products_share"]
-    alone = next((r["ours"] for r in rows if r["threads"] == 1 and "ours" in r), None)
-    if alone and count > 1:
-        found["serial_share"] = (count * row["ours"] - alone) / (count - 1) / alone
+    for name, key in (("ours", "serial_share"), ("products", "serial_share_of_products")):
+        alone = next((r[name] for r in rows if r["threads"] == 1 and name in r), None)
+        if alone and count > 1:
+            found[key] = (count * row[name] - alone) / (count - 1) / alone
     return found
 
 
@@ -126,7 +128,9 @@ def _print(row: dict[str, Any]) -> None:
         return
     text += f"{row['ours']:>9.4f} s{row['products']:>9.4f} s{row['ratio']:>7.2f}×"
     text += f"{row['products_share']:>10.0%}{row['other_share']:>10.0%}"
-    print(text + (f"{row['serial_share']:>8.0%}" if "serial_share" in row else ""), flush=True)
+    if "serial_share" in row and "serial_share_of_products" in row:
+        text += f"{row['serial_share']:>8.0%} /{row['serial_share_of_products']:>4.0%}"
+    print(text, flush=True)
 
 
 # --- memory --------------------------------------------------------------------------------------
