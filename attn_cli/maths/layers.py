@@ -86,8 +86,13 @@ def standardise(x_M: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray
 
 
 def _mean_square(x_M: np.ndarray) -> np.ndarray:
-    """The mean of x² along the last axis, which stays as one of length 1; no square is stored."""
-    return np.einsum("...m,...m->...", x_M, x_M)[..., None] / x_M.shape[-1]
+    """The mean of x² along the last axis, which stays as one of length 1.
+
+    By columns no square is stored; by rows they are, and added in pairs, which is more exact.
+    """
+    if in_columns(x_M):
+        return np.einsum("...m,...m->...", x_M, x_M)[..., None] / x_M.shape[-1]
+    return (x_M * x_M).mean(axis=-1, keepdims=True)
 
 
 def layer_norm(x_M: np.ndarray, gain_M: np.ndarray, b_M: np.ndarray, epsilon: float) -> np.ndarray:
