@@ -24,8 +24,7 @@ BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 _UNKNOWN = np.zeros(0, np.float32)
-# Bytes from which weights may be kept in blocks, and from which these are no memory that is freed
-# to be used again.
+# Bytes from which weights may be kept in blocks, and from which these have pages of their own.
 APART, _OWN = 1 << 18, 1 << 20
 
 
@@ -103,7 +102,7 @@ class Blocks:
         self._looks = {look.queries.start: look for look in looks}
         self._blocks = {
             look.queries.start: numbers[start:end].reshape(*before, *size)
-            for look, start, end, size in zip(looks, [0, *ends], ends, sizes, strict=False)
+            for look, start, end, size in zip(looks, [0, *ends][:-1], ends, sizes, strict=True)
         }
         self._whole: Callable[[], np.ndarray | None] = lambda: None
 
