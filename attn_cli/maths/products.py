@@ -156,9 +156,8 @@ def gated_feed_forwards(
 
     The parts of all of them are one work, so that small networks keep every core busy.
     """
-    if all(
-        len(x) <= tiles.FEW for x, *_ in networks
-    ):  # too few numbers to gate them on two threads
+    # So few numbers are not worth to be gated on two threads.
+    if all(len(x) <= tiles.FEW for x, *_ in networks):
         both = _each_through([(x, of) for x, gate, up, _ in networks for of in (gate, up)])
         inner = both[::2]
         for gate_PN, up_PN in zip(inner, both[1::2], strict=True):
