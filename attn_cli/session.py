@@ -12,7 +12,7 @@ from attn_cli import parse, room, vocabulary
 from attn_cli.blocks import check_attend, chosen, most
 from attn_cli.candidates import ending_of, rank
 from attn_cli.errors import AttnError, ContentError, UsageError, told_where
-from attn_cli.maths import cores
+from attn_cli.maths import blas
 from attn_cli.maths.kept import Measure
 from attn_cli.maths.scratch import give_back
 from attn_cli.maths.tiles import POSITIONS
@@ -46,7 +46,7 @@ def records(
     unknown = True  # where numbers that are not finite begin, if there are some
     while request.whole or left:
         # Overflow and NaN are numbers of the model, counted and noted; numpy need not warn as well.
-        with np.errstate(all="ignore"), cores.blas_alone():
+        with np.errstate(all="ignore"), blas.alone():
             try:
                 found = next(passing)
             except StopIteration as stop:
@@ -109,7 +109,7 @@ def taking(
 
 def finished(steps: Generator[Any, None, T]) -> T:
     """What a generator returns, whatever it yields."""
-    with cores.blas_alone():  # once, not once a layer
+    with blas.alone():  # once, not once a layer
         while True:
             try:
                 next(steps)

@@ -306,12 +306,12 @@ class _Blocks(NamedTuple):
     share_GJQS: np.ndarray
 
     def compute_all(self, at: Sequence[Look]) -> None:
-        """Every block of queries."""
-        # What depends on positions is asked for once for all heads.
+        """Every block of queries; what depends on positions is asked for once for all heads."""
         parts, whole = self.kept.parts, self.bias is not no_bias or self.terms
         together = [parts] if whole else [[part] for part in parts]
         # The last queries see most keys: what takes longest is begun first.
-        cores.each(self.compute, [(look, some) for look in reversed(at) for some in together])
+        blocks = [(look, some) for look in reversed(at) for some in together]
+        cores.each(self.compute, blocks, self.kept.threads)
 
     def attended(self, z_HQV: np.ndarray) -> Attended:
         """What was kept, and the sums; an array that was not kept has size 0."""

@@ -1,28 +1,30 @@
 """Work in blocks, spread over the processor's cores.
 
-Blocks are cut where it changes no digit, and BLAS has one thread while they run: every digit is the
-same on one core and on sixteen. Imports only the standard library, so that it can be asked before
-numpy is imported.
+Blocks are cut where it changes no digit, and BLAS has one thread while they run; it has all of
+them only for what it multiplies alike on one: every digit is the same on one core and on sixteen.
+Imports only the standard library, so that it can be asked before numpy is imported.
 """
 
 import os
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from functools import cache
+from math import sqrt
 from pathlib import Path
 from typing import Any, TypeVar
+
+from attn_cli.maths import blas
 
 T = TypeVar("T")
 # Who keeps BLAS from the other cores wants them for something else.
 _LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
-# BLAS's own threads are read from these when it is loaded.
-_OF_BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# The processors whose kernels in OpenBLAS take small matrices as they are.
-_WITH_SMALL = ("SkylakeX", "Cooperlake", "SapphireRapids")
+# From so many threads on BLAS's own are awake sooner than those that need the interpreter's lock.
+_MANY = 4
+# Seconds until a thread is awake that waits for this lock, on a virtual machine.
+_WAKING = 20e-6
 _chosen = 0
 _here = threading.local()
 
@@ -45,6 +47,12 @@ def use(count: int) -> None:
 def cores() -> int:
     """The cores that this process may use: its affinity, its container's share, BLAS's limit."""
     return max(1, min([of_machine(), *_of_environment(os.environ)]))
+
+
+def before_numpy() -> None:
+    """Call before numpy is imported: its BLAS then starts no threads of its own."""
+    cores()  # what the user set counts, not what is set here
+    blas.before_numpy()
 
 
 def of_machine() -> int:
@@ -99,25 +107,47 @@ def text(path: Path | str) -> str:
 # --- work ----------------------------------------------------------------------------------------
 
 
-def spread(work: Callable[[slice], Any], count: int, block: int) -> None:
+def worth(seconds: float, steps: int) -> int:
+    """How many threads work is worth that takes one of them so many seconds, in so many `steps`.
+
+    A step is a call of numpy, after which a thread waits for all others to have had the lock of the
+    interpreter: n threads take seconds / n + n · steps · `_WAKING`.
+    """
+    return max(1, min(threads(), round(sqrt(seconds / (steps * _WAKING)))))
+
+
+def spread(work: Callable[[slice], Any], count: int, block: int, most: int = 0) -> None:
     """Calls `work` for each block of `range(count)`: `each` of them, as a slice."""
-    each(work, [slice(start, min(start + block, count)) for start in range(0, count, block)])
+    blocks = [slice(start, min(start + block, count)) for start in range(0, count, block)]
+    each(work, blocks, most)
 
 
-def each(work: Callable[[T], Any], parts: Sequence[T]) -> None:
-    """Calls `work` for every part, on all threads, of which this is one; in any order.
+def each(work: Callable[[T], Any], parts: Sequence[T], most: int = 0) -> None:
+    """Calls `work` for every part, on all threads, of which this is one, or on so many at `most`;
+    in any order.
 
     Who calls makes the arrays that the parts fill. After an error no further part is begun, and it
     is raised here. Work that a part has done in parts stays on its thread.
     """
     inside = getattr(_here, "inside", False)
-    helpers = 0 if inside else min(threads(), len(parts)) - 1
-    with nullcontext() if inside or not parts else blas_alone():
+    helpers = 0 if inside else min(most or threads(), len(parts)) - 1
+    with nullcontext() if inside or not parts else blas.alone():
         if helpers < 1:
             for part in parts:
                 work(part)
         else:
             _each(work, parts, helpers)
+
+
+def by_blas(work: Callable[[T], Any], parts: Iterable[T], seconds: float) -> bool:
+    """Calls `work` for every part in turn, each product of which BLAS shares out among all threads;
+    `seconds` is what one would take.
+
+    False, and nothing is done, where `each` takes less time, or where digits would depend on it.
+    """
+    inside, count = getattr(_here, "inside", False), threads()
+    wanted = _MANY <= count <= cores() and not inside
+    return wanted and blas.shared_out(work, parts, count, seconds)
 
 
 def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:
@@ -199,79 +229,5 @@ def _pool() -> _Pool:
     return _Pool()
 
 
-def _born() -> None:
-    """A child process has none of the threads, of which one may have held the lock."""
-    global _lock  # noqa: PLW0603 - the parent's may never be let go
-    _lock = threading.Lock()
-    _pool.cache_clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_born)
-
-
-# --- BLAS's own threads --------------------------------------------------------------------------
-
-_lock = threading.Lock()
-_callers = 0
-_had: list[int] = []
-
-
-def before_numpy() -> None:
-    """Call before numpy is imported: its BLAS then makes no threads of its own."""
-    if "numpy" not in sys.modules:
-        cores()  # what the user set counts, not what is set here
-        for name in _OF_BLAS:
-            os.environ.setdefault(name, "1")
-
-
-class _Alone:
-    """A class of its own, since each layer asks a dozen times and a generator takes three times as
-    long."""
-
-    def __enter__(self) -> None:
-        global _callers  # noqa: PLW0603 - BLAS has one setting for the process
-        with _lock:
-            _callers += 1
-            if _callers == 1:
-                _had[:] = [library.num_threads for library in _libraries()]
-                for library in _libraries():
-                    library.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        global _callers  # noqa: PLW0603
-        with _lock:
-            _callers -= 1
-            if not _callers:
-                for library, count in zip(_libraries(), _had, strict=True):
-                    library.set_num_threads(count)
-
-
-_alone = _Alone()
-
-
-def blas_alone() -> _Alone:
-    """One thread for each product inside: as many products run at once as there are threads."""
-    return _alone
-
-
-@cache
-def _libraries() -> list[Any]:
-    """The BLAS libraries that have threads of their own."""
-    if all(os.environ.get(name) == "1" for name in _OF_BLAS):
-        return []
-    return [library for library in _loaded() if library.num_threads > 1]
-
-
-@cache
-def multiplies_as_it_is() -> bool:
-    """Whether BLAS has kernels that multiply small matrices without rearranging them."""
-    return any(getattr(library, "architecture", "") in _WITH_SMALL for library in _loaded())
-
-
-@cache
-def _loaded() -> list[Any]:
-    """The BLAS libraries that are there."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+if hasattr(os, "register_at_fork"):  # a child process has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -14,11 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.maths import cores
 from attn_cli.maths.masks import Look, block_of
 
 # Threads wait for each other at every step of a part: it has as many cells as are worth a thread,
-# and more where there would be many parts, as far as a core's own cache holds them.
-_FEWEST, _MOST, _PARTS = 1 << 17, 1 << 18, 12
+# and more where there would be many parts, as far as a core's own cache holds them, and the waiting
+# of so many threads takes no longer.
+_FEWEST, _MOST, _PARTS, _THREADS = 1 << 17, 1 << 18, 12, 4
+_ATTENDING, _STEPS = 8e-9, 10  # seconds for a cell, and in how many steps
 BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # A number for each query of weights (…, query, key), given the positions of both and the lengths
 # (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.
@@ -55,12 +58,13 @@ class Part(NamedTuple):
 
 
 @lru_cache
-def parts_of(shape: tuple[int, ...]) -> list[Part]:
+def parts_of(shape: tuple[int, ...], threads: int) -> list[Part]:
     """The heads of (…, kv_head, head of the group, query, key) in parts, as a block of queries
     has them."""
     *batch, groups, group, queries, keys = shape
     of_head = max(1, math.prod(batch) * min(queries, block_of(queries)) * keys)
-    cells = min(max(_FEWEST, math.prod(shape) // _PARTS), _MOST)
+    most = _MOST * max(1, threads // _THREADS)
+    cells = min(max(_FEWEST, math.prod(shape) // _PARTS), most)
     together = max(1, cells // of_head)
     some_groups, some_heads = max(1, together // group), min(together, group)
     return [
@@ -158,7 +162,8 @@ class Kept:
 
     `shape` is that of the whole, (…, kv_head, head of the group, query, key), whose queries look at
     `looks`; the arrays have heads on one axis, (…, head, query, key), and measures (…, head,
-    query). `masked` is `hidden` where no block comes. `parts` are the heads of a block of queries.
+    query). `masked` is `hidden` where no block comes. `parts` are the heads of a block of queries,
+    and `threads` as many as their work is worth.
     """
 
     def __init__(
@@ -172,7 +177,9 @@ class Kept:
         hidden: float,
     ) -> None:
         *batch, groups, group, queries, keys = shape
-        self._keep, self._group, self.parts = keep, group, parts_of(shape)
+        self._keep, self._group, self.parts = keep, group, parts_of(shape, cores.threads())
+        cells = math.prod(shape[:-2]) * sum(look.cells for look in looks)
+        self.threads = cores.worth(_ATTENDING * cells, _STEPS)
         chosen = keep.heads, keep.queries, keep.keys
         self._part_only = any(positions is not None for positions in chosen)
         self._chosen = [

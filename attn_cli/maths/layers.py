@@ -15,6 +15,7 @@ from attn_cli.maths.scratch import in_columns
 _TANH_SCALE = sqrt(2 / np.pi)
 _BLOCK = 1 << 15
 _PART = 1 << 17  # numbers whose norm is worth a thread, which waits for others at every step
+_NORMING, _STEPS = 2e-9, 5  # seconds for a number, and how many steps
 
 
 def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) -> np.ndarray:
@@ -29,7 +30,8 @@ def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) ->
         return out
     positions = x_PM.shape[-2]
     rows = max(1, _PART * positions // x_PM.size)
-    cores.spread(lambda some: work(x_PM[..., some, :], out[..., some, :]), positions, rows)
+    most = cores.worth(x_PM.size * _NORMING, _STEPS)
+    cores.spread(lambda some: work(x_PM[..., some, :], out[..., some, :]), positions, rows, most)
     return out
 
 

@@ -96,6 +96,11 @@ class Look(NamedTuple):
     mixed: slice
     visible: np.ndarray
 
+    @property
+    def cells(self) -> int:
+        """How many pairs of a query and a key are looked at."""
+        return (self.queries.stop - self.queries.start) * (self.keys.stop - self.keys.start)
+
 
 def looks(
     visible: Visible, start: int, queries: int, keys: int, block: int = 0

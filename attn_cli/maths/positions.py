@@ -16,6 +16,7 @@ from attn_cli.maths.masks import distance
 from attn_cli.maths.scratch import in_columns, room_like
 
 _BLOCK = 256  # positions that rotate together
+_ROTATING, _STEPS = 2.5e-9, 6  # seconds for a number, and in how many steps
 
 
 def frequencies(width: int, base: float) -> np.ndarray:
@@ -118,9 +119,9 @@ def rotate(
     sin_PW[:, others] = sin_PR
     np.negative(sin_PR, out=sin_PW[:, ones])
 
-    def work(part: tuple[int, slice]) -> None:
-        which, rows = part
-        x, out = (arrays[which][..., rows, :] for arrays in (vectors, rotated))
+    def work(part: tuple[int, slice, slice]) -> None:
+        which, heads, rows = part
+        x, out = (arrays[which][heads, rows] for arrays in (vectors, rotated))
         other = room_like(x[..., :width], "rotated")
         other[..., ones], other[..., others] = x[..., others], x[..., ones]
         other *= sin_PW[rows]
@@ -129,14 +130,16 @@ def rotate(
         out[..., width:] = x[..., width:]
 
     # Some positions of what is stored by columns are many short pieces.
+    threads = cores.worth(_ROTATING * sum(x.size for x in vectors), _STEPS)
+    together = -(-sum(map(len, vectors)) // threads) if by_columns else max(map(len, vectors))
     block = max(1, len(cos_PR)) if by_columns else _BLOCK
-    blocks = [slice(at, at + block) for at in range(0, len(cos_PR), block)]
-    parts = [(which, rows) for rows in blocks for which in range(len(vectors))]
-    if len(blocks) > 1:
-        cores.each(work, parts)
-    else:  # too little for a second thread
-        for part in parts:
-            work(part)
+    parts = [
+        (which, slice(head, head + together), slice(at, at + block))
+        for at in range(0, len(cos_PR), block)
+        for which, x in enumerate(vectors)
+        for head in range(0, len(x), together)
+    ]
+    cores.each(work, parts, threads)
     return rotated
 
 

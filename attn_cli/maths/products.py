@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from attn_cli.maths import cores, tiles
+from attn_cli.maths import blas, cores, tiles
 from attn_cli.maths.attention import pull
 from attn_cli.maths.layers import sigmoid
 from attn_cli.maths.scratch import in_columns, room_like
@@ -25,6 +25,8 @@ NOTHING = np.zeros(0, np.float32)
 # so many (sgemm_small_kernel_permit_skylakex.c): so many rows of a matrix at a time with a few
 # vectors, or, where those stand in columns, with up to so many.
 _UNTURNED, _ROWS, _ROWS_OF_COLUMNS, _COLUMNS = 1_000_000, (24, 12, 6), (24, 12), 32
+# Seconds to gate or activate a number, and in how many steps.
+_ACTIVATING, _STEPS = 2.5e-9, 6
 
 
 class Map(NamedTuple):
@@ -107,6 +109,10 @@ def _each_through(
 ) -> tuple[np.ndarray, ...]:
     """Each x through its own map, as one work."""
     products = tuple(_empty(len(x), of.outputs, x.dtype) for x, of in pairs)
+    if _by_blas(pairs, products):
+        for product in products if activation else ():
+            _in_parts(lambda part: np.copyto(part, activation(part)), product)
+        return products
 
     def work(tile: Tile) -> None:
         (x_PM, of), out = pairs[tile.job], products[tile.job][tile.positions, tile.outputs]
@@ -169,6 +175,12 @@ def gated_feed_forwards(
 
 def _gated(networks: Sequence[tuple[np.ndarray, Map, Map]], gating: Gate) -> tuple[np.ndarray, ...]:
     inner = tuple(_empty(len(x), gate.outputs, x.dtype) for x, gate, _ in networks)
+    others = [room_like(gated, f"gated {place}") for place, gated in enumerate(inner)]
+    pairs = [(x, of) for x, *maps in networks for of in maps]
+    if _by_blas(pairs, [product for both in zip(inner, others, strict=True) for product in both]):
+        for gated, other in zip(inner, others, strict=True):
+            _in_parts(gating, gated, other)
+        return inner
 
     def work(tile: Tile) -> None:
         x_PM, gate, up = networks[tile.job]
@@ -240,6 +252,31 @@ def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: n
     return float(found.max())
 
 
+def _by_blas(pairs: Sequence[tuple[np.ndarray, Map]], products: Sequence[np.ndarray]) -> bool:
+    """Fills the products, each shared out by BLAS; False where they are not to be."""
+
+    def work(one: tuple[tuple[np.ndarray, Map], np.ndarray]) -> None:
+        (x_PM, of), product = one
+        _multiply(x_PM, of, slice(0, of.outputs), product)
+
+    jobs = [_job(x, of) for x, of in pairs]
+    large = all(tiles.shared_whole(job) and not _unturned(*job[:3]) for job in jobs)
+    seconds = tiles.MULTIPLYING * sum(job.size for job in jobs)
+    return large and cores.by_blas(work, zip(pairs, products, strict=True), seconds)
+
+
+def _in_parts(work: Callable[..., object], *arrays_PN: np.ndarray) -> None:
+    """Work on parts of arrays that are stored alike, each part of each in one piece."""
+    first = arrays_PN[0]
+    turned = [array.T if in_columns(first) else array for array in arrays_PN]
+    count = cores.worth(first.size * _ACTIVATING, _STEPS)
+
+    def some(rows: slice) -> None:
+        work(*(array[rows].T if in_columns(first) else array[rows] for array in turned))
+
+    cores.spread(some, len(turned[0]), max(1, -(-len(turned[0]) // count)), count)
+
+
 def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:
     w_NM = of.rows(outputs)
     if rows := _unturned(*x_PM.shape, of.outputs):
@@ -262,7 +299,7 @@ def _unturned(positions: int, inputs: int, outputs: int) -> int:
     never for one of so few outputs."""
     of_row = positions * max(1, inputs)
     large = 1 < positions <= _COLUMNS and of_row * outputs > _UNTURNED
-    if not large or not cores.multiplies_as_it_is():
+    if not large or not blas.multiplies_as_it_is():
         return 0
     fitting = _UNTURNED // of_row
     choices = _ROWS if positions <= tiles.FEW else _ROWS_OF_COLUMNS

@@ -5,6 +5,7 @@ Vectors (position, input) through a matrix that is stored (output, input).
 
 from collections.abc import Iterable
 from functools import lru_cache
+from math import sqrt
 from typing import NamedTuple
 
 from attn_cli.maths import cores
@@ -20,10 +21,13 @@ LEAD = 6_000_000
 # Numbers that are made at a time: so many that threads seldom wait for each other between the steps
 # of making them, and not so many that a matrix is shared out unevenly.
 MADE = 1 << 19
+MULTIPLYING = 2e-11  # seconds for a multiplication by one thread
 VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
 # Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
 # same digits wherever it is cut between two; not so what is so small that another kernel takes it.
 STEP, LEAST = 48, 2_000_000
+# BLAS takes the last inputs in two halves: with one thread in such as its kernels' widths divide.
+HALVED = 64
 NARROWEST = 144  # outputs that pay for rearranging the vectors anew
 TOGETHER = 480  # positions of many in a part: what comes after a product finds them in a cache
 
@@ -37,6 +41,11 @@ class Job(NamedTuple):
     outputs: int
     made: bool = False
     released: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many multiplications it takes."""
+        return self.positions * self.inputs * self.outputs
 
     @property
     def kept(self) -> bool:
@@ -62,11 +71,18 @@ def by_columns(positions: int) -> bool:
     return FEW < positions <= 2 * POSITIONS
 
 
+def shared_whole(job: Job) -> bool:
+    """Whether a product is one of two matrices, large and there, which BLAS may share out."""
+    matrices = job.positions > FEW and job.outputs >= STEP
+    return matrices and job.kept and job.size > LEAST and job.inputs % HALVED == 0
+
+
 def cut(jobs: Iterable[Job], alike: int = 1) -> list[Tile]:
     """Jobs cut into parts that are worth a thread, each part of so many products `alike`."""
     jobs, threads = tuple(jobs), cores.threads()
     if all(by_columns(job.positions) and job.kept for job in jobs):
-        return _as_one(jobs, alike, threads)
+        seconds = MULTIPLYING * alike * sum(job.size for job in jobs)
+        return _as_one(jobs, alike, cores.worth(seconds, 2 * alike))
     return [
         Tile(place, positions, outputs)
         for place, job in enumerate(jobs)
@@ -142,8 +158,10 @@ def _width(job: Job, alike: int, threads: int) -> int:
     """How many outputs of a few positions one thread does at a time."""
     # To read a number, and to multiply it; to make one of what is stored takes longer.
     of_output = alike * job.inputs * (1 + job.positions / 4) * (3 if job.made else 1)
-    # Each takes twice: the first to be awake takes more.
-    parts = 1 if of_output * job.outputs * (1 - 1 / threads) < WAKING else 2 * threads
+    work = of_output * job.outputs / max(1, WAKING)
+    fewer = max(2, round(sqrt(work)))  # `cores.worth`, where a step is to wake the next thread
+    # Each takes twice, as the first to be awake takes more.
+    parts = 1 if work * (1 - 1 / threads) < 1 else 2 * threads if fewer >= threads else fewer
     each = -(-job.outputs // parts)
     if job.made:  # the cache holds what is made until it has been multiplied
         each = min(each, MADE // max(1, job.inputs))

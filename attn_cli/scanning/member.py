@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from attn_cli import machine
 from attn_cli.errors import ContentError, shorten
-from attn_cli.maths import cores
+from attn_cli.maths import blas, cores
 from attn_cli.opening.load import load
 from attn_cli.scanning.corpus import Part
 from attn_cli.scanning.job import Job, digest_of, digests_of
@@ -37,7 +37,7 @@ def measure(job: bytes, part: bytes, sharing: int) -> bytes:
     """`RECORD`, how many tokens a part has, a space, and what it has come to; or why nothing."""
     from distributed import get_worker
 
-    with _alone, warnings.catch_warnings(), cores.blas_alone():
+    with _alone, warnings.catch_warnings(), blas.alone():
         warnings.simplefilter("ignore")
         before = cores.threads()
         threads = get_worker().state.nthreads

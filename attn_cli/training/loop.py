@@ -9,7 +9,7 @@ import numpy as np
 
 from attn_cli import machine
 from attn_cli.errors import ContentError, UsageError, size
-from attn_cli.maths import cores
+from attn_cli.maths import blas
 from attn_cli.training import adamw
 from attn_cli.training.corpus import Batch, Corpus
 from attn_cli.training.layers import Parameters
@@ -269,7 +269,7 @@ def _step(run: Run, batch: Batch, step: int) -> tuple[State, float, float]:
     )
     # Too large a learning rate overflows; the check below says so, numpy need not warn as well.
     # The products are so small that BLAS's own threads would only wait for each other.
-    with np.errstate(all="ignore"), cores.blas_alone():
+    with np.errstate(all="ignore"), blas.alone():
         computed = run.objective.learn(state.parameters, batch, settings)
         gradients, length = adamw.clip(computed.gradients, settings.gradient_limit)
         if not np.isfinite([computed.loss, length]).all():

@@ -6,17 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from serving import peak_mib, serve
 from threadpoolctl import threadpool_info
 
 import attn_cli
-from attn_cli import session
+
+# The front door first, as in a program: numpy's BLAS is told before it is loaded.
+from attn_cli import load, session
 from attn_cli.maths import cores
 from attn_cli.model.cache import Cache
 from attn_cli.model.family import Model, in_memory
 from attn_cli.model.stack import Request
-from attn_cli.opening.load import load
 from attn_cli.records import Trace
 from attn_cli.views import json
 
@@ -31,7 +31,7 @@ def held(path: str) -> Model:
 def _checked(trace: Trace, model: Model, logits: str) -> None:
     assert len(trace.attention) == model.facts.layers
     if logits:
-        Path(logits).write_bytes(trace.logits[-1].astype(np.float32).tobytes())
+        Path(logits).write_bytes(trace.logits[-1].astype("float32").tobytes())
 
 
 def warm(path: str, ids: list[int], logits: str = "") -> Found:
@@ -55,7 +55,7 @@ def cold(path: str, ids: list[int], logits: str = "") -> Found:
     return {"seconds": seconds}
 
 
-def _next(model: Model, ids: list[int], cache: Cache) -> np.ndarray:
+def _next(model: Model, ids: list[int], cache: Cache) -> Any:
     return session.predict(model, session.run(model, tuple(ids), Request(), cache)[1].x[-1:])[0]
 
 
@@ -64,7 +64,7 @@ def decode(path: str, ids: list[int], count: int, logits: str = "") -> Found:
     model, cache = held(path), Cache()
     row = _next(model, ids, cache)
     if logits:
-        Path(logits).write_bytes(row.astype(np.float32).tobytes())
+        Path(logits).write_bytes(row.astype("float32").tobytes())
     row = _next(model, [int(row.argmax())], cache)
     start = time.perf_counter()
     for _ in range(count):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attn_cli.maths import cores
+from attn_cli.maths import blas, cores
 
 
 @pytest.fixture
@@ -25,6 +25,30 @@ def test_every_part_is_worked_once_whatever_the_count_of_threads():
         seen = []
         cores.spread(seen.append, 1000, 7)
         assert sorted(n for rows in seen for n in range(rows.start, rows.stop)) == list(range(1000))
+    cores.use(0)
+
+
+def test_work_is_shared_among_so_many_threads_as_make_it_shortest():
+    cores.use(16)
+    for seconds in (1e-6, 1e-4, 1e-3, 1e-2, 1.0):
+        for steps in (1, 5, 12):
+            takes = {n: seconds / n + n * steps * cores._WAKING for n in range(1, 17)}
+            assert takes[cores.worth(seconds, steps)] <= 1.1 * min(takes.values())
+    cores.use(3)
+    assert cores.worth(1.0, 1) == 3
+    cores.use(0)
+
+
+def test_no_more_threads_work_than_are_said():
+    cores.use(8)
+    seen, waits = set(), threading.Event()
+
+    def work(_):
+        seen.add(threading.get_ident())
+        waits.wait(0.002)
+
+    cores.each(work, list(range(100)), 3)
+    assert threading.get_ident() in seen and len(seen) <= 3
     cores.use(0)
 
 
@@ -107,7 +131,7 @@ def test_blas_has_its_threads_back_afterwards(several, monkeypatch):
             self.num_threads = count
 
     library, inside = Library(), []
-    monkeypatch.setattr(cores, "_libraries", lambda: [library])
+    monkeypatch.setattr(blas, "_threaded", lambda: [library])
     with pytest.raises(ZeroDivisionError):
         cores.each(lambda n: inside.append(library.num_threads) or 1 // n, [1, 0])
     assert set(inside) == {1}
@@ -159,7 +183,7 @@ def test_a_child_process_makes_threads_of_its_own(several):
     begun, over = threading.Event(), threading.Event()
 
     def hold():
-        with cores._lock:
+        with blas._lock:
             begun.set()
             over.wait(60)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attn_cli.maths import cores, products, tiles
+from attn_cli.maths import blas, cores, products, tiles
 from attn_cli.maths.layers import silu
 from attn_cli.maths.products import Map
 from measure import row_error
@@ -45,7 +45,7 @@ def of_rows(w_NM, b_N=products.NOTHING, *, made=False):
 @pytest.mark.parametrize("as_it_is", [False, True])
 @pytest.mark.parametrize("made", [False, True])
 def test_a_product_is_what_float64_says(positions, outputs, made, as_it_is, limits, monkeypatch):
-    monkeypatch.setattr(cores, "multiplies_as_it_is", lambda: as_it_is)
+    monkeypatch.setattr(blas, "multiplies_as_it_is", lambda: as_it_is)
     limits("_UNTURNED", 20_000)
     x, w, b = drawn(positions, outputs)
     (found,) = products.through(x, of_rows(w, b, made=made), activation=np.tanh)
@@ -93,18 +93,71 @@ def test_products_are_shared_out_among_the_threads():
     for positions in (3, 40, 300, 2000):
         for count in (1, 2, 3, 16):
             cores.use(count)
-            cut = tiles.cut([tiles.Job(positions, 600, 3000)])
+            cut = tiles.cut([tiles.Job(positions, 6000, 30_000)])
             sizes = [
                 (tile.positions.stop - tile.positions.start)
                 * (tile.outputs.stop - tile.outputs.start)
                 for tile in cut
             ]
-            assert sum(sizes) == positions * 3000
-            assert max(sizes) <= max(1.6 / count, 0.2) * positions * 3000
+            assert sum(sizes) == positions * 30_000
+            assert max(sizes) <= max(1.6 / count, 0.2) * positions * 30_000
+
+
+def test_what_takes_as_long_as_to_wake_a_thread_is_not_shared_out():
+    cores.use(16)
+    for positions, few in ((1, 2), (6, 2), (40, 4), (300, 12)):
+        job = tiles.Job(positions, 576, 1536)
+        assert 1 <= len(tiles.cut([job])) <= few
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """As on a quiet machine of 16 cores whose BLAS shares out; how many products it shared."""
+    done, asked = [], blas.shared_out
+
+    def shared_out(work, parts, count, seconds):
+        monkeypatch.setattr(blas, "_trust", blas._Trust())
+        parts = list(parts)
+        found = asked(work, parts, count, seconds)
+        done.extend(parts if found else [])
+        return found
+
+    monkeypatch.setattr(cores, "cores", lambda: 16)
+    monkeypatch.setattr(blas, "_has", lambda count: blas.multiplies_as_it_is())
+    monkeypatch.setattr(blas, "shared_out", shared_out)
+    return done
+
+
+@pytest.mark.parametrize("inputs", [64, 576, 832, 1100, 2048])
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_no_bit_depends_on_who_shares_a_product_out(positions, inputs, shared):
+    x, w, b = drawn(positions, 1088, inputs)
+    up, down = of_rows(w[::-1].copy()), of_rows(drawn(1, 200, 1088)[1])
+    results = []
+    for count in (1, 4, 5):
+        cores.use(count)
+        (product,) = products.through(x, of_rows(w, b), activation=silu)
+        network = x, of_rows(w, b), up, down
+        (gated,) = products.gated_feed_forwards([network], products.gated_by(silu))
+        results.append((product, gated))
+    for found in results[1:]:
+        assert all(map(np.array_equal, found, results[0]))
+    whole = positions > 32 and inputs % 64 == 0 and blas.multiplies_as_it_is()
+    assert bool(shared) == (positions > 32 and blas.multiplies_as_it_is())
+    assert len(shared) == 2 * (whole * 3 + (len(shared) > 0))
+
+
+def test_only_whole_matrices_are_shared_out_by_blas(shared):
+    cores.use(4)
+    x, w, b = drawn(100, 1088, 576)
+    products.through(x, of_rows(w, b, made=True))
+    products.through(x, Map(1088, w.__getitem__, b, release=lambda rows: None))
+    products.through(x, of_rows(w[:1]))  # a vector
+    assert not shared
 
 
 def test_multiplied_one_by_one_no_position_depends_on_the_others(limits, monkeypatch):
-    monkeypatch.setattr(cores, "multiplies_as_it_is", lambda: False)
+    monkeypatch.setattr(blas, "multiplies_as_it_is", lambda: False)
     x, w, b = drawn(8, 1111)
     (together,) = products.through(x, of_rows(w, b))
     for position in range(8):
