@@ -107,10 +107,13 @@ def rotate(
     """Rotates the pair (i, i + R) of each vector by its position's angle; those after 2R stay.
 
     `interleaved`: the pairs are (2i, 2i + 1), as in Su et al. 2021, "RoFormer". All the arrays
-    (head, position, width) at once, queries and keys say, some positions at a time.
+    (…, head, position, width) at once, queries and keys say, some positions or heads at a time.
     """
     width, rotated = 2 * cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
     ones, others = pairs(width, interleaved)
+    entering, leaving = (
+        [x[None] if x.ndim < 3 else x for x in arrays] for arrays in (vectors, rotated)
+    )
     # Whole heads at a time: each of a pair times the cosine, and the other one times ± the sine.
     by_columns = all(map(in_columns, vectors))
     order = "F" if by_columns else "C"
@@ -121,7 +124,7 @@ def rotate(
 
     def work(part: tuple[int, slice, slice]) -> None:
         which, heads, rows = part
-        x, out = (arrays[which][heads, rows] for arrays in (vectors, rotated))
+        x, out = (arrays[which][..., heads, rows, :] for arrays in (entering, leaving))
         other = room_like(x[..., :width], "rotated")
         other[..., ones], other[..., others] = x[..., others], x[..., ones]
         other *= sin_PW[rows]
@@ -131,13 +134,14 @@ def rotate(
 
     # Some positions of what is stored by columns are many short pieces.
     threads = cores.worth(_ROTATING * sum(x.size for x in vectors), _STEPS)
-    together = -(-sum(map(len, vectors)) // threads) if by_columns else max(map(len, vectors))
+    heads = [x.shape[-3] for x in entering]
+    together = -(-sum(heads) // threads) if by_columns else max(heads)
     block = max(1, len(cos_PR)) if by_columns else _BLOCK
     parts = [
         (which, slice(head, head + together), slice(at, at + block))
         for at in range(0, len(cos_PR), block)
-        for which, x in enumerate(vectors)
-        for head in range(0, len(x), together)
+        for which, count in enumerate(heads)
+        for head in range(0, count, together)
     ]
     cores.each(work, parts, threads)
     return rotated

@@ -109,9 +109,14 @@ def _each_through(
 ) -> tuple[np.ndarray, ...]:
     """Each x through its own map, as one work."""
     products = tuple(_empty(len(x), of.outputs, x.dtype) for x, of in pairs)
-    if _by_blas(pairs, products):
-        for product in products if activation else ():
-            _in_parts(lambda part: np.copyto(part, activation(part)), product)
+
+    def whole(place: int) -> None:
+        (x_PM, of), out = pairs[place], products[place]
+        _multiply(x_PM, of, slice(0, of.outputs), out)
+        if activation:
+            _in_parts(lambda part: np.copyto(part, activation(part)), out)
+
+    if _by_blas(whole, len(pairs), pairs):
         return products
 
     def work(tile: Tile) -> None:
@@ -175,11 +180,17 @@ def gated_feed_forwards(
 
 def _gated(networks: Sequence[tuple[np.ndarray, Map, Map]], gating: Gate) -> tuple[np.ndarray, ...]:
     inner = tuple(_empty(len(x), gate.outputs, x.dtype) for x, gate, _ in networks)
-    others = [room_like(gated, f"gated {place}") for place, gated in enumerate(inner)]
-    pairs = [(x, of) for x, *maps in networks for of in maps]
-    if _by_blas(pairs, [product for both in zip(inner, others, strict=True) for product in both]):
-        for gated, other in zip(inner, others, strict=True):
-            _in_parts(gating, gated, other)
+
+    def whole(place: int) -> None:
+        x_PM, gate, up = networks[place]
+        for some in tiles.in_turn(len(x_PM)):
+            part = inner[place][some]
+            other = room_like(part, "gated")
+            for of, product in ((gate, part), (up, other)):
+                _multiply(x_PM[some], of, slice(0, of.outputs), product)
+            _in_parts(gating, part, other)
+
+    if _by_blas(whole, len(networks), [(x, of) for x, *both in networks for of in both]):
         return inner
 
     def work(tile: Tile) -> None:
@@ -252,17 +263,17 @@ def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: n
     return float(found.max())
 
 
-def _by_blas(pairs: Sequence[tuple[np.ndarray, Map]], products: Sequence[np.ndarray]) -> bool:
-    """Fills the products, each shared out by BLAS; False where they are not to be."""
-
-    def work(one: tuple[tuple[np.ndarray, Map], np.ndarray]) -> None:
-        (x_PM, of), product = one
-        _multiply(x_PM, of, slice(0, of.outputs), product)
-
+def _by_blas(
+    work: Callable[[int], None], count: int, pairs: Sequence[tuple[np.ndarray, Map]]
+) -> bool:
+    """Calls `work` for each of so many, its products, which are those of the pairs, shared out by
+    BLAS; False where they are not to be."""
     jobs = [_job(x, of) for x, of in pairs]
-    large = all(tiles.shared_whole(job) and not _unturned(*job[:3]) for job in jobs)
-    seconds = tiles.MULTIPLYING * sum(job.size for job in jobs)
-    return large and cores.by_blas(work, zip(pairs, products, strict=True), seconds)
+    if not all(tiles.shared_whole(job) and not _unturned(*job[:3]) for job in jobs):
+        return False
+    numbers = sum(job.positions * job.outputs for job in jobs)
+    seconds = tiles.MULTIPLYING * sum(job.size for job in jobs) + _ACTIVATING * numbers
+    return cores.by_blas(work, range(count), seconds)
 
 
 def _in_parts(work: Callable[..., object], *arrays_PN: np.ndarray) -> None:

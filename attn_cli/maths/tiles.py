@@ -77,6 +77,11 @@ def shared_whole(job: Job) -> bool:
     return matrices and job.kept and job.size > LEAST and job.inputs % HALVED == 0
 
 
+def in_turn(positions: int) -> list[slice]:
+    """The positions whose products are shared out by BLAS at a time: all of what is by columns."""
+    return [slice(0, positions)] if by_columns(positions) else _blocks(positions, TOGETHER)
+
+
 def cut(jobs: Iterable[Job], alike: int = 1) -> list[Tile]:
     """Jobs cut into parts that are worth a thread, each part of so many products `alike`."""
     jobs, threads = tuple(jobs), cores.threads()

@@ -177,9 +177,9 @@ def test_side_by_side_each_layer_is_read_once_and_held_until_all_have_passed_it(
     original, each = family.side_by_side, cores.each
     monkeypatch.setattr(family, "side_by_side", lambda one: made.append(original(one)) or made[-1])
 
-    def counting(work, parts):
+    def counting(work, parts, most=0):
         held.append(len({name.split(".")[1] for name in made[-1].weights.held if "layers" in name}))
-        each(work, parts)
+        each(work, parts, most)
 
     monkeypatch.setattr(family.cores, "each", counting)
     asked = [session.ask(ids=ids, model=model, layer=0) for ids in ([7, 7, 2], [3, 1], [4] * 5)]
