@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attn_cli.maths import positions
+from attn_cli.maths import cores, positions
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -110,6 +110,29 @@ def test_interleaved_pairs_are_neighbours(seed):
     assert np.allclose(turned[..., 0:4:2], wanted.real, atol=1e-5)
     assert np.allclose(turned[..., 1:4:2], wanted.imag, atol=1e-5)
     assert np.array_equal(turned[..., 4:], x[..., 4:])
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("count", [1, 3, 300, 600])
+def test_heads_shared_out_among_threads_turn_as_each_by_itself(count, columns, monkeypatch):
+    monkeypatch.setattr(positions, "_ROTATING", 1.0)  # worth every thread
+    rng = np.random.default_rng(count)
+    turns, (cosine, sine) = some_angles(rng, 5, count, 4)
+    arrays = [rng.standard_normal((count, heads, 10), np.float32) for heads in (5, 2, 1)]
+    if columns:
+        arrays = [np.asfortranarray(x.reshape(count, -1)).reshape(x.shape) for x in arrays]
+    arrays = [x.swapaxes(0, 1) for x in arrays]
+    for threads in (1, 2, 7):
+        cores.use(threads)
+        turned = positions.rotate(arrays, cosine, sine)
+        for x, found in zip(arrays, turned, strict=True):
+            angle = np.exp(1j * np.outer(np.arange(5, 5 + count), turns.astype(np.float64)))
+            wanted = (x[..., :4] + 1j * x[..., 4:8]) * angle
+            parts = wanted.real, wanted.imag, x[..., 8:]
+            assert np.abs(found - np.concatenate(parts, axis=-1)).max() < 2e-4
+            for head, alone in zip(x, found, strict=True):
+                assert np.array_equal(positions.rotate([head], cosine, sine)[0], alone)
+    cores.use(0)
 
 
 def test_what_is_rotated_is_not_changed_itself():
