@@ -20,13 +20,12 @@ _PATIENCE, _SHORT = "OPENBLAS_THREAD_TIMEOUT", 16
 # The processors whose kernels in OpenBLAS take small matrices as they are, and add in one order
 # wherever a product is cut: those with AVX-512.
 _WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")
-# Of the time on one thread what is slow, and how many products are then left to our threads.
+# Of the time on one thread what is slow, and how many works are then left to our threads.
 _SLOW, _FEWEST, _MOST = 0.5, 16, 1 << 14
-_lock = threading.Lock()
+_lock = threading.RLock()
 _here = threading.local()
 _callers = 0  # threads for which BLAS is to have one
 _had: list[int] = []
-_started = [1]  # how many threads BLAS has been brought to
 
 
 def before_numpy() -> None:
@@ -40,30 +39,29 @@ def before_numpy() -> None:
 
 class _Alone:
     """A class of its own, since each layer asks a dozen times and a generator takes three times as
-    long."""
+    long. A thread is inside for as long as it is counted, also where it is interrupted."""
 
     def __enter__(self) -> None:
         global _callers  # noqa: PLW0603 - BLAS has one setting for the process
-        _here.depth = getattr(_here, "depth", 0) + 1
-        if _here.depth > 1:
-            return
-        with _lock:
-            _callers += 1
-            if _callers == 1:
-                _had[:] = [library.num_threads for library in _threaded()]
-                for library in _threaded():
-                    library.set_num_threads(1)
+        depth = getattr(_here, "depth", 0)
+        if not depth:
+            with _lock:
+                if not _callers:
+                    _had[:] = [library.num_threads for library in _threaded()]
+                    for library in _threaded():
+                        library.set_num_threads(1)
+                _callers += 1
+        _here.depth = depth + 1
 
     def __exit__(self, *_: object) -> None:
         global _callers  # noqa: PLW0603
+        if _here.depth == 1:
+            with _lock:
+                _callers -= 1
+                if not _callers:
+                    for library, count in zip(_threaded(), _had, strict=True):
+                        library.set_num_threads(count)
         _here.depth -= 1
-        if _here.depth:
-            return
-        with _lock:
-            _callers -= 1
-            if not _callers:
-                for library, count in zip(_threaded(), _had, strict=True):
-                    library.set_num_threads(count)
 
 
 _alone = _Alone()
@@ -76,16 +74,16 @@ def alone() -> _Alone:
 
 def shared_out(work: Callable[[T], Any], parts: Iterable[T], count: int, seconds: float) -> bool:
     """Calls `work` for every part in turn, each product of which BLAS shares out among so many
-    threads; `seconds` is what one would take. False, and nothing is done, where BLAS cannot, digits
-    would depend on how many, or it was slow a moment ago.
+    threads; `seconds` is what one would take. False, and no part is begun, where BLAS cannot,
+    digits would depend on how many, or it was slow a moment ago.
 
-    The products must be of two matrices: with one vector BLAS adds otherwise on several threads.
-    Its count is one for the process: so no other thread may be computing, and who begins waits.
+    The products must be of two matrices of float32: others BLAS adds otherwise on several threads.
+    Its count is one for the process: no other thread may be inside `alone`, and who begins waits.
     """
-    if not _has(count) or _trust.loses():
+    if not _may() or _trust.loses():
         return False
     with alone(), _lock:
-        if _callers > 1:
+        if _callers > 1 or not _threads.grown(count):
             return False
         (library,), start = _loaded(), perf_counter()
         try:
@@ -100,49 +98,66 @@ def shared_out(work: Callable[[T], Any], parts: Iterable[T], count: int, seconds
 
 class _Trust:
     """BLAS's threads wait for each other without sleeping: where something else has one of the
-    cores, a product may take a hundred times as long. Then it is left to ours for some time, each
-    time for longer."""
+    cores, a product may take a hundred times as long. Then works are left to our threads for some
+    time, each time for longer."""
 
     def __init__(self) -> None:
         self._left, self._pause = 0, _FEWEST
 
     def loses(self) -> bool:
-        """Whether this product is left to our threads."""
+        """Whether this work is left to our threads."""
         self._left -= self._left > 0
         return self._left > 0
 
     def took(self, share: float) -> None:
-        """What a product took of what it would take on one thread."""
-        slow = share > _SLOW
-        self._pause = min(2 * self._pause, _MOST) if slow else max(self._pause // 2, _FEWEST)
-        self._left = self._pause if slow else 0
+        """What a work took of what it would take on one thread."""
+        self._left = self._pause if share > _SLOW else 0
+        pause = 2 * self._pause if share > _SLOW else self._pause // 2
+        self._pause = min(max(pause, _FEWEST), _MOST)
 
 
 _trust = _Trust()
 
 
+class _Threads:
+    """The threads that BLAS has, this one among them."""
+
+    def __init__(self) -> None:
+        self._count, self._refused = 1, False
+
+    def grown(self, count: int) -> bool:
+        """Whether there are so many, once those that are missing were started.
+
+        BLAS would wait for ever for one that could not be, and ends the process where it is refused
+        memory, so under a limit none are started. Call while no other thread computes.
+        """
+        from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
+
+        if self._refused:
+            return count <= self._count
+        (library,) = _loaded()
+        self._count = max(self._count, library.num_threads, *_had)
+        if count > self._count and getrlimit(RLIMIT_AS)[0] == RLIM_INFINITY:
+            before = _tasks()
+            library.set_num_threads(count)
+            library.set_num_threads(1)
+            self._refused = len(_tasks() - before) < count - self._count
+            self._count = self._count if self._refused else count
+        return count <= self._count
+
+    def refuse(self) -> None:
+        """None is there from now on, and none is started."""
+        self._count, self._refused = 1, True
+
+
+_threads = _Threads()
+
+
 @cache
-def _has(count: int) -> bool:
-    """Whether BLAS has so many threads, which soon sleep, and gives the same digits with them."""
-    patience = os.environ.get(_PATIENCE, "")
-    sleeps = patience in map(str, range(_SHORT + 1))
-    return sleeps and multiplies_as_it_is() and len(_loaded()) == 1 and _starts(count)
-
-
-def _starts(count: int) -> bool:
-    """Whether so many threads of BLAS's could be started. It would wait for ever for one that could
-    not, and ends the process where it is refused memory, so under a limit none are."""
-    from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
-
-    if getrlimit(RLIMIT_AS)[0] != RLIM_INFINITY:
-        return False
-    (library,) = _loaded()
-    with alone(), _lock:
-        there, before = max(library.num_threads, *_had, *_started), _tasks()
-        library.set_num_threads(count)
-        library.set_num_threads(1)
-        _started.append(count)
-        return len(_tasks() - before) >= count - there
+def _may() -> bool:
+    """Whether BLAS's threads soon sleep, and give the digits that one gives."""
+    soon = os.environ.get(_PATIENCE, "") in map(str, range(1, _SHORT + 1))  # 0 is none said
+    return soon and multiplies_as_it_is() and len(_loaded()) == 1
 
 
 def _tasks() -> set[str]:
@@ -175,11 +190,21 @@ def _loaded() -> list[Any]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def _before() -> None:
+    """BLAS ends its threads before a process forks, and waits for ever for one that is at work."""
+    _lock.acquire()
+
+
+def _after() -> None:
+    _lock.release()
+
+
 def _born() -> None:
-    """A child process has this thread alone, and another one may have held its parent's lock."""
+    """A child process has this thread alone, and is to do with it."""
     global _lock, _callers
-    _lock, _callers = threading.Lock(), int(getattr(_here, "depth", 0) > 0)
+    _lock, _callers = threading.RLock(), int(getattr(_here, "depth", 0) > 0)
+    _threads.refuse()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_born)
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_born)

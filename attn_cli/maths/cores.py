@@ -50,7 +50,7 @@ def cores() -> int:
 
 
 def before_numpy() -> None:
-    """Call before numpy is imported: its BLAS then starts no threads of its own."""
+    """Call before numpy is imported: its BLAS then starts no threads until it is asked to."""
     cores()  # what the user set counts, not what is set here
     blas.before_numpy()
 
@@ -143,7 +143,7 @@ def by_blas(work: Callable[[T], Any], parts: Iterable[T], seconds: float) -> boo
     """Calls `work` for every part in turn, each product of which BLAS shares out among all threads;
     `seconds` is what one would take.
 
-    False, and nothing is done, where `each` takes less time, or where digits would depend on it.
+    False, and no part is begun, where `each` takes less time, or where digits would depend on it.
     """
     inside, count = getattr(_here, "inside", False), threads()
     wanted = _MANY <= count <= cores() and not inside

@@ -111,6 +111,7 @@ def rotate(
     """
     width, rotated = 2 * cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
     ones, others = pairs(width, interleaved)
+    # One head's vectors get an axis for it.
     entering, leaving = (
         [x[None] if x.ndim < 3 else x for x in arrays] for arrays in (vectors, rotated)
     )
@@ -134,13 +135,13 @@ def rotate(
 
     # Some positions of what is stored by columns are many short pieces.
     threads = cores.worth(_ROTATING * sum(x.size for x in vectors), _STEPS)
-    heads = [x.shape[-3] for x in entering]
-    together = -(-sum(heads) // threads) if by_columns else max(heads)
+    counts = [x.shape[-3] for x in entering]
+    together = -(-sum(counts) // threads) if by_columns else max(counts)
     block = max(1, len(cos_PR)) if by_columns else _BLOCK
     parts = [
         (which, slice(head, head + together), slice(at, at + block))
         for at in range(0, len(cos_PR), block)
-        for which, count in enumerate(heads)
+        for which, count in enumerate(counts)
         for head in range(0, count, together)
     ]
     cores.each(work, parts, threads)

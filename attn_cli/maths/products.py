@@ -266,10 +266,11 @@ def sum_error(z_HPV: np.ndarray, w_NM: np.ndarray, b_M: np.ndarray, output_PM: n
 def _by_blas(
     work: Callable[[int], None], count: int, pairs: Sequence[tuple[np.ndarray, Map]]
 ) -> bool:
-    """Calls `work` for each of so many, its products, which are those of the pairs, shared out by
-    BLAS; False where they are not to be."""
-    jobs = [_job(x, of) for x, of in pairs]
-    if not all(tiles.shared_whole(job) and not _unturned(*job[:3]) for job in jobs):
+    """Calls work(0) to work(count − 1), whose products are those of `pairs`, BLAS sharing out each;
+    False, and nothing is done, where these are too small or digits would change."""
+    jobs = [_job(x, of) for x, of in pairs if x.dtype == np.float32]
+    large = all(tiles.shared_whole(job) and not _unturned(*job[:3]) for job in jobs)
+    if not pairs or len(jobs) < len(pairs) or not large:
         return False
     numbers = sum(job.positions * job.outputs for job in jobs)
     seconds = tiles.MULTIPLYING * sum(job.size for job in jobs) + _ACTIVATING * numbers
@@ -278,14 +279,14 @@ def _by_blas(
 
 def _in_parts(work: Callable[..., object], *arrays_PN: np.ndarray) -> None:
     """Work on parts of arrays that are stored alike, each part of each in one piece."""
-    first = arrays_PN[0]
-    turned = [array.T if in_columns(first) else array for array in arrays_PN]
-    count = cores.worth(first.size * _ACTIVATING, _STEPS)
+    turned = in_columns(arrays_PN[0])
+    arrays = [array.T if turned else array for array in arrays_PN]
+    count = cores.worth(arrays[0].size * _ACTIVATING, _STEPS)
 
     def some(rows: slice) -> None:
-        work(*(array[rows].T if in_columns(first) else array[rows] for array in turned))
+        work(*(array[rows].T if turned else array[rows] for array in arrays))
 
-    cores.spread(some, len(turned[0]), max(1, -(-len(turned[0]) // count)), count)
+    cores.spread(some, len(arrays[0]), max(1, -(-len(arrays[0]) // count)), count)
 
 
 def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:

@@ -26,7 +26,8 @@ VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and t
 # Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
 # same digits wherever it is cut between two; not so what is so small that another kernel takes it.
 STEP, LEAST = 48, 2_000_000
-# BLAS takes the last inputs in two halves: with one thread in such as its kernels' widths divide.
+# BLAS takes the last inputs in two halves: with one thread in such as its kernels' widths divide
+# (those for float32).
 HALVED = 64
 NARROWEST = 144  # outputs that pay for rearranging the vectors anew
 TOGETHER = 480  # positions of many in a part: what comes after a product finds them in a cache

@@ -32,10 +32,10 @@ def library(monkeypatch):
     monkeypatch.setattr(
         blas, "_tasks", lambda: {str(n) for n in range(max(found.counts, default=0))}
     )
-    monkeypatch.setattr(blas, "_started", [1])
+    monkeypatch.setattr(blas, "_threads", blas._Threads())
     monkeypatch.setattr(blas, "_trust", blas._Trust())
     monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "12")
-    for name in ("_has", "multiplies_as_it_is"):
+    for name in ("_may", "multiplies_as_it_is"):
         monkeypatch.setattr(blas, name, getattr(blas, name).__wrapped__)
     return found
 
@@ -57,7 +57,7 @@ def test_every_product_inside_has_all_threads_and_what_follows_one(library):
 
 
 def test_threads_that_wait_for_long_are_not_used(library, monkeypatch):
-    for patience in ("", "26", "17", "many", "-1", "²"):
+    for patience in ("", "0", "26", "17", "many", "-1", "²"):
         monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", patience)
         assert not shared(library)
     assert not library.counts
@@ -73,8 +73,12 @@ def test_another_processor_or_library_is_not_trusted_with_the_digits(library, mo
 
 
 def test_threads_that_could_not_be_started_are_not_waited_for(library, monkeypatch):
-    monkeypatch.setattr(blas, "_tasks", lambda: {"1", "2"})
-    assert not shared(library)
+    born = lambda: {str(n) for n in range(min(10, max(library.counts, default=0)))}  # noqa: E731
+    monkeypatch.setattr(blas, "_tasks", born)
+    assert shared(library, 8)
+    assert not shared(library, 16)
+    assert not shared(library, 12)
+    assert shared(library, 8)
 
 
 def test_under_a_limit_on_addresses_no_thread_is_started(library, monkeypatch):
@@ -97,6 +101,21 @@ def test_while_another_thread_computes_no_count_is_changed(library):
     assert not shared(library)
     over.set()
     other.join()
+    assert shared(library)
+
+
+def test_who_is_interrupted_while_it_waits_is_not_inside(library, monkeypatch):
+    class Interrupted:
+        def __enter__(self):
+            raise KeyboardInterrupt
+
+        def __exit__(self, *_):
+            pass
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(blas, "_lock", Interrupted())
+        blas.alone().__enter__()
+    assert blas._callers == 0 and not getattr(blas._here, "depth", 0)
     assert shared(library)
 
 
@@ -144,6 +163,51 @@ def test_in_a_part_or_with_more_threads_than_cores_none_is_shared_out(library, m
     cores.each(lambda _: inner.append(asked()), [1, 2])
     cores.use(0)
     assert inner == [False, False]
+
+
+FORKS = """
+import os, signal, threading
+from attn_cli.maths import blas, cores
+cores.before_numpy()
+import numpy as np
+rng = np.random.default_rng(0)
+x, w = rng.standard_normal((256, 576), np.float32), rng.standard_normal((576, 576), np.float32)
+wanted, over = x @ w, threading.Event()
+def multiply(seconds=1e3):
+    found = np.empty_like(wanted)
+    shared = blas.shared_out(lambda _: np.matmul(x, w, out=found), [0], 2, seconds)
+    return (found == wanted).all() if shared else True
+def many():
+    while not over.is_set():
+        assert multiply()
+multiply()  # what it imports is there before another thread does
+other = threading.Thread(target=many)
+other.start()
+signal.alarm(60)
+for _ in range(5):
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+        alone = (x @ w == wanted).all() and blas._callers == 0
+        os._exit(0 if multiply() and alone else 1)
+    assert os.waitpid(child, 0)[1] == 0
+over.set()
+other.join()
+print("done")
+"""
+
+
+def test_a_process_forks_while_a_product_is_shared_out():
+    env = {key: value for key, value in os.environ.items() if "OPENBLAS" not in key}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+        timeout=120,
+    )
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
 
 
 def test_numpy_is_told_before_it_is_loaded_and_what_the_user_set_stands():

@@ -177,19 +177,9 @@ def test_a_container_may_use_what_its_control_groups_say(tmp_path: Path, files, 
 
 
 def test_a_child_process_makes_threads_of_its_own(several):
-    """It is born without those of its parent, and must not wait for them, nor for their lock."""
+    """It is born without those of its parent, and must not wait for them."""
     together = threading.Barrier(2, timeout=60)
     cores.each(lambda _: together.wait(), [1, 2])
-    begun, over = threading.Event(), threading.Event()
-
-    def hold():
-        with blas._lock:
-            begun.set()
-            over.wait(60)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    begun.wait(60)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against it
         child = os.fork()
@@ -201,8 +191,6 @@ def test_a_child_process_makes_threads_of_its_own(several):
             os._exit(0)
         finally:
             os._exit(1)
-    over.set()
-    holder.join()
     assert os.waitpid(child, 0)[1] == 0
 
 

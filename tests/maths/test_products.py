@@ -123,7 +123,7 @@ def shared(monkeypatch):
         return found
 
     monkeypatch.setattr(cores, "cores", lambda: 16)
-    monkeypatch.setattr(blas, "_has", lambda count: blas.multiplies_as_it_is())
+    monkeypatch.setattr(blas, "_may", blas.multiplies_as_it_is)
     monkeypatch.setattr(blas, "shared_out", shared_out)
     return done
 
@@ -153,6 +153,8 @@ def test_only_whole_matrices_are_shared_out_by_blas(shared):
     products.through(x, of_rows(w, b, made=True))
     products.through(x, Map(1088, w.__getitem__, b, release=lambda rows: None))
     products.through(x, of_rows(w[:1]))  # a vector
+    products.through(x.astype(np.float64), of_rows(w.astype(np.float64)))
+    assert products.through(x) == products.gated_feed_forwards([], products.gated_by(silu)) == ()
     assert not shared
 
 
