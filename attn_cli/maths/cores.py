@@ -139,15 +139,18 @@ def each(work: Callable[[T], Any], parts: Sequence[T], most: int = 0) -> None:
             _each(work, parts, helpers)
 
 
+def many() -> bool:
+    """Whether so many threads, each with a core, may share out that BLAS's own are awake sooner."""
+    return _MANY <= threads() <= cores() and not getattr(_here, "inside", False)
+
+
 def by_blas(work: Callable[[T], Any], parts: Iterable[T], seconds: float) -> bool:
     """Calls `work` for every part in turn, each product of which BLAS shares out among all threads;
     `seconds` is what one would take.
 
     False, and no part is begun, where `each` takes less time, or where digits would depend on it.
     """
-    inside, count = getattr(_here, "inside", False), threads()
-    wanted = _MANY <= count <= cores() and not inside
-    return wanted and blas.shared_out(work, parts, count, seconds)
+    return many() and blas.shared_out(work, parts, threads(), seconds)
 
 
 def _each(work: Callable[[T], Any], parts: Sequence[T], helpers: int) -> None:

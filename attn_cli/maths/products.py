@@ -268,6 +268,8 @@ def _by_blas(
 ) -> bool:
     """Calls work(0) to work(count − 1), whose products are those of `pairs`, BLAS sharing out each;
     False, and nothing is done, where these are too small or digits would change."""
+    if not cores.many():  # first, or on few cores each product is measured for nothing
+        return False
     jobs = [_job(x, of) for x, of in pairs if x.dtype == np.float32]
     large = all(tiles.shared_whole(job) and not _unturned(*job[:3]) for job in jobs)
     if not pairs or len(jobs) < len(pairs) or not large:
