@@ -19,7 +19,7 @@ from attn_cli.analysis import maps, parts
 from attn_cli.analysis.entry import bias_of_norm, turning
 from attn_cli.analysis.parts import Frozen, Layer, Stream, Writer, entering_norm, split
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.maths.positions import rotate
+from attn_cli.maths.positions import Rotary, rotate
 from attn_cli.model.family import Model
 from attn_cli.model.stack import Request
 from attn_cli.model.weights import NOTHING
@@ -125,9 +125,9 @@ class _Side(NamedTuple):
     def _rotated(self, raw: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
         if not self.cos_PR.size:
             return raw
-        cos, sin = self.cos_PR[rows], self.sin_PR[rows]
+        by = Rotary(self.cos_PR[rows], self.sin_PR[rows], interleaved=self.interleaved)
         first, last = np.split(raw, [self.rotated_from], axis=-1)
-        (last,) = rotate([last], cos, sin, interleaved=self.interleaved)
+        (last,) = rotate([last], by)
         return np.concatenate([first, last], axis=-1) if self.rotated_from else last
 
     def _scaled(self, raw: np.ndarray, rows: slice) -> np.ndarray:

@@ -9,7 +9,7 @@ from attn_cli import vocabulary
 from attn_cli.analysis.heads import found
 from attn_cli.analysis.why import NONE, Dot, dot, of_query
 from attn_cli.errors import UsageError
-from attn_cli.maths.positions import pairs, rotate
+from attn_cli.maths.positions import Rotary, pairs, rotate
 from attn_cli.maths.products import NOTHING
 from attn_cli.records import Address, Attention, Facts, Trace
 
@@ -219,7 +219,8 @@ def _rotated(facts: Facts, block: Attention, raw_HW: np.ndarray, position: int) 
     cos, sin = turning(block, [position])
     if not cos.size:
         return raw_HW
-    return rotate([raw_HW[:, None]], cos, sin, interleaved=facts.interleaved)[0][:, 0]
+    by = Rotary(cos, sin, interleaved=facts.interleaved)
+    return rotate([raw_HW[:, None]], by)[0][:, 0]
 
 
 def turning(block: Attention, positions: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -91,37 +91,54 @@ def angles(
 
 
 def pairs(width: int, interleaved: bool) -> tuple[slice, slice]:
-    """Where the first dimension of each pair stands, and where the second: see `rotate`."""
+    """Where the first dimension of each pair stands, and where the second: see `Rotary`."""
     if interleaved:
         return slice(0, width, 2), slice(1, width, 2)
     return slice(0, width // 2), slice(width // 2, width)
 
 
-def rotate(
-    vectors: Sequence[np.ndarray],
-    cos_PR: np.ndarray,
-    sin_PR: np.ndarray,
-    *,
-    interleaved: bool = False,
-) -> list[np.ndarray]:
-    """Rotates the pair (i, i + R) of each vector by its position's angle; those after 2R stay.
+class Rotary:
+    """By which angles the pairs (i, i + R) of a vector rotate: `cos_PR` and `sin_PR`.
 
-    `interleaved`: the pairs are (2i, 2i + 1), as in Su et al. 2021, "RoFormer". All the arrays
-    (…, head, position, width) at once, queries and keys say, some positions or heads at a time.
+    `interleaved`: the pairs are (2i, 2i + 1), as in Su et al. 2021, "RoFormer".
     """
-    width, rotated = 2 * cos_PR.shape[-1], [np.empty_like(x_HPW) for x_HPW in vectors]
-    ones, others = pairs(width, interleaved)
+
+    def __init__(
+        self, cos_PR: np.ndarray, sin_PR: np.ndarray, *, interleaved: bool = False
+    ) -> None:
+        self.cos_PR, self.sin_PR = cos_PR, sin_PR
+        self.width = 2 * cos_PR.shape[-1]
+        self.pairs = pairs(self.width, interleaved)
+        self._of_heads: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+
+    def of_heads(self, *, by_columns: bool) -> tuple[np.ndarray, np.ndarray]:
+        """What each of a pair is multiplied by, and its other one (P, W): the cosine and ± the
+        sine. Made once for all layers, stored as the vectors are."""
+        if by_columns not in self._of_heads:
+            ones, others = self.pairs
+            shape, order = (len(self.cos_PR), self.width), "F" if by_columns else "C"
+            cos_PW, sin_PW = (np.empty(shape, self.cos_PR.dtype, order) for _ in range(2))
+            cos_PW[:, ones] = cos_PW[:, others] = self.cos_PR
+            sin_PW[:, others] = self.sin_PR
+            np.negative(self.sin_PR, out=sin_PW[:, ones])
+            self._of_heads[by_columns] = cos_PW, sin_PW
+        return self._of_heads[by_columns]
+
+
+def rotate(vectors: Sequence[np.ndarray], by: Rotary) -> list[np.ndarray]:
+    """Rotates the pairs of each vector by its position's angle; what is behind them stays.
+
+    All the arrays (…, head, position, width) at once, queries and keys say, some positions or heads
+    at a time.
+    """
+    positions, width, (ones, others) = len(by.cos_PR), by.width, by.pairs
+    rotated = [np.empty_like(x_HPW) for x_HPW in vectors]
     # One head's vectors get an axis for it.
     entering, leaving = (
         [x[None] if x.ndim < 3 else x for x in arrays] for arrays in (vectors, rotated)
     )
-    # Whole heads at a time: each of a pair times the cosine, and the other one times ± the sine.
     by_columns = all(map(in_columns, vectors))
-    order = "F" if by_columns else "C"
-    cos_PW, sin_PW = (np.empty((len(cos_PR), width), cos_PR.dtype, order) for _ in range(2))
-    cos_PW[:, ones] = cos_PW[:, others] = cos_PR
-    sin_PW[:, others] = sin_PR
-    np.negative(sin_PR, out=sin_PW[:, ones])
+    cos_PW, sin_PW = by.of_heads(by_columns=by_columns)
 
     def work(part: tuple[int, slice, slice]) -> None:
         which, heads, rows = part
@@ -137,10 +154,10 @@ def rotate(
     threads = cores.worth(_ROTATING * sum(x.size for x in vectors), _STEPS)
     counts = [x.shape[-3] for x in entering]
     together = -(-sum(counts) // threads) if by_columns else max(counts)
-    block = max(1, len(cos_PR)) if by_columns else _BLOCK
+    block = max(1, positions) if by_columns else _BLOCK
     parts = [
         (which, slice(head, head + together), slice(at, at + block))
-        for at in range(0, len(cos_PR), block)
+        for at in range(0, positions, block)
         for which, count in enumerate(counts)
         for head in range(0, count, together)
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from attn_cli.errors import ContentError
 from attn_cli.maths import positions
-from attn_cli.maths.positions import rotate
+from attn_cli.maths.positions import Rotary, rotate
 from attn_cli.maths.products import NOTHING
 from attn_cli.model.config import ConfigReader
 
@@ -27,17 +27,14 @@ _ORIGINAL, _SHARE = "original_max_position_embeddings", "partial_rotary_factor"
 
 
 class Angles(NamedTuple):
-    """Cosine and sine, times the attention factor, and the angle itself; (position, pair).
+    """Cosine and sine, times the attention factor, and the angle itself (position, pair).
 
-    `interleaved`: see `maths.rotate`. Each query is multiplied by its position's `query_factor`,
-    if there are any.
+    Each query is multiplied by its position's `query_factor`, if there are any.
     """
 
-    cosine: np.ndarray
-    sine: np.ndarray
+    rotary: Rotary
     angle: np.ndarray
     attention_factor: float = 1.0
-    interleaved: bool = False
     query_factor: np.ndarray = NOTHING
 
 
@@ -48,7 +45,7 @@ class Rope:
     Beyond `limit` positions, if it is not 0, all rotate by `long_frequencies` (LongRoPE), with a
     `long_attention_factor` if there is one; beyond `known`, if it is not 0, by others for every
     length of the text, which are not known here.
-    `interleaved`: neighbouring dimensions are a pair (see `maths.rotate`). `growth` is (β, length):
+    `interleaved`: neighbouring dimensions are a pair (see `maths.Rotary`). `growth` is (β, length):
     a query is multiplied by 1 + β·ln(1 + ⌊position ÷ length⌋), as Llama 4 does.
     """
 
@@ -75,9 +72,10 @@ class Rope:
         if beyond and self.long_attention_factor is not None:
             factor = self.long_attention_factor
         at_P = np.array(at, np.float32)
-        found = positions.angles(of_pairs, at_P, factor)
+        cosine, sine, angle = positions.angles(of_pairs, at_P, factor)
         growth = positions.query_growth(at_P, *self.growth) if self.growth else NOTHING
-        return Angles(*found, factor, self.interleaved, growth)
+        rotary = Rotary(cosine, sine, interleaved=self.interleaved)
+        return Angles(rotary, angle, factor, growth)
 
     def slowed(self, factors: np.ndarray, reader: ConfigReader) -> "Rope":
         """The same with each frequency divided by its factor, as GGUF stores Llama 3's scaling."""
@@ -97,9 +95,7 @@ class Rope:
 
 def rotated(arrays: Mapping[str, np.ndarray], by: Angles) -> dict[str, np.ndarray]:
     """The arrays with q and k rotated; what they were are q_unrotated and k_unrotated."""
-    both = [arrays["q"], arrays["k"]]
-    rotated_qk = rotate(both, by.cosine, by.sine, interleaved=by.interleaved)
-    after = dict(zip("qk", rotated_qk, strict=True))
+    after = dict(zip("qk", rotate([arrays["q"], arrays["k"]], by.rotary), strict=True))
     before = {f"{letter}_unrotated": arrays[letter] for letter in "qk"}
     found = {**arrays, **before, **after, "angles": by.angle}
     found["attention_factor"] = np.array(by.attention_factor)

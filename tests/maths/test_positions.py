@@ -21,9 +21,13 @@ def angles(turns, start, count, factor=1.0):
     return positions.angles(turns, at, factor)[:2]
 
 
-def some_angles(rng, start, count, half):
+def some_rotary(rng, start, count, half):
     turns = rng.uniform(1e-3, 1, half).astype(np.float32)
-    return turns, angles(turns, start, count)
+    return turns, rotary_of(turns, start, count)
+
+
+def rotary_of(turns, start, count):
+    return positions.Rotary(*angles(turns, start, count))
 
 
 # --- the laws of a rotation ----------------------------------------------------------------------
@@ -37,11 +41,11 @@ def test_a_rotation_is_the_product_with_a_complex_number_of_length_one(
     seed, count, half, start, by_columns
 ):
     rng = np.random.default_rng(seed)
-    turns, (cosine, sine) = some_angles(rng, start, count, half)
+    turns, rotary = some_rotary(rng, start, count, half)
     x = rng.standard_normal((3, count, 2 * half)).astype(np.float32)
     if by_columns:  # as products of some positions are stored
         x = x.swapaxes(1, 2).copy().swapaxes(1, 2)
-    turned = positions.rotate([x], cosine, sine)[0]
+    turned = positions.rotate([x], rotary)[0]
     assert turned.dtype == np.float32
     for head, position, pair in np.ndindex(3, count, half):
         number = complex(x[head, position, pair], x[head, position, pair + half])
@@ -53,9 +57,9 @@ def test_a_rotation_is_the_product_with_a_complex_number_of_length_one(
 @given(seed=SEEDS, start=st.integers(0, 1000))
 def test_a_rotation_keeps_the_length_of_every_pair(seed, start):
     rng = np.random.default_rng(seed)
-    _, (cosine, sine) = some_angles(rng, start, 5, 4)
+    _, rotary = some_rotary(rng, start, 5, 4)
     x = rng.standard_normal((2, 5, 8)).astype(np.float32)
-    turned = positions.rotate([x], cosine, sine)[0]
+    turned = positions.rotate([x], rotary)[0]
     before, after = (np.hypot(y[..., :4], y[..., 4:]) for y in (x, turned))
     assert np.allclose(before, after, rtol=1e-5, atol=1e-6)
 
@@ -63,9 +67,9 @@ def test_a_rotation_keeps_the_length_of_every_pair(seed, start):
 @given(seed=SEEDS)
 def test_position_0_is_not_turned(seed):
     rng = np.random.default_rng(seed)
-    _, (cosine, sine) = some_angles(rng, 0, 3, 2)
+    _, rotary = some_rotary(rng, 0, 3, 2)
     x = rng.standard_normal((2, 3, 4)).astype(np.float32)
-    assert np.array_equal(positions.rotate([x], cosine, sine)[0][:, 0], x[:, 0])
+    assert np.array_equal(positions.rotate([x], rotary)[0][:, 0], x[:, 0])
 
 
 @settings(deadline=None)
@@ -76,8 +80,8 @@ def test_scores_depend_only_on_how_far_apart_two_positions_are(seed, shift):
     q, k = (rng.standard_normal((1, 1, 8)).astype(np.float32).repeat(6, axis=1) for _ in "qk")
 
     def scores(start):
-        cosine, sine = angles(turns, start, 6)
-        one, two = (positions.rotate([x], cosine, sine)[0][0] for x in (q, k))
+        rotary = rotary_of(turns, start, 6)
+        one, two = (positions.rotate([x], rotary)[0][0] for x in (q, k))
         return one @ two.T
 
     here = scores(0)
@@ -91,20 +95,21 @@ def test_scores_depend_only_on_how_far_apart_two_positions_are(seed, shift):
 @given(seed=SEEDS)
 def test_numbers_behind_the_rotated_ones_stay(seed):
     rng = np.random.default_rng(seed)
-    _, (cosine, sine) = some_angles(rng, 3, 5, 2)
+    _, rotary = some_rotary(rng, 3, 5, 2)
     x = rng.standard_normal((2, 5, 7)).astype(np.float32)
-    turned = positions.rotate([x], cosine, sine)[0]
+    turned = positions.rotate([x], rotary)[0]
     assert np.array_equal(turned[..., 4:], x[..., 4:])
-    assert np.array_equal(turned[..., :4], positions.rotate([x[..., :4]], cosine, sine)[0])
+    assert np.array_equal(turned[..., :4], positions.rotate([x[..., :4]], rotary)[0])
     assert not np.allclose(turned[..., :4], x[..., :4])
 
 
 @given(seed=SEEDS)
 def test_interleaved_pairs_are_neighbours(seed):
     rng = np.random.default_rng(seed)
-    turns, (cosine, sine) = some_angles(rng, 3, 5, 2)
+    turns = rng.uniform(1e-3, 1, 2).astype(np.float32)
+    rotary = positions.Rotary(*angles(turns, 3, 5), interleaved=True)
     x = rng.standard_normal((2, 5, 6)).astype(np.float32)
-    turned = positions.rotate([x], cosine, sine, interleaved=True)[0]
+    turned = positions.rotate([x], rotary)[0]
     numbers = x[..., 0:4:2] + 1j * x[..., 1:4:2]
     wanted = numbers * np.exp(1j * np.outer(np.arange(3, 8), turns.astype(np.float64)))
     assert np.allclose(turned[..., 0:4:2], wanted.real, atol=1e-5)
@@ -117,28 +122,28 @@ def test_interleaved_pairs_are_neighbours(seed):
 def test_heads_shared_out_among_threads_turn_as_each_by_itself(count, columns, monkeypatch):
     monkeypatch.setattr(positions, "_ROTATING", 1.0)  # worth every thread
     rng = np.random.default_rng(count)
-    turns, (cosine, sine) = some_angles(rng, 5, count, 4)
+    turns, rotary = some_rotary(rng, 5, count, 4)
     arrays = [rng.standard_normal((count, heads, 10), np.float32) for heads in (5, 2, 1)]
     if columns:
         arrays = [np.asfortranarray(x.reshape(count, -1)).reshape(x.shape) for x in arrays]
     arrays = [x.swapaxes(0, 1) for x in arrays]
     for threads in (1, 2, 7):
         cores.use(threads)
-        turned = positions.rotate(arrays, cosine, sine)
+        turned = positions.rotate(arrays, rotary)
         for x, found in zip(arrays, turned, strict=True):
             angle = np.exp(1j * np.outer(np.arange(5, 5 + count), turns.astype(np.float64)))
             wanted = (x[..., :4] + 1j * x[..., 4:8]) * angle
             parts = wanted.real, wanted.imag, x[..., 8:]
             assert np.abs(found - np.concatenate(parts, axis=-1)).max() < 2e-4
             for head, alone in zip(x, found, strict=True):
-                assert np.array_equal(positions.rotate([head], cosine, sine)[0], alone)
+                assert np.array_equal(positions.rotate([head], rotary)[0], alone)
     cores.use(0)
 
 
 def test_what_is_rotated_is_not_changed_itself():
     x = np.ones((1, 2, 4), np.float32)
     x.flags.writeable = False
-    positions.rotate([x], *angles(np.ones(2, np.float32), 1, 2))
+    positions.rotate([x], rotary_of(np.ones(2, np.float32), 1, 2))
 
 
 @given(start=st.integers(0, 300), count=st.integers(1, 20))

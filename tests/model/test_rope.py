@@ -126,9 +126,9 @@ def test_yarns_factor_is_the_growth_of_the_context_where_it_is_left_out():
 def test_yarns_attention_factor_is_the_papers_or_the_configs(more, wanted):
     rope = read(newer(**{**YARN, **more}, original_max_position_embeddings=64))
     assert rope.attention_factor == pytest.approx(wanted, rel=1e-12)
-    cosine, sine, *_ = rope.angles(range(2))
-    assert cosine[0] == pytest.approx([wanted] * 6, rel=1e-6)
-    assert sine[1, 0] == pytest.approx(wanted * math.sin(rope.frequencies[0]), rel=1e-6)
+    rotary = rope.angles(range(2)).rotary
+    assert rotary.cos_PR[0] == pytest.approx([wanted] * 6, rel=1e-6)
+    assert rotary.sin_PR[1, 0] == pytest.approx(wanted * math.sin(rope.frequencies[0]), rel=1e-6)
 
 
 def test_yarns_bounds_and_turns_are_the_configs():
@@ -141,8 +141,10 @@ def test_yarns_bounds_and_turns_are_the_configs():
 
 def test_angles_begin_where_they_are_told():
     rope = read(newer(rope_type="default"))
-    for part, whole in zip(rope.angles(range(5, 8))[:3], rope.angles(range(8))[:3], strict=True):
-        assert np.array_equal(part, whole[5:])
+    some, every = rope.angles(range(5, 8)), rope.angles(range(8))
+    assert np.array_equal(some.angle, every.angle[5:])
+    assert np.array_equal(some.rotary.cos_PR, every.rotary.cos_PR[5:])
+    assert np.array_equal(some.rotary.sin_PR, every.rotary.sin_PR[5:])
 
 
 def test_factors_of_a_gguf_file_slow_each_turn_by_its_own():
@@ -275,7 +277,7 @@ def test_a_dynamic_base_is_the_plain_one_up_to_the_context_and_unknown_beyond(sp
     rope = read(spell(type="dynamic", factor=1.3))
     assert rope.frequencies == pytest.approx(PLAIN, rel=1e-6)
     plain, found = read(spell()).angles(range(CONTEXT)), rope.angles(range(CONTEXT))
-    assert np.allclose(found.cosine, plain.cosine, atol=1e-5)
+    assert np.allclose(found.rotary.cos_PR, plain.rotary.cos_PR, atol=1e-5)
     for at in (range(CONTEXT + 1), [CONTEXT]):
         with pytest.raises(ContentError, match=r"beyond 256 tokens .* dynamic"):
             rope.angles(at)
@@ -310,9 +312,9 @@ def test_long_rope_takes_its_second_table_beyond_the_first_context():
     short, long = np.array([1, 2], np.float32), np.array([4, 8], np.float32)
     rope = plain.of_two_lengths(short, long, 10, GGUF)
     for start, count, factors in ((0, 10, short), (9, 1, short), (0, 11, long), (10, 1, long)):
-        cosine, sine, *_ = rope.angles(range(start, start + count))
+        rotary = rope.angles(range(start, start + count)).rotary
         turned = np.arange(start, start + count)[:, None] * (np.array([1.0, 0.5]) / factors)
-        assert np.allclose(cosine, 1.5 * np.cos(turned), atol=1e-6)
-        assert np.allclose(sine, 1.5 * np.sin(turned), atol=1e-6)
+        assert np.allclose(rotary.cos_PR, 1.5 * np.cos(turned), atol=1e-6)
+        assert np.allclose(rotary.sin_PR, 1.5 * np.sin(turned), atol=1e-6)
     with pytest.raises(ContentError, match="do not fit"):
         plain.of_two_lengths(short[:1], long, 10, GGUF)

@@ -6,7 +6,7 @@ Axes, as suffixes of array names: Q query, K key, P any token, M model, W width,
 
 import numpy as np
 
-from attn_cli.maths.positions import pairs, relative_rows, rotate
+from attn_cli.maths.positions import Rotary, pairs, relative_rows, rotate
 from attn_cli.views.workbook.head import NOTHING, Head
 from attn_cli.views.workbook.sheets import shortest
 from attn_cli.words import note
@@ -127,7 +127,8 @@ def _rotated(head: Head, letter: str) -> None:
     grown = head.view.block.shown.get("query_factor", NOTHING) if letter == "q" else NOTHING
     cos, sin = np.cos(angle_PR) * factor, np.sin(angle_PR) * factor
     was = head.exact[before]
-    (turned,) = rotate([was[None, :, first:]], cos, sin, interleaved=facts.interleaved)
+    by = Rotary(cos, sin, interleaved=facts.interleaved)
+    (turned,) = rotate([was[None, :, first:]], by)
     made = np.concatenate([was[:, :first], turned[0]], axis=1)
     made = made * grown[rows, None] if grown.size else made
     width = 2 * angle_PR.shape[1]
