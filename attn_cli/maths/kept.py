@@ -21,7 +21,7 @@ from attn_cli.maths.masks import Look, block_of
 # and more where there would be many parts, as far as a core's own cache holds them, and the waiting
 # of so many threads takes no longer.
 _FEWEST, _MOST, _PARTS, _THREADS = 1 << 17, 1 << 18, 12, 4
-_ATTENDING, _STEPS = 8e-9, 10  # seconds for a cell, and in how many steps
+_ATTENDING, _STEPS = 6e-9, 15  # seconds for a cell, and in how many steps
 BEFORE_SUM = ("scores", "scaled", "masked", "weights")
 # A number for each query of weights (…, query, key), given the positions of both and the lengths
 # (…, 1, key) that values have (see `Keep`), of size 0 where they are not known.
