@@ -231,7 +231,7 @@ class Facts:
     bounded: bool = False  # whether the model has nothing for positions beyond the context
     rotated: int = 0  # how many of a head's dimensions rotate,
     rotated_from: int = 0  # after so many that do not,
-    interleaved: bool = False  # and whether neighbours are a pair (see `maths.rotate`)
+    interleaved: bool = False  # and whether neighbours are a pair (see `maths.Rotary`)
     unrotated: tuple[int, ...] = ()  # layers that do not rotate where others do
     attention_factors: tuple[float, ...] = ()  # on what is rotated, layer by layer,
     longer: tuple[int, float] = (0, 1.0)  # but in a text of more tokens, if not 0, this one
