@@ -125,7 +125,7 @@ def _each_through(
         if activation:
             out[...] = activation(out)
 
-    cores.each(work, tiles.cut(_job(x, of) for x, of in pairs))
+    cores.each(work, *tiles.cut(_job(x, of) for x, of in pairs))
     return products
 
 
@@ -201,7 +201,7 @@ def _gated(networks: Sequence[tuple[np.ndarray, Map, Map]], gating: Gate) -> tup
         _multiply(x, up, tile.outputs, other)
         gating(part, other)
 
-    cores.each(work, tiles.cut((_job(x, gate) for x, gate, _ in networks), alike=2))
+    cores.each(work, *tiles.cut((_job(x, gate) for x, gate, _ in networks), alike=2))
     return inner
 
 

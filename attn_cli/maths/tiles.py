@@ -22,6 +22,8 @@ LEAD = 6_000_000
 # of making them, and not so many that a matrix is shared out unevenly.
 MADE = 1 << 19
 MULTIPLYING = 2e-11  # seconds for a multiplication by one thread
+# Seconds to make a number of what is stored, and in how many steps.
+MAKING, MAKING_STEPS = 2e-9, 20
 VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
 # Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
 # same digits wherever it is cut between two; not so what is so small that another kernel takes it.
@@ -83,17 +85,23 @@ def in_turn(positions: int) -> list[slice]:
     return [slice(0, positions)] if by_columns(positions) else _blocks(positions, TOGETHER)
 
 
-def cut(jobs: Iterable[Job], alike: int = 1) -> list[Tile]:
-    """Jobs cut into parts that are worth a thread, each part of so many products `alike`."""
+def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[list[Tile], int]:
+    """Jobs cut into parts that are worth a thread, each part of so many products `alike`, and how
+    many threads they are worth together."""
     jobs, threads = tuple(jobs), cores.threads()
+    multiplying = MULTIPLYING * alike * sum(job.size for job in jobs)
     if all(by_columns(job.positions) and job.kept for job in jobs):
-        seconds = MULTIPLYING * alike * sum(job.size for job in jobs)
-        return _as_one(jobs, alike, cores.worth(seconds, 2 * alike))
-    return [
+        threads = cores.worth(multiplying, 2 * alike)
+        return _as_one(jobs, alike, threads), threads
+    made = alike * sum(job.inputs * job.outputs for job in jobs if job.made)
+    if made:
+        threads = cores.worth(MAKING * made + multiplying, MAKING_STEPS)
+    tiles = [
         Tile(place, positions, outputs)
         for place, job in enumerate(jobs)
-        for positions, outputs in _apart(job, alike, threads)
+        for positions, outputs in _apart(job, alike, threads, made // threads)
     ]
+    return tiles, threads
 
 
 def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
@@ -126,8 +134,8 @@ def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> list[Tile]:
 
 
 @lru_cache
-def _apart(job: Job, alike: int, threads: int) -> list[tuple[slice, slice]]:
-    """The parts of one product: positions and outputs.
+def _apart(job: Job, alike: int, threads: int, share: int) -> list[tuple[slice, slice]]:
+    """The parts of one product: positions and outputs; `share` is how many numbers a thread makes.
 
     One axis is shared out among the threads, which changes no digit: outputs, of a few positions or
     by columns; else positions. How the other one is cut follows from the shape alone.
@@ -135,7 +143,7 @@ def _apart(job: Job, alike: int, threads: int) -> list[tuple[slice, slice]]:
     positions, inputs, outputs = job[:3]
     asked, shared = _asked(inputs), outputs // threads
     if positions <= FEW:
-        width = _width(job, alike, threads)
+        width = _width(job, alike, threads, share)
         some = [slice(at, min(at + width, outputs)) for at in range(0, outputs, width)]
         return [(slice(0, positions), part) for part in some]
     if by_columns(positions):
@@ -160,14 +168,15 @@ def _asked(inputs: int) -> int:
     return max(NARROWEST, MADE // max(1, inputs))
 
 
-def _width(job: Job, alike: int, threads: int) -> int:
+def _width(job: Job, alike: int, threads: int, share: int) -> int:
     """How many outputs of a few positions one thread does at a time."""
-    # To read a number, and to multiply it; to make one of what is stored takes longer.
-    of_output = alike * job.inputs * (1 + job.positions / 4) * (3 if job.made else 1)
-    work = of_output * job.outputs / max(1, WAKING)
+    # To read a number, and to multiply it.
+    work = alike * job.inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)
     fewer = max(2, round(sqrt(work)))  # `cores.worth`, where a step is to wake the next thread
     # Each takes twice, as the first to be awake takes more.
     parts = 1 if work * (1 - 1 / threads) < 1 else 2 * threads if fewer >= threads else fewer
+    if job.made:  # in many steps
+        parts = max(1, round(alike * job.inputs * job.outputs / max(1, share)))
     each = -(-job.outputs // parts)
     if job.made:  # the cache holds what is made until it has been multiplied
         each = min(each, MADE // max(1, job.inputs))

@@ -75,7 +75,7 @@ def test_products_by_columns_are_shared_out_as_one(threads, lead, limits):
     cores.use(threads)
     for positions in (9, 64, 128, 500):
         jobs = [tiles.Job(positions, *shape) for shape in ((576, 960), (576, 200), (1536, 577))]
-        cut = tiles.cut(jobs)
+        cut, _ = tiles.cut(jobs)
         works = [jobs[at].inputs * (some.stop - some.start) for at, _, some in cut]
         assert works == sorted(works, reverse=True)
         for place, job in enumerate(jobs):
@@ -93,7 +93,7 @@ def test_products_are_shared_out_among_the_threads():
     for positions in (3, 40, 300, 2000):
         for count in (1, 2, 3, 16):
             cores.use(count)
-            cut = tiles.cut([tiles.Job(positions, 6000, 30_000)])
+            cut, _ = tiles.cut([tiles.Job(positions, 6000, 30_000)])
             sizes = [
                 (tile.positions.stop - tile.positions.start)
                 * (tile.outputs.stop - tile.outputs.start)
@@ -107,7 +107,20 @@ def test_what_takes_as_long_as_to_wake_a_thread_is_not_shared_out():
     cores.use(16)
     for positions, few in ((1, 2), (6, 2), (40, 4), (300, 12)):
         job = tiles.Job(positions, 576, 1536)
-        assert 1 <= len(tiles.cut([job])) <= few
+        assert 1 <= len(tiles.cut([job])[0]) <= few
+
+
+@pytest.mark.parametrize("positions", [1, 6])
+def test_what_is_made_in_many_steps_is_shared_out_in_large_parts(positions):
+    # Threads wait for each other at every step: small parts take longer than on one thread.
+    cores.use(16)
+    for inputs, outputs, most in ((576, 576, 2), (576, 1536, 4), (2048, 5632, 12)):
+        cut, threads = tiles.cut([tiles.Job(positions, inputs, outputs, made=True)])
+        assert 1 <= threads <= most
+        made = [inputs * (some.stop - some.start) for _, _, some in cut]
+        assert sum(made) >= inputs * outputs
+        assert min(made[:-1] or made) >= min(inputs * outputs, tiles.MADE) / 4
+        assert max(made) <= 1.2 * tiles.MADE
 
 
 @pytest.fixture
