@@ -170,16 +170,16 @@ def _asked(inputs: int) -> int:
 
 def _width(job: Job, alike: int, threads: int, share: int) -> int:
     """How many outputs of a few positions one thread does at a time."""
-    # To read a number, and to multiply it.
-    work = alike * job.inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)
-    fewer = max(2, round(sqrt(work)))  # `cores.worth`, where a step is to wake the next thread
-    # Each takes twice, as the first to be awake takes more.
-    parts = 1 if work * (1 - 1 / threads) < 1 else 2 * threads if fewer >= threads else fewer
-    if job.made:  # in many steps
-        parts = max(1, round(alike * job.inputs * job.outputs / max(1, share)))
-    each = -(-job.outputs // parts)
+    inputs = max(1, job.inputs)
     if job.made:  # the cache holds what is made until it has been multiplied
-        each = min(each, MADE // max(1, job.inputs))
-    elif job.released:
-        each = min(each, VIEWED // max(1, job.inputs))
+        parts = max(1, round(alike * inputs * job.outputs / max(1, share)))
+        most = MADE // inputs
+    else:
+        # To read a number, and to multiply it.
+        work = alike * inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)
+        fewer = max(2, round(sqrt(work)))  # `cores.worth`, where a step is to wake the next thread
+        # Each takes twice, as the first to be awake takes more.
+        parts = 1 if work * (1 - 1 / threads) < 1 else 2 * threads if fewer >= threads else fewer
+        most = VIEWED // inputs if job.released else job.outputs
+    each = min(-(-job.outputs // parts), most)
     return VECTORS * max(1, -(-each // VECTORS))
