@@ -126,7 +126,7 @@ class Rotary:
 
 
 def rotate(vectors: Sequence[np.ndarray], by: Rotary) -> list[np.ndarray]:
-    """Rotates the pairs of each vector by its position's angle; what is behind them stays.
+    """Rotates the pairs of each vector by its position's angle; those after them stay.
 
     All the arrays (…, head, position, width) at once, queries and keys say, some positions or heads
     at a time.

@@ -32,15 +32,16 @@ _ACTIVATING, _STEPS = 2.5e-9, 6
 class Map(NamedTuple):
     """x ↦ xWᵀ + b. `rows` gives some rows of W, (output, input); a bias of size 0 is none.
 
-    A matrix whose rows are `made` when they are asked for, of quantised blocks say, is so never
-    there as a whole; they may stand where those stood that this thread asked for before. `release`
-    gives back the memory of rows that have been used; None where the matrix is kept.
+    A matrix whose rows are `made` when they are asked for, in so many steps, of quantised blocks
+    say, is so never there as a whole; they may stand where those stood that this thread asked for
+    before. `release` gives back the memory of rows that have been used; None where the matrix is
+    kept.
     """
 
     outputs: int
     rows: Callable[[slice], np.ndarray]
     bias: np.ndarray = NOTHING
-    made: bool = False
+    made: int = 0
     release: Callable[[slice], None] | None = None
 
     @property

@@ -22,12 +22,14 @@ LEAD = 6_000_000
 # of making them, and not so many that a matrix is shared out unevenly.
 MADE = 1 << 19
 MULTIPLYING = 2e-11  # seconds for a multiplication by one thread
-# Seconds to make a number of what is stored, and in how many steps.
-MAKING, MAKING_STEPS = 2e-9, 20
+# In how many steps a matrix is made that is stored in fewer bits, of floats and of blocks; and
+# seconds of one step for a number.
+WIDENED, UNPACKED, MAKING = 4, 20, 1e-10
 VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
 # Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
 # same digits wherever it is cut between two; not so what is so small that another kernel takes it.
 STEP, LEAST = 48, 2_000_000
+THIN = 8  # outputs; fewer it multiplies in other ways, by how many positions there are
 # BLAS takes the last inputs in two halves: with one thread in such as its kernels' widths divide
 # (those for float32).
 HALVED = 64
@@ -36,13 +38,13 @@ TOGETHER = 480  # positions of many in a part: what comes after a product finds 
 
 
 class Job(NamedTuple):
-    """One product. The rows of its matrix may be `made` when they are asked for, or given back once
-    they have been used (`released`)."""
+    """One product. The rows of its matrix may be `made`, in so many steps, when they are asked for,
+    or given back once they have been used (`released`)."""
 
     positions: int
     inputs: int
     outputs: int
-    made: bool = False
+    made: int = 0
     released: bool = False
 
     @property
@@ -95,11 +97,12 @@ def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[list[Tile], int]:
         return _as_one(jobs, alike, threads), threads
     made = alike * sum(job.inputs * job.outputs for job in jobs if job.made)
     if made:
-        threads = cores.worth(MAKING * made + multiplying, MAKING_STEPS)
+        steps = max(job.made for job in jobs)
+        threads = cores.worth(MAKING * steps * made + multiplying, steps)
     tiles = [
         Tile(place, positions, outputs)
         for place, job in enumerate(jobs)
-        for positions, outputs in _apart(job, alike, threads, made // threads)
+        for positions, outputs in _apart(job, alike, threads, made // threads if job.made else 0)
     ]
     return tiles, threads
 
@@ -142,6 +145,8 @@ def _apart(job: Job, alike: int, threads: int, share: int) -> list[tuple[slice, 
     """
     positions, inputs, outputs = job[:3]
     asked, shared = _asked(inputs), outputs // threads
+    if not outputs:
+        return []
     if positions <= FEW:
         width = _width(job, alike, threads, share)
         some = [slice(at, min(at + width, outputs)) for at in range(0, outputs, width)]
@@ -151,7 +156,8 @@ def _apart(job: Job, alike: int, threads: int, share: int) -> list[tuple[slice, 
         some = _blocks(outputs, shared if job.kept else min(shared, asked))
         return [(slice(0, positions), part) for part in some]
     some = _blocks(outputs, asked)
-    least = LEAST // max(1, min(part.stop - part.start for part in some) * inputs)
+    thinnest = min(part.stop - part.start for part in some)
+    least = LEAST // max(1, thinnest * inputs) if thinnest >= THIN else positions
     rows = _blocks(positions, max(min(positions // threads, TOGETHER), NARROWEST, least))
     return [(block, part) for block in rows for part in some]
 
@@ -172,13 +178,15 @@ def _width(job: Job, alike: int, threads: int, share: int) -> int:
     """How many outputs of a few positions one thread does at a time."""
     inputs = max(1, job.inputs)
     if job.made:  # the cache holds what is made until it has been multiplied
-        parts = max(1, round(alike * inputs * job.outputs / max(1, share)))
+        # Where a part waits little, each thread takes two, as the first to be awake takes more.
+        each_takes = 2 if job.made <= WIDENED and threads > 1 else 1
+        parts = max(1, round(each_takes * alike * inputs * job.outputs / max(1, share)))
         most = MADE // inputs
     else:
         # To read a number, and to multiply it.
         work = alike * inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)
         fewer = max(2, round(sqrt(work)))  # `cores.worth`, where a step is to wake the next thread
-        # Each takes twice, as the first to be awake takes more.
+        # Each takes two.
         parts = 1 if work * (1 - 1 / threads) < 1 else 2 * threads if fewer >= threads else fewer
         most = VIEWED // inputs if job.released else job.outputs
     each = min(-(-job.outputs // parts), most)

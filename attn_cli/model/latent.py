@@ -17,6 +17,7 @@ import numpy as np
 from attn_cli.maths.attention import split_heads
 from attn_cli.maths.layers import rms_norm
 from attn_cli.maths.products import Map, through
+from attn_cli.maths.tiles import WIDENED
 from attn_cli.model.project import Arrays
 from attn_cli.model.rope import Angles, rotated
 from attn_cli.model.tensors import Shapes, maps, norms
@@ -134,4 +135,4 @@ def _kv_b(parts: LayerWeights, of: Latents) -> Map:
         start = some.start * width
         return both.reshape(-1, of.kv)[part.start - start : part.stop - start]
 
-    return Map(of.heads * width, rows, made=True)
+    return Map(of.heads * width, rows, made=WIDENED)

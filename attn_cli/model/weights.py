@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attn_cli.checkpoints.floats import FLOATS
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths.layers import layer_norm
 from attn_cli.maths.products import NOTHING, Activation, Map, laid_out, through
 from attn_cli.maths.scratch import room
-from attn_cli.maths.tiles import POSITIONS
+from attn_cli.maths.tiles import POSITIONS, UNPACKED, WIDENED
 from attn_cli.records import Passed
 
 NO_NORMS = np.zeros((0, 2, 0), np.float32)
@@ -137,7 +138,8 @@ class Weights:
         if stored.arrange not in (as_stored, transposed):  # any other puts rows in another order
             order = stored.arrange(np.arange(tensor.shape[0]))
 
-        made = tensor.dtype != "F32"
+        steps = WIDENED if tensor.dtype in FLOATS else UNPACKED
+        made = 0 if tensor.dtype == "F32" else steps
 
         def rows(part: slice) -> np.ndarray:
             chosen = range(part.start, part.stop) if order is None else order[part]

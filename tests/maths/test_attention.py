@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from attn_cli.maths import attention as steps
 from attn_cli.maths import cores, masks
-from attn_cli.maths.kept import Blocks, Keep
+from attn_cli.maths.kept import Blocks, Keep, Kept
 from measure import row_error
 
 F32 = np.float32
@@ -566,3 +566,14 @@ def test_terms_are_added_to_the_dot_products_before_the_scale():
     assert np.array_equal(found.terms[steps.PRODUCT], steps.dot_products(q, k))
     assert np.array_equal(found.scores, steps.dot_products(q, k) + more)
     np.testing.assert_allclose(found.scaled, found.scores / 2 - more, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("queries", "least", "most"), [(6, 1, 1), (128, 1, 1), (512, 3, 8), (2048, 16, 16)]
+)
+def test_attention_of_a_short_text_is_one_threads_work(queries, least, most):
+    cores.use(16)
+    at, shape = masks.looks(masks.causal, 0, queries, queries), (3, 3, queries, queries)
+    kept = Kept(Keep(()), (), shape, np.dtype(np.float32), at, hidden=-np.inf)
+    cores.use(0)
+    assert least <= kept.threads <= most

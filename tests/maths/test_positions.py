@@ -140,6 +140,20 @@ def test_heads_shared_out_among_threads_turn_as_each_by_itself(count, columns, m
     cores.use(0)
 
 
+def test_what_heads_are_multiplied_by_is_made_once_for_each_order():
+    rng = np.random.default_rng(5)
+    _, rotary = some_rotary(rng, 3, 20, 4)
+    rows = rng.standard_normal((2, 20, 8), np.float32)
+    columns = rows.swapaxes(1, 2).copy().swapaxes(1, 2)
+    once = [rotary.of_heads(by_columns=stored) for stored in (False, True)]
+    for x in (rows, columns, rows):
+        found = positions.rotate([x], rotary)[0]
+        anew = positions.Rotary(rotary.cos_PR, rotary.sin_PR)
+        assert np.array_equal(found, positions.rotate([rows], anew)[0])
+    for stored, pair in zip((False, True), once, strict=True):
+        assert all(a is b for a, b in zip(rotary.of_heads(by_columns=stored), pair, strict=True))
+
+
 def test_what_is_rotated_is_not_changed_itself():
     x = np.ones((1, 2, 4), np.float32)
     x.flags.writeable = False

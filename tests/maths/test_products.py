@@ -59,6 +59,7 @@ def test_a_product_is_what_float64_says(positions, outputs, made, as_it_is, limi
 def test_no_bit_depends_on_how_many_threads_there_are(positions, outputs, inputs, limits):
     for name in ("WAKING", "LEAD"):
         limits(name, 0)  # so that even these are shared out
+    limits("MAKING", 1.0)
     x, w, b = drawn(positions, outputs, inputs)
     results = []
     for count in (1, 2, 3, 7, 16):
@@ -114,13 +115,36 @@ def test_what_takes_as_long_as_to_wake_a_thread_is_not_shared_out():
 def test_what_is_made_in_many_steps_is_shared_out_in_large_parts(positions):
     # Threads wait for each other at every step: small parts take longer than on one thread.
     cores.use(16)
-    for inputs, outputs, most in ((576, 576, 2), (576, 1536, 4), (2048, 5632, 12)):
-        cut, threads = tiles.cut([tiles.Job(positions, inputs, outputs, made=True)])
+    for inputs, outputs, most in ((576, 576, 1), (576, 1536, 2), (2048, 5632, 8)):
+        cut, threads = tiles.cut([tiles.Job(positions, inputs, outputs, made=tiles.UNPACKED)])
         assert 1 <= threads <= most
-        made = [inputs * (some.stop - some.start) for _, _, some in cut]
-        assert sum(made) >= inputs * outputs
+        made = [inputs * (min(some.stop, outputs) - some.start) for _, _, some in cut]
+        assert sum(made) == inputs * outputs
         assert min(made[:-1] or made) >= min(inputs * outputs, tiles.MADE) / 4
         assert max(made) <= 1.2 * tiles.MADE
+
+
+def test_no_more_threads_take_part_than_a_product_is_worth(monkeypatch, limits):
+    told, x, w = [], *drawn(4, 300, 100)[:2]
+    monkeypatch.setattr(cores, "each", lambda work, parts, most: told.append(most))
+    cores.use(16)
+    limits("MAKING", 2e-8)
+    products.through(x, of_rows(w, made=True))
+    up = of_rows(w, made=True)
+    products.gated_feed_forward(drawn(9, 300, 100)[0], up, up, up.part(slice(0, 100)), silu)
+    for most in told:
+        assert 1 < most < 16
+
+
+@pytest.mark.parametrize("outputs", [0, 1, 2, 3, 4, 7, 8])
+def test_no_bit_of_a_few_outputs_depends_on_how_many_threads_there_are(outputs):
+    x, w, _ = drawn(600, outputs, 2500)
+    results = []
+    for count in (1, 3, 16):
+        cores.use(count)
+        results += products.through(x, of_rows(w))
+    assert all(found.tobytes() == results[0].tobytes() for found in results)
+    assert np.allclose(results[0], x.astype(np.float64) @ w.T, atol=1e-2)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def test_a_matrix_is_never_there_as_a_whole_for_a_few_tokens(golden_copy, repack
 def test_a_tall_output_matrix_is_read_a_few_rows_at_a_time(golden_copy, limits, name, spied):
     folder = golden_copy(name)
     wanted = session.trace(ids=[7, 7, 2], model=str(folder)).logits
-    for name_of_limit, limit in {"VECTORS": 8, "WAKING": 0}.items():
+    for name_of_limit, limit in {"VECTORS": 8, "WAKING": 0, "MAKING": 1}.items():
         limits(name_of_limit, limit)
     cores.use(10)
     model, spy = spied(folder)
@@ -232,6 +232,7 @@ def test_a_large_matrix_is_given_back_while_it_is_multiplied(
         limits(name, 1 << 14)
     for name in ("NARROWEST", "LEAST", "WAKING", "LEAD"):
         limits(name, 0)
+    limits("MAKING", 1)
     monkeypatch.setattr(module, "_LENT", 1 << 16)
     x = np.random.default_rng(2).standard_normal((positions, INPUTS), np.float32)
     cores.use(threads)
@@ -295,7 +296,7 @@ def test_a_pass_gives_a_tied_matrix_back_after_its_rows_and_by_parts(
 ):
     folder = golden_copy(name)
     wanted = session.trace(ids=[7, 7, 2], model=str(folder))
-    for limit, value in {"VECTORS": 8, "VIEWED": 8, "WAKING": 0}.items():
+    for limit, value in {"VECTORS": 8, "VIEWED": 8, "WAKING": 0, "MAKING": 1}.items():
         limits(limit, value)
     with forgotten(monkeypatch) as calls:
         embedding = open_safetensors(folder / WEIGHTS)[matrix]
