@@ -276,7 +276,7 @@ def _by_blas(
     if not pairs or len(jobs) < len(pairs) or not large:
         return False
     numbers = sum(job.positions * job.outputs for job in jobs)
-    seconds = tiles.MULTIPLYING * sum(job.size for job in jobs) + _ACTIVATING * numbers
+    seconds = tiles.multiplying(jobs) + _ACTIVATING * numbers
     return cores.by_blas(work, range(count), seconds)
 
 

@@ -91,20 +91,24 @@ def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[list[Tile], int]:
     """Jobs cut into parts that are worth a thread, each part of so many products `alike`, and how
     many threads they are worth together."""
     jobs, threads = tuple(jobs), cores.threads()
-    multiplying = MULTIPLYING * alike * sum(job.size for job in jobs)
     if all(by_columns(job.positions) and job.kept for job in jobs):
-        threads = cores.worth(multiplying, 2 * alike)
+        threads = cores.worth(multiplying(jobs, alike), 2 * alike)
         return _as_one(jobs, alike, threads), threads
     made = alike * sum(job.inputs * job.outputs for job in jobs if job.made)
     if made:
         steps = max(job.made for job in jobs)
-        threads = cores.worth(MAKING * steps * made + multiplying, steps)
+        threads = cores.worth(MAKING * steps * made + multiplying(jobs, alike), steps)
     tiles = [
         Tile(place, positions, outputs)
         for place, job in enumerate(jobs)
         for positions, outputs in _apart(job, alike, threads, made // threads if job.made else 0)
     ]
     return tiles, threads
+
+
+def multiplying(jobs: Iterable[Job], alike: int = 1) -> float:
+    """Seconds of these products on one thread."""
+    return MULTIPLYING * alike * sum(job.size for job in jobs)
 
 
 def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
@@ -186,7 +190,7 @@ def _width(job: Job, alike: int, threads: int, share: int) -> int:
         # To read a number, and to multiply it.
         work = alike * inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)
         fewer = max(2, round(sqrt(work)))  # `cores.worth`, where a step is to wake the next thread
-        # Each takes two.
+        # Here too each takes two.
         parts = 1 if work * (1 - 1 / threads) < 1 else 2 * threads if fewer >= threads else fewer
         most = VIEWED // inputs if job.released else job.outputs
     each = min(-(-job.outputs // parts), most)
