@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 
 _own = threading.local()
+# Once it has been given an array back, glibc keeps what is freed of no larger ones, twice as much
+# at most: else it gives the top of its heap back after each of the steps that make a matrix, and
+# the system clears the same pages again and again. https://man7.org/linux/man-pages/man3/mallopt.3.html
+np.empty(1 << 24, np.uint8)
 
 
 def room(shape: tuple[int, ...], dtype: np.dtype, use: str = "") -> np.ndarray:
