@@ -16,7 +16,7 @@ from attn_cli.maths import cores
 from attn_cli.maths.kept import BEFORE_SUM, EVERYTHING, Blocks, Keep, Kept, Part, of_part
 from attn_cli.maths.layers import linear, linear_vjp, soft_cap
 from attn_cli.maths.masks import Look, Visible, looks
-from attn_cli.maths.scratch import in_columns, room
+from attn_cli.maths.scratch import in_columns, room, unbuffered
 
 # Numbers (head, query, key) that depend on positions, asked for by query and key positions.
 Relation = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -151,7 +151,7 @@ def softmax(
     """
     top = masked.max(axis=-1, keepdims=True, initial=-np.inf)  # without it, three times as slow
     top[top == -np.inf] = 0
-    with np.errstate(over="ignore", invalid="ignore"):
+    with unbuffered(masked, over="ignore", invalid="ignore"):
         if temperature == 1:
             weights = np.subtract(masked, top, out=room)
             np.exp(weights, out=weights)
@@ -161,7 +161,7 @@ def softmax(
         else:
             # In float64, or a temperature below 1e-38 would become 0 and 0 / 0, and a difference
             # of logits near 3e38 would become infinite before a large temperature tames it.
-            heated = (masked.astype(np.float64) - top) / temperature
+            heated = (masked.astype(np.float64) - top.astype(np.float64)) / temperature
             weights = np.exp(heated).astype(masked.dtype)
         total = weights.sum(axis=-1, keepdims=True)
         total[total == 0] = 1

@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 
 from attn_cli.maths import cores
-from attn_cli.maths.scratch import in_columns
+from attn_cli.maths.scratch import in_columns, unbuffered
 
 _TANH_SCALE = sqrt(2 / np.pi)
 _BLOCK = 1 << 15
@@ -24,14 +24,14 @@ def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) ->
     `work` fills its second argument with what it makes of the first. Some positions of an array
     that is stored by columns are many short pieces: it is done as a whole.
     """
-    out = np.empty_like(x_PM)
-    if x_PM.ndim < 2 or x_PM.size <= _PART or in_columns(x_PM):
-        work(x_PM, out)
-        return out
-    positions = x_PM.shape[-2]
-    rows = max(1, _PART * positions // x_PM.size)
-    most = cores.worth(x_PM.size * _NORMING, _STEPS)
-    cores.spread(lambda some: work(x_PM[..., some, :], out[..., some, :]), positions, rows, most)
+    out, positions = np.empty_like(x_PM), x_PM.shape[-2] if x_PM.ndim > 1 else 1
+    rows = max(1, _PART * positions // max(1, x_PM.size))
+    with unbuffered(x_PM):
+        if rows >= positions or in_columns(x_PM):
+            work(x_PM, out)
+        else:
+            most = cores.worth(x_PM.size * _NORMING, _STEPS)
+            cores.spread(lambda at: work(x_PM[..., at, :], out[..., at, :]), positions, rows, most)
     return out
 
 

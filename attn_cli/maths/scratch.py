@@ -1,4 +1,5 @@
-"""Memory for what is thrown away at once: fresh memory costs more time than to fill it."""
+"""Memory for what is thrown away at once: fresh memory costs more time than to fill it; and what
+numpy copies on its way."""
 
 import ctypes
 import math
@@ -30,6 +31,30 @@ def room(shape: tuple[int, ...], dtype: np.dtype, use: str = "") -> np.ndarray:
 def in_columns(array: np.ndarray) -> bool:
     """Whether the last axis but one is stored in one piece, not the last."""
     return array.ndim > 1 and array.strides[-1] > array.strides[-2]
+
+
+# Since 2.3 numpy copies what it broadcasts along an axis into a buffer, once for each number that
+# it is combined with, unless the axis is as long as the buffer, which holds 8,192 numbers if it is
+# not told, and 16 at least. That is half the time of a step along a long axis; along a short one
+# steps are begun more often, which then takes longer.
+_LONG, _SMALLEST = 256, 16
+
+
+def unbuffered(array: np.ndarray, **errors: str) -> np.errstate:
+    """`np.errstate` for steps that combine each run along an array's innermost axis with a number.
+
+    Steps that change a type on the way take more time in it, and give the same.
+    """
+    innermost = array.shape[-2] if in_columns(array) else array.shape[-1]
+    return (_Unbuffered if innermost >= _LONG else np.errstate)(**errors)
+
+
+class _Unbuffered(np.errstate):
+    """numpy keeps the size of its buffers beside what it does about errors."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        np.setbufsize(_SMALLEST)
 
 
 def room_like(array: np.ndarray, use: str) -> np.ndarray:
