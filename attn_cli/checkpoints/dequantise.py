@@ -48,9 +48,12 @@ FILE_TYPES = {
     23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
     30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
-# Numbers dequantised at once, 2 MB of float32: little enough for a cache; and so many that threads
-# seldom wait for each other, as they do between the two dozen steps of each block.
-_CHUNK = 1 << 19
+# Numbers unpacked at once: so many that threads seldom wait for each other, as they do between the
+# two dozen steps. The package takes many times the memory.
+_CHUNK, _OF_PACKAGE = 1 << 20, 1 << 19
+# Numbers scaled at once, so few that they stay in a cache; and copies of scales in numpy's buffers,
+# which stay in the innermost one.
+_SCALED, _BUFFER = 1 << 19, 2048
 # Blocks to whole numbers, scales and, in some types, minimums: value = number x scale - minimum.
 # All scales stand for equally many numbers, one after the other.
 Unpack = Callable[[np.ndarray], tuple[np.ndarray, ...]]
@@ -72,13 +75,17 @@ def dequantise(dtype: str, raw: np.ndarray, out: np.ndarray | None = None) -> np
     def fill(part: slice) -> None:
         with np.errstate(all="ignore"):  # infinite scales are data; who computes counts them
             numbers, scale, *minimums = unpack(blocks[part])
-            cells[part].reshape(numbers.shape)[...] = numbers
             floats = cells[part].reshape(scale.size, -1)
-            floats *= scale.reshape(-1, 1)
-            for minimum in minimums:
-                floats -= minimum.reshape(-1, 1)
+            np.setbufsize(_BUFFER)
+            numbers = numbers.reshape(floats.shape)
+            together = max(1, _SCALED // floats.shape[1])
+            for some in (slice(at, at + together) for at in range(0, len(floats), together)):
+                floats[some] = numbers[some]
+                floats[some] *= scale.reshape(-1, 1)[some]
+                for minimum in minimums:
+                    floats[some] -= minimum.reshape(-1, 1)[some]
 
-    spread(fill, len(blocks), _CHUNK // block)
+    spread(fill, len(blocks), (_CHUNK if dtype in _OURS else _OF_PACKAGE) // block)
     return cells.reshape(-1)
 
 
@@ -104,7 +111,8 @@ def _of_package(dtype: str) -> Unpack:
 
 # numpy is slow where its inner loop is short, and the fields of blocks are: each is copied as one
 # item of its width (V16 and so on), and bits are moved eight bytes at a time in all blocks at once.
-_EVERY = 0x0101010101010101  # times a byte: that byte, eight times
+_EVERY, _FOUR = 0x0101010101010101, 0x01010101  # times a byte: that byte, eight or four times
+_HALVES = np.array([[0], [4]], np.uint32)  # by how many bits the low and the high half are moved
 
 
 def _bytes(blocks: np.ndarray, begin: int, end: int) -> np.ndarray:
@@ -116,18 +124,24 @@ def _scales(blocks: np.ndarray, begin: int, count: int = 1) -> np.ndarray:
     return _bytes(blocks, begin, begin + 2 * count).view("<f2").astype(np.float32)
 
 
-def _nibbles(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The low and the high halves of all bytes."""
-    high = packed >> 4
-    packed &= 0x0F
-    return packed, high
-
-
 def _in_turn(width: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """So many bytes of the one, as many of the other, and so on."""
     both = np.empty((one.nbytes // width, 2), f"V{width}")
     both[:, 0], both[:, 1] = one.view(both.dtype), other.view(both.dtype)
     return both.reshape(-1).view(np.uint8)
+
+
+def _nibbles(packed: np.ndarray, width: int) -> np.ndarray:
+    """The low halves of so many bytes, then their high halves, and so on. `packed`, which is whole
+    multiples of eight bytes, is overwritten."""
+    both = np.empty((packed.size // width, 2), f"V{width}")
+    both[:, 0] = packed.view(both.dtype)
+    eights = packed.view(np.uint64)
+    eights >>= 4  # what comes from the next byte is masked below
+    both[:, 1] = packed.view(both.dtype)
+    halves = both.reshape(-1).view(np.uint64)
+    halves &= 0x0F * _EVERY
+    return halves.view(np.uint8)
 
 
 def _minus(numbers: np.ndarray, half: int) -> np.ndarray:
@@ -137,7 +151,7 @@ def _minus(numbers: np.ndarray, half: int) -> np.ndarray:
 
 def _fourths(blocks: np.ndarray, begin: int) -> np.ndarray:
     """32 numbers of four bits."""
-    return _in_turn(16, *_nibbles(_bytes(blocks, begin, begin + 16)))
+    return _nibbles(_bytes(blocks, begin, begin + 16), 16)
 
 
 def _fifths(blocks: np.ndarray, begin: int) -> np.ndarray:
@@ -171,18 +185,17 @@ def _q8_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 def _eighths(blocks: np.ndarray) -> np.ndarray:
     """Scales and minimums of the eighths, of 6 bits each; those of the last four cut in two.
 
-    As 64 bits: a byte for each of four scales, then of their minimums.
+    Four bytes at a time: four scales, their minimums, and four bits of each of the others.
     """
-    first, last = _bytes(blocks, 4, 12).view("<u8"), blocks[:, 12:16].view("<u4")[:, 0]
-    last = last.astype(np.uint64)
-    last |= last << 28
-    last &= 0x0F * _EVERY
-    last |= (first >> 2) & (0x30 * _EVERY)
-    first &= 0x3F * _EVERY
+    words = blocks[:, 4:16].view("<u4").T.copy()
+    first, last = words[:2], words[2]
     sixths = np.empty((2, len(blocks), 2), np.uint32)  # all scales, then all minimums
-    by_fours = sixths.transpose(1, 0, 2)
-    by_fours[..., 0] = first.view(np.uint32).reshape(-1, 2)
-    by_fours[..., 1] = last.view(np.uint32).reshape(-1, 2)
+    np.bitwise_and(first, 0x3F * _FOUR, out=sixths[..., 0])
+    first >>= 2
+    first &= 0x30 * _FOUR
+    fourths = last >> _HALVES
+    fourths &= 0x0F * _FOUR
+    np.bitwise_or(first, fourths, out=sixths[..., 1])
     pair = blocks[:, :4].view("<f2").T.astype(np.float32, order="C")
     found = np.repeat(pair, 8)
     found *= sixths.reshape(-1).view(np.uint8)
@@ -190,29 +203,29 @@ def _eighths(blocks: np.ndarray) -> np.ndarray:
 
 
 def _q4_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _in_turn(32, *_nibbles(_bytes(blocks, 16, 144))), *_eighths(blocks)
+    return _nibbles(_bytes(blocks, 16, 144), 32), *_eighths(blocks)
 
 
 def _q5_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     """Of each byte of fifth bits, one bit belongs to each of the eighths."""
-    low, high = _nibbles(_bytes(blocks, 48, 176))
     bits = _bytes(blocks, 16, 48).view(np.uint64)
-    bits = _in_turn(32, bits, bits >> 2).view(np.uint64)
-    bits = _in_turn(64, bits, bits >> 4).view(np.uint64)
-    low |= ((bits & _EVERY) << 4).view(np.uint8)
-    high |= ((bits & (2 * _EVERY)) << 3).view(np.uint8)
-    return _in_turn(32, low, high), *_eighths(blocks)
+    for eighths in (1, 2, 4):  # that stand side by side so far
+        bits = _in_turn(32 * eighths, bits, bits >> eighths).view(np.uint64)
+    bits &= _EVERY
+    bits <<= 4
+    bits |= _nibbles(_bytes(blocks, 48, 176), 32).view(np.uint64)
+    return bits.view(np.uint8), *_eighths(blocks)
 
 
 def _q6_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     """Of each byte of upper bits, two belong to each of the quarters of half a block."""
-    low, high = _nibbles(_bytes(blocks, 0, 128))
     bits = _bytes(blocks, 128, 192).view(np.uint64)
     bits = _in_turn(32, bits, bits >> 2).view(np.uint64)
-    low |= ((bits & (3 * _EVERY)) << 4).view(np.uint8)
-    high |= (bits & (0x30 * _EVERY)).view(np.uint8)
+    bits = _in_turn(64, bits << 4, bits).view(np.uint64)
+    bits &= 0x30 * _EVERY
+    bits |= _nibbles(_bytes(blocks, 0, 128), 64).view(np.uint64)
     scale = _bytes(blocks, 192, 208).view(np.int8).reshape(-1, 16) * _scales(blocks, 208)[:, None]
-    return _minus(_in_turn(64, low, high), 32), scale
+    return _minus(bits.view(np.uint8), 32), scale
 
 
 # What the four bits of a number stand for where the numbers are not evenly spaced.
@@ -227,12 +240,11 @@ def _iq4_nl(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _iq4_xs(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
     """The scale of each eighth has 6 bits: four of them side by side, two in the 16 before."""
-    low = _in_turn(1, *_nibbles(_bytes(blocks, 4, 8))).reshape(-1, 8)
+    low = (blocks[:, 4:8, None] >> np.array([0, 4], np.uint8)).reshape(-1, 8) & 0x0F
     upper = blocks[:, 2:4].view("<u2") >> np.arange(0, 16, 2, np.uint16)
     sixths = low | (upper.astype(np.uint8) & 3) << 4
     scale = (sixths.view(np.int8) - np.int8(32)) * _scales(blocks, 0)[:, None]
-    packed = _bytes(blocks, 8, 136).reshape(-1, 16)
-    return _UNEVEN[_fourths(packed, 0)], scale
+    return _UNEVEN[_nibbles(_bytes(blocks, 8, 136), 16)], scale
 
 
 # Twice what four bits are as a float with two bits of exponent and one of mantissa, and half of

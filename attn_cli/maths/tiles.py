@@ -20,7 +20,7 @@ WAKING = 1e6  # numbers that could be read while another thread is woken
 LEAD = 6_000_000
 # Numbers that are made at a time: so many that threads seldom wait for each other between the steps
 # of making them, and not so many that a matrix is shared out unevenly.
-MADE = 1 << 19
+MADE = 1 << 20
 MULTIPLYING = 2e-11  # seconds for a multiplication by one thread
 # In how many steps a matrix is made that is stored in fewer bits, of floats and of blocks; and
 # seconds of one step for a number.

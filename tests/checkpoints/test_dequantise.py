@@ -58,7 +58,9 @@ def test_mixtures_are_named_as_in_the_package() -> None:
 def test_random_bytes_are_read_as_the_package_reads_them(
     dtype: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK", chunk)
+    for limit in ("_CHUNK", "_OF_PACKAGE"):
+        monkeypatch.setattr(module, limit, chunk)
+    monkeypatch.setattr(module, "_SCALED", chunk * 3 // 8)
     raw = random_rows(dtype, 19, 768)
     ours = dequantise(dtype, raw.reshape(-1)).reshape(19, 768)
     assert_same_bits(ours, package(dtype, raw).reshape(19, 768))
