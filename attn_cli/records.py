@@ -372,7 +372,7 @@ def nonfinite(name: str, array: np.ndarray | Blocks) -> int:
         return 0
     # A sum is finite only if every number is; numbers too large to add up are counted one by one.
     with np.errstate(all="ignore"):
-        if name != "masked" and np.isfinite(array.sum()):
+        if name != "masked" and math.isfinite(array.sum()):
             return 0
     count = array.size - int(np.isfinite(array).sum())
     return count - int(np.isneginf(array).sum()) if name == "masked" else count

@@ -190,7 +190,12 @@ class _Parts(NamedTuple):
 
 def _parts(model: Model, request: Request, tokens: Tokens, *, forgotten: bool) -> _Parts:
     number = np.dtype(model.weights.dtype).itemsize
-    arrays = [_recorded(model.facts, request, block, tokens, number) for block in request.blocks]
+    alike = {block[:2]: block for block in request.blocks}  # whatever their layer
+    of_each = {
+        where: _recorded(model.facts, request, block, tokens, number)
+        for where, block in alike.items()
+    }
+    arrays = [of_each[block[:2]] for block in request.blocks]
     blocks = [sum(sizes.values()) for sizes in arrays]
     largest, most, facts = max(blocks, default=0), max(tokens.values()), model.facts
     working = cores.threads() * _BLOCKS * BLOCK * most

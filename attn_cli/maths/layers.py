@@ -94,7 +94,7 @@ def _mean_square(x_M: np.ndarray) -> np.ndarray:
     """
     if in_columns(x_M):
         return np.einsum("...m,...m->...", x_M, x_M)[..., None] / x_M.shape[-1]
-    return (x_M * x_M).mean(axis=-1, keepdims=True)
+    return np.add.reduce(x_M * x_M, axis=-1, keepdims=True) / x_M.shape[-1]
 
 
 def layer_norm(x_M: np.ndarray, gain_M: np.ndarray, b_M: np.ndarray, epsilon: float) -> np.ndarray:

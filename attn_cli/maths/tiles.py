@@ -90,7 +90,11 @@ def in_turn(positions: int) -> list[slice]:
 def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[list[Tile], int]:
     """Jobs cut into parts that are worth a thread, each part of so many products `alike`, and how
     many threads they are worth together."""
-    jobs, threads = tuple(jobs), cores.threads()
+    return _cut(tuple(jobs), alike, cores.threads())
+
+
+@lru_cache
+def _cut(jobs: tuple[Job, ...], alike: int, threads: int) -> tuple[list[Tile], int]:
     if all(by_columns(job.positions) and job.kept for job in jobs):
         threads = cores.worth(multiplying(jobs, alike), 2 * alike)
         return _as_one(jobs, alike, threads), threads
@@ -117,7 +121,6 @@ def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
     return min(outputs * inputs, most)
 
 
-@lru_cache
 def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> list[Tile]:
     """Jobs by columns, shared out by their outputs as if they were one.
 
@@ -140,7 +143,6 @@ def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> list[Tile]:
     return [tile for _, tile in sorted(tiles, key=lambda found: -found[0])]
 
 
-@lru_cache
 def _apart(job: Job, alike: int, threads: int, share: int) -> list[tuple[slice, slice]]:
     """The parts of one product: positions and outputs; `share` is how many numbers a thread makes.
 

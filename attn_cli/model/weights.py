@@ -128,13 +128,13 @@ class Weights:
         `columns`: the family has the matrix as (input, output), not (output, input). For a `few`
         positions, a matrix that has to be made of what the file stores is made some rows at a time.
         """
-        bias = self.get(f"{name}.bias", NOTHING)
-        stored, tensor = self.stored[f"{name}.weight"], self.tensor(f"{name}.weight")
+        bias, matrix = self.get(f"{name}.bias", NOTHING), f"{name}.weight"
+        stored = self.stored[matrix]
         by_rows = columns == (stored.arrange is transposed)
         if self.hold or not (few and by_rows):
-            w_NM = self[f"{name}.weight"].T if columns else self[f"{name}.weight"]
+            w_NM = self[matrix].T if columns else self[matrix]
             return Map(len(w_NM), w_NM.__getitem__, bias)
-        order = None
+        tensor, order = self.tensor(matrix), None
         if stored.arrange not in (as_stored, transposed):  # any other puts rows in another order
             order = stored.arrange(np.arange(tensor.shape[0]))
 
