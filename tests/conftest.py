@@ -238,7 +238,7 @@ def chatml_folder(golden_copy: Callable[..., Path]) -> Path:
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     """Sets a limit of how products are cut, which is then worked out anew."""
-    for module, remembered in ((tiles, "_cut"), (products, "_unturned")):
+    for module, remembered in ((tiles, "_cut"), (tiles, "_apart"), (products, "_unturned")):
         monkeypatch.setattr(module, remembered, getattr(module, remembered).__wrapped__)
 
     def limit(name: str, value: int) -> None:

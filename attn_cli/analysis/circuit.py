@@ -190,7 +190,8 @@ def _directions(model: Model, of: low_rank.Svd) -> tuple[Direction, ...]:
         if table.release:
             table.release(some)
 
-    cores.spread(work, table.outputs, max(1, MADE // model.facts.model_width))
+    together = MADE // 2 // model.facts.model_width  # rows, of which copies in float64 are made
+    cores.spread(work, table.outputs, max(1, together))
     whole, found = float((of.s**2).sum()), []
     for place in range(count):
         queries, keys = along_VD[:, place], along_VD[:, count + place]

@@ -14,6 +14,7 @@ import numpy as np
 from attn_cli.checkpoints.floats import FLOATS, widen
 from attn_cli.errors import ContentError
 from attn_cli.maths.cores import spread
+from attn_cli.maths.scratch import buffered
 
 
 class GgmlType(NamedTuple):
@@ -49,11 +50,9 @@ FILE_TYPES = {
     30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
 # Numbers unpacked at once: so many that threads seldom wait for each other, as they do between the
-# two dozen steps. The package takes many times the memory.
-_CHUNK, _OF_PACKAGE = 1 << 20, 1 << 19
-# Numbers scaled at once, so few that they stay in a cache; and copies of scales in numpy's buffers,
-# which stay in the innermost one.
-_SCALED, _BUFFER = 1 << 19, 2048
+# two dozen steps; fewer by the gguf package, which takes many times the memory. And numbers scaled
+# at once; numpy copies the scales into its buffers, which fit into the first-level cache.
+_CHUNK, _OF_PACKAGE, _SCALED, _BUFFER = 3 << 18, 1 << 19, 3 << 17, 2048
 # Blocks to whole numbers, scales and, in some types, minimums: value = number x scale - minimum.
 # All scales stand for equally many numbers, one after the other.
 Unpack = Callable[[np.ndarray], tuple[np.ndarray, ...]]
@@ -73,10 +72,10 @@ def dequantise(dtype: str, raw: np.ndarray, out: np.ndarray | None = None) -> np
     cells = np.empty((len(blocks), block), np.float32) if out is None else out.reshape(-1, block)
 
     def fill(part: slice) -> None:
-        with np.errstate(all="ignore"):  # infinite scales are data; who computes counts them
+        # Infinite scales are data; who computes counts them.
+        with buffered(_BUFFER, all="ignore"):
             numbers, scale, *minimums = unpack(blocks[part])
             floats = cells[part].reshape(scale.size, -1)
-            np.setbufsize(_BUFFER)
             numbers = numbers.reshape(floats.shape)
             together = max(1, _SCALED // floats.shape[1])
             for some in (slice(at, at + together) for at in range(0, len(floats), together)):
@@ -183,9 +182,10 @@ def _q8_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _eighths(blocks: np.ndarray) -> np.ndarray:
-    """Scales and minimums of the eighths, of 6 bits each; those of the last four cut in two.
+    """Scales of the eighths, and their minimums, one row of each: 6 bits times one of two floats.
 
-    Four bytes at a time: four scales, their minimums, and four bits of each of the others.
+    Of three words, two have a byte for each scale and minimum of the first four eighths, above it
+    two bits of those of the last four; the third has the other four bits, of minimums above.
     """
     words = blocks[:, 4:16].view("<u4").T.copy()
     first, last = words[:2], words[2]

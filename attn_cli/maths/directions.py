@@ -24,7 +24,8 @@ def compared(x_PM: np.ndarray, of: Map) -> tuple[np.ndarray, np.ndarray]:
         if of.release:
             of.release(some)
 
-    cores.spread(work, of.outputs, max(1, MADE // max(1, x_PM.shape[1])))
+    together = MADE // 2 // max(1, x_PM.shape[1])  # rows, whose squares are made beside them
+    cores.spread(work, of.outputs, max(1, together))
     return dots, lengths
 
 

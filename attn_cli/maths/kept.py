@@ -180,13 +180,15 @@ class Kept:
         self._keep, self._group, self.parts = keep, group, parts_of(shape, cores.threads())
         cells = math.prod(shape[:-2]) * sum(look.cells for look in looks)
         self.threads = cores.worth(_ATTENDING * cells, _STEPS)
-        chosen, every = (keep.heads, keep.queries, keep.keys), (groups * group, queries, keys)
+        chosen, counts = (keep.heads, keep.queries, keep.keys), (groups * group, queries, keys)
         self._part_only = any(positions is not None for positions in chosen)
-        self._chosen = [] if not self._part_only else [
-            np.arange(count) if positions is None else np.array(positions, np.intp)
-            for positions, count in zip(chosen, every, strict=True)
-        ]  # fmt: skip
-        shape_kept = (*batch, *(map(len, self._chosen) if self._part_only else every))
+        if self._part_only:
+            self._chosen = [
+                np.arange(count) if positions is None else np.array(positions, np.intp)
+                for positions, count in zip(chosen, counts, strict=True)
+            ]
+            counts = tuple(map(len, self._chosen))
+        shape_kept = (*batch, *counts)
         size = math.prod(shape_kept) * dtype.itemsize
         apart = keep.apart and size >= APART and not self._part_only and hidden == -np.inf
         self.blocks = Blocks(looks, shape, dtype) if apart and "weights" in keep.names else None

@@ -24,7 +24,8 @@ def by_rows(work: Callable[[np.ndarray, np.ndarray], None], x_PM: np.ndarray) ->
     `work` fills its second argument with what it makes of the first. Some positions of an array
     that is stored by columns are many short pieces: it is done as a whole.
     """
-    out, positions = np.empty_like(x_PM), x_PM.shape[-2] if x_PM.ndim > 1 else 1
+    out = np.empty_like(x_PM)
+    positions = x_PM.shape[-2] if x_PM.ndim > 1 else 1
     rows = max(1, _PART * positions // max(1, x_PM.size))
     with unbuffered(x_PM):
         if rows >= positions or in_columns(x_PM):

@@ -1,5 +1,7 @@
-"""Memory for what is thrown away at once: fresh memory costs more time than to fill it; and what
-numpy copies on its way."""
+"""Memory for what is thrown away at once, and the size of numpy's own buffers.
+
+Fresh memory costs more time than to fill it.
+"""
 
 import ctypes
 import math
@@ -10,10 +12,11 @@ from typing import Any
 import numpy as np
 
 _own = threading.local()
-# Once it has been given an array back, glibc keeps what is freed of no larger ones, twice as much
-# at most: else it gives the top of its heap back after each of the steps that make a matrix, and
-# the system clears the same pages again and again. https://man7.org/linux/man-pages/man3/mallopt.3.html
-np.empty(1 << 24, np.uint8)
+# glibc raises two thresholds for the whole process when a large block is freed: smaller ones come
+# from its heap from then on, and up to twice the size stays there in each thread's arena. Otherwise
+# it gives the top of the heap back after each step that makes a matrix, and the system clears the
+# same pages again and again. https://man7.org/linux/man-pages/man3/mallopt.3.html
+np.empty(1 << 21, np.uint8)
 
 
 def room(shape: tuple[int, ...], dtype: np.dtype, use: str = "") -> np.ndarray:
@@ -33,10 +36,12 @@ def in_columns(array: np.ndarray) -> bool:
     return array.ndim > 1 and array.strides[-1] > array.strides[-2]
 
 
-# Since 2.3 numpy copies what it broadcasts along an axis into a buffer, once for each number that
-# it is combined with, unless the axis is as long as the buffer, which holds 8,192 numbers if it is
-# not told, and 16 at least. That is half the time of a step along a long axis; along a short one
-# steps are begun more often, which then takes longer.
+# From 2.3 on numpy copies what it broadcasts along an axis into a buffer, once for each number that
+# it is combined with, unless the axis is as long as the buffer (8,192 numbers by default, 16 at
+# least). That is half the time of a step along a long axis; along a short one the inner loop is
+# called more often, which then takes longer. Before 2.3 it copies nothing, cuts its sums at the
+# buffer, and 1.26 keeps the size when `np.errstate` ends.
+_COPIES = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
 _LONG, _SMALLEST = 256, 16
 
 
@@ -46,15 +51,24 @@ def unbuffered(array: np.ndarray, **errors: str) -> np.errstate:
     Steps that change a type on the way take more time in it, and give the same.
     """
     innermost = array.shape[-2] if in_columns(array) else array.shape[-1]
-    return (_Unbuffered if innermost >= _LONG else np.errstate)(**errors)
+    return buffered(_SMALLEST, **errors) if innermost >= _LONG else np.errstate(**errors)
 
 
-class _Unbuffered(np.errstate):
+def buffered(size: int, **errors: str) -> np.errstate:
+    """`np.errstate` with buffers of so many numbers, where numpy copies into them."""
+    return _Buffered(size, errors) if _COPIES else np.errstate(**errors)
+
+
+class _Buffered(np.errstate):
     """numpy keeps the size of its buffers beside what it does about errors."""
+
+    def __init__(self, size: int, errors: dict[str, str]) -> None:
+        super().__init__(**errors)
+        self._size = size
 
     def __enter__(self) -> None:
         super().__enter__()
-        np.setbufsize(_SMALLEST)
+        np.setbufsize(self._size)
 
 
 def room_like(array: np.ndarray, use: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 Vectors (position, input) through a matrix that is stored (output, input).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple
@@ -20,7 +20,7 @@ WAKING = 1e6  # numbers that could be read while another thread is woken
 LEAD = 6_000_000
 # Numbers that are made at a time: so many that threads seldom wait for each other between the steps
 # of making them, and not so many that a matrix is shared out unevenly.
-MADE = 1 << 20
+MADE = 3 << 18
 MULTIPLYING = 2e-11  # seconds for a multiplication by one thread
 # In how many steps a matrix is made that is stored in fewer bits, of floats and of blocks; and
 # seconds of one step for a number.
@@ -87,27 +87,27 @@ def in_turn(positions: int) -> list[slice]:
     return [slice(0, positions)] if by_columns(positions) else _blocks(positions, TOGETHER)
 
 
-def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[list[Tile], int]:
+def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[Sequence[Tile], int]:
     """Jobs cut into parts that are worth a thread, each part of so many products `alike`, and how
     many threads they are worth together."""
     return _cut(tuple(jobs), alike, cores.threads())
 
 
-@lru_cache
-def _cut(jobs: tuple[Job, ...], alike: int, threads: int) -> tuple[list[Tile], int]:
+@lru_cache(16)  # the layers of a pass are alike, but for what is routed to experts
+def _cut(jobs: tuple[Job, ...], alike: int, threads: int) -> tuple[tuple[Tile, ...], int]:
     if all(by_columns(job.positions) and job.kept for job in jobs):
         threads = cores.worth(multiplying(jobs, alike), 2 * alike)
-        return _as_one(jobs, alike, threads), threads
+        return tuple(_as_one(jobs, alike, threads)), threads
     made = alike * sum(job.inputs * job.outputs for job in jobs if job.made)
     if made:
         steps = max(job.made for job in jobs)
         threads = cores.worth(MAKING * steps * made + multiplying(jobs, alike), steps)
-    tiles = [
+    tiles = (
         Tile(place, positions, outputs)
         for place, job in enumerate(jobs)
         for positions, outputs in _apart(job, alike, threads, made // threads if job.made else 0)
-    ]
-    return tiles, threads
+    )
+    return tuple(tiles), threads
 
 
 def multiplying(jobs: Iterable[Job], alike: int = 1) -> float:
@@ -117,7 +117,10 @@ def multiplying(jobs: Iterable[Job], alike: int = 1) -> float:
 
 def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
     """How many numbers of a matrix a thread asks for at a time, at most."""
-    most = VIEWED if positions <= FEW else _asked(inputs) * inputs * 3 // 2
+    if positions <= FEW:
+        most = max(_whole(limit // max(1, inputs)) for limit in (MADE, VIEWED)) * inputs
+    else:
+        most = _asked(inputs) * inputs * 3 // 2
     return min(outputs * inputs, most)
 
 
@@ -143,6 +146,7 @@ def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> list[Tile]:
     return [tile for _, tile in sorted(tiles, key=lambda found: -found[0])]
 
 
+@lru_cache
 def _apart(job: Job, alike: int, threads: int, share: int) -> list[tuple[slice, slice]]:
     """The parts of one product: positions and outputs; `share` is how many numbers a thread makes.
 
@@ -187,13 +191,18 @@ def _width(job: Job, alike: int, threads: int, share: int) -> int:
         # Where a part waits little, each thread takes two, as the first to be awake takes more.
         each_takes = 2 if job.made <= WIDENED and threads > 1 else 1
         parts = max(1, round(each_takes * alike * inputs * job.outputs / max(1, share)))
-        most = MADE // inputs
+        limit = MADE
     else:
         # To read a number, and to multiply it.
         work = alike * inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)
         fewer = max(2, round(sqrt(work)))  # `cores.worth`, where a step is to wake the next thread
         # Here too each takes two.
         parts = 1 if work * (1 - 1 / threads) < 1 else 2 * threads if fewer >= threads else fewer
-        most = VIEWED // inputs if job.released else job.outputs
-    each = min(-(-job.outputs // parts), most)
-    return VECTORS * max(1, -(-each // VECTORS))
+        limit = VIEWED if job.released else 0
+    width = VECTORS * max(1, -(-job.outputs // (parts * VECTORS)))
+    return min(width, _whole(limit // inputs)) if limit else width
+
+
+def _whole(rows: int) -> int:
+    """The rows of as many whole blocks of `VECTORS` as are in so many, one at least."""
+    return max(VECTORS, rows - rows % VECTORS)

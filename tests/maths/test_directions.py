@@ -38,7 +38,7 @@ def test_a_vector_without_a_length_has_no_direction():
 
 def test_only_some_rows_of_a_matrix_are_there_at_a_time(vectors, monkeypatch):
     x, w = vectors
-    monkeypatch.setattr(directions, "MADE", 21)
+    monkeypatch.setattr(directions, "MADE", 42)
     asked, given = [], []
 
     def rows(part):

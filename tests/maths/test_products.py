@@ -111,6 +111,24 @@ def test_what_takes_as_long_as_to_wake_a_thread_is_not_shared_out():
         assert 1 <= len(tiles.cut([job])[0]) <= few
 
 
+def test_parts_of_two_products_alike_are_worth_a_thread_sooner():
+    cores.use(2)
+    job = tiles.Job(6, 576, 700)
+    assert len(tiles.cut([job])[0]) == 1 and len(tiles.cut([job], alike=2)[0]) > 1
+
+
+@pytest.mark.parametrize("inputs", [64, 1000, 4096, 14_336, 32_768])
+@pytest.mark.parametrize("positions", [1, 8, 9, 300, 900])
+def test_no_thread_asks_for_more_than_estimates_say(positions, inputs):
+    outputs = 5000
+    most = tiles.asked_at_once(positions, inputs, outputs)
+    for threads in (1, 2, 5):
+        cores.use(threads)
+        for how in ({"made": tiles.UNPACKED}, {"made": tiles.WIDENED}, {"released": True}):
+            cut, _ = tiles.cut([tiles.Job(positions, inputs, outputs, **how)])
+            assert max(min(some.stop, outputs) - some.start for *_, some in cut) * inputs <= most
+
+
 @pytest.mark.parametrize("positions", [1, 6])
 def test_what_is_made_in_many_steps_is_shared_out_in_large_parts(positions):
     # Threads wait for each other at every step: small parts take longer than on one thread.
