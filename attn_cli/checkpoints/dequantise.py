@@ -184,8 +184,9 @@ def _q8_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 def _eighths(blocks: np.ndarray) -> np.ndarray:
     """Scales of the eighths, and their minimums, one row of each: 6 bits times one of two floats.
 
-    Of three words, two have a byte for each scale and minimum of the first four eighths, above it
-    two bits of those of the last four; the third has the other four bits, of minimums above.
+    In the first two words of 32 bits each byte has the scale (then the minimum) of one of the first
+    four eighths, and above it two bits of that of one of the last four, whose other four bits are
+    in the third: those of a scale below, those of a minimum above.
     """
     words = blocks[:, 4:16].view("<u4").T.copy()
     first, last = words[:2], words[2]
