@@ -346,8 +346,8 @@ def test_matrices_that_are_made_of_the_file_count_one_network_at_a_time(golden_p
 def test_of_a_few_positions_threads_have_rows_of_a_matrix(golden_path):
     """As they are stored, and in float32; of logits too, which stand beside them."""
     plain = attn_cli.load(str(golden_path / "llama-plain"))
-    # As if a layer had a matrix of 40 MB, of which each thread asks for 3 << 18 numbers at
-    # a time, and in the end for half as many more.
+    # As if a layer had a matrix of 40 MB, of which each thread asks for three quarters of a million
+    # numbers at a time, and in the end for half as many more.
     big = {name: t._replace(shape=(4096, 2560), size=4096 * 2560 * 4)
            for name, t in plain.weights.tensors.items() if len(t.shape) == 2}  # fmt: skip
     large = replace(plain, weights=replace(plain.weights, tensors=plain.weights.tensors | big))

@@ -3,7 +3,7 @@
 Vectors (position, input) through a matrix that is stored (output, input).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple
@@ -87,7 +87,7 @@ def in_turn(positions: int) -> list[slice]:
     return [slice(0, positions)] if by_columns(positions) else _blocks(positions, TOGETHER)
 
 
-def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[Sequence[Tile], int]:
+def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[tuple[Tile, ...], int]:
     """Jobs cut into parts that are worth a thread, each part of so many products `alike`, and how
     many threads they are worth together."""
     return _cut(tuple(jobs), alike, cores.threads())
@@ -97,7 +97,7 @@ def cut(jobs: Iterable[Job], alike: int = 1) -> tuple[Sequence[Tile], int]:
 def _cut(jobs: tuple[Job, ...], alike: int, threads: int) -> tuple[tuple[Tile, ...], int]:
     if all(by_columns(job.positions) and job.kept for job in jobs):
         threads = cores.worth(multiplying(jobs, alike), 2 * alike)
-        return tuple(_as_one(jobs, alike, threads)), threads
+        return _as_one(jobs, alike, threads), threads
     made = alike * sum(job.inputs * job.outputs for job in jobs if job.made)
     if made:
         steps = max(job.made for job in jobs)
@@ -118,13 +118,13 @@ def multiplying(jobs: Iterable[Job], alike: int = 1) -> float:
 def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
     """How many numbers of a matrix a thread asks for at a time, at most."""
     if positions <= FEW:
-        most = max(_whole(limit // max(1, inputs)) for limit in (MADE, VIEWED)) * inputs
+        most = _whole(max(MADE, VIEWED) // max(1, inputs)) * inputs
     else:
         most = _asked(inputs) * inputs * 3 // 2
     return min(outputs * inputs, most)
 
 
-def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> list[Tile]:
+def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> tuple[Tile, ...]:
     """Jobs by columns, shared out by their outputs as if they were one.
 
     The largest part comes first: that of the thread that hands out, which need not be woken.
@@ -143,7 +143,7 @@ def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> list[Tile]:
             share -= done
             share += others if share < work * least / 2 else 0
             start = end
-    return [tile for _, tile in sorted(tiles, key=lambda found: -found[0])]
+    return tuple(tile for _, tile in sorted(tiles, key=lambda found: -found[0]))
 
 
 @lru_cache
