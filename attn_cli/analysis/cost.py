@@ -49,9 +49,14 @@ class Attentions(NamedTuple):
         return self.head_width + (self.value_width or self.head_width)
 
     @property
+    def address(self) -> Address:
+        """Where one of the layers would stand."""
+        return Address(self.stack, self.kind, 0)
+
+    @property
     def causal(self) -> bool:
         """Whether keys after a query are hidden from it."""
-        return Address(self.stack, self.kind, 0).causal
+        return self.address.causal
 
     @property
     def reach(self) -> int:
@@ -191,7 +196,7 @@ def attentions(model: Model) -> tuple[Attentions, ...]:
     for stack, kind in facts.attentions:
         heads = facts.heads_of(stack)
         width = _head_width(model, stack)
-        own = stack == facts.stack and kind == "self"
+        own = stack == facts.stack and not Address(stack, kind, 0).crosses
         windows = getattr(model.config, "windows", ()) if own else ()
         for layer, window in enumerate(windows or (0,) * facts.layers_of(stack)):
             if own and facts.mixers and facts.mixers[layer]:
@@ -238,10 +243,10 @@ def _overtakes(kinds: Sequence[Attentions], multiplied: int) -> int:
 
 
 def _at(tokens: int, kinds: Sequence[Attentions], multiplied: int) -> AtContext:
-    last = [one for one in kinds if one.kind == "self" and one.stack == kinds[-1].stack]
+    last = [one for one in kinds if one.stack == kinds[-1].stack and not one.address.crosses]
     farthest = max(last, key=lambda one: one.keys(tokens))
     weights = sum(one.layers * one.heads * tokens * one.keys(tokens) for one in kinds)
-    kept = [one for one in kinds if one.stack == "decoder"]
+    kept = [one for one in kinds if not one.address.both_sides]
     cache = sum(one.layers * one.kv_heads * one.both_widths * one.keys(tokens) for one in kept)
     latents = sum(one.layers * one.latent_width * one.keys(tokens) for one in kept)
     attention, others = _attention(kinds, tokens), _OPERATIONS * tokens * multiplied

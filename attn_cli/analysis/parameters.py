@@ -147,7 +147,7 @@ def _order(part: str, place: Place, facts: Facts) -> tuple[int, int, int, int]:
     after = place.layer < 0 and part not in _ADDED
     begins = 2 if after else int(place.layer >= 0)
     stack = int(begins == 1 and place.stack == facts.stack)
-    crosses = int(place.kind == "cross" and part in PROJECTIONS)
+    crosses = int(place.address.crosses and part in PROJECTIONS)
     mixed = int(part not in ATTENTION)
     return begins, stack, 2 * mixed + crosses, PARTS.index(part)
 

@@ -52,8 +52,8 @@ def probe(model: Model, where: tuple[str, str], seed: int, block: Sequence[int] 
 
     Raises UsageError for cross-attention, ContentError where too few tokens fit.
     """
-    stack, kind = where
-    if kind == "cross":
+    stack = where[0]
+    if Address(*where, 0).crosses:
         raise UsageError(
             "--prove looks at tokens that come again in one text, and cross-attention has two",
             "--kind self",
@@ -75,7 +75,7 @@ def probe(model: Model, where: tuple[str, str], seed: int, block: Sequence[int] 
         whole = (*before, *text, *after)
         if not model.facts.encoder:
             return session.tokenise(model, ids=whole)
-        if stack == "encoder":
+        if stack != model.facts.stack:
             return session.tokenise(model, ids=whole, target_ids=(max(0, model.facts.start),))
         return session.tokenise(model, ids=ids[2 * size : 3 * size], target_ids=whole)
 
@@ -99,7 +99,7 @@ def _ordinary(model: Model, rng: np.random.Generator, count: int) -> tuple[int, 
 
 def _around(model: Model, stack: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The special tokens that stand before and after a text, as the model knows texts."""
-    if stack == "decoder" and model.facts.encoder:
+    if model.facts.encoder and stack == model.facts.stack:
         return ((model.facts.start,) if model.facts.start >= 0 else ()), ()
     if model.tokenizer.problem:
         return (), ()

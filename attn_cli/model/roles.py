@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from attn_cli.model.tensors import OUTPUT
-from attn_cli.records import Facts
+from attn_cli.records import Address, Facts
 
 PROJECTIONS = ("query", "key", "value", "attention_output")
 # Those of an attention, with the maps to latents and to what all keys share, which rotates.
@@ -67,6 +67,11 @@ class Place(NamedTuple):
     stack: str
     kind: str
     layer: int
+
+    @property
+    def address(self) -> Address:
+        """Which attention it is part of, in a layer."""
+        return Address(self.stack, self.kind, self.layer)
 
 
 def place_of(name: str, facts: Facts, embedding: str) -> Place:
