@@ -9,7 +9,7 @@ import numpy as np
 from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.maths import cores
 from attn_cli.maths.experts import TOGETHER
-from attn_cli.maths.tiles import POSITIONS, asked_at_once
+from attn_cli.maths.tiles import POSITIONS, asked_at_once, taken_at_once
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.roles import ATTENTION, EXPERTS, FROM_LATENT, FUSED, TO_LATENT, place_of
 from attn_cli.model.stack import Request
@@ -22,6 +22,7 @@ _PROJECTIONS = {*ATTENTION, FUSED, TO_LATENT, FROM_LATENT} - {"attention_output"
 # The matrices of which each head has a part.
 _PICKED = {n for n, of in ARRAYS.items() if n[:2] == "w_" and of.axes[0] in ("head", "kv_head")}
 _PICKED -= {"w_o"}
+_SCALES = 0.25  # bytes of unpacked scales and minimums for a number, at most
 
 
 def held(model: Model, request: Request) -> int:
@@ -145,9 +146,12 @@ def _rows(model: Model, name: str, positions: int) -> int:
     if len(tensor.shape) < 2:
         return 0
     outputs, inputs = sorted(tensor.shape[-2:], reverse=True)
-    share = asked_at_once(positions, inputs, outputs)
-    made = 0 if tensor.dtype == "F32" else 4
-    return cores.threads() * int(share * (made + tensor.size / prod(tensor.shape)))
+    asked = stored = asked_at_once(positions, inputs, outputs)
+    made, scales = 0 if tensor.dtype == "F32" else 4, 0.0
+    if tensor.scales:
+        stored, scales = taken_at_once(positions, inputs, outputs), _SCALES
+    of_stored = scales + tensor.size / prod(tensor.shape)
+    return cores.threads() * int(asked * made + stored * of_stored)
 
 
 def _of_layers(model: Model) -> Iterator[str]:

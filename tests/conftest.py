@@ -165,7 +165,7 @@ class Spied:
     def __init__(self, name, tensor, spy):
         self.name, self.tensor, self.spy = name, tensor, spy
         self.dtype, self.shape, self.size = tensor.dtype, tensor.shape, tensor.size
-        self.release, self.expect = tensor.release, tensor.expect
+        self.release, self.expect, self.scales = tensor.release, tensor.expect, None
 
     def read(self):
         self.spy.whole.append(self.name)

@@ -7,6 +7,7 @@ https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -53,42 +54,74 @@ FILE_TYPES = {
 # two dozen steps; fewer by the gguf package, which takes many times the memory. And numbers scaled
 # at once; numpy copies the scales into its buffers, which fit into the first-level cache.
 _CHUNK, _OF_PACKAGE, _SCALED, _BUFFER = 3 << 18, 1 << 19, 3 << 17, 2048
-# Blocks to whole numbers, scales and, in some types, minimums: value = number x scale - minimum.
-# All scales stand for equally many numbers, one after the other.
-Unpack = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+_LONG = 256  # numbers of a block whose scales are packed too
+# What the numbers of a block are multiplied with, and in some types what is then subtracted:
+# (block, part), where the parts of a block are equally long and follow each other.
+Scales = tuple[np.ndarray, ...]
 
 
-def dequantise(dtype: str, raw: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+class Layout(NamedTuple):
+    """What reads the whole numbers of blocks, flat, and their scales."""
+
+    numbers: Callable[[np.ndarray], np.ndarray]
+    scales: Callable[[np.ndarray], Scales]
+
+
+def dequantise(
+    dtype: str, raw: np.ndarray, out: np.ndarray | None = None, scales: Scales = ()
+) -> np.ndarray:
     """The float32 numbers of whole blocks, flat; F32 is a view. `raw` is uint8 without a gap.
 
-    Other numbers are written to `out`, float32 without a gap, where it is given. Raises
-    ContentError for a type that is not a float, or that only a missing package can read.
+    Other numbers are written to `out`, float32 without a gap, where it is given; `scales` are those
+    that `scales_of` has found. Raises ContentError for a type that is not a float, or that only a
+    missing package can read.
     """
     if dtype in FLOATS:
         return widen(dtype, raw, out)
-    unpack = _OURS.get(dtype) or _of_package(dtype)
+    layout = _OURS.get(dtype) or _of_package(dtype)
     _, block, size = BY_NAME[dtype]
     blocks = raw.reshape(-1, size)
     cells = np.empty((len(blocks), block), np.float32) if out is None else out.reshape(-1, block)
+    found = [one.reshape(len(blocks), -1) for one in scales]
 
     def fill(part: slice) -> None:
         # Infinite scales are data; who computes counts them.
         with buffered(_BUFFER, all="ignore"):
-            numbers, scale, *minimums = unpack(blocks[part])
-            floats = cells[part].reshape(scale.size, -1)
+            numbers = layout.numbers(blocks[part])
+            of_part = [one[part] for one in found] or layout.scales(blocks[part])
+            scale, *minimums = (one.reshape(-1, 1) for one in of_part)
+            floats = cells[part].reshape(len(scale), -1)
             numbers = numbers.reshape(floats.shape)
             together = max(1, _SCALED // floats.shape[1])
             for some in (slice(at, at + together) for at in range(0, len(floats), together)):
-                floats[some] = numbers[some]
-                floats[some] *= scale.reshape(-1, 1)[some]
+                here = floats[some]
+                here[...] = numbers[some]
+                here *= scale[some]
                 for minimum in minimums:
-                    floats[some] -= minimum.reshape(-1, 1)[some]
+                    here -= minimum[some]
 
     spread(fill, len(blocks), (_CHUNK if dtype in _OURS else _OF_PACKAGE) // block)
     return cells.reshape(-1)
 
 
-def _of_package(dtype: str) -> Unpack:
+def scales_of(dtype: str) -> Callable[[np.ndarray], Scales] | None:
+    """What finds the scales of the blocks in lines, (line, part), for many calls of `dequantise`.
+
+    None where that is no gain: those of short blocks are found soonest when a cache has just had
+    the bytes of their numbers.
+    """
+    if dtype not in _OURS or BY_NAME[dtype].block < _LONG:
+        return None
+
+    def scales(raw: np.ndarray) -> Scales:
+        with np.errstate(all="ignore"):
+            found = _OURS[dtype].scales(raw.reshape(-1, BY_NAME[dtype].size))
+        return tuple(one.reshape(len(raw), -1) for one in found)
+
+    return scales
+
+
+def _of_package(dtype: str) -> Layout:
     if dtype in {"I8", "I16", "I32", "I64"}:
         raise ContentError(f"type {dtype} is not a float", "attn reads float and quantised tensors")
     try:
@@ -102,14 +135,17 @@ def _of_package(dtype: str) -> Unpack:
     except (KeyError, NotImplementedError):
         raise ContentError(f"the gguf package installed here cannot read type {dtype}") from None
     # As one row: the package takes 16 rows at a time, however short they are.
-    one = np.ones(1, np.float32)
-    return lambda blocks: (quants.dequantize(blocks.reshape(1, -1), kind), one)
+    one = np.ones((1, 1), np.float32)
+    return Layout(
+        lambda blocks: quants.dequantize(blocks.reshape(1, -1), kind), lambda blocks: (one,)
+    )
 
 
 # --- the types that are read here ----------------------------------------------------------------
 
 # numpy is slow where its inner loop is short, and the fields of blocks are: each is copied as one
 # item of its width (V16 and so on), and bits are moved eight bytes at a time in all blocks at once.
+# What keeps the interpreter's lock while it works (np.repeat does) would stop all other threads.
 _EVERY, _FOUR = 0x0101010101010101, 0x01010101  # times a byte: that byte, eight or four times
 _HALVES = np.array([[0], [4]], np.uint32)  # by how many bits the low and the high half are moved
 
@@ -119,15 +155,8 @@ def _bytes(blocks: np.ndarray, begin: int, end: int) -> np.ndarray:
     return blocks[:, begin:end].view(f"V{end - begin}").copy().view(np.uint8).reshape(-1)
 
 
-def _scales(blocks: np.ndarray, begin: int, count: int = 1) -> np.ndarray:
-    return _bytes(blocks, begin, begin + 2 * count).view("<f2").astype(np.float32)
-
-
-def _in_turn(width: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """So many bytes of the one, as many of the other, and so on."""
-    both = np.empty((one.nbytes // width, 2), f"V{width}")
-    both[:, 0], both[:, 1] = one.view(both.dtype), other.view(both.dtype)
-    return both.reshape(-1).view(np.uint8)
+def _scales(blocks: np.ndarray, begin: int) -> np.ndarray:
+    return _bytes(blocks, begin, begin + 2).view("<f2").astype(np.float32)[:, None]
 
 
 def _nibbles(packed: np.ndarray, width: int) -> np.ndarray:
@@ -161,32 +190,37 @@ def _fifths(blocks: np.ndarray, begin: int) -> np.ndarray:
     return numbers
 
 
-def _q4_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _minus(_fourths(blocks, 2), 8), _scales(blocks, 0)
+_Q4_0 = Layout(lambda blocks: _minus(_fourths(blocks, 2), 8), lambda blocks: (_scales(blocks, 0),))
+_Q4_1 = Layout(
+    lambda blocks: _fourths(blocks, 4), lambda blocks: (_scales(blocks, 0), -_scales(blocks, 2))
+)
+_Q5_0 = Layout(lambda blocks: _minus(_fifths(blocks, 2), 16), _Q4_0.scales)
+_Q5_1 = Layout(lambda blocks: _fifths(blocks, 4), _Q4_1.scales)
+_Q8_0 = Layout(lambda blocks: blocks[:, 2:].view(np.int8), _Q4_0.scales)
 
 
-def _q4_1(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _fourths(blocks, 4), _scales(blocks, 0), -_scales(blocks, 2)
+# Blocks of 256 are eight parts of 32 numbers. Each takes its 32 bytes, which hold bits of other
+# parts too, and then moves its own to where they belong.
 
 
-def _q5_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _minus(_fifths(blocks, 2), 16), _scales(blocks, 0)
+def _by_parts(blocks: np.ndarray, begin: int, end: int, *lines: int) -> np.ndarray:
+    """For each part of every block one of the lines of 32 bytes that begin here, as 4 words."""
+    found = np.take(blocks[:, begin:end].view("V32"), lines, axis=1)
+    return found.view(np.uint64)
 
 
-def _q5_1(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _fifths(blocks, 4), _scales(blocks, 0), -_scales(blocks, 2)
+@cache
+def _of_parts(*bits: int) -> np.ndarray:
+    """A number for each part of a block, for each of its words."""
+    return np.repeat(np.array(bits, np.uint64), 4)
 
 
-def _q8_0(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return blocks[:, 2:].view(np.int8), _scales(blocks, 0)
-
-
-def _eighths(blocks: np.ndarray) -> np.ndarray:
-    """Scales of the eighths, and their minimums, one row of each: 6 bits times one of two floats.
+def _eighths(blocks: np.ndarray) -> Scales:
+    """Scales of the parts, and their minimums: 6 bits times one of two floats.
 
     In the first two words of 32 bits each byte has the scale (then the minimum) of one of the first
-    four eighths, and above it two bits of that of one of the last four, whose other four bits are
-    in the third: those of a scale below, those of a minimum above.
+    four parts, and above it two bits of that of one of the last four, whose other four bits are in
+    the third: those of a scale below, those of a minimum above.
     """
     words = blocks[:, 4:16].view("<u4").T.copy()
     first, last = words[:2], words[2]
@@ -197,36 +231,53 @@ def _eighths(blocks: np.ndarray) -> np.ndarray:
     fourths = last >> _HALVES
     fourths &= 0x0F * _FOUR
     np.bitwise_or(first, fourths, out=sixths[..., 1])
-    pair = blocks[:, :4].view("<f2").T.astype(np.float32, order="C")
-    found = np.repeat(pair, 8)
-    found *= sixths.reshape(-1).view(np.uint8)
-    return found.reshape(2, -1)
+    found = np.empty((2, len(blocks), 8), np.float32)
+    found[...] = blocks[:, :4].view("<f2").T.astype(np.float32, order="C")[..., None]
+    found *= sixths.view(np.uint8)
+    return found[0], found[1]
 
 
-def _q4_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _nibbles(_bytes(blocks, 16, 144), 32), *_eighths(blocks)
+def _q4_k(blocks: np.ndarray) -> np.ndarray:
+    """The low halves of 32 bytes, then 16 times what their high halves are."""
+    numbers = _by_parts(blocks, 16, 144, 0, 0, 1, 1, 2, 2, 3, 3)
+    numbers &= _of_parts(*[0x0F * _EVERY, 0xF0 * _EVERY] * 4)
+    return numbers.view(np.uint8)
 
 
-def _q5_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of each byte of fifth bits, one bit belongs to each of the eighths."""
-    bits = _bytes(blocks, 16, 48).view(np.uint64)
-    for eighths in (1, 2, 4):  # that stand side by side so far
-        bits = _in_turn(32 * eighths, bits, bits >> eighths).view(np.uint64)
-    bits &= _EVERY
-    bits <<= 4
-    bits |= _nibbles(_bytes(blocks, 48, 176), 32).view(np.uint64)
-    return bits.view(np.uint8), *_eighths(blocks)
+def _q4_k_scales(blocks: np.ndarray) -> Scales:
+    scale, minimum = _eighths(blocks)
+    scale[:, 1::2] *= 1 / 16  # exact
+    return scale, minimum
 
 
-def _q6_k(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of each byte of upper bits, two belong to each of the quarters of half a block."""
-    bits = _bytes(blocks, 128, 192).view(np.uint64)
-    bits = _in_turn(32, bits, bits >> 2).view(np.uint64)
-    bits = _in_turn(64, bits << 4, bits).view(np.uint64)
-    bits &= 0x30 * _EVERY
-    bits |= _nibbles(_bytes(blocks, 0, 128), 64).view(np.uint64)
-    scale = _bytes(blocks, 192, 208).view(np.int8).reshape(-1, 16) * _scales(blocks, 208)[:, None]
-    return _minus(bits.view(np.uint8), 32), scale
+def _q5_k(blocks: np.ndarray) -> np.ndarray:
+    """Of each byte of fifth bits, one bit belongs to each of the parts."""
+    numbers = _by_parts(blocks, 48, 176, 0, 0, 1, 1, 2, 2, 3, 3)
+    numbers >>= _of_parts(*[0, 4] * 4)
+    numbers &= 0x0F * _EVERY
+    fifth = _by_parts(blocks, 16, 48, *[0] * 8)
+    fifth >>= _of_parts(*range(8))
+    fifth &= _EVERY
+    fifth <<= 4
+    numbers |= fifth
+    return numbers.view(np.uint8)
+
+
+def _q6_k(blocks: np.ndarray) -> np.ndarray:
+    """Of each byte of upper bits, two belong to each of four parts."""
+    numbers = _by_parts(blocks, 0, 128, 0, 1, 0, 1, 2, 3, 2, 3)
+    numbers >>= _of_parts(*[0, 0, 4, 4] * 2)
+    numbers &= 0x0F * _EVERY
+    upper = _by_parts(blocks, 128, 192, 0, 0, 0, 0, 1, 1, 1, 1)
+    upper >>= _of_parts(*[0, 2, 4, 6] * 2)
+    upper &= 0x03 * _EVERY
+    upper <<= 4
+    numbers |= upper
+    return _minus(numbers.view(np.uint8), 32)
+
+
+def _q6_k_scales(blocks: np.ndarray) -> Scales:
+    return (_bytes(blocks, 192, 208).view(np.int8).reshape(-1, 16) * _scales(blocks, 208),)
 
 
 # What the four bits of a number stand for where the numbers are not evenly spaced.
@@ -235,17 +286,12 @@ _UNEVEN = np.array(
 )
 
 
-def _iq4_nl(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    return _UNEVEN[_fourths(blocks, 2)], _scales(blocks, 0)
-
-
-def _iq4_xs(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The scale of each eighth has 6 bits: four of them side by side, two in the 16 before."""
+def _iq4_xs_scales(blocks: np.ndarray) -> Scales:
+    """The scale of each part has 6 bits: four of them side by side, two in the 16 before."""
     low = (blocks[:, 4:8, None] >> np.array([0, 4], np.uint8)).reshape(-1, 8) & 0x0F
     upper = blocks[:, 2:4].view("<u2") >> np.arange(0, 16, 2, np.uint16)
     sixths = low | (upper.astype(np.uint8) & 3) << 4
-    scale = (sixths.view(np.int8) - np.int8(32)) * _scales(blocks, 0)[:, None]
-    return _UNEVEN[_nibbles(_bytes(blocks, 8, 136), 16)], scale
+    return ((sixths.view(np.int8) - np.int8(32)) * _scales(blocks, 0),)
 
 
 # Twice what four bits are as a float with two bits of exponent and one of mantissa, and half of
@@ -253,14 +299,15 @@ def _iq4_xs(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
 _FOUR_BIT_FLOATS = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int8)
 _HALF_POWERS = np.ldexp(np.float32(1), np.arange(256) - 128)
 
-
-def _mxfp4(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Microscaling: a power of two and 32 floats of four bits. Open Compute Project 2023."""
-    return _FOUR_BIT_FLOATS[_fourths(blocks, 1)], _HALF_POWERS[blocks[:, 0]]
-
-
-_OURS: dict[str, Unpack] = {
-    "Q4_0": _q4_0, "Q4_1": _q4_1, "Q5_0": _q5_0, "Q5_1": _q5_1, "Q8_0": _q8_0,
-    "Q4_K": _q4_k, "Q5_K": _q5_k, "Q6_K": _q6_k, "MXFP4": _mxfp4,
-    "IQ4_NL": _iq4_nl, "IQ4_XS": _iq4_xs,
+_OURS: dict[str, Layout] = {
+    "Q4_0": _Q4_0, "Q4_1": _Q4_1, "Q5_0": _Q5_0, "Q5_1": _Q5_1, "Q8_0": _Q8_0,
+    "Q4_K": Layout(_q4_k, _q4_k_scales), "Q5_K": Layout(_q5_k, _eighths),
+    "Q6_K": Layout(_q6_k, _q6_k_scales),
+    "IQ4_NL": Layout(lambda blocks: _UNEVEN[_fourths(blocks, 2)], _Q4_0.scales),
+    "IQ4_XS": Layout(lambda blocks: _UNEVEN[_nibbles(_bytes(blocks, 8, 136), 16)], _iq4_xs_scales),
+    # Microscaling: a power of two and 32 floats of four bits. Open Compute Project 2023.
+    "MXFP4": Layout(
+        lambda blocks: _FOUR_BIT_FLOATS[_fourths(blocks, 1)],
+        lambda blocks: (_HALF_POWERS[blocks[:, 0], None],),
+    ),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from attn_cli.checkpoints.dequantise import TYPES, dequantise
+from attn_cli.checkpoints.dequantise import TYPES, dequantise, scales_of
 from attn_cli.checkpoints.mapped import map_file
 from attn_cli.checkpoints.tensor import Tensor, span
 from attn_cli.errors import ContentError
@@ -136,9 +136,10 @@ class _Header:
             if hole:
                 raise self.broken(f"a hole before tensor {name}")
         tensors: dict[str, Tensor] = {}
-        for name, (offset, *stored) in read.items():
-            where = f"{self._path}: tensor {name}:"
-            tensors[name] = span(self._data, start + offset, *stored, where, dequantise)
+        for name, (offset, size, dtype, shape) in read.items():
+            where, begin = f"{self._path}: tensor {name}:", start + offset
+            readers = dequantise, scales_of(dtype)
+            tensors[name] = span(self._data, begin, size, dtype, shape, where, *readers)
         return tensors
 
     def _tensor(self, what: str, alignment: int) -> tuple[int, int, str, tuple[int, ...]]:

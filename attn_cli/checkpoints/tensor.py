@@ -12,18 +12,23 @@ from attn_cli.checkpoints.floats import widen
 from attn_cli.checkpoints.mapped import expect, forget
 from attn_cli.errors import ContentError
 
-# What is stored of a type, in float32: a view of it, or written to the array that may be given.
-Widen = Callable[[str, np.ndarray, np.ndarray | None], np.ndarray]
+# What is stored of a type, in float32: a view of it, or written to the array that may be given. Of
+# quantised blocks it may be given their scales too.
+Widen = Callable[..., np.ndarray]
+Scales = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+# Some of the rows that were chosen before, in float32, in the array that may be given.
+Rows = Callable[[slice, np.ndarray | None], np.ndarray]
 
 
 class Tensor(NamedTuple):
     """Type, shape and size in bytes as stored, and what reads it.
 
     `stored` gives the values as they are stored, rows along the first axis; `widen` makes float32
-    of whole rows. `expect` tells the system that they will be read, `release` lets go of the memory
-    that reading took, `forget` of that of the lines along the last axis from one to before another,
-    where each stands by itself. Views stay good: what is touched again is read again. `where`
-    begins the message of an error.
+    of whole rows, for which it may be given what `scales` found of them, where there is that.
+    `expect` tells the system that they will be read, `release` lets go of the memory that reading
+    took, `forget` of that of the lines along the last axis from one to before another, where each
+    stands by itself. Views stay good: what is touched again is read again. `where` begins the
+    message of an error.
     """
 
     dtype: str
@@ -35,6 +40,7 @@ class Tensor(NamedTuple):
     release: Callable[[], None] = lambda: None
     expect: Callable[[], None] = lambda: None
     forget: Callable[[int, int], None] = lambda first, end: None
+    scales: Scales | None = None
 
     def read(self) -> np.ndarray:
         """The whole tensor in float32 (a view of the file where it is stored so), read-only."""
@@ -62,6 +68,20 @@ class Tensor(NamedTuple):
             return whole[_chosen(indices, whole.size)]
         return self._floats(self.stored()[_chosen(indices, self.shape[0])], out).reshape(shape)
 
+    def reader(self, indices: Sequence[int]) -> Rows:
+        """What gives some of these rows of a matrix, by their places among them: see `rows`.
+
+        The scales of quantised blocks are found once for all of them.
+        """
+        stored = self.stored()[_chosen(indices, self.shape[0])]
+        scales = self.scales(stored) if self.scales else ()
+
+        def rows(some: slice, out: np.ndarray | None) -> np.ndarray:
+            of_some = tuple(one[some] for one in scales)
+            return self._floats(stored[some], out, of_some).reshape(-1, *self.shape[1:])
+
+        return rows
+
     def within(self, index: int, rows: slice, columns: slice = slice(None)) -> "Tensor":
         """Some rows of one of the matrices, or vectors, that this tensor holds along its first
         axis; of a matrix whose numbers are stored one by one also some columns."""
@@ -82,9 +102,11 @@ class Tensor(NamedTuple):
         size = self.size // prod(self.shape[:-1]) * prod(shape) // inner[-1]
         return self._replace(shape=shape, size=size, stored=stored, forget=forget)
 
-    def _floats(self, stored: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    def _floats(
+        self, stored: np.ndarray, out: np.ndarray | None, scales: tuple[np.ndarray, ...] = ()
+    ) -> np.ndarray:
         try:
-            return self.widen(self.dtype, stored, out)
+            return self.widen(self.dtype, stored, out, *([scales] if scales else []))
         except ContentError as error:
             raise ContentError(f"{self.where} {error.message}", error.hint) from None
 
@@ -105,6 +127,7 @@ def span(
     shape: tuple[int, ...],
     where: str,
     widen: Widen = widen,
+    scales: Scales | None = None,
 ) -> Tensor:
     """A tensor that is `size` bytes of a mapped file, from `begin` on."""
     rows = shape[0] if len(shape) > 1 else 1
@@ -119,4 +142,4 @@ def span(
         forget(mapped, begin + first * line, begin + end * line)
 
     release, expected = (partial(act, mapped, begin, begin + size) for act in (forget, expect))
-    return Tensor(dtype, shape, size, where, stored, widen, release, expected, forget_lines)
+    return Tensor(dtype, shape, size, where, stored, widen, release, expected, forget_lines, scales)

@@ -35,7 +35,8 @@ class Map(NamedTuple):
     A matrix whose rows are `made` when they are asked for, in so many steps, of quantised blocks
     say, is so never there as a whole; they may stand where those stood that this thread asked for
     before. `release` gives back the memory of rows that have been used; None where the matrix is
-    kept.
+    kept. `reader`, of many rows, gives what gives some of those, by their places among them, where
+    that costs less than to ask `rows` for each.
     """
 
     outputs: int
@@ -43,6 +44,7 @@ class Map(NamedTuple):
     bias: np.ndarray = NOTHING
     made: int = 0
     release: Callable[[slice], None] | None = None
+    reader: Callable[[slice], Callable[[slice], np.ndarray]] | None = None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -63,6 +65,12 @@ class Map(NamedTuple):
         cores.spread(make, len(rest), block)
         return whole.T
 
+    def reading(self, part: slice) -> Callable[[slice], np.ndarray]:
+        """What gives some of these rows, by their places among them."""
+        if self.reader:
+            return self.reader(part)
+        return lambda some: self.rows(slice(part.start + some.start, part.start + some.stop))
+
     def part(self, rows: slice) -> "Map":
         """The map to some of the outputs."""
         at, bias = rows.start, self.bias[rows] if self.bias.size else self.bias
@@ -70,8 +78,8 @@ class Map(NamedTuple):
         def shifted(act: Callable[[slice], T]) -> Callable[[slice], T]:
             return lambda some: act(slice(at + some.start, at + some.stop))
 
-        release = self.release and shifted(self.release)
-        return Map(rows.stop - at, shifted(self.rows), bias, self.made, release)
+        release, reader = (act and shifted(act) for act in (self.release, self.reader))
+        return Map(rows.stop - at, shifted(self.rows), bias, self.made, release, reader)
 
     @property
     def halves(self) -> tuple["Map", "Map"]:
@@ -86,7 +94,7 @@ def laid_out(x_PM: np.ndarray) -> np.ndarray:
 
 
 def _job(x_PM: np.ndarray, of: Map) -> Job:
-    return Job(*x_PM.shape, of.outputs, of.made, bool(of.release))
+    return Job(*x_PM.shape, of.outputs, of.made, bool(of.release), bool(of.reader))
 
 
 def _empty(positions: int, outputs: int, dtype: np.dtype) -> np.ndarray:
@@ -293,8 +301,22 @@ def _in_parts(work: Callable[..., object], *arrays_PN: np.ndarray) -> None:
 
 
 def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:
-    w_NM = of.rows(outputs)
-    if rows := _unturned(*x_PM.shape, of.outputs):
+    parts = tiles.in_parts(*x_PM.shape, out_PN.shape[1], of.made)
+    if len(parts) == 1:
+        _product(x_PM, of.rows(outputs), of.outputs, out_PN)
+    else:
+        rows = of.reading(outputs)
+        for some in parts:
+            _product(x_PM, rows(some), of.outputs, out_PN[:, some])
+    if of.release:
+        of.release(outputs)
+    if of.bias.size:
+        out_PN += of.bias[outputs]
+
+
+def _product(x_PM: np.ndarray, w_NM: np.ndarray, outputs: int, out_PN: np.ndarray) -> None:
+    """With some rows of a matrix that has so many outputs, which decide how it is multiplied."""
+    if rows := _unturned(*x_PM.shape, outputs):
         _in_blocks(x_PM, w_NM, out_PN, rows)
     elif len(x_PM) <= tiles.FEW:
         _one_by_one(x_PM, w_NM, out_PN)
@@ -302,10 +324,6 @@ def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> 
         np.matmul(w_NM, x_PM.T, out=out_PN.T)
     else:
         np.matmul(x_PM, w_NM.T, out=out_PN)
-    if of.release:
-        of.release(outputs)
-    if of.bias.size:
-        out_PN += of.bias[outputs]
 
 
 @lru_cache
@@ -326,7 +344,8 @@ def _in_blocks(x_PM: np.ndarray, w_NM: np.ndarray, out_PN: np.ndarray, rows: int
     whole = len(w_NM) - len(w_NM) % rows
     w_BNM = w_NM[:whole].reshape(-1, rows, w_NM.shape[1])
     out_BPN = out_PN[:, :whole].reshape(len(x_PM), -1, rows).swapaxes(0, 1)
-    for w, out in ((w_BNM, out_BPN), (w_NM[whole:], out_PN[:, whole:])):
+    parts = [(w_BNM, out_BPN), (w_NM[whole:], out_PN[:, whole:])]
+    for w, out in parts[: 1 + (whole < len(w_NM))]:
         if tiles.by_columns(len(x_PM)):
             np.matmul(w, x_PM.T, out=out.swapaxes(-1, -2))
         else:

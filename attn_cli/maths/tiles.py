@@ -21,6 +21,9 @@ LEAD = 6_000_000
 # Numbers that are made at a time: so many that threads seldom wait for each other between the steps
 # of making them, and not so many that a matrix is shared out unevenly.
 MADE = 3 << 18
+# How many times as many a thread takes on, for a few positions, of blocks whose scales are packed:
+# to unpack them is a dozen short steps.
+SHARING = 4
 MULTIPLYING = 2e-11  # seconds for a multiplication by one thread
 # In how many steps a matrix is made that is stored in fewer bits, of floats and of blocks; and
 # seconds of one step for a number.
@@ -39,13 +42,15 @@ TOGETHER = 480  # positions of many in a part: what comes after a product finds 
 
 class Job(NamedTuple):
     """One product. The rows of its matrix may be `made`, in so many steps, when they are asked for,
-    or given back once they have been used (`released`)."""
+    or given back once they have been used (`released`). `sharing`: to make many together costs less
+    for each."""
 
     positions: int
     inputs: int
     outputs: int
     made: int = 0
     released: bool = False
+    sharing: bool = False
 
     @property
     def size(self) -> int:
@@ -124,6 +129,22 @@ def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
     return min(outputs * inputs, most)
 
 
+def taken_at_once(positions: int, inputs: int, outputs: int) -> int:
+    """How many it takes on, at most, where to make many together costs less (`Job.sharing`)."""
+    asked = asked_at_once(positions, inputs, outputs)
+    return min(outputs * inputs, SHARING * asked) if positions <= FEW else asked
+
+
+@lru_cache
+def in_parts(positions: int, inputs: int, outputs: int, made: int) -> list[slice]:
+    """The outputs of a tile whose rows of a matrix are asked for at a time."""
+    size = max(1, outputs)
+    if made and positions <= FEW:
+        count = -(-size // _whole(MADE // max(1, inputs)))
+        size = VECTORS * -(-size // (count * VECTORS))
+    return [slice(at, min(at + size, outputs)) for at in range(0, outputs, size)]
+
+
 def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> tuple[Tile, ...]:
     """Jobs by columns, shared out by their outputs as if they were one.
 
@@ -191,7 +212,7 @@ def _width(job: Job, alike: int, threads: int, share: int) -> int:
         # Where a part waits little, each thread takes two, as the first to be awake takes more.
         each_takes = 2 if job.made <= WIDENED and threads > 1 else 1
         parts = max(1, round(each_takes * alike * inputs * job.outputs / max(1, share)))
-        limit = MADE
+        limit = SHARING * MADE if job.sharing else MADE
     else:
         # To read a number, and to multiply it.
         work = alike * inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)

@@ -141,11 +141,19 @@ class Weights:
         steps = WIDENED if tensor.dtype in FLOATS else UNPACKED
         made = 0 if tensor.dtype == "F32" else steps
 
+        def chosen(part: slice) -> Sequence[int]:
+            return range(part.start, part.stop) if order is None else order[part]
+
+        def own(part: slice) -> np.ndarray | None:
+            shape = (part.stop - part.start, tensor.shape[1])
+            return room(shape, np.dtype(np.float32), "rows") if made else None
+
         def rows(part: slice) -> np.ndarray:
-            chosen = range(part.start, part.stop) if order is None else order[part]
-            shape = (len(chosen), tensor.shape[1])
-            own = room(shape, np.dtype(np.float32), "rows") if made else None
-            return tensor.rows(chosen, own).astype(self.dtype, copy=False)
+            return tensor.rows(chosen(part), own(part)).astype(self.dtype, copy=False)
+
+        def reader(part: slice) -> Callable[[slice], np.ndarray]:
+            read = tensor.reader(chosen(part))
+            return lambda some: read(some, own(some)).astype(self.dtype, copy=False)
 
         def release(part: slice) -> None:
             first, end = (at - at % some for at in (part.start, part.stop))
@@ -157,7 +165,7 @@ class Weights:
             tensor.forget(first, end)
 
         some = max(1, _LENT * tensor.shape[0] // max(tensor.size, 1))
-        return Map(tensor.shape[0], rows, bias, made, release)
+        return Map(tensor.shape[0], rows, bias, made, release, reader if tensor.scales else None)
 
     def layers(self, prefix: str, last: int, positions: int) -> "Iterator[LayerWeights]":
         """The tensors of layers 0 to `last`, by their names after `prefix` and the number.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attn_cli.checkpoints import dequantise as module
-from attn_cli.checkpoints.dequantise import BY_NAME, FILE_TYPES, TYPES, dequantise
+from attn_cli.checkpoints.dequantise import BY_NAME, FILE_TYPES, TYPES, dequantise, scales_of
 from attn_cli.errors import ContentError
 
 Kind = gguf.GGMLQuantizationType
@@ -64,6 +64,22 @@ def test_random_bytes_are_read_as_the_package_reads_them(
     raw = random_rows(dtype, 19, 768)
     ours = dequantise(dtype, raw.reshape(-1)).reshape(19, 768)
     assert_same_bits(ours, package(dtype, raw).reshape(19, 768))
+
+
+@pytest.mark.parametrize("dtype", READ)
+def test_scales_that_were_found_before_change_no_bit(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 1 << 11)
+    raw, scales = random_rows(dtype, 19, 768), scales_of(dtype)
+    assert bool(scales) == (dtype in {"Q4_K", "Q5_K", "Q6_K", "IQ4_XS"})
+    found = scales(raw) if scales else ()
+    assert all(len(one) == len(raw) for one in found)
+    for some in (slice(0, 19), slice(3, 11)):
+        ours = dequantise(dtype, raw[some].reshape(-1), None, tuple(one[some] for one in found))
+        assert_same_bits(
+            ours, dequantise(dtype, raw.reshape(-1)).reshape(19, 768)[some].reshape(-1)
+        )
 
 
 @pytest.mark.parametrize("dtype", QUANTISED)

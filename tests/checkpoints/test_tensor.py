@@ -12,7 +12,7 @@ import pytest
 from attn_cli.checkpoints import dequantise as blocks
 from attn_cli.checkpoints import floats
 from attn_cli.checkpoints import tensor as module
-from attn_cli.checkpoints.dequantise import BY_NAME, dequantise
+from attn_cli.checkpoints.dequantise import BY_NAME, dequantise, scales_of
 from attn_cli.checkpoints.tensor import span
 from attn_cli.maths import cores
 
@@ -238,6 +238,30 @@ def test_reading_takes_little_memory_beside_what_it_gives(kind, count, threads):
         taken.append(tracemalloc.get_traced_memory()[1] - before - given)
     tracemalloc.stop()
     assert max(taken) < count * out.nbytes // (16 if kind in PLAIN + OURS else 4)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "Q4_K", "Q6_K"])
+def test_a_reader_gives_the_rows_that_were_chosen_by_their_places(kind):
+    _, block, size = BY_NAME[kind]
+    raw = np.random.default_rng(4).integers(0, 60, (9, 512 // block * size), np.uint8).tobytes()
+    widen, scales, asked = floats.widen if kind in PLAIN else dequantise, scales_of(kind), []
+
+    def spied(part):
+        asked.append(len(part))
+        return scales(part)
+
+    more = (spied,) if scales else ()
+    found = span(mapped(raw), 0, len(raw), kind, (9, 512), "here", widen, *more)
+    whole, out = found.read(), np.empty((2, 512), np.float32)
+    for chosen in (range(1, 8), np.array([7, 0, 0, 3, 8])):
+        asked.clear()
+        rows = found.reader(chosen)
+        for at in range(len(chosen) - 1):
+            given = rows(slice(at, at + 2), out)
+            assert given.shape == (2, 512)
+            assert_same_bits(given, whole[np.array(chosen)[at : at + 2]])
+            assert kind == "F32" or np.shares_memory(given, out)
+        assert asked == ([len(chosen)] if scales else [])
 
 
 @pytest.mark.parametrize("kind", KINDS)

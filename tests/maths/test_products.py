@@ -122,11 +122,18 @@ def test_parts_of_two_products_alike_are_worth_a_thread_sooner():
 def test_no_thread_asks_for_more_than_estimates_say(positions, inputs):
     outputs = 5000
     most = tiles.asked_at_once(positions, inputs, outputs)
+    shared = tiles.taken_at_once(positions, inputs, outputs)
     for threads in (1, 2, 5):
         cores.use(threads)
-        for how in ({"made": tiles.UNPACKED}, {"made": tiles.WIDENED}, {"released": True}):
-            cut, _ = tiles.cut([tiles.Job(positions, inputs, outputs, **how)])
-            assert max(min(some.stop, outputs) - some.start for *_, some in cut) * inputs <= most
+        for how in (
+            {"made": tiles.UNPACKED, "sharing": True}, {"made": tiles.UNPACKED},
+            {"made": tiles.WIDENED}, {"released": True},
+        ):  # fmt: skip
+            job = tiles.Job(positions, inputs, outputs, **how)
+            taken = [min(some.stop, outputs) - some.start for *_, some in tiles.cut([job])[0]]
+            assert max(taken) * inputs <= (shared if job.sharing else most)
+            for parts in (tiles.in_parts(positions, inputs, n, job.made) for n in taken):
+                assert max(part.stop - part.start for part in parts) * inputs <= most
 
 
 @pytest.mark.parametrize("positions", [1, 6])
@@ -134,12 +141,14 @@ def test_what_is_made_in_many_steps_is_shared_out_in_large_parts(positions):
     # Threads wait for each other at every step: small parts take longer than on one thread.
     cores.use(16)
     for inputs, outputs, most in ((576, 576, 1), (576, 1536, 2), (2048, 5632, 8)):
-        cut, threads = tiles.cut([tiles.Job(positions, inputs, outputs, made=tiles.UNPACKED)])
-        assert 1 <= threads <= most
-        made = [inputs * (min(some.stop, outputs) - some.start) for _, _, some in cut]
-        assert sum(made) == inputs * outputs
-        assert min(made[:-1] or made) >= min(inputs * outputs, tiles.MADE) / 4
-        assert max(made) <= 1.2 * tiles.MADE
+        for sharing, limit in ((False, tiles.MADE), (True, tiles.SHARING * tiles.MADE)):
+            job = tiles.Job(positions, inputs, outputs, made=tiles.UNPACKED, sharing=sharing)
+            cut, threads = tiles.cut([job])
+            assert 1 <= threads <= most
+            made = [inputs * (min(some.stop, outputs) - some.start) for _, _, some in cut]
+            assert sum(made) == inputs * outputs
+            assert min(made[:-1] or made) >= min(inputs * outputs, tiles.MADE) / 4
+            assert max(made) <= 1.2 * limit
 
 
 def test_no_more_threads_take_part_than_a_product_is_worth(monkeypatch, limits):
@@ -269,6 +278,37 @@ def test_what_is_made_is_never_there_as_a_whole(positions):
     products.through(x, Map(len(w), rows, made=True))
     assert max(asked) * 1000 <= 1.5 * tiles.MADE
     assert sum(asked) == (2 if positions > 512 else 1) * 5000
+
+
+@pytest.mark.parametrize("positions", [1, 8, 9])
+def test_what_rows_share_is_found_once_for_several_parts(positions):
+    x, w, _ = drawn(positions, 5000, inputs=1000)
+    asked, parts = [], []
+
+    def reader(part):
+        asked.append(part)
+
+        def rows(some):
+            parts.append(some.stop - some.start)
+            return w[part][some]
+
+        return rows
+
+    def rows(part):
+        asked.append(part)
+        return w[part]
+
+    of = Map(len(w), rows, made=tiles.UNPACKED, reader=reader)
+    cores.use(1)
+    (found,) = products.through(x, of)
+    halves = [products.through(x, half)[0] for half in of.halves]
+    cores.use(0)
+    (wanted,) = products.through(x, of_rows(w, made=True))
+    assert found.tobytes() == wanted.tobytes()
+    assert row_error(np.concatenate(halves, axis=-1), wanted) <= 1e-6
+    assert sum(part.stop - part.start for part in asked) == 2 * 5000
+    if positions <= tiles.FEW:
+        assert max(parts) * 1000 <= tiles.MADE and len(parts) >= 2 * len(asked)
 
 
 @pytest.mark.parametrize("positions", [1, 8, 9, 300])

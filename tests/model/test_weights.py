@@ -8,7 +8,7 @@ import pytest
 
 from attn_cli import session
 from attn_cli.checkpoints import tensor as tensors
-from attn_cli.checkpoints.dequantise import dequantise
+from attn_cli.checkpoints.dequantise import dequantise, scales_of
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.maths import cores, products
 from attn_cli.model import family
@@ -214,7 +214,7 @@ def large(kind, matrices=1):
     data = mmap.mmap(-1, 4096 + size)
     # No float16 and no bf16 of these bytes is infinite.
     data[4096:] = rng.integers(0, 60, size, np.uint8).tobytes()
-    widen = {} if kind in ("F32", "BF16") else {"widen": dequantise}
+    widen = {} if kind in ("F32", "BF16") else {"widen": dequantise, "scales": scales_of(kind)}
     shape = (LINES, INPUTS) if matrices == 1 else (matrices, LINES, INPUTS)
     found = tensors.span(data, 4096, size, kind, shape, "here", **widen)
     return (found if matrices == 1 else found.within(1, slice(None))), line
@@ -242,7 +242,7 @@ def test_a_large_matrix_is_given_back_while_it_is_multiplied(
         matrix, there, most = weights.map("m"), np.zeros(LINES, bool), 0
         start = 4096 + (matrices - 1) * LINES * line
 
-        def rows(part):
+        def touched(part):
             nonlocal most
             while calls:
                 begin, end = calls.pop()
@@ -250,9 +250,12 @@ def test_a_large_matrix_is_given_back_while_it_is_multiplied(
                 there[(begin - start) // line : (end - start) // line] = False
             there[part] = True
             most = max(most, int(there.sum()))
-            return matrix.rows(part)
 
-        (found,) = products.through(x, matrix._replace(rows=rows))
+        def spied(ask):
+            return ask and (lambda part: touched(part) or ask(part))
+
+        watched = matrix._replace(rows=spied(matrix.rows), reader=spied(matrix.reader))
+        (found,) = products.through(x, watched)
     cores.use(0)
     # A part that each thread multiplies, and what is given back after the next parts.
     assert 0 < most <= LINES / 4
