@@ -280,10 +280,32 @@ def _q6_k_scales(blocks: np.ndarray) -> Scales:
     return (_bytes(blocks, 192, 208).view(np.int8).reshape(-1, 16) * _scales(blocks, 208),)
 
 
-# What the four bits of a number stand for where the numbers are not evenly spaced.
-_UNEVEN = np.array(
-    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int8
-)
+_LOOKED_UP = 1 << 16  # pairs at a time, of which numpy makes indices of eight bytes
+
+
+def _in_pairs(numbers: list[int]) -> np.ndarray:
+    """What two codes of four bits stand for, by both as one number: one look for two of them."""
+    codes = np.array([(one, next_) for one in range(16) for next_ in range(16)], np.uint8)
+    pairs = codes.view(np.uint16)[:, 0]
+    found = np.zeros(pairs.max() + 1, np.uint16)
+    found[pairs] = np.array(numbers, np.int8)[codes].view(np.uint16)[:, 0]
+    return found
+
+
+def _looked_up(codes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """What codes stand for, which `_in_pairs` found, in their place."""
+    both = codes.view(np.uint16)
+    for some in (both[at : at + _LOOKED_UP] for at in range(0, len(both), _LOOKED_UP)):
+        pairs.take(some, out=some, mode="wrap")  # "raise" would write to a copy first
+    return codes.view(np.int8)
+
+
+# Numbers that are not evenly spaced.
+_UNEVEN = _in_pairs([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113])
+
+
+def _iq4_xs(blocks: np.ndarray) -> np.ndarray:
+    return _looked_up(_nibbles(_bytes(blocks, 8, 136), 16), _UNEVEN)
 
 
 def _iq4_xs_scales(blocks: np.ndarray) -> Scales:
@@ -296,18 +318,18 @@ def _iq4_xs_scales(blocks: np.ndarray) -> Scales:
 
 # Twice what four bits are as a float with two bits of exponent and one of mantissa, and half of
 # what each exponent stands for; the smallest two are subnormal.
-_FOUR_BIT_FLOATS = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int8)
+_FOUR_BIT_FLOATS = _in_pairs([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12])
 _HALF_POWERS = np.ldexp(np.float32(1), np.arange(256) - 128)
 
 _OURS: dict[str, Layout] = {
     "Q4_0": _Q4_0, "Q4_1": _Q4_1, "Q5_0": _Q5_0, "Q5_1": _Q5_1, "Q8_0": _Q8_0,
     "Q4_K": Layout(_q4_k, _q4_k_scales), "Q5_K": Layout(_q5_k, _eighths),
     "Q6_K": Layout(_q6_k, _q6_k_scales),
-    "IQ4_NL": Layout(lambda blocks: _UNEVEN[_fourths(blocks, 2)], _Q4_0.scales),
-    "IQ4_XS": Layout(lambda blocks: _UNEVEN[_nibbles(_bytes(blocks, 8, 136), 16)], _iq4_xs_scales),
+    "IQ4_NL": Layout(lambda blocks: _looked_up(_fourths(blocks, 2), _UNEVEN), _Q4_0.scales),
+    "IQ4_XS": Layout(_iq4_xs, _iq4_xs_scales),
     # Microscaling: a power of two and 32 floats of four bits. Open Compute Project 2023.
     "MXFP4": Layout(
-        lambda blocks: _FOUR_BIT_FLOATS[_fourths(blocks, 1)],
+        lambda blocks: _looked_up(_fourths(blocks, 1), _FOUR_BIT_FLOATS),
         lambda blocks: (_HALF_POWERS[blocks[:, 0], None],),
     ),
 }  # fmt: skip
