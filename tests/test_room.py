@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from made_folders import made_folder
 import attn_cli
 from attn_cli import machine, room, room_of_file, session, vocabulary
 from attn_cli.analysis.verify import verify
+from attn_cli.checkpoints.dequantise import BY_NAME, dequantise, scales_of
+from attn_cli.checkpoints.tensor import Tensor
 from attn_cli.errors import ContentError, UsageError
-from attn_cli.maths import cores
+from attn_cli.maths import cores, tiles
 from attn_cli.model.family import in_memory
 from attn_cli.model.stack import Request
+from attn_cli.model.weights import Stored, Weights
 from attn_cli.parse import memory
 
 MIB = 1 << 20
@@ -238,6 +242,30 @@ def test_anything_else_is_none(text):
         memory(text, "--max-memory")
     assert "2GiB" in refused.value.hint
     assert len(refused.value.message) < 100
+
+
+@pytest.mark.parametrize("kind", ["Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "Q8_0"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_made_of_blocks_counts_as_it_is_stored_too(monkeypatch, kind, moved):
+    """What a thread has of a matrix at a time: floats, stored rows, in another order copies."""
+    monkeypatch.setattr(tiles, "VIEWED", tiles.MADE)
+    outputs, inputs, positions = 4608, 2048, 6
+    _, block, size = BY_NAME[kind]
+    raw = np.zeros((outputs, inputs // block * size), np.uint8)
+    scales = scales_of(kind)
+    tensor = Tensor(kind, (outputs, inputs), raw.nbytes, "", lambda: raw, dequantise, scales=scales)
+    stored = {"m": Stored("t", np.flipud)} if moved else {"m": Stored("t")}
+    model = SimpleNamespace(weights=Weights(tensors={"t": tensor}, stored=stored))
+    cores.use(1)
+    told = room_of_file._rows(model, "m", positions)
+    rows = max(some.stop - some.start for *_, some in tiles.cut(
+        [tiles.Job(positions, inputs, outputs, made=tiles.UNPACKED, sharing=bool(scales))]
+    )[0])  # fmt: skip
+    cores.use(0)
+    at_once = max(some.stop - some.start for some in tiles.in_parts(inputs, rows))
+    need = 4 * at_once * inputs + (1 + moved) * rows * raw.shape[1]
+    need += sum(one.nbytes for one in scales(raw[:rows])) if scales else 0
+    assert need <= told <= 1.1 * need
 
 
 def test_weights_that_are_kept_for_many_passes_count(golden_copy, repack):

@@ -51,8 +51,8 @@ FILE_TYPES = {
     30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
 # Numbers unpacked at once: so many that threads seldom wait for each other, as they do between the
-# two dozen steps; fewer by the gguf package, which takes many times the memory. And numbers scaled
-# at once; numpy copies the scales into its buffers, which fit into the first-level cache.
+# dozen steps and more; fewer by the gguf package, which takes many times the memory. And numbers
+# scaled at once; numpy copies the scales into its buffers, which fit into the first-level cache.
 _CHUNK, _OF_PACKAGE, _SCALED, _BUFFER = 3 << 18, 1 << 19, 3 << 17, 2048
 _LONG = 256  # numbers of a block whose scales are packed too
 # What the numbers of a block are multiplied with, and in some types what is then subtracted:
@@ -82,7 +82,7 @@ def dequantise(
     _, block, size = BY_NAME[dtype]
     blocks = raw.reshape(-1, size)
     cells = np.empty((len(blocks), block), np.float32) if out is None else out.reshape(-1, block)
-    found = [one.reshape(len(blocks), -1) for one in scales]
+    found = [one.reshape(len(blocks), -1) for one in scales if one.size]
 
     def fill(part: slice) -> None:
         # Infinite scales are data; who computes counts them.
@@ -105,7 +105,7 @@ def dequantise(
 
 
 def scales_of(dtype: str) -> Callable[[np.ndarray], Scales] | None:
-    """What finds the scales of the blocks in lines, (line, part), for many calls of `dequantise`.
+    """What finds the scales of the blocks in rows, (row, part), for many calls of `dequantise`.
 
     None where that is no gain: those of short blocks are found soonest when a cache has just had
     the bytes of their numbers.
@@ -114,9 +114,10 @@ def scales_of(dtype: str) -> Callable[[np.ndarray], Scales] | None:
         return None
 
     def scales(raw: np.ndarray) -> Scales:
+        blocks = raw.reshape(-1, BY_NAME[dtype].size)
         with np.errstate(all="ignore"):
-            found = _OURS[dtype].scales(raw.reshape(-1, BY_NAME[dtype].size))
-        return tuple(one.reshape(len(raw), -1) for one in found)
+            found = _OURS[dtype].scales(blocks)
+        return tuple(one.reshape(len(raw), one.size // max(1, len(raw))) for one in found)
 
     return scales
 
@@ -159,14 +160,14 @@ def _scales(blocks: np.ndarray, begin: int) -> np.ndarray:
     return _bytes(blocks, begin, begin + 2).view("<f2").astype(np.float32)[:, None]
 
 
-def _nibbles(packed: np.ndarray, width: int) -> np.ndarray:
-    """The low halves of so many bytes, then their high halves, and so on. `packed`, which is whole
-    multiples of eight bytes, is overwritten."""
-    both = np.empty((packed.size // width, 2), f"V{width}")
-    both[:, 0] = packed.view(both.dtype)
+def _fourths(blocks: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """The low halves of 16 of these bytes of every block, then their high halves, and so on."""
+    packed = _bytes(blocks, begin, end)
+    both = np.empty((packed.size // 16, 2), "V16")
+    both[:, 0] = packed.view("V16")
     eights = packed.view(np.uint64)
     eights >>= 4  # what comes from the next byte is masked below
-    both[:, 1] = packed.view(both.dtype)
+    both[:, 1] = packed.view("V16")
     halves = both.reshape(-1).view(np.uint64)
     halves &= 0x0F * _EVERY
     return halves.view(np.uint8)
@@ -177,22 +178,19 @@ def _minus(numbers: np.ndarray, half: int) -> np.ndarray:
     return numbers.view(np.int8)
 
 
-def _fourths(blocks: np.ndarray, begin: int) -> np.ndarray:
-    """32 numbers of four bits."""
-    return _nibbles(_bytes(blocks, begin, begin + 16), 16)
-
-
 def _fifths(blocks: np.ndarray, begin: int) -> np.ndarray:
     """32 numbers of five bits: the fifth bit of each stands apart."""
     numbers = np.unpackbits(_bytes(blocks, begin, begin + 4), bitorder="little")
     numbers <<= 4
-    numbers |= _fourths(blocks, begin + 4)
+    numbers |= _fourths(blocks, begin + 4, begin + 20)
     return numbers
 
 
-_Q4_0 = Layout(lambda blocks: _minus(_fourths(blocks, 2), 8), lambda blocks: (_scales(blocks, 0),))
+_Q4_0 = Layout(
+    lambda blocks: _minus(_fourths(blocks, 2, 18), 8), lambda blocks: (_scales(blocks, 0),)
+)
 _Q4_1 = Layout(
-    lambda blocks: _fourths(blocks, 4), lambda blocks: (_scales(blocks, 0), -_scales(blocks, 2))
+    lambda blocks: _fourths(blocks, 4, 20), lambda blocks: (_scales(blocks, 0), -_scales(blocks, 2))
 )
 _Q5_0 = Layout(lambda blocks: _minus(_fifths(blocks, 2), 16), _Q4_0.scales)
 _Q5_1 = Layout(lambda blocks: _fifths(blocks, 4), _Q4_1.scales)
@@ -203,10 +201,9 @@ _Q8_0 = Layout(lambda blocks: blocks[:, 2:].view(np.int8), _Q4_0.scales)
 # parts too, and then moves its own to where they belong.
 
 
-def _by_parts(blocks: np.ndarray, begin: int, end: int, *lines: int) -> np.ndarray:
-    """For each part of every block one of the lines of 32 bytes that begin here, as 4 words."""
-    found = np.take(blocks[:, begin:end].view("V32"), lines, axis=1)
-    return found.view(np.uint64)
+def _by_parts(blocks: np.ndarray, begin: int, end: int, *runs: int) -> np.ndarray:
+    """For each part of every block one of the runs of 32 bytes between these, as 4 words."""
+    return np.take(blocks[:, begin:end].view("V32"), runs, axis=1).view(np.uint64)
 
 
 @cache
@@ -305,7 +302,7 @@ _UNEVEN = _in_pairs([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53
 
 
 def _iq4_xs(blocks: np.ndarray) -> np.ndarray:
-    return _looked_up(_nibbles(_bytes(blocks, 8, 136), 16), _UNEVEN)
+    return _looked_up(_fourths(blocks, 8, 136), _UNEVEN)
 
 
 def _iq4_xs_scales(blocks: np.ndarray) -> Scales:
@@ -325,11 +322,11 @@ _OURS: dict[str, Layout] = {
     "Q4_0": _Q4_0, "Q4_1": _Q4_1, "Q5_0": _Q5_0, "Q5_1": _Q5_1, "Q8_0": _Q8_0,
     "Q4_K": Layout(_q4_k, _q4_k_scales), "Q5_K": Layout(_q5_k, _eighths),
     "Q6_K": Layout(_q6_k, _q6_k_scales),
-    "IQ4_NL": Layout(lambda blocks: _looked_up(_fourths(blocks, 2), _UNEVEN), _Q4_0.scales),
+    "IQ4_NL": Layout(lambda blocks: _looked_up(_fourths(blocks, 2, 18), _UNEVEN), _Q4_0.scales),
     "IQ4_XS": Layout(_iq4_xs, _iq4_xs_scales),
     # Microscaling: a power of two and 32 floats of four bits. Open Compute Project 2023.
     "MXFP4": Layout(
-        lambda blocks: _looked_up(_fourths(blocks, 1), _FOUR_BIT_FLOATS),
+        lambda blocks: _looked_up(_fourths(blocks, 1, 17), _FOUR_BIT_FLOATS),
         lambda blocks: (_HALF_POWERS[blocks[:, 0], None],),
     ),
 }  # fmt: skip

@@ -13,9 +13,9 @@ from attn_cli.checkpoints.mapped import expect, forget
 from attn_cli.errors import ContentError
 
 # What is stored of a type, in float32: a view of it, or written to the array that may be given. Of
-# quantised blocks it may be given their scales too.
+# quantised blocks it may be given their scales too, which are found of rows of bytes.
 Widen = Callable[..., np.ndarray]
-Scales = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+FindScales = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 # Some of the rows that were chosen before, in float32, in the array that may be given.
 Rows = Callable[[slice, np.ndarray | None], np.ndarray]
 
@@ -40,7 +40,7 @@ class Tensor(NamedTuple):
     release: Callable[[], None] = lambda: None
     expect: Callable[[], None] = lambda: None
     forget: Callable[[int, int], None] = lambda first, end: None
-    scales: Scales | None = None
+    scales: FindScales | None = None
 
     def read(self) -> np.ndarray:
         """The whole tensor in float32 (a view of the file where it is stored so), read-only."""
@@ -58,18 +58,14 @@ class Tensor(NamedTuple):
         """
         if isinstance(indices, slice):
             indices = range(self.shape[0])[indices]
-        shape = (len(indices), *self.shape[1:])
-        if out is not None and not (
-            out.shape == shape and out.dtype == np.float32 and out.flags.c_contiguous
-        ):
-            raise ValueError(f"rows of shape {shape} do not fit {out.dtype} of shape {out.shape}")
+        shape = self._shape(len(indices), out)
         if len(shape) < 2:  # such a tensor is stored as one row
             whole = self.read().reshape(-1)
             return whole[_chosen(indices, whole.size)]
         return self._floats(self.stored()[_chosen(indices, self.shape[0])], out).reshape(shape)
 
     def reader(self, indices: Sequence[int]) -> Rows:
-        """What gives some of these rows of a matrix, by their places among them: see `rows`.
+        """What gives some of these rows of a matrix as `rows` does, by their places among them.
 
         The scales of quantised blocks are found once for all of them.
         """
@@ -77,10 +73,20 @@ class Tensor(NamedTuple):
         scales = self.scales(stored) if self.scales else ()
 
         def rows(some: slice, out: np.ndarray | None) -> np.ndarray:
-            of_some = tuple(one[some] for one in scales)
-            return self._floats(stored[some], out, of_some).reshape(-1, *self.shape[1:])
+            raw = stored[some]
+            shape = self._shape(len(raw), out)
+            return self._floats(raw, out, tuple(one[some] for one in scales)).reshape(shape)
 
         return rows
+
+    def _shape(self, count: int, out: np.ndarray | None) -> tuple[int, ...]:
+        """The shape of so many rows. Raises ValueError if they do not fit into `out`."""
+        shape = (count, *self.shape[1:])
+        if out is not None and not (
+            out.shape == shape and out.dtype == np.float32 and out.flags.c_contiguous
+        ):
+            raise ValueError(f"rows of shape {shape} do not fit {out.dtype} of shape {out.shape}")
+        return shape
 
     def within(self, index: int, rows: slice, columns: slice = slice(None)) -> "Tensor":
         """Some rows of one of the matrices, or vectors, that this tensor holds along its first
@@ -127,7 +133,7 @@ def span(
     shape: tuple[int, ...],
     where: str,
     widen: Widen = widen,
-    scales: Scales | None = None,
+    scales: FindScales | None = None,
 ) -> Tensor:
     """A tensor that is `size` bytes of a mapped file, from `begin` on."""
     rows = shape[0] if len(shape) > 1 else 1

@@ -65,12 +65,6 @@ class Map(NamedTuple):
         cores.spread(make, len(rest), block)
         return whole.T
 
-    def reading(self, part: slice) -> Callable[[slice], np.ndarray]:
-        """What gives some of these rows, by their places among them."""
-        if self.reader:
-            return self.reader(part)
-        return lambda some: self.rows(slice(part.start + some.start, part.start + some.stop))
-
     def part(self, rows: slice) -> "Map":
         """The map to some of the outputs."""
         at, bias = rows.start, self.bias[rows] if self.bias.size else self.bias
@@ -301,13 +295,13 @@ def _in_parts(work: Callable[..., object], *arrays_PN: np.ndarray) -> None:
 
 
 def _multiply(x_PM: np.ndarray, of: Map, outputs: slice, out_PN: np.ndarray) -> None:
-    parts = tiles.in_parts(*x_PM.shape, out_PN.shape[1], of.made)
-    if len(parts) == 1:
-        _product(x_PM, of.rows(outputs), of.outputs, out_PN)
-    else:
-        rows = of.reading(outputs)
+    few = of.reader and len(x_PM) <= tiles.FEW
+    if few and len(parts := tiles.in_parts(x_PM.shape[1], out_PN.shape[1])) > 1:
+        rows = of.reader(outputs)
         for some in parts:
             _product(x_PM, rows(some), of.outputs, out_PN[:, some])
+    else:
+        _product(x_PM, of.rows(outputs), of.outputs, out_PN)
     if of.release:
         of.release(outputs)
     if of.bias.size:

@@ -27,7 +27,7 @@ SHARING = 4
 MULTIPLYING = 2e-11  # seconds for a multiplication by one thread
 # In how many steps a matrix is made that is stored in fewer bits, of floats and of blocks; and
 # seconds of one step for a number.
-WIDENED, UNPACKED, MAKING = 4, 20, 1e-10
+WIDENED, UNPACKED, MAKING = 4, 16, 1e-10
 VIEWED = 1 << 20  # numbers at a time of a matrix that is read where it is and then given back
 # Every kernel of BLAS goes through the second factor in steps that divide so many, and gives the
 # same digits wherever it is cut between two; not so what is so small that another kernel takes it.
@@ -131,18 +131,17 @@ def asked_at_once(positions: int, inputs: int, outputs: int) -> int:
 
 def taken_at_once(positions: int, inputs: int, outputs: int) -> int:
     """How many it takes on, at most, where to make many together costs less (`Job.sharing`)."""
-    asked = asked_at_once(positions, inputs, outputs)
-    return min(outputs * inputs, SHARING * asked) if positions <= FEW else asked
+    if positions > FEW:
+        return asked_at_once(positions, inputs, outputs)
+    return min(outputs * inputs, _whole(SHARING * max(MADE, VIEWED) // max(1, inputs)) * inputs)
 
 
 @lru_cache
-def in_parts(positions: int, inputs: int, outputs: int, made: int) -> list[slice]:
-    """The outputs of a tile whose rows of a matrix are asked for at a time."""
-    size = max(1, outputs)
-    if made and positions <= FEW:
-        count = -(-size // _whole(MADE // max(1, inputs)))
-        size = VECTORS * -(-size // (count * VECTORS))
-    return [slice(at, min(at + size, outputs)) for at in range(0, outputs, size)]
+def in_parts(inputs: int, outputs: int) -> tuple[slice, ...]:
+    """The outputs of a tile of which a thread makes the rows of a matrix at a time."""
+    count = max(1, -(-outputs // _whole(MADE // max(1, inputs))))
+    size = VECTORS * max(1, -(-outputs // (count * VECTORS)))
+    return tuple(slice(at, min(at + size, outputs)) for at in range(0, outputs, size))
 
 
 def _as_one(jobs: tuple[Job, ...], alike: int, threads: int) -> tuple[Tile, ...]:
@@ -212,7 +211,11 @@ def _width(job: Job, alike: int, threads: int, share: int) -> int:
         # Where a part waits little, each thread takes two, as the first to be awake takes more.
         each_takes = 2 if job.made <= WIDENED and threads > 1 else 1
         parts = max(1, round(each_takes * alike * inputs * job.outputs / max(1, share)))
-        limit = SHARING * MADE if job.sharing else MADE
+        limit = MADE
+        if job.sharing:
+            limit = SHARING * MADE
+            if (least := -(-job.outputs // _whole(limit // inputs))) > parts:
+                parts = threads * -(-least // threads)  # few: as many for each
     else:
         # To read a number, and to multiply it.
         work = alike * inputs * (1 + job.positions / 4) * job.outputs / max(1, WAKING)

@@ -71,15 +71,20 @@ def test_scales_that_were_found_before_change_no_bit(
     dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_CHUNK", 1 << 11)
-    raw, scales = random_rows(dtype, 19, 768), scales_of(dtype)
-    assert bool(scales) == (dtype in {"Q4_K", "Q5_K", "Q6_K", "IQ4_XS"})
-    found = scales(raw) if scales else ()
-    assert all(len(one) == len(raw) for one in found)
-    for some in (slice(0, 19), slice(3, 11)):
-        ours = dequantise(dtype, raw[some].reshape(-1), None, tuple(one[some] for one in found))
-        assert_same_bits(
-            ours, dequantise(dtype, raw.reshape(-1)).reshape(19, 768)[some].reshape(-1)
-        )
+    raw, find = random_rows(dtype, 19, 768), scales_of(dtype)
+    assert bool(find) == (dtype in {"Q4_K", "Q5_K", "Q6_K", "IQ4_XS"})
+    scales = find(raw) if find else ()
+    assert all(len(one) == len(raw) for one in scales)
+
+    def read(some: slice, factor: int = 1) -> np.ndarray:
+        of_some = tuple(factor * one[some] for one in scales)
+        return dequantise(dtype, raw[some].reshape(-1), None, of_some).reshape(-1, 768)
+
+    whole = dequantise(dtype, raw.reshape(-1)).reshape(19, 768)
+    for some in (slice(0, 19), slice(3, 11), slice(5, 5)):
+        assert_same_bits(read(some), whole[some])
+    assert_same_bits(read(slice(0, 19), 2), 2 * whole if scales else whole)
+    assert find is None or all(one.shape[0] == 0 for one in find(raw[:0]))
 
 
 @pytest.mark.parametrize("dtype", QUANTISED)

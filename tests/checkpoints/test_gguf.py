@@ -133,6 +133,9 @@ def test_tensors_of_the_package_come_back_whole_and_by_rows(
         np.testing.assert_array_equal(rows, oracle[[4, 0, 4]], strict=True)
         assert not read.flags.writeable
         assert file.tensors[name].rows(()).shape == (0, 512)
+        reader = file.tensors[name].reader([4, 0, 4])
+        np.testing.assert_array_equal(reader(slice(1, 3), None), oracle[[0, 4]], strict=True)
+        assert bool(file.tensors[name].scales) == (dtype in {"Q4_K", "Q5_K", "Q6_K", "IQ4_XS"})
 
 
 def test_rows_dequantises_no_other_row(

@@ -262,6 +262,10 @@ def test_a_reader_gives_the_rows_that_were_chosen_by_their_places(kind):
             assert_same_bits(given, whole[np.array(chosen)[at : at + 2]])
             assert kind == "F32" or np.shares_memory(given, out)
         assert asked == ([len(chosen)] if scales else [])
+        assert rows(slice(2, 2), None).shape == (0, 512)
+        with pytest.raises(ValueError, match="do not fit"):
+            rows(slice(0, 1), out)
+    assert found.reader([])(slice(0, 0), None).shape == (0, 512)
 
 
 @pytest.mark.parametrize("kind", KINDS)

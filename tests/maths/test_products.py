@@ -117,7 +117,7 @@ def test_parts_of_two_products_alike_are_worth_a_thread_sooner():
     assert len(tiles.cut([job])[0]) == 1 and len(tiles.cut([job], alike=2)[0]) > 1
 
 
-@pytest.mark.parametrize("inputs", [64, 1000, 4096, 14_336, 32_768])
+@pytest.mark.parametrize("inputs", [64, 1000, 4096, 12_288, 14_336, 32_768])
 @pytest.mark.parametrize("positions", [1, 8, 9, 300, 900])
 def test_no_thread_asks_for_more_than_estimates_say(positions, inputs):
     outputs = 5000
@@ -132,8 +132,20 @@ def test_no_thread_asks_for_more_than_estimates_say(positions, inputs):
             job = tiles.Job(positions, inputs, outputs, **how)
             taken = [min(some.stop, outputs) - some.start for *_, some in tiles.cut([job])[0]]
             assert max(taken) * inputs <= (shared if job.sharing else most)
-            for parts in (tiles.in_parts(positions, inputs, n, job.made) for n in taken):
-                assert max(part.stop - part.start for part in parts) * inputs <= most
+            for parts in (tiles.in_parts(inputs, count) for count in taken):
+                assert max(part.stop - part.start for part in parts) * inputs <= max(most, shared)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(4096, 11008), (14336, 4096), (2048, 5632)])
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 16])
+def test_what_is_made_together_is_as_much_for_each_thread(threads, outputs, inputs):
+    cores.use(threads)
+    job = tiles.Job(6, inputs, outputs, made=tiles.UNPACKED, sharing=True)
+    cut, count = tiles.cut([job])
+    left = [0] * count
+    for _, _, some in cut:  # whoever has done least takes the next
+        left[left.index(min(left))] += min(some.stop, outputs) - some.start
+    assert max(left) <= 1.2 * outputs / count + tiles.VECTORS
 
 
 @pytest.mark.parametrize("positions", [1, 6])

@@ -8,7 +8,7 @@ import pytest
 
 from attn_cli import session
 from attn_cli.checkpoints import tensor as tensors
-from attn_cli.checkpoints.dequantise import dequantise, scales_of
+from attn_cli.checkpoints.dequantise import BY_NAME, dequantise, scales_of
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.maths import cores, products
 from attn_cli.model import family
@@ -317,3 +317,37 @@ def test_a_pass_gives_a_tied_matrix_back_after_its_rows_and_by_parts(
     ends = range(begin + step, end + 1, step)
     assert sorted(parts) == [(max(begin, at - 2 * step), at) for at in ends]
     assert len(parts) > 3
+
+
+# --- what the rows of quantised blocks share -----------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["Q4_K", "Q6_K"])
+def test_scales_are_unpacked_once_for_rows_in_any_order(limits, kind, dtype):
+    """The numbers are those of the tensor as a whole, wherever the file keeps the rows."""
+    limits("MADE", 1 << 15)
+    cores.use(1)
+    size, rng, asked = BY_NAME[kind].size, np.random.default_rng(5), []
+    data = mmap.mmap(-1, 480 * size)
+    data[:] = rng.integers(0, 60, 480 * size, np.uint8).tobytes()
+
+    def spied(raw):
+        asked.append(len(raw))
+        return scales_of(kind)(raw)
+
+    tensor = tensors.span(data, 0, len(data), kind, (480, 256), "here", dequantise, spied)
+    stored = Stored(
+        "t", lambda rows: rows.reshape(2, -1, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape)
+    )
+    weights = Weights(tensors={"t": tensor}, stored={"m.weight": stored}, dtype=dtype)
+    matrix, x = weights.map("m"), rng.standard_normal((3, 256)).astype(dtype)
+    (found,) = products.through(x, matrix)
+    (wanted,) = products.through(x, matrix._replace(reader=None))
+    whole = stored.arrange(tensor.read()).astype(dtype)
+    cores.use(0)
+    assert asked == [480] and found.dtype == dtype
+    assert found.tobytes() == wanted.tobytes()
+    np.testing.assert_allclose(found, x @ whole.T, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    rows = matrix.reader(slice(0, 480))
+    assert np.shares_memory(rows(slice(0, 48)), rows(slice(48, 96))) == (dtype == np.float32)
