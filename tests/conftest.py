@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 from made_folders import document, made_folder
 
-from attn_cli import session
+from attn_cli import session, signals
 from attn_cli.checkpoints.safetensors import open_safetensors
 from attn_cli.maths import products, tiles
 from attn_cli.model.family import Model
@@ -245,3 +245,16 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
         monkeypatch.setattr(tiles if hasattr(tiles, name) else products, name, value)
 
     return limit
+
+
+@pytest.fixture
+def signals_heard() -> Iterator[None]:
+    """Signals as the command has them, and the former handlers afterwards."""
+    former = {number: signal.getsignal(number) for number in signals.ENDING}
+    for number in signals.ENDING:
+        signal.signal(number, signal.default_int_handler)
+    signals.listen()
+    yield
+    signals._State.raised, signals._State.waits = False, False
+    for number, handler in former.items():
+        signal.signal(number, handler)

@@ -144,23 +144,10 @@ def test_a_name_of_an_open_file_goes_on_where_that_one_stands(tmp_path, way):
     assert handle_named(path) is handle_named("/proc/1/fd/1") is handle_named("x\0") is None
 
 
-@pytest.fixture
-def listening():
-    """Signals as the command has them, and the former handlers afterwards."""
-    former = {number: signal.getsignal(number) for number in signals.ENDING}
-    for number in signals.ENDING:
-        signal.signal(number, signal.default_int_handler)
-    signals.listen()
-    yield
-    signals._State.raised, signals._State.waits = False, False
-    for number, handler in former.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize(
     ("number", "error"), [(2, KeyboardInterrupt), (15, Terminated), (1, Terminated)]
 )
-def test_a_signal_waits_for_what_is_held(listening, number, error):
+def test_a_signal_waits_for_what_is_held(signals_heard, number, error):
     done = []
     with pytest.raises(error), signals.held():
         signal.raise_signal(number)
@@ -168,7 +155,7 @@ def test_a_signal_waits_for_what_is_held(listening, number, error):
     assert done == [True] and not signals.waiting()
 
 
-def test_what_a_signal_breaks_off_is_followed_by_what_none_does(listening):
+def test_what_a_signal_breaks_off_is_followed_by_what_none_does(signals_heard):
     done = []
     with signals.held():
         with pytest.raises(Terminated) as ended, signals.let_through():
@@ -179,7 +166,9 @@ def test_what_a_signal_breaks_off_is_followed_by_what_none_does(listening):
     assert (done, ended.value.exit_code) == (["saved"], 129)
 
 
-def test_a_second_signal_ends_at_once_without_a_part_of_a_file(listening, tmp_path, monkeypatch):
+def test_a_second_signal_ends_at_once_without_a_part_of_a_file(
+    signals_heard, tmp_path, monkeypatch
+):
     (tmp_path / "part").touch()
     monkeypatch.setattr(signals, "temporaries", {str(tmp_path / "part")})
     codes = []

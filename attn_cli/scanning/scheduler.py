@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from attn_cli import files
 from attn_cli.errors import PATH, ContentError, UsageError, shorten
+from attn_cli.signals import held
 
 TICK = 1.0  # seconds between looks at who is there
 PATIENCE = 30  # looks until what does not answer is given up
@@ -100,11 +101,13 @@ class Scheduler:
         """Gives a task to a worker; its name."""
         self._count += 1
         task = f"attn-{work.__name__}-{self._run}-{self._count}"
-        future = self._client.submit(
-            work, *arguments, key=task, workers=[worker], pure=False, allow_other_workers=False
-        )
-        self._asked[task] = future
-        future.add_done_callback(self._answers.put)
+        # What a signal would leave half made complains on stderr when it is thrown away.
+        with held():
+            future = self._client.submit(
+                work, *arguments, key=task, workers=[worker], pure=False, allow_other_workers=False
+            )
+            self._asked[task] = future
+            future.add_done_callback(self._answers.put)
         return task
 
     def drop(self, task: str) -> None:

@@ -1,11 +1,13 @@
 """Who listens at the address of a scheduler, and with which certificates."""
 
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import dask
 import distributed  # noqa: F401 - it fills in its configuration
@@ -90,3 +92,20 @@ def test_certificates_that_do_not_fit_are_said_to(certificates, authority, key, 
         with pytest.raises(ContentError, match=said) as problem:
             scheduler._reach(f"tls://{at}")
         assert problem.value.hint
+
+
+def test_a_signal_waits_until_what_was_asked_can_be_taken_back(monkeypatch, signals_heard):
+    """The library's own object, of which one half made complains on stderr when it goes."""
+    future = SimpleNamespace(add_done_callback=lambda act: None)
+
+    def submit(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+        return future
+
+    monkeypatch.setattr(scheduler, "_reach", lambda address: None)
+    monkeypatch.setattr(scheduler, "_client", lambda address: SimpleNamespace(submit=submit))
+    monkeypatch.setattr(scheduler.Scheduler, "_watch", lambda self: None)
+    at = scheduler.Scheduler("tcp://127.0.0.1:1")
+    with pytest.raises(KeyboardInterrupt):
+        at.ask("tcp://127.0.0.1:2", eval, "1")
+    assert list(at._asked.values()) == [future]
