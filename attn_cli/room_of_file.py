@@ -13,7 +13,7 @@ from attn_cli.maths.tiles import POSITIONS, asked_at_once, taken_at_once
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.roles import ATTENTION, EXPERTS, FROM_LATENT, FUSED, TO_LATENT, place_of
 from attn_cli.model.stack import Request
-from attn_cli.model.weights import OF_EXPERTS, as_stored, transposed
+from attn_cli.model.weights import OF_EXPERTS, reorders, transposed
 from attn_cli.records import Address
 from attn_cli.vocabulary import ARRAYS, STACKS
 
@@ -148,8 +148,8 @@ def _rows(model: Model, name: str, positions: int) -> int:
     outputs, inputs = sorted(tensor.shape[-2:], reverse=True)
     asked = stored = asked_at_once(positions, inputs, outputs)
     made, of_stored = 0 if tensor.dtype == "F32" else 4, tensor.size / prod(tensor.shape)
-    if model.weights.stored[name].arrange not in (as_stored, transposed):
-        of_stored *= 2  # rows in another order are copied as they are stored
+    if reorders(model.weights.stored[name].arrange):
+        of_stored *= 2  # the rows are copied as they are stored
     if tensor.scales:
         stored = taken_at_once(positions, inputs, outputs)
         of_stored += _SCALES

@@ -212,6 +212,13 @@ def _of_parts(*bits: int) -> np.ndarray:
     return np.repeat(np.array(bits, np.uint64), 4)
 
 
+def _lowest(parts: np.ndarray, mask: int, *moved: int) -> np.ndarray:
+    """The lowest bits of each byte, once those of each part have been moved down by so many."""
+    parts >>= _of_parts(*moved)  # what comes from the next byte is masked
+    parts &= mask * _EVERY
+    return parts
+
+
 def _eighths(blocks: np.ndarray) -> Scales:
     """Scales of the parts, and their minimums: 6 bits times one of two floats.
 
@@ -250,11 +257,8 @@ def _q4_k_scales(blocks: np.ndarray) -> Scales:
 def _q5_k(blocks: np.ndarray) -> np.ndarray:
     """Of each byte of fifth bits, one bit belongs to each of the parts."""
     numbers = _by_parts(blocks, 48, 176, 0, 0, 1, 1, 2, 2, 3, 3)
-    numbers >>= _of_parts(*[0, 4] * 4)
-    numbers &= 0x0F * _EVERY
-    fifth = _by_parts(blocks, 16, 48, *[0] * 8)
-    fifth >>= _of_parts(*range(8))
-    fifth &= _EVERY
+    numbers = _lowest(numbers, 0x0F, 0, 4, 0, 4, 0, 4, 0, 4)
+    fifth = _lowest(_by_parts(blocks, 16, 48, *[0] * 8), 0x01, *range(8))
     fifth <<= 4
     numbers |= fifth
     return numbers.view(np.uint8)
@@ -263,11 +267,9 @@ def _q5_k(blocks: np.ndarray) -> np.ndarray:
 def _q6_k(blocks: np.ndarray) -> np.ndarray:
     """Of each byte of upper bits, two belong to each of four parts."""
     numbers = _by_parts(blocks, 0, 128, 0, 1, 0, 1, 2, 3, 2, 3)
-    numbers >>= _of_parts(*[0, 0, 4, 4] * 2)
-    numbers &= 0x0F * _EVERY
+    numbers = _lowest(numbers, 0x0F, 0, 0, 4, 4, 0, 0, 4, 4)
     upper = _by_parts(blocks, 128, 192, 0, 0, 0, 0, 1, 1, 1, 1)
-    upper >>= _of_parts(*[0, 2, 4, 6] * 2)
-    upper &= 0x03 * _EVERY
+    upper = _lowest(upper, 0x03, 0, 2, 4, 6, 0, 2, 4, 6)
     upper <<= 4
     numbers |= upper
     return _minus(numbers.view(np.uint8), 32)

@@ -32,6 +32,11 @@ def transposed(array: np.ndarray) -> np.ndarray:
     return array.T
 
 
+def reorders(arrange: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Whether the family has the rows of a tensor in another order than the file."""
+    return arrange not in (as_stored, transposed)
+
+
 class NonFinite(NamedTuple):
     """What was found to be NaN or infinite: how many numbers of each tensor that was looked at,
     and of passes, by their tokens, the first layer that gave such vectors."""
@@ -135,7 +140,7 @@ class Weights:
             w_NM = self[matrix].T if columns else self[matrix]
             return Map(len(w_NM), w_NM.__getitem__, bias)
         tensor, order = self.tensor(matrix), None
-        if stored.arrange not in (as_stored, transposed):  # any other puts rows in another order
+        if reorders(stored.arrange):
             order = stored.arrange(np.arange(tensor.shape[0]))
 
         steps = WIDENED if tensor.dtype in FLOATS else UNPACKED

@@ -21,7 +21,7 @@ from attn_cli.model.composite import naming_of_text, text_alone
 from attn_cli.model.config import ConfigReader
 from attn_cli.model.family import Model, output_matrix
 from attn_cli.model.tensors import OUTPUT, of_layers
-from attn_cli.model.weights import Stored, as_stored, transposed
+from attn_cli.model.weights import Stored, as_stored, reorders, transposed
 from attn_cli.opening import hub
 from attn_cli.opening.patterns import matches
 from attn_cli.strict import read_json_object
@@ -309,7 +309,7 @@ class _Fitting:
         arrange = base.arrange
         turned = inputs_first != (arrange is transposed)
         order = None
-        if arrange not in (as_stored, transposed):
+        if reorders(arrange):
             order = np.argsort(arrange(np.arange(base.tensor.shape[0])))
         if settings.dora and turned:
             raise self._error(f"{shorten(module)}: DoRA of a matrix that is stored by inputs")
